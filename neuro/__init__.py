@@ -1,0 +1,47 @@
+"""twinspike: a model written once, as equations with units, compiled to Brian2, torch and snntorch.
+
+Names load their modules when first used, so that `import neuro` stays cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuro.equations import ModelError as ModelError
+    from neuro.lowering import lower as lower
+    from neuro.model import (
+        AllToAll as AllToAll,
+        Input as Input,
+        Network as Network,
+        Neuron as Neuron,
+        Normal as Normal,
+        OneToOne as OneToOne,
+        Pairs as Pairs,
+        Population as Population,
+        Probability as Probability,
+        Projection as Projection,
+        Synapse as Synapse,
+        Uniform as Uniform,
+    )
+    from neuro.parameters import parameters as parameters
+    from neuro.protocols import Recording as Recording, RunError as RunError, UnsupportedError as UnsupportedError
+    from neuro.units import Quantity as Quantity, quantity as quantity
+
+_HOMES = {
+    "neuro.model": "AllToAll Input Network Neuron Normal OneToOne Pairs Population Probability Projection Synapse Uniform",
+    "neuro.equations": "ModelError",
+    "neuro.lowering": "lower",
+    "neuro.parameters": "parameters",
+    "neuro.protocols": "Recording RunError UnsupportedError",
+    "neuro.units": "Quantity quantity",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  the table above is the one list
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'neuro' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)

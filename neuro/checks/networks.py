@@ -1,0 +1,239 @@
+"""Rules that need the whole network: names, ports, units across synapses, delays, shapes, the clock."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuro.checks.common import (
+    ModelWarning,
+    check_equations,
+    check_expression,
+    check_same_unit,
+    check_shape,
+    check_statement,
+    plain,
+)
+from neuro.equations import Problem, Statement, suggestion
+from neuro.units import Dimension, Quantity, unit
+
+if TYPE_CHECKING:
+    from neuro.model import Input, Network, Population, Projection
+
+DELAY_TOLERANCE = 1e-6  # of one step; far above rounding of "0.3 ms" / "0.1 ms", far below any meant delay
+
+
+def network(item: Network) -> Iterator[Problem]:
+    where = f"network '{item.name}'"
+    if item.dt.shape or item.dt.dimension != unit("second").dimension or not item.dt.value > 0:
+        yield plain(f"{where}, dt", f"the time step {item.dt} is not a positive time", "give it like '0.1 ms'")
+        return
+    if not item.populations:
+        yield plain(where, "there is no population", "add at least one")
+    yield from check_unique(item, where)
+    for projection in item.projections:
+        yield from check_projection(item, projection)
+    for source in item.inputs:
+        yield from check_input(item, source)
+    for population in item.populations:
+        refractory = population.neuron.refractory
+        yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        check_clock(population, item.dt)
+
+
+def check_unique(item: Network, where: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for part in (*item.populations, *item.projections, *item.inputs):
+        if part.name in seen:
+            yield plain(where, f"the name '{part.name}' is used twice", "rename one of the two", part.name)
+        seen.add(part.name)
+
+
+def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[Problem]:
+    """Delays and refractory periods are whole numbers of steps."""
+    steps = np.asarray(item.value) / dt.value
+    off = np.abs(steps - np.round(steps))
+    if np.any(off > DELAY_TOLERANCE):
+        worst = float(np.ravel(np.asarray(item.value))[np.argmax(np.ravel(off))]) * 1e3
+        below, above = (f"{float(f(worst / dt.to('ms'))) * dt.to('ms'):.6g} ms" for f in (np.floor, np.ceil))
+        message = f"{name} {worst:.6g} ms is not a multiple of dt = {dt}"
+        yield plain(where, message, f"use {below} or {above}, or change dt", str(item))
+
+
+def check_clock(population: Population, dt: Quantity) -> None:
+    """Warn where dt is coarse for the fastest time constant that an explicit integrator has to follow."""
+    neuron = population.neuron
+    if neuron.method in ("exact", "exponential_euler"):
+        return
+    used = {n for e in neuron.scope.of_kind("differential") if e.expression is not None for n in e.expression.names}
+    for name, value in population.values().items():
+        if name in used and isinstance(value, Quantity) and value.dimension == unit("second").dimension:
+            fastest = float(np.min(value.value))
+            if dt.value > fastest / 2:
+                warnings.warn(
+                    f"population '{population.name}': dt = {dt} is coarse for {name} = {fastest * 1e3:.4g} ms; "
+                    f"use dt <= {fastest * 1e2:.4g} ms, or method='exponential_euler'",
+                    ModelWarning,
+                    stacklevel=4,
+                )
+
+
+def ends(item: Network, projection: Projection) -> tuple[Population | Input | None, Population | None]:
+    sources = {p.name: p for p in (*item.populations, *item.inputs)}
+    return sources.get(projection.pre), {p.name: p for p in item.populations}.get(projection.post)
+
+
+def check_projection(item: Network, projection: Projection) -> Iterator[Problem]:
+    where = f"projection '{projection.name}'"
+    pre, post = ends(item, projection)
+    sources = [p.name for p in item.populations] + [i.name for i in item.inputs]
+    if pre is None:
+        fix = suggestion(projection.pre, sources) or f"known: {', '.join(sources)}"
+        yield plain(where, f"there is no population or input '{projection.pre}'", fix, projection.pre)
+    if post is None:
+        known = [p.name for p in item.populations]
+        fix = suggestion(projection.post, known) or f"known: {', '.join(known)}"
+        yield plain(where, f"there is no population '{projection.post}'", fix, projection.post)
+    if pre is None or post is None:
+        return
+    if getattr(pre, "kind", "spikes") == "current":
+        yield plain(where, f"'{projection.pre}' is a current input and has no spikes", "make it a spike input", projection.pre)
+    scope = projection.synapse.scope
+    fires = getattr(getattr(pre, "neuron", None), "threshold", "input")
+    if scope.on_pre and not fires:
+        yield plain(where, f"population '{projection.pre}' has no threshold, so it sends no spikes", "use a graded synapse (transmits=...)", projection.pre)
+    if scope.on_post and not post.neuron.threshold:
+        yield plain(where, f"population '{projection.post}' has no threshold, so on_post never runs", "drop on_post", projection.post)
+    yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
+    if scope.transmits is not None and np.any(np.asarray(projection.delay.value) > 0):
+        yield plain(f"{where}, delay", "graded transmission has no delay", "use events (on_pre), or delay='0 ms'", str(projection.delay))
+    yield from check_connectivity(projection, pre.size, post.size)
+    yield from check_synapse(projection, pre, post)
+
+
+def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Dimension]:
+    """All names that a synapse may use, with dimensions."""
+    names = dict(projection.synapse.scope.dimensions)
+    names |= {f"{n}_post": d for n, d in post.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+    if hasattr(pre, "neuron"):
+        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+    return names
+
+
+def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterator[Problem]:
+    """Units and ports of a synapse between these two cells."""
+    scope = projection.synapse.scope
+    where = f"projection '{projection.name}'"
+    names = synapse_names(projection, pre, post)
+    post_names = post.neuron.scope.dimensions
+    receptor = {e.name: e.dimension for e in scope.receptor}
+    inputs = set(post.neuron.scope.inputs)
+    cell = {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    added = [e for e in scope.receptor if e.name in inputs]
+    yield from check_equations(scope.equations, names)
+    yield from check_equations(scope.receptor, cell)
+    for equation in added:
+        if equation.dimension != post_names[equation.name]:
+            yield equation.source.problem(f"'{equation.name}' of neuron '{post.neuron.name}' is in {post_names[equation.name]}", "use its unit")
+    for equation in scope.receptor:
+        if equation.kind == "declaration" and not any(s.target == f"{equation.name}_post" for s in scope.on_pre):
+            yield equation.source.problem(f"nothing sets '{equation.name}'", "write to it in on_pre, or remove it")
+        if equation.name in post_names and equation.name not in inputs:
+            yield equation.source.problem(f"neuron '{post.neuron.name}' already has '{equation.name}'", "rename it in the receptor")
+        if equation.name in ("I",) and equation.name not in inputs and equation.kind == "subexpression":
+            yield equation.source.problem(f"neuron '{post.neuron.name}' has no input '{equation.name}'", f"inputs: {', '.join(sorted(inputs)) or 'none'}")
+    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added}
+    for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
+        yield from check_write(statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post)
+    for block in (scope.on_pre, scope.on_post):
+        yield from check_order(block)
+    if scope.transmits is not None:
+        target = projection.synapse.target
+        if target not in inputs:
+            fix = suggestion(target, inputs) or f"inputs of '{post.neuron.name}': {', '.join(sorted(inputs)) or 'none'}"
+            yield plain(where, f"population '{post.name}' (neuron '{post.neuron.name}') has no input '{target}'", fix, target)
+        else:
+            yield from check_expression(scope.transmits, names, post_names[target], f"the value for '{target}'")
+
+
+def check_write(
+    statement: Statement, names: Mapping[str, Dimension], writable: set[str], projection: Projection, post: Population
+) -> Iterator[Problem]:
+    """Synapses write to their own variables, and add to the postsynaptic cell's."""
+    target, scope = statement.target, projection.synapse.scope
+    problem = statement.source.problem
+    if target.endswith("_post"):
+        name = target.removesuffix("_post")
+        if name not in writable:
+            fix = suggestion(name, writable) or f"variables of '{post.neuron.name}': {', '.join(sorted(writable))}"
+            message = f"population '{post.name}' (neuron '{post.neuron.name}') has no variable '{name}' to write to"
+            yield problem(message, fix, length=len(target))
+            return
+        if statement.op not in ("+=", "-="):
+            yield problem(f"synapses add to '{target}'; '{statement.op}' would depend on their order", "use += or -=", length=len(target))
+    elif target not in {e.name for e in scope.equations if e.kind != "subexpression"}:
+        own = {e.name for e in scope.equations}
+        yield problem(f"'{target}' is not a variable of synapse '{projection.synapse.name}'", suggestion(target, own) or "declare it in its equations", length=len(target))
+        return
+    yield from check_statement(statement, names)
+
+
+def check_order(block: tuple[Statement, ...]) -> Iterator[Problem]:
+    """A cell's variable that a block adds to can't also be read there: the result would depend on synapse order."""
+    written = {s.target for s in block if s.target.endswith("_post")}
+    for statement in block:
+        for node in statement.expression.name_nodes():
+            if node.id in written:
+                yield statement.expression.source.problem(
+                    f"'{node.id}' is read and added to in the same block", "put the factor into the neuron's equations", node
+                )
+
+
+def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[Problem]:
+    """Indices in range; arrays fit the number of synapses."""
+    where = f"projection '{projection.name}'"
+    connectivity: Any = projection.connectivity
+    kind = type(connectivity).__name__
+    shapes: list[tuple[int, ...]] = []
+    count: int | None = None
+    if kind == "OneToOne":
+        count = pre
+        if pre != post:
+            yield plain(where, f"one-to-one between {pre} and {post} cells", "make the sizes equal")
+    elif kind == "Pairs":
+        count = len(connectivity.pre)
+        if connectivity.pre.shape != connectivity.post.shape or connectivity.pre.ndim != 1:
+            yield plain(where, "the index arrays of the pairs differ in length", "give one pre and one post index a synapse")
+        for name, index, size in (("pre", connectivity.pre, pre), ("post", connectivity.post, post)):
+            if index.size and (index.min() < 0 or index.max() >= size):
+                yield plain(where, f"a {name} index is outside 0..{size - 1}", "fix the index array", str(int(index.max())))
+    elif kind == "AllToAll":
+        shapes = [(pre, post)]
+    if count is not None:
+        shapes = [(count,)]
+    if isinstance(projection.weights, Quantity):
+        yield from check_shape("weights", projection.weights, shapes, f"{where}, weights")
+    yield from check_shape("delay", projection.delay, shapes, f"{where}, delay")
+
+
+def check_input(item: Network, source: Input) -> Iterator[Problem]:
+    where = f"input '{source.name}'"
+    if source.kind == "poisson" and source.rate is not None and np.any(np.asarray(source.rate.value) * item.dt.value > 1):
+        yield plain(where, f"more than one spike a step: {source.rate} at dt = {item.dt}", "lower the rate or dt")
+    if source.kind != "current":
+        return
+    name, _, variable = source.target.partition(".")
+    population = next((p for p in item.populations if p.name == name), None)
+    if population is None:
+        known = [p.name for p in item.populations]
+        yield plain(where, f"there is no population '{name}'", suggestion(name, known) or f"known: {', '.join(known)}", source.target)
+        return
+    inputs = set(population.neuron.scope.inputs)
+    if variable not in inputs:
+        fix = suggestion(variable, inputs) or f"inputs: {', '.join(sorted(inputs)) or 'none'}"
+        yield plain(where, f"population '{name}' (neuron '{population.neuron.name}') has no input '{variable}'", fix, source.target)
+    if source.size not in (1, population.size):
+        yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size 1 or {population.size}")

@@ -1,0 +1,269 @@
+"""Network -> Step: receptors merged, equations discretised, statements and couplings put in Brian2's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from neuro.equations import ModelError, Problem, Statement
+from neuro.integrators import (
+    NotLinearError,
+    integrate,
+    ordered_subexpressions,
+    system_of,
+)
+from neuro.model import Network, Population, Projection
+from neuro.parameters import steps_of, wiring
+from neuro.receptors import without_receptors
+from neuro.step import (
+    Assign,
+    Cells,
+    Couple,
+    Factors,
+    Gather,
+    Operation,
+    Step,
+    Synapses,
+    Threshold,
+    Update,
+)
+from neuro.symbolic import margin, strict, symbol, to_sympy
+
+
+class _Key:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def __hash__(self) -> int:
+        return id(self.network)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.network is self.network
+
+
+def lower(network: Network) -> Step:
+    """Lower a network. Raises ModelError where an integrator doesn't fit or graded units form a loop within a step."""
+    return _lower(_Key(without_receptors(network)))
+
+
+@lru_cache(maxsize=32)
+def _lower(key: _Key) -> Step:
+    network = key.network
+    cells = tuple(_cells(network, p) for p in network.populations)
+    synapses = tuple(_synapses(network, p) for p in network.projections)
+    operations: list[Operation] = _gathers(network)
+    operations += [u for p in network.projections for u in _synaptic_integration(network, p)]
+    operations += [u for p in network.populations for u in _integration(p)]
+    operations += [u for p in network.populations for u in _block(p, "every_step")]
+    operations += [u for p in network.projections for u in _synaptic_block(network, p, "every_step")]
+    for population in network.populations:
+        threshold = population.neuron.scope.threshold
+        if threshold is not None:
+            value = _inline(margin(threshold), population)
+            operations.append(Threshold(population.name, value, strict(threshold)))
+    for phase in ("on_pre", "on_post"):
+        operations += [u for p in network.projections for u in _synaptic_block(network, p, phase)]
+    operations += [u for p in network.populations for u in _block(p, "reset")]
+    sources = {i.name: i.size for i in network.inputs if i.kind != "current"}
+    return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
+
+
+def _cells(network: Network, population: Population) -> Cells:
+    neuron, scope = population.neuron, population.neuron.scope
+    refractory = int(steps_of(neuron.refractory, network.dt))
+    return Cells(
+        name=population.name,
+        size=population.size,
+        states=scope.states,
+        inputs=scope.inputs,
+        parameters=scope.parameters,
+        subexpressions=ordered_subexpressions(scope.equations),
+        noise=scope.noise,
+        spikes=scope.threshold is not None,
+        frozen=scope.frozen_when_refractory if refractory else (),
+        refractory=refractory,
+        method=neuron.method,
+    )
+
+
+def _synapses(network: Network, projection: Projection) -> Synapses:
+    wires = wiring(network, projection)
+    delay: Any = steps_of(projection.delay, network.dt)
+    if delay.ndim:
+        delay = np.broadcast_to(delay, wires.shape).copy()
+        if delay.size and (delay == delay.flat[0]).all():
+            delay = delay.flat[0]
+    scope = projection.synapse.scope
+    return Synapses(
+        name=projection.name,
+        pre=projection.pre,
+        post=projection.post,
+        kind=wires.kind,  # type: ignore[arg-type]
+        shape=wires.shape,
+        pre_index=wires.pre,
+        post_index=wires.post,
+        mask=wires.mask,
+        delay=delay if np.ndim(delay) else int(delay),
+        states=scope.states,
+        parameters=scope.parameters,
+        weight=scope.has_weight,
+    )
+
+
+def _fail(where: str, message: str, fix: str) -> ModelError:
+    return ModelError([Problem(where, "", 0, 0, message, fix)])
+
+
+def _integration(population: Population) -> Iterable[Update]:
+    neuron = population.neuron
+    try:
+        assigns = integrate(neuron.method, system_of(neuron.name, neuron.scope.equations))
+    except NotLinearError as error:
+        raise _fail(f"population '{population.name}'", str(error), "choose another method") from None
+    if assigns:
+        yield Update(population.name, "integrate", assigns, frozen=neuron.scope.frozen_when_refractory)
+
+
+def _block(population: Population, phase: Any) -> Iterable[Update]:
+    """A neuron's reset or every_step statements."""
+    scope = population.neuron.scope
+    statements = scope.reset if phase == "reset" else scope.every_step
+    assigns = tuple(Assign(s.target, _inline(_value(s, s.target), population)) for s in statements)
+    if assigns:
+        frozen = scope.frozen_when_refractory if phase == "every_step" else ()
+        yield Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
+
+
+def _value(statement: Statement, target: str) -> sp.Expr:
+    value, old = to_sympy(statement.expression), symbol(target)
+    return {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}[statement.op]
+
+
+def _inline(expr: sp.Expr, population: Population, suffix: str = "") -> sp.Expr:
+    """Put a population's subexpressions in, so that only states, inputs and parameters remain."""
+    subs = ordered_subexpressions(population.neuron.scope.equations)
+    for name, value in reversed(subs):
+        target = symbol(name + suffix)
+        if target in expr.free_symbols:
+            renamed = {s: symbol(s.name + suffix) for s in value.free_symbols if s.name not in ("t", "dt")}
+            expr = expr.xreplace({target: value.xreplace(renamed) if suffix else value})
+    return expr
+
+
+def _ends(network: Network, projection: Projection) -> tuple[Population | None, Population]:
+    pre = next((p for p in network.populations if p.name == projection.pre), None)
+    return pre, network.population(projection.post)
+
+
+def _synaptic_expression(network: Network, projection: Projection, expr: sp.Expr) -> sp.Expr:
+    """A synapse's expression with the cells' and its own subexpressions put in."""
+    for name, value in reversed(ordered_subexpressions(projection.synapse.scope.equations)):
+        if symbol(name) in expr.free_symbols:
+            expr = expr.xreplace({symbol(name): value})
+    pre, post = _ends(network, projection)
+    if pre is not None:
+        expr = _inline(expr, pre, "_pre")
+    return _inline(expr, post, "_post")
+
+
+def _synaptic_integration(network: Network, projection: Projection) -> Iterable[Update]:
+    scope = projection.synapse.scope
+    equations = tuple(e for e in scope.equations if e.kind != "declaration")
+    system = system_of(
+        projection.synapse.name, equations, lambda e: _synaptic_expression(network, projection, e)
+    )
+    try:
+        assigns = integrate(projection.synapse.method, system)
+    except NotLinearError as error:
+        raise _fail(f"projection '{projection.name}'", str(error), "choose another method") from None
+    if assigns:
+        yield Update(projection.name, "integrate", assigns)
+
+
+def _synaptic_block(network: Network, projection: Projection, phase: Any) -> Iterable[Operation]:
+    """Statements of a synapse in order; sums into cells become Couples."""
+    scope = projection.synapse.scope
+    post = network.population(projection.post)
+    when: Any = {"on_pre": "pre", "on_post": "post", "every_step": "always"}[phase]
+    pending: list[Assign] = []
+    for statement in getattr(scope, phase):
+        if not statement.target.endswith("_post"):
+            expr = _synaptic_expression(network, projection, _value(statement, statement.target))
+            pending.append(Assign(statement.target, expr))
+            continue
+        if pending:
+            yield Update(projection.name, phase, tuple(pending), when)
+            pending = []
+        sign = -1 if statement.op == "-=" else 1
+        value = _synaptic_expression(network, projection, sign * to_sympy(statement.expression))
+        target = statement.target.removesuffix("_post")
+        yield Couple(projection.name, post.name, target, value, _factors(value), when)
+    if pending:
+        yield Update(projection.name, phase, tuple(pending), when)
+
+
+def _factors(value: sp.Expr) -> Factors | None:
+    """Split a product by where its variables live; None where one factor mixes them."""
+    parts = {"pre": sp.Integer(1), "synapse": sp.Integer(1), "post": sp.Integer(1)}
+    for factor in sp.Mul.make_args(value):
+        kinds = {_kind(s.name) for s in factor.free_symbols} - {"any"}
+        if len(kinds) > 1:
+            return None
+        kind = kinds.pop() if kinds else ("synapse" if factor.is_number else "pre")
+        parts[kind] *= factor
+    return Factors(**parts)
+
+
+def _kind(name: str) -> str:
+    if name in ("t", "dt"):
+        return "any"
+    return "pre" if name.endswith("_pre") else "post" if name.endswith("_post") else "synapse"
+
+
+def _gathers(network: Network) -> list[Operation]:
+    """Inputs of each population, sources before targets where a graded value depends on inputs of the same step."""
+    gathers: dict[str, Gather] = {}
+    needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
+    for population in network.populations:
+        couplings = []
+        for projection in network.projections:
+            scope = projection.synapse.scope
+            if projection.post != population.name or scope.transmits is None:
+                continue
+            value = _synaptic_expression(network, projection, to_sympy(scope.transmits))
+            couplings.append(
+                Couple(projection.name, population.name, projection.synapse.target, value, _factors(value), "always")
+            )
+            pre, post = _ends(network, projection)
+            for cell, suffix in ((pre, "_pre"), (post, "_post")):
+                if cell and any(symbol(n + suffix) in value.free_symbols for n in cell.neuron.scope.inputs):
+                    needs[population.name].add(cell.name)
+        currents = tuple(
+            (i.target.partition(".")[2], i.name)
+            for i in network.inputs
+            if i.kind == "current" and i.target.partition(".")[0] == population.name
+        )
+        if population.neuron.scope.inputs:
+            gathers[population.name] = Gather(
+                population.name, population.neuron.scope.inputs, tuple(couplings), currents
+            )
+    return [gathers[name] for name in _topological(needs) if name in gathers]
+
+
+def _topological(needs: dict[str, set[str]]) -> list[str]:
+    done: list[str] = []
+    while len(done) < len(needs):
+        ready = [n for n in needs if n not in done and needs[n] <= set(done)]
+        if not ready:
+            loop = ", ".join(sorted(set(needs) - set(done)))
+            raise _fail(
+                f"populations {loop}",
+                "graded units depend on each other within one step",
+                "give one of them a state (a time constant), or send events",
+            )
+        done += ready
+    return done

@@ -1,0 +1,307 @@
+"""A model is data: neurons, synapses, populations, projections, inputs, networks. All frozen, all checked.
+
+Every object is checked when it is made: a definition that breaks a rule raises ModelError, which lists each
+problem with the user's text, a caret and the fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro import checks
+from neuro.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
+from neuro.units import Quantity, quantity
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal distribution; one draw an element from the network's seed."""
+
+    mean: Quantity
+    std: Quantity
+
+    def __post_init__(self) -> None:
+        _convert(self, "mean", "std")
+        checks.same_dimension("distribution 'Normal'", self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform distribution; one draw an element from the network's seed."""
+
+    low: Quantity
+    high: Quantity
+
+    def __post_init__(self) -> None:
+        _convert(self, "low", "high")
+        checks.same_dimension("distribution 'Uniform'", self.low, self.high)
+
+
+Value = Quantity | Normal | Uniform
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A point neuron as text.
+
+    equations: Brian2's syntax, one a line. threshold: a condition such as "v > v_th". reset, every_step:
+    statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
+    left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
+    method: euler, exponential_euler, exact, rk2 or rk4. source: citation.
+    """
+
+    name: str
+    equations: str = ""
+    threshold: str = ""
+    reset: str = ""
+    every_step: str = ""
+    parameters: Mapping[str, Quantity] = field(default_factory=dict)
+    initial: Mapping[str, Value] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[Quantity | None, Quantity | None]] = field(default_factory=dict)
+    refractory: Quantity = field(default_factory=lambda: quantity("0 ms"))
+    method: str = "euler"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _convert_map(self, "parameters", quantities_only=True)
+        _convert_map(self, "initial")
+        _convert(self, "refractory")
+        _set(self, "bounds", {name: _bounds(pair) for name, pair in self.bounds.items()})
+        checks.enforce(checks.neuron(self))
+
+    @property
+    def scope(self) -> NeuronScope:
+        return neuron_scope(self)
+
+    def with_parameters(self, **parameters: Any) -> Neuron:
+        """The same neuron with other parameter values."""
+        return replace(self, parameters={**self.parameters, **parameters})
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """A synapse as text. `w` is the weight; declare it ("w : amp"). `x_pre`, `x_post` are the cells' variables.
+
+    equations: per-synapse state. on_pre, on_post: statements run when a spike arrives or the target fires.
+    transmits: a graded value, summed into the postsynaptic variable `target` each step. every_step: per-synapse
+    updates. receptor: equations that live once in each postsynaptic cell; a line "I = expr : amp" for one of its
+    inputs adds to that input.
+    """
+
+    name: str
+    equations: str = ""
+    on_pre: str = ""
+    on_post: str = ""
+    every_step: str = ""
+    transmits: str = ""
+    target: str = ""
+    receptor: str = ""
+    parameters: Mapping[str, Quantity] = field(default_factory=dict)
+    initial: Mapping[str, Value] = field(default_factory=dict)
+    method: str = "euler"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _convert_map(self, "parameters", quantities_only=True)
+        _convert_map(self, "initial")
+        checks.enforce(checks.synapse(self))
+
+    @property
+    def scope(self) -> SynapseScope:
+        return synapse_scope(self)
+
+
+@dataclass(frozen=True)
+class Population:
+    """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`."""
+
+    name: str
+    neuron: Neuron
+    size: int
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    initial: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _convert_map(self, "parameters")
+        _convert_map(self, "initial")
+        checks.enforce(checks.population(self))
+
+    def values(self) -> dict[str, Value]:
+        return {**self.neuron.parameters, **self.parameters}
+
+    def initial_values(self) -> dict[str, Value]:
+        return {**self.neuron.initial, **self.initial}
+
+
+@dataclass(frozen=True)
+class AllToAll:
+    """Every pair; self_connections=False leaves out the diagonal of a recurrent projection."""
+
+    self_connections: bool = True
+
+
+@dataclass(frozen=True)
+class OneToOne:
+    """Neuron i to neuron i."""
+
+
+@dataclass(frozen=True)
+class Probability:
+    """Each pair with probability p, drawn from the network's seed."""
+
+    p: float
+    self_connections: bool = True
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Explicit pairs: indices into pre and post, equally long."""
+
+    pre: IntArray
+    post: IntArray
+
+    def __post_init__(self) -> None:
+        for name in ("pre", "post"):
+            _set(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Pairs)
+            and bool(np.array_equal(self.pre, other.pre))
+            and bool(np.array_equal(self.post, other.post))
+        )
+
+
+Connectivity = AllToAll | OneToOne | Probability | Pairs
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Synapses from one population (or spike input) to another.
+
+    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one a synapse otherwise. delay: a
+    scalar, or one a synapse (axonal: spike k of the source arrives at step k + delay/dt). sign: "+" or "-" (Dale).
+    bounds: (low, high) of the weights. parameters, initial: as for populations, one a synapse.
+    """
+
+    name: str
+    pre: str
+    post: str
+    synapse: Synapse
+    weights: Value | None = None
+    connectivity: Connectivity = field(default_factory=AllToAll)
+    delay: Quantity = field(default_factory=lambda: quantity("0 ms"))
+    sign: Literal["+", "-"] | None = None
+    bounds: tuple[Quantity | None, Quantity | None] = (None, None)
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    initial: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            _set(self, "weights", _value(self.weights, f"projection '{self.name}', weights"))
+        _convert(self, "delay")
+        _set(self, "bounds", _bounds(self.bounds))
+        _convert_map(self, "parameters")
+        _convert_map(self, "initial")
+        checks.enforce(checks.projection(self))
+
+
+@dataclass(frozen=True)
+class Input:
+    """What comes from outside. kind: "spikes" and "poisson" are sources of projections, "current" drives
+    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array."""
+
+    name: str
+    size: int
+    kind: Literal["spikes", "poisson", "current"] = "spikes"
+    target: str = ""
+    rate: Quantity | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate is not None:
+            _convert(self, "rate")
+        checks.enforce(checks.input_(self))
+
+
+@dataclass(frozen=True)
+class Network:
+    """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson."""
+
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    dt: Quantity = field(default_factory=lambda: quantity("0.1 ms"))
+    seed: int = 0
+    name: str = "network"
+
+    def __post_init__(self) -> None:
+        for name in ("populations", "projections", "inputs"):
+            _set(self, name, _tuple(getattr(self, name)))
+        _convert(self, "dt")
+        checks.enforce(checks.network(self))
+
+    def population(self, name: str) -> Population:
+        return _named(self.populations, name, "population")
+
+    def projection(self, name: str) -> Projection:
+        return _named(self.projections, name, "projection")
+
+    def input(self, name: str) -> Input:
+        return _named(self.inputs, name, "input")
+
+    def source_size(self, name: str) -> int:
+        """Number of cells or channels of a projection's source."""
+        for item in (*self.populations, *self.inputs):
+            if item.name == name:
+                return item.size
+        raise KeyError(name)
+
+
+def _named(items: Iterable[Any], name: str, kind: str) -> Any:
+    for item in items:
+        if item.name == name:
+            return item
+    checks.unknown_name(name, [i.name for i in items], kind)
+
+
+def _tuple(items: Any) -> tuple[Any, ...]:
+    return tuple(items) if isinstance(items, Iterable) else (items,)
+
+
+def _set(item: Any, name: str, value: Any) -> None:
+    object.__setattr__(item, name, value)
+
+
+def _convert(item: Any, *names: str) -> None:
+    for name in names:
+        where = f"{type(item).__name__.lower()} '{getattr(item, 'name', '')}', {name}"
+        _set(item, name, checks.read_quantity(getattr(item, name), where))
+
+
+def _value(value: Any, where: str) -> Value:
+    return value if isinstance(value, Normal | Uniform) else checks.read_quantity(value, where)
+
+
+def _convert_map(item: Any, name: str, quantities_only: bool = False) -> None:
+    kind = type(item).__name__.lower()
+    converted = {}
+    for key, value in dict(getattr(item, name)).items():
+        where = f"{kind} '{item.name}', {name} '{key}'"
+        converted[str(key)] = checks.read_quantity(value, where) if quantities_only else _value(value, where)
+    _set(item, name, converted)
+
+
+def _bounds(pair: Any) -> tuple[Quantity | None, Quantity | None]:
+    low, high = pair
+    return tuple(None if b is None else checks.read_quantity(b, "bounds") for b in (low, high))  # type: ignore[return-value]
+
+
+def field_names(item: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(item))

@@ -1,0 +1,199 @@
+"""The numbers of a network: what can be trained, connectivity drawn, initial values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro import streams
+from neuro.model import (
+    AllToAll,
+    Network,
+    OneToOne,
+    Pairs,
+    Probability,
+    Projection,
+    Value,
+)
+from neuro.receptors import without_receptors
+from neuro.units import Dimension, Quantity, unit
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One trainable array. value: SI. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale."""
+
+    name: str
+    value: npt.NDArray[np.float64]
+    unit: str
+    dimension: Dimension
+    axes: tuple[str, ...]
+    low: npt.NDArray[np.float64] | float = -np.inf
+    high: npt.NDArray[np.float64] | float = np.inf
+    sign: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A projection's synapses. dense: all pairs [pre, post], mask False where there is none."""
+
+    kind: str
+    shape: tuple[int, ...]
+    pre: npt.NDArray[np.int64]
+    post: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.bool_] | None = None
+
+
+def wiring(network: Network, projection: Projection) -> Wiring:
+    """Draw a projection's synapses; the same for the same seed and name."""
+    pre = network.source_size(projection.pre)
+    post = network.population(projection.post).size
+    item = projection.connectivity
+    match item:
+        case AllToAll():
+            rows, columns = (i.ravel() for i in np.indices((pre, post)))
+            mask = None
+            if not item.self_connections and projection.pre == projection.post:
+                mask = ~np.eye(pre, dtype=bool)
+            return Wiring("dense", (pre, post), rows, columns, mask)
+        case OneToOne():
+            index = np.arange(pre)
+            return Wiring("one_to_one", (pre,), index, index)
+        case Probability():
+            hit = streams.generator(network.seed, f"connectivity/{projection.name}").random((pre, post)) < item.p
+            if not item.self_connections and projection.pre == projection.post:
+                np.fill_diagonal(hit, False)
+            rows, columns = np.nonzero(hit)
+            return Wiring("sparse", (len(rows),), rows, columns)
+        case Pairs():
+            return Wiring("sparse", item.pre.shape, item.pre, item.post)
+
+
+def resolve(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """SI values of a quantity (broadcast) or a distribution (drawn), in this shape."""
+    if isinstance(value, Quantity):
+        return np.broadcast_to(np.asarray(value.value, dtype=np.float64), shape).copy()
+    return streams.draw(network.seed, name, value, shape)
+
+
+def _unit_of(value: Value) -> tuple[str, Dimension]:
+    first = value if isinstance(value, Quantity) else next(iter(vars(value).values()))
+    return first.unit, first.dimension
+
+
+def parameters(network: Network) -> dict[str, Parameter]:
+    """Everything that can be trained, by name: "population.parameter", "projection.w", "projection.parameter".
+
+    A parameter given as one number has shape (); heterogeneous ones have one value a neuron or synapse.
+    """
+    network = without_receptors(network)
+    found: dict[str, Parameter] = {}
+    for population in network.populations:
+        for name, value in population.values().items():
+            key = f"{population.name}.{name}"
+            scalar = isinstance(value, Quantity) and not value.shape
+            low, high = population.neuron.bounds.get(name, (None, None))
+            text, dimension = _unit_of(value)
+            found[key] = Parameter(
+                key,
+                resolve(network, value, f"parameter/{key}", () if scalar else (population.size,)),
+                text,
+                dimension,
+                () if scalar else ("neuron",),
+                -np.inf if low is None else low.value,
+                np.inf if high is None else high.value,
+            )
+    for projection in network.projections:
+        found |= _synaptic(network, projection)
+    return found
+
+
+def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
+    wires = wiring(network, projection)
+    axes = ("pre", "post") if wires.kind == "dense" else ("synapse",)
+    found = {}
+    if projection.weights is not None:
+        key = f"{projection.name}.w"
+        value = resolve(network, projection.weights, f"weights/{projection.name}", wires.shape)
+        if wires.mask is not None:
+            value = np.where(wires.mask, value, 0.0)
+        low, high = projection.bounds
+        text, dimension = _unit_of(projection.weights)
+        found[key] = Parameter(
+            key,
+            value,
+            text,
+            dimension,
+            axes,
+            -np.inf if low is None else low.value,
+            np.inf if high is None else high.value,
+            projection.sign,
+        )
+    for name, value in {**projection.synapse.parameters, **projection.parameters}.items():
+        if name not in _used_names(projection):
+            continue  # a receptor's parameter lives in the cell
+        key = f"{projection.name}.{name}"
+        scalar = isinstance(value, Quantity) and not value.shape
+        text, dimension = _unit_of(value)
+        shape = () if scalar else wires.shape
+        found[key] = Parameter(key, resolve(network, value, f"parameter/{key}", shape), text, dimension, () if scalar else axes)
+    return found
+
+
+def _used_names(projection: Projection) -> set[str]:
+    scope = projection.synapse.scope
+    expressions = [e.expression for e in scope.equations] + [scope.transmits]
+    expressions += [s.expression for s in (*scope.on_pre, *scope.on_post, *scope.every_step)]
+    return {n for e in expressions if e is not None for n in e.names}
+
+
+def values(network: Network) -> dict[str, Array]:
+    """SI arrays of all parameters."""
+    return {name: p.value for name, p in parameters(network).items()}
+
+
+def initial_state(network: Network) -> dict[str, Array]:
+    """SI arrays of all states, "owner.state", zeros where nothing is given; weights are parameters, not states."""
+    network = without_receptors(network)
+    found: dict[str, Array] = {}
+    for population in network.populations:
+        given = population.initial_values()
+        for name in population.neuron.scope.states:
+            key = f"{population.name}.{name}"
+            shape = (population.size,)
+            found[key] = resolve(network, given[name], f"initial/{key}", shape) if name in given else np.zeros(shape)
+    for projection in network.projections:
+        given = {**projection.synapse.initial, **projection.initial}
+        wires = wiring(network, projection)
+        for name in projection.synapse.scope.states:
+            key = f"{projection.name}.{name}"
+            if name != "w":
+                found[key] = (
+                    resolve(network, given[name], f"initial/{key}", wires.shape) if name in given else np.zeros(wires.shape)
+                )
+    return found
+
+
+def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:
+    """Whole steps of a time that has been checked to be a multiple of dt."""
+    return np.round(np.asarray(quantity.value) / dt.value).astype(np.int64)
+
+
+def unit_of_variable(network: Network, name: str) -> str:
+    """Unit text of "population.variable"."""
+    network = without_receptors(network)
+    owner, _, variable = name.partition(".")
+    population = network.population(owner)
+    declared = {e.name: e.unit for e in population.neuron.scope.equations}
+    if variable in declared:
+        return declared[variable]
+    return str(population.neuron.scope.dimensions.get(variable, unit("1").dimension))

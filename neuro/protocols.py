@@ -1,0 +1,155 @@
+"""The architecture on one page: what a backend, a program, a task and a rule are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from neuro.model import Network
+    from neuro.semantics import Semantics
+
+Array = npt.NDArray[Any]
+Parameters = Mapping[str, Array]  # "population.parameter" or "projection.w" -> SI values
+Inputs = Mapping[str, Array]  # input name -> [batch, time, channel]; booleans for spikes, SI values for currents
+
+
+class UnsupportedError(Exception):
+    """A backend can't do what a network or call asks for.
+
+    what: the projection, equation or option; why: the reason; backends: those that can.
+    """
+
+    def __init__(self, backend: str, what: str, why: str, backends: Sequence[str] = ()) -> None:
+        self.backend, self.what, self.why, self.backends = backend, what, why, tuple(backends)
+        instead = f"; use one of: {', '.join(backends)}" if backends else ""
+        super().__init__(f"backend {backend!r} can't compile {what}: {why}{instead}")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a compiled program can do besides running forward."""
+
+    gradients: bool = False
+    plasticity: bool = False
+    populations: bool = False  # a leading axis of parameter sets
+    delays: bool = True
+    noise: bool = True
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one run gave.
+
+    dt: seconds. spikes: population -> bool [batch, time, neuron]. traces: "population.variable" -> SI values
+    [batch, time, neuron], read at the end of every `every`-th step: steps every-1, 2*every-1, ... final: parameters
+    that the run itself changed (plastic weights), "projection.variable" -> SI values [batch, pre, post] or
+    [batch, synapse].
+    """
+
+    dt: float
+    spikes: Mapping[str, Array] = field(default_factory=dict)
+    traces: Mapping[str, Array] = field(default_factory=dict)
+    every: int = 1
+    final: Mapping[str, Array] = field(default_factory=dict)
+
+    def spike_count(self) -> int:
+        return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
+
+
+class Program(Protocol):
+    """A compiled network."""
+
+    network: Network
+    semantics: Semantics
+    capabilities: Capabilities
+
+    def run(
+        self,
+        parameters: Parameters | None = None,
+        inputs: Inputs | None = None,
+        record: Sequence[str] = (),
+        *,
+        steps: int | None = None,
+        batch: int | None = None,
+        every: int = 1,
+        trial: int = 0,
+    ) -> Recording:
+        """Simulate from the initial state.
+
+        parameters: values that replace those of the network, same shapes and SI units. inputs: one array
+        [batch, time, channel] an input (Poisson inputs are drawn from the network's seed when left out).
+        record: "population.variable" names. steps: number of steps, needed only without input arrays. batch:
+        number of trials, likewise. trial: index of the first trial in the random streams, so that splitting a batch
+        changes nothing. Raises UnsupportedError, RunError.
+        """
+        ...
+
+
+class RunError(Exception):
+    """A run got arrays that don't fit the network, or left the finite numbers."""
+
+
+class Backend(Protocol):
+    """Compiles networks. `name` is what the registry and the scripts call it."""
+
+    name: str
+
+    def compile(self, network: Network, *, dtype: str = "float64", **options: Any) -> Program:
+        """Raises UnsupportedError naming the projection or equation, why, and the backends that can."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs: input name -> [batch, time, channel]. targets: [batch] labels or [batch, time, output].
+    mask: bool [batch, time], the steps that count."""
+
+    inputs: Inputs
+    targets: Array
+    mask: Array | None = None
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Data, loss and metric, and the network that goes with them. A new version changes the numbers."""
+
+    name: str
+    version: int
+    output: str  # population whose spikes or traces the loss reads
+
+    def network(self, seed: int) -> Network: ...
+
+    def train_batches(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        """One epoch."""
+        ...
+
+    def test_batch(self) -> Batch: ...
+
+    def record(self) -> Sequence[str]:
+        """Traces that loss and metric read."""
+        ...
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        """Scalar torch tensor from torch tensors shaped as in Recording."""
+        ...
+
+    def metric(self, recording: Recording, batch: Batch) -> float:
+        """Accuracy in [0, 1], or what the task's docstring says."""
+        ...
+
+
+class Rule(Protocol):
+    """A learning rule: a frozen dataclass, all state explicit."""
+
+    def init(self, program: Program, parameters: Parameters) -> Any: ...
+
+    def step(
+        self, program: Program, parameters: Parameters, state: Any, batch: Batch, loss: Callable[..., Any]
+    ) -> tuple[Parameters, Any, Mapping[str, float]]:
+        """One update: new parameters, new state, metrics."""
+        ...

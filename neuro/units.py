@@ -1,0 +1,218 @@
+"""Physical quantities: SI numbers with a dimension. Text and unit names are read by pint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pint
+
+FloatArray = npt.NDArray[np.float64]
+
+BASES = ("length", "mass", "time", "current", "temperature", "substance", "luminosity")
+BASE_UNITS = ("meter", "kilogram", "second", "amp", "kelvin", "mole", "candela")
+
+# Unit names allowed in equation text: Brian2's, so that `m`, `g` or `h` stay free for variables.
+_LONG = (
+    "volt amp ampere ohm siemens farad second hertz meter metre gram mole mol molar kelvin joule "
+    "coulomb watt newton pascal"
+).split()
+_SHORT = "V A s S F Hz M m W J C".split()
+_PREFIXES = ("", "k", "M", "G", "c", "m", "u", "n", "p", "f")
+_UNIT_NAME = re.compile(
+    rf"(?:(?:{'|'.join(_PREFIXES)})(?:{'|'.join(_LONG)})|(?:k|M|G|c|m|u|n|p|f)(?:{'|'.join(_SHORT)})|Hz|kilogram)"
+)
+
+
+class UnitError(ValueError):
+    """Text or object that can't be read as a quantity; the message names it and the fix."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """Exponents of the seven SI base dimensions."""
+
+    exponents: tuple[Fraction, ...] = (Fraction(0),) * 7
+
+    def __mul__(self, other: Dimension) -> Dimension:
+        return Dimension(tuple(a + b for a, b in zip(self.exponents, other.exponents, strict=True)))
+
+    def __truediv__(self, other: Dimension) -> Dimension:
+        return Dimension(tuple(a - b for a, b in zip(self.exponents, other.exponents, strict=True)))
+
+    def __pow__(self, power: float | Fraction) -> Dimension:
+        exponent = Fraction(power).limit_denominator(1000)
+        return Dimension(tuple(a * exponent for a in self.exponents))
+
+    @property
+    def dimensionless(self) -> bool:
+        return not any(self.exponents)
+
+    def __str__(self) -> str:
+        if self in _named():
+            return _named()[self]
+        parts = [
+            name if power == 1 else f"{name}**{power}"
+            for name, power in zip(BASE_UNITS, self.exponents, strict=True)
+            if power
+        ]
+        return "*".join(parts) or "1"
+
+
+DIMENSIONLESS = Dimension()
+
+
+@cache
+def _named() -> dict[Dimension, str]:
+    names = ["1", "volt", "amp", "ohm", "siemens", "farad", "second", "hertz", "meter", "kilogram", "coulomb", "joule"]
+    return {unit(name).dimension: name for name in reversed(names)}
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """A number or array in SI, its dimension, and the unit that the user wrote.
+
+    value: float or float64 array, in SI units. unit: text that `unit()` reads.
+    """
+
+    value: float | FloatArray
+    dimension: Dimension = DIMENSIONLESS
+    unit: str = "1"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.shape(self.value)
+
+    def to(self, text: str) -> Any:
+        """Magnitude in another unit; UnitError when the dimensions differ."""
+        other = unit(text)
+        if other.dimension != self.dimension:
+            raise UnitError(f"can't convert {self.dimension} to {text!r} ({other.dimension})")
+        return self.value / other.value
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Quantity)
+            and self.dimension == other.dimension
+            and self.shape == other.shape
+            and bool(np.array_equal(self.value, other.value, equal_nan=True))
+        )
+
+    def __hash__(self) -> int:
+        return hash((np.asarray(self.value).tobytes(), self.dimension))
+
+    def __str__(self) -> str:
+        magnitude = self.to(self.unit)
+        text = f"{magnitude:.6g}" if not self.shape else f"array{self.shape}"
+        return text if self.unit == "1" else f"{text} {self.unit}"
+
+    __repr__ = __str__
+
+
+@cache
+def registry() -> pint.UnitRegistry[Any]:
+    import pint
+
+    return pint.UnitRegistry(cache_folder=None)
+
+
+def _from_pint(found: Any, text: str) -> Quantity:
+    base = found.to_base_units()
+    powers = {str(k).strip("[]"): Fraction(v).limit_denominator(1000) for k, v in base.dimensionality.items()}
+    unknown = set(powers) - set(BASES)
+    if unknown:
+        raise UnitError(f"{text!r} has the dimension {sorted(unknown)[0]!r}, which no model variable can have")
+    magnitude = base.magnitude
+    value = float(magnitude) if np.ndim(magnitude) == 0 else np.asarray(magnitude, dtype=np.float64)
+    return Quantity(value, Dimension(tuple(powers.get(name, Fraction(0)) for name in BASES)), text)
+
+
+@cache
+def unit(text: str) -> Quantity:
+    """One unit as a Quantity: "mV", "nS", "msiemens/cm**2", "1". Raises UnitError for anything else."""
+    if text.strip() == "1":
+        return Quantity(1.0)
+    import pint
+
+    try:
+        found = registry().parse_expression(text)
+        if isinstance(found, int | float):
+            raise UnitError(f"{text!r} is a number, not a unit; write for example 'mV' or '1'")
+        return _from_pint(1 * found, text.strip())
+    except (pint.errors.PintError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+        if isinstance(error, UnitError):
+            raise
+        raise UnitError(f"{text!r} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'") from None
+    except Exception as error:  # pint's tokenizer raises its own kinds on broken text
+        raise UnitError(f"{text!r} is not a unit ({error})") from None
+
+
+def is_unit_name(name: str) -> bool:
+    """True for the unit names that equation text may use (Brian2's: mV, nS, msiemens, second ...)."""
+    return _UNIT_NAME.fullmatch(name) is not None
+
+
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan)\s*\*?\s*(.*)", re.S)
+
+
+def quantity(value: Any, unit_text: str | None = None) -> Quantity:
+    """Read a quantity: "20 ms", a number or array (with `unit_text`), a pint or a Brian2 quantity.
+
+    Returns SI values. Raises UnitError naming the text and what would be right.
+    """
+    if isinstance(value, Quantity):
+        return value
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value)
+        if unit_text is not None or match is None:
+            raise UnitError(f"can't read {value!r} as a quantity; write a number and a unit, like '20 ms'")
+        return quantity(float(match[1]), match[2].strip() or "1")
+    if isinstance(value, Mapping):
+        return from_data(value)
+    if hasattr(value, "dim") and hasattr(value.dim, "_dims"):  # a Brian2 quantity: SI inside, same seven dimensions
+        dimension = Dimension(tuple(Fraction(float(d)).limit_denominator(1000) for d in value.dim._dims))
+        plain = np.asarray(value, dtype=np.float64)
+        return Quantity(float(plain) if plain.ndim == 0 else plain, dimension, str(dimension))
+    if hasattr(value, "to_base_units"):
+        return _from_pint(value, f"{value.units:~}" or "1")
+    try:
+        magnitude = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UnitError(f"can't read {value!r} as a quantity; write a number and a unit, like '20 ms'") from None
+    one = unit(unit_text or "1")
+    scaled = magnitude * one.value
+    return Quantity(float(scaled) if scaled.ndim == 0 else scaled, one.dimension, one.unit)
+
+
+def to_data(item: Quantity) -> Any:
+    """JSON form: "20 ms" when that reads back to the same bits, else SI numbers with the unit."""
+    if not item.shape:
+        text = f"{item.to(item.unit)!r}" + ("" if item.unit == "1" else f" {item.unit}")
+        if quantity(text).value == item.value:
+            return text
+        return {"si": item.value, "unit": item.unit}
+    from neuro.arrays import encode
+
+    return {"si": encode(np.asarray(item.value)), "unit": item.unit}
+
+
+def from_data(data: Any) -> Quantity:
+    """Inverse of to_data. Raises UnitError on anything else."""
+    if isinstance(data, Mapping):
+        if set(data) != {"si", "unit"}:
+            raise UnitError(f"a quantity needs the keys 'si' and 'unit', not {sorted(data)}")
+        one = unit(str(data["unit"]))
+        if isinstance(data["si"], int | float):
+            return Quantity(float(data["si"]), one.dimension, one.unit)
+        from neuro.arrays import decode
+
+        return Quantity(decode(data["si"]), one.dimension, one.unit)
+    return quantity(data)
