@@ -1,0 +1,46 @@
+"""Compilers from Network to Program. A backend costs nothing until it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from neuro.protocols import Backend
+
+_BACKENDS = {
+    "reference": "backends.reference:ReferenceBackend",
+    "brian2": "backends.brian:BrianBackend",
+    "torch": "backends.pytorch:TorchBackend",
+    "snntorch": "backends.snn_torch:SnnTorchBackend",
+}
+
+
+class UnknownBackendError(Exception):
+    """No backend of that name, or its package isn't installed."""
+
+
+def _registered() -> dict[str, str]:
+    return _BACKENDS | {e.name: e.value for e in entry_points(group="neuro.backends")}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all backends, third parties' included (entry point group `neuro.backends`)."""
+    return tuple(_registered())
+
+
+def get(name: str) -> Backend:
+    """The backend of that name. Raises UnknownBackendError."""
+    known = _registered()
+    if name not in known:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        raise UnknownBackendError(f"there is no backend {name!r}; {hint}")
+    module, _, attribute = known[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)()  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "backends":
+            raise UnknownBackendError(f"backend {name!r} is not part of this installation") from error
+        raise UnknownBackendError(f"backend {name!r} needs the package {error.name!r}; install it with pip") from error

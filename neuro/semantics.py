@@ -1,0 +1,116 @@
+"""The semantics record: every convention that two simulators can silently disagree on. Stored with each file.
+
+A backend or exporter honours each field or refuses it by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuro.parameters import steps_of
+from neuro.receptors import without_receptors
+from neuro.symbolic import strict
+
+if TYPE_CHECKING:
+    from neuro.model import Network, Population, Projection
+    from neuro.scope import NeuronScope
+
+RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 steps)"
+
+
+@dataclass(frozen=True)
+class CellSemantics:
+    """One population. threshold: ">", ">=" or "" (no spikes). reset: "none", "value", "subtract" or "statements".
+
+    refractory: steps. frozen: variables kept while refractory.
+    """
+
+    integrator: str
+    threshold: str
+    reset: str
+    reset_text: str
+    refractory: int = 0
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """All conventions of one compiled network. dt: seconds. delays: projection -> (shortest, longest), steps."""
+
+    dt: float
+    dtype: str
+    cells: Mapping[str, CellSemantics]
+    delays: Mapping[str, tuple[int, int]]
+    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    reset_timing: str = "same step, after arrivals"
+    delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
+    input_convention: str = "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
+    surrogate: str = ""
+    surrogate_scale: Mapping[str, float] = field(default_factory=dict)
+    detach_reset: bool | None = None
+    rng: str = RNG
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Semantics:
+        """Inverse of to_data. Raises KeyError or TypeError on other data."""
+        cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
+        delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
+        return Semantics(**{**data, "cells": cells, "delays": delays})
+
+    def differences(self, other: Semantics) -> tuple[str, ...]:
+        """Names of the fields that differ, "field" or "field[name]"; those of training and precision are not counted."""
+        ignored = {"dtype", "surrogate", "surrogate_scale", "detach_reset"}
+        found = []
+        for name, mine in vars(self).items():
+            theirs = getattr(other, name)
+            if name in ignored or mine == theirs:
+                continue
+            if isinstance(mine, Mapping):
+                keys = sorted({*mine, *theirs})
+                found += [f"{name}[{k}]" for k in keys if mine.get(k) != theirs.get(k)]
+            else:
+                found.append(name)
+        return tuple(found)
+
+    def for_training(self, surrogate: str, scale: Mapping[str, float], detach_reset: bool) -> Semantics:
+        return replace(self, surrogate=surrogate, surrogate_scale=dict(scale), detach_reset=detach_reset)
+
+
+def semantics(network: Network, dtype: str = "float64") -> Semantics:
+    """The record of a network as its text defines it."""
+    network = without_receptors(network)
+    cells = {p.name: _cell(network, p) for p in network.populations}
+    delays = {p.name: _delay(network, p) for p in network.projections}
+    return Semantics(float(network.dt.value), dtype, cells, delays)
+
+
+def _cell(network: Network, population: Population) -> CellSemantics:
+    neuron, scope = population.neuron, population.neuron.scope
+    threshold = "" if scope.threshold is None else ">" if strict(scope.threshold) else ">="
+    refractory = int(steps_of(neuron.refractory, network.dt))
+    frozen = scope.frozen_when_refractory if refractory else ()
+    return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, frozen)
+
+
+def reset_kind(scope: NeuronScope) -> str:
+    """ "value" is `v = const`, "subtract" is `v -= const`; anything longer is "statements"."""
+    if not scope.reset:
+        return "none"
+    if len(scope.reset) == 1:
+        statement = scope.reset[0]
+        if set(statement.expression.names) <= set(scope.parameters):
+            return {"=": "value", "-=": "subtract"}.get(statement.op, "statements")
+    return "statements"
+
+
+def _delay(network: Network, projection: Projection) -> tuple[int, int]:
+    steps = steps_of(projection.delay, network.dt)
+    return (int(np.min(steps)), int(np.max(steps))) if steps.size else (0, 0)
