@@ -1,0 +1,140 @@
+"""What goes into a run, checked once for every backend: parameters, inputs, noise, names to record. All SI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro import streams
+from neuro.model import Input, Network
+from neuro.parameters import parameters as declared_parameters
+from neuro.protocols import Inputs, Parameters, RunError
+from neuro.receptors import without_receptors
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Everything from outside for one run. arrays: input name -> [batch, time, channel], bool for spikes."""
+
+    steps: int
+    batch: int
+    arrays: Mapping[str, Array]
+
+
+def _known(name: str, known: Iterable[str], what: str) -> None:
+    names = list(known)
+    if name not in names:
+        close = get_close_matches(name, names, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names) or 'none'}"
+        raise RunError(f"there is no {what} '{name}'; {hint}")
+
+
+def check_parameters(network: Network, given: Parameters | None) -> dict[str, Array]:
+    """The network's parameters with the given ones put in. Raises RunError on unknown names and other shapes.
+
+    A parameter that is one number in the network may be given as one number only; arrays keep their shape.
+    """
+    found: dict[str, Array] = {}
+    declared = declared_parameters(network)
+    for name in given or {}:
+        _known(name, declared, "parameter")
+    for name, parameter in declared.items():
+        value = parameter.value if not given or name not in given else np.asarray(given[name], dtype=np.float64)
+        if value.shape != parameter.shape:
+            raise RunError(f"parameter '{name}' has shape {value.shape}; the network's has {parameter.shape}")
+        if not np.isfinite(value).all():
+            raise RunError(f"parameter '{name}' is not finite everywhere")
+        found[name] = value
+    return found
+
+
+def check_inputs(
+    network: Network, given: Inputs | None, *, steps: int | None = None, batch: int | None = None, trial: int = 0
+) -> Feed:
+    """Inputs of one run, Poisson ones drawn where left out. Raises RunError naming the input and its shape."""
+    given = {name: np.asarray(value) for name, value in (given or {}).items()}
+    inputs = {i.name: i for i in network.inputs}
+    for name, value in given.items():
+        _known(name, inputs, "input")
+        _check_array(inputs[name], value)
+        batch, steps = _agree(name, "batch", batch, value.shape[0]), _agree(name, "time", steps, value.shape[1])
+    if steps is None:
+        raise RunError("the number of steps is unknown; give steps=..., or an input array")
+    batch = 1 if batch is None else batch
+    if steps < 1 or batch < 1:
+        raise RunError(f"a run needs at least one step and one trial, not steps={steps}, batch={batch}")
+    arrays = {}
+    for item in network.inputs:
+        if item.name in given:
+            value = given[item.name]
+            arrays[item.name] = value.astype(np.float64) if item.kind == "current" else value.astype(bool)
+        elif item.kind == "poisson":
+            arrays[item.name] = draw_poisson(network, item, trial, batch, steps)
+        else:
+            raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]")
+    return Feed(steps, batch, arrays)
+
+
+def _agree(name: str, axis: str, known: int | None, found: int) -> int:
+    if known is not None and known != found:
+        raise RunError(f"input '{name}' has {found} entries along {axis}; the run has {known}")
+    return found
+
+
+def _check_array(item: Input, value: Array) -> None:
+    if value.ndim != 3 or value.shape[2] != item.size:
+        raise RunError(f"input '{item.name}' has shape {value.shape}; it needs [batch, time, {item.size}]")
+    if item.kind == "current":
+        if not np.isfinite(value).all():
+            raise RunError(f"input '{item.name}' is not finite everywhere")
+    elif value.dtype != np.bool_ and not np.isin(value, (0, 1)).all():
+        raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
+
+
+def draw_poisson(network: Network, item: Input, trial: int, batch: int, steps: int) -> npt.NDArray[np.bool_]:
+    """Spikes of a Poisson input, one at most a step and channel, from the network's seed."""
+    if item.rate is None:
+        raise RunError(f"Poisson input '{item.name}' has no rate; give one, or an array [batch, time, {item.size}]")
+    probability = np.broadcast_to(np.asarray(item.rate.value, dtype=np.float64) * network.dt.value, (item.size,))
+    return streams.poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability)
+
+
+def draw_noise(network: Network, *, steps: int, batch: int, trial: int = 0) -> dict[str, Array]:
+    """Standard normal numbers [batch, time, neuron], "population.xi" -> array; the network without receptors."""
+    return {
+        f"{p.name}.{name}": streams.normal(network.seed, f"noise/{p.name}/{name}", trial, batch, steps, p.size)
+        for p in network.populations
+        for name in p.neuron.scope.noise
+    }
+
+
+def check_record(network: Network, names: Sequence[str], every: int) -> tuple[tuple[str, str], ...]:
+    """ "population.variable" names as pairs. Raises RunError on unknown ones."""
+    if every < 1:
+        raise RunError(f"every={every}: record every n-th step, n at least 1")
+    populations = {p.name: p.neuron.scope for p in without_receptors(network).populations}
+    found = []
+    for name in names:
+        owner, _, variable = name.partition(".")
+        _known(owner, populations, "population")
+        scope = populations[owner]
+        _known(variable, (*scope.states, *scope.inputs, *scope.subexpressions), f"variable of population '{owner}'")
+        found.append((owner, variable))
+    return tuple(found)
+
+
+def check_finite(owner: str, variable: str, values: Array, step: int) -> None:
+    """Raises RunError naming the first variable, cell and step that left the finite numbers."""
+    if not np.isfinite(values).all():
+        cell = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
+        raise RunError(
+            f"'{owner}.{variable}' is not finite at step {step} (trial {cell[0]}, cell {cell[1:]}); "
+            "use a smaller dt, another method, or weaker input"
+        )

@@ -1,0 +1,319 @@
+"""Interpreter of Step in numpy: slow, plain, and what decides when two other backends disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.special
+import sympy as sp
+
+from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
+from neuro.lowering import lower
+from neuro.model import Network
+from neuro.parameters import initial_state
+from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
+from neuro.receptors import without_receptors
+from neuro.semantics import Semantics, semantics
+from neuro.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update
+
+Array = npt.NDArray[Any]
+
+_FUNCTIONS = {
+    "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
+    "step": lambda x: np.asarray(x) > 0, "step_or_equal": lambda x: np.asarray(x) >= 0, "minimum": np.minimum,
+    "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod,
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expr: sp.Expr) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    symbols = sorted(expr.free_symbols, key=lambda s: s.name)
+    return tuple(s.name for s in symbols), sp.lambdify(symbols, expr, modules=[_FUNCTIONS, "numpy"])
+
+
+def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
+    """A sympy expression on numpy arrays."""
+    names, function = _compiled(expr)
+    return function(*(lookup(name) for name in names))
+
+
+class _Simulation:
+    """State of one run: arrays [batch, size] a population variable, [batch, *layout] a synapse variable."""
+
+    def __init__(self, step: Step, network: Network, parameters: Mapping[str, Array], feed: Feed, trial: int, dtype: Any):
+        self.step, self.feed, self.dtype = step, feed, dtype
+        self.parameters = {n: v.astype(dtype) for n, v in parameters.items()}
+        self.noise = draw_noise(network, steps=feed.steps, batch=feed.batch, trial=trial)
+        self.inputs = {n: a.astype(dtype) for n, a in feed.arrays.items()}
+        self.k = 0
+        batched = lambda v: np.broadcast_to(v, (feed.batch, *np.shape(v))).astype(dtype)  # noqa: E731
+        self.values = {n: batched(v) for n, v in initial_state(network).items()}
+        self.pending: dict[str, Array] = {}
+        self.last_spike: dict[str, Array] = {}
+        self.history: dict[str, Array] = {}
+        for cells in step.cells:
+            self.last_spike[cells.name] = np.full((feed.batch, cells.size), -(10**9))
+            for name in cells.inputs:
+                self.pending[f"{cells.name}.{name}"] = np.zeros((feed.batch, cells.size), dtype)
+                self.values[f"{cells.name}.{name}"] = np.zeros((feed.batch, cells.size), dtype)
+        for synapses in step.synapses:
+            if "w" in synapses.states:
+                self.values[f"{synapses.name}.w"] = batched(self.parameters[f"{synapses.name}.w"])
+        depth = 1 + max((s.max_delay for s in step.synapses), default=0)
+        sizes = dict(step.sources) | {c.name: c.size for c in step.cells if c.spikes}
+        self.history = {n: np.zeros((depth, feed.batch, size), bool) for n, size in sizes.items()}
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    def common(self, name: str) -> Any:
+        return {"dt": self.dtype(self.step.dt), "t": self.dtype(self.k * self.step.dt)}[name]
+
+    def of_cells(self, owner: str, local: Mapping[str, Any] | None = None) -> Callable[[str], Any]:
+        def lookup(name: str) -> Any:
+            if local and name in local:
+                return local[name]
+            for table in (self.values, self.parameters):
+                if f"{owner}.{name}" in table:
+                    return table[f"{owner}.{name}"]
+            if f"{owner}.{name}" in self.noise:
+                return self.noise[f"{owner}.{name}"][:, self.k].astype(self.dtype)
+            return self.common(name)
+
+        return lookup
+
+    def of_synapses(self, synapses: Synapses, local: Mapping[str, Any] | None = None) -> Callable[[str], Any]:
+        own = self.of_cells(synapses.name, local)
+
+        def lookup(name: str) -> Any:
+            for end, spread in (("pre", self.spread_pre), ("post", self.spread_post)):
+                if name.endswith(f"_{end}"):
+                    cells = self.of_cells(getattr(synapses, end))(name.removesuffix(f"_{end}"))
+                    return spread(synapses, cells) if np.ndim(cells) else cells
+            return own(name)
+
+        return lookup
+
+    @staticmethod
+    def spread_pre(synapses: Synapses, values: Array) -> Array:
+        """[..., pre] -> one value a synapse, broadcastable to the layout."""
+        return values[..., :, None] if synapses.kind == "dense" else values[..., synapses.pre_index]
+
+    @staticmethod
+    def spread_post(synapses: Synapses, values: Array) -> Array:
+        return values[..., None, :] if synapses.kind == "dense" else values[..., synapses.post_index]
+
+    # -- spikes --------------------------------------------------------------------------------------------
+
+    def emit(self, source: str, spikes: Array) -> None:
+        history = self.history[source]
+        history[self.k % len(history)] = spikes
+
+    def arrivals(self, synapses: Synapses) -> Array:
+        """Which synapses a spike reaches in this step: bool, broadcastable to [batch, *layout]."""
+        history = self.history[synapses.pre]
+        if isinstance(synapses.delay, int):
+            spikes = self.spread_pre(synapses, history[(self.k - synapses.delay) % len(history)])
+        else:
+            slot = (self.k - synapses.delay) % len(history)
+            pre = np.arange(synapses.shape[0])[:, None] if synapses.kind == "dense" else synapses.pre_index
+            spikes = np.moveaxis(history[slot, :, pre], -1, 0)
+        return spikes if synapses.mask is None else spikes & synapses.mask
+
+    def fired(self, synapses: Synapses) -> Array:
+        history = self.history[synapses.post]
+        return self.spread_post(synapses, history[self.k % len(history)])
+
+    def refractory(self, cells: Cells) -> Array:
+        return self.k - self.last_spike[cells.name] < cells.refractory
+
+    # -- operations ----------------------------------------------------------------------------------------
+
+    def run_step(self) -> None:
+        for name in self.step.sources:
+            self.emit(name, self.inputs[name][:, self.k].astype(bool))
+        for operation in self.step.operations:
+            match operation:
+                case Gather():
+                    self.gather(operation)
+                case Update():
+                    self.update(operation)
+                case Threshold():
+                    self.threshold(operation)
+                case Couple():
+                    self.couple(operation)
+
+    def gather(self, op: Gather) -> None:
+        total = {}
+        for name in op.variables:
+            key = f"{op.population}.{name}"
+            total[name] = self.pending[key]
+            self.pending[key] = np.zeros_like(total[name])
+        for coupling in op.couplings:
+            total[coupling.target] = total[coupling.target] + self.total(coupling)
+        for name, source in op.currents:
+            total[name] = total[name] + self.inputs[source][:, self.k]
+        self.values |= {f"{op.population}.{name}": value for name, value in total.items()}
+
+    def total(self, op: Couple) -> Array:
+        """Sum of a coupling's values in each postsynaptic cell [batch, post]."""
+        synapses = self.step.projection(op.projection)
+        if synapses.kind == "dense" and op.factors and op.when != "post" and isinstance(synapses.delay, int):
+            return self.product(op.factors, synapses, op.when)
+        values = evaluate(op.value, self.of_synapses(synapses))
+        gate: Any = True if synapses.mask is None else synapses.mask
+        if op.when != "always":
+            gate = self.arrivals(synapses) if op.when == "pre" else self.fired(synapses)
+        values = np.where(gate, values, 0)
+        values = np.broadcast_to(values, (self.feed.batch, *synapses.shape))
+        if synapses.kind == "dense":
+            return values.sum(axis=1)  # type: ignore[no-any-return]
+        size = self.step.population(op.population).size
+        total = np.zeros((self.feed.batch, size), self.dtype)
+        np.add.at(total, (slice(None), synapses.post_index), values)
+        return total
+
+    def product(self, factors: Factors, synapses: Synapses, when: str) -> Array:
+        """post * (pre @ matrix): the same sum where the value splits and all delays are equal."""
+        pre = evaluate(factors.pre, lambda n: self.of_cells(synapses.pre)(n.removesuffix("_pre")))
+        post = evaluate(factors.post, lambda n: self.of_cells(synapses.post)(n.removesuffix("_post")))
+        if when == "pre":
+            history = self.history[synapses.pre]
+            pre = np.where(history[(self.k - int(synapses.delay)) % len(history)], pre, 0)
+        matrix = evaluate(factors.synapse, self.of_cells(synapses.name))
+        matrix = np.where(True if synapses.mask is None else synapses.mask, matrix, 0)
+        matrix = np.broadcast_to(matrix, (*np.shape(matrix)[:-2], *synapses.shape))
+        pre = np.broadcast_to(pre, (self.feed.batch, synapses.shape[0])).astype(self.dtype)
+        return (post * (pre[:, None, :] @ matrix)[:, 0] if matrix.ndim == 3 else post * (pre @ matrix))  # type: ignore[no-any-return]
+
+    def couple(self, op: Couple) -> None:
+        key, cells = f"{op.population}.{op.target}", self.step.population(op.population)
+        total = self.total(op)
+        if op.target in cells.inputs:
+            self.pending[key] = self.pending[key] + total
+            return
+        if op.target in cells.frozen:
+            total = np.where(self.refractory(cells), 0, total)
+        self.values[key] = self.values[key] + total
+
+    def update(self, op: Update) -> None:
+        synapses = next((s for s in self.step.synapses if s.name == op.owner), None)
+        gate: Any = None
+        if synapses is not None and op.when != "always":
+            gate = self.arrivals(synapses) if op.when == "pre" else self.fired(synapses)
+        elif op.when == "spikes":
+            gate = self.last_spike[op.owner] == self.k
+        kept = self.refractory(self.step.population(op.owner)) if op.frozen else None
+        local: dict[str, Any] = {}
+        lookup = self.of_cells(op.owner, local) if synapses is None else self.of_synapses(synapses, local)
+        for assign in op.assigns:
+            value = evaluate(assign.expr, lookup)
+            if assign.temporary:
+                local[assign.target] = value
+                continue
+            key = f"{op.owner}.{assign.target}"
+            old = self.values[key]
+            if gate is not None:
+                value = np.where(gate, value, old)
+            if assign.target in op.frozen:
+                value = np.where(kept, old, value)
+            self.values[key] = np.broadcast_to(value, old.shape).astype(self.dtype)
+
+    def threshold(self, op: Threshold) -> None:
+        cells = self.step.population(op.population)
+        margin = evaluate(op.margin, self.of_cells(op.population))
+        spikes = (margin > 0 if op.strict else margin >= 0) & ~self.refractory(cells)
+        spikes = np.broadcast_to(spikes, (self.feed.batch, cells.size))
+        self.last_spike[op.population] = np.where(spikes, self.k, self.last_spike[op.population])
+        self.emit(op.population, spikes)
+
+    def check(self) -> None:
+        for cells in self.step.cells:
+            for name in cells.states:
+                check_finite(cells.name, name, self.values[f"{cells.name}.{name}"], self.k)
+
+
+class ReferenceProgram:
+    """See neuro.protocols.Program."""
+
+    capabilities = Capabilities(plasticity=True)
+
+    def __init__(self, network: Network, dtype: str) -> None:
+        self.network = network
+        self.dtype: Any = np.dtype(dtype).type
+        self.semantics: Semantics = semantics(network, dtype)
+        self._merged = without_receptors(network)
+        self.step = lower(network)
+        self._expressions = {c.name: _inlined(c) for c in self.step.cells}
+
+    def run(
+        self,
+        parameters: Parameters | None = None,
+        inputs: Inputs | None = None,
+        record: Sequence[str] = (),
+        *,
+        steps: int | None = None,
+        batch: int | None = None,
+        every: int = 1,
+        trial: int = 0,
+    ) -> Recording:
+        """See Program.run."""
+        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial)
+        wanted = check_record(self._merged, record, every)
+        values = check_parameters(self._merged, parameters)
+        sim = _Simulation(self.step, self._merged, values, feed, trial, self.dtype)
+        firing = [c for c in self.step.cells if c.spikes]
+        rasters = {c.name: np.zeros((feed.batch, feed.steps, c.size), bool) for c in firing}
+        traces: dict[str, list[Array]] = {name: [] for name in record}
+        with np.errstate(all="ignore"):  # check() says better what went wrong
+            for sim.k in range(feed.steps):
+                sim.run_step()
+                sim.check()
+                for c in firing:
+                    rasters[c.name][:, sim.k] = sim.last_spike[c.name] == sim.k
+                if (sim.k + 1) % every == 0:
+                    for owner, variable in wanted:
+                        traces[f"{owner}.{variable}"].append(self._read(sim, owner, variable))
+        return Recording(
+            dt=self.step.dt,
+            spikes=rasters,
+            traces={n: np.stack(t, axis=1) if t else self._no_trace(n, feed.batch) for n, t in traces.items()},
+            every=every,
+            final={f"{s.name}.w": sim.values[f"{s.name}.w"] for s in self.step.synapses if "w" in s.states},
+        )
+
+    def _read(self, sim: _Simulation, owner: str, variable: str) -> Array:
+        expr = self._expressions[owner].get(variable)
+        if expr is None:
+            return sim.values[f"{owner}.{variable}"]
+        value = evaluate(expr, sim.of_cells(owner))
+        shape = (sim.feed.batch, self.step.population(owner).size)
+        return np.broadcast_to(value, shape).astype(self.dtype)
+
+    def _no_trace(self, name: str, batch: int) -> Array:
+        return np.zeros((batch, 0, self.step.population(name.partition(".")[0]).size), self.dtype)
+
+
+def _inlined(cells: Cells) -> dict[str, sp.Expr]:
+    """Subexpressions of a population in terms of its states, inputs and parameters."""
+    table: dict[sp.Symbol, sp.Expr] = {}
+    for name, expr in cells.subexpressions:
+        table[sp.Symbol(name, real=True)] = expr.xreplace(table)
+    return {s.name: e for s, e in table.items()}
+
+
+class ReferenceBackend:
+    """The numpy interpreter."""
+
+    name = "reference"
+
+    def compile(self, network: Network, *, dtype: str = "float64", **options: Any) -> ReferenceProgram:
+        """See Backend.compile. dtype: float32 or float64."""
+        if options:
+            raise UnsupportedError(self.name, f"option '{next(iter(options))}'", "it has no options besides dtype")
+        if dtype not in ("float32", "float64"):
+            raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64")
+        return ReferenceProgram(network, dtype)
