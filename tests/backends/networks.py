@@ -1,0 +1,160 @@
+"""Small networks, one per feature that a backend may lack."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from neuro import (
+    AllToAll,
+    Input,
+    Network,
+    Neuron,
+    Normal,
+    OneToOne,
+    Pairs,
+    Population,
+    Probability,
+    Projection,
+    Synapse,
+    quantity,
+)
+
+LIF = Neuron(
+    "lif",
+    "dv/dt = (E_L - v + R*I)/tau_m : volt (unless refractory)\nI : amp",
+    threshold="v > v_th",
+    reset="v = E_L",
+    parameters={"E_L": "-70 mV", "R": "100 Mohm", "tau_m": "10 ms", "v_th": "-50 mV"},
+    initial={"v": "-70 mV"},
+    method="exact",
+)
+REFRACTORY_LIF = replace(LIF, name="refractory_lif", refractory=quantity("3 ms"))
+LEAKY = Neuron(
+    "leaky", "dv/dt = (-v + R*I)/tau_m : volt\nI : amp", parameters={"R": "100 Mohm", "tau_m": "20 ms"}, method="exact"
+)
+NOISY = Neuron(
+    "noisy",
+    "dv/dt = (E_L - v + R*I)/tau_m + sigma*sqrt(2/tau_m)*xi : volt\nI : amp",
+    threshold="v > v_th",
+    reset="v = E_L",
+    parameters={**LIF.parameters, "sigma": "8 mV"},
+    initial={"v": "-70 mV"},
+)
+RATE = Neuron("rate", "dx/dt = (-x + tanh(z))/tau : 1\nz : 1", parameters={"tau": "10 ms"}, method="euler")
+
+PULSE = Synapse("pulse", "w : amp", on_pre="I_post += w")
+DELTA = Synapse("delta", "w : volt", on_pre="v_post += w")
+AMPA = Synapse(
+    "ampa",
+    "w : siemens",
+    on_pre="g_post += w",
+    receptor="dg/dt = -g/tau : siemens\nI = g*(E - v) : amp",
+    parameters={"tau": "5 ms", "E": "0 mV"},
+)
+GRADED = Synapse("graded", "w : 1", transmits="w*x_pre", target="z")
+STDP = Synapse(
+    "stdp",
+    "w : volt\ndx/dt = -x/tau : 1\ndy/dt = -y/tau : 1",
+    on_pre="v_post += w\nx += 1\nw = clip(w - 0.2*mV*y, 0*mV, 20*mV)",
+    on_post="y += 1\nw = clip(w + 0.2*mV*x, 0*mV, 20*mV)",
+    parameters={"tau": "20 ms"},
+    method="exact",
+)
+
+_INDEX = np.random.default_rng(5)
+
+
+def _two(name: str, neuron: Neuron = LIF, synapse: Synapse = PULSE, weights: object = None, **options: object) -> Network:
+    """7 input channels -> 5 cells."""
+    weights = Normal(quantity("1.2 nA"), quantity("0.4 nA")) if weights is None else weights
+    projection = Projection("feed", "x", "cells", synapse, weights, **options)  # type: ignore[arg-type]
+    return Network((Population("cells", neuron, 5),), (projection,), (Input("x", 7),), dt="1 ms", seed=3, name=name)
+
+
+def _recurrent(name: str, **options: object) -> Network:
+    base = _two(name)
+    loop = Projection("loop", "cells", "cells", PULSE, Normal(quantity("0 nA"), quantity("1 nA")), **options)  # type: ignore[arg-type]
+    return Network(base.populations, (*base.projections, loop), base.inputs, dt="1 ms", seed=3, name=name)
+
+
+def _readout() -> Network:
+    base = _two("readout")
+    out = Projection("out", "cells", "leaky", PULSE, Normal(quantity("0 nA"), quantity("1 nA")))
+    cells = (*base.populations, Population("leaky", LEAKY, 3))
+    return Network(cells, (*base.projections, out), base.inputs, dt="1 ms", seed=3, name="readout")
+
+
+def _graded() -> Network:
+    cells = Population("rate", RATE, 4, initial={"x": Normal(quantity("0"), quantity("0.5"))})
+    loop = Projection("loop", "rate", "rate", GRADED, Normal(quantity("0"), quantity("1.5")), AllToAll(False))
+    return Network((cells,), (loop,), (Input("x", 4, "current", "rate.z"),), dt="1 ms", seed=3, name="graded")
+
+
+def networks() -> dict[str, Network]:
+    """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
+    delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
+    pairs = Pairs(_INDEX.integers(0, 7, 20), np.repeat(np.arange(5), 4))
+    rate = Input("x", 7, "poisson", rate="200 Hz")
+    poisson = _two("poisson")
+    strong = Normal(quantity("30 nS"), quantity("5 nS"))
+    found = [
+        _two("feed-forward"),
+        _recurrent("recurrent"),
+        _recurrent("no self-connections", connectivity=AllToAll(False)),
+        _readout(),
+        _two("delta", synapse=DELTA, weights="9 mV"),
+        _two("conductance", synapse=AMPA, neuron=replace(LIF, method="exponential_euler"), weights=strong),
+        _two("delay", delay="3 ms"),
+        _two("heterogeneous delays", delay=delays),
+        _two("refractory", REFRACTORY_LIF),
+        _two("refractory delta", REFRACTORY_LIF, DELTA, "9 mV"),
+        tie(">="),
+        _two("noise", NOISY),
+        _two("sparse", connectivity=Probability(0.5)),
+        _two("pairs", connectivity=pairs, delay=quantity(np.arange(20.0) % 4, "ms")),
+        _two("plastic", synapse=STDP, weights="8 mV"),
+        _graded(),
+        Network(poisson.populations, poisson.projections, (rate,), dt="1 ms", seed=3, name="poisson"),
+        _heterogeneous(),
+        _one_to_one(),
+    ]
+    return {n.name: n for n in found}
+
+
+def tie(operator: str) -> Network:
+    """Every input spike brings the membrane to exactly its threshold: 0.5 V, halved once by tau = 2 dt."""
+    neuron = Neuron(
+        "tie",
+        "dv/dt = -v/tau : volt",
+        threshold=f"v {operator} v_th",
+        reset="v = 0*volt",
+        parameters={"tau": "2 ms", "v_th": "0.25 V"},
+    )
+    return _two("inclusive threshold" if operator == ">=" else "strict threshold", neuron, DELTA, "0.5 V")
+
+
+def _heterogeneous() -> Network:
+    base = _two("heterogeneous")
+    taus = Population("cells", LIF, 5, {"tau_m": quantity([5.0, 8.0, 10.0, 15.0, 30.0], "ms")})
+    return Network((taus,), base.projections, base.inputs, dt="1 ms", seed=3, name="heterogeneous")
+
+
+def _one_to_one() -> Network:
+    base = _two("one-to-one")
+    link = Projection("link", "cells", "second", PULSE, "2.5 nA", OneToOne(), delay="1 ms")
+    cells = (*base.populations, Population("second", LIF, 5))
+    return Network(cells, (*base.projections, link), base.inputs, dt="1 ms", seed=3, name="one-to-one")
+
+
+def drive(network: Network, *, batch: int = 2, steps: int = 300, seed: int = 1) -> dict[str, np.ndarray]:
+    """Inputs that make the network fire."""
+    random = np.random.default_rng(seed)
+    given = {}
+    for item in network.inputs:
+        if item.kind == "spikes":
+            given[item.name] = random.random((batch, steps, item.size)) < 0.2
+        elif item.kind == "current":
+            given[item.name] = random.normal(size=(batch, steps, item.size))
+    return given

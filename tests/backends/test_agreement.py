@@ -1,0 +1,128 @@
+"""Do all backends compute the same numbers? Library neurons, a mixed recurrent network, and planted defects."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+import backends
+from neuro import Input, Network, Population, Projection, Recording, UnsupportedError, library, quantity
+from neuro.analysis.comparison import Comparison, compare, localise
+from neuro.semantics import semantics
+from tests.backends.mixed_network import mixed_network
+from tests.backends.networks import DELTA, drive, networks, tie
+from tests.library.drives import DRIVES
+
+STEPS = 1000
+CELLS = 20
+PAIRS = tuple(itertools.combinations(backends.names(), 2))
+SILENT = {"leaky_integrator", "rate", "rate_relu"}  # no threshold: only traces are compared
+
+
+def driven(name: str) -> tuple[Network, dict[str, np.ndarray]]:
+    """Cells of one library neuron, each with its own constant current and a shared sine on top."""
+    neuron, drive_ = library.get(name), DRIVES[name]
+    variable = f"cells.{drive_.input}"
+    network = Network(
+        (Population("cells", neuron, CELLS),), (), (Input("current", CELLS, "current", variable),), dt=drive_.dt
+    )
+    amplitude = quantity(drive_.amplitude).value * np.linspace(1.0, 1.5, CELLS)
+    wave = 1 + 0.1 * np.sin(2 * np.pi * np.arange(STEPS) / 50)
+    return network, {"current": (wave[:, None] * amplitude)[None]}
+
+
+@cache
+def recorded(backend: str, name: str) -> Recording:
+    network, inputs = driven(name)
+    names = [f"cells.{variable}" for variable in network.populations[0].neuron.scope.states]
+    return backends.get(backend).compile(network, dtype="float64").run(inputs=inputs, record=names)
+
+
+@pytest.mark.parametrize(
+    ("name", "pair"),
+    [pytest.param(n, p, marks=pytest.mark.xdist_group(n)) for n in library.neurons() for p in PAIRS],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_library_neuron(name: str, pair: tuple[str, str]) -> None:
+    try:
+        a, b = (recorded(backend, name) for backend in pair)
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    report = compare(a, b, names=pair, max_pairs=0)
+    if name not in SILENT:
+        report.require_spikes(100)
+    assert report.identical_spikes and report.agrees(1e-9), localise(report)
+
+
+@pytest.mark.xdist_group("mixed")
+def test_mixed_network_until_divergence() -> None:
+    """100 cells of four kinds, conductance synapses, heterogeneous delays, refractoriness, noise: 100 ms."""
+    network = mixed_network()
+    found = {
+        name: backends.get(name).compile(network).run(steps=1000, record=["excitatory.v", "inhibitory.v"])
+        for name in ("reference", "brian2", "torch")
+    }
+    for name in ("brian2", "torch"):
+        report = compare(found["reference"], found[name], names=("reference", name), max_pairs=0)
+        report.require_spikes(100)
+        assert report.identical_spikes and report.agrees(1e-9), localise(report)
+
+
+# -- defects that must be caught ---------------------------------------------------------------------------------
+
+
+def _against(good: Network, bad: Network, steps: int = 300) -> Comparison:
+    """The right network in the reference against a wrong one in torch."""
+    inputs = drive(good, steps=steps)
+    record = ["cells.v"]
+    a = backends.get("reference").compile(good).run(inputs=inputs, record=record)
+    b = backends.get("torch").compile(bad, dtype="float64").run(inputs=inputs, record=record)
+    return compare(a, b, names=("right", "wrong"), max_pairs=0).require_spikes(100)
+
+
+def _with_neuron(network: Network, **changes: object) -> Network:
+    cells = network.populations[0]
+    return replace(network, populations=(replace(cells, neuron=replace(cells.neuron, **changes)),))  # type: ignore[arg-type]
+
+
+GOOD = networks()["feed-forward"]
+LATE = replace(GOOD, projections=(replace(GOOD.projections[0], delay=quantity("1 ms")),))
+DEFECTS = {
+    "wrong reset": (GOOD, _with_neuron(GOOD, reset="v -= v_th - E_L"), "cells[cells]"),
+    "inclusive threshold": (tie(">"), tie(">="), "cells[cells]"),
+    "euler for exact": (GOOD, _with_neuron(GOOD, method="euler"), "cells[cells]"),
+    "delay off by one": (GOOD, LATE, "delays[feed]"),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_planted_defect_is_caught_and_localised(defect: str) -> None:
+    good, bad, field = DEFECTS[defect]
+    assert _against(good, good).agrees(1e-9), "the control differs too"
+    report = _against(good, bad)
+    assert not report.agrees(1e-9)
+    assert "cells" in localise(report) and "step" in localise(report)
+    assert field in semantics(good).differences(semantics(bad))
+
+
+def test_first_divergence_of_a_late_spike_is_its_step() -> None:
+    """A delay of one step too many shows in the first step after the first input spike."""
+    inputs = drive(GOOD, steps=300)
+    first = int(np.flatnonzero(inputs["x"].any(axis=(0, 2)))[0])
+    report = _against(GOOD, LATE)
+    steps = [v.first.step for v in report.variables if v.first is not None]
+    assert steps == [first + 1]
+
+
+def test_projection_of_events_into_state_and_input_differ_by_one_step() -> None:
+    """A delta synapse acts in the step of arrival, a pulse in the integration of the next."""
+    delta = Projection("feed", "x", "cells", DELTA, "5 mV")
+    network = replace(GOOD, projections=(delta,))
+    spikes = np.zeros((1, 5, 7), bool)
+    spikes[0, 1, 0] = True
+    v = backends.get("reference").compile(network).run(inputs={"x": spikes}, record=["cells.v"]).traces["cells.v"]
+    np.testing.assert_allclose(v[0, :3, 0], [-0.07, -0.065, -0.07 + 0.005 * np.exp(-0.1)], rtol=1e-12)
