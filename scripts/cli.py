@@ -1,0 +1,113 @@
+"""What the scripts share: options, one-line errors with exit code 2, progress bars, tables, run directories."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+EXIT_USER_ERROR = 2
+
+
+class UserError(Exception):
+    """Something the caller can fix; printed as one line."""
+
+
+def run(command: Callable[..., None]) -> None:
+    """Run a command line. Wrong options, missing files and models that don't fit end in one line and exit code 2."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        fail(error.format_message() if hasattr(error, "format_message") else str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        fail("interrupted; a run file continues with --resume", code=130)
+    except Exception as error:
+        if not _is_user_error(error):
+            raise
+        fail(str(error).strip())
+
+
+def _is_user_error(error: Exception) -> bool:
+    """Errors that name culprit and fix. Their modules are looked at only if somebody has loaded them."""
+    kinds: list[type[BaseException]] = [UserError, OSError]
+    for module, names in {
+        "neuro.equations": ("ModelError",),
+        "neuro.protocols": ("UnsupportedError", "RunError"),
+        "neuro.results": ("ResultsError",),
+        "neuro.units": ("UnitError",),
+        "neuro.export.nir": ("ExportError",),
+        "neuro.learning.loop": ("TrainingError",),
+        "neuro.analysis.comparison": ("ComparisonError",),
+        "backends": ("UnknownBackendError",),
+        "tasks": ("UnknownTaskError",),
+    }.items():
+        loaded = sys.modules.get(module)
+        kinds += [getattr(loaded, name) for name in names if hasattr(loaded, name)]
+    return isinstance(error, tuple(kinds))
+
+
+def fail(message: str, code: int = EXIT_USER_ERROR) -> None:
+    """Print one error to stderr and leave."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def existing(path: Path) -> Path:
+    """A file that must be there."""
+    if not path.is_file():
+        raise UserError(f"there is no file '{path}'")
+    return path
+
+
+def writable(path: Path) -> Path:
+    """A path whose folder exists (it is made) and can be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write '{path}': {error.strerror}") from None
+    if path.is_dir():
+        raise UserError(f"can't write '{path}': it is a folder")
+    return path
+
+
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    found = Table(title=title, title_justify="left")
+    for i, name in enumerate(header):
+        found.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        found.add_row(*(cell(c) for c in row))
+    Console(width=None if sys.stdout.isatty() else 160).print(found)
+
+
+def cell(value: Any) -> str:
+    """A number as text, exact integers, four significant digits otherwise."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar; the caller gets update(done, total, text). Plain lines where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), "{task.completed}/{task.total}")
+    bar = Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=Console(stderr=True)
+    )
+    with bar:
+        task = bar.add_task(description, total=None, text="")
+
+        def update(done: int, total: int, text: str = "") -> None:
+            bar.update(task, completed=done, total=total, text=text)
+
+        yield update
