@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuro import library as library
     from neuro.equations import ModelError as ModelError
     from neuro.lowering import lower as lower
     from neuro.model import (
@@ -42,6 +43,8 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605  the table above is the one list
 
 
 def __getattr__(name: str) -> Any:
+    if name == "library":
+        return import_module("neuro.library")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'neuro' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

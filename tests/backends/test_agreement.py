@@ -18,7 +18,7 @@ from tests.backends.networks import DELTA, drive, networks, tie
 from tests.library.drives import DRIVES
 
 STEPS = 1000
-CELLS = 20
+CELLS = 30
 PAIRS = tuple(itertools.combinations(backends.names(), 2))
 SILENT = {"leaky_integrator", "rate", "rate_relu"}  # no threshold: only traces are compared
 

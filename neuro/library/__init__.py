@@ -1,0 +1,40 @@
+"""Ready neurons and synapses: one module each, holding one object of the module's name. A new file is found by itself."""
+
+from __future__ import annotations
+
+import pkgutil
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from neuro.model import Neuron, Synapse
+
+
+class UnknownModelError(Exception):
+    """The library has no neuron or synapse of that name."""
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Names of all neurons and synapses."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+
+
+def neurons() -> tuple[str, ...]:
+    """Names of the neurons."""
+    return tuple(n for n in names() if isinstance(get(n), Neuron))
+
+
+def synapses() -> tuple[str, ...]:
+    """Names of the synapses."""
+    return tuple(n for n in names() if isinstance(get(n), Synapse))
+
+
+def get(name: str) -> Any:
+    """The neuron or synapse of that name. Raises UnknownModelError with a suggestion."""
+    if name not in names():
+        close = get_close_matches(name, names(), 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
+        raise UnknownModelError(f"the library has no '{name}'; {hint}")
+    return getattr(import_module(f"{__name__}.{name}"), name)

@@ -1,0 +1,36 @@
+"""Constant currents that make every library neuron fire (or move, where it has no threshold)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neuro.units import Quantity, quantity
+
+
+@dataclass(frozen=True)
+class Drive:
+    """amplitude: text of a quantity for the input variable `input`. step: text of dt."""
+
+    amplitude: str
+    step: str = "0.1 ms"
+    input: str = "I"
+
+    @property
+    def dt(self) -> Quantity:
+        return quantity(self.step)
+
+
+DRIVES = {
+    "lif": Drive("0.3 nA"),
+    "cuba_lif": Drive("0.3 nA"),
+    "coba_lif": Drive("300 pA"),
+    "alif": Drive("0.4 nA"),
+    "izhikevich": Drive("15 volt/second"),
+    "adex": Drive("1.5 nA"),
+    "fitzhugh_nagumo": Drive("0.5", step="0.2 ms"),
+    "hodgkin_huxley": Drive("15 uA/cm**2", step="0.05 ms"),
+    "morris_lecar": Drive("95 uA/cm**2", step="0.5 ms"),
+    "leaky_integrator": Drive("0.2 nA"),
+    "rate": Drive("0.5", input="z"),
+    "rate_relu": Drive("0.5", input="z"),
+}
