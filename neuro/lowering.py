@@ -84,7 +84,7 @@ def _cells(network: Network, population: Population) -> Cells:
         subexpressions=ordered_subexpressions(scope.equations),
         noise=scope.noise,
         spikes=scope.threshold is not None,
-        frozen=scope.frozen_when_refractory if refractory else (),
+        frozen=_frozen(population),
         refractory=refractory,
         method=neuron.method,
     )
@@ -103,6 +103,7 @@ def _synapses(network: Network, projection: Projection) -> Synapses:
         pre=projection.pre,
         post=projection.post,
         kind=wires.kind,  # type: ignore[arg-type]
+        ends=(network.source_size(projection.pre), network.population(projection.post).size),
         shape=wires.shape,
         pre_index=wires.pre,
         post_index=wires.post,
@@ -125,7 +126,11 @@ def _integration(population: Population) -> Iterable[Update]:
     except NotLinearError as error:
         raise _fail(f"population '{population.name}'", str(error), "choose another method") from None
     if assigns:
-        yield Update(population.name, "integrate", assigns, frozen=neuron.scope.frozen_when_refractory)
+        yield Update(population.name, "integrate", assigns, frozen=_frozen(population))
+
+
+def _frozen(population: Population) -> tuple[str, ...]:
+    return population.neuron.scope.frozen_when_refractory if population.neuron.refractory.value else ()
 
 
 def _block(population: Population, phase: Any) -> Iterable[Update]:
@@ -134,7 +139,7 @@ def _block(population: Population, phase: Any) -> Iterable[Update]:
     statements = scope.reset if phase == "reset" else scope.every_step
     assigns = tuple(Assign(s.target, _inline(_value(s, s.target), population)) for s in statements)
     if assigns:
-        frozen = scope.frozen_when_refractory if phase == "every_step" else ()
+        frozen = _frozen(population) if phase == "every_step" else ()
         yield Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
 
 

@@ -123,6 +123,7 @@ class Synapses:
     pre: str
     post: str
     kind: Literal["dense", "one_to_one", "sparse"]
+    ends: tuple[int, int]  # cells or channels before and after
     shape: tuple[int, ...]
     pre_index: IntArray
     post_index: IntArray

@@ -1,0 +1,507 @@
+"""Step -> torch source: one `constants` and one `step` function for each group of populations that depend on each other.
+
+Event couplings from inputs and earlier groups are hoisted: one matmul over all time steps, done by the program. What is
+left in the loop is written here, in the order of Step's operations. Names: `hidden__v` is variable v of `hidden`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+import torch
+
+from backends.torch_printer import FUNCTIONS, Constants
+from neuro.step import Cells, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.symbolic import symbol
+
+
+def local(owner: str, name: str) -> str:
+    """Python name of a variable or parameter."""
+    return f"{owner}__{name}"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An argument of the step function: spikes of a source, `delay` steps ago."""
+
+    source: str
+    delay: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}__z_{self.delay}"
+
+
+@dataclass
+class Group:
+    """One rendered group. states, arrivals, drives, noise: arguments of `step`, in this order after the constants."""
+
+    populations: tuple[str, ...]
+    hoisted: tuple[Couple, ...]
+    currents: tuple[tuple[str, str], ...]  # (drive, input name)
+    states: tuple[str, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    drives: tuple[str, ...] = ()
+    noise: tuple[str, ...] = ()
+    spiking: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+    source: str = ""
+    functions: dict[str, Any] = field(default_factory=dict)
+
+
+def drive_name(couple: Couple) -> str:
+    """Argument that carries what hoisted couplings bring to a variable."""
+    return f"{local(couple.population, couple.target)}__drive"
+
+
+def is_static(step: Step, couple: Couple) -> bool:
+    """An event coupling of fixed per-synapse amounts: its sum is (spikes, some steps ago) @ matrix."""
+    synapses, factors = step.projection(couple.projection), couple.factors
+    if couple.when != "pre" or factors is None or factors.pre.free_symbols or factors.post.free_symbols:
+        return False
+    names = {s.name for s in factors.synapse.free_symbols}
+    return not names & {*synapses.states, "t"}
+
+
+def delays_of(synapses: Synapses) -> tuple[int, ...]:
+    return tuple(int(d) for d in np.unique(synapses.delay))
+
+
+def groups(step: Step) -> list[tuple[str, ...]]:
+    """Populations that must run together, sources first. Only static event couplings can cross from group to group."""
+    import networkx
+
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(c.name for c in step.cells)
+    known = set(graph.nodes)
+    static = {s.name: True for s in step.synapses}
+    for op in _flat(step.operations):
+        if isinstance(op, Couple) and not is_static(step, op):
+            static[op.projection] = False
+        if isinstance(op, Update) and op.owner in static:
+            static[op.owner] = False
+    for synapses in step.synapses:
+        if synapses.pre in known:
+            graph.add_edge(synapses.pre, synapses.post)
+            if not static[synapses.name]:
+                graph.add_edge(synapses.post, synapses.pre)
+    order = {c.name: i for i, c in enumerate(step.cells)}
+    condensed = networkx.condensation(graph)
+    return [
+        tuple(sorted(condensed.nodes[n]["members"], key=order.__getitem__)) for n in networkx.topological_sort(condensed)
+    ]
+
+
+def _flat(operations: tuple[Operation, ...]) -> list[Operation]:
+    found: list[Operation] = []
+    for op in operations:
+        found += [*op.couplings, op] if isinstance(op, Gather) else [op]
+    return found
+
+
+def render(step: Step, shapes: Mapping[str, tuple[int, ...]], *, detach_reset: bool) -> list[Group]:
+    """All groups of a network. shapes: of the parameters."""
+    return [_Renderer(step, names, shapes, detach_reset).group() for names in groups(step)]
+
+
+class _Renderer:
+    def __init__(self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], detach: bool) -> None:
+        self.step, self.names, self.shapes, self.detach = step, names, shapes, detach
+        self.synapses = {s.name: s for s in step.synapses if s.post in names}
+        self.parameters = {local(*k.split(".", 1)) for k in shapes}
+        self.plastic = {local(s.name, "w") for s in step.synapses if "w" in s.states}
+        self.constants = Constants(lambda n: n in self.parameters and n not in self.plastic)
+        self.lines: list[str] = []
+        self.setup: list[str] = []
+        self.extra: list[str] = []  # constants that `setup` makes besides the expressions
+        self.states: list[str] = []
+        self.arrivals: dict[Arrival, None] = {}
+        self.functions: dict[str, Any] = dict(FUNCTIONS)
+        self.drives: dict[str, None] = {}
+        self.matrices: dict[str, list[str]] = {}
+        ops = _flat(step.operations)
+        self.hoisted = [o for o in ops if isinstance(o, Couple) and self.crosses(o)]
+        self.pending = {
+            (o.population, o.target): None
+            for o in ops
+            if isinstance(o, Couple) and o.population in names and self.to_input(o) and o.when != "always"
+            and not is_static(step, o)
+        }  # fmt: skip
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    def crosses(self, op: Couple) -> bool:
+        return op.population in self.names and is_static(self.step, op) and self.step.projection(op.projection).pre not in self.names
+
+    def to_input(self, op: Couple) -> bool:
+        return op.target in self.step.population(op.population).inputs
+
+    def of_cells(self, owner: str, expr: sp.Expr) -> sp.Expr:
+        return expr.xreplace({s: symbol(self.common(owner, s.name)) for s in expr.free_symbols})
+
+    def common(self, owner: str, name: str) -> str:
+        return name if name in ("t", "dt") else local(owner, name)
+
+    def bound(self, expr: sp.Expr) -> sp.Expr:
+        return expr.xreplace({symbol("dt"): sp.Float(repr(self.step.dt), 17)})
+
+    def of_synapses(self, synapses: Synapses, expr: sp.Expr) -> sp.Expr:
+        """Names of a synapse; the cells' variables spread to its layout in statements of their own."""
+        table = {}
+        for s in sorted(expr.free_symbols, key=lambda s: s.name):
+            end = next((e for e in ("pre", "post") if s.name.endswith(f"_{e}")), None)
+            if end is None:
+                table[s] = symbol(self.common(synapses.name, s.name))
+                continue
+            owner = getattr(synapses, end)
+            inner = local(owner, s.name.removesuffix(f"_{end}"))
+            if self.shapes.get(inner.replace("__", ".", 1), (1,)) == ():
+                table[s] = symbol(inner)
+                continue
+            spread = f"{synapses.name}__{end}__{inner}"
+            self.lines.append(f"{spread} = {self.spread(synapses, end, inner)}")
+            table[s] = symbol(spread)
+        return expr.xreplace(table)
+
+    def spread(self, synapses: Synapses, end: str, name: str) -> str:
+        if synapses.kind == "dense":
+            return f"{name}.unsqueeze({-1 if end == 'pre' else -2})"
+        index = f"{synapses.name}__{end}_index"
+        self.functions[index] = torch.as_tensor(getattr(synapses, f"{end}_index"))
+        return f"{name}[..., {index}]"
+
+    def put(self, expr: sp.Expr) -> str:
+        return self.constants.source(self.bound(expr))
+
+    # -- operations ----------------------------------------------------------------------------------------
+
+    def group(self) -> Group:
+        step = self.step
+        for name in self.names:
+            cells = step.population(name)
+            self.states += [local(name, v) for v in cells.states]
+            self.states += [f"{name}__left"] if cells.refractory else []
+        for synapses in self.synapses.values():
+            self.states += [local(synapses.name, v) for v in synapses.states]
+        self.states += [f"{local(*key)}__pending" for key in self.pending]
+        for name in self.names:
+            if step.population(name).refractory:
+                self.lines += [f"{name}__left = {name}__left - 1", f"{name}__frozen = {name}__left > 0"]
+        for op in step.operations:
+            self.operation(op)
+        observed = self.observed()
+        spiking = tuple(n for n in self.names if step.population(n).spikes)
+        currents = tuple(
+            (f"{local(o.population, v)}__drive", i)
+            for o in step.operations if isinstance(o, Gather) and o.population in self.names for v, i in o.currents
+        )  # fmt: skip
+        noise = tuple(local(n, x) for n in self.names for x in step.population(n).noise)
+        found = Group(
+            self.names, tuple(self.hoisted), currents, tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
+            spiking, observed,
+        )  # fmt: skip
+        found.source = self.assemble(found)
+        found.functions = self.functions
+        return found
+
+    def operation(self, op: Operation) -> None:
+        match op:
+            case Gather() if op.population in self.names:
+                self.gather(op)
+            case Update() if op.owner in self.names:
+                self.update_cells(op)
+            case Update() if op.owner in self.synapses:
+                self.update_synapses(op)
+            case Threshold() if op.population in self.names:
+                self.threshold(op)
+            case Couple() if op.population in self.names:
+                self.couple(op)
+
+    def gather(self, op: Gather) -> None:
+        for variable in op.variables:
+            target = local(op.population, variable)
+            terms = []
+            currents = [i for v, i in op.currents if v == variable]
+            if currents or any((c.population, c.target) == (op.population, variable) for c in self.hoisted):
+                self.drives[f"{target}__drive"] = None
+                terms.append(f"{target}__drive")
+            if (op.population, variable) in self.pending:
+                terms.append(f"{target}__pending")
+            text = " + ".join(terms) or f"{op.population}__zeros"
+            for couple in self.static_events(op.population, variable):
+                text = self.add_static(couple, text, extra_delay=1)
+            for couple in op.couplings:
+                if couple.target == variable:
+                    text = f"{text} + {self.graded(couple)}"
+            self.lines.append(f"{target} = {text}")
+            if (op.population, variable) in self.pending:
+                self.lines.append(f"{target}__pending = torch.zeros_like({target}__pending)")
+
+    def static_events(self, population: str, variable: str) -> list[Couple]:
+        return [
+            o for o in self.step.operations
+            if isinstance(o, Couple) and (o.population, o.target) == (population, variable)
+            and is_static(self.step, o) and o not in self.hoisted
+        ]  # fmt: skip
+
+    def add_static(self, op: Couple, text: str, extra_delay: int = 0) -> str:
+        """`text` plus spikes @ matrix, one product a delay."""
+        synapses = self.step.projection(op.projection)
+        for delay, matrix in zip(delays_of(synapses), self.matrix(op), strict=True):
+            spikes = self.spikes(synapses.pre, delay + extra_delay)
+            if synapses.kind == "one_to_one":
+                text = f"torch.addcmul({text}, {spikes}, {matrix})"
+            else:
+                text = f"torch.addmm({text}, {spikes}, {matrix})"
+        return text
+
+    def spikes(self, source: str, delay: int) -> str:
+        if delay == 0 and source in self.names:
+            return f"{source}__z"
+        arrival = Arrival(source, delay)
+        self.arrivals[arrival] = None
+        return arrival.name
+
+    def matrix(self, op: Couple) -> list[str]:
+        """Constants that hold a static coupling's matrices, one a delay."""
+        key = f"{op.projection}__to__{op.target}"
+        if key not in self.matrices:
+            synapses = self.step.projection(op.projection)
+            names = [f"{key}_{d}" for d in delays_of(synapses)]
+            value = self.of_cells(op.projection, self.bound(op.factors.synapse if op.factors else sp.Integer(1)))
+            self.functions[f"{key}__matrices"] = lambda v: matrices(synapses, v)
+            self.setup.append(f"{', '.join(names)}, = {key}__matrices({self.code_of_constant(value)})")
+            self.extra += names
+            self.matrices[key] = names
+        return self.matrices[key]
+
+    def code_of_constant(self, expr: sp.Expr) -> str:
+        from backends.torch_printer import code
+
+        return code(expr)
+
+    def graded(self, op: Couple) -> str:
+        """Sum of a graded coupling, [batch, post]."""
+        synapses, factors = self.step.projection(op.projection), op.factors
+        if factors is None or synapses.kind != "dense":
+            return self.summed(synapses, op, gate=None)
+        return self.product(synapses, factors, gate="")
+
+    def product(self, synapses: Synapses, factors: Factors, gate: str) -> str:
+        """post * (pre @ matrix) of a dense coupling whose value splits."""
+        pre = self.put(self.of_end(synapses.pre, "_pre", factors.pre))
+        post = self.put(self.of_end(synapses.post, "_post", factors.post))
+        spread = f"{synapses.name}__source"
+        size = synapses.shape[0]
+        self.functions["rows"] = rows
+        zeros = f"{self.names[0]}__zeros"
+        self.lines.append(f"{spread} = rows({' * '.join(p for p in (gate, f'({pre})') if p)}, {zeros}, {size})")
+        matrix = self.put(self.of_cells(synapses.name, factors.synapse))
+        self.functions[f"{synapses.name}__full"] = lambda v: full(synapses, v)
+        self.functions["weighted"] = weighted
+        text = f"weighted({spread}, {synapses.name}__full({matrix}))"
+        return text if post == "1" else f"({post}) * {text}"
+
+    def of_end(self, owner: str, suffix: str, expr: sp.Expr) -> sp.Expr:
+        plain = {s: symbol(self.common(owner, s.name.removesuffix(suffix))) for s in expr.free_symbols}
+        return expr.xreplace(plain)
+
+    def summed(self, synapses: Synapses, op: Couple, gate: str | None) -> str:
+        """Sum of one value a synapse, [batch, post]."""
+        value = self.put(self.of_synapses(synapses, op.value))
+        size = self.step.population(synapses.post).size
+        self.functions[f"{synapses.name}__sum"] = lambda v, like: total(synapses, v, like, size)
+        gated = value if gate is None else f"{gate}*({value})"
+        return f"{synapses.name}__sum({gated}, {self.names[0]}__zeros)"
+
+    def gate(self, synapses: Synapses, when: str) -> str:
+        """Which synapses a spike reaches (pre) or whose target fired (post); broadcastable to the layout."""
+        name = f"{synapses.name}__{when}_gate"
+        if f"{name} =" in "\n".join(self.lines):
+            return name
+        if when == "post":
+            self.lines.append(f"{name} = {self.spread(synapses, 'post', f'{synapses.post}__z')}")
+            return name
+        terms = []
+        for delay in delays_of(synapses):
+            spread = self.spread(synapses, "pre", self.spikes(synapses.pre, delay))
+            if not isinstance(synapses.delay, int):
+                chosen = f"{synapses.name}__at_{delay}"
+                self.functions[chosen] = torch.as_tensor(np.asarray(synapses.delay) == delay)
+                spread = f"{spread}*{chosen}"
+            terms.append(spread)
+        text = " + ".join(terms)
+        if synapses.mask is not None:
+            self.functions[f"{synapses.name}__mask"] = torch.as_tensor(synapses.mask)
+            text = f"({text})*{synapses.name}__mask"
+        self.lines.append(f"{name} = {text}")
+        return name
+
+    def couple(self, op: Couple) -> None:
+        """Events that arrive in this step, or per-step sums into a state."""
+        if self.to_input(op) and is_static(self.step, op):
+            return  # gathered in the next step
+        key, cells = local(op.population, op.target), self.step.population(op.population)
+        synapses = self.step.projection(op.projection)
+        if op in self.hoisted:
+            drive = drive_name(op)
+            if drive in self.drives:
+                return  # all hoisted couplings of a variable come in one drive
+            self.drives[drive] = None
+            total_ = drive
+        elif is_static(self.step, op):
+            total_ = self.add_static(op, f"{op.population}__zeros" if op.target in cells.frozen else key)
+            if op.target not in cells.frozen:
+                self.lines.append(f"{key} = {total_}")
+                return
+        elif op.when != "always" and not (isinstance(synapses.delay, int) and synapses.kind == "dense" and op.factors and op.when == "pre"):
+            total_ = self.summed(synapses, op, self.gate(synapses, op.when))
+        elif op.factors is not None and synapses.kind == "dense":
+            gate = self.spikes(synapses.pre, int(synapses.delay)) if op.when == "pre" else ""
+            total_ = self.product(synapses, op.factors, gate)
+        else:
+            total_ = self.summed(synapses, op, None)
+        if self.to_input(op):
+            self.lines.append(f"{key}__pending = {key}__pending + {total_}")
+        elif op.target in cells.frozen:
+            self.lines.append(f"{key} = {key} + ({total_}).masked_fill({op.population}__left > 0, 0.0)")
+        else:
+            self.lines.append(f"{key} = {key} + {total_}")
+
+    def update_cells(self, op: Update) -> None:
+        for assign in op.assigns:
+            target, value = local(op.owner, assign.target), self.of_cells(op.owner, assign.expr)
+            if op.when == "spikes":
+                self.reset(target, value, f"{op.owner}__z")
+                continue
+            text = self.put(value)
+            if not assign.temporary and self.constants.fixed(self.bound(value)):
+                text = f"torch.zeros_like({target}) + {text}"
+            if assign.target in op.frozen:
+                text = f"torch.where({op.owner}__frozen, {target}, {text})"
+            self.lines.append(f"{target} = {text}")
+
+    def reset(self, target: str, value: sp.Expr, spikes: str) -> None:
+        """value where spiked; with detach, the spikes carry no gradient here."""
+        change = sp.expand(value - symbol(target))
+        if symbol(target) not in change.free_symbols:
+            gate = f"{spikes}.detach()" if self.detach else spikes
+            self.lines.append(f"{target} = {target} + {gate}*({self.put(change)})")
+        elif self.detach:
+            self.lines.append(f"{target} = torch.where({spikes} > 0, {self.put(value)}, {target})")
+        else:
+            self.lines.append(f"{target} = {spikes}*({self.put(value)}) + (1 - {spikes})*{target}")
+
+    def update_synapses(self, op: Update) -> None:
+        synapses = self.synapses[op.owner]
+        gate = "" if op.when == "always" else self.gate(synapses, op.when)
+        temporary = {a.target for a in op.assigns if a.temporary}
+        for assign in op.assigns:
+            target = local(op.owner, assign.target)
+            text = self.put(self.of_synapses(synapses, assign.expr))
+            if gate and assign.target not in temporary:
+                text = f"{gate}*({text}) + (1 - {gate})*{target}"
+            elif assign.target not in temporary:
+                text = f"{text} + torch.zeros_like({target})" if target not in text else text
+            self.lines.append(f"{target} = {text}")
+
+    def threshold(self, op: Threshold) -> None:
+        name, cells = op.population, self.step.population(op.population)
+        kind = "strict" if op.strict else "inclusive"
+        self.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(self.of_cells(name, op.margin))} + {name}__zeros)")
+        if cells.refractory:
+            self.lines += [
+                f"{name}__z = {name}__z.masked_fill({name}__frozen, 0.0)",
+                f"{name}__left = torch.where({name}__z > 0, {cells.refractory}, {name}__left)",
+            ]
+
+    def observed(self) -> tuple[str, ...]:
+        """What can be recorded: states, inputs, subexpressions at the end of the step."""
+        found = []
+        for name in self.names:
+            cells = self.step.population(name)
+            found += [local(name, v) for v in (*cells.states, *cells.inputs)]
+            for sub, expr in cells.subexpressions:
+                target = local(name, sub)
+                self.lines.append(f"{target} = {self.put(self.of_cells(name, expr))} + {name}__zeros")
+                found.append(target)
+        return tuple(found)
+
+    def assemble(self, group: Group) -> str:
+        """The two functions as text."""
+        from backends.torch_printer import code
+
+        constants = [f"{name} = {code(expr)}" for expr, name in self.constants.table.items()]
+        constants += self.setup
+        names = [*self.constants.table.values(), *self.extra]
+        free = sorted({s.name for e in self.constants.table for s in e.free_symbols} | self._used_parameters())
+        parameters = [p for p in free if p in self.parameters and p not in self.plastic]
+        zeros = [f"{n}__zeros" for n in self.names]
+        arguments = [*parameters, *names, *group.states, *(a.name for a in group.arrivals), *group.drives, *group.noise, *zeros, "t"]
+        results = [*group.states, *(f"{n}__z" for n in group.spiking), *group.observed]
+        body = "\n    ".join(self.lines or ["pass"])
+        head = "\n    ".join(constants or ["pass"])
+        return (
+            f"def constants({', '.join(parameters)}):\n    {head}\n    return ({''.join(n + ', ' for n in [*parameters, *names])})\n\n\n"
+            f"def step({', '.join(arguments)}):\n    {body}\n    return ({''.join(n + ', ' for n in results)})\n"
+        )
+
+    def _used_parameters(self) -> set[str]:
+        import re
+
+        text = "\n".join([*self.lines, *self.setup])
+        return set(re.findall(r"\b[A-Za-z]\w*__\w+\b", text)) & self.parameters
+
+
+def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
+    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse."""
+    value = torch.as_tensor(value).expand(synapses.shape)
+    if synapses.mask is not None:
+        value = value * torch.as_tensor(synapses.mask)
+    found = []
+    for delay in delays_of(synapses):
+        part = value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
+        found.append(_dense(synapses, part))
+    return tuple(found)
+
+
+def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
+    if synapses.kind != "sparse":
+        return value
+    pre, post = torch.as_tensor(synapses.pre_index), torch.as_tensor(synapses.post_index)
+    zeros = torch.zeros(synapses.ends, dtype=value.dtype)
+    return zeros.index_put((pre, post), value, accumulate=True)
+
+
+def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """A presynaptic value as [batch, pre]."""
+    return torch.as_tensor(value, dtype=like.dtype).expand(like.shape[0], size)
+
+
+def full(synapses: Synapses, value: Any) -> torch.Tensor:
+    """A dense coupling's matrix, without the synapses that don't exist."""
+    value = torch.as_tensor(value)
+    value = value.expand(*value.shape[:-2], *synapses.shape)
+    return value if synapses.mask is None else value * torch.as_tensor(synapses.mask)
+
+
+def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """[batch, pre] @ [pre, post], or a matrix a trial."""
+    matrix = matrix.to(source.dtype)
+    return source @ matrix if matrix.ndim == 2 else torch.einsum("bi,bij->bj", source, matrix)
+
+
+def total(synapses: Synapses, value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """Sum of a value a synapse into the target cells, [batch, post]."""
+    value = torch.as_tensor(value, dtype=like.dtype)
+    value = value.expand(like.shape[0], *synapses.shape)
+    if synapses.mask is not None:
+        value = value * torch.as_tensor(synapses.mask)
+    if synapses.kind == "dense":
+        return value.sum(dim=1)
+    index = torch.as_tensor(synapses.post_index)
+    return torch.zeros(like.shape[0], size, dtype=like.dtype).index_add(1, index, value)
