@@ -1,24 +1,26 @@
 """Integrators: differential equations -> assignments for one dt. Each is a few lines over `System`.
 
 euler: Euler-Maruyama where there is noise. exponential_euler: exact in the variable's own linear part. exact: the
-propagator of a linear system. rk2: midpoint. rk4: classical. Inputs are constant within a step.
+propagator of a linear system whose matrix can be ordered to be triangular. rk2: midpoint. rk4: classical. Inputs are constant within a step.
 Sources: Hairer, Norsett & Wanner (1993), Solving ODEs I; Rotter & Diesmann (1999), Biol Cybern 81:381 (exact).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import sympy as sp
 
 from neuro.equations import Equation
+from neuro.linear import LoopError, affine, divided_difference, divisors, path_products
 from neuro.scope import is_noise
 from neuro.step import Assign
 from neuro.symbolic import exprel, symbol, to_sympy
 
 DT, TIME = symbol("dt"), symbol("t")
+_ZERO = sp.Integer(0)
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,35 @@ class System:
     def states(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.rates)
 
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """Names that temporaries must not hide."""
+        names = {n for pairs in (self.rates, self.subexpressions) for n, _ in pairs}
+        return frozenset(names.union(*(_names(e) for pairs in (self.rates, self.subexpressions) for _, e in pairs)))
+
+    def temporary(self, name: str, suffix: str) -> str:
+        """`name_suffix`, with underscores appended until it is free."""
+        found = f"{name}_{suffix}"
+        while found in self.taken:
+            found += "_"
+        return found
+
+    def new(self, name: str, expr: sp.Expr) -> Assign:
+        return Assign(self.temporary(name, "new"), expr, temporary=True)
+
+    def commit(self) -> list[Assign]:
+        """All states change together: new values are temporaries first."""
+        return [Assign(name, symbol(self.temporary(name, "new"))) for name in self.states]
+
+    def slope(self, name: str, number: int) -> sp.Symbol:
+        return symbol(self.temporary(name, f"k{number}"))
+
     def stage(self, number: int, values: Mapping[str, sp.Expr], time: sp.Expr) -> tuple[list[Assign], dict[str, sp.Expr]]:
         """Assignments and slopes at shifted states; names of stage 1 are plain, later ones carry the number."""
         table: dict[sp.Expr, sp.Expr] = {symbol(n): v for n, v in values.items()} | {TIME: time}
         assigns = []
         for name, expr in self.subexpressions:
-            local = name if number == 1 else f"{name}_{number}"
+            local = name if number == 1 else self.temporary(name, str(number))
             assigns.append(Assign(local, expr.xreplace(table), temporary=True))
             table[symbol(name)] = symbol(local)
         return assigns, {name: expr.xreplace(table) for name, expr in self.rates}
@@ -80,79 +105,65 @@ def _names(expr: sp.Expr) -> set[str]:
     return {s.name for s in expr.free_symbols if isinstance(s, sp.Symbol)}
 
 
-def _commit(states: tuple[str, ...]) -> list[Assign]:
-    """All states change together: new values are temporaries first."""
-    return [Assign(name, symbol(f"{name}_new")) for name in states]
-
-
-def _new(name: str, expr: sp.Expr) -> Assign:
-    return Assign(f"{name}_new", expr, temporary=True)
-
-
 def _now(system: System) -> dict[str, sp.Expr]:
     return {name: symbol(name) for name in system.states}
 
 
 def euler(system: System) -> list[Assign]:
-    lets, slopes = system.stage(1, _now(system), TIME)
-    assigns = lets
+    assigns, slopes = system.stage(1, _now(system), TIME)
     for name, slope in slopes.items():
         scaled = {s: s / sp.sqrt(DT) for s in slope.free_symbols if is_noise(s.name)}
-        assigns.append(_new(name, symbol(name) + DT * slope.xreplace(scaled)))
-    return assigns + _commit(system.states)
+        assigns.append(system.new(name, symbol(name) + DT * slope.xreplace(scaled)))
+    return assigns + system.commit()
 
 
 def rk2(system: System) -> list[Assign]:
-    first, k1 = system.stage(1, _now(system), TIME)
-    first += [Assign(f"{n}_k1", k, temporary=True) for n, k in k1.items()]
-    middle = {n: symbol(n) + DT / 2 * symbol(f"{n}_k1") for n in system.states}
-    second, k2 = system.stage(2, middle, TIME + DT / 2)
-    return first + second + [_new(n, symbol(n) + DT * k) for n, k in k2.items()] + _commit(system.states)
+    return _runge_kutta(system, (DT / 2,), {2: sp.Integer(1)})
 
 
 def rk4(system: System) -> list[Assign]:
+    sixth = sp.Rational(1, 6)
+    return _runge_kutta(system, (DT / 2, DT / 2, DT), {1: sixth, 2: 2 * sixth, 3: 2 * sixth, 4: sixth})
+
+
+def _runge_kutta(system: System, reaches: tuple[sp.Expr, ...], weights: Mapping[int, sp.Expr]) -> list[Assign]:
+    """Each stage starts from the slope of the one before. reaches: of stages 2, 3, ... weights: stage -> share."""
     assigns: list[Assign] = []
-    at, time = _now(system), TIME
-    for number, reach in ((1, DT / 2), (2, DT / 2), (3, DT), (4, None)):
-        lets, slopes = system.stage(number, at, time)
-        assigns += lets + [Assign(f"{n}_k{number}", k, temporary=True) for n, k in slopes.items()]
-        if reach is not None:
-            at = {n: symbol(n) + reach * symbol(f"{n}_k{number}") for n in system.states}
-            time = TIME + reach
+    for number, reach in enumerate((_ZERO, *reaches), start=1):
+        at = {n: symbol(n) + (reach * system.slope(n, number - 1) if reach else 0) for n in system.states}
+        lets, slopes = system.stage(number, at, TIME + reach)
+        assigns += lets + [Assign(system.slope(n, number).name, k, temporary=True) for n, k in slopes.items()]
     for n in system.states:
-        k1, k2, k3, k4 = (symbol(f"{n}_k{i}") for i in (1, 2, 3, 4))
-        assigns.append(_new(n, symbol(n) + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4)))
-    return assigns + _commit(system.states)
+        mean = sp.factor_terms(sp.Add(*(share * system.slope(n, number) for number, share in weights.items())))
+        assigns.append(system.new(n, symbol(n) + DT * mean))
+    return assigns + system.commit()
 
 
 def exponential_euler(system: System) -> list[Assign]:
     lets, _ = system.stage(1, _now(system), TIME)
     assigns = list(lets)
     for name, rate in system.rates:
-        x = symbol(name)
-        full = rate
+        x, full = symbol(name), rate
         for sub, expr in reversed(system.subexpressions):  # only those that hold the variable itself are put in
             if symbol(sub) in full.free_symbols and _depends(sub, name, system):
                 full = full.xreplace({symbol(sub): expr})
-        slope = sp.simplify(sp.diff(full, x)) if x in full.free_symbols else sp.Integer(0)
-        if x in slope.free_symbols:
-            raise NotLinearError(system.name, name, "exponential_euler")
-        if slope == 0:
-            assigns.append(_new(name, x + DT * rate))
-            continue
-        rest = full.xreplace({x: sp.Integer(0)})
-        assigns.append(_new(name, x * sp.exp(slope * DT) + DT * rest * exprel(slope * DT)))
-    return assigns + _commit(system.states)
+        found = affine(full, (x,))
+        if found is None:
+            raise MethodError(
+                f"exponential_euler needs d{name}/dt to be linear in {name}, but it is {full}", "use method='rk2' or 'rk4'"
+            )
+        slope, rest = found[0].get(x, _ZERO), found[1]
+        new = x + DT * rate if slope == 0 else x * sp.exp(slope * DT) + DT * rest * exprel(slope * DT)
+        assigns.append(system.new(name, new))
+    return assigns + system.commit()
 
 
-class NotLinearError(Exception):
-    """An integrator that needs linear equations met another one."""
+class MethodError(Exception):
+    """An integrator met equations that it can't take; `fix` says what would help."""
 
-    def __init__(self, owner: str, variable: str, method: str) -> None:
-        self.owner, self.variable, self.method = owner, variable, method
-        super().__init__(
-            f"'{owner}': {method} needs d{variable}/dt to be linear in {variable}; use method='rk2' or 'rk4'"
-        )
+    def __init__(self, message: str, fix: str) -> None:
+        self.message, self.fix = message, fix
+        super().__init__(message)
 
 
 def _depends(sub: str, name: str, system: System) -> bool:
@@ -163,38 +174,58 @@ def _depends(sub: str, name: str, system: System) -> bool:
 
 def exact(system: System) -> list[Assign]:
     """x(t + dt) = exp(A dt) x + integral of exp(A s) b, both in closed form."""
+    matrix, constants = _matrix(system)
+    assigns = []
+    for name in system.states:
+        terms = []
+        for last, product, rates in _steps(system, matrix, name):
+            terms.append(product * divided_difference(rates, DT) * symbol(last))
+            if constants[last] != 0:
+                terms.append(product * constants[last] * divided_difference((*rates, _ZERO), DT))
+        assigns.append(system.new(name, sp.Add(*terms)))
+    return assigns + system.commit()
+
+
+def _matrix(system: System) -> tuple[dict[tuple[str, str], sp.Expr], dict[str, sp.Expr]]:
+    """A and b of dx/dt = A x + b, zeros of A left out."""
     table: dict[sp.Expr, sp.Expr] = {}
     for sub, expr in system.subexpressions:
         table[symbol(sub)] = expr.xreplace(table)
-    x = sp.Matrix([symbol(n) for n in system.states])
-    rates = sp.Matrix([sp.expand(r.xreplace(table)) for _, r in system.rates])
-    matrix = rates.jacobian(x)
-    constant = (rates - matrix * x).applyfunc(sp.expand)
-    if (set(x) & matrix.free_symbols) or (set(x) & constant.free_symbols):
-        raise NotLinearError(system.name, system.states[0], "exact")
-    propagator, integral = _propagator(sp.ImmutableMatrix(matrix))
-    new = propagator * x + integral * constant
-    return [_new(n, e) for n, e in zip(system.states, new, strict=True)] + _commit(system.states)
+    states = [symbol(n) for n in system.states]
+    matrix: dict[tuple[str, str], sp.Expr] = {}
+    constants = {}
+    for name, rate in system.rates:
+        full = rate.xreplace(table)
+        found = affine(full, states)
+        if found is None or TIME in full.free_symbols:
+            why = "linear with constant coefficients" if found is None else "independent of time"
+            raise MethodError(f"exact needs d{name}/dt to be {why}, but it is {full}", "use method='rk4'")
+        slopes, constants[name] = found[0], sp.factor_terms(found[1])
+        matrix |= {(name, x.name): sp.factor_terms(s) for x, s in slopes.items()}
+    return matrix, constants
 
 
-@lru_cache(maxsize=256)
-def _propagator(matrix: sp.ImmutableMatrix) -> tuple[sp.ImmutableMatrix, sp.ImmutableMatrix]:
-    """exp(A dt) and the integral of exp(A s) over 0..dt."""
-    s = sp.Symbol("s_", positive=True)
-    flow = (sp.Matrix(matrix) * s).exp().applyfunc(lambda e: sp.expand(sp.powsimp(e)))
-    integral = flow.applyfunc(lambda e: _integrate(e, s))
-    tidy = lambda e: sp.factor_terms(e).xreplace({s: DT})  # noqa: E731
-    return sp.ImmutableMatrix(flow.applyfunc(tidy)), sp.ImmutableMatrix(integral.applyfunc(tidy))
+def _steps(
+    system: System, matrix: Mapping[tuple[str, str], sp.Expr], name: str
+) -> Iterable[tuple[str, sp.Expr, tuple[sp.Expr, ...]]]:
+    try:
+        return tuple(path_products(matrix, name))
+    except LoopError as error:
+        raise MethodError(
+            f"exact needs variables that don't depend on each other in a loop, but {error} is one", "use method='rk4'"
+        ) from None
 
 
-def _integrate(expr: sp.Expr, s: sp.Symbol) -> sp.Expr:
-    found = sp.Integer(0)
-    for term in sp.Add.make_args(sp.expand(expr)):
-        whole = sp.integrate(term, s, conds="none")
-        if whole.has(sp.Piecewise):  # rates that are symbols: the case of a zero rate is not one we can meet
-            whole = whole.replace(lambda e: isinstance(e, sp.Piecewise), lambda e: e.args[0].expr)
-        found += whole - whole.subs(s, 0)
-    return sp.simplify(found)
+def divided_by(method: str, system: System) -> set[tuple[sp.Expr, sp.Expr]]:
+    """Pairs of rates whose difference the method's assignments divide by: they must have different values."""
+    if method != "exact" or not system.rates:
+        return set()
+    matrix, constants = _matrix(system)
+    found: set[tuple[sp.Expr, sp.Expr]] = set()
+    for name in system.states:
+        for last, _, rates in _steps(system, matrix, name):
+            found |= divisors(rates) | (divisors((*rates, _ZERO)) if constants[last] != 0 else set())
+    return found
 
 
 INTEGRATORS: dict[str, Callable[[System], list[Assign]]] = {

@@ -11,7 +11,7 @@ import sympy as sp
 
 from neuro.equations import ModelError, Problem, Statement
 from neuro.integrators import (
-    NotLinearError,
+    MethodError,
     integrate,
     ordered_subexpressions,
     system_of,
@@ -123,8 +123,8 @@ def _integration(population: Population) -> Iterable[Update]:
     neuron = population.neuron
     try:
         assigns = integrate(neuron.method, system_of(neuron.name, neuron.scope.equations))
-    except NotLinearError as error:
-        raise _fail(f"population '{population.name}'", str(error), "choose another method") from None
+    except MethodError as error:
+        raise _fail(f"population '{population.name}'", error.message, error.fix) from None
     if assigns:
         yield Update(population.name, "integrate", assigns, frozen=_frozen(population))
 
@@ -183,8 +183,8 @@ def _synaptic_integration(network: Network, projection: Projection) -> Iterable[
     )
     try:
         assigns = integrate(projection.synapse.method, system)
-    except NotLinearError as error:
-        raise _fail(f"projection '{projection.name}'", str(error), "choose another method") from None
+    except MethodError as error:
+        raise _fail(f"projection '{projection.name}'", error.message, error.fix) from None
     if assigns:
         yield Update(projection.name, "integrate", assigns)
 

@@ -1,0 +1,37 @@
+# make demo: set up, train on real digits, replay, export, prove.   make test: set up, run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test setup lint bench clean
+.DEFAULT_GOAL := test
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+setup: $(STAMP)
+
+demo: setup
+	$(BIN)/python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out runs/digits.h5 --overwrite
+	$(BIN)/python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
+	$(BIN)/python scripts/export_weights.py runs/digits.h5 --target nir --out runs/digits.nir
+	$(BIN)/python scripts/inspect_run.py runs/digits.h5 --summary
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python scripts/bench.py training
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
