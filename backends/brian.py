@@ -77,6 +77,11 @@ def _equation(item: Equation, noisy: bool = False) -> str:
     return f"{left} = {_noise_text(text) if noisy else text} : {unit_text(item.dimension)}{flags}"
 
 
+def _own(name: str) -> str:
+    """A synapse's own variable; Brian2 wants names that no cell has."""
+    return f"{name}_syn"
+
+
 @dataclass
 class _Built:
     """One Brian2 network for a batch size and what it records."""
@@ -231,6 +236,8 @@ class BrianProgram:
     def _projection(self, built: _Built, projection: Projection, batch: int, clock: Any) -> None:
         scope, post = projection.synapse.scope, self._merged.population(projection.post)
         names = {f"{n}_post": f"{n}_next_post" for n in post.neuron.scope.inputs}
+        own = {n: _own(n) for n in (*(e.name for e in scope.equations), *scope.parameters)}
+        own |= {f"d{n}": f"d{_own(n)}" for n in list(own)}
         if any(s.target.endswith("_post") for s in scope.every_step):
             raise UnsupportedError("brian2", f"projection '{projection.name}'", "every_step writes to the cell", _OTHERS)
         changing = {*scope.assigned, *(e.name for e in scope.equations if e.kind == "differential")}
@@ -238,15 +245,15 @@ class BrianProgram:
         for equation in scope.equations:
             constant = " (constant)" if equation.expression is None and equation.name not in changing else ""
             clock_driven = " (clock-driven)" if equation.kind == "differential" else ""
-            lines.append(_equation(equation) + constant + clock_driven)
+            lines.append(rename(_equation(equation), own) + constant + clock_driven)
         used = self._used(projection)
-        lines += [f"{n} : {unit_text(scope.dimensions[n])} (constant)" for n in used]
+        lines += [f"{_own(n)} : {unit_text(scope.dimensions[n])} (constant)" for n in used]
         if scope.transmits is not None:
             target = projection.synapse.target
             unit = unit_text(post.neuron.scope.dimensions[target])
-            lines.append(f"{target}_from_{projection.name}_post = {text_of(scope.transmits)} : {unit} (summed)")
+            lines.append(f"{target}_from_{projection.name}_post = {rename(text_of(scope.transmits), own)} : {unit} (summed)")
         written = [s for s in scope.on_pre if s.target.endswith("_post")]
-        to_input = {s.target: names.get(s.target, s.target) for s in (*written, *scope.on_post)}
+        to_input = own | {s.target: names.get(s.target, s.target) for s in written}
         synapses = brian2.Synapses(
             built.groups[projection.pre], built.groups[projection.post], "\n".join(lines),
             on_pre=_statements(scope.on_pre, to_input) or None, on_post=_statements(scope.on_post, to_input) or None,
@@ -267,7 +274,7 @@ class BrianProgram:
             order = [p.name for p in self._ordered()].index(projection.post)
             updater.when, updater.order = "start", 10 * order
         if scope.every_step:
-            synapses.run_regularly(_statements(scope.every_step), when="groups", order=2, clock=clock)
+            synapses.run_regularly(_statements(scope.every_step, own), when="groups", order=2, clock=clock)
         built.synapses[projection.name] = synapses
 
     def _used(self, projection: Projection) -> list[str]:
@@ -294,7 +301,7 @@ class BrianProgram:
             if owner in built.synapses:
                 projection = self._merged.projection(owner)
                 flat = np.broadcast_to(value, self._wires[owner].shape).ravel()[self._pairs(projection)[2]]
-                built.synapses[owner].variables[variable].set_value(np.tile(flat, batch))
+                built.synapses[owner].variables[_own(variable)].set_value(np.tile(flat, batch))
             else:
                 size = self._merged.population(owner).size
                 built.groups[owner].variables[variable].set_value(np.tile(np.broadcast_to(value, (size,)), batch))
@@ -329,7 +336,7 @@ class BrianProgram:
             if "w" in projection.synapse.scope.states:
                 wires = self._wires[projection.name]
                 full = np.zeros((feed.batch, int(np.prod(wires.shape))))
-                values = np.asarray(built.synapses[projection.name].variables["w"].get_value())
+                values = np.asarray(built.synapses[projection.name].variables[_own("w")].get_value())
                 full[:, self._pairs(projection)[2]] = values.reshape(feed.batch, -1)
                 final[f"{projection.name}.w"] = full.reshape(feed.batch, *wires.shape)
         return Recording(self.semantics.dt, spikes, traces, every, final)

@@ -275,8 +275,6 @@ def parse_expression(text: str, where: str) -> Expression:
     return expression
 
 
-
-
 def dimension_of(expression: Expression, variables: Mapping[str, Dimension]) -> Dimension | Literal["boolean"]:
     """Dimension of an expression, or "boolean". Raises ModelError at the node that doesn't fit."""
     return _Dimensions(expression.source, variables).of(expression.tree)

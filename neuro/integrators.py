@@ -35,6 +35,12 @@ class System:
     def states(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.rates)
 
+    def uses(self, name: str) -> set[str]:
+        """Names that a rate or subexpression depends on, directly or through subexpressions."""
+        table = dict(self.subexpressions) | dict(self.rates)
+        found = _names(table[name])
+        return found.union(*(self.uses(n) for n in found & {n for n, _ in self.subexpressions}))
+
     @cached_property
     def taken(self) -> frozenset[str]:
         """Names that temporaries must not hide."""
@@ -141,11 +147,11 @@ def _runge_kutta(system: System, reaches: tuple[sp.Expr, ...], weights: Mapping[
 
 def exponential_euler(system: System) -> list[Assign]:
     lets, _ = system.stage(1, _now(system), TIME)
-    assigns = list(lets)
+    assigns: list[Assign] = []
     for name, rate in system.rates:
         x, full = symbol(name), rate
         for sub, expr in reversed(system.subexpressions):  # only those that hold the variable itself are put in
-            if symbol(sub) in full.free_symbols and _depends(sub, name, system):
+            if symbol(sub) in full.free_symbols and name in system.uses(sub):
                 full = full.xreplace({symbol(sub): expr})
         found = affine(full, (x,))
         if found is None:
@@ -155,7 +161,16 @@ def exponential_euler(system: System) -> list[Assign]:
         slope, rest = found[0].get(x, _ZERO), found[1]
         new = x + DT * rate if slope == 0 else x * sp.exp(slope * DT) + DT * rest * exprel(slope * DT)
         assigns.append(system.new(name, new))
-    return assigns + system.commit()
+    return _needed(lets, assigns) + assigns + system.commit()
+
+
+def _needed(lets: list[Assign], assigns: list[Assign]) -> list[Assign]:
+    """Those of the subexpressions, in order, that are left after some were put in."""
+    kept: list[Assign] = []
+    for let in reversed(lets):
+        if any(let.target in _names(a.expr) for a in (*kept, *assigns)):
+            kept.insert(0, let)
+    return kept
 
 
 class MethodError(Exception):
@@ -164,12 +179,6 @@ class MethodError(Exception):
     def __init__(self, message: str, fix: str) -> None:
         self.message, self.fix = message, fix
         super().__init__(message)
-
-
-def _depends(sub: str, name: str, system: System) -> bool:
-    table = dict(system.subexpressions)
-    used = _names(table[sub])
-    return name in used or any(_depends(u, name, system) for u in used if u in table)
 
 
 def exact(system: System) -> list[Assign]:

@@ -55,7 +55,7 @@ def affine(expr: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[dict[sp.Symbo
         used = [x for x in variables if x in form.free_symbols]
         slopes = {x: sp.diff(form, x) for x in used}
         inside = {s for f in form.atoms(sp.Function) for s in f.free_symbols}  # steps have slope 0 but are not affine
-        if not any(inside & set(used)) and not any(s.free_symbols & set(used) for s in slopes.values()):
+        if not inside & set(used) and not any(s.free_symbols & set(used) for s in slopes.values()):
             return {x: s for x, s in slopes.items() if s != 0}, form.xreplace(dict.fromkeys(used, _ZERO))
     return None
 

@@ -10,14 +10,9 @@ import numpy as np
 import sympy as sp
 
 from neuro.equations import ModelError, Problem, Statement
-from neuro.integrators import (
-    MethodError,
-    integrate,
-    ordered_subexpressions,
-    system_of,
-)
+from neuro.integrators import MethodError, System, divided_by, integrate, ordered_subexpressions, system_of
 from neuro.model import Network, Population, Projection
-from neuro.parameters import steps_of, wiring
+from neuro.parameters import steps_of, values, wiring
 from neuro.receptors import without_receptors
 from neuro.step import (
     Assign,
@@ -32,6 +27,8 @@ from neuro.step import (
     Update,
 )
 from neuro.symbolic import margin, strict, symbol, to_sympy
+
+_NEAR = 1e-6  # relative difference of two rates below which dividing by it loses too many digits
 
 
 class _Key:
@@ -57,7 +54,7 @@ def _lower(key: _Key) -> Step:
     synapses = tuple(_synapses(network, p) for p in network.projections)
     operations: list[Operation] = _gathers(network)
     operations += [u for p in network.projections for u in _synaptic_integration(network, p)]
-    operations += [u for p in network.populations for u in _integration(p)]
+    operations += [u for p in network.populations for u in _integration(network, p)]
     operations += [u for p in network.populations for u in _block(p, "every_step")]
     operations += [u for p in network.projections for u in _synaptic_block(network, p, "every_step")]
     for population in network.populations:
@@ -119,14 +116,40 @@ def _fail(where: str, message: str, fix: str) -> ModelError:
     return ModelError([Problem(where, "", 0, 0, message, fix)])
 
 
-def _integration(population: Population) -> Iterable[Update]:
-    neuron = population.neuron
-    try:
-        assigns = integrate(neuron.method, system_of(neuron.name, neuron.scope.equations))
-    except MethodError as error:
-        raise _fail(f"population '{population.name}'", error.message, error.fix) from None
+def _integration(network: Network, population: Population) -> Iterable[Update]:
+    neuron, frozen = population.neuron, _frozen(population)
+    where, system = f"population '{population.name}'", system_of(neuron.name, neuron.scope.equations)
+    assigns = _assigns(network, population.name, where, neuron.method, system)
+    follower = next((n for n in system.states if n not in frozen and system.uses(n) & set(frozen)), None)
+    if follower is not None and neuron.method in ("exact", "rk2", "rk4"):
+        raise _fail(
+            where,
+            f"d{follower}/dt follows {', '.join(frozen)}, which a refractory cell keeps, but '{neuron.method}' moves within the step",
+            f"use method='exponential_euler' or 'euler', or flag {follower} '(unless refractory)' too",
+        )
     if assigns:
-        yield Update(population.name, "integrate", assigns, frozen=_frozen(population))
+        yield Update(population.name, "integrate", assigns, frozen=frozen)
+
+
+def _assigns(network: Network, owner: str, where: str, method: str, system: System) -> tuple[Assign, ...]:
+    """One step of a system, or ModelError where the method doesn't fit its equations or parameter values."""
+    try:
+        assigns, pairs = integrate(method, system), divided_by(method, system)
+    except MethodError as error:
+        raise _fail(where, error.message, error.fix) from None
+    known = values(network) if pairs else {}
+    for pair in sorted(pairs, key=str):
+        names = sorted({s.name for rate in pair for s in rate.free_symbols})
+        if not {f"{owner}.{n}" for n in names} <= set(known):
+            continue  # an input or a cell's variable: known only in the run
+        a, b = (sp.lambdify(names, rate)(*(known[f"{owner}.{n}"] for n in names)) for rate in pair)
+        if np.any(np.abs(a - b) <= _NEAR * np.maximum(np.abs(a), np.abs(b))):
+            raise _fail(
+                where,
+                f"'{method}' divides by the difference of {pair[0]} and {pair[1]}, which is 0 or nearly so",
+                f"change {' or '.join(names)} a little, or use method='rk4'",
+            )
+    return assigns
 
 
 def _frozen(population: Population) -> tuple[str, ...]:
@@ -181,10 +204,7 @@ def _synaptic_integration(network: Network, projection: Projection) -> Iterable[
     system = system_of(
         projection.synapse.name, equations, lambda e: _synaptic_expression(network, projection, e)
     )
-    try:
-        assigns = integrate(projection.synapse.method, system)
-    except MethodError as error:
-        raise _fail(f"projection '{projection.name}'", error.message, error.fix) from None
+    assigns = _assigns(network, projection.name, f"projection '{projection.name}'", projection.synapse.method, system)
     if assigns:
         yield Update(projection.name, "integrate", assigns)
 

@@ -8,24 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
 from neuro.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
-from neuro.units import Quantity, quantity
+from neuro.units import Quantity
 
 IntArray = npt.NDArray[np.int64]
+Kept = TypeVar("Kept", covariant=True)
+Part = TypeVar("Part", bound="Population | Projection | Input")
+
+if TYPE_CHECKING:
+
+    class Converted(Generic[Kept]):
+        """A field that is given as text, number or object, and read as `Kept`: __post_init__ converts it."""
+
+        def __get__(self, item: object, owner: type | None = None) -> Kept: ...
+        def __set__(self, item: object, value: Any) -> None: ...
+
+
+def _default(value: Any) -> Any:
+    return field(default_factory=lambda: value)
 
 
 @dataclass(frozen=True)
 class Normal:
     """Normal distribution; one draw an element from the network's seed."""
 
-    mean: Quantity
-    std: Quantity
+    mean: Converted[Quantity] = field()
+    std: Converted[Quantity] = field()
 
     def __post_init__(self) -> None:
         _convert(self, "mean", "std")
@@ -36,8 +50,8 @@ class Normal:
 class Uniform:
     """Uniform distribution; one draw an element from the network's seed."""
 
-    low: Quantity
-    high: Quantity
+    low: Converted[Quantity] = field()
+    high: Converted[Quantity] = field()
 
     def __post_init__(self) -> None:
         _convert(self, "low", "high")
@@ -62,10 +76,10 @@ class Neuron:
     threshold: str = ""
     reset: str = ""
     every_step: str = ""
-    parameters: Mapping[str, Quantity] = field(default_factory=dict)
-    initial: Mapping[str, Value] = field(default_factory=dict)
-    bounds: Mapping[str, tuple[Quantity | None, Quantity | None]] = field(default_factory=dict)
-    refractory: Quantity = field(default_factory=lambda: quantity("0 ms"))
+    parameters: Converted[Mapping[str, Quantity]] = _default({})
+    initial: Converted[Mapping[str, Value]] = _default({})
+    bounds: Converted[Mapping[str, tuple[Quantity | None, Quantity | None]]] = _default({})
+    refractory: Converted[Quantity] = _default("0 ms")
     method: str = "euler"
     source: str = ""
 
@@ -103,8 +117,8 @@ class Synapse:
     transmits: str = ""
     target: str = ""
     receptor: str = ""
-    parameters: Mapping[str, Quantity] = field(default_factory=dict)
-    initial: Mapping[str, Value] = field(default_factory=dict)
+    parameters: Converted[Mapping[str, Quantity]] = _default({})
+    initial: Converted[Mapping[str, Value]] = _default({})
     method: str = "euler"
     source: str = ""
 
@@ -125,8 +139,8 @@ class Population:
     name: str
     neuron: Neuron
     size: int
-    parameters: Mapping[str, Value] = field(default_factory=dict)
-    initial: Mapping[str, Value] = field(default_factory=dict)
+    parameters: Converted[Mapping[str, Value]] = _default({})
+    initial: Converted[Mapping[str, Value]] = _default({})
 
     def __post_init__(self) -> None:
         _convert_map(self, "parameters")
@@ -164,12 +178,15 @@ class Probability:
 class Pairs:
     """Explicit pairs: indices into pre and post, equally long."""
 
-    pre: IntArray
-    post: IntArray
+    pre: Converted[IntArray] = field()
+    post: Converted[IntArray] = field()
 
     def __post_init__(self) -> None:
         for name in ("pre", "post"):
             _set(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+
+    def __hash__(self) -> int:
+        return hash((self.pre.tobytes(), self.post.tobytes()))
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -195,13 +212,13 @@ class Projection:
     pre: str
     post: str
     synapse: Synapse
-    weights: Value | None = None
+    weights: Converted[Value | None] = _default(None)
     connectivity: Connectivity = field(default_factory=AllToAll)
-    delay: Quantity = field(default_factory=lambda: quantity("0 ms"))
+    delay: Converted[Quantity] = _default("0 ms")
     sign: Literal["+", "-"] | None = None
-    bounds: tuple[Quantity | None, Quantity | None] = (None, None)
-    parameters: Mapping[str, Value] = field(default_factory=dict)
-    initial: Mapping[str, Value] = field(default_factory=dict)
+    bounds: Converted[tuple[Quantity | None, Quantity | None]] = _default((None, None))
+    parameters: Converted[Mapping[str, Value]] = _default({})
+    initial: Converted[Mapping[str, Value]] = _default({})
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -222,7 +239,7 @@ class Input:
     size: int
     kind: Literal["spikes", "poisson", "current"] = "spikes"
     target: str = ""
-    rate: Quantity | None = None
+    rate: Converted[Quantity | None] = _default(None)
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -234,10 +251,10 @@ class Input:
 class Network:
     """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson."""
 
-    populations: tuple[Population, ...]
-    projections: tuple[Projection, ...] = ()
-    inputs: tuple[Input, ...] = ()
-    dt: Quantity = field(default_factory=lambda: quantity("0.1 ms"))
+    populations: Converted[tuple[Population, ...]] = field()
+    projections: Converted[tuple[Projection, ...]] = _default(())
+    inputs: Converted[tuple[Input, ...]] = _default(())
+    dt: Converted[Quantity] = _default("0.1 ms")
     seed: int = 0
     name: str = "network"
 
@@ -258,17 +275,15 @@ class Network:
 
     def source_size(self, name: str) -> int:
         """Number of cells or channels of a projection's source."""
-        for item in (*self.populations, *self.inputs):
-            if item.name == name:
-                return item.size
-        raise KeyError(name)
+        sources: tuple[Population | Input, ...] = (*self.populations, *self.inputs)
+        return _named(sources, name, "population or input").size
 
 
-def _named(items: Iterable[Any], name: str, kind: str) -> Any:
-    for item in items:
-        if item.name == name:
-            return item
-    checks.unknown_name(name, [i.name for i in items], kind)
+def _named(items: Iterable[Part], name: str, kind: str) -> Part:
+    table = {item.name: item for item in items}
+    if name not in table:
+        checks.unknown_name(name, table, kind)
+    return table[name]
 
 
 def _tuple(items: Any) -> tuple[Any, ...]:

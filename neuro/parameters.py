@@ -36,6 +36,7 @@ class Parameter:
     low: npt.NDArray[np.float64] | float = -np.inf
     high: npt.NDArray[np.float64] | float = np.inf
     sign: str | None = None
+    mask: npt.NDArray[np.bool_] | None = None  # dense weights: where there is a synapse
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -137,6 +138,7 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
             -np.inf if low is None else low.value,
             np.inf if high is None else high.value,
             projection.sign,
+            wires.mask,
         )
     for name, value in {**projection.synapse.parameters, **projection.parameters}.items():
         if name not in _used_names(projection):
@@ -145,7 +147,9 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
         scalar = isinstance(value, Quantity) and not value.shape
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
-        found[key] = Parameter(key, resolve(network, value, f"parameter/{key}", shape), text, dimension, () if scalar else axes)
+        found[key] = Parameter(
+            key, resolve(network, value, f"parameter/{key}", shape), text, dimension, () if scalar else axes
+        )
     return found
 
 
@@ -178,7 +182,9 @@ def initial_state(network: Network) -> dict[str, Array]:
             key = f"{projection.name}.{name}"
             if name != "w":
                 found[key] = (
-                    resolve(network, given[name], f"initial/{key}", wires.shape) if name in given else np.zeros(wires.shape)
+                    resolve(network, given[name], f"initial/{key}", wires.shape)
+                    if name in given
+                    else np.zeros(wires.shape)
                 )
     return found
 

@@ -78,7 +78,9 @@ def _synapse(projection: Projection, merged: _Merged) -> Synapse:
     suffix = merged.suffixes.get(projection.name)
     names = {f"{name}_post": f"{name}_in_post" for name in merged.added}
     if suffix is not None:
-        names |= {f"{e.name}_post": f"{e.name}_{suffix}_post" for e in synapse.scope.receptor if e.name not in merged.added}
+        names |= {
+            f"{e.name}_post": f"{e.name}_{suffix}_post" for e in synapse.scope.receptor if e.name not in merged.added
+        }
     target = f"{synapse.target}_in" if synapse.target in merged.added else synapse.target
     return replace(
         synapse,

@@ -127,7 +127,12 @@ def shared_names() -> dict[str, Dimension]:
 
 @lru_cache(maxsize=512)
 def _neuron(
-    name: str, equations: str, threshold: str, reset: str, every_step: str, parameters: tuple[tuple[str, Dimension], ...]
+    name: str,
+    equations: str,
+    threshold: str,
+    reset: str,
+    every_step: str,
+    parameters: tuple[tuple[str, Dimension], ...],
 ) -> NeuronScope:
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
@@ -176,5 +181,3 @@ def synapse_scope(synapse: Synapse) -> SynapseScope:
     s = synapse
     blocks = (s.equations, s.receptor, s.on_pre, s.on_post, s.every_step, s.transmits)
     return _synapse(s.name, blocks, parameters)
-
-

@@ -48,7 +48,9 @@ class Semantics:
     order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
-    input_convention: str = "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
+    input_convention: str = (
+        "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
+    )
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
     detach_reset: bool | None = None

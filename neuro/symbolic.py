@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,102 +13,129 @@ from neuro.equations import Expression
 from neuro.units import is_unit_name, unit
 
 
-class exprel(sp.Function):  # noqa: N801  the name is what prints
+class _Elementary(sp.Function):
+    """A function that sympy lacks, or knows only as a complex one. numeric: its value at plain numbers."""
+
+    numeric: Callable[..., float]
+
+    def _eval_evalf(self, prec: int) -> sp.Expr | None:
+        if not all(a.is_number for a in self.args):
+            return None
+        return sp.Float(type(self).numeric(*(float(a) for a in self.args)), 17)
+
+
+class exprel(_Elementary):  # noqa: N801  the name is what prints
     """(exp(x) - 1) / x, with its limit 1 at 0."""
 
     nargs = 1
+    numeric = staticmethod(lambda x: math.expm1(x) / x if x else 1.0)
 
     @classmethod
     def eval(cls, x: sp.Expr) -> sp.Expr | None:
         return sp.Integer(1) if x.is_zero else None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """(exp(x) - exprel(x))/x, but its series near 0, where that is 0/0."""
         x = self.args[0]
-        return (sp.exp(x) - exprel(x)) / x
+        far = step(magnitude(x) - sp.Rational(1, 50))
+        safe = x * far + (1 - far)
+        series = sp.Add(*(x**n / ((n + 2) * sp.factorial(n)) for n in range(6)))
+        return far * (sp.exp(safe) - exprel(safe)) / safe + (1 - far) * series
 
 
-class expm1(sp.Function):  # noqa: N801
+class expm1(_Elementary):  # noqa: N801
     nargs = 1
+    numeric = staticmethod(math.expm1)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.exp(self.args[0])
 
 
-class log1p(sp.Function):  # noqa: N801
+class log1p(_Elementary):  # noqa: N801
     nargs = 1
+    numeric = staticmethod(math.log1p)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return 1 / (1 + self.args[0])
 
 
-class step(sp.Function):  # noqa: N801
+class step(_Elementary):  # noqa: N801
     """1 where the argument is positive, else 0: the strict comparison `x > 0` as a number."""
 
     nargs = 1
+    numeric = staticmethod(lambda x: float(x > 0))
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.Integer(0)
 
 
-class step_or_equal(sp.Function):  # noqa: N801
+class step_or_equal(_Elementary):  # noqa: N801
     """1 where the argument is not negative, else 0: `x >= 0` as a number."""
 
     nargs = 1
+    numeric = staticmethod(lambda x: float(x >= 0))
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.Integer(0)
 
 
-class sign_of(sp.Function):  # noqa: N801
+class sign_of(_Elementary):  # noqa: N801
     nargs = 1
+    numeric = staticmethod(lambda x: float((x > 0) - (x < 0)))
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.Integer(0)
 
 
-class magnitude(sp.Function):  # noqa: N801
+class magnitude(_Elementary):  # noqa: N801
     """abs()."""
 
     nargs = 1
+    numeric = staticmethod(abs)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sign_of(self.args[0])
 
 
-class minimum(sp.Function):  # noqa: N801
+class minimum(_Elementary):  # noqa: N801
     nargs = 2
+    numeric = staticmethod(min)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         a, b = self.args if argindex == 1 else self.args[::-1]
         return step_or_equal(b - a) if argindex == 1 else step(b - a)
 
 
-class maximum(sp.Function):  # noqa: N801
+class maximum(_Elementary):  # noqa: N801
     nargs = 2
+    numeric = staticmethod(max)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         a, b = self.args if argindex == 1 else self.args[::-1]
         return step(a - b) if argindex == 1 else step_or_equal(a - b)
 
 
-class floor_of(sp.Function):  # noqa: N801
+class floor_of(_Elementary):  # noqa: N801
     nargs = 1
+    numeric = staticmethod(math.floor)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.Integer(0)
 
 
-class ceil_of(sp.Function):  # noqa: N801
+class ceil_of(_Elementary):  # noqa: N801
     nargs = 1
+    numeric = staticmethod(math.ceil)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.Integer(0)
 
 
-class remainder(sp.Function):  # noqa: N801
+class remainder(_Elementary):  # noqa: N801
     """a % b with the sign of b, as in Python and Brian2."""
 
     nargs = 2
+    numeric = staticmethod(lambda a, b: a % b)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         a, b = self.args

@@ -65,9 +65,13 @@ def check_target(statement: Statement, scope: NeuronScope) -> Iterator[Problem]:
     name = statement.target
     problem = statement.source.problem
     if name in scope.parameters:
-        yield problem(f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' as a variable", length=len(name))
+        yield problem(
+            f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' as a variable", length=len(name)
+        )
     elif name in scope.subexpressions:
-        yield problem(f"'{name}' is a subexpression and can't be assigned", "assign the states it is made of", length=len(name))
+        yield problem(
+            f"'{name}' is a subexpression and can't be assigned", "assign the states it is made of", length=len(name)
+        )
     elif name not in scope.dimensions or name in ("t", "dt"):
         fix = suggestion(name, set(scope.states)) or f"states: {', '.join(scope.states) or 'none'}"
         yield problem(f"'{name}' is not a variable of this neuron", fix, length=len(name))
@@ -83,7 +87,10 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
     for equation in scope.of_kind("declaration"):
         if equation.name in item.parameters:
             yield from check_same_unit(
-                equation.name, item.parameters[equation.name], equation.dimension, f"{where}, parameter '{equation.name}'"
+                equation.name,
+                item.parameters[equation.name],
+                equation.dimension,
+                f"{where}, parameter '{equation.name}'",
             )
         elif "constant" in equation.flags:
             yield equation.source.problem(
@@ -94,7 +101,12 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
         yield from check_bounds(name, (low, high), item.parameters.get(name), f"{where}, bounds of '{name}'")
     yield from check_same_unit("refractory", item.refractory, unit("second").dimension, f"{where}, refractory")
     if item.refractory.shape or not item.refractory.value >= 0:
-        yield plain(f"{where}, refractory", "the refractory period must be one time of at least 0", "give one time", str(item.refractory))
+        yield plain(
+            f"{where}, refractory",
+            "the refractory period must be one time of at least 0",
+            "give one time",
+            str(item.refractory),
+        )
 
 
 def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[Problem]:
@@ -121,7 +133,9 @@ def check_bounds(
             yield from check_same_unit(name, bound, value.dimension, where)
     if low is not None and high is not None and not np.all(np.asarray(low.value) < np.asarray(high.value)):
         yield plain(where, f"the lower bound {low} is not below the upper bound {high}", "swap them", str(low))
-    elif (low is not None and np.any(value.value < low.value)) or (high is not None and np.any(value.value > high.value)):
+    elif (low is not None and np.any(value.value < low.value)) or (
+        high is not None and np.any(value.value > high.value)
+    ):
         yield plain(where, f"the value {value} lies outside its bounds", "change the value or the bounds", str(value))
 
 

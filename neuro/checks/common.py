@@ -108,7 +108,9 @@ def check_variable_names(equations: Iterable[Equation], parameters: Iterable[str
             yield equation.source.problem(message, "remove the parameter or the equation")
 
 
-def check_expression(expression: Expression, names: Mapping[str, Dimension], wanted: Dimension, what: str) -> Iterator[Problem]:
+def check_expression(
+    expression: Expression, names: Mapping[str, Dimension], wanted: Dimension, what: str
+) -> Iterator[Problem]:
     """Identifiers known, units consistent, value of the wanted dimension."""
 
     def check() -> None:
@@ -184,11 +186,15 @@ def _sample(item: Quantity) -> str:
 
 def check_same_unit(name: str, item: Quantity, wanted: Dimension, where: str) -> Iterator[Problem]:
     if item.dimension != wanted:
-        yield plain(where, f"'{name}' is in {item.dimension}, but {wanted} is needed", f"give it in {wanted}", str(item))
+        yield plain(
+            where, f"'{name}' is in {item.dimension}, but {wanted} is needed", f"give it in {wanted}", str(item)
+        )
 
 
 def check_shape(name: str, item: Quantity, allowed: Iterable[tuple[int, ...]], where: str) -> Iterator[Problem]:
     shapes = [(), *allowed]
     if item.shape not in shapes:
         wanted = " or ".join(str(list(s)) for s in shapes[1:])
-        yield plain(where, f"'{name}' has the shape {list(item.shape)}", f"give one value, or an array {wanted}", str(item))
+        yield plain(
+            where, f"'{name}' has the shape {list(item.shape)}", f"give one value, or an array {wanted}", str(item)
+        )

@@ -100,16 +100,33 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
     if pre is None or post is None:
         return
     if getattr(pre, "kind", "spikes") == "current":
-        yield plain(where, f"'{projection.pre}' is a current input and has no spikes", "make it a spike input", projection.pre)
+        yield plain(
+            where, f"'{projection.pre}' is a current input and has no spikes", "make it a spike input", projection.pre
+        )
     scope = projection.synapse.scope
     fires = getattr(getattr(pre, "neuron", None), "threshold", "input")
     if scope.on_pre and not fires:
-        yield plain(where, f"population '{projection.pre}' has no threshold, so it sends no spikes", "use a graded synapse (transmits=...)", projection.pre)
+        yield plain(
+            where,
+            f"population '{projection.pre}' has no threshold, so it sends no spikes",
+            "use a graded synapse (transmits=...)",
+            projection.pre,
+        )
     if scope.on_post and not post.neuron.threshold:
-        yield plain(where, f"population '{projection.post}' has no threshold, so on_post never runs", "drop on_post", projection.post)
+        yield plain(
+            where,
+            f"population '{projection.post}' has no threshold, so on_post never runs",
+            "drop on_post",
+            projection.post,
+        )
     yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
     if scope.transmits is not None and np.any(np.asarray(projection.delay.value) > 0):
-        yield plain(f"{where}, delay", "graded transmission has no delay", "use events (on_pre), or delay='0 ms'", str(projection.delay))
+        yield plain(
+            f"{where}, delay",
+            "graded transmission has no delay",
+            "use events (on_pre), or delay='0 ms'",
+            str(projection.delay),
+        )
     yield from check_connectivity(projection, pre.size, post.size)
     yield from check_synapse(projection, pre, post)
 
@@ -137,24 +154,35 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     yield from check_equations(scope.receptor, cell)
     for equation in added:
         if equation.dimension != post_names[equation.name]:
-            yield equation.source.problem(f"'{equation.name}' of neuron '{post.neuron.name}' is in {post_names[equation.name]}", "use its unit")
+            yield equation.source.problem(
+                f"'{equation.name}' of neuron '{post.neuron.name}' is in {post_names[equation.name]}", "use its unit"
+            )
     for equation in scope.receptor:
         if equation.kind == "declaration" and not any(s.target == f"{equation.name}_post" for s in scope.on_pre):
             yield equation.source.problem(f"nothing sets '{equation.name}'", "write to it in on_pre, or remove it")
         if equation.name in post_names and equation.name not in inputs:
-            yield equation.source.problem(f"neuron '{post.neuron.name}' already has '{equation.name}'", "rename it in the receptor")
+            yield equation.source.problem(
+                f"neuron '{post.neuron.name}' already has '{equation.name}'", "rename it in the receptor"
+            )
         if equation.name in ("I",) and equation.name not in inputs and equation.kind == "subexpression":
-            yield equation.source.problem(f"neuron '{post.neuron.name}' has no input '{equation.name}'", f"inputs: {', '.join(sorted(inputs)) or 'none'}")
+            yield equation.source.problem(
+                f"neuron '{post.neuron.name}' has no input '{equation.name}'",
+                f"inputs: {', '.join(sorted(inputs)) or 'none'}",
+            )
     writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added}
     for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
-        yield from check_write(statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post)
+        yield from check_write(
+            statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
+        )
     for block in (scope.on_pre, scope.on_post):
         yield from check_order(block)
     if scope.transmits is not None:
         target = projection.synapse.target
         if target not in inputs:
             fix = suggestion(target, inputs) or f"inputs of '{post.neuron.name}': {', '.join(sorted(inputs)) or 'none'}"
-            yield plain(where, f"population '{post.name}' (neuron '{post.neuron.name}') has no input '{target}'", fix, target)
+            yield plain(
+                where, f"population '{post.name}' (neuron '{post.neuron.name}') has no input '{target}'", fix, target
+            )
         else:
             yield from check_expression(scope.transmits, names, post_names[target], f"the value for '{target}'")
 
@@ -173,10 +201,18 @@ def check_write(
             yield problem(message, fix, length=len(target))
             return
         if statement.op not in ("+=", "-="):
-            yield problem(f"synapses add to '{target}'; '{statement.op}' would depend on their order", "use += or -=", length=len(target))
+            yield problem(
+                f"synapses add to '{target}'; '{statement.op}' would depend on their order",
+                "use += or -=",
+                length=len(target),
+            )
     elif target not in {e.name for e in scope.equations if e.kind != "subexpression"}:
         own = {e.name for e in scope.equations}
-        yield problem(f"'{target}' is not a variable of synapse '{projection.synapse.name}'", suggestion(target, own) or "declare it in its equations", length=len(target))
+        yield problem(
+            f"'{target}' is not a variable of synapse '{projection.synapse.name}'",
+            suggestion(target, own) or "declare it in its equations",
+            length=len(target),
+        )
         return
     yield from check_statement(statement, names)
 
@@ -188,7 +224,9 @@ def check_order(block: tuple[Statement, ...]) -> Iterator[Problem]:
         for node in statement.expression.name_nodes():
             if node.id in written:
                 yield statement.expression.source.problem(
-                    f"'{node.id}' is read and added to in the same block", "put the factor into the neuron's equations", node
+                    f"'{node.id}' is read and added to in the same block",
+                    "put the factor into the neuron's equations",
+                    node,
                 )
 
 
@@ -206,10 +244,14 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
     elif kind == "Pairs":
         count = len(connectivity.pre)
         if connectivity.pre.shape != connectivity.post.shape or connectivity.pre.ndim != 1:
-            yield plain(where, "the index arrays of the pairs differ in length", "give one pre and one post index a synapse")
+            yield plain(
+                where, "the index arrays of the pairs differ in length", "give one pre and one post index a synapse"
+            )
         for name, index, size in (("pre", connectivity.pre, pre), ("post", connectivity.post, post)):
             if index.size and (index.min() < 0 or index.max() >= size):
-                yield plain(where, f"a {name} index is outside 0..{size - 1}", "fix the index array", str(int(index.max())))
+                yield plain(
+                    where, f"a {name} index is outside 0..{size - 1}", "fix the index array", str(int(index.max()))
+                )
     elif kind == "AllToAll":
         shapes = [(pre, post)]
     if count is not None:
@@ -221,7 +263,11 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
 
 def check_input(item: Network, source: Input) -> Iterator[Problem]:
     where = f"input '{source.name}'"
-    if source.kind == "poisson" and source.rate is not None and np.any(np.asarray(source.rate.value) * item.dt.value > 1):
+    if (
+        source.kind == "poisson"
+        and source.rate is not None
+        and np.any(np.asarray(source.rate.value) * item.dt.value > 1)
+    ):
         yield plain(where, f"more than one spike a step: {source.rate} at dt = {item.dt}", "lower the rate or dt")
     if source.kind != "current":
         return
@@ -229,11 +275,21 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
     population = next((p for p in item.populations if p.name == name), None)
     if population is None:
         known = [p.name for p in item.populations]
-        yield plain(where, f"there is no population '{name}'", suggestion(name, known) or f"known: {', '.join(known)}", source.target)
+        yield plain(
+            where,
+            f"there is no population '{name}'",
+            suggestion(name, known) or f"known: {', '.join(known)}",
+            source.target,
+        )
         return
     inputs = set(population.neuron.scope.inputs)
     if variable not in inputs:
         fix = suggestion(variable, inputs) or f"inputs: {', '.join(sorted(inputs)) or 'none'}"
-        yield plain(where, f"population '{name}' (neuron '{population.neuron.name}') has no input '{variable}'", fix, source.target)
+        yield plain(
+            where,
+            f"population '{name}' (neuron '{population.neuron.name}') has no input '{variable}'",
+            fix,
+            source.target,
+        )
     if source.size not in (1, population.size):
         yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size 1 or {population.size}")

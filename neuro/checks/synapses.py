@@ -41,20 +41,32 @@ def synapse(item: Synapse) -> Iterator[Problem]:
             yield equation.source.problem(f"nothing ever sets '{equation.name}'", "give it as a parameter or remove it")
         if equation.name in scope.parameters and equation.kind == "declaration":
             value = item.parameters[equation.name]
-            yield from check_same_unit(equation.name, value, equation.dimension, f"{where}, parameter '{equation.name}'")
+            yield from check_same_unit(
+                equation.name, value, equation.dimension, f"{where}, parameter '{equation.name}'"
+            )
     for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
         name = statement.target
         if name in scope.parameters:
-            yield statement.source.problem(f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' instead", length=len(name))
+            yield statement.source.problem(
+                f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' instead", length=len(name)
+            )
         elif name.endswith("_pre"):
-            yield statement.source.problem(f"'{name}' belongs to the presynaptic cell", "synapses write to themselves and to *_post", length=len(name))
+            yield statement.source.problem(
+                f"'{name}' belongs to the presynaptic cell",
+                "synapses write to themselves and to *_post",
+                length=len(name),
+            )
     if item.method not in METHODS:
         fix = suggestion(item.method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
         yield plain(f"{where}, method", f"there is no integrator '{item.method}'", fix, item.method)
     if scope.transmits is not None and not item.target:
-        yield scope.transmits.source.problem("a graded value needs a target", "add target='I', an input of the postsynaptic neuron")
+        yield scope.transmits.source.problem(
+            "a graded value needs a target", "add target='I', an input of the postsynaptic neuron"
+        )
     if item.target and scope.transmits is None:
-        yield plain(where, f"target '{item.target}' without transmits", "add transmits=..., or remove target", item.target)
+        yield plain(
+            where, f"target '{item.target}' without transmits", "add transmits=..., or remove target", item.target
+        )
     if scope.transmits is None and not (scope.on_pre or scope.on_post):
         yield plain(where, "the synapse transmits nothing", "add on_pre or transmits")
 
@@ -74,7 +86,9 @@ def projection(item: Projection) -> Iterator[Problem]:
             yield from check_finite(part, f"{where}, weights")
     yield from check_same_unit("delay", item.delay, unit("second").dimension, f"{where}, delay")
     if not np.all(np.asarray(item.delay.value) >= 0):
-        yield plain(f"{where}, delay", "a delay is negative or not a number", "give delays of at least 0", str(item.delay))
+        yield plain(
+            f"{where}, delay", "a delay is negative or not a number", "give delays of at least 0", str(item.delay)
+        )
     p = getattr(item.connectivity, "p", None)
     if p is not None and not 0 <= p <= 1:
         yield plain(where, f"the probability {p} is not between 0 and 1", "give 0 <= p <= 1", str(p))
@@ -94,9 +108,13 @@ def check_sign(item: Projection, where: str) -> Iterator[Problem]:
         return
     values = np.asarray(item.weights.value)
     if item.sign == "+" and np.any(values < 0):
-        yield plain(where, "sign '+' but a weight is negative", "make the weights positive or drop the sign", str(item.weights))
+        yield plain(
+            where, "sign '+' but a weight is negative", "make the weights positive or drop the sign", str(item.weights)
+        )
     if item.sign == "-" and np.any(values > 0):
-        yield plain(where, "sign '-' but a weight is positive", "make the weights negative or drop the sign", str(item.weights))
+        yield plain(
+            where, "sign '-' but a weight is positive", "make the weights negative or drop the sign", str(item.weights)
+        )
     low, high = item.bounds
     if (low is not None and np.any(values < low.value)) or (high is not None and np.any(values > high.value)):
         yield plain(where, "a weight lies outside the bounds", "change the weights or the bounds", str(item.weights))
@@ -108,9 +126,13 @@ def input_(item: Input) -> Iterator[Problem]:
     if not isinstance(item.size, int) or item.size < 1:
         yield plain(where, f"the size {item.size!r} is not a positive number", "give a whole number of channels")
     if item.kind not in ("spikes", "poisson", "current"):
-        yield plain(where, f"there is no input kind '{item.kind}'", "use 'spikes', 'poisson' or 'current'", str(item.kind))
+        yield plain(
+            where, f"there is no input kind '{item.kind}'", "use 'spikes', 'poisson' or 'current'", str(item.kind)
+        )
     if (item.kind == "current") != bool(item.target):
-        fix = "add target='population.variable'" if item.kind == "current" else "spikes reach cells through a projection"
+        fix = (
+            "add target='population.variable'" if item.kind == "current" else "spikes reach cells through a projection"
+        )
         yield plain(where, "exactly the current inputs have a target", fix, item.target)
     if (item.kind == "poisson") != (item.rate is not None):
         yield plain(where, "exactly the Poisson inputs have a rate", "add rate='20 Hz' or change the kind")

@@ -1,0 +1,31 @@
+"""Learning rules, one file each, and the only training loop."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+_RULES = {"bptt": "neuro.learning.bptt:BPTT"}
+
+
+class UnknownRuleError(Exception):
+    """No rule of that name, or an option that it doesn't take."""
+
+
+def names() -> tuple[str, ...]:
+    """Names of all rules."""
+    return tuple(_RULES)
+
+
+def get(name: str, **options: Any) -> Any:
+    """The rule of that name with these options. Raises UnknownRuleError."""
+    if name not in _RULES:
+        close = get_close_matches(name, _RULES, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(_RULES)}"
+        raise UnknownRuleError(f"there is no rule '{name}'; {hint}")
+    module, _, attribute = _RULES[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)(**options)
+    except TypeError as error:
+        raise UnknownRuleError(f"rule '{name}': {error}") from None

@@ -25,5 +25,5 @@ alif = Neuron(
     },
     initial={"v": "-70 mV"},
     method="exact",
-    source="Bellec et al. (2018), NeurIPS 31, eqs 1-4; adaptive threshold as in Brette & Gerstner-type models",
+    source="Bellec et al. (2018), NeurIPS 31, and Bellec et al. (2020), Nat Commun 11:3625",
 )

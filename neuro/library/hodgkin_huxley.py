@@ -1,4 +1,4 @@
-"""Hodgkin-Huxley squid axon, resting potential at -65 mV; per membrane area."""
+"""Hodgkin-Huxley squid axon, at rest at -65 mV, per membrane area; a spike is v above v_th, counted once in `refractory`."""
 
 from neuro.model import Neuron
 
@@ -26,7 +26,7 @@ hodgkin_huxley = Neuron(
         "E_Na": "50 mV",
         "E_K": "-77 mV",
         "E_L": "-54.387 mV",
-        "v_th": "0 mV",
+        "v_th": "-20 mV",
     },
     initial={"v": "-65 mV", "m": "0.0529", "h": "0.5961", "n": "0.3177"},
     refractory="3 ms",

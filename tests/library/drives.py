@@ -28,7 +28,7 @@ DRIVES = {
     "izhikevich": Drive("15 volt/second"),
     "adex": Drive("1.5 nA"),
     "fitzhugh_nagumo": Drive("0.5", step="0.2 ms"),
-    "hodgkin_huxley": Drive("15 uA/cm**2", step="0.05 ms"),
+    "hodgkin_huxley": Drive("30 uA/cm**2", step="0.05 ms"),
     "morris_lecar": Drive("95 uA/cm**2", step="0.5 ms"),
     "leaky_integrator": Drive("0.2 nA"),
     "rate": Drive("0.5", input="z"),

@@ -1,0 +1,34 @@
+"""Small networks around one library model."""
+
+from __future__ import annotations
+
+from neuro import Input, Network, Population, Projection, library, quantity
+from tests.library.drives import DRIVES
+
+WEIGHTS = {
+    "alpha": "0.5 nA",
+    "current_jump": "0.5 nA",
+    "delta": "2 mV",
+    "exponential_conductance": "5 nS",
+    "exponential_current": "0.5 nA",
+    "graded_sigmoid": "0.1 nA",
+    "pulse": "1 nA",
+    "short_term_plasticity": "2 nA",
+}
+TARGETS = {"current_jump": "cuba_lif", "exponential_conductance": "coba_lif"}  # the others reach a `lif`
+
+
+def one_population(name: str, size: int = 1) -> Network:
+    """Cells of one library neuron, each with its own current."""
+    drive = DRIVES[name]
+    current = Input("current", size, "current", f"cells.{drive.input}")
+    return Network((Population("cells", library.get(name), size),), (), (current,), dt=drive.dt, name=name)
+
+
+def two_populations(name: str) -> Network:
+    """A driven `lif` and its target, joined by one library synapse."""
+    populations = (Population("pre", library.get("lif"), 1), Population("post", library.get(TARGETS.get(name, "lif")), 1))
+    projection = Projection("link", "pre", "post", library.get(name), WEIGHTS[name], delay=quantity("0.5 ms"))
+    if library.get(name).transmits:
+        projection = Projection("link", "pre", "post", library.get(name), WEIGHTS[name])
+    return Network(populations, (projection,), (Input("current", 1, "current", "pre.I"),), name=name)
