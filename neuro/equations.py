@@ -19,13 +19,14 @@ from neuro.units import DIMENSIONLESS, Dimension, UnitError, is_unit_name, unit
 FLAGS = {"constant", "shared", "unless refractory"}
 
 # Functions of one dimensionless argument; the value is dimensionless.
-PLAIN_FUNCTIONS = set(
-    "exp log log10 log1p expm1 exprel sin cos tan sinh cosh tanh arcsin arccos arctan sigmoid".split()
-)
+PLAIN_FUNCTIONS = {
+    *("exp", "log", "log10", "log1p", "expm1", "exprel", "sigmoid"),
+    *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
+}
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
 FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int"}
 CONSTANTS = {"pi", "inf"}
-_ARITY = {name: 1 for name in FUNCTIONS} | {"clip": 3}
+_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Source:
 
     def problem(self, message: str, fix: str, node: ast.AST | None = None, length: int | None = None) -> Problem:
         start, end = self.offset, self.offset + (length or max(1, len(self.text) - self.offset))
-        if node is not None and hasattr(node, "col_offset"):
+        if isinstance(node, ast.expr):
             start = self.offset + node.col_offset - 1  # parsed within one added parenthesis
             end = self.offset + (node.end_col_offset or node.col_offset + 1) - 1
         return Problem(self.where, self.text, start, end, message, fix)
@@ -386,8 +387,8 @@ def literal(node: ast.expr) -> float | None:
         case ast.Constant(value=int() | float() as value):
             return float(value)
         case ast.UnaryOp(op=ast.USub(), operand=inner):
-            value = literal(inner)
-            return None if value is None else -value
+            x = literal(inner)
+            return None if x is None else -x
         case ast.BinOp(op=ast.Div(), left=a, right=b):
             x, y = literal(a), literal(b)
             return None if x is None or not y else x / y

@@ -38,8 +38,8 @@ def _default(value: Any) -> Any:
 class Normal:
     """Normal distribution; one draw an element from the network's seed."""
 
-    mean: Converted[Quantity] = field()
-    std: Converted[Quantity] = field()
+    mean: Quantity
+    std: Quantity
 
     def __post_init__(self) -> None:
         _convert(self, "mean", "std")
@@ -50,8 +50,8 @@ class Normal:
 class Uniform:
     """Uniform distribution; one draw an element from the network's seed."""
 
-    low: Converted[Quantity] = field()
-    high: Converted[Quantity] = field()
+    low: Quantity
+    high: Quantity
 
     def __post_init__(self) -> None:
         _convert(self, "low", "high")
@@ -178,8 +178,8 @@ class Probability:
 class Pairs:
     """Explicit pairs: indices into pre and post, equally long."""
 
-    pre: Converted[IntArray] = field()
-    post: Converted[IntArray] = field()
+    pre: IntArray
+    post: IntArray
 
     def __post_init__(self) -> None:
         for name in ("pre", "post"):
@@ -251,7 +251,7 @@ class Input:
 class Network:
     """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson."""
 
-    populations: Converted[tuple[Population, ...]] = field()
+    populations: tuple[Population, ...]
     projections: Converted[tuple[Projection, ...]] = _default(())
     inputs: Converted[tuple[Input, ...]] = _default(())
     dt: Converted[Quantity] = _default("0.1 ms")

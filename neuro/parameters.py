@@ -124,14 +124,14 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
     found = {}
     if projection.weights is not None:
         key = f"{projection.name}.w"
-        value = resolve(network, projection.weights, f"weights/{projection.name}", wires.shape)
+        weights = resolve(network, projection.weights, f"weights/{projection.name}", wires.shape)
         if wires.mask is not None:
-            value = np.where(wires.mask, value, 0.0)
+            weights = np.where(wires.mask, weights, 0.0)
         low, high = projection.bounds
         text, dimension = _unit_of(projection.weights)
         found[key] = Parameter(
             key,
-            value,
+            weights,
             text,
             dimension,
             axes,

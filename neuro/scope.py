@@ -137,7 +137,7 @@ def _neuron(
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
     dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
-    scope = NeuronScope(
+    return NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold") if threshold.strip() else None,
         reset=parse_statements(reset, f"{where}, reset"),
@@ -145,7 +145,6 @@ def _neuron(
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
     )
-    return scope
 
 
 def neuron_scope(neuron: Neuron) -> NeuronScope:

@@ -49,5 +49,7 @@ def draw(seed: int, name: str, distribution: Any, shape: tuple[int, ...]) -> npt
     """SI values of a Normal or Uniform distribution."""
     random = generator(seed, name)
     if hasattr(distribution, "mean"):
-        return distribution.mean.value + distribution.std.value * random.standard_normal(shape)
-    return distribution.low.value + (distribution.high.value - distribution.low.value) * random.random(shape)
+        low, width, draws = distribution.mean.value, distribution.std.value, random.standard_normal(shape)
+    else:
+        low, width, draws = distribution.low.value, distribution.high.value - distribution.low.value, random.random(shape)
+    return np.asarray(low + width * draws)

@@ -22,10 +22,10 @@ BASE_UNITS = ("meter", "kilogram", "second", "amp", "kelvin", "mole", "candela")
 
 # Unit names allowed in equation text: Brian2's, so that `m`, `g` or `h` stay free for variables.
 _LONG = (
-    "volt amp ampere ohm siemens farad second hertz meter metre gram mole mol molar kelvin joule "
-    "coulomb watt newton pascal"
-).split()
-_SHORT = "V A s S F Hz M m W J C".split()
+    *("volt", "amp", "ampere", "ohm", "siemens", "farad", "second", "hertz", "meter", "metre", "gram", "mole", "mol"),
+    *("molar", "kelvin", "joule", "coulomb", "watt", "newton", "pascal"),
+)
+_SHORT = ("V", "A", "s", "S", "F", "Hz", "M", "m", "W", "J", "C")
 _PREFIXES = ("", "k", "M", "G", "c", "m", "u", "n", "p", "f")
 _UNIT_NAME = re.compile(
     rf"(?:(?:{'|'.join(_PREFIXES)})(?:{'|'.join(_LONG)})|(?:k|M|G|c|m|u|n|p|f)(?:{'|'.join(_SHORT)})|Hz|kilogram)"

@@ -152,7 +152,8 @@ def check_cycles(equations: Iterable[Equation]) -> Iterator[Problem]:
     table = {e.name: e for e in equations if e.kind == "subexpression"}
 
     def reaches(name: str, goal: str, seen: set[str]) -> bool:
-        for used in table[name].expression.names if table[name].expression else ():
+        expression = table[name].expression
+        for used in expression.names if expression else ():
             if used == goal or (used in table and used not in seen and reaches(used, goal, seen | {used})):
                 return True
         return False

@@ -12,7 +12,6 @@ from neuro.checks.common import (
     ModelWarning,
     check_equations,
     check_expression,
-    check_same_unit,
     check_shape,
     check_statement,
     plain,
@@ -46,10 +45,10 @@ def network(item: Network) -> Iterator[Problem]:
 
 def check_unique(item: Network, where: str) -> Iterator[Problem]:
     seen: set[str] = set()
-    for part in (*item.populations, *item.projections, *item.inputs):
-        if part.name in seen:
-            yield plain(where, f"the name '{part.name}' is used twice", "rename one of the two", part.name)
-        seen.add(part.name)
+    for name in [p.name for p in item.populations] + [p.name for p in item.projections] + [i.name for i in item.inputs]:
+        if name in seen:
+            yield plain(where, f"the name '{name}' is used twice", "rename one of the two", name)
+        seen.add(name)
 
 
 def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[Problem]:
@@ -82,8 +81,8 @@ def check_clock(population: Population, dt: Quantity) -> None:
 
 
 def ends(item: Network, projection: Projection) -> tuple[Population | Input | None, Population | None]:
-    sources = {p.name: p for p in (*item.populations, *item.inputs)}
-    return sources.get(projection.pre), {p.name: p for p in item.populations}.get(projection.post)
+    cells, inputs = {p.name: p for p in item.populations}, {i.name: i for i in item.inputs}
+    return cells.get(projection.pre) or inputs.get(projection.pre), cells.get(projection.post)
 
 
 def check_projection(item: Network, projection: Projection) -> Iterator[Problem]:
