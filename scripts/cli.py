@@ -39,17 +39,28 @@ def _is_user_error(error: Exception) -> bool:
     for module, names in {
         "neuro.equations": ("ModelError",),
         "neuro.protocols": ("UnsupportedError", "RunError"),
-        "neuro.results": ("ResultsError",),
+        "neuro.results": ("ResultsError", "FinishedError"),
         "neuro.units": ("UnitError",),
         "neuro.export.nir": ("ExportError",),
+        "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),
+        "neuro.learning.parametrisation": ("ParameterError",),
+        "neuro.library": ("UnknownModelError",),
         "neuro.analysis.comparison": ("ComparisonError",),
         "backends": ("UnknownBackendError",),
+        "backends.surrogates": ("UnknownSurrogateError",),
         "tasks": ("UnknownTaskError",),
     }.items():
         loaded = sys.modules.get(module)
         kinds += [getattr(loaded, name) for name in names if hasattr(loaded, name)]
     return isinstance(error, tuple(kinds))
+
+
+def command_line() -> str:
+    """How this script was called."""
+    import shlex
+
+    return shlex.join(["python", *sys.argv])
 
 
 def fail(message: str, code: int = EXIT_USER_ERROR) -> None:

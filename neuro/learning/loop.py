@@ -1,0 +1,92 @@
+"""The only training loop: epochs of batches, metrics, checkpoints; a stopped run continues to the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuro import streams
+from neuro.parameters import parameters as declared_parameters
+from neuro.protocols import Array, Recording
+from neuro.results import Run
+
+METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
+CHECKPOINT_EVERY = 10  # updates
+
+
+class TrainingError(Exception):
+    """Training left the finite numbers, or was asked for something that doesn't fit."""
+
+
+@dataclass
+class Position:
+    """Where training stands: updates made, epoch, batches done in it."""
+
+    update: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+def train(
+    task: Any,
+    program: Any,
+    rule: Any,
+    run: Run,
+    *,
+    epochs: int,
+    seed: int,
+    batch: int,
+    saved: Mapping[str, Array] | None = None,
+    update: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> dict[str, Array]:
+    """Train, log to the run and finish it. saved: the state that Run.resume gave. Returns SI arrays of all parameters.
+
+    The order of the data depends on seed and epoch only, so a resumed run sees what the uninterrupted one saw.
+    """
+    declared = declared_parameters(program.network)
+    parameters: Mapping[str, Array] = {n: p.value for n, p in declared.items()}
+    at = Position()
+    if saved:
+        state = rule.load(program, saved)
+        parameters = {n.removeprefix("parameter/"): v for n, v in saved.items() if n.startswith("parameter/")}
+        at = Position(*(int(saved[f"position/{n}"]) for n in ("update", "epoch", "batch")))
+    else:
+        state = rule.init(program, parameters)
+        _save(run, rule, state, parameters, at)
+    accuracy = ""
+    for epoch in range(at.epoch, epochs):
+        batches = list(task.train_batches(streams.generator(seed, f"data/{epoch}"), batch))
+        for i in range(at.batch if epoch == at.epoch else 0, len(batches)):
+            try:
+                parameters, state, metrics = rule.step(program, parameters, state, batches[i], task)
+            except FloatingPointError as error:
+                raise TrainingError(str(error)) from None
+            at = Position(at.update + 1, epoch, i + 1)
+            run.log(at.update, metrics)
+            update(epoch * len(batches) + i + 1, epochs * len(batches), f"loss {metrics['loss']:.3f} {accuracy}")
+            if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
+                _save(run, rule, state, parameters, at)
+        test = task.test_batch()
+        recording: Recording = program.run(parameters, test.inputs, tuple(task.record()))
+        found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}
+        accuracy = f"test accuracy {found['test_accuracy']:.3f}"
+        run.log(at.update, found)
+        at = Position(at.update, epoch + 1, 0)
+        _save(run, rule, state, parameters, at)
+    run.finish(parameters, {n: p.unit for n, p in declared.items()})
+    return dict(parameters)
+
+
+def mean_rate(recording: Recording) -> float:
+    """Mean rate over all cells that can fire, Hz."""
+    rasters = list(recording.spikes.values())
+    cells = sum(r.size for r in rasters)
+    return float(sum(int(r.sum()) for r in rasters) / cells / recording.dt) if cells else 0.0
+
+
+def _save(run: Run, rule: Any, state: Any, parameters: Mapping[str, Array], at: Position) -> None:
+    position = {f"position/{n}": np.asarray(v) for n, v in vars(at).items()}
+    run.checkpoint({**rule.save(state), **{f"parameter/{n}": v for n, v in parameters.items()}, **position})

@@ -1,0 +1,108 @@
+"""Train a task's network and keep everything in one HDF5 file.
+
+    python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out runs/digits.h5
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import cli
+import typer
+
+DEFAULTS: dict[str, Any] = {
+    "task": "digits", "backend": "torch", "rule": "bptt", "seed": 0, "epochs": 30, "batch": 64, "threads": 2,
+    "task_options": {}, "backend_options": {"dtype": "float32", "surrogate": "atan"},
+    "rule_options": {"learning_rate": 0.03, "scheduler": "cosine"},
+}  # fmt: skip
+
+
+def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Defaults, then the TOML file, then the options."""
+    import tomllib
+
+    found = dict(DEFAULTS)
+    if config is not None:
+        try:
+            read = tomllib.loads(cli.existing(config).read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise cli.UserError(f"'{config}' is not TOML: {error}") from None
+        for name in read:
+            if name not in found:
+                raise cli.UserError(f"'{config}' has the unknown key '{name}'; known: {', '.join(found)}")
+        found |= read
+    return found | {name: value for name, value in given.items() if value is not None}
+
+
+def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Task, compiled program, rule."""
+    import backends
+    import tasks
+    from neuro import learning
+
+    task = tasks.get(settings["task"], **settings["task_options"])
+    options = dict(settings["rule_options"])
+    if options.get("scheduler") == "cosine" and "schedule_options" not in options:
+        updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
+        options["schedule_options"] = {"T_max": updates}
+    rule = learning.get(settings["rule"], **options)
+    network = task.network(settings["seed"])
+    program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
+    return task, program, rule
+
+
+def _any_order() -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0)
+
+
+def main(
+    task: Annotated[str | None, typer.Option(help="what to learn")] = None,
+    backend: Annotated[str | None, typer.Option(help="what computes")] = None,
+    rule: Annotated[str | None, typer.Option(help="learning rule")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights, data order, noise")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training data")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
+    out: Annotated[Path, typer.Option(help="HDF5 file of the run")] = Path("runs/run.h5"),
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+) -> None:
+    """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
+    from neuro.results import Run
+
+    cli.writable(out)
+    saved = None
+    if resume:
+        run, saved = Run.resume(out)
+        settings = run.header["config"]
+    else:
+        given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
+        settings = settings_of(config, given)
+    import torch
+
+    from neuro.learning.loop import METRICS, train
+    from neuro.serialisation import to_json
+
+    torch.set_num_threads(settings["threads"])
+    torch.manual_seed(settings["seed"])
+    found, program, learner = prepare(settings)
+    if not resume:
+        learner.init(program, None)  # refusals before the file is begun
+        run = Run.create(
+            out, model=to_json(program.network), semantics=program.semantics.to_data(),
+            config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=METRICS, overwrite=overwrite,
+        )  # fmt: skip
+    with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update:
+        train(
+            found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
+            saved=saved, update=update,
+        )  # fmt: skip
+    accuracy = [value for _, value in run.history["test_accuracy"]]
+    print(f"test accuracy {accuracy[-1]:.4f} after {len(accuracy)} epochs; {out}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
