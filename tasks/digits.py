@@ -45,7 +45,7 @@ class Digits:
     version = 1
     output = "output"
 
-    def __init__(self, encoder: str = "latency", steps: int = 25, hidden: int = 128) -> None:
+    def __init__(self, encoder: str = "rate", steps: int = 25, hidden: int = 128) -> None:
         if encoder not in ENCODERS:
             raise TypeError(f"there is no encoder '{encoder}'; use one of {', '.join(ENCODERS)}")
         self.encoder, self.steps, self.hidden = encoder, steps, hidden
@@ -60,8 +60,8 @@ class Digits:
         return Network(
             (Population("hidden", cell, self.hidden), Population("output", cell, 10)),
             (
-                Projection("pixels_to_hidden", "pixels", "hidden", pulse, weights(0.35, 1.0)),
-                Projection("hidden_to_output", "hidden", "output", pulse, weights(0.1, 0.6)),
+                Projection("pixels_to_hidden", "pixels", "hidden", pulse, weights(0.05, 0.3)),
+                Projection("hidden_to_output", "hidden", "output", pulse, weights(0.05, 0.3)),
             ),
             (Input("pixels", 64),),
             dt=quantity("1 ms"),

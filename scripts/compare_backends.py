@@ -1,0 +1,98 @@
+"""Replay a trained network on the test set in several backends, and say where they differ.
+
+    python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import cli
+import typer
+
+FINER = 10
+
+
+def load(path: Path) -> tuple[Any, Any, Any, Any]:
+    """Reader, task, network, parameters of a complete run."""
+    import tasks
+    from neuro.results import open_run
+    from neuro.serialisation import from_json
+
+    reader = open_run(path)
+    task = tasks.get(reader.config["task"], **reader.config["task_options"])
+    return reader, task, from_json(reader.model), reader.parameters()
+
+
+def rows_of(found: Any) -> list[list[Any]]:
+    """One row a backend: accuracy, spikes, differences from the first, distances."""
+    rows = []
+    for name, recording in found.recordings.items():
+        row = [name, f"{found.accuracies[name]:.4f}", recording.spike_count()]
+        report = found.comparisons.get(name)
+        if report is None:
+            rows.append([*row, "-", "-", "-", "-", "-", "-"])
+            continue
+        firsts = [x.first.step for x in (*report.populations, *report.variables) if x.first is not None]
+        rows.append(
+            [*row, sum(p.differing for p in report.populations), max(v.max_rel for v in report.variables),
+             min(firsts) if firsts else "none", f"{min(p.coincidence.same for p in report.populations):.4f}",
+             max(p.van_rossum.mean for p in report.populations), max(p.victor_purpura.mean for p in report.populations)]
+        )  # fmt: skip
+    return rows
+
+
+HEADER = (
+    "backend", "accuracy", "spikes", "differing", "max rel error", "first divergent step", "coincidence", "van Rossum",
+    "Victor-Purpura",
+)  # fmt: skip
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="HDF5 file of a complete run")],
+    backends: Annotated[str, typer.Option(help="comma-separated; the last is the reference")] = "brian2,torch,snntorch,reference",
+    plot: Annotated[Path | None, typer.Option(help="PNG (default: beside the run)")] = None,
+) -> None:
+    """Replay a trained network in several backends in float64, in float32, and on a ten times finer clock."""
+    import backends as registry
+    from neuro.analysis.plots import plot_comparison
+    from neuro.analysis.refinement import finer
+    from neuro.analysis.replay import refined_accuracy, replay
+    from neuro.results import write_group, write_recording
+
+    names = [n.strip() for n in backends.split(",") if n.strip()]
+    if not names:
+        raise cli.UserError("--backends is empty")
+    compilers = {n: registry.get(n) for n in reversed(names)}
+    _, task, network, parameters = load(cli.existing(run))
+    with cli.progress("replay") as update:
+        update(0, len(names) + 2, "compiling")
+        programs = {n: c.compile(network, dtype="float64") for n, c in compilers.items()}
+        batch = task.test_batch()
+        found = replay(task, programs, parameters, batch, update=update)
+        update(len(names), len(names) + 2, "float32")
+        single = registry.get("torch")
+        pair = {"float64": single.compile(network), "float32": single.compile(network, dtype="float32")}
+        precision = replay(task, pair, parameters, batch)
+        update(len(names) + 1, len(names) + 2, f"dt/{FINER}")
+        fine = single.compile(finer(network, FINER))
+        refined = refined_accuracy(task, fine, network, parameters, batch, FINER)
+    cli.table(f"float64, {len(batch.targets)} test trials, against {found.reference}", HEADER, rows_of(found))
+    cli.table("torch, float32 against float64", HEADER, rows_of(precision))
+    before = found.accuracies[found.reference]
+    print(f"accuracy at dt/{FINER} by rk4: {refined:.4f} ({refined - before:+.4f} from the clock it was trained on)")
+    image = plot or run.with_suffix(".png")
+    others = {n: r for n, r in found.recordings.items() if n != found.reference}
+    title = f"{run.name}: {', '.join(names)}"
+    plot_comparison(image, found.recordings[found.reference], others, accuracies=found.accuracies, reference_name=found.reference, title=title)
+    units = {name: "volt" for name in found.recordings[found.reference].traces}
+    write_recording(run, found.recordings[found.reference], units)
+    data = {**found.to_data(), "precision": precision.to_data(), "refined": {"factor": FINER, "accuracy": refined}}
+    write_group(run, "comparison", data)
+    identical = all(c.identical_spikes for c in found.comparisons.values())
+    print(f"rasters {'identical' if identical else 'DIFFER'}; written to {run} (/comparison) and {image}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

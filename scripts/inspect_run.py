@@ -1,0 +1,51 @@
+"""Say what a run file holds.
+
+    python scripts/inspect_run.py runs/digits.h5
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import cli
+import typer
+
+
+def summary(reader: Any) -> list[list[Any]]:
+    """What was measured, and by whom."""
+    from neuro.results import ResultsError
+
+    rows: list[list[Any]] = [["complete", reader.complete], ["created", reader.created], ["seed", reader.seed]]
+    rows += [["command", reader.config.get("command", "")]]
+    rows += [[name, version] for name, version in reader.versions.items()]
+    for name, values in reader.metrics().items():
+        if len(values):
+            rows.append([f"last {name}", float(values[-1, 1])])
+    for group in ("comparison", "export/nir"):
+        try:
+            data = reader.group(group)
+        except ResultsError:
+            continue
+        rows += [[f"{group}: accuracy, {n}", a] for n, a in data.get("accuracies", {}).items()]
+        rows += [[f"{group}: identical spikes, {n}", c["identical_spikes"]] for n, c in data.get("pairs", {}).items()]
+        rows += [[f"{group}: accuracy, dt/{d['factor']}", d["accuracy"]] for d in [data.get("refined")] if d]
+        rows += [[f"{group}: {n}", data[n]] for n in ("trials", "spikes", "differences") if n in data]
+    return rows
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="HDF5 file")],
+    only_summary: Annotated[bool, typer.Option("--summary", help="leave out the list of datasets")] = False,
+) -> None:
+    """Print what a run file holds; works while the run goes on."""
+    from neuro.results import open_run
+
+    reader = open_run(cli.existing(run))
+    cli.table(str(run), ("what", "value"), summary(reader))
+    if not only_summary:
+        cli.table("datasets", ("path", "type", "attributes"), reader.contents())
+
+
+if __name__ == "__main__":
+    cli.run(main)
