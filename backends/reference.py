@@ -24,8 +24,8 @@ Array = npt.NDArray[Any]
 
 _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
-    "step": lambda x: np.int8(np.greater(x, 0)), "step_or_equal": lambda x: np.int8(np.greater_equal(x, 0)), "minimum": np.minimum,
-    "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod,
+    "step": lambda x: np.int8(np.greater(x, 0)), "step_or_equal": lambda x: np.int8(np.greater_equal(x, 0)),
+    "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod,
 }  # fmt: skip
 
 

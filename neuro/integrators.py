@@ -1,7 +1,8 @@
 """Integrators: differential equations -> assignments for one dt. Each is a few lines over `System`.
 
 euler: Euler-Maruyama where there is noise. exponential_euler: exact in the variable's own linear part. exact: the
-propagator of a linear system whose matrix can be ordered to be triangular. rk2: midpoint. rk4: classical. Inputs are constant within a step.
+propagator of a linear system without loops of variables. rk2: midpoint. rk4: classical. Inputs are constant within
+a step.
 Sources: Hairer, Norsett & Wanner (1993), Solving ODEs I; Rotter & Diesmann (1999), Biol Cybern 81:381 (exact).
 """
 
@@ -64,7 +65,9 @@ class System:
     def slope(self, name: str, number: int) -> sp.Symbol:
         return symbol(self.temporary(name, f"k{number}"))
 
-    def stage(self, number: int, values: Mapping[str, sp.Expr], time: sp.Expr) -> tuple[list[Assign], dict[str, sp.Expr]]:
+    def stage(
+        self, number: int, values: Mapping[str, sp.Expr], time: sp.Expr
+    ) -> tuple[list[Assign], dict[str, sp.Expr]]:
         """Assignments and slopes at shifted states; names of stage 1 are plain, later ones carry the number."""
         table: dict[sp.Expr, sp.Expr] = {symbol(n): v for n, v in values.items()} | {TIME: time}
         assigns = []
@@ -155,9 +158,8 @@ def exponential_euler(system: System) -> list[Assign]:
                 full = full.xreplace({symbol(sub): expr})
         found = affine(full, (x,))
         if found is None:
-            raise MethodError(
-                f"exponential_euler needs d{name}/dt to be linear in {name}, but it is {full}", "use method='rk2' or 'rk4'"
-            )
+            message = f"exponential_euler needs d{name}/dt to be linear in {name}, but it is {full}"
+            raise MethodError(message, "use method='rk2' or 'rk4'")
         slope, rest = found[0].get(x, _ZERO), found[1]
         new = x + DT * rate if slope == 0 else x * sp.exp(slope * DT) + DT * rest * exprel(slope * DT)
         assigns.append(system.new(name, new))

@@ -17,13 +17,13 @@ from neuro.symbolic import exprel, symbol, to_sympy
 
 if TYPE_CHECKING:
     from neuro.equations import Equation
-    from neuro.scope import NeuronScope
+    from neuro.scope import NeuronScope, SynapseScope
 
 Rates = tuple[sp.Expr, ...]
 _ZERO = sp.Integer(0)
 
 
-def inlined(equation: Equation, scope: NeuronScope) -> sp.Expr:
+def inlined(equation: Equation, scope: NeuronScope | SynapseScope) -> sp.Expr:
     """Right-hand side with all subexpressions put in."""
     found = _right_hand_side(equation)
     table = {symbol(e.name): _right_hand_side(e) for e in scope.of_kind("subexpression")}
@@ -36,14 +36,21 @@ def _right_hand_side(equation: Equation) -> sp.Expr:
     return _ZERO if equation.expression is None else to_sympy(equation.expression)
 
 
-def nonlinear_term(equation: Equation, scope: NeuronScope) -> str | None:
-    """The first additive term of the right-hand side that the exact integrator can't take, or None.
+def nonlinear_term(equation: Equation, scope: NeuronScope | SynapseScope, method: str = "exact") -> str | None:
+    """The first additive term of the right-hand side that the integrator can't take, or None.
 
-    Terms must be linear in the differential variables, and must not depend on time.
+    exact: terms must be linear in the differential variables, and must not depend on time. exponential_euler: terms
+    must be linear in the equation's own variable.
     """
-    states = [symbol(e.name) for e in scope.of_kind("differential")]
-    for term in sp.Add.make_args(sp.expand(inlined(equation, scope))):
-        if symbol("t") in term.free_symbols or affine(term, states) is None:
+    full, time = inlined(equation, scope), symbol("t")
+    if method == "exact":
+        states = [symbol(e.name) for e in scope.of_kind("differential")]
+    else:
+        states, time = [symbol(equation.name)], symbol("")
+        if affine(full, states) is not None:
+            return None
+    for term in sp.Add.make_args(sp.expand(full)):
+        if time in term.free_symbols or affine(term, states) is None:
             return str(term)
     return None
 

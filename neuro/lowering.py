@@ -124,7 +124,7 @@ def _integration(network: Network, population: Population) -> Iterable[Update]:
     if follower is not None and neuron.method in ("exact", "rk2", "rk4"):
         raise _fail(
             where,
-            f"d{follower}/dt follows {', '.join(frozen)}, which a refractory cell keeps, but '{neuron.method}' moves within the step",
+            f"d{follower}/dt follows {', '.join(frozen)}, which a refractory cell keeps, but '{neuron.method}' lets it move",
             f"use method='exponential_euler' or 'euler', or flag {follower} '(unless refractory)' too",
         )
     if assigns:
@@ -201,9 +201,7 @@ def _synaptic_expression(network: Network, projection: Projection, expr: sp.Expr
 def _synaptic_integration(network: Network, projection: Projection) -> Iterable[Update]:
     scope = projection.synapse.scope
     equations = tuple(e for e in scope.equations if e.kind != "declaration")
-    system = system_of(
-        projection.synapse.name, equations, lambda e: _synaptic_expression(network, projection, e)
-    )
+    system = system_of(projection.synapse.name, equations, lambda e: _synaptic_expression(network, projection, e))
     assigns = _assigns(network, projection.name, f"projection '{projection.name}'", projection.synapse.method, system)
     if assigns:
         yield Update(projection.name, "integrate", assigns)

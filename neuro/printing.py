@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from neuro.step import Couple, Gather, Step, Threshold, Update
 
 
-class _Printer(StrPrinter):
+class _Printer(StrPrinter):  # type: ignore[misc]
     def _print_Float(self, expr: sp.Float) -> str:  # noqa: N802
         return f"{float(expr):.12g}"
 

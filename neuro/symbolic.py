@@ -13,10 +13,10 @@ from neuro.equations import Expression
 from neuro.units import is_unit_name, unit
 
 
-class _Elementary(sp.Function):
+class _Elementary(sp.Function):  # type: ignore[misc]
     """A function that sympy lacks, or knows only as a complex one. numeric: its value at plain numbers."""
 
-    numeric: Callable[..., float]
+    numeric: Callable[..., Any]
 
     def _eval_evalf(self, prec: int) -> sp.Expr | None:
         if not all(a.is_number for a in self.args):

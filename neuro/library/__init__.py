@@ -1,4 +1,4 @@
-"""Ready neurons and synapses: one module each, holding one object of the module's name. A new file is found by itself."""
+"""Ready neurons and synapses: one module each, holding one object of its name. A new file is found by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hodgkin-Huxley squid axon, at rest at -65 mV, per membrane area; a spike is v above v_th, counted once in `refractory`."""
+"""Hodgkin-Huxley squid axon, per membrane area; a spike is v above v_th, counted once in `refractory`."""
 
 from neuro.model import Neuron
 

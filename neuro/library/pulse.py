@@ -3,5 +3,8 @@
 from neuro.model import Synapse
 
 pulse = Synapse(
-    "pulse", "w : amp", on_pre="I_post += w", source="the input of discrete-time LIF networks, e.g. Eshraghian et al. (2023)"
+    "pulse",
+    "w : amp",
+    on_pre="I_post += w",
+    source="the input of discrete-time LIF networks, e.g. Eshraghian et al. (2023), Proc IEEE 111:1016",
 )

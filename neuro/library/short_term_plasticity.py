@@ -17,5 +17,5 @@ short_term_plasticity = Synapse(
     parameters={"U": "0.2", "tau_f": "1500 ms", "tau_d": "200 ms"},
     initial={"x": "1"},
     method="exact",
-    source="Tsodyks, Pawelzik & Markram (1998), Neural Comput 10:821; Mongillo, Barak & Tsodyks (2008), Science 319:1543",
+    source="Tsodyks, Pawelzik & Markram (1998), Neural Comput 10:821; Mongillo et al. (2008), Science 319:1543",
 )

@@ -27,8 +27,8 @@ def one_population(name: str, size: int = 1) -> Network:
 
 def two_populations(name: str) -> Network:
     """A driven `lif` and its target, joined by one library synapse."""
-    populations = (Population("pre", library.get("lif"), 1), Population("post", library.get(TARGETS.get(name, "lif")), 1))
-    projection = Projection("link", "pre", "post", library.get(name), WEIGHTS[name], delay=quantity("0.5 ms"))
-    if library.get(name).transmits:
-        projection = Projection("link", "pre", "post", library.get(name), WEIGHTS[name])
+    synapse, target = library.get(name), library.get(TARGETS.get(name, "lif"))
+    populations = (Population("pre", library.get("lif"), 1), Population("post", target, 1))
+    delay = quantity("0 ms" if synapse.transmits else "0.5 ms")
+    projection = Projection("link", "pre", "post", synapse, WEIGHTS[name], delay=delay)
     return Network(populations, (projection,), (Input("current", 1, "current", "pre.I"),), name=name)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import backends
-from neuro import ModelError, Neuron, Recording, library, lower, quantity
+from neuro import ModelError, Network, Neuron, Recording, library, lower, quantity
 from tests.library.drives import DRIVES
 from tests.library.networks import WEIGHTS, one_population, two_populations
 
@@ -44,11 +44,15 @@ def test_source_is_a_citation(name: str) -> None:
 def test_every_parameter_is_used_with_its_unit(name: str) -> None:
     """A parameter in kelvin breaks the units of some equation, so each one stands in an equation that is checked."""
     for parameter in library.get(name).parameters:
-        with pytest.raises(ModelError, match=re.escape("kelvin")):
-            model = library.get(name)
-            wrong = replace(model, parameters={**model.parameters, parameter: "1 kelvin"})
-            network = one_population(name) if isinstance(model, Neuron) else two_populations(name)
-            replace(network, projections=tuple(replace(p, synapse=wrong) for p in network.projections))
+        with pytest.raises(ModelError, match="kelvin"):
+            _with_wrong_unit(name, parameter)
+
+
+def _with_wrong_unit(name: str, parameter: str) -> Network:
+    model = library.get(name)
+    wrong = replace(model, parameters={**model.parameters, parameter: "1 kelvin"})
+    network = one_population(name) if isinstance(model, Neuron) else two_populations(name)
+    return replace(network, projections=tuple(replace(p, synapse=wrong) for p in network.projections))
 
 
 @pytest.mark.parametrize("name", library.names())
@@ -106,6 +110,7 @@ def test_new_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(library, "__path__", [*library.__path__, str(tmp_path)])
     library.names.cache_clear()
     try:
-        assert "perfect" in library.neurons() and library.get("perfect").name == "perfect"
+        assert "perfect" in library.neurons()
+        assert library.get("perfect").name == "perfect"
     finally:
         library.names.cache_clear()

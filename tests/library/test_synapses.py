@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import backends
-from neuro import Input, Network, Population, Projection, Quantity, library, quantity
+from neuro import Input, Network, Population, Projection, library, quantity
 from tests.library.networks import WEIGHTS
 
 DT = 1e-4
@@ -84,7 +84,7 @@ def test_conductance_pulls_towards_its_reversal_potential() -> None:
         "exponential_conductance", [10, 20], "v", "I", "g_exponential_conductance", target="coba_lif"
     )
     np.testing.assert_allclose(current, g * (0 - v), rtol=1e-12)
-    assert v.max() > -60e-3 and v.max() < 0
+    assert -60e-3 < v.max() < 0
 
 
 def test_graded_current_follows_the_presynaptic_potential() -> None:
@@ -125,4 +125,4 @@ def test_weights_have_the_unit_of_the_variable_they_reach() -> None:
     units = {name: library.get(name).scope.weight_unit for name in library.synapses()}
     for name, text in units.items():
         value = quantity(WEIGHTS[name])
-        assert isinstance(value, Quantity) and value.to(text) > 0
+        assert value.to(text) > 0

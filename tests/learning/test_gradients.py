@@ -1,0 +1,154 @@
+"""Gradients of the torch backend against finite differences and a plain torch loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import backends
+from backends import surrogates
+from neuro import Input, Network, Normal, Population, Projection, library, quantity
+from neuro.learning.bptt import BPTT
+from neuro.learning.parametrisation import ParameterError, Parametrisation
+from neuro.learning.regularisation import rate_penalty
+from neuro.parameters import parameters, values
+from tests.backends.networks import networks
+
+SPIKES = np.random.default_rng(0).random((3, 40, 6)) < 0.3
+
+
+def readout() -> Network:
+    weights = Normal(quantity("0 nA"), quantity("1 nA"))
+    cells = Population("cells", library.get("leaky_integrator"), 4)
+    return Network((cells,), (Projection("feed", "x", "cells", library.get("pulse"), weights),), (Input("x", 6),), dt="1 ms")
+
+
+@pytest.mark.parametrize("name", ["readout", "graded"])
+def test_thresholdless_gradients_are_finite_differences(name: str) -> None:
+    network = readout() if name == "readout" else networks()["graded"]
+    source = network.inputs[0].name
+    inputs = {source: SPIKES if name == "readout" else np.random.default_rng(1).normal(size=(2, 30, 4))}
+    trace = "cells.v" if name == "readout" else "rate.x"
+    program = backends.get("torch").compile(network)
+    start = values(network)
+
+    def loss(found: Any) -> torch.Tensor:
+        return (found.traces[trace] ** 2).sum()
+
+    names = [n for n, p in parameters(network).items()]
+    _, grads = program.value_and_grad(loss, start, inputs, names, [trace])
+    for name_ in names:
+        index = (0,) * start[name_].ndim if not name_.endswith(".w") else (0, 1)
+        size = max(abs(float(start[name_][index])), 1e-10) * 1e-5
+        ends = []
+        for sign in (1, -1):
+            moved = {**start, name_: start[name_].copy()}
+            moved[name_][index] += sign * size
+            found = program.run(moved, inputs, [trace])
+            ends.append(float((found.traces[trace] ** 2).sum()))
+        slope = (ends[0] - ends[1]) / (2 * size)
+        assert slope != 0
+        assert float(grads[name_][index]) == pytest.approx(slope, rel=1e-6), name_
+
+
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "triangle"])
+def test_lif_gradients_are_those_of_a_plain_loop(detach: bool, surrogate: str) -> None:
+    network = networks()["recurrent"]
+    program = backends.get("torch").compile(network, surrogate=surrogate, detach_reset=detach)
+    spikes = np.random.default_rng(2).random((2, 60, 7)) < 0.2
+    start = values(network)
+    _, grads = program.value_and_grad(lambda s: (s.spikes["cells"] * _ramp()).sum(), start, {"x": spikes}, ["feed.w", "loop.w"])
+    w, loop = (torch.tensor(start[n], requires_grad=True) for n in ("feed.w", "loop.w"))
+    spike, x = surrogates.get(surrogate), torch.tensor(spikes, dtype=torch.float64)
+    v, z, beta = torch.full((2, 5), -0.07, dtype=torch.float64), torch.zeros(2, 5, dtype=torch.float64), np.exp(-0.1)
+    total: Any = 0.0
+    for k in range(60):
+        current = (x[:, k - 1] @ w if k else 0.0) + z @ loop
+        v = -0.07 + beta * (v + 0.07) + 1e8 * (1 - beta) * current
+        z = spike((v + 0.05) / 0.02)
+        gate = z.detach() if detach else z
+        v = gate * -0.07 + (1 - gate) * v
+        total = total + (z * _ramp()[k]).sum()
+    total.backward()
+    assert w.grad is not None and loop.grad is not None and w.grad.abs().max() > 0
+    for name, expected in (("feed.w", w.grad), ("loop.w", loop.grad)):
+        np.testing.assert_allclose(grads[name], expected.numpy(), rtol=1e-8, atol=1e-12 * float(expected.abs().max()))
+
+
+def _ramp() -> torch.Tensor:
+    return torch.linspace(0.0, 1.0, 60, dtype=torch.float64)[:, None]
+
+
+def test_module_fits_a_users_own_loop() -> None:
+    module = backends.get("torch").compile(readout()).module()
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.1)
+    losses = []
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss = ((module({"x": SPIKES}, ["cells.v"]).traces["cells.v"] - 0.05) ** 2).mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+
+
+def test_bounds_signs_and_round_trip() -> None:
+    network = readout()
+    declared = parameters(network)
+    maps = Parametrisation.of(declared, ["feed.w", "cells.tau_m"])
+    theta = maps.free(dtype=torch.float64)
+    for name, value in maps.arrays(theta).items():
+        np.testing.assert_allclose(value, declared[name].value, rtol=1e-9)
+    far = {n: t - 1e3 for n, t in theta.items()}
+    assert float(maps.values(far)["cells.tau_m"].detach()) >= 0.0
+    with pytest.raises(ParameterError, match="did you mean"):
+        Parametrisation.of(declared, ["cells.tau"])
+
+
+def test_saved_state_continues_to_the_same_numbers() -> None:
+    import tasks
+
+    task = tasks.get("digits", hidden=8, steps=8)
+    program = backends.get("torch").compile(task.network(0), dtype="float32", surrogate="atan")
+    rule = BPTT(scheduler="cosine", schedule_options={"T_max": 10})
+    batches = list(task.train_batches(np.random.default_rng(0), 256))
+    state, current = rule.init(program), dict(values(program.network))
+    for batch in batches[:3]:
+        current, state, _ = rule.step(program, current, state, batch, task)
+    again = rule.load(program, rule.save(state))
+    other = dict(current)
+    for batch in batches[3:]:
+        current, state, _ = rule.step(program, current, state, batch, task)
+        other, again, _ = rule.step(program, other, again, batch, task)
+    for name, value in current.items():
+        np.testing.assert_array_equal(value, other[name])
+
+
+def test_rate_penalty_points_to_the_target() -> None:
+    spikes = torch.ones(1, 10, 2, requires_grad=True)
+    rate_penalty({"cells": spikes}, 1e-3, 100.0).backward()
+    assert spikes.grad is not None and bool((spikes.grad > 0).all())
+
+
+def test_surrogates() -> None:
+    """Closed form: value of the multi-Gaussian at 0, sign change, integral; e-prop's triangle."""
+    x = torch.linspace(-40, 40, 800001, dtype=torch.float64)
+    y = surrogates.multi_gaussian(x)
+    assert float(surrogates.multi_gaussian(torch.zeros(1, dtype=torch.float64))) == pytest.approx(0.439112, abs=1e-6)
+    assert float(torch.trapezoid(y, x)) == pytest.approx(0.425, abs=1e-6)
+    edge = float(x[(y > 0) & (x > 0)].max())
+    assert edge == pytest.approx(1.27, abs=0.005)
+    for name in surrogates.names():
+        u = torch.tensor([-0.5, 0.25], requires_grad=True)
+        z = surrogates.get(name)(u)
+        z.sum().backward()
+        assert z.tolist() == [0.0, 1.0] and u.grad is not None and bool(torch.isfinite(u.grad).all())
+    u = torch.tensor([-0.5, 0.25], requires_grad=True)
+    surrogates.get("triangle", gamma=0.3)(u).sum().backward()
+    assert u.grad.tolist() == pytest.approx([0.15, 0.225])
+    with pytest.raises(surrogates.UnknownSurrogateError, match="did you mean 'atan'"):
+        surrogates.get("attan")

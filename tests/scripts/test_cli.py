@@ -1,0 +1,49 @@
+"""Mistakes at the command line end in one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, f"scripts/{arguments[0]}", *arguments[1:]]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.py", "--nope"], "No such option: --nope"),
+        (["train.py", "--task", "digitz", "--out", "{tmp}/a.h5"], "did you mean 'digits'"),
+        (["train.py", "--backend", "troch", "--out", "{tmp}/a.h5"], "did you mean 'torch'"),
+        (["train.py", "--backend", "reference", "--config", "{config}", "--out", "{tmp}/a.h5"], "gives no gradients"),
+        (["train.py", "--rule", "bppt", "--out", "{tmp}/a.h5"], "did you mean 'bptt'"),
+        (["train.py", "--config", "{tmp}/none.toml"], "there is no file"),
+        (["train.py", "--out", "/proc/none/a.h5"], "can't write"),
+        (["train.py", "--out", "{tmp}/none.h5", "--resume"], "there is no run"),
+        (["compare_backends.py", "{tmp}/none.h5"], "there is no file"),
+        (["export_weights.py", "README.md", "--target", "chip"], "there is no target 'chip'"),
+        (["inspect_run.py", "README.md"], "not a readable HDF5 file"),
+        (["bench.py", "speed"], "there is no benchmark 'speed'"),
+    ],
+)
+def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    config = tmp_path / "plain.toml"
+    config.write_text('[backend_options]\ndtype = "float64"\n')
+    found = call(*(a.format(tmp=tmp_path, config=config) for a in arguments))
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1 and "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("name", ["train", "compare_backends", "export_weights", "bench", "inspect_run"])
+def test_help(name: str) -> None:
+    assert "Usage" in call(f"{name}.py", "--help").stdout
