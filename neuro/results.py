@@ -194,7 +194,12 @@ class Reader:
         if not self.path.is_file():
             raise ResultsError(f"there is no file '{self.path}'")
         try:
-            return h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
+            try:
+                return h5py.File(self.path, "r", locking=False)
+            except OSError as error:
+                if "already open" not in str(error):  # SWMR would search a truncated file for a long time
+                    raise
+                return h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
         except (OSError, RuntimeError, KeyError) as error:
             raise ResultsError(f"'{self.path}' is not a readable HDF5 file (truncated, or another format): {error}") from None
 

@@ -129,6 +129,7 @@ def start(out: Path, config: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_at_ten_random_moments_it_continues_to_the_same_numbers(tmp_path: Path) -> None:
     config = tmp_path / "small.toml"
