@@ -1,11 +1,17 @@
-# make demo: set up, train on real digits, replay, export, prove.   make test: set up, run the tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test setup lint bench clean
-.DEFAULT_GOAL := test
+.PHONY: help demo test setup lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, train on real digits, replay in four backends, export, prove"
+	@echo "make test    set up, run the tests that take seconds"
+	@echo "make lint    set up, check style, types and imports"
+	@echo "make bench   set up, time training against its peers"
+	@echo "make clean   remove what the others made, but not runs/"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,13 +27,13 @@ demo: setup
 	$(BIN)/python scripts/inspect_run.py runs/digits.h5 --summary
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 bench: setup

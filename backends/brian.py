@@ -159,7 +159,9 @@ class BrianProgram:
             self._projection(built, projection, batch, clock)
         for name in record:
             owner, _, variable = name.partition(".")
-            built.monitors[name] = brian2.StateMonitor(built.groups[owner], variable, record=True, when="end", clock=clock)
+            built.monitors[name] = brian2.StateMonitor(
+                built.groups[owner], variable, record=True, when="end", clock=clock
+            )
         for population in self._merged.populations:
             if population.neuron.threshold:
                 built.spikes[population.name] = brian2.SpikeMonitor(built.groups[population.name])
@@ -194,12 +196,13 @@ class BrianProgram:
         lines += [f"{n} : {unit_text(scope.dimensions[n])} (constant)" for n in scope.parameters]
         lines += [f"{n}_next : {unit_text(scope.dimensions[n])}" for n in scope.inputs]
         lines += [f"draw_of_{n} : 1" for n in scope.noise]
-        graded = [
-            p for p in self._merged.projections if p.post == name and p.synapse.scope.transmits is not None
-        ]
+        graded = [p for p in self._merged.projections if p.post == name and p.synapse.scope.transmits is not None]
         lines += [f"{p.synapse.target}_from_{p.name} : {unit_text(scope.dimensions[p.synapse.target])}" for p in graded]
         currents = [i for i in self._merged.inputs if i.kind == "current" and i.target.partition(".")[0] == name]
-        lines += [f"{i.target.partition('.')[2]}_from_{i.name} : {unit_text(scope.dimensions[i.target.partition('.')[2]])}" for i in currents]
+        lines += [
+            f"{i.target.partition('.')[2]}_from_{i.name} : {unit_text(scope.dimensions[i.target.partition('.')[2]])}"
+            for i in currents
+        ]
         refractory = int(steps_of(population.neuron.refractory, self._merged.dt))
         try:
             group = brian2.NeuronGroup(
@@ -228,7 +231,12 @@ class BrianProgram:
 
     def _source(self, built: _Built, source: Input, batch: int, clock: Any) -> None:
         group = brian2.NeuronGroup(
-            batch * source.size, "s : 1", threshold="s > 0.5", namespace={}, clock=clock, name=f"source_{source.name}_{id(built)}"
+            batch * source.size,
+            "s : 1",
+            threshold="s > 0.5",
+            namespace={},
+            clock=clock,
+            name=f"source_{source.name}_{id(built)}",
         )
         built.groups[source.name] = group
         built.feed[source.name] = (group, "s")
@@ -239,7 +247,9 @@ class BrianProgram:
         own = {n: _own(n) for n in (*(e.name for e in scope.equations), *scope.parameters)}
         own |= {f"d{n}": f"d{_own(n)}" for n in list(own)}
         if any(s.target.endswith("_post") for s in scope.every_step):
-            raise UnsupportedError("brian2", f"projection '{projection.name}'", "every_step writes to the cell", _OTHERS)
+            raise UnsupportedError(
+                "brian2", f"projection '{projection.name}'", "every_step writes to the cell", _OTHERS
+            )
         changing = {*scope.assigned, *(e.name for e in scope.equations if e.kind == "differential")}
         lines = []
         for equation in scope.equations:
@@ -251,7 +261,9 @@ class BrianProgram:
         if scope.transmits is not None:
             target = projection.synapse.target
             unit = unit_text(post.neuron.scope.dimensions[target])
-            lines.append(f"{target}_from_{projection.name}_post = {rename(text_of(scope.transmits), own)} : {unit} (summed)")
+            lines.append(
+                f"{target}_from_{projection.name}_post = {rename(text_of(scope.transmits), own)} : {unit} (summed)"
+            )
         written = [s for s in scope.on_pre if s.target.endswith("_post")]
         to_input = own | {s.target: names.get(s.target, s.target) for s in written}
         synapses = brian2.Synapses(
@@ -362,10 +374,14 @@ class BrianBackend:
 
     name = "brian2"
 
-    def compile(self, network: Network, *, dtype: str = "float64", target: str = "numpy", **options: Any) -> BrianProgram:
+    def compile(
+        self, network: Network, *, dtype: str = "float64", target: str = "numpy", **options: Any
+    ) -> BrianProgram:
         """See Backend.compile. target: numpy or cython."""
         if options:
-            raise UnsupportedError(self.name, f"option '{next(iter(options))}'", "its options are dtype and target", _OTHERS)
+            raise UnsupportedError(
+                self.name, f"option '{next(iter(options))}'", "its options are dtype and target", _OTHERS
+            )
         if dtype != "float64":
             raise UnsupportedError(self.name, f"dtype '{dtype}'", "it computes in float64", _OTHERS)
         if target not in _TARGETS:

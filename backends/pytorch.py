@@ -52,10 +52,14 @@ class TorchProgram:
         self.source = "\n\n".join(g.source for g in self.groups)
         self._functions = [self._load(g, surrogates.get(surrogate), scales, compile_step) for g in self.groups]
         self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self._declared.items()}
-        self._initial = {local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()}
+        self._initial = {
+            local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()
+        }
 
     @staticmethod
-    def _load(group: Group, spike: surrogates.Spike, scales: Mapping[str, float], compile_step: bool) -> tuple[Any, Any]:
+    def _load(
+        group: Group, spike: surrogates.Spike, scales: Mapping[str, float], compile_step: bool
+    ) -> tuple[Any, Any]:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
             namespace[f"{name}__spike_strict"] = lambda m, s=scales[name]: spike(m / s)
@@ -125,7 +129,8 @@ class TorchProgram:
         plain = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
         feed = check_inputs(self._merged, plain, steps=steps, batch=batch, trial=trial)
         tensors = {
-            n: inputs[n] if isinstance(inputs.get(n), torch.Tensor) else torch.from_numpy(a) for n, a in feed.arrays.items()
+            n: inputs[n] if isinstance(inputs.get(n), torch.Tensor) else torch.from_numpy(a)
+            for n, a in feed.arrays.items()
         }
         return Feed(feed.steps, feed.batch, {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()})  # type: ignore[misc]
 
@@ -144,7 +149,9 @@ class TorchProgram:
         tensors = {n: torch.tensor(np.asarray(v), dtype=self.dtype) for n, v in parameters.items()}
         for name in wrt:
             if name not in tensors:
-                tensors[name] = self._tensors({name: self._defaults[name]} if name in self._defaults else {name: torch.zeros(())})[name].clone()
+                tensors[name] = self._tensors(
+                    {name: self._defaults[name]} if name in self._defaults else {name: torch.zeros(())}
+                )[name].clone()
             tensors[name].requires_grad_()
         value = loss(self.forward(tensors, inputs, record, **options))
         grads = torch.autograd.grad(value, [tensors[n] for n in wrt], allow_unused=True)
@@ -193,7 +200,9 @@ class _Run:
         self.inputs: dict[str, torch.Tensor] = dict(feed.arrays)  # type: ignore[arg-type]
         self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in program.step.sources}
         noise = draw_noise(program._merged, steps=feed.steps, batch=feed.batch, trial=trial)
-        self.noise = {local(*n.split(".", 1)): torch.as_tensor(v, dtype=program.dtype).transpose(0, 1) for n, v in noise.items()}
+        self.noise = {
+            local(*n.split(".", 1)): torch.as_tensor(v, dtype=program.dtype).transpose(0, 1) for n, v in noise.items()
+        }
         self.traces: dict[str, list[torch.Tensor]] = {local(*n.split(".", 1)): [] for n in record}
         self.final: dict[str, torch.Tensor] = {}
 

@@ -44,7 +44,9 @@ def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
 class _Simulation:
     """State of one run: arrays [batch, size] a population variable, [batch, *layout] a synapse variable."""
 
-    def __init__(self, step: Step, network: Network, parameters: Mapping[str, Array], feed: Feed, trial: int, dtype: Any):
+    def __init__(
+        self, step: Step, network: Network, parameters: Mapping[str, Array], feed: Feed, trial: int, dtype: Any
+    ):
         self.step, self.feed, self.dtype = step, feed, dtype
         self.parameters = {n: v.astype(dtype) for n, v in parameters.items()}
         self.noise = draw_noise(network, steps=feed.steps, batch=feed.batch, trial=trial)
@@ -187,7 +189,7 @@ class _Simulation:
         matrix = np.where(True if synapses.mask is None else synapses.mask, matrix, 0)
         matrix = np.broadcast_to(matrix, (*np.shape(matrix)[:-2], *synapses.shape))
         pre = np.broadcast_to(pre, (self.feed.batch, synapses.shape[0])).astype(self.dtype)
-        return (post * (pre[:, None, :] @ matrix)[:, 0] if matrix.ndim == 3 else post * (pre @ matrix))  # type: ignore[no-any-return]
+        return post * (pre[:, None, :] @ matrix)[:, 0] if matrix.ndim == 3 else post * (pre @ matrix)  # type: ignore[no-any-return]
 
     def couple(self, op: Couple) -> None:
         key, cells = f"{op.population}.{op.target}", self.step.population(op.population)

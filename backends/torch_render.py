@@ -92,7 +92,8 @@ def groups(step: Step) -> list[tuple[str, ...]]:
     order = {c.name: i for i, c in enumerate(step.cells)}
     condensed = networkx.condensation(graph)
     return [
-        tuple(sorted(condensed.nodes[n]["members"], key=order.__getitem__)) for n in networkx.topological_sort(condensed)
+        tuple(sorted(condensed.nodes[n]["members"], key=order.__getitem__))
+        for n in networkx.topological_sort(condensed)
     ]
 
 
@@ -135,7 +136,11 @@ class _Renderer:
     # -- names ---------------------------------------------------------------------------------------------
 
     def crosses(self, op: Couple) -> bool:
-        return op.population in self.names and is_static(self.step, op) and self.step.projection(op.projection).pre not in self.names
+        return (
+            op.population in self.names
+            and is_static(self.step, op)
+            and self.step.projection(op.projection).pre not in self.names
+        )
 
     def to_input(self, op: Couple) -> bool:
         return op.target in self.step.population(op.population).inputs
@@ -358,7 +363,9 @@ class _Renderer:
             if op.target not in cells.frozen:
                 self.lines.append(f"{key} = {total_}")
                 return
-        elif op.when != "always" and not (isinstance(synapses.delay, int) and synapses.kind == "dense" and op.factors and op.when == "pre"):
+        elif op.when != "always" and not (
+            isinstance(synapses.delay, int) and synapses.kind == "dense" and op.factors and op.when == "pre"
+        ):
             total_ = self.summed(synapses, op, self.gate(synapses, op.when))
         elif op.factors is not None and synapses.kind == "dense":
             gate = self.spikes(synapses.pre, int(synapses.delay)) if op.when == "pre" else ""
@@ -412,7 +419,9 @@ class _Renderer:
     def threshold(self, op: Threshold) -> None:
         name, cells = op.population, self.step.population(op.population)
         kind = "strict" if op.strict else "inclusive"
-        self.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(self.of_cells(name, op.margin))} + {name}__zeros)")
+        self.lines.append(
+            f"{name}__z = {name}__spike_{kind}({self.put(self.of_cells(name, op.margin))} + {name}__zeros)"
+        )
         if cells.refractory:
             self.lines += [
                 f"{name}__z = {name}__z.masked_fill({name}__frozen, 0.0)",
@@ -441,7 +450,16 @@ class _Renderer:
         free = sorted({s.name for e in self.constants.table for s in e.free_symbols} | self._used_parameters())
         parameters = [p for p in free if p in self.parameters and p not in self.plastic]
         zeros = [f"{n}__zeros" for n in self.names]
-        arguments = [*parameters, *names, *group.states, *(a.name for a in group.arrivals), *group.drives, *group.noise, *zeros, "t"]
+        arguments = [
+            *parameters,
+            *names,
+            *group.states,
+            *(a.name for a in group.arrivals),
+            *group.drives,
+            *group.noise,
+            *zeros,
+            "t",
+        ]
         results = [*group.states, *(f"{n}__z" for n in group.spiking), *group.observed]
         body = "\n    ".join(self.lines or ["pass"])
         head = "\n    ".join(constants or ["pass"])
@@ -464,7 +482,9 @@ def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
         value = value * torch.as_tensor(synapses.mask)
     found = []
     for delay in delays_of(synapses):
-        part = value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
+        part = (
+            value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
+        )
         found.append(_dense(synapses, part))
     return tuple(found)
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuro import library as library
+    from neuro import library as library  # noqa: I001  one block a module
     from neuro.equations import ModelError as ModelError
     from neuro.lowering import lower as lower
     from neuro.model import (
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         Synapse as Synapse,
         Uniform as Uniform,
     )
-    from neuro.parameters import parameters as parameters
     from neuro.protocols import Recording as Recording, RunError as RunError, UnsupportedError as UnsupportedError
     from neuro.units import Quantity as Quantity, quantity as quantity
 
@@ -32,14 +31,13 @@ _HOMES = {
     "neuro.model": "AllToAll Input Network Neuron Normal OneToOne Pairs Population Probability Projection Synapse Uniform",
     "neuro.equations": "ModelError",
     "neuro.lowering": "lower",
-    "neuro.parameters": "parameters",
     "neuro.protocols": "Recording RunError UnsupportedError",
     "neuro.units": "Quantity quantity",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  the table above is the one list
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]  the table is the one list
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
-from neuro.units import DIMENSIONLESS, Dimension, UnitError, is_unit_name, unit
+from neuro.units import Dimension, UnitError, unit
 
 FLAGS = {"constant", "shared", "unless refractory"}
 
@@ -133,9 +133,12 @@ _ALLOWED = (
 )  # fmt: skip
 
 
+_MAX_LENGTH, _MAX_DEPTH, _MAX_POWER = 5000, 100, 100
+_LARGEST = sys.float_info.max
+
+
 def _parse(text: str, source: Source) -> ast.expr:
-    if len(text) > 5000 or text.count("(") > 200:
-        raise source.fail("the expression is too long", "split it into named subexpressions")
+    _check_text(text, source)
     try:
         tree = ast.parse(f"({text})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -143,19 +146,72 @@ def _parse(text: str, source: Source) -> ast.expr:
         raise source.piece(min(max(column - 2, 0), max(len(text) - 1, 0))).fail(
             "this is not an expression", "check parentheses and operators; powers are written x**2"
         ) from None
+    if _depth(tree) > _MAX_DEPTH:
+        raise source.fail("the expression is nested too deeply", "split it into named subexpressions")
     for node in ast.walk(tree):
-        if not isinstance(node, _ALLOWED):
-            what = type(node).__name__
-            raise source.fail(
-                f"{what} is not allowed in a model", "use arithmetic, comparisons and the listed functions", node
-            )
-        if isinstance(node, ast.Constant) and (isinstance(node.value, bool) or not isinstance(node.value, int | float)):
-            raise source.fail(f"{node.value!r} is not a number", "models hold numbers and names only", node)
-        if isinstance(node, ast.Compare) and len(node.ops) != 1:
-            raise source.fail("chained comparisons are not allowed", "write 'a < b and b < c'", node)
-        if isinstance(node, ast.Call):
-            _check_call(node, source)
+        _check_node(node, source)
     return tree
+
+
+def _check_text(text: str, source: Source) -> None:
+    """Short, ASCII, parentheses that close: what then parses within parentheses is one expression."""
+    if len(text) > _MAX_LENGTH:
+        raise source.fail("the expression is too long", "split it into named subexpressions")
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            problem = source.piece(place).problem("this parenthesis closes nothing", "remove it, or open one", length=1)
+            raise ModelError([problem])
+        if not character.isascii() or not character.isprintable():
+            problem = source.piece(place).problem(
+                f"the character {character!a} is not allowed", "use ASCII: letters, digits, operators", length=1
+            )
+            raise ModelError([problem])
+
+
+def _depth(tree: ast.expr) -> int:
+    """Levels of nesting, counted without recursion; a sum of n terms has n."""
+    level: list[ast.AST] = [tree]
+    depth = 0
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return depth
+
+
+def _check_node(node: ast.AST, source: Source) -> None:
+    if not isinstance(node, _ALLOWED):
+        what = type(node).__name__
+        raise source.fail(
+            f"{what} is not allowed in a model", "use arithmetic, comparisons and the listed functions", node
+        )
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+            raise source.fail(f"{node.value!r} is not a number", "models hold numbers and names only", node)
+        if not abs(node.value) < _LARGEST:
+            raise source.fail("this number is too large", "use a smaller number, or inf", node)
+    if isinstance(node, ast.Compare) and len(node.ops) != 1:
+        raise source.fail("chained comparisons are not allowed", "write 'a < b and b < c'", node)
+    if isinstance(node, ast.Call):
+        _check_call(node, source)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        _check_power(node, source)
+
+
+def _check_power(node: ast.BinOp, source: Source) -> None:
+    """Powers of numbers are computed when a model is read, so towers such as 9**9**9 are refused."""
+    power = literal(node.right)
+    if power is None and not _has_names(node.right):
+        raise source.fail("this exponent is no plain number", "write it out, like x**2 or x**(1/3)", node.right)
+    if power is not None and abs(power) > _MAX_POWER:
+        raise source.fail(f"the exponent {power:g} is too large", f"exponents go up to {_MAX_POWER}", node.right)
+    if any(isinstance(n, ast.Pow) for n in ast.walk(node.left)) and not _has_names(node.left):
+        raise source.fail("this is a power of a power of numbers", "write the number out, like 1e9", node)
+
+
+def _has_names(tree: ast.expr) -> bool:
+    return any(isinstance(n, ast.Name) for n in ast.walk(tree))
 
 
 def _check_call(node: ast.Call, source: Source) -> None:
@@ -274,111 +330,6 @@ def parse_expression(text: str, where: str) -> Expression:
         raise expression.source.fail("the expression is empty", "write an expression")
     _ = expression.tree
     return expression
-
-
-def dimension_of(expression: Expression, variables: Mapping[str, Dimension]) -> Dimension | Literal["boolean"]:
-    """Dimension of an expression, or "boolean". Raises ModelError at the node that doesn't fit."""
-    return _Dimensions(expression.source, variables).of(expression.tree)
-
-
-class _Dimensions:
-    def __init__(self, source: Source, variables: Mapping[str, Dimension]) -> None:
-        self.source, self.variables = source, variables
-
-    def of(self, node: ast.expr) -> Dimension | Literal["boolean"]:
-        match node:
-            case ast.Constant():
-                return DIMENSIONLESS
-            case ast.Name():
-                return self.name(node)
-            case ast.UnaryOp(op=ast.Not()):
-                return self.boolean(node.operand)
-            case ast.UnaryOp():
-                return self.number(node.operand)
-            case ast.BoolOp():
-                for value in node.values:
-                    self.boolean(value)
-                return "boolean"
-            case ast.Compare():
-                self.same(node.left, node.comparators[0], node, "compare")
-                return "boolean"
-            case ast.Call():
-                return self.call(node)
-            case ast.BinOp():
-                return self.binary(node)
-        raise self.source.fail("this can't be read", "use arithmetic and names", node)
-
-    def name(self, node: ast.Name) -> Dimension:
-        if node.id in self.variables:
-            return self.variables[node.id]
-        if node.id in CONSTANTS:
-            return DIMENSIONLESS
-        if is_unit_name(node.id):
-            return unit(node.id).dimension
-        close = suggestion(node.id, set(self.variables))
-        known = ", ".join(sorted(self.variables)[:12])
-        raise self.source.fail(f"unknown identifier '{node.id}'", close or f"define it, or use one of: {known}", node)
-
-    def number(self, node: ast.expr) -> Dimension:
-        found = self.of(node)
-        if found == "boolean":
-            raise self.source.fail("a number is needed, not a condition", "wrap the condition in int(...)", node)
-        return found
-
-    def boolean(self, node: ast.expr) -> Literal["boolean"]:
-        if self.of(node) != "boolean":
-            raise self.source.fail("a condition is needed, not a number", "compare it, like 'v > v_th'", node)
-        return "boolean"
-
-    def same(self, left: ast.expr, right: ast.expr, node: ast.expr, verb: str) -> Dimension:
-        a, b = self.number(left), self.number(right)
-        if a != b:
-            left_text, right_text = ast.unparse(left), ast.unparse(right)
-            raise self.source.fail(
-                f"can't {verb} '{left_text}' ({a}) and '{right_text}' ({b})", "give both sides the same unit", node
-            )
-        return a
-
-    def plain(self, node: ast.expr, what: str) -> None:
-        found = self.number(node)
-        if not found.dimensionless:
-            raise self.source.fail(f"{what} must be dimensionless, not {found}", "divide by a quantity", node)
-
-    def call(self, node: ast.Call) -> Dimension:
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        first = node.args[0]
-        if name in PLAIN_FUNCTIONS:
-            self.plain(first, f"the argument of {name}()")
-            return DIMENSIONLESS
-        if name == "int":
-            self.of(first)
-            return DIMENSIONLESS
-        if name == "sqrt":
-            return self.number(first) ** Fraction(1, 2)
-        if name == "clip":
-            for bound in node.args[1:]:
-                if not (isinstance(bound, ast.Name) and bound.id == "inf"):
-                    self.same(first, bound, node, "clip")
-        found = self.number(first)
-        return DIMENSIONLESS if name == "sign" else found
-
-    def binary(self, node: ast.BinOp) -> Dimension:
-        if isinstance(node.op, ast.Add | ast.Sub | ast.Mod):
-            verbs = {ast.Add: "add", ast.Sub: "subtract", ast.Mod: "take the remainder of"}
-            return self.same(node.left, node.right, node, verbs[type(node.op)])
-        left = self.number(node.left)
-        if isinstance(node.op, ast.Pow):
-            self.plain(node.right, "an exponent")
-            if left.dimensionless:
-                return left
-            power = literal(node.right)
-            if power is None:
-                raise self.source.fail(
-                    "a quantity with a unit needs a constant exponent", "write a number after **", node.right
-                )
-            return left**power
-        right = self.number(node.right)
-        return left * right if isinstance(node.op, ast.Mult) else left / right
 
 
 def literal(node: ast.expr) -> float | None:

@@ -43,7 +43,7 @@ class Normal:
 
     def __post_init__(self) -> None:
         _convert(self, "mean", "std")
-        checks.same_dimension("distribution 'Normal'", self.mean, self.std)
+        checks.distribution(self)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Uniform:
 
     def __post_init__(self) -> None:
         _convert(self, "low", "high")
-        checks.same_dimension("distribution 'Uniform'", self.low, self.high)
+        checks.distribution(self)
 
 
 Value = Quantity | Normal | Uniform
@@ -145,6 +145,7 @@ class Population:
     def __post_init__(self) -> None:
         _convert_map(self, "parameters")
         _convert_map(self, "initial")
+        _plain_int(self, "size")
         checks.enforce(checks.population(self))
 
     def values(self) -> dict[str, Value]:
@@ -244,6 +245,7 @@ class Input:
     def __post_init__(self) -> None:
         if self.rate is not None:
             _convert(self, "rate")
+        _plain_int(self, "size")
         checks.enforce(checks.input_(self))
 
 
@@ -294,6 +296,12 @@ def _set(item: Any, name: str, value: Any) -> None:
     object.__setattr__(item, name, value)
 
 
+def _plain_int(item: Any, name: str) -> None:
+    value = getattr(item, name)
+    if isinstance(value, np.integer):
+        _set(item, name, int(value))
+
+
 def _convert(item: Any, *names: str) -> None:
     for name in names:
         where = f"{type(item).__name__.lower()} '{getattr(item, 'name', '')}', {name}"
@@ -314,8 +322,8 @@ def _convert_map(item: Any, name: str, quantities_only: bool = False) -> None:
 
 
 def _bounds(pair: Any) -> tuple[Quantity | None, Quantity | None]:
-    low, high = pair
-    return tuple(None if b is None else checks.read_quantity(b, "bounds") for b in (low, high))  # type: ignore[return-value]
+    checks.enforce(checks.pair(pair))
+    return tuple(None if b is None else checks.read_quantity(b, "bounds") for b in pair)  # type: ignore[return-value]
 
 
 def field_names(item: Any) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro import streams
+from neuro import checks, streams
 from neuro.model import (
     AllToAll,
     Network,
@@ -125,6 +125,8 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
     if projection.weights is not None:
         key = f"{projection.name}.w"
         weights = resolve(network, projection.weights, f"weights/{projection.name}", wires.shape)
+        if not isinstance(projection.weights, Quantity):
+            checks.enforce(checks.drawn_weights(projection, weights))
         if wires.mask is not None:
             weights = np.where(wires.mask, weights, 0.0)
         low, high = projection.bounds

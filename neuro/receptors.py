@@ -69,7 +69,7 @@ def _neuron(neuron: Neuron, merged: _Merged) -> Neuron:
         neuron,
         equations="\n".join([*lines, *merged.lines]),
         parameters={**neuron.parameters, **merged.parameters},
-        initial={**neuron.initial, **merged.initial},  # type: ignore[dict-item]
+        initial={**neuron.initial, **merged.initial},
     )
 
 

@@ -63,7 +63,9 @@ class Run:
         """Begin a run file. model: the network as JSON text. Raises ResultsError where a file is in the way."""
         target = Path(path)
         if target.exists() and not overwrite:
-            raise ResultsError(f"'{target}' exists; continue it with --resume, replace it with --overwrite, or choose another name")
+            raise ResultsError(
+                f"'{target}' exists; continue it with --resume, replace it with --overwrite, or choose another name"
+            )
         with suppress(FileNotFoundError):
             checkpoint_path(target).unlink()
         header = {
@@ -90,7 +92,9 @@ class Run:
         try:
             file = h5py.File(self.path, "w", libver="latest", locking=False)
         except OSError as error:
-            raise ResultsError(f"can't write '{self.path}': {os.strerror(error.errno) if error.errno else error}") from None
+            raise ResultsError(
+                f"can't write '{self.path}': {os.strerror(error.errno) if error.errno else error}"
+            ) from None
         file.attrs.update({k: self.header[k] for k in ("schema", "created", "seed")})
         file.attrs["versions"] = json.dumps(self.header["versions"])
         file.attrs.create("complete", False)
@@ -155,13 +159,17 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, list[tuple[i
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise ResultsError(f"there is no checkpoint '{path}'; the run stopped before its first one, start it again") from None
+        raise ResultsError(
+            f"there is no checkpoint '{path}'; the run stopped before its first one, start it again"
+        ) from None
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
         raise ResultsError(f"checkpoint '{path}' is damaged; start the run again")
     with np.load(io.BytesIO(raw[32:]), allow_pickle=False) as found:
         arrays = {name: found[name] for name in found.files}
     history = {
-        n.removeprefix("metric:"): [(int(s), float(v)) for s, v in rows] for n, rows in arrays.items() if n.startswith("metric:")
+        n.removeprefix("metric:"): [(int(s), float(v)) for s, v in rows]
+        for n, rows in arrays.items()
+        if n.startswith("metric:")
     }
     state = {n.removeprefix("state:"): v for n, v in arrays.items() if n.startswith("state:")}
     return json.loads(str(arrays["header"])), history, state
@@ -182,7 +190,9 @@ class Reader:
         with self._open() as file:
             self.schema = str(file.attrs.get("schema", ""))
             if self.schema != SCHEMA:
-                raise ResultsError(f"'{path}' is not a run file of this version (schema '{self.schema}', expected '{SCHEMA}')")
+                raise ResultsError(
+                    f"'{path}' is not a run file of this version (schema '{self.schema}', expected '{SCHEMA}')"
+                )
             self.complete = bool(file.attrs["complete"])
             self.seed, self.created = int(file.attrs["seed"]), str(file.attrs["created"])
             self.versions: dict[str, str] = json.loads(file.attrs["versions"])
@@ -201,7 +211,9 @@ class Reader:
                     raise
                 return h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
         except (OSError, RuntimeError, KeyError) as error:
-            raise ResultsError(f"'{self.path}' is not a readable HDF5 file (truncated, or another format): {error}") from None
+            raise ResultsError(
+                f"'{self.path}' is not a readable HDF5 file (truncated, or another format): {error}"
+            ) from None
 
     def metrics(self) -> dict[str, Array]:
         """name -> [entry, 2] of step and value."""
@@ -272,7 +284,9 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, units: M
             order = np.argsort(step, kind="stable")
             group = root.create_group(name)
             group.attrs["shape"] = raster.shape
-            group.attrs.create("sorting", 2, dtype=h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1"))
+            group.attrs.create(
+                "sorting", 2, dtype=h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
+            )
             stamps = group.create_dataset("timestamps", data=step[order] * recording.dt * 1e3)
             stamps.attrs["units"] = "ms"
             group.create_dataset("node_ids", data=cell[order].astype(np.uint64))
@@ -281,7 +295,9 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, units: M
             owner, _, variable = name.partition(".")
             chunks = (1, min(trace.shape[1], 1024), trace.shape[2])
             data = file.create_dataset(f"report/{owner}/{variable}", data=trace, chunks=chunks)
-            data.attrs.update({"unit": units.get(name, "1"), "axes": "trial, time, neuron", "dt": recording.dt * recording.every})
+            data.attrs.update(
+                {"unit": units.get(name, "1"), "axes": "trial, time, neuron", "dt": recording.dt * recording.every}
+            )
 
 
 def write_group(path: str | os.PathLike[str], name: str, data: Mapping[str, Any]) -> None:

@@ -85,6 +85,9 @@ class SynapseScope:
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
 
+    def of_kind(self, kind: str) -> tuple[Equation, ...]:
+        return tuple(e for e in self.equations if e.kind == kind)
+
     @property
     def assigned(self) -> set[str]:
         return {s.target for s in (*self.on_pre, *self.on_post, *self.every_step)}

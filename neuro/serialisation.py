@@ -1,136 +1,103 @@
-"""Network <-> JSON, bit for bit, and networks from TOML or JSON files. Loading reads data and runs checks, nothing else."""
+"""Network <-> JSON, bit for bit, and networks from TOML or JSON files. Loading reads data and runs checks, nothing else.
+
+A file may name its neurons and synapses under `neurons` and `synapses`, take them from the library, or hold `parts`:
+networks, written in place or in other files, that are joined as `neuro.composition` does.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuro import checks, model
-from neuro.arrays import ArrayError, decode, encode
-from neuro.equations import ModelError, suggestion
-from neuro.units import Quantity, UnitError, to_data
+from neuro import units
+from neuro.arrays import encode
+from neuro.model import Network, Neuron, Synapse
+from neuro.reading import Reader, load, parse
+from neuro.units import Quantity
 
 SCHEMA = 1
-_TYPES = {
-    c.__name__: c
-    for c in (
-        model.Neuron, model.Synapse, model.Population, model.Projection, model.Input, model.Network, model.Normal,
-        model.Uniform, model.AllToAll, model.OneToOne, model.Probability, model.Pairs,
-    )
-}  # fmt: skip
 
 
-def to_json(network: model.Network) -> str:
-    """Canonical JSON: the same text for equal networks."""
-    return json.dumps({"schema": SCHEMA, **_encode(network)}, sort_keys=True, separators=(",", ":"))
+def to_data(network: Network) -> dict[str, Any]:
+    """The network as lists, dicts, texts and numbers; equal neurons and synapses are stored once."""
+    return _Writer(units.to_data).network(network)
 
 
-def content_hash(network: model.Network) -> str:
-    """sha256 of the canonical JSON."""
-    return hashlib.sha256(to_json(network).encode()).hexdigest()
+def to_json(network: Network) -> str:
+    """to_data as JSON text, keys sorted."""
+    return _text(to_data(network))
 
 
-def from_json(text: str) -> model.Network:
+def content_hash(network: Network) -> str:
+    """sha256 of the canonical JSON in SI units: the same for "20 ms" and "0.02 s", and for any order of keys."""
+    return hashlib.sha256(_text(_Writer(_in_si).network(network)).encode()).hexdigest()
+
+
+def from_data(data: Any) -> Network:
+    """Inverse of to_data. Raises ModelError naming what is wrong."""
+    return Reader(data, SCHEMA).network()
+
+
+def from_json(text: str) -> Network:
     """Inverse of to_json. Raises ModelError naming what is wrong."""
-    try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise _fail("network", f"this is not JSON ({error})", "pass what to_json gave") from None
-    return _network(data)
+    return from_data(parse(text, ".json", "network"))
 
 
-def read_network(path: str | Path) -> model.Network:
+def read_network(path: str | Path) -> Network:
     """A network from a .toml or .json file written by hand or by to_json. Neurons and synapses may be library names.
 
     Raises ModelError; OSError where the file can't be read.
     """
     source = Path(path)
-    if source.suffix == ".json":
-        return from_json(source.read_text(encoding="utf-8"))
-    if source.suffix != ".toml":
-        raise _fail(f"file '{source}'", f"the ending '{source.suffix}' is unknown", "use .toml or .json")
-    try:
-        return _network(tomllib.loads(source.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise _fail(f"file '{source}'", f"this is not TOML ({error})", "correct the line") from None
+    return Reader(load(source), SCHEMA, source.resolve().parent).network()
 
 
-def _network(data: Any) -> model.Network:
-    if not isinstance(data, Mapping):
-        raise _fail("network", "a network is an object with populations", "pass what to_json gave")
-    schema = data.get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise _fail("network", f"schema {schema!r} is unknown", f"this version reads schema {SCHEMA}")
-    rest = {k: v for k, v in data.items() if k != "schema"}
-    try:
-        found = _decode({"type": "Network", **rest}, "network")
-    except (ArrayError, UnitError, TypeError, ValueError) as error:
-        raise _fail("network", str(error), "correct the file") from None
-    if not isinstance(found, model.Network):
-        raise _fail("network", f"this is a {type(found).__name__}", "pass a whole network")
-    return found
+def _text(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
-def _fail(where: str, message: str, fix: str) -> ModelError:
-    return ModelError([checks.common.plain(where, message, fix)])
+def _in_si(item: Quantity) -> Any:
+    value = np.asarray(item.value, dtype=np.float64) + 0.0  # one zero: -0.0 equals 0.0
+    return {"si": encode(value) if item.shape else float(value), "unit": str(item.dimension)}
 
 
-def _encode(item: Any) -> Any:
-    if isinstance(item, Quantity):
-        return to_data(item)
-    if is_dataclass(item):
-        return {"type": type(item).__name__, **{f.name: _encode(getattr(item, f.name)) for f in fields(item)}}
-    if isinstance(item, Mapping):
-        return {key: _encode(value) for key, value in item.items()}
-    if isinstance(item, tuple | list):
-        return [_encode(value) for value in item]
-    return encode(item) if isinstance(item, np.ndarray) else item
+class _Writer:
+    def __init__(self, quantity: Callable[[Quantity], Any]) -> None:
+        self.quantity = quantity
+        self.shared: dict[type, dict[str, Any]] = {Neuron: {}, Synapse: {}}
 
+    def network(self, network: Network) -> dict[str, Any]:
+        body = self.fields(network)
+        return {"schema": SCHEMA, "neurons": self.shared[Neuron], "synapses": self.shared[Synapse], **body}
 
-_PARTS = {
-    "populations": "Population", "projections": "Projection", "inputs": "Input", "neuron": "Neuron", "synapse": "Synapse",
-}  # fmt: skip
+    def encode(self, item: Any) -> Any:
+        if isinstance(item, Quantity):
+            return self.quantity(item)
+        if isinstance(item, Neuron | Synapse):
+            return self.once(item)
+        if is_dataclass(item):
+            return {"type": type(item).__name__, **self.fields(item)}
+        if isinstance(item, Mapping):
+            return {key: self.encode(value) for key, value in item.items()}
+        if isinstance(item, tuple):
+            return [self.encode(value) for value in item]
+        return encode(item) if isinstance(item, np.ndarray) else item
 
+    def fields(self, item: Any) -> dict[str, Any]:
+        return {f.name: self.encode(getattr(item, f.name)) for f in fields(item)}
 
-def _decode(data: Any, where: str, expected: str = "") -> Any:
-    if isinstance(data, list):
-        return tuple(_decode(item, where, expected) for item in data)
-    if isinstance(data, str) and expected in ("Neuron", "Synapse"):
-        from neuro import library
-
-        return library.get(data)
-    if not isinstance(data, Mapping):
-        return data
-    kind = data.get("type", expected)
-    if not kind:
-        plain = {"si", "unit"} == set(data)
-        return dict(data) if plain else {key: _decode(value, f"{where}, {key}") for key, value in data.items()}
-    if kind not in _TYPES:
-        raise _fail(where, f"there is no type '{kind}'", suggestion(str(kind), _TYPES) or f"known: {', '.join(_TYPES)}")
-    cls = _TYPES[kind]
-    known = {f.name for f in fields(cls)}
-    values = {}
-    for key, value in data.items():
-        if key == "type":
-            continue
-        inside = f"{where}, {key}"
-        if key not in known:
-            raise _fail(where, f"a {kind} has no '{key}'", suggestion(key, known) or f"it has: {', '.join(sorted(known))}")
-        values[key] = decode(value, "int64") if kind == "Pairs" else _decode(value, inside, _PARTS.get(key, ""))
-    missing = [f.name for f in fields(cls) if f.name not in values and not _has_default(f)]
-    if missing:
-        raise _fail(where, f"a {kind} needs '{missing[0]}'", "add it")
-    return cls(**values)
-
-
-def _has_default(item: Any) -> bool:
-    from dataclasses import MISSING
-
-    return item.default is not MISSING or item.default_factory is not MISSING
+    def once(self, item: Neuron | Synapse) -> str:
+        """The key under which this neuron or synapse is stored: its name, with a number where two differ."""
+        data, table = self.fields(item), self.shared[type(item)]
+        key, number = item.name, 1
+        while key in table and _text(table[key]) != _text(data):
+            number += 1
+            key = f"{item.name}_{number}"
+        table[key] = data
+        return key

@@ -49,7 +49,6 @@ def draw(seed: int, name: str, distribution: Any, shape: tuple[int, ...]) -> npt
     """SI values of a Normal or Uniform distribution."""
     random = generator(seed, name)
     if hasattr(distribution, "mean"):
-        low, width, draws = distribution.mean.value, distribution.std.value, random.standard_normal(shape)
-    else:
-        low, width, draws = distribution.low.value, distribution.high.value - distribution.low.value, random.random(shape)
-    return np.asarray(low + width * draws)
+        return np.asarray(distribution.mean.value + distribution.std.value * random.standard_normal(shape))
+    low, high = distribution.low.value, distribution.high.value
+    return np.asarray(low + (high - low) * random.random(shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +31,14 @@ _PREFIXES = ("", "k", "M", "G", "c", "m", "u", "n", "p", "f")
 _UNIT_NAME = re.compile(
     rf"(?:(?:{'|'.join(_PREFIXES)})(?:{'|'.join(_LONG)})|(?:k|M|G|c|m|u|n|p|f)(?:{'|'.join(_SHORT)})|Hz|kilogram)"
 )
+
+
+# What pint may see: it evaluates powers, so "9**9**9" must not reach it. Names, *, /, parentheses, small plain exponents.
+_EXPONENT = re.compile(
+    r"(?:\*\*|\^)\s*(?:-?\d{1,2}(?:\.\d{1,3})?|\(\s*-?\d{1,2}(?:\.\d{1,3})?(?:\s*/\s*\d{1,2})?\s*\))(?![\d.]|\s*(?:\*\*|\^))"
+)
+_UNIT_WORDS = re.compile(r"(?:[^\W\d_]\w*|%|\b1\b|[*/()\s])+")
+_UNIT_LENGTH = 200
 
 
 class UnitError(ValueError):
@@ -60,7 +69,7 @@ class Dimension:
         if self in _named():
             return _named()[self]
         parts = [
-            name if power == 1 else f"{name}**{power}"
+            name if power == 1 else f"{name}**{power}" if power.denominator == 1 else f"{name}**({power})"
             for name, power in zip(BASE_UNITS, self.exponents, strict=True)
             if power
         ]
@@ -73,6 +82,8 @@ DIMENSIONLESS = Dimension()
 @cache
 def _named() -> dict[Dimension, str]:
     names = ["1", "volt", "amp", "ohm", "siemens", "farad", "second", "hertz", "meter", "kilogram", "coulomb", "joule"]
+    names += [f"{name}/second" for name in ("volt", "siemens")]
+    names += [f"{name}/meter**2" for name in ("amp", "siemens", "farad")]
     return {unit(name).dimension: name for name in reversed(names)}
 
 
@@ -140,19 +151,21 @@ def unit(text: str) -> Quantity:
     """One unit as a Quantity: "mV", "nS", "msiemens/cm**2", "1". Raises UnitError for anything else."""
     if text.strip() == "1":
         return Quantity(1.0)
-    import pint
-
+    broken = UnitError(f"{text!r} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'")
+    if len(text) > _UNIT_LENGTH or not _UNIT_WORDS.fullmatch(_EXPONENT.sub("", text)) or not text.strip():
+        raise broken
     try:
         found = registry().parse_expression(text)
         if isinstance(found, int | float):
             raise UnitError(f"{text!r} is a number, not a unit; write for example 'mV' or '1'")
-        return _from_pint(1 * found, text.strip())
-    except (pint.errors.PintError, ValueError, TypeError, AttributeError, SyntaxError) as error:
-        if isinstance(error, UnitError):
-            raise
-        raise UnitError(f"{text!r} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'") from None
-    except Exception as error:  # pint's tokenizer raises its own kinds on broken text
-        raise UnitError(f"{text!r} is not a unit ({error})") from None
+        one = _from_pint(1 * found, text.strip())
+    except UnitError:
+        raise
+    except Exception:  # pint and its tokenizer raise many kinds on broken text
+        raise broken from None
+    if not 0 < one.value < float("inf"):
+        raise broken
+    return one
 
 
 def is_unit_name(name: str) -> bool:
@@ -195,10 +208,9 @@ def quantity(value: Any, unit_text: str | None = None) -> Quantity:
 def to_data(item: Quantity) -> Any:
     """JSON form: "20 ms" when that reads back to the same bits, else SI numbers with the unit."""
     if not item.shape:
-        text = f"{item.to(item.unit)!r}" + ("" if item.unit == "1" else f" {item.unit}")
-        if quantity(text).value == item.value:
-            return text
-        return {"si": item.value, "unit": item.unit}
+        text = f"{float(item.to(item.unit))!r}" + ("" if item.unit == "1" else f" {item.unit}")
+        same = struct.pack("d", quantity(text).value) == struct.pack("d", item.value)
+        return text if same else {"si": float(item.value), "unit": item.unit}
     from neuro.arrays import encode
 
     return {"si": encode(np.asarray(item.value)), "unit": item.unit}

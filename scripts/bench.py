@@ -1,6 +1,6 @@
 """Time our backends against other libraries on the same work: interleaved rounds, CPU time, medians, ratios.
 
-    python scripts/bench.py training --rounds 7
+python scripts/bench.py training --rounds 7
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import typer
 Timed = Callable[[], Any]
 
 
-def interleaved(functions: Mapping[str, Timed], rounds: int, update: Callable[[int, int, str], None]) -> dict[str, list[float]]:
+def interleaved(
+    functions: Mapping[str, Timed], rounds: int, update: Callable[[int, int, str], None]
+) -> dict[str, list[float]]:
     """CPU seconds of each function in each round; every round calls all of them, in turning order."""
     names = list(functions)
     for function in functions.values():

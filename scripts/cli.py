@@ -113,7 +113,11 @@ def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
 
     columns = ("[progress.description]{task.description}", BarColumn(), "{task.completed}/{task.total}")
     bar = Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=Console(stderr=True)
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=Console(stderr=True),
     )
     with bar:
         task = bar.add_task(description, total=None, text="")

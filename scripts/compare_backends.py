@@ -1,6 +1,6 @@
 """Replay a trained network on the test set in several backends, and say where they differ.
 
-    python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
+python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ HEADER = (
 
 def main(
     run: Annotated[Path, typer.Argument(help="HDF5 file of a complete run")],
-    backends: Annotated[str, typer.Option(help="comma-separated; the last is the reference")] = "brian2,torch,snntorch,reference",
+    backends: Annotated[
+        str, typer.Option(help="comma-separated; the last is the reference")
+    ] = "brian2,torch,snntorch,reference",
     plot: Annotated[Path | None, typer.Option(help="PNG (default: beside the run)")] = None,
 ) -> None:
     """Replay a trained network in several backends in float64, in float32, and on a ten times finer clock."""
@@ -85,7 +87,14 @@ def main(
     image = plot or run.with_suffix(".png")
     others = {n: r for n, r in found.recordings.items() if n != found.reference}
     title = f"{run.name}: {', '.join(names)}"
-    plot_comparison(image, found.recordings[found.reference], others, accuracies=found.accuracies, reference_name=found.reference, title=title)
+    plot_comparison(
+        image,
+        found.recordings[found.reference],
+        others,
+        accuracies=found.accuracies,
+        reference_name=found.reference,
+        title=title,
+    )
     units = {name: "volt" for name in found.recordings[found.reference].traces}
     write_recording(run, found.recordings[found.reference], units)
     data = {**found.to_data(), "precision": precision.to_data(), "refined": {"factor": FINER, "accuracy": refined}}

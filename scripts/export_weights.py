@@ -1,6 +1,6 @@
 """Export a trained network to another simulator's file, and prove the file there.
 
-    python scripts/export_weights.py runs/digits.h5 --target nir --out runs/digits.nir
+python scripts/export_weights.py runs/digits.h5 --target nir --out runs/digits.nir
 """
 
 from __future__ import annotations

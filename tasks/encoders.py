@@ -26,7 +26,8 @@ def latency(values: npt.NDArray[np.floating], steps: int, *, threshold: float = 
 def rate(values: npt.NDArray[np.floating], steps: int, *, seed: int, first: int = 0) -> npt.NDArray[np.bool_]:
     """A spike in each step with probability `value`. first: index of the first trial in the stream."""
     draws = [
-        streams.poisson_spikes(seed, "encoder/rate", first + b, 1, steps, np.clip(v, 0, 1))[0] for b, v in enumerate(values)
+        streams.poisson_spikes(seed, "encoder/rate", first + b, 1, steps, np.clip(v, 0, 1))[0]
+        for b, v in enumerate(values)
     ]
     return np.stack(draws)
 

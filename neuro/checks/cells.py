@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from neuro.checks.common import (
     caught,
+    check_bounds,
     check_cycles,
     check_equations,
     check_finite,
+    check_method,
     check_name,
     check_positive,
     check_same_unit,
     check_shape,
+    check_size,
     check_statement,
     check_variable_names,
+    parts_of,
     plain,
 )
-from neuro.equations import Problem, Statement, dimension_of, suggestion
-from neuro.scope import METHODS, NeuronScope, is_noise, noise_dimension
+from neuro.dimensions import dimension_of
+from neuro.equations import Problem, Statement, suggestion
+from neuro.scope import NeuronScope, is_noise, noise_dimension
 from neuro.units import Dimension, Quantity, unit
 
 if TYPE_CHECKING:
@@ -29,6 +32,14 @@ if TYPE_CHECKING:
 
 
 def neuron(item: Neuron) -> Iterator[Problem]:
+    """What a neuron can break; the integrator is asked about sound equations only."""
+    problems = list(check_text(item))
+    yield from problems
+    if not problems:
+        yield from check_method(item.method, item.scope, f"neuron '{item.name}'")
+
+
+def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
@@ -40,7 +51,6 @@ def neuron(item: Neuron) -> Iterator[Problem]:
     for statement in (*scope.reset, *scope.every_step):
         yield from check_target(statement, scope)
     yield from check_values(item, scope, where)
-    yield from check_method(item, scope, where)
     yield from check_noise(item, scope)
 
 
@@ -98,7 +108,12 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
             )
     yield from check_initial(item.initial, scope, where)
     for name, (low, high) in item.bounds.items():
-        yield from check_bounds(name, (low, high), item.parameters.get(name), f"{where}, bounds of '{name}'")
+        place = f"{where}, bounds of '{name}'"
+        if name in item.parameters:
+            yield from check_bounds((low, high), item.parameters[name], place)
+        else:
+            fix = suggestion(name, set(item.parameters)) or "bounds belong to parameters"
+            yield plain(place, f"there is no parameter '{name}'", fix, name)
     yield from check_same_unit("refractory", item.refractory, unit("second").dimension, f"{where}, refractory")
     if item.refractory.shape or not item.refractory.value >= 0:
         yield plain(
@@ -116,47 +131,9 @@ def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[P
             fix = suggestion(name, set(scope.states)) or f"states: {', '.join(scope.states) or 'none'}"
             yield plain(f"{where}, initial", f"'{name}' is not a state variable", fix, name)
             continue
-        for part in _parts(value):
+        for part in parts_of(value):
             yield from check_same_unit(name, part, scope.dimensions[name], f"{where}, initial '{name}'")
             yield from check_finite(part, f"{where}, initial '{name}'")
-
-
-def check_bounds(
-    name: str, pair: tuple[Quantity | None, Quantity | None], value: Quantity | None, where: str
-) -> Iterator[Problem]:
-    low, high = pair
-    if value is None:
-        yield plain(where, f"there is no parameter '{name}'", "bounds belong to parameters", name)
-        return
-    for bound in (low, high):
-        if bound is not None:
-            yield from check_same_unit(name, bound, value.dimension, where)
-    if low is not None and high is not None and not np.all(np.asarray(low.value) < np.asarray(high.value)):
-        yield plain(where, f"the lower bound {low} is not below the upper bound {high}", "swap them", str(low))
-    elif (low is not None and np.any(value.value < low.value)) or (
-        high is not None and np.any(value.value > high.value)
-    ):
-        yield plain(where, f"the value {value} lies outside its bounds", "change the value or the bounds", str(value))
-
-
-def check_method(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Problem]:
-    """The integrator exists, and `exact` only meets linear equations."""
-    if item.method not in METHODS:
-        fix = suggestion(item.method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
-        yield plain(f"{where}, method", f"there is no integrator '{item.method}'", fix, item.method)
-    elif item.method == "exact":
-        from neuro.linear import nonlinear_term
-
-        for equation in scope.of_kind("differential"):
-            try:
-                term = nonlinear_term(equation, scope)
-            except KeyError:
-                continue  # an unknown name: reported by its own rule
-            if term is not None:
-                yield equation.source.problem(
-                    f"'exact' needs linear equations, but d{equation.name}/dt has the nonlinear term {term}",
-                    "use method='exponential_euler', 'rk2' or 'rk4'",
-                )
 
 
 def check_noise(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
@@ -174,8 +151,9 @@ def check_noise(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
 def population(item: Population) -> Iterator[Problem]:
     where = f"population '{item.name}'"
     yield from check_name(item.name, where)
-    if not isinstance(item.size, int) or item.size < 1:
-        yield plain(where, f"the size {item.size!r} is not a positive number", "give a whole number of neurons")
+    problems = list(check_size(item.size, where, "neurons"))
+    yield from problems
+    if problems:
         return
     scope = item.neuron.scope
     for name, value in item.parameters.items():
@@ -185,20 +163,15 @@ def population(item: Population) -> Iterator[Problem]:
             continue
         place = f"{where}, parameter '{name}'"
         shared = any(e.name == name and "shared" in e.flags for e in scope.equations)
-        for part in _parts(value):
+        for part in parts_of(value):
             yield from check_same_unit(name, part, scope.dimensions[name], place)
             yield from check_shape(name, part, [] if shared else [(item.size,)], place)
             yield from check_finite(part, place)
         if isinstance(value, Quantity):
             yield from check_positive(name, value, place)
+            if name in item.neuron.bounds:
+                yield from check_bounds(item.neuron.bounds[name], value, place)
     yield from check_initial(item.initial, scope, where)
-    for name, value in item.initial.items():
-        for part in _parts(value):
+    for name, value in item.initial_values().items():
+        for part in parts_of(value):
             yield from check_shape(name, part, [(item.size,)], f"{where}, initial '{name}'")
-
-
-def _parts(value: object) -> list[Quantity]:
-    """The quantities of a value: itself, or the two of a distribution."""
-    if isinstance(value, Quantity):
-        return [value]
-    return [part for part in vars(value).values() if isinstance(part, Quantity)]

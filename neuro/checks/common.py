@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from neuro.dimensions import dimension_of
 from neuro.equations import (
     CONSTANTS,
     FUNCTIONS,
@@ -16,9 +17,9 @@ from neuro.equations import (
     ModelError,
     Problem,
     Statement,
-    dimension_of,
     suggestion,
 )
+from neuro.scope import METHODS, NeuronScope, SynapseScope
 from neuro.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit
 
 RESERVED = {"t", "dt", "i", "j", "N", "xi", "lastspike", "not_refractory", "spikes"} | FUNCTIONS | CONSTANTS
@@ -69,9 +70,18 @@ def caught(check: Callable[[], Any]) -> Iterator[Problem]:
         yield from error.problems
 
 
-def check_name(name: str, where: str) -> Iterator[Problem]:
+def check_size(size: Any, where: str, what: str) -> Iterator[Problem]:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        yield plain(where, f"the size {size!r} is not a positive whole number", f"give a whole number of {what}")
+
+
+def check_name(name: Any, where: str) -> Iterator[Problem]:
     """Names are identifiers: they become dataset names, Brian2 names and C names."""
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or "__" in name or not name.isascii():
+    if not isinstance(name, str):
+        yield plain(where, f"{name!r} can't be a name", "give the name as text")
+    elif (
+        not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or "__" in name or not name.isascii()
+    ):
         yield plain(where, f"'{name}' can't be a name", "use letters, digits and single underscores", name)
 
 
@@ -83,6 +93,8 @@ def reserved_problem(name: str) -> str | None:
         return f"'{name}' is the name of a unit"
     if name.endswith(("_pre", "_post")):
         return f"'{name}' is reserved: _pre and _post mark the cells of a synapse"
+    if not name.isidentifier() or not name.isascii():
+        return f"{name!a} can't be a name: use ASCII letters, digits and underscores"
     if keyword.iskeyword(name) or name.startswith("_") or "__" in name:
         return f"'{name}' can't be a name"
     return None
@@ -195,7 +207,66 @@ def check_same_unit(name: str, item: Quantity, wanted: Dimension, where: str) ->
 def check_shape(name: str, item: Quantity, allowed: Iterable[tuple[int, ...]], where: str) -> Iterator[Problem]:
     shapes = [(), *allowed]
     if item.shape not in shapes:
-        wanted = " or ".join(str(list(s)) for s in shapes[1:])
-        yield plain(
-            where, f"'{name}' has the shape {list(item.shape)}", f"give one value, or an array {wanted}", str(item)
-        )
+        fix = " or ".join(["give one value", *(f"an array {list(s)}" for s in shapes[1:])])
+        yield plain(where, f"'{name}' has the shape {list(item.shape)}", fix, str(item))
+
+
+def pair(item: Any) -> Iterator[Problem]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        yield plain("bounds", f"{item!r} is no pair", "give (low, high); None leaves one side open")
+
+
+def check_bounds(
+    pair: tuple[Quantity | None, Quantity | None], item: Quantity, where: str, name: str = "the value"
+) -> Iterator[Problem]:
+    """Bounds in the value's unit, in order, around the value."""
+    given = [b for b in pair if b is not None]
+    problems = [p for b in given for p in check_same_unit("a bound", b, item.dimension, where)]
+    problems += [p for b in given for p in check_shape("a bound", b, [item.shape] if item.shape else [], where)]
+    yield from problems
+    if problems:
+        return
+    low, high = (limit if b is None else b.value for b, limit in zip(pair, (-np.inf, np.inf), strict=True))
+    if not np.all(np.asarray(low) < np.asarray(high)):
+        yield plain(where, f"the lower bound {pair[0]} is not below the upper bound {pair[1]}", "swap them")
+    elif np.any(item.value < low) or np.any(item.value > high):
+        yield plain(where, f"{name} {item} lies outside its bounds", "change the value or the bounds", str(item))
+
+
+def parts_of(value: object) -> list[Quantity]:
+    """The quantities of a value: itself, or the two of a distribution."""
+    if isinstance(value, Quantity):
+        return [value]
+    return [part for part in vars(value).values() if isinstance(part, Quantity)]
+
+
+def distribution(item: Any) -> None:
+    """Raise ModelError where the two numbers of a distribution don't fit."""
+    kind = type(item).__name__
+    where = f"distribution '{kind}'"
+    a, b = parts_of(item)
+    same_dimension(where, a, b)
+    found = [p for part in (a, b) for p in (*check_finite(part, where), *check_shape("a number", part, [], where))]
+    if not found and kind == "Normal" and not b.value >= 0:
+        found.append(plain(where, f"the standard deviation {b} is negative", "give one of at least 0", str(b)))
+    if not found and kind == "Uniform" and not a.value <= b.value:
+        found.append(plain(where, f"the lower end {a} is above the upper end {b}", "swap them", str(a)))
+    enforce(found)
+
+
+def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> Iterator[Problem]:
+    """The integrator exists; `exact` and `exponential_euler` only meet equations that are linear enough."""
+    if method not in METHODS:
+        fix = suggestion(method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
+        yield plain(f"{where}, method", f"there is no integrator '{method}'", fix, method)
+    elif method in ("exact", "exponential_euler"):
+        from neuro.linear import nonlinear_term  # sympy loads when it is first needed
+
+        for equation in scope.of_kind("differential"):
+            term = nonlinear_term(equation, scope, method)
+            if term is not None:
+                needs = "linear equations" if method == "exact" else f"an equation linear in {equation.name}"
+                yield equation.source.problem(
+                    f"'{method}' needs {needs}, but d{equation.name}/dt has the nonlinear term {term}",
+                    "use method='exponential_euler', 'rk2' or 'rk4'" if method == "exact" else "use 'rk2' or 'rk4'",
+                )

@@ -118,6 +118,13 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
             "drop on_post",
             projection.post,
         )
+    if scope.transmits is not None and not hasattr(pre, "neuron"):
+        yield plain(
+            where,
+            f"input '{projection.pre}' sends spikes, it has no graded value",
+            "use on_pre, or a current input with target='population.variable'",
+            projection.pre,
+        )
     yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
     if scope.transmits is not None and np.any(np.asarray(projection.delay.value) > 0):
         yield plain(
@@ -247,17 +254,19 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
                 where, "the index arrays of the pairs differ in length", "give one pre and one post index a synapse"
             )
         for name, index, size in (("pre", connectivity.pre, pre), ("post", connectivity.post, post)):
-            if index.size and (index.min() < 0 or index.max() >= size):
-                yield plain(
-                    where, f"a {name} index is outside 0..{size - 1}", "fix the index array", str(int(index.max()))
-                )
+            outside = index[(index < 0) | (index >= size)]
+            if outside.size:
+                message = f"a {name} index is outside 0..{size - 1}"
+                yield plain(where, message, "fix the index array", str(int(outside[0])))
     elif kind == "AllToAll":
         shapes = [(pre, post)]
     if count is not None:
         shapes = [(count,)]
-    if isinstance(projection.weights, Quantity):
-        yield from check_shape("weights", projection.weights, shapes, f"{where}, weights")
-    yield from check_shape("delay", projection.delay, shapes, f"{where}, delay")
+    given = {"weights": projection.weights, "delay": projection.delay, **projection.parameters, **projection.initial}
+    receptor = {e.name for e in projection.synapse.scope.receptor}
+    for name, value in {**projection.synapse.initial, **given}.items():
+        if isinstance(value, Quantity):
+            yield from check_shape(name, value, [(post,)] if name in receptor else shapes, f"{where}, {name}")
 
 
 def check_input(item: Network, source: Input) -> Iterator[Problem]:

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neuro.checks.common import (
+    check_bounds,
     check_cycles,
     check_finite,
+    check_method,
     check_name,
     check_positive,
     check_same_unit,
+    check_size,
     check_variable_names,
+    parts_of,
     plain,
 )
-from neuro.equations import Problem, suggestion
-from neuro.scope import METHODS
-from neuro.units import Quantity, unit
+from neuro.equations import Problem, Statement, suggestion
+from neuro.scope import SynapseScope
+from neuro.units import Dimension, FloatArray, Quantity, unit
 
 if TYPE_CHECKING:
-    from neuro.model import Input, Projection, Synapse
+    from neuro.model import Input, Projection, Synapse, Value
 
 
 def synapse(item: Synapse) -> Iterator[Problem]:
     """What a synapse alone can break; what needs the two cells is checked in the network."""
+    problems = list(check_text(item))
+    yield from problems
+    if not problems:
+        yield from check_method(item.method, item.scope, f"synapse '{item.name}'")
+
+
+def check_text(item: Synapse) -> Iterator[Problem]:
     where = f"synapse '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
@@ -45,20 +56,10 @@ def synapse(item: Synapse) -> Iterator[Problem]:
                 equation.name, value, equation.dimension, f"{where}, parameter '{equation.name}'"
             )
     for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
-        name = statement.target
-        if name in scope.parameters:
-            yield statement.source.problem(
-                f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' instead", length=len(name)
-            )
-        elif name.endswith("_pre"):
-            yield statement.source.problem(
-                f"'{name}' belongs to the presynaptic cell",
-                "synapses write to themselves and to *_post",
-                length=len(name),
-            )
-    if item.method not in METHODS:
-        fix = suggestion(item.method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
-        yield plain(f"{where}, method", f"there is no integrator '{item.method}'", fix, item.method)
+        yield from check_target(statement, scope)
+    receptor = {e.name: e.dimension for e in scope.receptor if e.kind != "subexpression"}
+    own = {n: scope.dimensions[n] for n in scope.states if n != "w"}
+    yield from check_initial(item.initial, own | receptor, where)
     if scope.transmits is not None and not item.target:
         yield scope.transmits.source.problem(
             "a graded value needs a target", "add target='I', an input of the postsynaptic neuron"
@@ -71,6 +72,30 @@ def synapse(item: Synapse) -> Iterator[Problem]:
         yield plain(where, "the synapse transmits nothing", "add on_pre or transmits")
 
 
+def check_target(statement: Statement, scope: SynapseScope) -> Iterator[Problem]:
+    """Statements don't assign parameters or the presynaptic cell."""
+    name = statement.target
+    if name in scope.parameters:
+        yield statement.source.problem(
+            f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' instead", length=len(name)
+        )
+    elif name.endswith("_pre"):
+        yield statement.source.problem(
+            f"'{name}' belongs to the presynaptic cell", "synapses write to themselves and to *_post", length=len(name)
+        )
+
+
+def check_initial(initial: Mapping[str, Value], states: Mapping[str, Dimension], where: str) -> Iterator[Problem]:
+    for name, value in initial.items():
+        if name not in states:
+            fix = suggestion(name, set(states)) or f"states: {', '.join(states) or 'none'}; 'w' is given by weights="
+            yield plain(f"{where}, initial", f"'{name}' is not a state variable", fix, name)
+            continue
+        for part in parts_of(value):
+            yield from check_same_unit(name, part, states[name], f"{where}, initial '{name}'")
+            yield from check_finite(part, f"{where}, initial '{name}'")
+
+
 def projection(item: Projection) -> Iterator[Problem]:
     where = f"projection '{item.name}'"
     yield from check_name(item.name, where)
@@ -79,9 +104,8 @@ def projection(item: Projection) -> Iterator[Problem]:
         yield plain(where, f"synapse '{item.synapse.name}' has a weight, but no weights are given", "add weights=...")
     if not scope.has_weight and item.weights is not None:
         yield plain(where, f"synapse '{item.synapse.name}' has no weight 'w'", "declare 'w : ...' in its equations")
-    parts = [item.weights] if isinstance(item.weights, Quantity) else list(vars(item.weights or object).values())
-    for part in parts:
-        if isinstance(part, Quantity) and scope.has_weight:
+    for part in parts_of(item.weights) if item.weights is not None else ():
+        if scope.has_weight:
             yield from check_same_unit("weights", part, unit(scope.weight_unit).dimension, f"{where}, weights")
             yield from check_finite(part, f"{where}, weights")
     yield from check_same_unit("delay", item.delay, unit("second").dimension, f"{where}, delay")
@@ -92,39 +116,56 @@ def projection(item: Projection) -> Iterator[Problem]:
     p = getattr(item.connectivity, "p", None)
     if p is not None and not 0 <= p <= 1:
         yield plain(where, f"the probability {p} is not between 0 and 1", "give 0 <= p <= 1", str(p))
-    for name in item.parameters:
+    for name, value in item.parameters.items():
         if name not in scope.parameters:
             fix = suggestion(name, set(scope.parameters)) or f"parameters: {', '.join(scope.parameters) or 'none'}"
             yield plain(where, f"synapse '{item.synapse.name}' has no parameter '{name}'", fix, name)
+            continue
+        for part in parts_of(value):
+            yield from check_same_unit(name, part, scope.dimensions[name], f"{where}, parameter '{name}'")
+            yield from check_finite(part, f"{where}, parameter '{name}'")
+        if isinstance(value, Quantity):
+            yield from check_positive(name, value, f"{where}, parameter '{name}'")
+    yield from check_initial(item.initial, {n: scope.dimensions[n] for n in scope.states if n != "w"}, where)
     yield from check_sign(item, where)
 
 
 def check_sign(item: Projection, where: str) -> Iterator[Problem]:
-    """Dale's law and bounds hold for the weights given."""
+    """Dale's law and bounds hold for the weights given; those of a normal distribution are looked at when drawn."""
     if item.sign not in (None, "+", "-"):
         yield plain(where, f"the sign {item.sign!r} is not known", "use '+', '-' or None")
-        return
-    if not isinstance(item.weights, Quantity):
-        return
-    values = np.asarray(item.weights.value)
-    if item.sign == "+" and np.any(values < 0):
+    elif isinstance(item.weights, Quantity):
+        yield from check_weights(item, item.weights, where)
+    elif hasattr(item.weights, "low"):
+        for end in parts_of(item.weights):
+            yield from check_weights(item, end, where)
+
+
+def check_weights(item: Projection, weights: Quantity, where: str) -> Iterator[Problem]:
+    wrong = {"+": np.less, "-": np.greater}.get(item.sign or "")
+    if wrong is not None and np.any(wrong(weights.value, 0)):
+        kinds = ("negative", "positive") if item.sign == "+" else ("positive", "negative")
         yield plain(
-            where, "sign '+' but a weight is negative", "make the weights positive or drop the sign", str(item.weights)
+            where,
+            f"sign '{item.sign}' but a weight is {kinds[0]}",
+            f"make the weights {kinds[1]} or drop the sign",
+            str(weights),
         )
-    if item.sign == "-" and np.any(values > 0):
-        yield plain(
-            where, "sign '-' but a weight is positive", "make the weights negative or drop the sign", str(item.weights)
-        )
-    low, high = item.bounds
-    if (low is not None and np.any(values < low.value)) or (high is not None and np.any(values > high.value)):
-        yield plain(where, "a weight lies outside the bounds", "change the weights or the bounds", str(item.weights))
+    yield from check_bounds(item.bounds, weights, f"{where}, bounds", "a weight of")
+
+
+def drawn_weights(item: Projection, values: FloatArray) -> Iterator[Problem]:
+    """Dale's law and bounds for weights drawn from a distribution."""
+    one = parts_of(item.weights)[0]
+    yield from check_weights(
+        item, Quantity(values, one.dimension, one.unit), f"projection '{item.name}', weights drawn"
+    )
 
 
 def input_(item: Input) -> Iterator[Problem]:
     where = f"input '{item.name}'"
     yield from check_name(item.name, where)
-    if not isinstance(item.size, int) or item.size < 1:
-        yield plain(where, f"the size {item.size!r} is not a positive number", "give a whole number of channels")
+    yield from check_size(item.size, where, "channels")
     if item.kind not in ("spikes", "poisson", "current"):
         yield plain(
             where, f"there is no input kind '{item.kind}'", "use 'spikes', 'poisson' or 'current'", str(item.kind)

@@ -63,7 +63,9 @@ class BPTT:
         optimiser = kind(list(theta.values()), lr=self.learning_rate, weight_decay=self.weight_decay)
         scheduler = None
         if self.scheduler:
-            scheduler = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(optimiser, **self.schedule_options)
+            scheduler = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(
+                optimiser, **self.schedule_options
+            )
         return BPTTState(chosen, theta, optimiser, scheduler)
 
     def step(
@@ -119,7 +121,9 @@ class BPTT:
         """The scheduler after as many updates; its schedule depends on their number only."""
         import warnings
 
-        scheduler = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(state.optimiser, **self.schedule_options)
+        scheduler = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(
+            state.optimiser, **self.schedule_options
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "scheduler before optimiser": the updates were made before the stop
             for _ in range(state.updates):

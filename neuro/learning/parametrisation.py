@@ -74,7 +74,9 @@ def _map(parameter: Parameter) -> _Map:
         low = max(low, 0.0)  # a time constant of 0 divides by zero
     x = parameter.value / scale
     if np.any(x < low) or np.any(x > high):
-        raise ParameterError(f"parameter '{parameter.name}' is outside of its bounds {low:g} .. {high:g} {parameter.unit}")
+        raise ParameterError(
+            f"parameter '{parameter.name}' is outside of its bounds {low:g} .. {high:g} {parameter.unit}"
+        )
     mask = np.ones(parameter.shape)
     if parameter.axes == ("pre", "post") and parameter.mask is not None:
         mask = parameter.mask.astype(float)

@@ -60,7 +60,11 @@ def mixed_network(seed: int = 11) -> Network:
         for j, post in enumerate(sizes):
             projections.append(
                 Projection(
-                    f"{pre}_to_{post}", pre, post, gaba if inhibitory else ampa, weights,
+                    f"{pre}_to_{post}",
+                    pre,
+                    post,
+                    gaba if inhibitory else ampa,
+                    weights,
                     delay=delays(sizes[pre], sizes[post], 10 * i + j),
                 )  # fmt: skip
             )

@@ -66,7 +66,9 @@ STDP = Synapse(
 _INDEX = np.random.default_rng(5)
 
 
-def _two(name: str, neuron: Neuron = LIF, synapse: Synapse = PULSE, weights: object = None, **options: object) -> Network:
+def _two(
+    name: str, neuron: Neuron = LIF, synapse: Synapse = PULSE, weights: object = None, **options: object
+) -> Network:
     """7 input channels -> 5 cells."""
     weights = Normal(quantity("1.2 nA"), quantity("0.4 nA")) if weights is None else weights
     projection = Projection("feed", "x", "cells", synapse, weights, **options)  # type: ignore[arg-type]

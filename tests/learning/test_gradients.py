@@ -23,7 +23,9 @@ SPIKES = np.random.default_rng(0).random((3, 40, 6)) < 0.3
 def readout() -> Network:
     weights = Normal(quantity("0 nA"), quantity("1 nA"))
     cells = Population("cells", library.get("leaky_integrator"), 4)
-    return Network((cells,), (Projection("feed", "x", "cells", library.get("pulse"), weights),), (Input("x", 6),), dt="1 ms")
+    return Network(
+        (cells,), (Projection("feed", "x", "cells", library.get("pulse"), weights),), (Input("x", 6),), dt="1 ms"
+    )
 
 
 @pytest.mark.parametrize("name", ["readout", "graded"])
@@ -61,7 +63,9 @@ def test_lif_gradients_are_those_of_a_plain_loop(detach: bool, surrogate: str) -
     program = backends.get("torch").compile(network, surrogate=surrogate, detach_reset=detach)
     spikes = np.random.default_rng(2).random((2, 60, 7)) < 0.2
     start = values(network)
-    _, grads = program.value_and_grad(lambda s: (s.spikes["cells"] * _ramp()).sum(), start, {"x": spikes}, ["feed.w", "loop.w"])
+    _, grads = program.value_and_grad(
+        lambda s: (s.spikes["cells"] * _ramp()).sum(), start, {"x": spikes}, ["feed.w", "loop.w"]
+    )
     w, loop = (torch.tensor(start[n], requires_grad=True) for n in ("feed.w", "loop.w"))
     spike, x = surrogates.get(surrogate), torch.tensor(spikes, dtype=torch.float64)
     v, z, beta = torch.full((2, 5), -0.07, dtype=torch.float64), torch.zeros(2, 5, dtype=torch.float64), np.exp(-0.1)
