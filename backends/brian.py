@@ -37,7 +37,7 @@ _TARGETS = ("numpy", "cython")
 class _Rewriter(ast.NodeTransformer):
     """Functions that Brian2 lacks, in terms of those that it has."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         forms = {"sigmoid": "1/(1 + exp(-(X)))", "relu": "0.5*((X) + abs(X))"}

@@ -12,7 +12,10 @@ import torch
 
 from backends import surrogates
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
-from backends.torch_render import Arrival, Group, delays_of, drive_name, local, matrices, render
+from backends.torch_functions import FUNCTIONS, matrices
+from backends.torch_groups import Arrival, Group, delays_of, drive_name, local
+from backends.torch_printer import code
+from backends.torch_render import render
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import initial_state
@@ -304,12 +307,11 @@ class _Run:
 
 def _arrived(arrival: Arrival, history: Mapping[str, Any], nothing: Tensors, k: int) -> torch.Tensor:
     past = k - arrival.delay
-    return history[arrival.source][past] if past >= 0 else nothing[arrival.source]  # type: ignore[no-any-return]
+    return history[arrival.source][past] if past >= 0 else nothing[arrival.source]
 
 
 def _synapse_value(couple: Couple, values: Tensors, dt: float) -> Any:
     """A static coupling's amount a synapse, from the parameter tensors."""
-    from backends.torch_printer import FUNCTIONS, code
     from neuro.symbolic import symbol
 
     expr = couple.factors.synapse if couple.factors is not None else couple.value

@@ -52,7 +52,10 @@ class _Simulation:
         self.noise = draw_noise(network, steps=feed.steps, batch=feed.batch, trial=trial)
         self.inputs = {n: a.astype(dtype) for n, a in feed.arrays.items()}
         self.k = 0
-        batched = lambda v: np.broadcast_to(v, (feed.batch, *np.shape(v))).astype(dtype)  # noqa: E731
+
+        def batched(value: Any) -> Array:
+            return np.broadcast_to(value, (feed.batch, *np.shape(value))).astype(dtype)
+
         self.values = {n: batched(v) for n, v in initial_state(network).items()}
         self.pending: dict[str, Array] = {}
         self.last_spike: dict[str, Array] = {}
@@ -175,7 +178,8 @@ class _Simulation:
             return values.sum(axis=1)  # type: ignore[no-any-return]
         size = self.step.population(op.population).size
         total = np.zeros((self.feed.batch, size), self.dtype)
-        np.add.at(total, (slice(None), synapses.post_index), values)
+        where: Any = (slice(None), synapses.post_index)
+        np.add.at(total, where, values)
         return total
 
     def product(self, factors: Factors, synapses: Synapses, when: str) -> Array:
@@ -220,7 +224,7 @@ class _Simulation:
             old = self.values[key]
             if gate is not None:
                 value = np.where(gate, value, old)
-            if assign.target in op.frozen:
+            if kept is not None and assign.target in op.frozen:
                 value = np.where(kept, old, value)
             self.values[key] = np.broadcast_to(value, old.shape).astype(self.dtype)
 

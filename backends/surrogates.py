@@ -55,9 +55,9 @@ class _SpikeFunction(torch.autograd.Function):
         return (x > 0).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
         (x,) = ctx.saved_tensors
-        return grad * ctx.derivative(x), None
+        return grad_outputs[0] * ctx.derivative(x), None
 
 
 def names() -> tuple[str, ...]:
@@ -76,10 +76,10 @@ def get(name: str, **options: float) -> Spike:
         if name in _OURS:
             derivative = _OURS[name]
             derivative(torch.zeros(1), **options)
-            return lambda x: _SpikeFunction.apply(x, lambda u: derivative(u, **options))  # type: ignore[no-any-return, no-untyped-call]
+            return lambda x: _SpikeFunction.apply(x, lambda u: derivative(u, **options))  # type: ignore[no-untyped-call]
         from snntorch import surrogate
 
         function = getattr(surrogate, name)(**options)
     except TypeError as error:
         raise UnknownSurrogateError(f"surrogate '{name}': {error}") from None
-    return lambda x: function(x).to(x.dtype)  # type: ignore[no-any-return]
+    return lambda x: function(x).to(x.dtype)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import sympy as sp
-import torch
 from sympy.printing.str import StrPrinter
 
 from neuro.symbolic import symbol
@@ -20,27 +19,7 @@ _UNARY = {
 }  # fmt: skip
 
 
-def exprel(x: torch.Tensor) -> torch.Tensor:
-    """(exp(x) - 1) / x, by its series near 0."""
-    near = x.abs() < 1e-5
-    safe = torch.where(near, torch.ones_like(x), x)
-    return torch.where(near, 1 + x / 2 + x * x / 6, torch.expm1(safe) / safe)
-
-
-def step(x: torch.Tensor) -> torch.Tensor:
-    """1 where x > 0."""
-    return (x > 0).to(x.dtype)
-
-
-def step_or_equal(x: torch.Tensor) -> torch.Tensor:
-    """1 where x >= 0."""
-    return (x >= 0).to(x.dtype)
-
-
-FUNCTIONS: dict[str, Any] = {"torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal}
-
-
-class _Printer(StrPrinter):
+class _Printer(StrPrinter):  # type: ignore[misc]
     """Only the functions of neuro.symbolic and plain arithmetic exist."""
 
     def _print_Float(self, expr: sp.Float) -> str:  # noqa: N802
@@ -146,7 +125,7 @@ class Constants:
 def _affine_source(rest: sp.Expr, terms: Iterable[tuple[sp.Expr, sp.Symbol]]) -> str:
     """`rest + sum of coefficient * variable` with fused operations."""
     text = "" if rest == 0 else code(rest)
-    tensor = bool(text) and not rest.is_number
+    tensor = bool(text) and not sp.sympify(rest).is_number
     for slope, x in terms:
         if not text:
             text = x.name if slope == 1 else f"-{x.name}" if slope == -1 else f"{code(slope)}*{x.name}"

@@ -6,102 +6,19 @@ left in the loop is written here, in the order of Step's operations. Names: `hid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import sympy as sp
 import torch
 
-from backends.torch_printer import FUNCTIONS, Constants
-from neuro.step import Cells, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
+from backends.torch_functions import FUNCTIONS, full, matrices, total
+from backends.torch_groups import Arrival, Group, delays_of, drive_name, flat, groups, is_static, local
+from backends.torch_printer import Constants, code
+from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
-
-
-def local(owner: str, name: str) -> str:
-    """Python name of a variable or parameter."""
-    return f"{owner}__{name}"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """An argument of the step function: spikes of a source, `delay` steps ago."""
-
-    source: str
-    delay: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.source}__z_{self.delay}"
-
-
-@dataclass
-class Group:
-    """One rendered group. states, arrivals, drives, noise: arguments of `step`, in this order after the constants."""
-
-    populations: tuple[str, ...]
-    hoisted: tuple[Couple, ...]
-    currents: tuple[tuple[str, str], ...]  # (drive, input name)
-    states: tuple[str, ...] = ()
-    arrivals: tuple[Arrival, ...] = ()
-    drives: tuple[str, ...] = ()
-    noise: tuple[str, ...] = ()
-    spiking: tuple[str, ...] = ()
-    observed: tuple[str, ...] = ()
-    source: str = ""
-    functions: dict[str, Any] = field(default_factory=dict)
-
-
-def drive_name(couple: Couple) -> str:
-    """Argument that carries what hoisted couplings bring to a variable."""
-    return f"{local(couple.population, couple.target)}__drive"
-
-
-def is_static(step: Step, couple: Couple) -> bool:
-    """An event coupling of fixed per-synapse amounts: its sum is (spikes, some steps ago) @ matrix."""
-    synapses, factors = step.projection(couple.projection), couple.factors
-    if couple.when != "pre" or factors is None or factors.pre.free_symbols or factors.post.free_symbols:
-        return False
-    names = {s.name for s in factors.synapse.free_symbols}
-    return not names & {*synapses.states, "t"}
-
-
-def delays_of(synapses: Synapses) -> tuple[int, ...]:
-    return tuple(int(d) for d in np.unique(synapses.delay))
-
-
-def groups(step: Step) -> list[tuple[str, ...]]:
-    """Populations that must run together, sources first. Only static event couplings can cross from group to group."""
-    import networkx
-
-    graph = networkx.DiGraph()
-    graph.add_nodes_from(c.name for c in step.cells)
-    known = set(graph.nodes)
-    static = {s.name: True for s in step.synapses}
-    for op in _flat(step.operations):
-        if isinstance(op, Couple) and not is_static(step, op):
-            static[op.projection] = False
-        if isinstance(op, Update) and op.owner in static:
-            static[op.owner] = False
-    for synapses in step.synapses:
-        if synapses.pre in known:
-            graph.add_edge(synapses.pre, synapses.post)
-            if not static[synapses.name]:
-                graph.add_edge(synapses.post, synapses.pre)
-    order = {c.name: i for i, c in enumerate(step.cells)}
-    condensed = networkx.condensation(graph)
-    return [
-        tuple(sorted(condensed.nodes[n]["members"], key=order.__getitem__))
-        for n in networkx.topological_sort(condensed)
-    ]
-
-
-def _flat(operations: tuple[Operation, ...]) -> list[Operation]:
-    found: list[Operation] = []
-    for op in operations:
-        found += [*op.couplings, op] if isinstance(op, Gather) else [op]
-    return found
 
 
 def render(step: Step, shapes: Mapping[str, tuple[int, ...]], *, detach_reset: bool) -> list[Group]:
@@ -124,7 +41,7 @@ class _Renderer:
         self.functions: dict[str, Any] = dict(FUNCTIONS)
         self.drives: dict[str, None] = {}
         self.matrices: dict[str, list[str]] = {}
-        ops = _flat(step.operations)
+        ops = flat(step.operations)
         self.hoisted = [o for o in ops if isinstance(o, Couple) and self.crosses(o)]
         self.pending = {
             (o.population, o.target): None
@@ -285,8 +202,6 @@ class _Renderer:
         return self.matrices[key]
 
     def code_of_constant(self, expr: sp.Expr) -> str:
-        from backends.torch_printer import code
-
         return code(expr)
 
     def graded(self, op: Couple) -> str:
@@ -302,12 +217,10 @@ class _Renderer:
         post = self.put(self.of_end(synapses.post, "_post", factors.post))
         spread = f"{synapses.name}__source"
         size = synapses.shape[0]
-        self.functions["rows"] = rows
         zeros = f"{self.names[0]}__zeros"
         self.lines.append(f"{spread} = rows({' * '.join(p for p in (gate, f'({pre})') if p)}, {zeros}, {size})")
         matrix = self.put(self.of_cells(synapses.name, factors.synapse))
         self.functions[f"{synapses.name}__full"] = lambda v: full(synapses, v)
-        self.functions["weighted"] = weighted
         text = f"weighted({spread}, {synapses.name}__full({matrix}))"
         return text if post == "1" else f"({post}) * {text}"
 
@@ -442,8 +355,6 @@ class _Renderer:
 
     def assemble(self, group: Group) -> str:
         """The two functions as text."""
-        from backends.torch_printer import code
-
         constants = [f"{name} = {code(expr)}" for expr, name in self.constants.table.items()]
         constants += self.setup
         names = [*self.constants.table.values(), *self.extra]
@@ -469,59 +380,5 @@ class _Renderer:
         )
 
     def _used_parameters(self) -> set[str]:
-        import re
-
         text = "\n".join([*self.lines, *self.setup])
         return set(re.findall(r"\b[A-Za-z]\w*__\w+\b", text)) & self.parameters
-
-
-def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
-    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse."""
-    value = torch.as_tensor(value).expand(synapses.shape)
-    if synapses.mask is not None:
-        value = value * torch.as_tensor(synapses.mask)
-    found = []
-    for delay in delays_of(synapses):
-        part = (
-            value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
-        )
-        found.append(_dense(synapses, part))
-    return tuple(found)
-
-
-def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
-    if synapses.kind != "sparse":
-        return value
-    pre, post = torch.as_tensor(synapses.pre_index), torch.as_tensor(synapses.post_index)
-    zeros = torch.zeros(synapses.ends, dtype=value.dtype)
-    return zeros.index_put((pre, post), value, accumulate=True)
-
-
-def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
-    """A presynaptic value as [batch, pre]."""
-    return torch.as_tensor(value, dtype=like.dtype).expand(like.shape[0], size)
-
-
-def full(synapses: Synapses, value: Any) -> torch.Tensor:
-    """A dense coupling's matrix, without the synapses that don't exist."""
-    value = torch.as_tensor(value)
-    value = value.expand(*value.shape[:-2], *synapses.shape)
-    return value if synapses.mask is None else value * torch.as_tensor(synapses.mask)
-
-
-def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """[batch, pre] @ [pre, post], or a matrix a trial."""
-    matrix = matrix.to(source.dtype)
-    return source @ matrix if matrix.ndim == 2 else torch.einsum("bi,bij->bj", source, matrix)
-
-
-def total(synapses: Synapses, value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
-    """Sum of a value a synapse into the target cells, [batch, post]."""
-    value = torch.as_tensor(value, dtype=like.dtype)
-    value = value.expand(like.shape[0], *synapses.shape)
-    if synapses.mask is not None:
-        value = value * torch.as_tensor(synapses.mask)
-    if synapses.kind == "dense":
-        return value.sum(dim=1)
-    index = torch.as_tensor(synapses.post_index)
-    return torch.zeros(like.shape[0], size, dtype=like.dtype).index_add(1, index, value)

@@ -112,11 +112,11 @@ def training(batch: int, rounds: int, update: Callable[[int, int, str], None]) -
     mine = median(times["twinspike"])
     rows = []
     for name, found in times.items():
-        peer = peers.PEERS.get(name)
+        peer_or_us = peers.PEERS.get(name)
         spread = (max(found) - min(found)) / median(found)
         rows.append(
-            [name, version(peer.package if peer else "twinspike"), median(found), mine / median(found), f"{spread:.0%}",
-             peer.differs if peer else "A/A control" if "again" in name else ""]
+            [name, version(peer_or_us.package if peer_or_us else "twinspike"), median(found), mine / median(found), f"{spread:.0%}",
+             peer_or_us.differs if peer_or_us else "A/A control" if "again" in name else ""]
         )  # fmt: skip
     return rows, missing
 

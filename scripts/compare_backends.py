@@ -95,7 +95,7 @@ def main(
         reference_name=found.reference,
         title=title,
     )
-    units = {name: "volt" for name in found.recordings[found.reference].traces}
+    units = dict.fromkeys(found.recordings[found.reference].traces, "volt")
     write_recording(run, found.recordings[found.reference], units)
     data = {**found.to_data(), "precision": precision.to_data(), "refined": {"factor": FINER, "accuracy": refined}}
     write_group(run, "comparison", data)

@@ -30,7 +30,7 @@ def _data() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray
     from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
-    return tuple(  # type: ignore[return-value]
+    return tuple(
         train_test_split(images / 16.0, labels, test_size=TEST, random_state=SPLIT_SEED, stratify=labels)[i]
         for i in (0, 2, 1, 3)
     )

@@ -66,7 +66,7 @@ def mixed_network(seed: int = 11) -> Network:
                     gaba if inhibitory else ampa,
                     weights,
                     delay=delays(sizes[pre], sizes[post], 10 * i + j),
-                )  # fmt: skip
+                )
             )
     source = Input("drive", 50, "poisson", rate=quantity("80 Hz"))
     return Network(populations, tuple(projections), (source,), dt=quantity(DT), seed=seed, name="mixed")

@@ -54,7 +54,7 @@ def test_expressions_are_data_and_never_run(expression: str, said: str, place: s
 )
 @pytest.mark.timeout(10)
 def test_units_are_names_and_small_powers(unit: str) -> None:
-    with pytest.raises(ModelError, match="is not a unit|unknown flag"):
+    with pytest.raises(ModelError, match=r"is not a unit|unknown flag"):
         Neuron("n", f"x : {unit}")
     with pytest.raises(ModelError, match="is not a unit"):
         lif_with(tau_m=f"3 {unit}")

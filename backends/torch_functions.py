@@ -1,0 +1,89 @@
+"""What the rendered torch source calls: functions torch lacks, and sums over synapses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from backends.torch_groups import delays_of
+from neuro.step import Synapses
+
+
+def exprel(x: torch.Tensor) -> torch.Tensor:
+    """(exp(x) - 1) / x, by its series near 0."""
+    near = x.abs() < 1e-5
+    safe = torch.where(near, torch.ones_like(x), x)
+    return torch.where(near, 1 + x / 2 + x * x / 6, torch.expm1(safe) / safe)
+
+
+def step(x: torch.Tensor) -> torch.Tensor:
+    """1 where x > 0."""
+    return (x > 0).to(x.dtype)
+
+
+def step_or_equal(x: torch.Tensor) -> torch.Tensor:
+    """1 where x >= 0."""
+    return (x >= 0).to(x.dtype)
+
+
+def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
+    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse."""
+    value = torch.as_tensor(value).expand(synapses.shape)
+    if synapses.mask is not None:
+        value = value * torch.as_tensor(synapses.mask)
+    found = []
+    for delay in delays_of(synapses):
+        part = (
+            value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
+        )
+        found.append(_dense(synapses, part))
+    return tuple(found)
+
+
+def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
+    if synapses.kind != "sparse":
+        return value
+    pre, post = torch.as_tensor(synapses.pre_index), torch.as_tensor(synapses.post_index)
+    zeros = torch.zeros(synapses.ends, dtype=value.dtype)
+    return zeros.index_put((pre, post), value, accumulate=True)
+
+
+def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """A presynaptic value as [batch, pre]."""
+    return torch.as_tensor(value, dtype=like.dtype).expand(like.shape[0], size)
+
+
+def full(synapses: Synapses, values: Any) -> torch.Tensor:
+    """A dense coupling's matrix, without the synapses that don't exist."""
+    value: torch.Tensor = torch.as_tensor(values)
+    value = value.expand(*value.shape[:-2], *synapses.shape)
+    return value if synapses.mask is None else value * torch.as_tensor(synapses.mask)
+
+
+def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """[batch, pre] @ [pre, post], or a matrix a trial."""
+    matrix = matrix.to(source.dtype)
+    if matrix.ndim == 2:
+        return source @ matrix
+    return torch.einsum("bi,bij->bj", source, matrix)
+
+
+def total(synapses: Synapses, values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """Sum of a value a synapse into the target cells, [batch, post]."""
+    value: torch.Tensor = torch.as_tensor(values, dtype=like.dtype)
+    value = value.expand(like.shape[0], *synapses.shape)
+    if synapses.mask is not None:
+        value = value * torch.as_tensor(synapses.mask)
+    if synapses.kind == "dense":
+        return value.sum(dim=1)
+    index = torch.as_tensor(synapses.post_index)
+    empty = torch.zeros(like.shape[0], size, dtype=like.dtype)
+    return empty.index_add(1, index, value)
+
+
+FUNCTIONS: dict[str, Any] = {
+    "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
+    "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total,
+}  # fmt: skip
