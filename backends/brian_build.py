@@ -1,0 +1,326 @@
+"""Network -> Brian2 objects, in our order of events. Batches are tiled copies: cells, then synapses, trial by trial.
+
+Brian2's slots, and our order within them:
+    start       inputs written (-1); by population, sources first: graded sums (2n), then inputs gathered (2n + 1)
+    groups      synapses' equations (-1), cells' (0), cells' every_step (1), synapses' every_step (2, 3, ...)
+    thresholds
+    synapses    on_pre of all projections in order, then on_post
+    resets
+    end         monitors (0), count of the steps with finite states (1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends import brian_text as words
+from backends.brian_devices import brian2
+from neuro.equations import Expression, Statement
+from neuro.model import Input, Network, Population, Projection
+from neuro.parameters import parameters, steps_of, wiring
+from neuro.protocols import UnsupportedError
+from neuro.scope import NeuronScope
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A value that a projection's synapses sum into a variable of their target.
+
+    statement: the every_step statement that adds it, None where it is a graded value.
+    """
+
+    variable: str  # in the cells
+    target: str
+    value: Expression
+    statement: Statement | None = None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A variable of a Brian2 group that is written in each step, and its unit in Brian2's words."""
+
+    group: Any
+    variable: str
+    unit: str = "1"
+
+
+@dataclass
+class Built:
+    """One Brian2 network, for a batch size and what is recorded."""
+
+    network: Any
+    groups: dict[str, Any] = field(default_factory=dict)
+    synapses: dict[str, Any] = field(default_factory=dict)
+    traces: dict[str, Any] = field(default_factory=dict)
+    spikes: dict[str, Any] = field(default_factory=dict)
+    feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
+    tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
+    arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
+
+
+def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array]:
+    """pre and post indices of the synapses, and which entries of the flattened layout they are."""
+    wires = wiring(network, projection)
+    chosen = np.arange(len(wires.pre)) if wires.mask is None else np.flatnonzero(wires.mask.ravel())
+    return wires.pre[chosen], wires.post[chosen], chosen
+
+
+def sums(projection: Projection) -> tuple[Sum, ...]:
+    """Graded values, and sums that every_step statements make."""
+    scope, name = projection.synapse.scope, projection.name
+    found = []
+    if scope.transmits is not None:
+        target = projection.synapse.target
+        found.append(Sum(words.part(target, name), target, scope.transmits))
+    for number, statement in enumerate(scope.every_step):
+        if statement.target.endswith("_post"):
+            target = statement.target.removesuffix("_post")
+            found.append(Sum(f"{words.part(target, name)}__{number}", target, statement.expression, statement))
+    return tuple(found)
+
+
+def _follows_inputs(scope: NeuronScope, names: Iterable[str], suffix: str) -> bool:
+    """True if some `name_suffix` depends on an input of this very step, directly or through subexpressions."""
+    table = {e.name: e.expression for e in scope.of_kind("subexpression")}
+    open_names = [n.removesuffix(suffix) for n in names if n.endswith(suffix)]
+    while open_names:
+        name = open_names.pop()
+        if name in scope.inputs:
+            return True
+        expression = table.get(name)
+        open_names += expression.names if expression else ()
+    return False
+
+
+def sources_first(network: Network) -> tuple[str, ...]:
+    """Populations so that inputs are gathered before graded values that depend on them."""
+    cells = {p.name: p for p in network.populations}
+    needs: dict[str, set[str]] = {name: set() for name in cells}
+    for projection in network.projections:
+        transmits = projection.synapse.scope.transmits
+        for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
+            if transmits and end in cells and _follows_inputs(cells[end].neuron.scope, transmits.names, suffix):
+                needs[projection.post].add(end)
+    try:
+        return tuple(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        why = "graded units depend on each other within one step; give one of them a state, or send events"
+        raise UnsupportedError("brian2", f"populations {names}", why) from None
+
+
+class Builder:
+    """Makes the objects of one network. steps: known only to programs that are built in C++."""
+
+    def __init__(self, network: Network, batch: int, steps: int | None) -> None:
+        self.network, self.batch, self.steps = network, batch, steps
+        self.dt = float(network.dt.value) * brian2.second
+        self.clock = brian2.Clock(dt=self.dt, name="steps")
+        self.built = Built(brian2.Network(name="simulation"))
+        self.declared = parameters(network)
+        self.rank = {name: 2 * n for n, name in enumerate(sources_first(network))}
+        self.every_step_order = count(2)
+
+    def build(self, record: Iterable[str]) -> Built:
+        built, network = self.built, self.network
+        for population in network.populations:
+            self.cells(population)
+        for source in network.inputs:
+            if source.kind != "current":
+                self.source(source)
+        for number, projection in enumerate(network.projections):
+            self.projection(projection, number)
+        for name in record:
+            owner, _, variable = name.partition(".")
+            built.traces[name] = brian2.StateMonitor(
+                built.groups[owner], words.safe(variable), record=True, when="end", clock=self.clock,
+                name=f"trace_{owner}_{variable}",
+            )  # fmt: skip
+        for population in network.populations:
+            if population.neuron.threshold:
+                name = population.name
+                built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=f"spikes_{name}")
+        self.feeds()
+        objects = [*built.groups.values(), *built.synapses.values(), *built.traces.values(), *built.spikes.values()]
+        built.network.add(*objects)
+        return built
+
+    # -- cells ---------------------------------------------------------------------------------------------
+
+    def cells(self, population: Population) -> None:
+        scope, name = population.neuron.scope, population.name
+        refractory = int(steps_of(population.neuron.refractory, self.network.dt))
+        group = brian2.NeuronGroup(
+            self.batch * population.size,
+            "\n".join(self.cell_lines(population)),
+            threshold=words.text(scope.threshold) if scope.threshold else None,
+            reset=words.statements(scope.reset) or None,
+            refractory=refractory * self.dt if refractory else False,
+            method=population.neuron.method,
+            clock=self.clock,
+            name=f"cells_{name}",
+        )
+        self.built.groups[name] = group
+        self.built.feeds |= {f"{name}.{n}": Feed(group, words.draw(n)) for n in scope.noise}
+        gather = []
+        for n in scope.inputs:
+            terms = [words.arriving(n)]
+            for i in self.currents(name):
+                if i.target == f"{name}.{n}":
+                    terms.append(words.part(n, i.name))
+                    unit = words.unit_text(scope.dimensions[n])
+                    self.built.feeds[i.name] = Feed(group, words.part(n, i.name), unit)
+            terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
+            gather += [f"{words.safe(n)} = {' + '.join(terms)}", f"{words.arriving(n)} = 0*{words.arriving(n)}"]
+        if gather:
+            group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 1, clock=self.clock)
+        if scope.every_step:
+            group.run_regularly(words.statements(scope.every_step), when="groups", order=1, clock=self.clock)
+        if scope.states:
+            group.run_regularly("\n".join(self.finite(scope)), when="end", order=1, clock=self.clock)
+
+    def cell_lines(self, population: Population) -> Iterator[str]:
+        """Equations: the neuron's own, then variables that only this backend has."""
+        scope, dimension = population.neuron.scope, population.neuron.scope.dimensions
+        for equation in scope.equations:
+            if equation.name not in scope.parameters:
+                yield words.equation(equation, equation.flags & {"unless refractory"})
+        for name in scope.parameters:
+            yield words.declaration(words.safe(name), dimension[name], "constant")
+        for name in scope.inputs:
+            yield words.declaration(words.arriving(name), dimension[name])
+        for name in scope.noise:
+            yield f"{words.draw(name)} : 1"
+        for name in scope.states:
+            yield f"{words.finite_steps(name)} : integer"
+        for source in self.currents(population.name):
+            name = source.target.partition(".")[2]
+            yield words.declaration(words.part(name, source.name), dimension[name])
+        for item in self.sums_into(population.name):
+            yield words.declaration(item.variable, dimension[item.target])
+
+    def finite(self, scope: NeuronScope) -> Iterator[str]:
+        for name in scope.states:
+            counter, infinite = words.finite_steps(name), f"inf*({words.unit_text(scope.dimensions[name])})"
+            yield f"{counter} += int({counter} == t_in_timesteps and abs({words.safe(name)}) < {infinite})"
+
+    def currents(self, population: str) -> list[Input]:
+        return [i for i in self.network.inputs if i.kind == "current" and i.target.partition(".")[0] == population]
+
+    def sums_into(self, population: str) -> list[Sum]:
+        return [s for p in self.network.projections if p.post == population for s in sums(p)]
+
+    def source(self, source: Input) -> None:
+        group = brian2.NeuronGroup(
+            self.batch * source.size, "s : 1", threshold="s > 0.5", clock=self.clock, name=f"source_{source.name}"
+        )
+        self.built.groups[source.name] = group
+        self.built.feeds[source.name] = Feed(group, "s")
+
+    # -- synapses ------------------------------------------------------------------------------------------
+
+    def projection(self, projection: Projection, number: int) -> None:
+        pre, post, chosen = pairs(self.network, projection)
+        if not len(pre):
+            return  # Brian2 has no empty projections
+        scope, cells = projection.synapse.scope, self.network.population(projection.post)
+        name = self.names(projection)
+        target = words.synapse_target(cells.neuron.scope.inputs, name)
+        synapses = brian2.Synapses(
+            self.built.groups[projection.pre],
+            self.built.groups[projection.post],
+            "\n".join(self.synapse_lines(projection)),
+            on_pre=words.statements(scope.on_pre, name, target) or None,
+            on_post=words.statements(scope.on_post, name, target) or None,
+            method=projection.synapse.method,
+            clock=self.clock,
+            name=f"synapses_{projection.name}",
+        )
+        shift = np.arange(self.batch)[:, None]
+        size = self.network.source_size(projection.pre)
+        synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
+        if scope.on_pre:
+            delay = np.broadcast_to(np.asarray(projection.delay.value), wiring(self.network, projection).shape)
+            synapses.pre.delay = np.tile(delay.ravel()[chosen], self.batch) * brian2.second
+            synapses.pre.order = number
+        if scope.on_post:
+            synapses.post.order = len(self.network.projections) + number
+        if synapses.state_updater is not None:
+            synapses.state_updater.order = -1
+        self.built.synapses[projection.name] = synapses
+        self.synaptic_steps(projection, synapses)
+
+    def synapse_lines(self, projection: Projection) -> Iterator[str]:
+        scope, names = projection.synapse.scope, self.names(projection)
+        for equation in scope.equations:
+            if equation.kind == "differential":
+                yield words.equation(equation, ["clock-driven"], names)
+            elif equation.name not in scope.parameters:
+                yield words.equation(equation, (), names)
+        for name in scope.parameters:  # those of a receptor live in the cell
+            if f"{projection.name}.{name}" in self.declared:
+                yield words.declaration(names(name), scope.dimensions[name], "constant")
+        dimensions = self.network.population(projection.post).neuron.scope.dimensions
+        for item in sums(projection):
+            line = f"{item.variable}_post = {words.text(item.value, names)}"
+            yield f"{line} : {words.unit_text(dimensions[item.target])} (summed)"
+
+    def names(self, projection: Projection) -> words.Name:
+        scope = projection.synapse.scope
+        return words.of_synapse({*(e.name for e in scope.equations), *scope.parameters})
+
+    def synaptic_steps(self, projection: Projection, synapses: Any) -> None:
+        """When sums are formed; every_step statements, one after another."""
+        updaters = {u.target_varname.removesuffix("_post"): u for u in synapses.summed_updaters.values()}
+        by_statement = {}
+        for item in sums(projection):
+            if item.statement is None:
+                updaters[item.variable].when, updaters[item.variable].order = "start", self.rank[projection.post]
+            else:
+                by_statement[item.statement] = item
+        group = self.built.groups[projection.post]
+        inputs = self.network.population(projection.post).neuron.scope.inputs
+        for statement in projection.synapse.scope.every_step:
+            found = by_statement.get(statement)
+            if found is None:
+                self.regularly(synapses, words.statements([statement], self.names(projection)))
+                continue
+            updaters[found.variable].order = next(self.every_step_order)
+            name = words.arriving(found.target) if found.target in inputs else words.safe(found.target)
+            self.regularly(group, f"{name} {statement.op} {found.variable}")
+
+    def regularly(self, group: Any, code: str) -> None:
+        group.run_regularly(code, when="groups", order=next(self.every_step_order), clock=self.clock)
+
+    # -- inputs --------------------------------------------------------------------------------------------
+
+    def feeds(self) -> None:
+        """Write each step's inputs and noise: from tables in a program built in C++, by Python elsewhere.
+
+        The generated code holds a table's shape, so tables would be compiled again for each number of steps.
+        """
+        built, clock = self.built, self.clock
+        if self.steps is None:
+
+            def write() -> None:
+                step = int(np.asarray(clock.timestep[:]).item())
+                for name, feed in built.feeds.items():
+                    feed.group.variables[feed.variable].set_value(built.arrays[name][step])
+
+            built.network.add(brian2.NetworkOperation(write, when="start", order=-1, clock=clock, name="write_inputs"))
+            return
+        for name, feed in built.feeds.items():
+            table = f"table_{name.replace('.', '__')}"
+            values = np.zeros((self.steps, len(feed.group)))
+            built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
+            code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
+            feed.group.run_regularly(code, when="start", order=-1, clock=clock)

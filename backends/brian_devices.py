@@ -1,0 +1,56 @@
+"""Brian2's process-wide state, used and put back: its import, log, preferences and active device."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+with warnings.catch_warnings():  # Brian2 calls deprecated functions of its dependencies
+    warnings.simplefilter("ignore")
+    import brian2
+    from brian2.core.namespace import DEFAULT_UNITS
+    from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
+    from brian2.devices.device import reset_device, set_device
+
+__all__ = ["DEFAULT_UNITS", "CPPStandaloneDevice", "activated", "brian2", "settings"]
+
+# Brian2's default has -ffast-math, under which NaN goes unnoticed and targets differ in the last digits.
+_FLAGS = ["-w", "-O2", "-std=c++11", "-ffp-contract=off"]
+
+
+@contextmanager
+def settings(target: str) -> Iterator[None]:
+    """Brian2 with this code generation target, IEEE arithmetic, and without log, warnings or traces left behind."""
+    wanted: Mapping[str, Any] = {
+        "codegen.target": "numpy" if target == "numpy" else "cython",
+        "codegen.cpp.extra_compile_args": _FLAGS,
+    }
+    before = {name: brian2.prefs[name] for name in wanted}
+    log = logging.getLogger("brian2")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for name, value in wanted.items():
+                brian2.prefs[name] = value
+            yield
+    finally:
+        for name, value in before.items():
+            brian2.prefs[name] = value
+        log.setLevel(level)
+
+
+@contextmanager
+def activated(device: CPPStandaloneDevice) -> Iterator[None]:
+    """Brian2 with this device active."""
+    set_device(device, build_on_run=False)
+    try:
+        yield
+    finally:
+        reset_device()
