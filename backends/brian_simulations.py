@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.brian_build import Builder, Built
-from backends.brian_devices import CPPStandaloneDevice, activated, brian2
+from backends.brian_devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from neuro.model import Network
 from neuro.protocols import RunError
 

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from backends.brian_devices import DEFAULT_UNITS, brian2
+from backends.brian_devices import DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from neuro.equations import Equation, Expression, Statement, literal
 from neuro.scope import is_noise
 from neuro.units import BASE_UNITS, Dimension, is_unit_name, unit
