@@ -7,17 +7,13 @@ A study is a module with a docstring (its first line is the summary), `LONG = Tr
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import cli
-
-PACKAGES = ("twinspike", "numpy", "torch", "brian2", "snntorch", "scipy", "sympy")
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,8 @@ class Study:
         import h5py
         import numpy as np
 
+        from neuro.results import versions
+
         rows = [(c.name, c.measured, c.wanted, "yes" if c.holds else "NO") for c in self.criteria]
         cli.table(f"{self.name}: what it must show", ("criterion", "measured", "wanted", "holds"), rows)
         path = self.folder / f"{self.name}.h5"
@@ -82,14 +80,3 @@ class Study:
                 file[name] = np.asarray(values)
         unfinished.replace(path)
         return path
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -24,7 +24,7 @@ SPLIT_SEED = 0
 
 
 @cache
-def _data() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def data() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Training images in [0, 1] and labels, test images and labels; the split is fixed and stratified."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -79,14 +79,14 @@ class Digits:
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
-        images, labels, _, _ = _data()
+        images, labels, _, _ = data()
         order, seed = rng.permutation(len(labels)), int(rng.integers(2**31))
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             yield Batch({"pixels": self.encode(images[chosen], seed, start)}, labels[chosen])
 
     def test_batch(self) -> Batch:
-        _, _, images, labels = _data()
+        _, _, images, labels = data()
         return Batch({"pixels": self.encode(images, 10**6, 0)}, labels)
 
     def record(self) -> Sequence[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.special
 import sympy as sp
+from models.drives import DRIVES
 from scipy.integrate import solve_ivp
 
 import backends
@@ -17,7 +18,6 @@ from backends.reference import evaluate
 from neuro import Input, ModelError, Network, Neuron, Population, Projection, library, lower, quantity
 from neuro.parameters import initial_state, values
 from neuro.symbolic import exprel, symbol
-from tests.library.drives import DRIVES
 from tests.library.networks import one_population
 
 Array = np.ndarray

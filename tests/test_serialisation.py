@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from models.mixed_network import mixed_network
 
 from neuro import ModelError
 from neuro.serialisation import content_hash, from_json, read_network, to_json
-from tests.backends.mixed_network import mixed_network
 from tests.backends.networks import networks
 
 NETWORKS = {**networks(), "mixed": mixed_network()}

@@ -8,31 +8,16 @@ from functools import cache
 
 import numpy as np
 import pytest
+from models.mixed_network import mixed_network
+from studies.agreement import SILENT, driven
 
 import backends
-from neuro import Input, Network, Population, Projection, Recording, UnsupportedError, library, quantity
+from neuro import Network, Projection, Recording, UnsupportedError, library, quantity
 from neuro.analysis.comparison import Comparison, compare, localise
 from neuro.semantics import semantics
-from tests.backends.mixed_network import mixed_network
 from tests.backends.networks import DELTA, drive, networks, tie
-from tests.library.drives import DRIVES
 
-STEPS = 1000
-CELLS = 30
 PAIRS = tuple(itertools.combinations(backends.names(), 2))
-SILENT = {"leaky_integrator", "rate", "rate_relu"}  # no threshold: only traces are compared
-
-
-def driven(name: str) -> tuple[Network, dict[str, np.ndarray]]:
-    """Cells of one library neuron, each with its own constant current and a shared sine on top."""
-    neuron, drive_ = library.get(name), DRIVES[name]
-    variable = f"cells.{drive_.input}"
-    network = Network(
-        (Population("cells", neuron, CELLS),), (), (Input("current", CELLS, "current", variable),), dt=drive_.dt
-    )
-    amplitude = quantity(drive_.amplitude).value * np.linspace(1.0, 1.5, CELLS)
-    wave = 1 + 0.1 * np.sin(2 * np.pi * np.arange(STEPS) / 50)
-    return network, {"current": (wave[:, None] * amplitude)[None]}
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from models.drives import DRIVES
+
 from neuro import Input, Network, Population, Projection, library, quantity
-from tests.library.drives import DRIVES
 
 WEIGHTS = {
     "alpha": "0.5 nA",

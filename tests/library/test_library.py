@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models.drives import DRIVES
 
 import backends
 from neuro import ModelError, Network, Neuron, Recording, library, lower, quantity
-from tests.library.drives import DRIVES
 from tests.library.networks import WEIGHTS, one_population, two_populations
 
 STEPS = 1000

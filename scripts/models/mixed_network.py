@@ -34,7 +34,7 @@ ADAPTING = Neuron(
 
 def conductance(name: str, reversal: str, tau: str) -> Synapse:
     """Exponential conductance with its own reversal potential and time constant."""
-    synapse = library.get("exponential_conductance")
+    synapse: Synapse = library.get("exponential_conductance")
     return replace(
         synapse, name=name, parameters={**synapse.parameters, "E_syn": quantity(reversal), "tau_syn": quantity(tau)}
     )

@@ -1,0 +1,1 @@
+"""Networks and drives that studies and tests share."""

@@ -1,0 +1,67 @@
+"""Digits by BPTT against its controls: the same network with a frozen hidden layer, and logistic regression on pixels.
+
+Training inside claims to help only as far as it beats the frozen network whose readout alone is fitted, with the same rule,
+data, seeds and number of updates.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from study import Study
+
+TRAINED = {"all weights": ("*.w",), "readout only (control)": ("hidden_to_output.w",)}
+
+
+def accuracy(encoder: str, trainable: tuple[str, ...], seed: int, epochs: int, update: Any) -> float:
+    """Test accuracy after training."""
+    import backends
+    import tasks
+    from neuro.learning.bptt import BPTT
+    from neuro.learning.loop import METRICS, train
+    from neuro.results import Run
+    from neuro.serialisation import to_json
+
+    task = tasks.get("digits", encoder=encoder)
+    program = backends.get("torch").compile(task.network(seed), dtype="float32", surrogate="atan")
+    rule = BPTT(learning_rate=0.03, trainable=trainable, scheduler="cosine", schedule_options={"T_max": 23 * epochs})
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(
+            Path(folder) / "run.h5", model=to_json(program.network), semantics=program.semantics.to_data(), config={},
+            seed=seed, metrics=METRICS,
+        )  # fmt: skip
+        train(task, program, rule, run, epochs=epochs, seed=seed, batch=64, update=update)
+        return float(run.history["test_accuracy"][-1][1])
+
+
+def pixels() -> float:
+    """Logistic regression on the images themselves."""
+    from sklearn.linear_model import LogisticRegression
+
+    from tasks.digits import data
+
+    images, labels, test_images, test_labels = data()
+    return float(LogisticRegression(max_iter=2000).fit(images, labels).score(test_images, test_labels))
+
+
+def run(study: Study) -> None:
+    import numpy as np
+
+    epochs, seeds = (3, 1) if study.quick else (30, 3)
+    rows = []
+    found: dict[tuple[str, str], float] = {}
+    for encoder in ("rate", "latency", "poisson"):
+        for label, trainable in TRAINED.items():
+            with study.progress(f"{encoder}, {label}") as update:
+                values = [accuracy(encoder, trainable, study.seed + s, epochs, update) for s in range(seeds)]
+            found[encoder, label] = float(np.mean(values))
+            study.array(f"{encoder}/{label}", values)
+            rows.append((encoder, label, float(np.mean(values)), float(np.min(values)), float(np.max(values))))
+    rows.append(("none", "logistic regression on pixels", pixels(), "", ""))
+    title = f"test accuracy, {epochs} epochs, {seeds} seed(s)"
+    study.table(title, ("encoder", "trained", "mean", "lowest", "highest"), rows)
+    trained, control = (found["rate", label] for label in TRAINED)
+    study.criterion("rate encoder, all weights", trained, ">= 0.95", trained >= 0.95)
+    study.criterion("rate encoder, gain over the frozen network", trained - control, "> 0", trained > control)
