@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from neuro.parameters import Parameter
 from neuro.protocols import Recording
 
 Array = npt.NDArray[Any]
@@ -136,13 +137,16 @@ class Run:
             os.fsync(file.fileno())
         temporary.replace(side)
 
-    def finish(self, parameters: Mapping[str, Array], units: Mapping[str, str]) -> None:
-        """Write the trained parameters (SI) and mark the run complete."""
+    def finish(self, parameters: Mapping[str, Array], declared: Mapping[str, Parameter], step: int) -> None:
+        """Write the parameters (SI) before the first and after the last update, and mark the run complete."""
         self._file.close()
         with _append(self.path) as file:
-            for name, value in parameters.items():
-                data = file.create_dataset(f"parameters/final/{name}", data=value)
-                data.attrs["unit"] = units.get(name, "1")
+            snapshots = {0: {n: p.value for n, p in declared.items()}, step: parameters}
+            for update, values in snapshots.items():
+                for name, value in values.items():
+                    data = file.create_dataset(f"parameters/{update}/{name}", data=value)
+                    data.attrs.update({"unit": declared[name].unit, "axes": ", ".join(declared[name].axes)})
+            file["parameters/final"] = h5py.SoftLink(f"/parameters/{step}")
             file.attrs["complete"] = True
         with suppress(FileNotFoundError):
             checkpoint_path(self.path).unlink()

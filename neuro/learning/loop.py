@@ -76,7 +76,7 @@ def train(
         run.log(at.update, found)
         at = Position(at.update, epoch + 1, 0)
         _save(run, rule, state, parameters, at)
-    run.finish(parameters, {n: p.unit for n, p in declared.items()})
+    run.finish(parameters, declared, at.update)
     return dict(parameters)
 
 

@@ -50,7 +50,7 @@ def run(study: Study) -> None:
     import numpy as np
 
     epochs, seeds = (3, 1) if study.quick else (30, 3)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     found: dict[tuple[str, str], float] = {}
     for encoder in ("rate", "latency", "poisson"):
         for label, trainable in TRAINED.items():

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 from neuro import Recording
+from neuro.parameters import Parameter
 from neuro.results import FinishedError, ResultsError, Run, checkpoint_path, open_run, write_group, write_recording
+from neuro.units import unit
 
+WEIGHT = Parameter("feed.w", np.zeros((2, 3)), "nA", unit("nA").dimension, ("pre", "post"))
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,7 +30,7 @@ def begin(path: Path, **options: bool) -> Run:
 def complete(path: Path) -> Path:
     run = begin(path)
     run.log(1, {"loss": 0.5})
-    run.finish({"feed.w": np.arange(6.0).reshape(2, 3)}, {"feed.w": "nA"})
+    run.finish({"feed.w": np.arange(6.0).reshape(2, 3)}, {"feed.w": WEIGHT}, 1)
     return path
 
 
@@ -37,13 +40,17 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reader.metrics()["loss"], [[1, 0.5]])
     np.testing.assert_array_equal(reader.parameters()["feed.w"], np.arange(6.0).reshape(2, 3))
     assert "numpy" in reader.versions
+    with h5py.File(reader.path) as file:
+        np.testing.assert_array_equal(file["parameters/0/feed.w"], 0)
+        assert dict(file["parameters/1/feed.w"].attrs) == {"unit": "nA", "axes": "pre, post"}
 
 
 def test_readable_while_written(tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     run = begin(path)
     run.log(7, {"loss": 0.25})
-    code = f"from neuro.results import open_run; r = open_run({str(path)!r}); print(r.complete, r.metrics()['loss'].tolist())"
+    code = f"from neuro.parameters import Parameter
+from neuro.results import open_run; r = open_run({str(path)!r}); print(r.complete, r.metrics()['loss'].tolist())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "False [[7.0, 0.25]]"
     run.close()
