@@ -49,8 +49,7 @@ def test_readable_while_written(tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     run = begin(path)
     run.log(7, {"loss": 0.25})
-    code = f"from neuro.parameters import Parameter
-from neuro.results import open_run; r = open_run({str(path)!r}); print(r.complete, r.metrics()['loss'].tolist())"
+    code = f"from neuro.results import open_run; r = open_run({str(path)!r}); print(r.complete, r.metrics()['loss'].tolist())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "False [[7.0, 0.25]]"
     run.close()
