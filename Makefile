@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Without their dependencies: they ask for torchvision and torchaudio, and use neither here.
+PEERS := norse==1.1.0 spikingjelly==2.0.0 loguru==0.7.3 requests==2.34.2 urllib3==2.8.0 idna==3.20 certifi==2026.10.18 \
+         charset-normalizer==3.5.2
 
 .PHONY: help demo test setup lint bench clean
 .DEFAULT_GOAL := help
@@ -37,6 +40,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
 	$(BIN)/python scripts/bench.py training
 
 clean:

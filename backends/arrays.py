@@ -56,9 +56,13 @@ def check_parameters(network: Network, given: Parameters | None) -> dict[str, Ar
 
 
 def check_inputs(
-    network: Network, given: Inputs | None, *, steps: int | None = None, batch: int | None = None, trial: int = 0
-) -> Feed:
-    """Inputs of one run, Poisson ones drawn where left out. Raises RunError naming the input and its shape."""
+    network: Network, given: Inputs | None, *, steps: int | None = None, batch: int | None = None, trial: int = 0,
+    convert: bool = True,
+) -> Feed:  # fmt: skip
+    """Inputs of one run, Poisson ones drawn where left out. Raises RunError naming the input and its shape.
+
+    convert: False leaves the given arrays' own types.
+    """
     given = {name: np.asarray(value) for name, value in (given or {}).items()}
     inputs = {i.name: i for i in network.inputs}
     for name, value in given.items():
@@ -73,8 +77,8 @@ def check_inputs(
     arrays = {}
     for item in network.inputs:
         if item.name in given:
-            value = given[item.name]
-            arrays[item.name] = value.astype(np.float64) if item.kind == "current" else value.astype(bool)
+            kind = np.float64 if item.kind == "current" else np.bool_
+            arrays[item.name] = given[item.name].astype(kind, copy=False) if convert else given[item.name]
         elif item.kind == "poisson":
             arrays[item.name] = draw_poisson(network, item, trial, batch, steps)
         else:
@@ -94,7 +98,7 @@ def _check_array(item: Input, value: Array) -> None:
     if item.kind == "current":
         if not np.isfinite(value).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
-    elif value.dtype != np.bool_ and not np.isin(value, (0, 1)).all():
+    elif value.dtype != np.bool_ and np.count_nonzero(value) != np.count_nonzero(value == 1):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
 
 

@@ -130,7 +130,7 @@ class TorchProgram:
 
     def _feed(self, inputs: Mapping[str, Any], steps: int | None, batch: int | None, trial: int) -> Feed:
         plain = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
-        feed = check_inputs(self._merged, plain, steps=steps, batch=batch, trial=trial)
+        feed = check_inputs(self._merged, plain, steps=steps, batch=batch, trial=trial, convert=False)
         tensors = {
             n: inputs[n] if isinstance(inputs.get(n), torch.Tensor) else torch.from_numpy(a)
             for n, a in feed.arrays.items()
@@ -227,41 +227,45 @@ class _Run:
                 found.append(value.expand(self.feed.batch, *value.shape))
         return found
 
-    def drives(self, group: Group) -> dict[str, torch.Tensor]:
-        """What comes from outside the group, for all steps at once: [time, batch, neuron]."""
-        found: dict[str, torch.Tensor] = {}
-
-        def add(name: str, value: torch.Tensor) -> None:
-            found[name] = found[name] + value if name in found else value
-
+    def drives(self, group: Group) -> dict[str, Sequence[torch.Tensor]]:
+        """What comes from outside the group, computed for all steps at once: one [batch, neuron] a step."""
+        parts: dict[str, list[tuple[int, torch.Tensor]]] = {}
         for couple in group.hoisted:
-            add(drive_name(couple), self.hoisted(couple))
+            parts.setdefault(drive_name(couple), []).extend(self.hoisted(couple))
         sizes = {local(c.name, v): c.size for c in self.program.step.cells for v in c.inputs}
         for name, source in group.currents:
-            current = self.inputs[source]
-            add(name, current.expand(*current.shape[:2], sizes[name.removesuffix("__drive")]))
-        return found
+            current = self.inputs[source].expand(*self.inputs[source].shape[:2], sizes[name.removesuffix("__drive")])
+            parts.setdefault(name, []).append((0, current))
+        return {name: self.in_time(found) for name, found in parts.items()}
 
-    def hoisted(self, couple: Couple) -> torch.Tensor:
+    def in_time(self, parts: Sequence[tuple[int, torch.Tensor]]) -> Sequence[torch.Tensor]:
+        """Sum of sequences that begin some steps late."""
+        if len(parts) == 1:
+            late, values = parts[0]
+            return [values.new_zeros(values.shape[1:])] * late + list(values.unbind(0))
+        padded = [torch.nn.functional.pad(values, (0, 0, 0, 0, late, 0)) for late, values in parts]
+        return torch.stack(padded).sum(0).unbind(0)
+
+    def hoisted(self, couple: Couple) -> list[tuple[int, torch.Tensor]]:
+        """One (steps late, [time, batch, neuron]) a delay."""
         step = self.program.step
         synapses = step.projection(couple.projection)
         spikes = self.spikes[synapses.pre]
         later = 1 if couple.target in step.population(couple.population).inputs else 0
         value = _synapse_value(couple, self.values, step.dt)
-        total: Any = 0
+        found = []
         for delay, matrix in zip(delays_of(synapses), matrices(synapses, value), strict=True):
             shift = min(delay + later, self.feed.steps)
             sent = spikes[: self.feed.steps - shift]
-            product = sent * matrix if synapses.kind == "one_to_one" else sent @ matrix
-            total = total + torch.nn.functional.pad(product, (0, 0, 0, 0, shift, 0))
-        return total  # type: ignore[no-any-return]
+            found.append((shift, sent * matrix if synapses.kind == "one_to_one" else sent @ matrix))
+        return found
 
     def group(self, group: Group, constants: Callable[..., Any], step: Callable[..., Any]) -> None:
         """The time loop of one group."""
         names = constants.__code__.co_varnames[: constants.__code__.co_argcount]
         fixed = constants(*(self.values[n] for n in names))
         drives = self.drives(group)
-        streams = [drives[n].unbind(0) for n in group.drives] + [self.noise[n].unbind(0) for n in group.noise]
+        streams = [drives[n] for n in group.drives] + [self.noise[n].unbind(0) for n in group.noise]
         zeros = tuple(self.zeros(self.program.step.population(n).size) for n in group.populations)
         history = {a.source: self.spikes[a.source].unbind(0) if a.source in self.spikes else [] for a in group.arrivals}
         nothing = {a.source: self.zeros(self._size(a.source)) for a in group.arrivals}

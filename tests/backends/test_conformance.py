@@ -154,6 +154,14 @@ def test_delay_d_arrives_d_steps_later(backend: str) -> None:
 
 
 @each_backend
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_run_may_be_shorter_than_the_delay(backend: str, steps: int) -> None:
+    found = _program(backend, "delay").run(inputs={"x": np.ones((2, steps, 7), bool)}, record=["cells.v"])
+    assert found.traces["cells.v"].shape == (2, steps, 5)
+    np.testing.assert_allclose(found.traces["cells.v"][:, :4], -0.07, rtol=1e-12)
+
+
+@each_backend
 def test_refractory_for_r_steps(backend: str) -> None:
     """3 ms at 1 ms: after a spike at k the cell is frozen in k+1 and k+2, and a strong drive fires it at k+3."""
     program = _program(backend, "refractory")
