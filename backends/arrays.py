@@ -98,7 +98,7 @@ def _check_array(item: Input, value: Array) -> None:
     if item.kind == "current":
         if not np.isfinite(value).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
-    elif value.dtype != np.bool_ and np.count_nonzero(value) != np.count_nonzero(value == 1):
+    elif value.dtype != np.bool_ and not all(((trial == 0) | (trial == 1)).all() for trial in value):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
 
 

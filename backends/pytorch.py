@@ -65,7 +65,7 @@ class TorchProgram:
     ) -> tuple[Any, Any]:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
-            namespace[f"{name}__spike_strict"] = lambda m, s=scales[name]: spike(m / s)
+            namespace[f"{name}__spike_strict"] = lambda m, s=1 / scales[name]: spike(m * s)
             namespace[f"{name}__spike_inclusive"] = lambda m, s=scales[name]: _inclusive(spike, m, s)
         exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
         step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
@@ -242,8 +242,8 @@ class _Run:
         """Sum of sequences that begin some steps late."""
         if len(parts) == 1:
             late, values = parts[0]
-            return [values.new_zeros(values.shape[1:])] * late + list(values.unbind(0))
-        padded = [torch.nn.functional.pad(values, (0, 0, 0, 0, late, 0)) for late, values in parts]
+            return [torch.zeros_like(values[0])] * late + list(values.unbind(0))[: self.feed.steps - late]
+        padded = [torch.nn.functional.pad(v[: len(v) - late], (0, 0, 0, 0, late, 0)) for late, v in parts]
         return torch.stack(padded).sum(0).unbind(0)
 
     def hoisted(self, couple: Couple) -> list[tuple[int, torch.Tensor]]:
@@ -252,12 +252,11 @@ class _Run:
         synapses = step.projection(couple.projection)
         spikes = self.spikes[synapses.pre]
         later = 1 if couple.target in step.population(couple.population).inputs else 0
-        value = _synapse_value(couple, self.values, step.dt)
+        amount = _synapse_value(couple, self.values, step.dt)
         found = []
-        for delay, matrix in zip(delays_of(synapses), matrices(synapses, value), strict=True):
-            shift = min(delay + later, self.feed.steps)
-            sent = spikes[: self.feed.steps - shift]
-            found.append((shift, sent * matrix if synapses.kind == "one_to_one" else sent @ matrix))
+        for delay, matrix in zip(delays_of(synapses), matrices(synapses, amount), strict=True):
+            value = spikes * matrix if synapses.kind == "one_to_one" else spikes @ matrix
+            found.append((min(delay + later, self.feed.steps), value))
         return found
 
     def group(self, group: Group, constants: Callable[..., Any], step: Callable[..., Any]) -> None:

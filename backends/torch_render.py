@@ -312,7 +312,7 @@ class _Renderer:
             gate = f"{spikes}.detach()" if self.detach else spikes
             self.lines.append(f"{target} = {target} + {gate}*({self.put(change)})")
         elif self.detach:
-            self.lines.append(f"{target} = torch.where({spikes} > 0, {self.put(value)}, {target})")
+            self.lines.append(f"{target} = torch.where({spikes}.bool(), {self.put(value)}, {target})")
         else:
             self.lines.append(f"{target} = {spikes}*({self.put(value)}) + (1 - {spikes})*{target}")
 
@@ -331,10 +331,10 @@ class _Renderer:
 
     def threshold(self, op: Threshold) -> None:
         name, cells = op.population, self.step.population(op.population)
-        kind = "strict" if op.strict else "inclusive"
-        self.lines.append(
-            f"{name}__z = {name}__spike_{kind}({self.put(self.of_cells(name, op.margin))} + {name}__zeros)"
-        )
+        kind, margin = "strict" if op.strict else "inclusive", self.of_cells(name, op.margin)
+        whole = any(symbol(local(name, v)) in margin.free_symbols for v in (*cells.states, *cells.inputs))
+        shape = "" if whole else f" + {name}__zeros"
+        self.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(margin)}{shape})")
         if cells.refractory:
             self.lines += [
                 f"{name}__z = {name}__z.masked_fill({name}__frozen, 0.0)",
