@@ -114,6 +114,16 @@ class Batch:
     mask: Array | None = None
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a task is trained where nobody says otherwise: epochs, examples an update, options by backend and by rule."""
+
+    epochs: int = 1
+    batch: int = 64
+    backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Task(Protocol):
     """Data, loss and metric, and the network that goes with them. A new version changes the numbers."""
@@ -121,6 +131,7 @@ class Task(Protocol):
     name: str
     version: int
     output: str  # population whose spikes or traces the loss reads
+    settings: Settings
 
     def network(self, seed: int) -> Network: ...
 

@@ -12,27 +12,40 @@ import cli
 import typer
 
 DEFAULTS: dict[str, Any] = {
-    "task": "digits", "backend": "torch", "rule": "bptt", "seed": 0, "epochs": 30, "batch": 64, "threads": 2,
-    "task_options": {}, "backend_options": {"dtype": "float32", "surrogate": "atan"},
-    "rule_options": {"learning_rate": 0.03, "scheduler": "cosine"},
-}  # fmt: skip
+    "task": "digits",
+    "backend": "torch",
+    "rule": "bptt",
+    "seed": 0,
+    "threads": 2,
+    "task_options": {},
+}
+KEYS = (*DEFAULTS, "epochs", "batch", "backend_options", "rule_options")
 
 
 def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Defaults, then the TOML file, then the options."""
+    """Defaults, then what the task recommends for this backend and rule, then the TOML file, then the options."""
     import tomllib
 
-    found = dict(DEFAULTS)
+    import tasks
+
+    read: dict[str, Any] = {}
     if config is not None:
         try:
             read = tomllib.loads(cli.existing(config).read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise cli.UserError(f"'{config}' is not TOML: {error}") from None
         for name in read:
-            if name not in found:
-                raise cli.UserError(f"'{config}' has the unknown key '{name}'; known: {', '.join(found)}")
-        found |= read
-    return found | {name: value for name, value in given.items() if value is not None}
+            if name not in KEYS:
+                raise cli.UserError(f"'{config}' has the unknown key '{name}'; known: {', '.join(KEYS)}")
+    chosen = DEFAULTS | read | {name: value for name, value in given.items() if value is not None}
+    task = tasks.get(chosen["task"], **chosen["task_options"])
+    recommended = {
+        "epochs": task.settings.epochs,
+        "batch": task.settings.batch,
+        "backend_options": dict(task.settings.backends.get(chosen["backend"], {})),
+        "rule_options": dict(task.settings.rules.get(chosen["rule"], {})),
+    }
+    return recommended | chosen
 
 
 def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
-from neuro.protocols import Batch, Recording
+from neuro.protocols import Batch, Recording, Settings
 from neuro.units import quantity
 from tasks.encoders import ENCODERS, latency, poisson, rate
 
@@ -44,6 +44,11 @@ class Digits:
     name = "digits"
     version = 1
     output = "output"
+    settings = Settings(
+        epochs=30,
+        backends={"torch": {"dtype": "float32", "surrogate": "atan"}},
+        rules={"bptt": {"learning_rate": 0.03, "scheduler": "cosine"}},
+    )
 
     def __init__(self, encoder: str = "rate", steps: int = 25, hidden: int = 128) -> None:
         if encoder not in ENCODERS:

@@ -24,7 +24,8 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["train.py", "--nope"], "No such option: --nope"),
         (["train.py", "--task", "digitz", "--out", "{tmp}/a.h5"], "did you mean 'digits'"),
         (["train.py", "--backend", "troch", "--out", "{tmp}/a.h5"], "did you mean 'torch'"),
-        (["train.py", "--backend", "reference", "--config", "{config}", "--out", "{tmp}/a.h5"], "gives no gradients"),
+        (["train.py", "--backend", "reference", "--out", "{tmp}/a.h5"], "gives no gradients"),
+        (["train.py", "--config", "{config}", "--out", "{tmp}/a.h5"], "unknown key 'epoch'"),
         (["train.py", "--rule", "bppt", "--out", "{tmp}/a.h5"], "did you mean 'bptt'"),
         (["train.py", "--config", "{tmp}/none.toml"], "there is no file"),
         (["train.py", "--out", "/proc/none/a.h5"], "can't write"),
@@ -37,7 +38,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 )
 def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
     config = tmp_path / "plain.toml"
-    config.write_text('[backend_options]\ndtype = "float64"\n')
+    config.write_text("epoch = 3\n")
     found = call(*(a.format(tmp=tmp_path, config=config) for a in arguments))
     assert found.returncode == 2
     assert message in found.stderr
