@@ -13,6 +13,7 @@ import numpy.typing as npt
 from neuro import streams
 from neuro.model import Input, Network
 from neuro.parameters import parameters as declared_parameters
+from neuro.parameters import wiring
 from neuro.protocols import Inputs, Parameters, RunError
 from neuro.receptors import without_receptors
 
@@ -21,11 +22,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Feed:
-    """Everything from outside for one run. arrays: input name -> [batch, time, channel], bool for spikes."""
+    """Everything from outside for one run. arrays: input name -> [batch, time, channel], bool for spikes.
+
+    population: number of parameter sets, None where there is no such axis.
+    """
 
     steps: int
     batch: int
     arrays: Mapping[str, Array]
+    population: int | None = None
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The axes before those of cells and synapses: (batch,) or (population, batch)."""
+        return (self.batch,) if self.population is None else (self.population, self.batch)
 
 
 def _known(name: str, known: Iterable[str], what: str) -> None:
@@ -36,28 +46,37 @@ def _known(name: str, known: Iterable[str], what: str) -> None:
         raise RunError(f"there is no {what} '{name}'; {hint}")
 
 
-def check_parameters(network: Network, given: Parameters | None) -> dict[str, Array]:
+def check_parameters(network: Network, given: Parameters | None, population: int | None = None) -> dict[str, Array]:
     """The network's parameters with the given ones put in. Raises RunError on unknown names and other shapes.
 
-    A parameter that is one number in the network may be given as one number only; arrays keep their shape.
+    A parameter that is one number in the network may be given as one number only; arrays keep their shape. With a
+    population the given ones have its axis first, and come back as `with_lead` shapes them.
     """
-    found: dict[str, Array] = {}
     declared = declared_parameters(network)
-    for name in given or {}:
+    found = {name: parameter.value for name, parameter in declared.items()}
+    for name, value in (given or {}).items():
         _known(name, declared, "parameter")
-    for name, parameter in declared.items():
-        value = parameter.value if not given or name not in given else np.asarray(given[name], dtype=np.float64)
-        if value.shape != parameter.shape:
-            raise RunError(f"parameter '{name}' has shape {value.shape}; the network's has {parameter.shape}")
+        value = np.asarray(value, dtype=np.float64)
+        shape = declared[name].shape if population is None else (population, *declared[name].shape)
+        if value.shape != shape:
+            raise RunError(f"parameter '{name}' has shape {value.shape}; this run needs {shape}")
         if not np.isfinite(value).all():
             raise RunError(f"parameter '{name}' is not finite everywhere")
-        found[name] = value
+        found[name] = value if population is None else value.reshape(with_lead(network, name, shape))
     return found
+
+
+def with_lead(network: Network, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a parameter set [population, ...] that broadcasts against states [population, batch, ...]."""
+    owner = name.partition(".")[0]
+    projection = next((p for p in network.projections if p.name == owner), None)
+    rank = 1 if projection is None else len(wiring(network, projection).shape)
+    return (shape[0], 1, *(1,) * (rank - len(shape) + 1), *shape[1:])
 
 
 def check_inputs(
     network: Network, given: Inputs | None, *, steps: int | None = None, batch: int | None = None, trial: int = 0,
-    convert: bool = True,
+    population: int | None = None, convert: bool = True,
 ) -> Feed:  # fmt: skip
     """Inputs of one run, Poisson ones drawn where left out. Raises RunError naming the input and its shape.
 
@@ -71,6 +90,8 @@ def check_inputs(
         batch, steps = _agree(name, "batch", batch, value.shape[0]), _agree(name, "time", steps, value.shape[1])
     if steps is None:
         raise RunError("the number of steps is unknown; give steps=..., or an input array")
+    if population is not None and population < 1:
+        raise RunError(f"a population needs at least one parameter set, not population={population}")
     batch = 1 if batch is None else batch
     if steps < 1 or batch < 1:
         raise RunError(f"a run needs at least one step and one trial, not steps={steps}, batch={batch}")
@@ -83,7 +104,7 @@ def check_inputs(
             arrays[item.name] = draw_poisson(network, item, trial, batch, steps)
         else:
             raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]")
-    return Feed(steps, batch, arrays)
+    return Feed(steps, batch, arrays, population)
 
 
 def _agree(name: str, axis: str, known: int | None, found: int) -> int:
@@ -134,10 +155,10 @@ def check_record(network: Network, names: Sequence[str], every: int) -> tuple[tu
     return tuple(found)
 
 
-def check_finite(owner: str, variable: str, values: Array, step: int) -> None:
-    """Raises RunError naming the first variable, cell and step that left the finite numbers."""
+def check_finite(owner: str, variable: str, values: Array, step: int, feed: Feed) -> None:
+    """Raises RunError naming the first variable, cell and step that left the finite numbers. values: [*lead, ...]."""
     if not np.isfinite(values).all():
-        cell = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
+        cell = [int(i) for i in np.argwhere(~np.isfinite(values))[0]][len(feed.lead) - 1 :]
         raise RunError(
             f"'{owner}.{variable}' is not finite at step {step} (trial {cell[0]}, cell {cell[1:]}); "
             "use a smaller dt, another method, or weaker input"

@@ -1,7 +1,8 @@
 """Brian2: gets the continuous equations and the method's name, and integrates them with its own code.
 
 Nothing here reads our discretised step. Inputs, noise and Poisson spikes are written into variables at the start of each
-time step, so that one built simulation serves any parameters and inputs. Batches are tiled copies.
+time step, so that one built simulation serves any parameters and inputs. Batches and populations of parameter sets are
+tiled copies.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class BrianProgram:
     builds: how many were built. Programs in C++ are built for a number of steps as well.
     """
 
-    capabilities = Capabilities(plasticity=True)
+    capabilities = Capabilities(plasticity=True, populations=True)
 
     def __init__(self, network: Network, target: str) -> None:
         self.network, self.target = network, target
@@ -58,55 +59,58 @@ class BrianProgram:
         batch: int | None = None,
         every: int = 1,
         trial: int = 0,
+        population: int | None = None,
     ) -> Recording:
         """See Program.run."""
-        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial)
+        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
         wanted = tuple(f"{o}.{v}" for o, v in check_record(self._merged, record, every))
-        values = check_parameters(self._merged, parameters)
+        values = check_parameters(self._merged, parameters, population)
         with settings(self.target):
-            simulation = self._simulation(feed.batch, wanted, feed.steps)
+            simulation = self._simulation(int(np.prod(feed.lead)), wanted, feed.steps)
             built = simulation.built
-            simulation.run(self._values(built, values, feed.batch), self._arrays(built, feed, trial), feed.steps)
+            simulation.run(self._values(built, values, feed.lead), self._arrays(built, feed, trial), feed.steps)
             self._check(built, feed)
             return self._recording(built, feed, every)
 
-    def _simulation(self, batch: int, record: tuple[str, ...], steps: int) -> Simulation:
-        key = (batch, record, steps if self.target == "cpp_standalone" else None)
+    def _simulation(self, copies: int, record: tuple[str, ...], steps: int) -> Simulation:
+        key = (copies, record, steps if self.target == "cpp_standalone" else None)
         if key not in self._kept:
             while len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept))).close()
             kind = Standalone if self.target == "cpp_standalone" else InProcess
             with _refusals():
-                self._kept[key] = kind(self._merged, batch, record, steps)
+                self._kept[key] = kind(self._merged, copies, record, steps)
             self.builds += 1
         return self._kept[key]
 
     # -- what goes in --------------------------------------------------------------------------------------
 
-    def _values(self, built: Built, parameters: Mapping[str, Array], batch: int) -> dict[tuple[Any, str], Array]:
+    def _values(
+        self, built: Built, parameters: Mapping[str, Array], lead: tuple[int, ...]
+    ) -> dict[tuple[Any, str], Array]:
         """(Brian2 object, variable) -> initial values, trial after trial."""
         found: dict[tuple[Any, str], Array] = {}
         for name, value in {**initial_state(self._merged), **parameters}.items():
             owner, _, variable = name.partition(".")
             if owner in built.groups:
                 size = self._merged.population(owner).size
-                found[built.groups[owner], words.safe(variable)] = np.tile(np.broadcast_to(value, (size,)), batch)
+                found[built.groups[owner], words.safe(variable)] = np.broadcast_to(value, (*lead, size)).ravel()
             elif owner in built.synapses:
                 shape = wiring(self._merged, self._merged.projection(owner)).shape
                 chosen = pairs(self._merged, self._merged.projection(owner))[2]
-                flat = np.broadcast_to(value, shape).ravel()[chosen]
-                found[built.synapses[owner], words.of_synapse([variable])(variable)] = np.tile(flat, batch)
+                flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
+                found[built.synapses[owner], words.of_synapse([variable])(variable)] = flat.ravel()
         return found
 
     def _arrays(self, built: Built, feed: Feed, trial: int) -> dict[str, Array]:
-        """Our name of an input or noise -> [time, batch * size]."""
+        """Our name of an input or noise -> [time, copies * size]."""
         noise = draw_noise(self._merged, steps=feed.steps, batch=feed.batch, trial=trial)
         found = {}
         for name, variable in built.feeds.items():
             array = noise[name] if name in noise else feed.arrays[name].astype(float)
-            if array.shape[2] * feed.batch != len(variable.group):  # one channel for the whole population
-                array = np.broadcast_to(array, (*array.shape[:2], len(variable.group) // feed.batch))
-            found[name] = np.moveaxis(array, 0, 1).reshape(feed.steps, -1)
+            size = len(variable.group) // int(np.prod(feed.lead))
+            array = np.broadcast_to(array, (*array.shape[:2], size))  # one channel may serve the whole population
+            found[name] = np.tile(np.moveaxis(array, 0, 1).reshape(feed.steps, -1), feed.population or 1)
         return found
 
     # -- what comes out ------------------------------------------------------------------------------------
@@ -122,9 +126,9 @@ class BrianProgram:
                     first = (int(counted[cell]), f"{population.name}.{name}", cell)
         if first is not None:
             step, name, cell = first
-            trial, index = divmod(cell, self._merged.population(name.partition(".")[0]).size)
+            copy, index = divmod(cell, self._merged.population(name.partition(".")[0]).size)
             raise RunError(
-                f"'{name}' is not finite at step {step} (trial {trial}, cell {index}); "
+                f"'{name}' is not finite at step {step} (trial {copy % feed.batch}, cell {index}); "
                 "use a smaller dt, another method, or weaker input"
             )
 
@@ -132,24 +136,25 @@ class BrianProgram:
         spikes = {}
         for name, monitor in built.spikes.items():
             size = self._merged.population(name).size
-            raster = np.zeros((feed.steps, feed.batch * size), bool)
+            raster = np.zeros((feed.steps, int(np.prod(feed.lead)) * size), bool)
             raster[np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int), np.asarray(monitor.i)] = True
-            spikes[name] = np.moveaxis(raster.reshape(feed.steps, feed.batch, size), 0, 1)
+            spikes[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
         traces = {}
         for name, monitor in built.traces.items():
             found = np.asarray(getattr(monitor, words.safe(name.partition(".")[2]) + "_"))[:, every - 1 :: every]
-            traces[name] = np.swapaxes(found.reshape(feed.batch, -1, found.shape[1]), 1, 2)
+            size = self._merged.population(name.partition(".")[0]).size
+            traces[name] = np.swapaxes(found.reshape(*feed.lead, size, found.shape[1]), -1, -2)
         final = {}
         for projection in self._merged.projections:
             if "w" in projection.synapse.scope.states:
                 shape = wiring(self._merged, projection).shape
-                full = np.zeros((feed.batch, int(np.prod(shape))))
+                full = np.zeros((*feed.lead, int(np.prod(shape))))
                 if projection.name in built.synapses:
                     values = np.asarray(
                         built.synapses[projection.name].variables[words.of_synapse("w")("w")].get_value()
                     )
-                    full[:, pairs(self._merged, projection)[2]] = values.reshape(feed.batch, -1)
-                final[f"{projection.name}.w"] = full.reshape(feed.batch, *shape)
+                    full[..., pairs(self._merged, projection)[2]] = values.reshape(*feed.lead, -1)
+                final[f"{projection.name}.w"] = full.reshape(*feed.lead, *shape)
         return Recording(self.semantics.dt, spikes, traces, every, final)
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from backends import surrogates
-from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
-from backends.torch_functions import FUNCTIONS, matrices
+from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise, with_lead
+from backends.torch_functions import FUNCTIONS, matrices, over_time
 from backends.torch_groups import Arrival, Group, delays_of, drive_name, local
 from backends.torch_printer import code
 from backends.torch_render import render
@@ -20,7 +20,7 @@ from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
 from neuro.step import Couple, Step, Threshold
@@ -30,7 +30,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Signals:
-    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]."""
+    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording."""
 
     spikes: dict[str, torch.Tensor] = field(default_factory=dict)
     traces: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Signals:
 class TorchProgram:
     """See neuro.protocols.Program. `source` is the generated code."""
 
-    capabilities = Capabilities(gradients=True, plasticity=True)
+    capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
     def __init__(self, network: Network, dtype: str, surrogate: str, detach_reset: bool, compile_step: bool) -> None:
         self.network = network
@@ -58,6 +58,8 @@ class TorchProgram:
         self._initial = {
             local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()
         }
+        own = {local(*n.split(".", 1)): p.shape for n, p in self._declared.items()}
+        self.shapes = own | {n: tuple(v.shape) for n, v in self._initial.items()}
 
     @staticmethod
     def _load(
@@ -83,12 +85,15 @@ class TorchProgram:
         batch: int | None = None,
         every: int = 1,
         trial: int = 0,
+        population: int | None = None,
     ) -> Recording:
         """See Program.run."""
-        values = check_parameters(self._merged, parameters)
+        check_parameters(self._merged, parameters, population)
         with torch.no_grad():
-            tensors = {n: torch.as_tensor(v, dtype=self.dtype) for n, v in values.items()}
-            found = self.forward(tensors, inputs or {}, record, steps=steps, batch=batch, every=every, trial=trial)
+            found = self.forward(
+                {n: torch.as_tensor(v, dtype=self.dtype) for n, v in (parameters or {}).items()}, inputs, record,
+                steps=steps, batch=batch, every=every, trial=trial, population=population,
+            )  # fmt: skip
         return Recording(
             dt=self.step.dt,
             spikes={n: s.numpy() > 0 for n, s in found.spikes.items()},
@@ -107,35 +112,45 @@ class TorchProgram:
         batch: int | None = None,
         every: int = 1,
         trial: int = 0,
+        population: int | None = None,
     ) -> Signals:
         """Run under autograd. parameters: those to replace, SI, this program's dtype. inputs: arrays or tensors
-        [batch, time, channel]; tensors that require gradients get them. Raises RunError.
+        [batch, time, channel]; tensors that require gradients get them. The rest as in Program.run. Raises RunError.
         """
         check_record(self._merged, record, every)
-        values = {**self._defaults, **self._tensors(parameters or {})}
-        feed = self._feed(inputs or {}, steps, batch, trial)
+        values = {**self._defaults, **self._tensors(parameters or {}, population)}
+        feed = self._feed(inputs or {}, steps, batch, trial, population)
         run = _Run(self, values, feed, tuple(record), every, trial)
         for group, functions in zip(self.groups, self._functions, strict=True):
             run.group(group, *functions)
         return run.signals()
 
-    def _tensors(self, given: Tensors) -> dict[str, torch.Tensor]:
+    def _tensors(self, given: Tensors, population: int | None = None) -> dict[str, torch.Tensor]:
+        """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
+        found = {}
         for name, value in given.items():
-            if name not in self._declared:
-                check_parameters(self._merged, {name: np.zeros(())})  # raises the error that names it
-            if tuple(value.shape) != self._declared[name].shape:
-                shape = self._declared[name].shape
-                raise RunError(f"parameter '{name}' has shape {tuple(value.shape)}; the network's has {shape}")
-        return {n: v.to(self.dtype) for n, v in given.items()}
+            shape = (population or 1, *self._declared[name].shape) if name in self._declared else ()
+            if not shape or tuple(value.shape) != (shape if population else shape[1:]):
+                check_parameters(
+                    self._merged, {name: np.zeros(value.shape)}, population
+                )  # raises the error that names it
+            value = value.to(self.dtype)
+            found[name] = value.reshape(with_lead(self._merged, name, shape)) if population else value
+        return found
 
-    def _feed(self, inputs: Mapping[str, Any], steps: int | None, batch: int | None, trial: int) -> Feed:
+    def _feed(
+        self, inputs: Mapping[str, Any], steps: int | None, batch: int | None, trial: int, population: int | None
+    ) -> Feed:
         plain = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
-        feed = check_inputs(self._merged, plain, steps=steps, batch=batch, trial=trial, convert=False)
+        feed = check_inputs(
+            self._merged, plain, steps=steps, batch=batch, trial=trial, population=population, convert=False
+        )
         tensors = {
             n: inputs[n] if isinstance(inputs.get(n), torch.Tensor) else torch.from_numpy(a)
             for n, a in feed.arrays.items()
         }
-        return Feed(feed.steps, feed.batch, {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()})  # type: ignore[misc]
+        arrays: Any = {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()}
+        return Feed(feed.steps, feed.batch, arrays, population)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
@@ -193,7 +208,7 @@ class TorchModule(torch.nn.Module):
 
 
 class _Run:
-    """One forward pass. Everything has time first: [time, batch, neuron]."""
+    """One forward pass. Everything has time first: [time, batch, neuron], or [time, population, batch, neuron]."""
 
     def __init__(
         self, program: TorchProgram, values: Tensors, feed: Feed, record: tuple[str, ...], every: int, trial: int
@@ -210,7 +225,7 @@ class _Run:
         self.final: dict[str, torch.Tensor] = {}
 
     def zeros(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(self.feed.batch, *shape, dtype=self.program.dtype)
+        return torch.zeros(*self.feed.lead, *shape, dtype=self.program.dtype)
 
     def initial(self, group: Group) -> list[torch.Tensor]:
         """Values of a group's states before the first step."""
@@ -219,12 +234,12 @@ class _Run:
         for name in group.states:
             owner, _, variable = name.partition("__")
             if variable == "left":
-                found.append(torch.zeros(self.feed.batch, sizes[owner], dtype=torch.long))
+                found.append(torch.zeros(*self.feed.lead, sizes[owner], dtype=torch.long))
             elif variable.endswith("__pending"):
                 found.append(self.zeros(sizes[owner]))
             else:
                 value = self.values[name] if name in self.values else self.program._initial[name]
-                found.append(value.expand(self.feed.batch, *value.shape))
+                found.append(torch.broadcast_to(value, (*self.feed.lead, *self.program.shapes[name])))
         return found
 
     def drives(self, group: Group) -> dict[str, Sequence[torch.Tensor]]:
@@ -243,7 +258,7 @@ class _Run:
         if len(parts) == 1:
             late, values = parts[0]
             return [torch.zeros_like(values[0])] * late + list(values.unbind(0))[: self.feed.steps - late]
-        padded = [torch.nn.functional.pad(v[: len(v) - late], (0, 0, 0, 0, late, 0)) for late, v in parts]
+        padded = [torch.cat([torch.zeros_like(v[:late]), v[: len(v) - late]]) for late, v in parts]
         return torch.stack(padded).sum(0).unbind(0)
 
     def hoisted(self, couple: Couple) -> list[tuple[int, torch.Tensor]]:
@@ -255,8 +270,7 @@ class _Run:
         amount = _synapse_value(couple, self.values, step.dt)
         found = []
         for delay, matrix in zip(delays_of(synapses), matrices(synapses, amount), strict=True):
-            value = spikes * matrix if synapses.kind == "one_to_one" else spikes @ matrix
-            found.append((min(delay + later, self.feed.steps), value))
+            found.append((min(delay + later, self.feed.steps), over_time(spikes, matrix, synapses.kind)))
         return found
 
     def group(self, group: Group, constants: Callable[..., Any], step: Callable[..., Any]) -> None:
@@ -294,17 +308,18 @@ class _Run:
         for name, value in zip(group.states, states, strict=True):
             owner, _, variable = name.partition("__")
             if torch.is_floating_point(value) and not bool(torch.isfinite(value).all()):
-                check_finite(owner, variable, value.detach().numpy(), self.feed.steps - 1)
+                check_finite(owner, variable, value.detach().numpy(), self.feed.steps - 1, self.feed)
             if variable == "w" and name in self.values:
                 self.final[f"{owner}.w"] = value
 
     def signals(self) -> Signals:
-        spikes = {c.name: self.spikes[c.name].transpose(0, 1) for c in self.program.step.cells if c.spikes}
+        spikes = {c.name: self.spikes[c.name].movedim(0, -2) for c in self.program.step.cells if c.spikes}
         traces = {}
         for name in self.record:
             found = self.traces[local(*name.split(".", 1))]
             size = self._size(name.partition(".")[0])
-            traces[name] = torch.stack(found, dim=1) if found else self.zeros(0, size)
+            trace = torch.stack(found, dim=-2) if found else self.zeros(0, size)
+            traces[name] = trace.expand(*self.feed.lead, *trace.shape[-2:])
         return Signals(spikes, traces, self.final)
 
 

@@ -42,7 +42,10 @@ def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
 
 
 class _Simulation:
-    """State of one run: arrays [batch, size] a population variable, [batch, *layout] a synapse variable."""
+    """State of one run: arrays [*lead, size] a population variable, [*lead, *layout] a synapse variable.
+
+    lead: (batch,), or (population, batch).
+    """
 
     def __init__(
         self, step: Step, network: Network, parameters: Mapping[str, Array], feed: Feed, trial: int, dtype: Any
@@ -51,26 +54,25 @@ class _Simulation:
         self.parameters = {n: v.astype(dtype) for n, v in parameters.items()}
         self.noise = draw_noise(network, steps=feed.steps, batch=feed.batch, trial=trial)
         self.inputs = {n: a.astype(dtype) for n, a in feed.arrays.items()}
-        self.k = 0
-
-        def batched(value: Any) -> Array:
-            return np.broadcast_to(value, (feed.batch, *np.shape(value))).astype(dtype)
-
-        self.values = {n: batched(v) for n, v in initial_state(network).items()}
+        self.k, lead = 0, feed.lead
+        self.values = {
+            n: np.broadcast_to(v, (*lead, *v.shape)).astype(dtype) for n, v in initial_state(network).items()
+        }
         self.pending: dict[str, Array] = {}
         self.last_spike: dict[str, Array] = {}
         self.history: dict[str, Array] = {}
         for cells in step.cells:
-            self.last_spike[cells.name] = np.full((feed.batch, cells.size), -(10**9))
+            self.last_spike[cells.name] = np.full((*lead, cells.size), -(10**9))
             for name in cells.inputs:
-                self.pending[f"{cells.name}.{name}"] = np.zeros((feed.batch, cells.size), dtype)
-                self.values[f"{cells.name}.{name}"] = np.zeros((feed.batch, cells.size), dtype)
+                self.pending[f"{cells.name}.{name}"] = np.zeros((*lead, cells.size), dtype)
+                self.values[f"{cells.name}.{name}"] = np.zeros((*lead, cells.size), dtype)
         for synapses in step.synapses:
             if "w" in synapses.states:
-                self.values[f"{synapses.name}.w"] = batched(self.parameters[f"{synapses.name}.w"])
+                weights = np.broadcast_to(self.parameters[f"{synapses.name}.w"], (*lead, *synapses.shape))
+                self.values[f"{synapses.name}.w"] = weights.astype(dtype)
         depth = 1 + max((s.max_delay for s in step.synapses), default=0)
         sizes = dict(step.sources) | {c.name: c.size for c in step.cells if c.spikes}
-        self.history = {n: np.zeros((depth, feed.batch, size), bool) for n, size in sizes.items()}
+        self.history = {n: np.zeros((depth, *lead, size), bool) for n, size in sizes.items()}
 
     # -- names ---------------------------------------------------------------------------------------------
 
@@ -105,11 +107,11 @@ class _Simulation:
     @staticmethod
     def spread_pre(synapses: Synapses, values: Array) -> Array:
         """[..., pre] -> one value a synapse, broadcastable to the layout."""
-        return values[..., :, None] if synapses.kind == "dense" else values[..., synapses.pre_index]
+        return values[..., :, None] if synapses.kind == "dense" else _take(values, synapses.pre_index)
 
     @staticmethod
     def spread_post(synapses: Synapses, values: Array) -> Array:
-        return values[..., None, :] if synapses.kind == "dense" else values[..., synapses.post_index]
+        return values[..., None, :] if synapses.kind == "dense" else _take(values, synapses.post_index)
 
     # -- spikes --------------------------------------------------------------------------------------------
 
@@ -125,7 +127,8 @@ class _Simulation:
         else:
             slot = (self.k - synapses.delay) % len(history)
             pre = np.arange(synapses.shape[0])[:, None] if synapses.kind == "dense" else synapses.pre_index
-            spikes = np.moveaxis(history[slot, :, pre], -1, 0)
+            axes = len(self.feed.lead)
+            spikes = np.moveaxis(np.moveaxis(history, -1, 1)[slot, pre], range(-axes, 0), range(axes))
         return spikes if synapses.mask is None else spikes & synapses.mask
 
     def fired(self, synapses: Synapses) -> Array:
@@ -173,12 +176,12 @@ class _Simulation:
         if op.when != "always":
             gate = self.arrivals(synapses) if op.when == "pre" else self.fired(synapses)
         values = np.where(gate, values, 0)
-        values = np.broadcast_to(values, (self.feed.batch, *synapses.shape))
+        values = np.broadcast_to(values, (*self.feed.lead, *synapses.shape))
         if synapses.kind == "dense":
-            return values.sum(axis=1)  # type: ignore[no-any-return]
+            return values.sum(axis=-2)  # type: ignore[no-any-return]
         size = self.step.population(op.population).size
-        total = np.zeros((self.feed.batch, size), self.dtype)
-        where: Any = (slice(None), synapses.post_index)
+        total = np.zeros((*self.feed.lead, size), self.dtype)
+        where: Any = (..., synapses.post_index)
         np.add.at(total, where, values)
         return total
 
@@ -192,8 +195,8 @@ class _Simulation:
         matrix = evaluate(factors.synapse, self.of_cells(synapses.name))
         matrix = np.where(True if synapses.mask is None else synapses.mask, matrix, 0)
         matrix = np.broadcast_to(matrix, (*np.shape(matrix)[:-2], *synapses.shape))
-        pre = np.broadcast_to(pre, (self.feed.batch, synapses.shape[0])).astype(self.dtype)
-        return post * (pre[:, None, :] @ matrix)[:, 0] if matrix.ndim == 3 else post * (pre @ matrix)  # type: ignore[no-any-return]
+        pre = np.broadcast_to(pre, (*self.feed.lead, synapses.shape[0])).astype(self.dtype)
+        return post * (pre[..., None, :] @ matrix)[..., 0, :] if matrix.ndim > 2 else post * (pre @ matrix)  # type: ignore[no-any-return]
 
     def couple(self, op: Couple) -> None:
         key, cells = f"{op.population}.{op.target}", self.step.population(op.population)
@@ -232,20 +235,20 @@ class _Simulation:
         cells = self.step.population(op.population)
         margin = evaluate(op.margin, self.of_cells(op.population))
         spikes = (margin > 0 if op.strict else margin >= 0) & ~self.refractory(cells)
-        spikes = np.broadcast_to(spikes, (self.feed.batch, cells.size))
+        spikes = np.broadcast_to(spikes, (*self.feed.lead, cells.size))
         self.last_spike[op.population] = np.where(spikes, self.k, self.last_spike[op.population])
         self.emit(op.population, spikes)
 
     def check(self) -> None:
         for cells in self.step.cells:
             for name in cells.states:
-                check_finite(cells.name, name, self.values[f"{cells.name}.{name}"], self.k)
+                check_finite(cells.name, name, self.values[f"{cells.name}.{name}"], self.k, self.feed)
 
 
 class ReferenceProgram:
     """See neuro.protocols.Program."""
 
-    capabilities = Capabilities(plasticity=True)
+    capabilities = Capabilities(plasticity=True, populations=True)
 
     def __init__(self, network: Network, dtype: str) -> None:
         self.network = network
@@ -265,28 +268,29 @@ class ReferenceProgram:
         batch: int | None = None,
         every: int = 1,
         trial: int = 0,
+        population: int | None = None,
     ) -> Recording:
         """See Program.run."""
-        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial)
+        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
         wanted = check_record(self._merged, record, every)
-        values = check_parameters(self._merged, parameters)
+        values = check_parameters(self._merged, parameters, population)
         sim = _Simulation(self.step, self._merged, values, feed, trial, self.dtype)
         firing = [c for c in self.step.cells if c.spikes]
-        rasters = {c.name: np.zeros((feed.batch, feed.steps, c.size), bool) for c in firing}
+        rasters = {c.name: np.zeros((*feed.lead, feed.steps, c.size), bool) for c in firing}
         traces: dict[str, list[Array]] = {name: [] for name in record}
         with np.errstate(all="ignore"):  # check() says better what went wrong
             for sim.k in range(feed.steps):
                 sim.run_step()
                 sim.check()
                 for c in firing:
-                    rasters[c.name][:, sim.k] = sim.last_spike[c.name] == sim.k
+                    rasters[c.name][..., sim.k, :] = sim.last_spike[c.name] == sim.k
                 if (sim.k + 1) % every == 0:
                     for owner, variable in wanted:
                         traces[f"{owner}.{variable}"].append(self._read(sim, owner, variable))
         return Recording(
             dt=self.step.dt,
             spikes=rasters,
-            traces={n: np.stack(t, axis=1) if t else self._no_trace(n, feed.batch) for n, t in traces.items()},
+            traces={n: np.stack(t, axis=-2) if t else self._no_trace(n, feed) for n, t in traces.items()},
             every=every,
             final={f"{s.name}.w": sim.values[f"{s.name}.w"] for s in self.step.synapses if "w" in s.states},
         )
@@ -296,11 +300,16 @@ class ReferenceProgram:
         if expr is None:
             return sim.values[f"{owner}.{variable}"]
         value = evaluate(expr, sim.of_cells(owner))
-        shape = (sim.feed.batch, self.step.population(owner).size)
+        shape = (*sim.feed.lead, self.step.population(owner).size)
         return np.broadcast_to(value, shape).astype(self.dtype)
 
-    def _no_trace(self, name: str, batch: int) -> Array:
-        return np.zeros((batch, 0, self.step.population(name.partition(".")[0]).size), self.dtype)
+    def _no_trace(self, name: str, feed: Feed) -> Array:
+        return np.zeros((*feed.lead, 0, self.step.population(name.partition(".")[0]).size), self.dtype)
+
+
+def _take(values: Array, index: Array) -> Array:
+    """One value a synapse; a value that all cells share stays as it is."""
+    return values if values.shape[-1] == 1 else values[..., index]
 
 
 def _inlined(cells: Cells) -> dict[str, sp.Expr]:

@@ -127,9 +127,12 @@ class SnnTorchProgram:
         batch: int | None = None,
         every: int = 1,
         trial: int = 0,
+        population: int | None = None,
     ) -> Recording:
         """See Program.run."""
-        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial)
+        if population is not None:
+            raise UnsupportedError("snntorch", "option 'population'", "its modules hold one parameter set", OTHERS)
+        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
         wanted = check_record(self._merged, record, every)
         values = check_parameters(self._merged, parameters)
         with torch.inference_mode():
@@ -188,7 +191,7 @@ class _Run:
     def _check(self, name: str, k: int) -> None:
         mem, cell, numbers = self.state[name][-1], self.model.cells[name], self.numbers[name]
         if not torch.isfinite(mem).all():
-            check_finite(name, cell.voltage, mem.numpy(), k)
+            check_finite(name, cell.voltage, mem.numpy(), k, self.feed)
         if cell.reset == "subtract" and (mem > self.program._tensor(numbers.threshold)).any():
             why = f"in step {k} '{cell.voltage}' stays above the threshold after it; snntorch would reset it again"
             raise UnsupportedError(NAME, f"population '{name}', reset", why, OTHERS)

@@ -33,7 +33,11 @@ def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
 
     Matrices are stored by column: autograd then forms their gradient as (g' x)', which is twice as fast as x' g.
     """
-    value = torch.as_tensor(value).expand(synapses.shape)
+    value = torch.as_tensor(value)
+    rank = len(synapses.shape)
+    if value.ndim > rank and synapses.kind != "one_to_one":
+        value = value.squeeze(1)  # [population, 1, *layout]
+    value = value.expand(*value.shape[: max(value.ndim - rank, 0)], *synapses.shape)
     if synapses.mask is not None:
         value = value * torch.as_tensor(synapses.mask)
     found = []
@@ -41,7 +45,7 @@ def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
         part = (
             value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
         )
-        found.append(part if synapses.kind == "one_to_one" else _dense(synapses, part).t().contiguous().t())
+        found.append(part if synapses.kind == "one_to_one" else _dense(synapses, part).mT.contiguous().mT)
     return tuple(found)
 
 
@@ -49,13 +53,13 @@ def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
     if synapses.kind == "dense":
         return value
     pre, post = torch.as_tensor(synapses.pre_index), torch.as_tensor(synapses.post_index)
-    zeros = torch.zeros(synapses.ends, dtype=value.dtype)
-    return zeros.index_put((pre, post), value, accumulate=True)
+    zeros = torch.zeros(*synapses.ends, *value.shape[:-1], dtype=value.dtype)
+    return zeros.index_put((pre, post), value.movedim(-1, 0), accumulate=True).movedim((0, 1), (-2, -1))
 
 
 def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
-    """A presynaptic value as [batch, pre]."""
-    return torch.as_tensor(value, dtype=like.dtype).expand(like.shape[0], size)
+    """A presynaptic value as [*lead, pre]."""
+    return torch.as_tensor(value, dtype=like.dtype).expand(*like.shape[:-1], size)
 
 
 def full(synapses: Synapses, values: Any) -> torch.Tensor:
@@ -66,27 +70,55 @@ def full(synapses: Synapses, values: Any) -> torch.Tensor:
 
 
 def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """[batch, pre] @ [pre, post], or a matrix a trial."""
+    """[*lead, pre] @ [pre, post], or a matrix a parameter set [population, 1, pre, post], or one a trial."""
     matrix = matrix.to(source.dtype)
     if matrix.ndim == 2:
         return source @ matrix
-    return torch.einsum("bi,bij->bj", source, matrix)
+    if matrix.ndim == 4 and matrix.shape[1] == 1:
+        return source @ matrix.squeeze(1)
+    return (source.unsqueeze(-2) @ matrix).squeeze(-2)
+
+
+def project(total: torch.Tensor, spikes: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """total + spikes @ matrix; matrix: [pre, post], or [population, pre, post]."""
+    if spikes.ndim == 2 and matrix.ndim == 2:
+        return torch.addmm(total, spikes, matrix)
+    return total + spikes @ matrix
+
+
+def over_time(spikes: torch.Tensor, matrix: torch.Tensor, kind: str) -> torch.Tensor:
+    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one a parameter set."""
+    many = matrix.ndim == 3
+    if many and spikes.ndim == 3:
+        spikes = spikes.unsqueeze(1)
+    if kind == "one_to_one":
+        return spikes * matrix
+    if not many:
+        return spikes @ matrix
+    time, _, batch, pre = spikes.shape
+    flat = spikes.transpose(0, 1).reshape(-1, time * batch, pre) @ matrix
+    return flat.reshape(len(matrix), time, batch, -1).transpose(0, 1)
 
 
 def total(synapses: Synapses, values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
-    """Sum of a value a synapse into the target cells, [batch, post]."""
+    """Sum of a value a synapse into the target cells, [*lead, post]."""
     value: torch.Tensor = torch.as_tensor(values, dtype=like.dtype)
-    value = value.expand(like.shape[0], *synapses.shape)
+    value = value.expand(*like.shape[:-1], *synapses.shape)
     if synapses.mask is not None:
         value = value * torch.as_tensor(synapses.mask)
     if synapses.kind == "dense":
-        return value.sum(dim=1)
+        return value.sum(dim=-2)
     index = torch.as_tensor(synapses.post_index)
-    empty = torch.zeros(like.shape[0], size, dtype=like.dtype)
-    return empty.index_add(1, index, value)
+    empty = torch.zeros(*like.shape[:-1], size, dtype=like.dtype)
+    return empty.index_add(-1, index, value)
+
+
+def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """One value a synapse [..., synapse] of one a cell; a value that all cells share stays as it is."""
+    return values if values.ndim == 0 or values.shape[-1] == 1 else values[..., index]
 
 
 FUNCTIONS: dict[str, Any] = {
     "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
-    "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total,
+    "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
 }  # fmt: skip

@@ -81,9 +81,6 @@ class _Renderer:
                 continue
             owner = getattr(synapses, end)
             inner = local(owner, s.name.removesuffix(f"_{end}"))
-            if self.shapes.get(inner.replace("__", ".", 1), (1,)) == ():
-                table[s] = symbol(inner)
-                continue
             spread = f"{synapses.name}__{end}__{inner}"
             self.lines.append(f"{spread} = {self.spread(synapses, end, inner)}")
             table[s] = symbol(spread)
@@ -94,7 +91,7 @@ class _Renderer:
             return f"{name}.unsqueeze({-1 if end == 'pre' else -2})"
         index = f"{synapses.name}__{end}_index"
         self.functions[index] = torch.as_tensor(getattr(synapses, f"{end}_index"))
-        return f"{name}[..., {index}]"
+        return f"take({name}, {index})"
 
     def put(self, expr: sp.Expr) -> str:
         return self.constants.source(self.bound(expr))
@@ -178,7 +175,7 @@ class _Renderer:
             if synapses.kind == "one_to_one":
                 text = f"torch.addcmul({text}, {spikes}, {matrix})"
             else:
-                text = f"torch.addmm({text}, {spikes}, {matrix})"
+                text = f"project({text}, {spikes}, {matrix})"
         return text
 
     def spikes(self, source: str, delay: int) -> str:

@@ -45,6 +45,8 @@ class Capabilities:
 class Recording:
     """What one run gave.
 
+    A run of a population of parameter sets adds its axis before all others.
+
     dt: seconds. spikes: population -> bool [batch, time, neuron]. traces: "population.variable" -> SI values
     [batch, time, neuron], read at the end of every `every`-th step: steps every-1, 2*every-1, ... final: parameters
     that the run itself changed (plastic weights), "projection.variable" -> SI values [batch, pre, post] or
@@ -78,6 +80,7 @@ class Program(Protocol):
         batch: int | None = None,
         every: int = 1,
         trial: int = 0,
+        population: int | None = None,
     ) -> Recording:
         """Simulate from the initial state.
 
@@ -85,7 +88,8 @@ class Program(Protocol):
         [batch, time, channel] an input (Poisson inputs are drawn from the network's seed when left out).
         record: "population.variable" names. steps: number of steps, needed only without input arrays. batch:
         number of trials, likewise. trial: index of the first trial in the random streams, so that splitting a batch
-        changes nothing. Raises UnsupportedError, RunError.
+        changes nothing. population: number of parameter sets; the given parameters then have this axis first, and all
+        sets get the same inputs, initial values and noise. Raises UnsupportedError, RunError.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -77,6 +78,37 @@ def test_weights_that_the_run_changed_agree(backend: str, feature: str) -> None:
     for name, value in a.final.items():
         assert np.ptp(value) > 0
         np.testing.assert_allclose(b.final[name], value, rtol=1e-9)
+
+
+def _sets(network: Network, population: int) -> dict[str, np.ndarray]:
+    """All parameters, each a few per cent off, differently in each set."""
+    random = np.random.default_rng(0)
+    given = {}
+    for name, parameter in parameters(network).items():
+        factors = 1 + 0.04 * random.random((population, *parameter.shape))
+        given[name] = np.minimum(parameter.value * factors, parameter.high)
+    return given
+
+
+@each_network
+@each_backend
+def test_a_population_of_parameter_sets_is_as_many_runs(backend: str, feature: str) -> None:
+    program, network = _program(backend, feature), NETWORKS[feature]
+    if not program.capabilities.populations:
+        with pytest.raises(UnsupportedError, match="population"):
+            program.run(population=3, steps=9)
+        return
+    names = [f"{p.name}.{v}" for p in network.populations for v in p.neuron.scope.states]
+    given, inputs = _sets(network, 3), drive(network, steps=100)
+    whole = program.run(given, inputs, names, steps=100, batch=2, population=3)
+    for i in range(3):
+        alone = program.run({n: v[i] for n, v in given.items()}, inputs, names, steps=100, batch=2)
+        part = Recording(whole.dt, *({n: v[i] for n, v in d.items()} for d in (whole.spikes, whole.traces)))
+        part = replace(part, final={n: v[i] for n, v in whole.final.items()})
+        report = compare(alone, part, names=("alone", "in the population"), max_pairs=10)
+        assert report.identical_spikes and report.agrees(1e-9), localise(report)
+    some = next(iter(whole.traces.values()))
+    assert not np.array_equal(some[0], some[1])
 
 
 @each_backend
@@ -181,7 +213,7 @@ def test_wrong_arrays_are_named(backend: str) -> None:
         ({"inputs": {"x": x + 0.5}}, "holds numbers other than 0 and 1"),
         ({"steps": 5}, "input 'x' is missing"),
         ({"inputs": {"x": x}, "parameters": {"feed.ww": 1}}, "did you mean 'feed.w'"),
-        ({"inputs": {"x": x}, "parameters": {"feed.w": np.zeros(3)}}, r"has shape \(3,\); the network's has \(7, 5\)"),
+        ({"inputs": {"x": x}, "parameters": {"feed.w": np.zeros(3)}}, r"has shape \(3,\); this run needs \(7, 5\)"),
         ({"inputs": {"x": x}, "parameters": {"cells.tau_m": np.array(np.nan)}}, "'cells.tau_m' is not finite"),
         ({"inputs": {"x": x}, "record": ["cells.u"]}, "there is no variable of population 'cells' 'u'"),
         ({"inputs": {"x": x}, "every": 0}, "every=0"),
