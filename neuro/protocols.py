@@ -130,11 +130,15 @@ class Settings:
 
 @runtime_checkable
 class Task(Protocol):
-    """Data, loss and metric, and the network that goes with them. A new version changes the numbers."""
+    """Data, loss and metric, and the network that goes with them. A new version changes the numbers.
+
+    `perfect(batch)` gives the recording of a network that makes no mistake, for tests of loss and metric.
+    """
 
     name: str
     version: int
     output: str  # population whose spikes or traces the loss reads
+    readout: tuple[str, ...]  # parameters that the control trains: everything else frozen, the readout fitted
     settings: Settings
 
     def network(self, seed: int) -> Network: ...
@@ -157,6 +161,8 @@ class Task(Protocol):
         """Accuracy in [0, 1], or what the task's docstring says."""
         ...
 
+    def perfect(self, batch: Batch) -> Recording: ...
+
 
 class Rule(Protocol):
     """A learning rule: a frozen dataclass, all state explicit."""
@@ -167,4 +173,10 @@ class Rule(Protocol):
         self, program: Program, parameters: Parameters, state: Any, batch: Batch, loss: Callable[..., Any]
     ) -> tuple[Parameters, Any, Mapping[str, float]]:
         """One update: new parameters, new state, metrics."""
+        ...
+
+    def gradient(
+        self, program: Program, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
+    ) -> Mapping[str, Array]:
+        """The rule's estimate of the loss's gradient, by parameter, SI. draw: chooses a stochastic rule's random numbers."""
         ...

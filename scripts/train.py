@@ -48,6 +48,13 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     return recommended | chosen
 
 
+def readout_of(settings: dict[str, Any]) -> list[str]:
+    """Names of the readout's parameters."""
+    import tasks
+
+    return list(tasks.get(settings["task"], **settings["task_options"]).readout)
+
+
 def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Task, compiled program, rule."""
     import backends
@@ -56,6 +63,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
 
     task = tasks.get(settings["task"], **settings["task_options"])
     options = dict(settings["rule_options"])
+    if "trainable" in options:
+        options["trainable"] = tuple(options["trainable"])  # lists in TOML and JSON
     if options.get("scheduler") == "cosine" and "schedule_options" not in options:
         updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
         options["schedule_options"] = {"T_max": updates}
@@ -82,6 +91,9 @@ def main(
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="train the readout only: what learning inside must beat")
+    ] = False,
 ) -> None:
     """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
     from neuro.results import Run
@@ -94,6 +106,8 @@ def main(
     else:
         given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
         settings = settings_of(config, given)
+        if control:
+            settings["rule_options"] = {**settings["rule_options"], "trainable": readout_of(settings)}
     import torch
 
     from neuro.learning.loop import METRICS, train

@@ -7,7 +7,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-_TASKS = {"digits": "tasks.digits:Digits"}
+_TASKS = {
+    "digits": "tasks.digits:Digits",
+    "add": "tasks.add:Add",
+    "delayed-match": "tasks.delayed_match:DelayedMatch",
+    "store-recall": "tasks.store_recall:StoreRecall",
+}
 
 
 class UnknownTaskError(Exception):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from neuro.learning.parametrisation import Parametrisation
@@ -75,10 +76,7 @@ class BPTT:
         state.optimiser.zero_grad(set_to_none=True)
         found = program.forward(state.parametrisation.values(state.theta), batch.inputs, tuple(task.record()))
         loss = task.loss(found.spikes, found.traces, batch)
-        total = loss
-        if self.rate_strength:
-            total = loss + self.rate_strength * rate_penalty(found.spikes, program.semantics.dt, self.target_rate)
-        total.backward()
+        (loss + self._penalty(program, found)).backward()
         norm = torch.nn.utils.clip_grad_norm_(list(state.theta.values()), self.clip if self.clip else float("inf"))
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at update {state.updates}; lower the learning rate")
@@ -88,6 +86,25 @@ class BPTT:
         state.updates += 1
         metrics = {"loss": float(loss.detach()), "gradient_norm": float(norm)}
         return {**parameters, **state.parametrisation.arrays(state.theta)}, state, metrics
+
+    def _penalty(self, program: Any, found: Any) -> Any:
+        if not self.rate_strength:
+            return 0.0
+        return self.rate_strength * rate_penalty(found.spikes, program.semantics.dt, self.target_rate)
+
+    def gradient(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """The true gradient of the loss with respect to the trainable parameters, SI. draw: nothing here is random."""
+
+        def loss(found: Any) -> Any:
+            return task.loss(found.spikes, found.traces, batch) + self._penalty(program, found)
+
+        names = Parametrisation.of(declared_parameters(program.network), self.trainable).names
+        found: dict[str, npt.NDArray[np.float64]] = program.value_and_grad(
+            loss, parameters, batch.inputs, names, tuple(task.record())
+        )[1]
+        return found
 
     def save(self, state: BPTTState) -> dict[str, Any]:
         """All of the state as arrays and numbers, "theta/..." and "optimiser/...": exact."""

@@ -1,0 +1,75 @@
+"""What every task must obey: shapes, the same trials for the same seed, a perfect answer that beats silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import backends
+import tasks
+from neuro import Recording
+from neuro.parameters import parameters
+
+each_task = pytest.mark.parametrize("name", tasks.names())
+
+
+def first_batch(task: Any, seed: int = 0, size: int = 4) -> Any:
+    return next(iter(task.train_batches(np.random.default_rng(seed), size)))
+
+
+def loss_of(task: Any, recording: Recording, batch: Any) -> float:
+    spikes = {n: torch.as_tensor(np.asarray(v, np.float64)) for n, v in recording.spikes.items()}
+    traces = {n: torch.as_tensor(v) for n, v in recording.traces.items()}
+    return float(task.loss(spikes, traces, batch))
+
+
+@each_task
+def test_network_runs_on_the_batches(name: str) -> None:
+    task = tasks.get(name)
+    batch, network = first_batch(task), task.network(0)
+    found = backends.get("torch").compile(network).run(inputs=batch.inputs, record=task.record())
+    for n, raster in found.spikes.items():
+        assert 0 < raster.mean() < 0.5, f"{n} is silent or fires without pause"
+    assert np.isfinite(loss_of(task, found, batch))
+    assert set(task.readout) < set(parameters(network))
+    assert task.network(0) == network and task.network(1) != network
+
+
+@each_task
+def test_same_seed_same_trials(name: str) -> None:
+    for a, b in (
+        (first_batch(tasks.get(name)), first_batch(tasks.get(name))),
+        [tasks.get(name).test_batch() for _ in "ab"],
+    ):
+        np.testing.assert_array_equal(a.targets, b.targets)
+        for source in a.inputs:
+            np.testing.assert_array_equal(a.inputs[source], b.inputs[source])
+
+
+@each_task
+def test_a_perfect_answer_beats_silence(name: str) -> None:
+    task = tasks.get(name)
+    batch = first_batch(task, size=32)
+    right = task.perfect(batch)
+    silent = Recording(
+        right.dt,
+        {n: np.zeros_like(v) for n, v in right.spikes.items()},
+        {n: np.zeros_like(v) for n, v in right.traces.items()},
+    )
+    assert task.metric(right, batch) == pytest.approx(1)
+    assert loss_of(task, right, batch) < loss_of(task, silent, batch)
+    assert task.metric(silent, batch) < 0.8
+
+
+@each_task
+def test_recommended_settings_are_options_that_exist(name: str) -> None:
+    from neuro import learning
+
+    task = tasks.get(name)
+    for rule, options in task.settings.rules.items():
+        learning.get(rule, **options)
+    for backend, options in task.settings.backends.items():
+        backends.get(backend).compile(task.network(0), **options)
