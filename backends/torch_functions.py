@@ -79,6 +79,26 @@ def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     return (source.unsqueeze(-2) @ matrix).squeeze(-2)
 
 
+class _Through(torch.autograd.Function):
+    """x @ w; the gradient comes back through `feedback` instead of w, and `feedback` gets the gradient of w."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, feedback)
+        return x @ w
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        (x, feedback), (g,) = ctx.saved_tensors, gradients
+        slope = (g.reshape(-1, g.shape[-1]).T @ x.reshape(-1, x.shape[-1])).T
+        return g @ feedback.T if ctx.needs_input_grad[0] else None, slope, slope
+
+
+def through(x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+    """x @ w for [pre, post] weights, whose gradient comes back through `feedback` [pre, post]."""
+    return _Through.apply(x, w, feedback)  # type: ignore[no-any-return, no-untyped-call]
+
+
 def project(total: torch.Tensor, spikes: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """total + spikes @ matrix; matrix: [pre, post], or [population, pre, post]."""
     if spikes.ndim == 2 and matrix.ndim == 2:
@@ -121,4 +141,5 @@ def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 FUNCTIONS: dict[str, Any] = {
     "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
     "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
+    "through": through,
 }  # fmt: skip

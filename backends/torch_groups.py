@@ -44,6 +44,17 @@ class Group:
     functions: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Backward:
+    """What a gradient may pass. reset: False where membranes' resets are detached. detached: projections it doesn't pass
+    from post to pre. feedback: projections that it passes through weights of their own, "projection.feedback".
+    """
+
+    reset: bool = False
+    detached: tuple[str, ...] = ()
+    feedback: tuple[str, ...] = ()
+
+
 def drive_name(couple: Couple) -> str:
     """Argument that carries what hoisted couplings bring to a variable."""
     return f"{local(couple.population, couple.target)}__drive"

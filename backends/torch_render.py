@@ -15,20 +15,22 @@ import sympy as sp
 import torch
 
 from backends.torch_functions import FUNCTIONS, full, matrices, total
-from backends.torch_groups import Arrival, Group, delays_of, drive_name, flat, groups, is_static, local
+from backends.torch_groups import Arrival, Backward, Group, delays_of, drive_name, flat, groups, is_static, local
 from backends.torch_printer import Constants, code
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
 
 
-def render(step: Step, shapes: Mapping[str, tuple[int, ...]], *, detach_reset: bool) -> list[Group]:
+def render(step: Step, shapes: Mapping[str, tuple[int, ...]], backward: Backward) -> list[Group]:
     """All groups of a network. shapes: of the parameters."""
-    return [_Renderer(step, names, shapes, detach_reset).group() for names in groups(step)]
+    return [_Renderer(step, names, shapes, backward).group() for names in groups(step)]
 
 
 class _Renderer:
-    def __init__(self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], detach: bool) -> None:
-        self.step, self.names, self.shapes, self.detach = step, names, shapes, detach
+    def __init__(
+        self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], backward: Backward
+    ) -> None:
+        self.step, self.names, self.shapes, self.backward = step, names, shapes, backward
         self.synapses = {s.name: s for s in step.synapses if s.post in names}
         self.parameters = {local(*k.split(".", 1)) for k in shapes}
         self.plastic = {local(s.name, "w") for s in step.synapses if "w" in s.states}
@@ -171,8 +173,10 @@ class _Renderer:
         """`text` plus spikes @ matrix, one product a delay."""
         synapses = self.step.projection(op.projection)
         for delay, matrix in zip(delays_of(synapses), self.matrix(op), strict=True):
-            spikes = self.spikes(synapses.pre, delay + extra_delay)
-            if synapses.kind == "one_to_one":
+            spikes = self.passed(synapses, self.spikes(synapses.pre, delay + extra_delay))
+            if synapses.name in self.backward.feedback:
+                text = f"{text} + through({spikes}, {matrix}, {local(synapses.name, 'feedback')})"
+            elif synapses.kind == "one_to_one":
                 text = f"torch.addcmul({text}, {spikes}, {matrix})"
             else:
                 text = f"project({text}, {spikes}, {matrix})"
@@ -184,6 +188,10 @@ class _Renderer:
         arrival = Arrival(source, delay)
         self.arrivals[arrival] = None
         return arrival.name
+
+    def passed(self, synapses: Synapses, value: str) -> str:
+        """A presynaptic value as a projection sends it; a detached one brings no gradient back."""
+        return f"{value}.detach()" if synapses.name in self.backward.detached else value
 
     def matrix(self, op: Couple) -> list[str]:
         """Constants that hold a static coupling's matrices, one a delay."""
@@ -215,10 +223,13 @@ class _Renderer:
         spread = f"{synapses.name}__source"
         size = synapses.shape[0]
         zeros = f"{self.names[0]}__zeros"
-        self.lines.append(f"{spread} = rows({' * '.join(p for p in (gate, f'({pre})') if p)}, {zeros}, {size})")
+        value = self.passed(synapses, f"rows({' * '.join(p for p in (gate, f'({pre})') if p)}, {zeros}, {size})")
+        self.lines.append(f"{spread} = {value}")
         matrix = self.put(self.of_cells(synapses.name, factors.synapse))
         self.functions[f"{synapses.name}__full"] = lambda v: full(synapses, v)
         text = f"weighted({spread}, {synapses.name}__full({matrix}))"
+        if synapses.name in self.backward.feedback:
+            text = f"through({spread}, {synapses.name}__full({matrix}), {local(synapses.name, 'feedback')})"
         return text if post == "1" else f"({post}) * {text}"
 
     def of_end(self, owner: str, suffix: str, expr: sp.Expr) -> sp.Expr:
@@ -293,7 +304,8 @@ class _Renderer:
         for assign in op.assigns:
             target, value = local(op.owner, assign.target), self.of_cells(op.owner, assign.expr)
             if op.when == "spikes":
-                self.reset(target, value, f"{op.owner}__z")
+                membrane = assign.target in self.step.population(op.owner).membranes
+                self.reset(target, value, f"{op.owner}__z", detach=membrane and not self.backward.reset)
                 continue
             text = self.put(value)
             if not assign.temporary and self.constants.fixed(self.bound(value)):
@@ -302,13 +314,13 @@ class _Renderer:
                 text = f"torch.where({op.owner}__frozen, {target}, {text})"
             self.lines.append(f"{target} = {text}")
 
-    def reset(self, target: str, value: sp.Expr, spikes: str) -> None:
+    def reset(self, target: str, value: sp.Expr, spikes: str, *, detach: bool) -> None:
         """value where spiked; with detach, the spikes carry no gradient here."""
         change = sp.expand(value - symbol(target))
         if symbol(target) not in change.free_symbols:
-            gate = f"{spikes}.detach()" if self.detach else spikes
+            gate = f"{spikes}.detach()" if detach else spikes
             self.lines.append(f"{target} = {target} + {gate}*({self.put(change)})")
-        elif self.detach:
+        elif detach:
             self.lines.append(f"{target} = torch.where({spikes}.bool(), {self.put(value)}, {target})")
         else:
             self.lines.append(f"{target} = {spikes}*({self.put(value)}) + (1 - {spikes})*{target}")

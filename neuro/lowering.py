@@ -84,7 +84,25 @@ def _cells(network: Network, population: Population) -> Cells:
         frozen=_frozen(population),
         refractory=refractory,
         method=neuron.method,
+        membranes=_membranes(network, population),
     )
+
+
+def _membranes(network: Network, population: Population) -> tuple[str, ...]:
+    """States that events jump, and those whose equation has an input or such a state (one that resets don't touch)."""
+    scope = population.neuron.scope
+    blocks = (s for p in network.projections if p.post == population.name for s in p.synapse.scope.on_pre)
+    jumped = {s.target.removesuffix("_post") for s in blocks if s.target.endswith("_post")} & set(scope.states)
+    carriers = jumped - {s.target for s in scope.reset}
+    inner = {e.name: set(e.expression.names) for e in scope.of_kind("subexpression") if e.expression}
+
+    def reached(names: set[str]) -> bool:
+        return any(n in carriers or n in scope.inputs or reached(inner.get(n, set())) for n in names)
+
+    driven = {
+        e.name for e in scope.of_kind("differential") if e.expression and reached(set(e.expression.names) - {e.name})
+    }
+    return tuple(n for n in scope.states if n in jumped | driven)
 
 
 def _synapses(network: Network, projection: Projection) -> Synapses:

@@ -53,7 +53,11 @@ class Semantics:
     )
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
-    detach_reset: bool | None = None
+    detach_reset: bool | None = (
+        None  # of membranes (neuro.step.Cells); what a spike adds to other states keeps its gradient
+    )
+    detached: tuple[str, ...] = ()  # projections that carry no gradient back
+    feedback: tuple[str, ...] = ()  # projections that carry it back through weights of their own
     rng: str = RNG
 
     def to_data(self) -> dict[str, Any]:
@@ -65,11 +69,12 @@ class Semantics:
         """Inverse of to_data. Raises KeyError or TypeError on other data."""
         cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        return Semantics(**{**data, "cells": cells, "delays": delays})
+        tuples = {n: tuple(data.get(n, ())) for n in ("detached", "feedback")}
+        return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
         """Names of the fields that differ, "field" or "field[name]"; those of training and precision are not counted."""
-        ignored = {"dtype", "surrogate", "surrogate_scale", "detach_reset"}
+        ignored = {"dtype", "surrogate", "surrogate_scale", "detach_reset", "detached", "feedback"}
         found = []
         for name, mine in vars(self).items():
             theirs = getattr(other, name)
@@ -82,8 +87,14 @@ class Semantics:
                 found.append(name)
         return tuple(found)
 
-    def for_training(self, surrogate: str, scale: Mapping[str, float], detach_reset: bool) -> Semantics:
-        return replace(self, surrogate=surrogate, surrogate_scale=dict(scale), detach_reset=detach_reset)
+    def for_training(
+        self, surrogate: str, scale: Mapping[str, float], detach_reset: bool, detached: tuple[str, ...] = (),
+        feedback: tuple[str, ...] = (),
+    ) -> Semantics:  # fmt: skip
+        return replace(
+            self, surrogate=surrogate, surrogate_scale=dict(scale), detach_reset=detach_reset, detached=detached,
+            feedback=feedback,
+        )  # fmt: skip
 
 
 def semantics(network: Network, dtype: str = "float64") -> Semantics:

@@ -97,7 +97,7 @@ Operation = Gather | Update | Threshold | Couple
 
 @dataclass(frozen=True)
 class Cells:
-    """A population's layout."""
+    """A population's layout. membranes: states that inputs or a synapse's events reach directly; the others adapt."""
 
     name: str
     size: int
@@ -110,6 +110,7 @@ class Cells:
     frozen: tuple[str, ...]
     refractory: int  # steps; 0 where there is no refractory period
     method: str
+    membranes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
