@@ -96,7 +96,7 @@ def main(
         settings = settings_of(config, given)
     import torch
 
-    from neuro.learning.loop import METRICS, train
+    from neuro.learning.loop import metrics_of, train
     from neuro.serialisation import to_json
 
     torch.set_num_threads(settings["threads"])
@@ -106,7 +106,7 @@ def main(
         learner.init(program, None)  # refusals before the file is begun
         run = Run.create(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
-            config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=METRICS, overwrite=overwrite,
+            config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=metrics_of(learner), overwrite=overwrite,
         )  # fmt: skip
     with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update:
         train(

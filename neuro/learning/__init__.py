@@ -6,7 +6,17 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-_RULES = {"bptt": "neuro.learning.bptt:BPTT"}
+_RULES = {
+    "bptt": "neuro.learning.bptt:BPTT",
+    "es": "neuro.learning.es:es",
+    "pgpe": "neuro.learning.es:pgpe",
+    "snes": "neuro.learning.es:snes",
+    "sep-cma": "neuro.learning.es:separable_cma",
+    "cma": "neuro.learning.es:cma",
+    "spsa": "neuro.learning.es:spsa",
+    "wp": "neuro.learning.es:wp",
+    "finite-differences": "neuro.learning.es:finite_differences",
+}
 
 
 class UnknownRuleError(Exception):

@@ -17,6 +17,11 @@ METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
 CHECKPOINT_EVERY = 10  # updates
 
 
+def metrics_of(rule: Any) -> tuple[str, ...]:
+    """What the loop logs, and what the rule adds."""
+    return (*METRICS, *getattr(rule, "metrics", ()))
+
+
 class TrainingError(Exception):
     """Training left the finite numbers, or was asked for something that doesn't fit."""
 
