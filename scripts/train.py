@@ -61,6 +61,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
         options["schedule_options"] = {"T_max": updates}
     rule = learning.get(settings["rule"], **options)
     network = task.network(settings["seed"])
+    if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
+        network = rule.attach(network)
     program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
     return task, program, rule
 

@@ -15,6 +15,9 @@ _RULES = {
     "cma": "neuro.learning.es:cma",
     "spsa": "neuro.learning.es:spsa",
     "wp": "neuro.learning.es:wp",
+    "np": "neuro.learning.perturbation:node",
+    "wp0": "neuro.learning.perturbation:silent_stay",
+    "hybrid": "neuro.learning.perturbation:hybrid",
     "finite-differences": "neuro.learning.es:finite_differences",
 }
 

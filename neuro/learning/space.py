@@ -37,7 +37,11 @@ class Space:
     def vector(self, parameters: Parameters | None = None) -> Array:
         """SI values (default: the network's) as free numbers [n]."""
         free = self.parametrisation.free(parameters, dtype=torch.float64)
-        return np.concatenate([free[m.name].detach().numpy()[m.mask != 0].ravel() for m in self.parametrisation.maps])
+        return self.flat({n: t.detach().numpy() for n, t in free.items()})
+
+    def flat(self, arrays: Mapping[str, Array]) -> Array:
+        """Arrays in the parameters' shapes as one vector [n]."""
+        return np.concatenate([arrays[m.name][m.mask != 0].ravel() for m in self.parametrisation.maps])
 
     def tensors(self, vectors: Array) -> dict[str, torch.Tensor]:
         """[..., n] -> free tensors [..., *shape], zeros where there is no synapse."""
@@ -58,8 +62,8 @@ class Space:
         free = {n: t.requires_grad_() for n, t in self.tensors(vector).items()}
         values = self.parametrisation.values(free)
         total = sum(((values[n] * torch.from_numpy(slopes[n])).sum() for n in free), torch.zeros(()))
-        grads = dict(zip(free, torch.autograd.grad(total, list(free.values())), strict=True))
-        return np.concatenate([grads[m.name].numpy()[m.mask != 0].ravel() for m in self.parametrisation.maps])
+        grads = torch.autograd.grad(total, list(free.values()))
+        return self.flat({n: g.numpy() for n, g in zip(free, grads, strict=True)})
 
     def scale(self, sigma: float | Mapping[str, float]) -> Array:
         """One standard deviation a free number, from one for all or one a name or pattern. Raises ParameterError."""

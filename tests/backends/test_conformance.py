@@ -129,6 +129,16 @@ def test_same_call_same_numbers(backend: str) -> None:
     np.testing.assert_array_equal(a.traces["cells.v"], b.traces["cells.v"])
 
 
+@each_backend
+def test_a_recording_outlives_the_next_run(backend: str) -> None:
+    program = _program(backend, "poisson")
+    first = program.run(steps=50, record=["cells.v"])
+    kept = first.traces["cells.v"].copy()
+    second = program.run(steps=50, record=["cells.v"], trial=1)
+    assert (second.traces["cells.v"] != kept).any()
+    np.testing.assert_array_equal(first.traces["cells.v"], kept)
+
+
 @pytest.mark.parametrize("feature", ["poisson", "noise"])
 @each_backend
 def test_splitting_a_batch_changes_nothing(backend: str, feature: str) -> None:

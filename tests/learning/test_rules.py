@@ -69,6 +69,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cma": {"options": {"sigma": 0.2}},
     "spsa": {"options": {"learning_rate": 0.3, "samples": 4, "sigma": 0.01}},
     "wp": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "np": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "wp0": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "hybrid": {"options": {"learning_rate": 0.01, "sigma": 1e-3}},
     "finite-differences": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
 }
 BLACK_BOX = tuple(n for n in OPTIONS if n != "bptt")
@@ -84,8 +87,9 @@ def rule_of(name: str) -> Any:
 def trained(name: str, updates: int, backend: str = "torch", stop: int | None = None) -> tuple[list[float], Any, Any]:
     """Losses, parameters and saved state after some updates; through a file and a fresh rule at `stop`."""
     task = Tiny()
-    program = backends.get(backend).compile(task.network(0))
     rule = rule_of(name)
+    network = rule.attach(task.network(0)) if hasattr(rule, "attach") else task.network(0)
+    program = backends.get(backend).compile(network)
     state, parameters = rule.init(program), dict(values(program.network))
     found = []
     for i in range(updates):
