@@ -143,7 +143,9 @@ class BrianProgram:
         for name, monitor in built.traces.items():
             found = np.asarray(getattr(monitor, words.safe(name.partition(".")[2]) + "_"))[:, every - 1 :: every]
             size = self._merged.population(name.partition(".")[0]).size
-            traces[name] = np.swapaxes(found.reshape(*feed.lead, size, found.shape[1]), -1, -2)
+            traces[name] = np.swapaxes(
+                found.reshape(*feed.lead, size, found.shape[1]), -1, -2
+            ).copy()  # the monitor's own
         final = {}
         for projection in self._merged.projections:
             if "w" in projection.synapse.scope.states:

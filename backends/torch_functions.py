@@ -138,8 +138,13 @@ def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return values if values.ndim == 0 or values.shape[-1] == 1 else values[..., index]
 
 
+def across(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """One value a cell along one axis of [..., pre, post]; a single number stays as it is."""
+    return values.unsqueeze(axis) if values.ndim else values
+
+
 FUNCTIONS: dict[str, Any] = {
     "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
     "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
-    "through": through,
+    "through": through, "across": across,
 }  # fmt: skip

@@ -90,7 +90,7 @@ class _Renderer:
 
     def spread(self, synapses: Synapses, end: str, name: str) -> str:
         if synapses.kind == "dense":
-            return f"{name}.unsqueeze({-1 if end == 'pre' else -2})"
+            return f"across({name}, {-1 if end == 'pre' else -2})"
         index = f"{synapses.name}__{end}_index"
         self.functions[index] = torch.as_tensor(getattr(synapses, f"{end}_index"))
         return f"take({name}, {index})"

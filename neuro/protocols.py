@@ -59,6 +59,11 @@ class Recording:
     every: int = 1
     final: Mapping[str, Array] = field(default_factory=dict)
 
+    def of_set(self, p: int) -> Recording:
+        """What parameter set p of a population gave."""
+        spikes, traces, final = ({n: a[p] for n, a in d.items()} for d in (self.spikes, self.traces, self.final))
+        return Recording(self.dt, spikes, traces, self.every, final)
+
     def spike_count(self) -> int:
         return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
 

@@ -70,6 +70,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
         options["schedule_options"] = {"T_max": updates}
     rule = learning.get(settings["rule"], **options)
     network = task.network(settings["seed"])
+    if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
+        network = rule.attach(network)
     program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
     return task, program, rule
 
@@ -110,7 +112,7 @@ def main(
             settings["rule_options"] = {**settings["rule_options"], "trainable": readout_of(settings)}
     import torch
 
-    from neuro.learning.loop import METRICS, train
+    from neuro.learning.loop import metrics_of, train
     from neuro.serialisation import to_json
 
     torch.set_num_threads(settings["threads"])
@@ -120,7 +122,7 @@ def main(
         learner.init(program, None)  # refusals before the file is begun
         run = Run.create(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
-            config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=METRICS, overwrite=overwrite,
+            config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=metrics_of(learner), overwrite=overwrite,
         )  # fmt: skip
     with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update:
         train(

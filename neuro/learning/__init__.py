@@ -6,7 +6,20 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-_RULES = {"bptt": "neuro.learning.bptt:BPTT"}
+_RULES = {
+    "bptt": "neuro.learning.bptt:BPTT",
+    "es": "neuro.learning.es:es",
+    "pgpe": "neuro.learning.es:pgpe",
+    "snes": "neuro.learning.es:snes",
+    "sep-cma": "neuro.learning.es:separable_cma",
+    "cma": "neuro.learning.es:cma",
+    "spsa": "neuro.learning.es:spsa",
+    "wp": "neuro.learning.es:wp",
+    "np": "neuro.learning.perturbation:node",
+    "wp0": "neuro.learning.perturbation:silent_stay",
+    "hybrid": "neuro.learning.perturbation:hybrid",
+    "finite-differences": "neuro.learning.es:finite_differences",
+}
 
 
 class UnknownRuleError(Exception):

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from neuro.learning import optimisers
 from neuro.learning.parametrisation import Parametrisation
 from neuro.learning.regularisation import rate_penalty
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Batch, Parameters, UnsupportedError
 
-OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
 
 
@@ -50,9 +50,9 @@ class BPTT:
     rate_strength: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, table in (("optimiser", OPTIMISERS), ("scheduler", {"": "", **SCHEDULERS})):
-            if getattr(self, name) not in table:
-                raise TypeError(f"{name} '{getattr(self, name)}'; use one of {', '.join(k for k in table if k)}")
+        optimisers.check(self.optimiser)
+        if self.scheduler and self.scheduler not in SCHEDULERS:
+            raise TypeError(f"scheduler '{self.scheduler}'; use one of {', '.join(SCHEDULERS)}")
 
     def init(self, program: Any, parameters: Parameters | None = None) -> BPTTState:
         """State before the first update. Raises UnsupportedError where the program has no gradients."""
@@ -60,8 +60,8 @@ class BPTT:
             raise UnsupportedError(type(program).__name__, "rule 'bptt'", "it gives no gradients", ("torch",))
         chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
         theta = chosen.free(parameters, dtype=program.dtype)
-        kind = getattr(torch.optim, OPTIMISERS[self.optimiser])
-        optimiser = kind(list(theta.values()), lr=self.learning_rate, weight_decay=self.weight_decay)
+        tensors = list(theta.values())
+        optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, weight_decay=self.weight_decay)
         scheduler = None
         if self.scheduler:
             scheduler = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(
@@ -109,8 +109,7 @@ class BPTT:
     def save(self, state: BPTTState) -> dict[str, Any]:
         """All of the state as arrays and numbers, "theta/..." and "optimiser/...": exact."""
         found: dict[str, Any] = {f"theta/{n}": t.detach().numpy().copy() for n, t in state.theta.items()}
-        for i, slots in state.optimiser.state_dict()["state"].items():
-            found |= {f"optimiser/{i}/{key}": np.asarray(value) for key, value in slots.items() if value is not None}
+        found |= {f"optimiser/{n}": v for n, v in optimisers.arrays(state.optimiser).items()}
         found["updates"] = np.asarray(state.updates)
         return found
 
@@ -120,12 +119,7 @@ class BPTT:
         with torch.no_grad():
             for name, theta in state.theta.items():
                 theta.copy_(torch.as_tensor(np.array(saved[f"theta/{name}"])))
-        slots: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in saved.items():
-            if key.startswith("optimiser/"):
-                _, i, name = key.split("/")
-                slots.setdefault(int(i), {})[name] = torch.as_tensor(np.array(value))
-        state.optimiser.load_state_dict({**state.optimiser.state_dict(), "state": slots})
+        optimisers.restore(state.optimiser, optimisers.under("optimiser", saved))
         state.updates = int(saved["updates"])
         if state.scheduler is not None:
             for group in state.optimiser.param_groups:

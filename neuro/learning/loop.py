@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 
 from neuro import streams
+from neuro.learning.sites import silent
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Array, Recording
 from neuro.results import Run
 
 METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
 CHECKPOINT_EVERY = 10  # updates
+
+
+def metrics_of(rule: Any) -> tuple[str, ...]:
+    """What the loop logs, and what the rule adds."""
+    return (*METRICS, *getattr(rule, "metrics", ()))
 
 
 class TrainingError(Exception):
@@ -70,7 +76,7 @@ def train(
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
                 _save(run, rule, state, parameters, at)
         test = task.test_batch()
-        recording: Recording = program.run(parameters, test.inputs, tuple(task.record()))
+        recording: Recording = program.run(parameters, silent(program.network, test.inputs), tuple(task.record()))
         found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}
         accuracy = f"test accuracy {found['test_accuracy']:.3f}"
         run.log(at.update, found)

@@ -61,6 +61,20 @@ def test_one_build_serves_other_parameters_and_inputs(target: str) -> None:
         assert program.builds == 1
 
 
+@pytest.mark.parametrize("target", ["cython", pytest.param("cpp_standalone", marks=pytest.mark.slow)])
+def test_one_build_serves_all_populations_of_a_size(target: str) -> None:
+    """Cells, synapses, inputs and noise in code that holds their numbers; Brian2's numpy is in the conformance tests."""
+    model = network()
+    weights = parameters(model)["p.w"].value
+    program = backends.get("brian2").compile(model, target=target)
+    for factors in ((1.0, 1.5, 0.7), (1.2, 0.9, 1.0)):
+        sets = np.stack([f * weights for f in factors])
+        found = program.run({"p.w": sets}, inputs(2), ["a.v", "b.v"], population=3)
+        for p in range(3):
+            check(found.of_set(p), model, sets[p], 2)
+    assert program.builds == 1
+
+
 @pytest.mark.parametrize("target", ["numpy", "cython"])
 def test_the_first_state_that_leaves_the_finite_numbers_is_named(target: str) -> None:
     neuron = Neuron(

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 import backends
-from neuro import Network, Population, Recording, RunError, UnsupportedError
+from neuro import (
+    AllToAll,
+    Network,
+    Normal,
+    Population,
+    Probability,
+    Projection,
+    Recording,
+    RunError,
+    Synapse,
+    UnsupportedError,
+    quantity,
+)
 from neuro.analysis.comparison import compare, localise
 from neuro.parameters import parameters
 from neuro.protocols import Program
-from tests.backends.networks import LIF, drive, networks
+from tests.backends.networks import LIF, RATE, drive, networks
 
 NETWORKS = networks()
 STEPS = 300
@@ -103,9 +114,7 @@ def test_a_population_of_parameter_sets_is_as_many_runs(backend: str, feature: s
     whole = program.run(given, inputs, names, steps=100, batch=2, population=3)
     for i in range(3):
         alone = program.run({n: v[i] for n, v in given.items()}, inputs, names, steps=100, batch=2)
-        part = Recording(whole.dt, *({n: v[i] for n, v in d.items()} for d in (whole.spikes, whole.traces)))
-        part = replace(part, final={n: v[i] for n, v in whole.final.items()})
-        report = compare(alone, part, names=("alone", "in the population"), max_pairs=10)
+        report = compare(alone, whole.of_set(i), names=("alone", "in the population"), max_pairs=10)
         assert report.identical_spikes and report.agrees(1e-9), localise(report)
     some = next(iter(whole.traces.values()))
     assert not np.array_equal(some[0], some[1])
@@ -118,6 +127,16 @@ def test_same_call_same_numbers(backend: str) -> None:
     assert a.spike_count() > 20
     np.testing.assert_array_equal(a.spikes["cells"], b.spikes["cells"])
     np.testing.assert_array_equal(a.traces["cells.v"], b.traces["cells.v"])
+
+
+@each_backend
+def test_a_recording_outlives_the_next_run(backend: str) -> None:
+    program = _program(backend, "poisson")
+    first = program.run(steps=50, record=["cells.v"])
+    kept = first.traces["cells.v"].copy()
+    second = program.run(steps=50, record=["cells.v"], trial=1)
+    assert (second.traces["cells.v"] != kept).any()
+    np.testing.assert_array_equal(first.traces["cells.v"], kept)
 
 
 @pytest.mark.parametrize("feature", ["poisson", "noise"])
@@ -254,3 +273,43 @@ def test_a_cell_without_input_stays_at_rest(backend: str) -> None:
 def test_unknown_backend_gets_a_suggestion() -> None:
     with pytest.raises(backends.UnknownBackendError, match="did you mean 'torch'"):
         backends.get("troch")
+
+
+@each_backend
+def test_a_population_of_one_number_parameters_read_by_synapses(backend: str) -> None:
+    """A cell's and a synapse's number, one a set, in a graded coupling that doesn't split into a product."""
+    synapse = Synapse(
+        "gap",
+        "w : 1",
+        transmits="w*tanh(gain*(x_pre - x_post)/tau_post*second)",
+        target="z",
+        parameters={"gain": "0.01"},
+    )
+    cells = Population("rate", RATE, 4, initial={"x": Normal(quantity("0"), quantity("0.5"))})
+    for connectivity in (AllToAll(), Probability(0.7)):
+        loop = Projection("loop", "rate", "rate", synapse, Normal(quantity("0"), quantity("1.5")), connectivity)
+        try:
+            program = backends.get(backend).compile(Network((cells,), (loop,), (), dt="1 ms", seed=3))
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+        sets = {"rate.tau": np.array([5e-3, 10e-3, 20e-3]), "loop.gain": np.array([0.01, 0.02, 0.005])}
+        found = program.run(sets, record=["rate.x"], steps=50, population=3)
+        for p in range(3):
+            alone = program.run({n: v[p] for n, v in sets.items()}, record=["rate.x"], steps=50)
+            np.testing.assert_allclose(found.traces["rate.x"][p], alone.traces["rate.x"], rtol=1e-9)
+        assert not np.allclose(found.traces["rate.x"][0], found.traces["rate.x"][1])
+
+
+@each_backend
+def test_wrong_populations_are_named(backend: str) -> None:
+    program = _program(backend, "feed-forward")
+    if not program.capabilities.populations:
+        pytest.skip("runs one parameter set at a time")
+    x = {"x": np.zeros((1, 5, 7), bool)}
+    for options, message in (
+        ({"parameters": {"feed.w": np.zeros((2, 7, 5))}, "population": 3}, r"this run needs \(3, 7, 5\)"),
+        ({"parameters": {"feed.w": np.zeros((2, 7, 5))}}, r"this run needs \(7, 5\)"),
+        ({"population": 0}, "not population=0"),
+    ):
+        with pytest.raises(RunError, match=message):
+            program.run(inputs=x, **options)  # type: ignore[arg-type]

@@ -1,0 +1,42 @@
+"""torch's optimisers by name, and their state as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
+
+
+def check(name: str) -> None:
+    """Raises TypeError on an optimiser that isn't there."""
+    if name not in OPTIMISERS:
+        raise TypeError(f"optimiser '{name}'; use one of {', '.join(OPTIMISERS)}")
+
+
+def make(name: str, tensors: Sequence[torch.Tensor], learning_rate: float, **options: Any) -> Any:
+    """The optimiser of that name for these leaf tensors."""
+    return getattr(torch.optim, OPTIMISERS[name])(list(tensors), lr=learning_rate, **options)
+
+
+def arrays(optimiser: Any) -> dict[str, Any]:
+    """An optimiser's state, "0/exp_avg" -> array: exact."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}/{n}": np.asarray(v).copy() for i, slots in state.items() for n, v in slots.items() if v is not None}
+
+
+def restore(optimiser: Any, saved: Mapping[str, Any]) -> None:
+    """Inverse of `arrays`."""
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in saved.items():
+        i, name = key.split("/")
+        slots.setdefault(int(i), {})[name] = torch.as_tensor(np.array(value))
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+
+
+def under(prefix: str, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries "prefix/..." without their prefix."""
+    return {n.removeprefix(f"{prefix}/"): v for n, v in saved.items() if n.startswith(f"{prefix}/")}

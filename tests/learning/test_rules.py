@@ -1,0 +1,144 @@
+"""What every rule must do, over the registry: learn a tiny task, give the same numbers again, resume, refuse by name."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import backends
+from neuro import (
+    Input,
+    Network,
+    Normal,
+    Population,
+    Projection,
+    Recording,
+    UnsupportedError,
+    learning,
+    library,
+    quantity,
+)
+from neuro.parameters import values
+from neuro.protocols import Batch, Capabilities, Settings
+
+
+class Tiny:
+    """Six spike inputs drive three leaky integrators to given mean potentials."""
+
+    name, version, output, settings = "tiny", 1, "cells", Settings()
+
+    def network(self, seed: int) -> Network:
+        weights = Normal(quantity("0 nA"), quantity("0.5 nA"))
+        cells = Population("cells", library.get("leaky_integrator"), 3)
+        feed = Projection("feed", "x", "cells", library.get("pulse"), weights)
+        return Network((cells,), (feed,), (Input("x", 6),), dt="1 ms", seed=seed)
+
+    def batch(self) -> Batch:
+        spikes = np.random.default_rng(3).random((2, 12, 6)) < 0.3
+        return Batch({"x": spikes}, np.array([[0.01, -0.02, 0.03]]))
+
+    def train_batches(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        return [self.batch()]
+
+    def test_batch(self) -> Batch:
+        return self.batch()
+
+    def record(self) -> Sequence[str]:
+        return ("cells.v",)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        v = traces["cells.v"]
+        return ((v.mean(dim=1) - torch.as_tensor(batch.targets, dtype=v.dtype)) ** 2).mean() * 1e4
+
+    def metric(self, recording: Recording, batch: Batch) -> float:
+        return float(-((recording.traces["cells.v"].mean(axis=1) - batch.targets) ** 2).mean())
+
+
+# How each rule is asked to learn the tiny task; a rule that isn't here is a failure. updates: how many it gets.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bptt": {"options": {"learning_rate": 0.05}},
+    "es": {"options": {"learning_rate": 0.05}},
+    "pgpe": {"options": {"learning_rate": 0.05}},
+    "snes": {"options": {}},
+    "sep-cma": {"options": {}},
+    "cma": {"options": {"sigma": 0.2}},
+    "spsa": {"options": {"learning_rate": 0.3, "samples": 4, "sigma": 0.01}},
+    "wp": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "np": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "wp0": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "hybrid": {"options": {"learning_rate": 0.01, "sigma": 1e-3}},
+    "finite-differences": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+}
+BLACK_BOX = tuple(n for n in OPTIONS if n != "bptt")
+each_rule = pytest.mark.parametrize("name", learning.names())
+
+
+def rule_of(name: str) -> Any:
+    if name == "cma":
+        pytest.importorskip("cma")
+    return learning.get(name, **OPTIONS[name]["options"])
+
+
+def trained(name: str, updates: int, backend: str = "torch", stop: int | None = None) -> tuple[list[float], Any, Any]:
+    """Losses, parameters and saved state after some updates; through a file and a fresh rule at `stop`."""
+    task = Tiny()
+    rule = rule_of(name)
+    network = rule.attach(task.network(0)) if hasattr(rule, "attach") else task.network(0)
+    program = backends.get(backend).compile(network)
+    state, parameters = rule.init(program), dict(values(program.network))
+    found = []
+    for i in range(updates):
+        if i == stop:
+            file = io.BytesIO()
+            np.savez(file, **rule.save(state))
+            file.seek(0)
+            rule = rule_of(name)
+            state = rule.load(program, dict(np.load(file, allow_pickle=False)))
+        parameters, state, metrics = rule.step(program, parameters, state, task.batch(), task)
+        found.append(float(metrics["loss"]))
+    return found, parameters, rule.save(state)
+
+
+def test_every_rule_is_tested() -> None:
+    assert set(OPTIONS) == set(learning.names())
+
+
+@each_rule
+def test_the_loss_falls(name: str) -> None:
+    found, _, _ = trained(name, 40)
+    assert np.mean(found[-5:]) < 0.5 * np.mean(found[:3])
+
+
+@each_rule
+def test_same_seed_same_numbers_and_resumable_to_the_same_numbers(name: str) -> None:
+    first, parameters, state = trained(name, 7)
+    again, _, _ = trained(name, 7)
+    resumed, other, other_state = trained(name, 7, stop=4)
+    assert first == again == resumed
+    assert set(state) == set(other_state)
+    for key, value in parameters.items():
+        np.testing.assert_array_equal(value, other[key])
+    for key, value in state.items():
+        np.testing.assert_array_equal(value, other_state[key])
+
+
+@each_rule
+def test_programs_that_lack_what_a_rule_needs_are_refused(name: str) -> None:
+    program = backends.get("torch").compile(Tiny().network(0))
+    program.capabilities = Capabilities()  # type: ignore[misc]
+    with pytest.raises(UnsupportedError, match=f"rule '{name}'"):
+        rule_of(name).init(program)
+
+
+@pytest.mark.parametrize("name", BLACK_BOX)
+def test_same_candidates_and_losses_on_every_backend(name: str) -> None:
+    expected, parameters, _ = trained(name, 3, "reference")
+    for backend in ("torch", "brian2"):
+        found, other, _ = trained(name, 3, backend)
+        assert found == pytest.approx(expected, rel=1e-6)
+        np.testing.assert_allclose(other["feed.w"], parameters["feed.w"], rtol=1e-6, atol=1e-15)
