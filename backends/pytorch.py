@@ -14,6 +14,7 @@ from backends.arrays import Feed, check_inputs, check_parameters, check_record, 
 from backends.torch_groups import Backward, Group, local
 from backends.torch_render import render
 from backends.torch_run import ForwardPass, Signals, Tensors
+from neuro.evaluation import margin_scales
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import Parameter, initial_state
@@ -21,7 +22,7 @@ from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
-from neuro.step import Step, Threshold
+from neuro.step import Step
 
 
 class TorchProgram:
@@ -42,7 +43,8 @@ class TorchProgram:
             surrogate, scales, not backward.reset, backward.detached, backward.feedback
         )
         self.source = "\n\n".join(g.source for g in self.groups)
-        self._functions = [self._load(g, surrogates.get(surrogate), scales, compile_step) for g in self.groups]
+        self._spike = surrogates.get(surrogate)
+        self._functions = [self._load(g, self._spike, scales, compile_step) for g in self.groups]
         self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self._declared.items()}
         self._initial = {
             local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()
@@ -141,6 +143,12 @@ class TorchProgram:
         arrays: Any = {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()}
         return Feed(feed.steps, feed.batch, arrays, population)
 
+    def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
+        x = torch.tensor(margin / self.semantics.surrogate_scale[population], requires_grad=True)
+        (found,) = torch.autograd.grad(self._spike(x).sum(), x)
+        return found.numpy() / self.semantics.surrogate_scale[population]
+
     # -- gradients -----------------------------------------------------------------------------------------
 
     def value_and_grad(
@@ -200,22 +208,6 @@ def _inclusive(spike: surrogates.Spike, margin: torch.Tensor, scale: float) -> t
     """Spikes also at the threshold itself; the gradient is the same."""
     z = spike(margin / scale)
     return z + ((margin >= 0).to(z.dtype) - z).detach()
-
-
-def margin_scales(step: Step, network: Network) -> dict[str, float]:
-    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI."""
-    from backends.reference import evaluate
-
-    values = {n: p.value for n, p in declared_parameters(network).items()} | initial_state(network)
-    found = {}
-    for op in step.operations:
-        if isinstance(op, Threshold):
-            inputs = {f"{op.population}.{n}": 0.0 for n in step.population(op.population).inputs}
-            table = {**values, **inputs, f"{op.population}.t": 0.0, f"{op.population}.dt": step.dt}
-            margin = evaluate(op.margin, lambda n, t=table, p=op.population: t[f"{p}.{n}"])  # type: ignore[misc]
-            scale = float(np.median(np.abs(margin)))
-            found[op.population] = scale if np.isfinite(scale) and scale > 0 else 1.0
-    return found
 
 
 class TorchBackend:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
 import sympy as sp
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
+from neuro.evaluation import evaluate
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import initial_state
@@ -21,24 +20,6 @@ from neuro.semantics import Semantics, semantics
 from neuro.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update
 
 Array = npt.NDArray[Any]
-
-_FUNCTIONS = {
-    "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
-    "step": lambda x: np.int8(np.greater(x, 0)), "step_or_equal": lambda x: np.int8(np.greater_equal(x, 0)),
-    "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod,
-}  # fmt: skip
-
-
-@lru_cache(maxsize=4096)
-def _compiled(expr: sp.Expr) -> tuple[tuple[str, ...], Callable[..., Any]]:
-    symbols = sorted(expr.free_symbols, key=lambda s: s.name)
-    return tuple(s.name for s in symbols), sp.lambdify(symbols, expr, modules=[_FUNCTIONS, "numpy"])
-
-
-def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
-    """A sympy expression on numpy arrays."""
-    names, function = _compiled(expr)
-    return function(*(lookup(name) for name in names))
 
 
 class _Simulation:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record
-from backends.reference import evaluate
+from neuro.evaluation import evaluate
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError

@@ -82,4 +82,16 @@ def get(name: str, **options: float) -> Spike:
         function = getattr(surrogate, name)(**options)
     except TypeError as error:
         raise UnknownSurrogateError(f"surrogate '{name}': {error}") from None
-    return lambda x: function(x).to(x.dtype)
+    return lambda x: function(x) if x.dtype == torch.float32 else _SpikeFunction.apply(x, _slope_of(function))  # type: ignore[no-untyped-call]
+
+
+def _slope_of(function: Spike) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Derivative of one of snntorch's spike functions. They give float32, so a float64 gradient that passed would be cut."""
+
+    def slope(x: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            at = x.detach().requires_grad_()
+            (found,) = torch.autograd.grad(function(at).sum(), at)
+        return found
+
+    return slope

@@ -14,8 +14,8 @@ from models.drives import DRIVES
 from scipy.integrate import solve_ivp
 
 import backends
-from backends.reference import evaluate
 from neuro import Input, ModelError, Network, Neuron, Population, Projection, library, lower, quantity
+from neuro.evaluation import evaluate
 from neuro.parameters import initial_state, values
 from neuro.symbolic import exprel, symbol
 from tests.library.networks import one_population
