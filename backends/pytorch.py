@@ -32,6 +32,8 @@ class TorchProgram:
 
     def __init__(self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool) -> None:
         self.network, self.backward = network, backward
+        self._options = (dtype, surrogate, compile_step)
+        self._variants: dict[Backward, TorchProgram] = {}
         self.dtype: torch.dtype = getattr(torch, dtype)
         self._merged = without_receptors(network)
         self._declared = _with_feedback(declared_parameters(network), backward)
@@ -142,6 +144,14 @@ class TorchProgram:
         }
         arrays: Any = {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()}
         return Feed(feed.steps, feed.batch, arrays, population)
+
+    def variant(self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = ()) -> TorchProgram:
+        """The same program with other projections detached or with feedback weights; made once."""
+        backward = Backward(self.backward.reset, detached, feedback)
+        if backward not in self._variants:
+            dtype, surrogate, compile_step = self._options
+            self._variants[backward] = TorchProgram(self.network, dtype, surrogate, backward, compile_step)
+        return self._variants[backward]
 
     def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""

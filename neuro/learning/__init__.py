@@ -8,6 +8,11 @@ from typing import Any
 
 _RULES = {
     "bptt": "neuro.learning.bptt:BPTT",
+    "eprop": "neuro.learning.eprop:EProp",
+    "rflo": "neuro.learning.rflo:RFLO",
+    "snap1": "neuro.learning.snap1:SnAp1",
+    "rtrl": "neuro.learning.rtrl:RTRL",
+    "uoro": "neuro.learning.uoro:UORO",
     "es": "neuro.learning.es:es",
     "pgpe": "neuro.learning.es:pgpe",
     "snes": "neuro.learning.es:snes",

@@ -67,10 +67,9 @@ def by_traces(trial: Trial, trained: Sequence[str]) -> dict[str, Array]:
     for name in trained:
         site = trial.sites[name]
         if site.population == trial.output:
-            gradient = site.credit(trial.activity[name], trial.outputs[site.variable])
+            found[f"{name}.w"] = _masked(site, site.credit(trial.activity[name], trial.outputs[site.variable]))
         else:
-            gradient = _of_traces(trial, site)
-        found[f"{name}.w"] = _masked(site, gradient)
+            found[f"{name}.w"] = _of_traces(trial, site)
     return found
 
 
@@ -85,9 +84,7 @@ def _of_traces(trial: Trial, site: Site) -> Array:
             total += np.einsum(
                 "bj,bij->ij", slope[:, k], np.broadcast_to(traces[name], (*traces[name].shape[:2], total.shape[1]))
             )
-    if site.synapses.kind != "dense":
-        return np.asarray(total[site.synapses.pre_index, site.synapses.post_index])
-    return total
+    return site.layout(total)
 
 
 def eligibility(cells: Cells, site: Site, activity: Array) -> Iterator[tuple[int, Array, dict[str, Array]]]:
@@ -112,20 +109,20 @@ def advance(
     for (new, old), slope in slopes.state.items():
         source = traces[old] if old in traces else driven.get(old)
         if source is not None:
-            moved[new] = moved[new] + _wide(slope) * source
-    e: Any = sum((_wide(f) * moved[n] for n, f in slopes.fire.items()), start=0.0)
+            moved[new] = moved[new] + wide(slope) * source
+    e: Any = sum((wide(f) * moved[n] for n, f in slopes.fire.items()), start=0.0)
     found: dict[str, Any] = dict.fromkeys(states, 0.0)
     for (new, old), slope in slopes.after.items():
-        found[new] = found[new] + _wide(slope) * moved[old]
+        found[new] = found[new] + wide(slope) * moved[old]
     for name, jump in slopes.jump.items():
-        found[name] = found[name] + _wide(jump) * e
+        found[name] = found[name] + wide(jump) * e
     some = next(iter(traces.values()))
     return np.asarray(e), {
         n: np.broadcast_to(v, np.broadcast_shapes(np.shape(v), some.shape)) for n, v in found.items()
     }
 
 
-def _wide(slope: Any) -> Any:
+def wide(slope: Any) -> Any:
     """[batch, post] -> [batch, 1, post]."""
     return np.asarray(slope)[:, None] if np.ndim(slope) == 2 else slope
 

@@ -90,6 +90,20 @@ class Site:
         product = activity[..., self.synapses.pre_index] * noise[..., self.synapses.post_index]
         return np.asarray(self.gain * product.sum(axis=(0, 1)))
 
+    def dense(self, weights: Array) -> Array:
+        """Weights [pre, post] from their layout."""
+        if self.synapses.kind == "dense":
+            return weights if self.synapses.mask is None else weights * self.synapses.mask
+        found = np.zeros(self.synapses.ends)
+        found[self.synapses.pre_index, self.synapses.post_index] = weights
+        return found
+
+    def layout(self, matrix: Array) -> Array:
+        """Weights in their layout from [pre, post]; 0 where there is no synapse."""
+        if self.synapses.kind == "dense":
+            return matrix if self.synapses.mask is None else matrix * self.synapses.mask
+        return np.asarray(matrix[self.synapses.pre_index, self.synapses.post_index])
+
     def active(self, activity: Array) -> Array:
         """1.0 for synapses whose presynaptic cell did anything, in the weights' layout."""
         found = (activity != 0).any(axis=(0, 1)).astype(float)

@@ -89,10 +89,12 @@ def run_trial(
 
     feedback: projection into the readout -> weights [pre, post] that carry signals back; its own weights where left out.
     """
-    network, merged = program.network, without_receptors(program.network)
-    step, inputs = lower(network), silent(program.network, batch.inputs)
-    fed = [c.name for c in step.cells if any(s.post == c.name and _sends(merged, s.pre, step) for s in step.synapses)]
+    network, step = program.network, lower(program.network)
+    inputs = silent(network, batch.inputs)
+    fed = [c.name for c in step.cells if any(s.post == c.name for s in step.synapses)]
     names = [f"{p}.{v}" for p in fed for v in (*step.population(p).states, *step.population(p).inputs)]
+    found = {s.synapses.name: s for s in sites(network, [f"{s.name}.w" for s in step.synapses if s.post in fed])}
+    names += [t for s in found.values() for t in s.traces(network)]
     recording = program.run(parameters, inputs, tuple(dict.fromkeys([*task.record(), *names])), trial=trial)
     loss, spikes, traces = _loss(task, batch, recording, network, target_rate, rate_strength)
     slope = getattr(program, "slope", None) or triangle_slope(network)
@@ -102,16 +104,11 @@ def run_trial(
                  trial=trial)
         for p in fed
     }  # fmt: skip
-    found = {s.synapses.name: s for s in sites(network, [f"{s.name}.w" for s in step.synapses if s.post in fed])}
     activity = {n: s.activity(network, parameters, inputs, recording) for n, s in found.items()}
     made = Trial(network, parameters, inputs, recording, task.output, loss, cells, activity, found)
     made.outputs = adjoint(cells[task.output], spikes.get(task.output), _states(made, traces, task.output))
     _signals(made, spikes, feedback)
     return made
-
-
-def _sends(network: Network, source: str, step: Any) -> bool:
-    return source in step.sources or any(p.name == source for p in network.populations)
 
 
 def _loss(
@@ -185,16 +182,7 @@ def _signals(trial: Trial, spikes: Mapping[str, Array], feedback: Mapping[str, A
         if source not in trial.cells:
             continue
         weights = feedback.get(site.synapses.name, trial.parameters[f"{site.synapses.name}.w"])
-        back = site.gain * trial.outputs[site.variable] @ _dense(site, weights).T
+        back = site.gain * trial.outputs[site.variable] @ site.dense(weights).T
         late = site.late if site.pre is None else 1
         table = trial.signals if site.pre is None else trial.graded
         table[source][:, : back.shape[1] - late] += back[:, late:]
-
-
-def _dense(site: Site, weights: Array) -> Array:
-    """Weights [pre, post] from their layout."""
-    if site.synapses.kind == "dense":
-        return weights if site.synapses.mask is None else weights * site.synapses.mask
-    found = np.zeros(site.synapses.ends)
-    found[site.synapses.pre_index, site.synapses.post_index] = weights
-    return found

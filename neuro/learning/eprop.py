@@ -1,0 +1,122 @@
+"""e-prop: eligibility traces and a learning signal through the readout alone; nothing goes back through the recurrence.
+
+Source: Bellec et al. (2020), Nat Commun 11:3625. Feedback: Samadi, Lillicrap & Tweed (2017), Neural Comput 29:578 (random);
+Kolen & Pollack (1994), ICNN (adaptive); Liao, Leibo & Poggio (2016), AAAI (sign).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuro import streams
+from neuro.learning.bptt import gradient_of
+from neuro.learning.eligibility import by_adjoint, by_traces
+from neuro.learning.gradient_rule import GradientRule, GradientState
+from neuro.learning.influence import by_influence
+from neuro.learning.trial import Trial, run_trial
+from neuro.lowering import lower
+from neuro.parameters import values
+from neuro.protocols import Array, Batch, Parameters
+
+FEEDBACKS = ("symmetric", "random", "adaptive", "sign")
+FORMS = ("adjoint", "traces")
+
+
+@dataclass(frozen=True)
+class EProp(GradientRule):
+    """Works on every backend: it reads recorded states. Options besides GradientRule's:
+
+    feedback: the weights that bring the readout's errors to hidden cells: the readout's own (symmetric), fixed random ones,
+    random ones that follow the readout's updates (adaptive), or the readout's signs. feedback_std: of the random ones, SI
+    (default: the root mean square of the readout's initial weights). feedback_decay: of readout and adaptive feedback, a
+    share an update. recurrent: how much of the recurrent Jacobian counts: "none", "diagonal" (SnAp-1), "full" (RTRL), or a
+    number of hops. form: traces carried forward, or the adjoint of the same graph, which is faster; equal up to rounding.
+    seed: of the feedback.
+    """
+
+    feedback: str = "symmetric"
+    feedback_std: float = 0.0
+    feedback_decay: float = 0.0
+    recurrent: str | int = "none"
+    form: str = "adjoint"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, known in (("feedback", FEEDBACKS), ("form", FORMS)):
+            if getattr(self, name) not in known:
+                raise TypeError(f"{name} '{getattr(self, name)}'; use one of {', '.join(known)}")
+        if self.recurrent not in ("none", "diagonal", "full") and not isinstance(self.recurrent, int):
+            raise TypeError(f"recurrent '{self.recurrent}'; use none, diagonal, full, or a number of hops")
+
+    def memory(self, program: Any) -> dict[str, Array]:
+        """Feedback weights of the projections into populations that send nothing; symmetric feedback needs none."""
+        if self.feedback == "symmetric":
+            return {}
+        step, found = lower(program.network), {}
+        for synapses in step.synapses:
+            if synapses.kind == "dense" and synapses.post not in {s.pre for s in step.synapses}:
+                weights = values(program.network)[f"{synapses.name}.w"]
+                std = self.feedback_std or float(np.sqrt(np.mean(weights**2)))
+                random = streams.generator(self.seed, f"feedback/{synapses.name}")
+                found[synapses.name] = std * random.standard_normal(weights.shape)
+        return found
+
+    def estimate(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+    ) -> tuple[float, dict[str, Array]]:
+        parameters = {**values(program.network), **parameters}
+        feedback = self._feedback(program, parameters, memory, task.output)
+        if self.recurrent == "none" and self.form == "adjoint" and hasattr(program, "variant"):
+            return self._by_autograd(program, parameters, batch, task, feedback)
+        trial = run_trial(
+            program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength
+        )
+        trained = [n.removesuffix(".w") for n in self.names(program)]
+        return trial.loss, self.slopes(trial, trained, draw)
+
+    def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
+        """Gradient of a trial with respect to the weights of the trained projections."""
+        if self.recurrent == "none":
+            return by_adjoint(trial, trained) if self.form == "adjoint" else by_traces(trial, trained)
+        hidden = [n for n in trained if trial.sites[n].population != trial.output]
+        found = by_traces(trial, [n for n in trained if n not in hidden])
+        if self.recurrent == "diagonal":
+            return found | by_influence(trial, hidden, snap=1)
+        return found | by_influence(trial, hidden, hops=None if self.recurrent == "full" else int(self.recurrent))
+
+    def _feedback(
+        self, program: Any, parameters: Parameters, memory: Mapping[str, Array], output: str
+    ) -> dict[str, Array]:
+        into = [s.name for s in lower(program.network).synapses if s.post == output and s.name in memory]
+        if self.feedback != "sign":
+            return {n: memory[n] for n in into}
+        return {n: np.sqrt(np.mean(memory[n] ** 2)) * np.sign(parameters[f"{n}.w"]) for n in into}
+
+    def _by_autograd(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, feedback: Mapping[str, Array]
+    ) -> tuple[float, dict[str, Array]]:
+        """The adjoint by torch: the graph without the connections among hidden cells."""
+        step = lower(program.network)
+        hidden = {s.post for s in step.synapses} - {task.output}
+        detached = tuple(s.name for s in step.synapses if s.pre in hidden and s.post in hidden)
+        variant = program.variant(detached=detached, feedback=tuple(feedback))
+        given = {**parameters, **{f"{n}.feedback": w for n, w in feedback.items()}}
+        return gradient_of(self, variant, given, batch, task)
+
+    def remember(self, state: GradientState, before: Parameters, after: Parameters) -> None:
+        """Adaptive feedback: the same update as the readout's, and the same decay."""
+        if self.feedback != "adaptive":
+            return
+        keep = 1 - self.feedback_decay
+        for name in state.memory:
+            state.memory[name] = keep * (state.memory[name] + after[f"{name}.w"] - before[f"{name}.w"])
+        with torch.no_grad():
+            for name in state.memory:
+                if self.feedback_decay and f"{name}.w" in state.theta:
+                    state.theta[f"{name}.w"].mul_(keep)

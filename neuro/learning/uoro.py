@@ -1,0 +1,24 @@
+"""UORO: an unbiased rank-one estimate of RTRL. Source: Tallec & Ollivier (2018), ICLR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neuro import streams
+from neuro.learning.eligibility import by_traces
+from neuro.learning.eprop import EProp
+from neuro.learning.influence import by_uoro
+from neuro.learning.trial import Trial
+from neuro.protocols import Array
+
+
+@dataclass(frozen=True)
+class UORO(EProp):
+    """seed: of the random signs as well; each update has its own. Options: see EProp."""
+
+    recurrent: str | int = "full"
+
+    def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
+        hidden = [n for n in trained if trial.sites[n].population != trial.output]
+        random = streams.generator(self.seed, "uoro", draw)
+        return by_traces(trial, [n for n in trained if n not in hidden]) | by_uoro(trial, hidden, random)
