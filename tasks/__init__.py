@@ -9,6 +9,7 @@ from typing import Any
 
 _TASKS = {
     "digits": "tasks.digits:Digits",
+    "perturbation": "tasks.perturbation:Perturbation",
     "add": "tasks.add:Add",
     "delayed-match": "tasks.delayed_match:DelayedMatch",
     "store-recall": "tasks.store_recall:StoreRecall",

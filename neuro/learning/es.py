@@ -89,7 +89,7 @@ class BlackBox:
             state.best, state.best_vector = float(found[best]), candidates[best]
         self.search.tell(state.search, directions, found)
         state.search.updates += 1
-        metrics |= {"loss": float(found.mean()), "best_loss": state.best, "evaluations": state.evaluations}
+        metrics |= {"loss": self.search.level(found), "best_loss": state.best, "evaluations": state.evaluations}
         return {**parameters, **state.space.arrays(state.search.mean.detach().numpy())}, state, metrics
 
     def save(self, state: BlackBoxState) -> dict[str, Any]:

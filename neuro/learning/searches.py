@@ -59,6 +59,10 @@ class Search(ABC):
         """Put saved arrays in; `state` is fresh, mean and optimiser are back."""
         state.arrays, state.updates = {n: np.array(v) for n, v in saved.items()}, updates
 
+    def level(self, losses: Array) -> float:
+        """The loss to report of candidates' losses [P]."""
+        return float(losses[0] if getattr(self, "sampling", "") == "baseline" else losses.mean())
+
     @abstractmethod
     def begin(self, state: State) -> State:
         """Add what this search keeps."""

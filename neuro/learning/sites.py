@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,8 @@ class Site:
                 values[s.name] = _later(found.traces[key], initial_state(network)[key][None])
             else:
                 values[s.name] = found.traces[key] if key in found.traces else parameters[key]
-        names = sorted(values)
-        function = sp.lambdify([symbol(n) for n in names], self.pre, modules="numpy")
-        return np.asarray(function(*(values[n] for n in names)), dtype=np.float64)
+        names = tuple(sorted(values))
+        return np.asarray(_function(self.pre, names)(*(values[n] for n in names)), dtype=np.float64)
 
     def change(self, activity: Array, weights: Array) -> Array:
         """What weights in their layout add to the summed input, [batch, time, post]."""
@@ -110,6 +110,11 @@ class Site:
         if self.synapses.kind == "dense":
             return np.asarray(np.broadcast_to(found[:, None], self.synapses.shape))
         return np.asarray(found[self.synapses.pre_index])
+
+
+@lru_cache(maxsize=64)
+def _function(expr: sp.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
+    return sp.lambdify([symbol(n) for n in names], expr, modules="numpy")  # type: ignore[no-any-return]
 
 
 def _later(values: Array, before: Array) -> Array:

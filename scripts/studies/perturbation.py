@@ -1,0 +1,304 @@
+"""Weight and node perturbation against the closed-form learning curves and final errors, and in sequence on XOR.
+
+Z: Zuege, Klos & Memmesheimer (2023): a linear readout whose weights learn from two errors a trial. J: Jabri & Flower (1991):
+one weight at a time, through forwards that only run. Every weight change is made by the rules of the registry.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from models import xor
+from models.reservoir import drawing
+from study import Study
+
+M, T, SIGMA = 10, 100, 0.04
+RULES = ("wp", "np")
+
+
+@dataclass(frozen=True)
+class Theory:
+    """Expected error after n trials of learning with E_opt `optimum`, `n_eff` inputs of mean square `strength`."""
+
+    rule: str
+    n_eff: int
+    strength: float
+    sigma_eff: float
+    optimum: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of fastest convergence."""
+        return 1 / ((M * self.n_eff + 2) * self.strength)
+
+    @property
+    def start(self) -> float:
+        return M / 2 * 0.01 * self.n_eff * self.strength + self.optimum
+
+    @property
+    def factor(self) -> float:
+        """Of the excess error, a trial."""
+        return 1 - 1 / (M * self.n_eff + 2)
+
+    @property
+    def final(self) -> float:
+        n, eta, a2 = self.n_eff, self.rate, self.strength
+        if self.rule == "wp":
+            sigma2 = self.sigma_eff**2 / (a2 * n)
+            b = sigma2 * eta**2 * a2**3 / 8 * (M**3 * n**3 + 6 * M**2 * n**2 + 8 * M * n)
+        else:
+            b = self.sigma_eff**2 * eta**2 * a2**2 / 8 * (M**3 * n * T + 6 * M**2 * n + 8 * M * n / T)
+            b += eta**2 * a2**2 * M * n * self.optimum
+        return self.optimum + b / (1 - self.factor)
+
+    def after(self, trials: int) -> float:
+        return float(self.final + (self.start - self.final) * self.factor**trials)
+
+    @property
+    def sigma(self) -> float:
+        """Of the rule's noise, for equal power of what it adds to the outputs."""
+        return self.sigma_eff / np.sqrt(self.strength * self.n_eff) if self.rule == "wp" else self.sigma_eff
+
+
+@dataclass
+class Curve:
+    """Errors [trial] and the weights [input, output] after the trials asked for."""
+
+    errors: Any
+    weights: dict[int, Any]
+
+
+def learn(
+    rule: str, task: Any, seed: int, trials: int, keep: tuple[int, ...] = (), below: float = 0.0, **options: Any
+) -> Curve:
+    """Train on the torch backend; stops when the mean of 50 errors is below `below`."""
+    import backends
+    from neuro import learning, streams
+
+    chosen = learning.get(rule, **options)
+    network = task.network(seed)
+    program = backends.get("torch").compile(chosen.attach(network) if hasattr(chosen, "attach") else network)
+    state, parameters = chosen.init(program), {}
+    errors, weights = np.zeros(trials), {}
+    batches = iter(task.train_batches(streams.generator(seed, "data/0"), 1))
+    for k in range(trials):
+        parameters, state, metrics = chosen.step(program, parameters, state, next(batches), task)
+        errors[k] = metrics["loss"]
+        if k + 1 in keep:
+            weights[k + 1] = parameters["weights.w"]
+        if k >= 49 and errors[k - 49 : k + 1].mean() < below:
+            return Curve(errors[: k + 1], weights)
+    return Curve(errors, weights)
+
+
+def analytic(active: int = 50, per_trial: int = 0, optimum: float = 0.0, trials: int = 20_000) -> Any:
+    import tasks
+
+    return tasks.get(
+        "perturbation", active=active, per_trial=per_trial, optimum=optimum, trials=trials, bins_as="trials"
+    )
+
+
+def curves(study: Study, theory: Theory, runs: int, trials: int, keep: tuple[int, ...] = ()) -> list[Curve]:
+    """Runs of one rule at the theory's learning rate and noise."""
+    task = analytic(theory.n_eff, optimum=theory.optimum)
+    options = {"sigma": theory.sigma, "learning_rate": theory.rate}
+    with study.progress(f"{theory.rule}, {theory.n_eff} inputs, optimum {theory.optimum:g}") as update:
+        found = []
+        for run in range(runs):
+            found.append(learn(theory.rule, task, study.seed + run, trials, keep, **options))
+            update(run + 1, runs, "")
+    return found
+
+
+def final_errors(study: Study) -> None:
+    """Z1, Z2 and, from Z2's runs, Z5."""
+    rows, measured = [], {}
+    cases = [("Z1", 50, 0.0, 6000), ("Z1", 100, 0.0, 6000 if study.quick else 12_000), ("Z2", 50, 2.0, 6000)]
+    for name, n_eff, optimum, trials in cases:
+        for rule in RULES:
+            theory = Theory(rule, n_eff, 100 / n_eff, SIGMA, optimum)
+            found = curves(study, theory, 2, trials, keep=(1000, 3000, 6000))
+            error = float(np.mean([c.errors[-1500:] for c in found]))
+            measured[rule, n_eff, optimum] = error
+            off = error / theory.final - 1
+            rows.append((rule, n_eff, optimum, error, theory.final, f"{off:+.1%}"))
+            wanted = f"within 5 % of {theory.final:.4g}"
+            study.criterion(f"{name} {rule}, N_eff {n_eff}, E_opt {optimum:g}", error, wanted, abs(off) <= 0.05)
+            if optimum:
+                irrelevant(study, rule, found[0])
+    study.table(
+        "final error, mean of the last 1,500 trials", ("rule", "N_eff", "E_opt", "measured", "formula", "off"), rows
+    )
+    for n_eff, low, high in ((50, 1.9, 2.1), (100, 0.95, 1.05)):
+        ratio = measured["np", n_eff, 0.0] / measured["wp", n_eff, 0.0]
+        study.criterion(f"Z1 ratio NP/WP, N_eff {n_eff}", ratio, f"{low} .. {high}", low <= ratio <= high)
+
+
+def irrelevant(study: Study, rule: str, curve: Curve) -> None:
+    """Z5: weights of silent inputs."""
+    spread = {k: float(w[50:].std()) for k, w in curve.weights.items()}
+    if rule == "np":
+        study.criterion("Z5 np: spread of irrelevant weights", max(spread.values()), "0", max(spread.values()) == 0)
+        return
+    for (trial, value), wanted in zip(spread.items(), (0.120, 0.173, 0.228), strict=True):
+        holds = abs(value / wanted - 1) <= 0.1
+        study.criterion(f"Z5 wp: spread of irrelevant weights, trial {trial}", value, f"{wanted} (to 10 %)", holds)
+
+
+def held(study: Study) -> None:
+    """Z5: what keeps irrelevant weights small."""
+    theory = Theory("wp", 50, 2.0, SIGMA, 2.0)
+    options = {"sigma": theory.sigma, "learning_rate": theory.rate}
+    task = analytic(optimum=2.0)
+    kept = learn("wp", task, study.seed, 6000, (6000,), decay=1e-3, **options).weights[6000][50:].std()
+    study.criterion("Z5 wp with decay 1e-3: spread at 6,000", float(kept), "0.07 +- 0.01", abs(kept - 0.07) <= 0.01)
+    still = learn("wp0", task, study.seed, 1000, (1000,), **options).weights[1000][50:].std()
+    study.criterion("Z5 wp0: spread of irrelevant weights", float(still), "0", still == 0)
+
+
+def learning_curves(study: Study) -> None:
+    """Z3."""
+    runs, marks, rows = (3 if study.quick else 10), (500, 1000, 2000), []
+    for rule in RULES:
+        theory = Theory(rule, 50, 2.0, SIGMA)
+        mean = np.mean([c.errors for c in curves(study, theory, runs, 2001)], axis=0)
+        study.array(f"curve/{rule}", mean)
+        off = [mean[k] / theory.after(k) - 1 for k in marks]
+        rows.append((rule, *(f"{mean[k]:.3f} ({x:+.1%})" for k, x in zip(marks, off, strict=True))))
+        worst = float(np.max(np.abs(off)))
+        study.criterion(f"Z3 {rule}: largest deviation from the curve", worst, "<= 0.1", worst <= 0.1)
+    study.table(f"mean error of {runs} runs (deviation from the formula)", ("rule", *map(str, marks)), rows)
+
+
+def subtasks(study: Study) -> None:
+    """Z4."""
+    rows, needed = [], {}
+    for per_trial in (10, 50) if study.quick else (5, 10, 25, 50):
+        for rule in RULES:
+            width = 50 if rule == "wp" else per_trial
+            strength = 100 / per_trial
+            options = {"sigma": 1e-6, "learning_rate": 1 / ((M * width + 2) * strength)}
+            theory = float(np.log(0.01) / np.log(1 - per_trial / 50 / (M * width + 2)))
+            task, cap = analytic(per_trial=per_trial), 20_000
+            with study.progress(f"{rule}, {per_trial} of 50 inputs a trial"):
+                trials = len(learn(rule, task, study.seed, cap, below=0.05, **options).errors)
+            needed[rule, per_trial] = trials
+            rows.append(
+                (rule, per_trial, trials if trials < cap else f"> {cap}", theory, f"{trials / theory - 1:+.1%}")
+            )
+            if theory < cap:
+                holds = abs(trials / theory - 1) <= 0.15
+                study.criterion(
+                    f"Z4 {rule}, N_trial {per_trial}: trials to 1 %", trials, f"{theory:.0f} (to 15 %)", holds
+                )
+            else:
+                study.criterion(f"Z4 {rule}, N_trial {per_trial}: trials to 1 %", trials, f">= {cap}", trials >= cap)
+    study.table(
+        "subtasks: trials until the mean of 50 errors is 1 %", ("rule", "N_trial", "measured", "theory", "off"), rows
+    )
+    fall = needed["wp", 10] / needed["wp", 50]
+    study.criterion("Z4 wp: N_trial 10 against 50", fall, "4.5 .. 6.5", 4.5 <= fall <= 6.5)
+    change = abs(needed["np", 10] / needed["np", 50] - 1)
+    study.criterion("Z4 np: N_trial 10 against 50", change, "< 0.1", change < 0.1)
+
+
+def reservoir(study: Study) -> None:
+    """Z6: only the readout learns; states come from one run of the reservoir."""
+    found = drawing(study.seed)
+    trials, rows, errors = (3000 if study.quick else 12_000), [], {}
+    for sigma_eff in (1e-6, 5e-3):
+        for rule in RULES:
+            sigma = sigma_eff / np.sqrt(found.power) if rule == "wp" else sigma_eff
+            with study.progress(f"reservoir, {rule}, {sigma_eff:g}"):
+                curve = learn(rule, found, study.seed, trials, sigma=sigma, learning_rate=found.rate)
+            errors[rule, sigma_eff] = float(curve.errors[-200:].mean())
+            rows.append((rule, sigma_eff, errors[rule, sigma_eff]))
+    title = f"reservoir drawing, {trials} trials, participation ratio {found.dimension:.2f}, reference line {found.line:.2e}"
+    study.table(title, ("rule", "sigma_eff", "final error"), rows)
+    noisy = errors["np", 5e-3] / errors["wp", 5e-3]
+    quiet = errors["np", 1e-6] / errors["wp", 1e-6]
+    study.criterion("Z6 NP/WP at sigma_eff 5e-3", noisy, ">= 5", noisy >= 5)
+    study.criterion("Z6 NP/WP at sigma_eff 1e-6", quiet, "0.5 .. 2", 0.5 <= quiet <= 2)
+
+
+def unbiased(study: Study) -> None:
+    """Z7: mean step against the exact gradient; wp draws 100 directions an update."""
+    task = analytic(active=50)
+    batch = task.test_batch()
+    signals, target = batch.inputs["signals"][:, 0], batch.targets[:, 0]
+    exact = signals.T @ (0 - target) / T
+    for rule, options, updates in (("wp", {"samples": 100, "sigma": 1e-4}, 200), ("np", {"sigma": 1e-4}, 10_000)):
+        mean = mean_step(rule, task, study.seed, updates, **options)
+        cosine = float(-(mean * exact).sum() / np.linalg.norm(mean) / np.linalg.norm(exact))
+        draws = updates * int(options.get("samples", 1))
+        study.criterion(
+            f"Z7 {rule}: cosine of the mean of {draws} steps with the gradient", cosine, ">= 0.95", cosine >= 0.95
+        )
+
+
+def mean_step(rule: str, task: Any, seed: int, updates: int, **options: Any) -> Any:
+    """Mean change of the weights over updates that all start from the network's own weights."""
+    import backends
+    from neuro import learning
+    from neuro.parameters import values
+
+    chosen = learning.get(rule, learning_rate=1.0, **options)
+    network = task.network(seed)
+    program = backends.get("torch").compile(chosen.attach(network) if hasattr(chosen, "attach") else network)
+    start = values(network)
+    total, batch, state = 0.0 * start["weights.w"], task.test_batch(), chosen.init(program)
+    for update in range(updates):
+        saved = {**chosen.save(chosen.init(program)), "updates": np.asarray(update)}
+        state = chosen.load(program, saved)
+        found, _, _ = chosen.step(program, start, state, batch, task)
+        total += found["weights.w"] - start["weights.w"]
+    return total / updates
+
+
+def sequential(study: Study) -> None:
+    """J1 to J4 on XOR."""
+    for sampling, power in (("baseline", 1), ("antithetic", 2)):
+        errors = [xor.gradient_error(sampling, size, study.seed) for size in (1e-3, 5e-4)]
+        study.criterion(f"J1 {sampling}: relative error at 1e-3", errors[0], "<= 1e-3", errors[0] <= 1e-3)
+        ratio = errors[0] / errors[1]
+        wanted = f"{2**power} (to 10 %)"
+        study.criterion(f"J1 {sampling}: error at 1e-3 over 5e-4", ratio, wanted, abs(ratio / 2**power - 1) <= 0.1)
+    rows: list[tuple[Any, ...]] = []
+    runs = 5 if study.quick else 20
+    chips = [("float", {}), *((f"{b} bit", {"bits": b}) for b in (12, 8, 6))]
+    chips += [("8 bit, 10 % gain mismatch, 2 stuck", {"bits": 8, "mismatch": 0.1, "stuck": 2})]
+    for label, chip in chips:
+        start = time.perf_counter()
+        with study.progress(f"XOR, {label}"):
+            found = [xor.solve(study.seed + run, **chip) for run in range(runs)]
+        seconds = time.perf_counter() - start
+        epochs = [e for e in found if e < xor.CAP]
+        passes = 4 * (xor.WEIGHTS + 1) * float(np.median(found))
+        rows.append((label, f"{len(epochs)}/{runs}", float(np.median(found)), passes, seconds))
+        criterion = "J4" if "stuck" in chip else "J2"
+        wanted = f">= {int(0.95 * runs)} of {runs}"
+        study.criterion(
+            f"{criterion} XOR 2-4-1, {label}: solved",
+            f"{len(epochs)} of {runs}",
+            wanted,
+            len(epochs) >= int(0.95 * runs),
+        )
+    header = ("weights", "solved", "median epochs", "forward passes", "seconds")
+    study.table("XOR 2-4-1, one weight at a time", header, rows)
+    study.criterion("J2 XOR, float: seconds of all runs", rows[0][4], "< 3", rows[0][4] < 3)
+    epochs_brian = xor.solve(study.seed, backend="brian2")
+    study.criterion("J3 XOR through Brian2 runs: epochs", epochs_brian, "< 1000, as torch", epochs_brian < xor.CAP)
+
+
+def run(study: Study) -> None:
+    final_errors(study)
+    held(study)
+    learning_curves(study)
+    subtasks(study)
+    reservoir(study)
+    unbiased(study)
+    sequential(study)
