@@ -174,7 +174,9 @@ class Cells:
         spiked = self.spikes[:, k]
         for name in (n for n in self.states if n in found):
             for seed in {*tangents[name], name}:
-                after[name, seed] = np.where(spiked, tangents[name].get(seed, 0.0), float(seed == name))
+                at_spike, otherwise = tangents[name].get(seed, 0.0), float(seed == name)
+                same = not np.ndim(at_spike) and at_spike == otherwise
+                after[name, seed] = otherwise if same else np.where(spiked, at_spike, otherwise)
             if not (self.detach_reset and name in self.cells.membranes):
                 jump[name] = found[name] - values[name]
         return after, jump

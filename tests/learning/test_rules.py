@@ -59,9 +59,36 @@ class Tiny:
         return float(-((recording.traces["cells.v"].mean(axis=1) - batch.targets) ** 2).mean())
 
 
+class TinyRecurrent(Tiny):
+    """The same targets, through eight recurrent LIF cells."""
+
+    def network(self, seed: int) -> Network:
+        lif, pulse = library.get("lif"), library.get("pulse")
+
+        def weights(std: float) -> Normal:
+            return Normal(quantity("0.5 nA"), quantity(std, "nA"))
+
+        return Network(
+            (Population("hidden", lif, 8), Population("cells", library.get("leaky_integrator"), 3)),
+            (
+                Projection("feed", "x", "hidden", pulse, weights(3.0)),
+                Projection("loop", "hidden", "hidden", pulse, weights(1.0)),
+                Projection("out", "hidden", "cells", pulse, weights(0.5)),
+            ),
+            (Input("x", 6),),
+            dt="1 ms",
+            seed=seed,
+        )
+
+
 # How each rule is asked to learn the tiny task; a rule that isn't here is a failure. updates: how many it gets.
 OPTIONS: dict[str, dict[str, Any]] = {
     "bptt": {"options": {"learning_rate": 0.05}},
+    "eprop": {"options": {"learning_rate": 0.05}, "task": TinyRecurrent},
+    "rflo": {"options": {"learning_rate": 5e-3}, "task": TinyRecurrent},
+    "snap1": {"options": {"learning_rate": 0.05}, "task": TinyRecurrent},
+    "rtrl": {"options": {"learning_rate": 0.05}, "task": TinyRecurrent},
+    "uoro": {"options": {"learning_rate": 0.02}, "task": TinyRecurrent},
     "es": {"options": {"learning_rate": 0.05}},
     "pgpe": {"options": {"learning_rate": 0.05}},
     "snes": {"options": {}},
@@ -74,7 +101,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hybrid": {"options": {"learning_rate": 0.01, "sigma": 1e-3}},
     "finite-differences": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
 }
-BLACK_BOX = tuple(n for n in OPTIONS if n != "bptt")
+ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability: they read recordings
+ANYWHERE = tuple(n for n in OPTIONS if n != "bptt")
 each_rule = pytest.mark.parametrize("name", learning.names())
 
 
@@ -86,10 +114,11 @@ def rule_of(name: str) -> Any:
 
 def trained(name: str, updates: int, backend: str = "torch", stop: int | None = None) -> tuple[list[float], Any, Any]:
     """Losses, parameters and saved state after some updates; through a file and a fresh rule at `stop`."""
-    task = Tiny()
+    task = OPTIONS[name].get("task", Tiny)()
     rule = rule_of(name)
     network = rule.attach(task.network(0)) if hasattr(rule, "attach") else task.network(0)
-    program = backends.get(backend).compile(network)
+    options = {"surrogate": "triangle"} if backend == "torch" else {}  # what eligibility rules take elsewhere
+    program = backends.get(backend).compile(network, **options)
     state, parameters = rule.init(program), dict(values(program.network))
     found = []
     for i in range(updates):
@@ -127,7 +156,7 @@ def test_same_seed_same_numbers_and_resumable_to_the_same_numbers(name: str) -> 
         np.testing.assert_array_equal(value, other_state[key])
 
 
-@each_rule
+@pytest.mark.parametrize("name", [n for n in OPTIONS if n not in ELIGIBILITY])
 def test_programs_that_lack_what_a_rule_needs_are_refused(name: str) -> None:
     program = backends.get("torch").compile(Tiny().network(0))
     program.capabilities = Capabilities()  # type: ignore[misc]
@@ -135,10 +164,24 @@ def test_programs_that_lack_what_a_rule_needs_are_refused(name: str) -> None:
         rule_of(name).init(program)
 
 
-@pytest.mark.parametrize("name", BLACK_BOX)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_same_candidates_and_losses_on_every_backend(name: str) -> None:
     expected, parameters, _ = trained(name, 3, "reference")
     for backend in ("torch", "brian2"):
         found, other, _ = trained(name, 3, backend)
         assert found == pytest.approx(expected, rel=1e-6)
         np.testing.assert_allclose(other["feed.w"], parameters["feed.w"], rtol=1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", learning.names())
+def test_gradient_points_downhill(name: str) -> None:
+    """The mean of some draws has a positive product with the true gradient."""
+    if not hasattr(rule_of(name), "gradient"):
+        pytest.skip("this rule estimates no gradient")
+    task = OPTIONS[name].get("task", Tiny)()
+    network = rule_of(name).attach(task.network(0)) if hasattr(rule_of(name), "attach") else task.network(0)
+    program = backends.get("torch").compile(network)
+    start = dict(values(network))
+    truth = learning.get("bptt").gradient(program, start, task.batch(), task)
+    draws = [rule_of(name).gradient(program, start, task.batch(), task, draw) for draw in range(30)]
+    assert sum(float(np.sum(np.mean([d[n] for d in draws], axis=0) * truth[n])) for n in truth) > 0

@@ -34,7 +34,7 @@ def test_network_runs_on_the_batches(name: str) -> None:
     for n, raster in found.spikes.items():
         assert 0 < raster.mean() < 0.5, f"{n} is silent or fires without pause"
     assert np.isfinite(loss_of(task, found, batch))
-    assert set(task.readout) < set(parameters(network))
+    assert set(task.readout) <= set(parameters(network))
     assert task.network(0) == network and task.network(1) != network
 
 
@@ -59,7 +59,8 @@ def test_a_perfect_answer_beats_silence(name: str) -> None:
         {n: np.zeros_like(v) for n, v in right.spikes.items()},
         {n: np.zeros_like(v) for n, v in right.traces.items()},
     )
-    assert task.metric(right, batch) == pytest.approx(1)
+    assert task.metric(right, batch) in (pytest.approx(1), pytest.approx(0))  # an accuracy, or minus an error
+    assert task.metric(right, batch) > task.metric(silent, batch)
     assert loss_of(task, right, batch) < loss_of(task, silent, batch)
     assert task.metric(silent, batch) < 0.8
 
