@@ -10,6 +10,9 @@ from typing import Any
 _TASKS = {
     "digits": "tasks.digits:Digits",
     "perturbation": "tasks.perturbation:Perturbation",
+    "pattern": "tasks.pattern:Pattern",
+    "evidence": "tasks.evidence:Evidence",
+    "rflo": "tasks.periodic:Periodic",
     "add": "tasks.add:Add",
     "delayed-match": "tasks.delayed_match:DelayedMatch",
     "store-recall": "tasks.store_recall:StoreRecall",
