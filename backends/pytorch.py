@@ -145,9 +145,12 @@ class TorchProgram:
         arrays: Any = {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()}
         return Feed(feed.steps, feed.batch, arrays, population)
 
-    def variant(self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = ()) -> TorchProgram:
-        """The same program with other projections detached or with feedback weights; made once."""
-        backward = Backward(self.backward.reset, detached, feedback)
+    def variant(
+        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
+    ) -> TorchProgram:
+        """The same program with other projections detached or with feedback weights, or another reset; made once."""
+        reset = self.backward.reset if detach_reset is None else not detach_reset
+        backward = Backward(reset, detached, feedback)
         if backward not in self._variants:
             dtype, surrogate, compile_step = self._options
             self._variants[backward] = TorchProgram(self.network, dtype, surrogate, backward, compile_step)

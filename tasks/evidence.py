@@ -31,7 +31,7 @@ class Evidence(Drawn):
     settings = Settings(
         epochs=10,
         batch=64,
-        backends={"torch": {"dtype": "float32", "surrogate": "triangle"}},
+        backends={"torch": {"dtype": "float32", "surrogate": "triangle", "detach_reset": False}},
         rules={
             rule: {"learning_rate": 5e-3, "target_rate": 10.0, "rate_strength": 1e-4, **options}
             for rule, options in {"bptt": {}, "eprop": {"feedback": "random", "feedback_std": 1.0}}.items()

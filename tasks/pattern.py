@@ -38,7 +38,7 @@ class Pattern:
     settings = Settings(
         epochs=50,
         batch=1,
-        backends={"torch": {"dtype": "float32", "surrogate": "triangle"}},
+        backends={"torch": {"dtype": "float32", "surrogate": "triangle", "detach_reset": False}},
         rules={
             rule: {"optimiser": "sgd", "learning_rate": 1e-4, "target_rate": 10.0, "rate_strength": 0.015, **options}
             for rule, options in {

@@ -35,7 +35,7 @@ class EProp(GradientRule):
     random ones that follow the readout's updates (adaptive), or the readout's signs. feedback_std: of the random ones, SI
     (default: the root mean square of the readout's initial weights). feedback_decay: of readout and adaptive feedback, a
     share an update. recurrent: how much of the recurrent Jacobian counts: "none", "diagonal" (SnAp-1), "full" (RTRL), or a
-    number of hops. form: traces carried forward, or the adjoint of the same graph, which is faster; equal up to rounding.
+    number of hops. detach_reset: of membranes; None for what the program does. form: traces carried forward, or the adjoint of the same graph, which is faster; equal up to rounding.
     seed: of the feedback.
     """
 
@@ -43,6 +43,7 @@ class EProp(GradientRule):
     feedback_std: float = 0.0
     feedback_decay: float = 0.0
     recurrent: str | int = "none"
+    detach_reset: bool | None = True
     form: str = "adjoint"
     seed: int = 0
 
@@ -75,8 +76,9 @@ class EProp(GradientRule):
         if self.recurrent == "none" and self.form == "adjoint" and hasattr(program, "variant"):
             return self._by_autograd(program, parameters, batch, task, feedback)
         trial = run_trial(
-            program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength
-        )
+            program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength,
+            detach_reset=self.detach_reset,
+        )  # fmt: skip
         trained = [n.removesuffix(".w") for n in self.names(program)]
         return trial.loss, self.slopes(trial, trained, draw)
 
@@ -105,7 +107,7 @@ class EProp(GradientRule):
         step = lower(program.network)
         hidden = {s.post for s in step.synapses} - {task.output}
         detached = tuple(s.name for s in step.synapses if s.pre in hidden and s.post in hidden)
-        variant = program.variant(detached=detached, feedback=tuple(feedback))
+        variant = program.variant(detached=detached, feedback=tuple(feedback), detach_reset=self.detach_reset)
         given = {**parameters, **{f"{n}.feedback": w for n, w in feedback.items()}}
         return gradient_of(self, variant, given, batch, task)
 

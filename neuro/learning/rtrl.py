@@ -12,3 +12,4 @@ class RTRL(EProp):
     """The influence of every weight on every hidden cell: time and memory grow as cells^4 and cells^3. Options: see EProp."""
 
     recurrent: str | int = "full"
+    detach_reset: bool | None = None

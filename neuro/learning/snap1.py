@@ -12,3 +12,4 @@ class SnAp1(EProp):
     """Options: see EProp."""
 
     recurrent: str | int = "diagonal"
+    detach_reset: bool | None = None

@@ -83,11 +83,12 @@ class Trial:
 
 def run_trial(
     program: Any, parameters: Parameters, batch: Batch, task: Any, feedback: Mapping[str, Array], *,
-    target_rate: float = 0.0, rate_strength: float = 0.0, trial: int = 0,
+    target_rate: float = 0.0, rate_strength: float = 0.0, detach_reset: bool | None = None, trial: int = 0,
 ) -> Trial:  # fmt: skip
     """Run, differentiate the loss by what was recorded, and bring it back through the readout.
 
     feedback: projection into the readout -> weights [pre, post] that carry signals back; its own weights where left out.
+    detach_reset: None for what the program does.
     """
     network, step = program.network, lower(program.network)
     inputs = silent(network, batch.inputs)
@@ -98,7 +99,7 @@ def run_trial(
     recording = program.run(parameters, inputs, tuple(dict.fromkeys([*task.record(), *names])), trial=trial)
     loss, spikes, traces = _loss(task, batch, recording, network, target_rate, rate_strength)
     slope = getattr(program, "slope", None) or triangle_slope(network)
-    detach = program.semantics.detach_reset is not False
+    detach = program.semantics.detach_reset is not False if detach_reset is None else detach_reset
     cells = {
         p: Cells(network, p, parameters, recording, slope if step.population(p).spikes else None, detach_reset=detach,
                  trial=trial)

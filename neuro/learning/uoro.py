@@ -17,6 +17,7 @@ class UORO(EProp):
     """seed: of the random signs as well; each update has its own. Options: see EProp."""
 
     recurrent: str | int = "full"
+    detach_reset: bool | None = None
 
     def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
         hidden = [n for n in trained if trial.sites[n].population != trial.output]
