@@ -45,6 +45,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),
         "neuro.learning.parametrisation": ("ParameterError",),
+        "neuro.learning.plasticity": ("PlasticityError",),
         "neuro.library": ("UnknownModelError",),
         "neuro.analysis.comparison": ("ComparisonError",),
         "backends": ("UnknownBackendError",),

@@ -24,6 +24,14 @@ _RULES = {
     "wp0": "neuro.learning.perturbation:silent_stay",
     "hybrid": "neuro.learning.perturbation:hybrid",
     "finite-differences": "neuro.learning.es:finite_differences",
+    "stdp": "neuro.learning.stdp:stdp_rule",
+    "stdp-nearest": "neuro.learning.stdp:nearest_rule",
+    "triplet-stdp": "neuro.learning.triplet_stdp:rule",
+    "inhibitory-stdp": "neuro.learning.inhibitory_stdp:rule",
+    "reward-stdp": "neuro.learning.reward_stdp:rule",
+    "scaling": "neuro.learning.scaling:rule",
+    "oja": "neuro.learning.oja:rule",
+    "bcm": "neuro.learning.bcm:rule",
 }
 
 
