@@ -160,7 +160,8 @@ def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression,
     numbers: parameters of the projection that are one number, which may stand on either side.
     """
     factors = list(_factors(ast.parse(f"({expression.text})", mode="eval").body))
-    sent, kept = [], []
+    sent: list[ast.expr] = []
+    kept: list[ast.expr] = []
     for factor in factors:
         names = set(Expression(ast.unparse(factor), expression.source).names)
         presynaptic = {n for n in names if n.endswith("_pre")}
