@@ -100,6 +100,10 @@ class BrianProgram:
                 chosen = pairs(self._merged, self._merged.projection(owner))[2]
                 flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
                 found[built.synapses[owner], words.of_synapse([variable])(variable)] = flat.ravel()
+            if name in built.numbers:
+                group, held = built.numbers[name]
+                number = np.reshape(value, (-1, 1, 1) if np.ndim(value) else ())
+                found[group, held] = np.broadcast_to(number, (*lead, len(group) // int(np.prod(lead)))).ravel()
         return found
 
     def _arrays(self, built: Built, feed: Feed, trial: int) -> dict[str, Array]:

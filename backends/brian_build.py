@@ -1,7 +1,8 @@
 """Network -> Brian2 objects, in our order of events. Batches are tiled copies: cells, then synapses, trial by trial.
 
 Brian2's slots, and our order within them:
-    start       inputs written (-1); by population, sources first: graded sums (2n), then inputs gathered (2n + 1)
+    start       inputs written (-1); by population, sources first: presynaptic factors of its graded sums (3n), the sums
+                (3n + 1), then inputs gathered (3n + 2)
     groups      synapses' equations (-1), cells' (0), cells' every_step (1), synapses' every_step (2, 3, ...)
     thresholds
     synapses    on_pre of all projections in order, then on_post
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from backends import brian_text as words
 from backends.brian_devices import brian2
+from neuro.dimensions import dimension_of
 from neuro.equations import Expression, Statement
 from neuro.model import Input, Network, Population, Projection
 from neuro.parameters import parameters, steps_of, wiring
@@ -63,6 +65,9 @@ class Built:
     traces: dict[str, Any] = field(default_factory=dict)
     spikes: dict[str, Any] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
+    numbers: dict[str, tuple[Any, str]] = field(
+        default_factory=dict
+    )  # a projection's parameter held by its presynaptic cells
     tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
     arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
 
@@ -127,8 +132,9 @@ class Builder:
         self.clock = brian2.Clock(dt=self.dt, name="steps")
         self.built = Built(brian2.Network(name="simulation"))
         self.declared = parameters(network)
-        self.rank = {name: 2 * n for n, name in enumerate(sources_first(network))}
+        self.rank = {name: 3 * n for n, name in enumerate(sources_first(network))}
         self.every_step_order = count(2)
+        self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
     def build(self, record: Iterable[str]) -> Built:
         built, network = self.built, self.network
@@ -182,7 +188,8 @@ class Builder:
             terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
             gather += [f"{words.safe(n)} = {' + '.join(terms)}", f"{words.arriving(n)} = 0*{words.arriving(n)}"]
         if gather:
-            group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 1, clock=self.clock)
+            group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 2, clock=self.clock)
+        self.send(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step), when="groups", order=1, clock=self.clock)
         if scope.states:
@@ -207,11 +214,55 @@ class Builder:
             yield words.declaration(words.part(name, source.name), dimension[name])
         for item in self.sums_into(population.name):
             yield words.declaration(item.variable, dimension[item.target])
+        yield from self.sent_lines(population)
 
     def finite(self, scope: NeuronScope) -> Iterator[str]:
         for name in scope.states:
             counter, infinite = words.finite_steps(name), f"inf*({words.unit_text(scope.dimensions[name])})"
             yield f"{counter} += int({counter} == t_in_timesteps and abs({words.safe(name)}) < {infinite})"
+
+    def split(self, projection: Projection) -> tuple[Expression, Expression] | None:
+        """Presynaptic factor and rest of a projection's graded value: the factor is computed once a cell."""
+        value = projection.synapse.scope.transmits
+        if value is None:
+            return None
+        own = {e.name for e in projection.synapse.scope.equations}
+        names = [n for n in projection.synapse.scope.parameters if n not in own]
+        return words.split(value, [n for n in names if self.is_number(projection, n)])
+
+    def is_number(self, projection: Projection, name: str) -> bool:
+        parameter = self.declared.get(f"{projection.name}.{name}")
+        return parameter is not None and not parameter.shape
+
+    def sending(self, population: Population) -> Iterator[tuple[Projection, Expression, tuple[str, ...]]]:
+        """Projections whose presynaptic factor this population holds, and the projection's numbers in it."""
+        for projection in self.network.projections:
+            if projection.name in self.sent and projection.pre == population.name:
+                factor = self.sent[projection.name][0]
+                yield projection, factor, tuple(n for n in factor.names if not n.endswith("_pre"))
+
+    def sent_lines(self, population: Population) -> Iterator[str]:
+        """Declarations for `sending`."""
+        own = {f"{n}_pre": d for n, d in population.neuron.scope.dimensions.items()}
+        for projection, factor, numbers in self.sending(population):
+            dimensions = {**projection.synapse.scope.dimensions, **own}
+            found = dimension_of(factor, dimensions)
+            yield words.declaration(words.sent(projection.name), found)  # type: ignore[arg-type]
+            for name in numbers:
+                yield words.declaration(words.number(name, projection.name), dimensions[name], "constant")
+
+    def send(self, population: Population, group: Any) -> None:
+        """Compute the presynaptic factors when the sums of their targets are formed."""
+        for projection, factor, numbers in self.sending(population):
+            table = {n: words.number(n, projection.name) for n in numbers}
+
+            def name(own: str, table: dict[str, str] = table) -> str:
+                return table[own] if own in table else words.safe(own.removesuffix("_pre"))
+
+            code = f"{words.sent(projection.name)} = {words.text(factor, name)}"
+            group.run_regularly(code, when="start", order=self.rank[projection.post], clock=self.clock)
+            for own, held in table.items():
+                self.built.numbers[f"{projection.name}.{own}"] = (group, held)
 
     def currents(self, population: str) -> list[Input]:
         return [i for i in self.network.inputs if i.kind == "current" and i.target.partition(".")[0] == population]
@@ -271,7 +322,10 @@ class Builder:
                 yield words.declaration(names(name), scope.dimensions[name], "constant")
         dimensions = self.network.population(projection.post).neuron.scope.dimensions
         for item in sums(projection):
-            line = f"{item.variable}_post = {words.text(item.value, names)}"
+            value = words.text(item.value, names)
+            if item.statement is None and projection.name in self.sent:
+                value = f"{words.text(self.sent[projection.name][1], names)}*{words.sent(projection.name)}_pre"
+            line = f"{item.variable}_post = {value}"
             yield f"{line} : {words.unit_text(dimensions[item.target])} (summed)"
 
     def names(self, projection: Projection) -> words.Name:
@@ -284,7 +338,7 @@ class Builder:
         by_statement = {}
         for item in sums(projection):
             if item.statement is None:
-                updaters[item.variable].when, updaters[item.variable].order = "start", self.rank[projection.post]
+                updaters[item.variable].when, updaters[item.variable].order = "start", self.rank[projection.post] + 1
             else:
                 by_statement[item.statement] = item
         group = self.built.groups[projection.post]

@@ -19,6 +19,8 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
 
 __all__ = ["DEFAULT_UNITS", "CPPStandaloneDevice", "activated", "brian2", "settings"]
 
+brian2.BrianLogger.suppress_name("unused_brian_object")  # a network may be built only to learn what Brian2 says of it
+
 # Brian2's default has -ffast-math, under which NaN goes unnoticed and targets differ in the last digits.
 _FLAGS = ["-w", "-O2", "-std=c++11", "-ffp-contract=off"]
 

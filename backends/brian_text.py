@@ -6,7 +6,7 @@ Names that Brian2, C++ or Cython keep for themselves get two underscores at thei
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 
 from backends.brian_devices import DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
@@ -154,6 +154,33 @@ def text(expression: Expression, name: Name = safe) -> str:
     return ast.unparse(_Rewriter(name).visit(tree))
 
 
+def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression, Expression] | None:
+    """A product's presynaptic factors and the rest; None where there are none worth a variable of their own.
+
+    numbers: parameters of the projection that are one number, which may stand on either side.
+    """
+    factors = list(_factors(ast.parse(f"({expression.text})", mode="eval").body))
+    sent: list[ast.expr] = []
+    kept: list[ast.expr] = []
+    for factor in factors:
+        names = set(Expression(ast.unparse(factor), expression.source).names)
+        presynaptic = {n for n in names if n.endswith("_pre")}
+        sent_too = presynaptic and names <= presynaptic | set(numbers)
+        (sent if sent_too else kept).append(factor)
+    if not kept or all(isinstance(factor, ast.Name) for factor in sent):
+        return None
+    before, rest = ("*".join(f"({ast.unparse(f)})" for f in part) for part in (sent, kept))
+    return Expression(before, expression.source), Expression(rest, expression.source)
+
+
+def _factors(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        yield from _factors(node.left)
+        yield from _factors(node.right)
+    else:
+        yield node
+
+
 def statements(block: Iterable[Statement], name: Name = safe, target: Name | None = None) -> str:
     """Statements, one a line. target: what they assign, where it is not the variable they name."""
     return "\n".join(f"{(target or name)(s.target)} {s.op} {text(s.expression, name)}" for s in block)
@@ -185,6 +212,16 @@ def arriving(name: str) -> str:
 def part(name: str, source: str) -> str:
     """What a current input or projection adds to a variable."""
     return f"{name}__from__{source}"
+
+
+def sent(projection: str) -> str:
+    """Presynaptic factor of a projection's graded values."""
+    return f"sent__{projection}"
+
+
+def number(name: str, projection: str) -> str:
+    """A projection's parameter that its presynaptic cells hold."""
+    return f"{name}__of__{projection}"
 
 
 def draw(noise: str) -> str:

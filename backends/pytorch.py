@@ -57,14 +57,14 @@ class TorchProgram:
     @staticmethod
     def _load(
         group: Group, spike: surrogates.Spike, scales: Mapping[str, float], compile_step: bool
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Any, Any]:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
             namespace[f"{name}__spike_strict"] = lambda m, s=1 / scales[name]: spike(m * s)
             namespace[f"{name}__spike_inclusive"] = lambda m, s=scales[name]: _inclusive(spike, m, s)
         exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
         step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
-        return namespace["constants"], step
+        return namespace["constants"], step, namespace["observe"]
 
     # -- running -------------------------------------------------------------------------------------------
 

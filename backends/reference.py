@@ -168,8 +168,9 @@ class _Simulation:
 
     def product(self, factors: Factors, synapses: Synapses, when: str) -> Array:
         """post * (pre @ matrix): the same sum where the value splits and all delays are equal."""
-        pre = evaluate(factors.pre, lambda n: self.of_cells(synapses.pre)(n.removesuffix("_pre")))
-        post = evaluate(factors.post, lambda n: self.of_cells(synapses.post)(n.removesuffix("_post")))
+        pre, post = (evaluate(f, self.of_synapses(synapses)) for f in (factors.pre, factors.post))
+        pre = pre[..., 0] if np.ndim(pre) else pre
+        post = post[..., 0, :] if np.ndim(post) else post
         if when == "pre":
             history = self.history[synapses.pre]
             pre = np.where(history[(self.k - int(synapses.delay)) % len(history)], pre, 0)

@@ -39,7 +39,8 @@ class Group:
     drives: tuple[str, ...] = ()
     noise: tuple[str, ...] = ()
     spiking: tuple[str, ...] = ()
-    observed: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()  # what `step` gives after states and spikes
+    derived: tuple[str, ...] = ()  # what `observe` gives
     source: str = ""
     functions: dict[str, Any] = field(default_factory=dict)
 

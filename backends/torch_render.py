@@ -36,6 +36,7 @@ class _Renderer:
         self.plastic = {local(s.name, "w") for s in step.synapses if "w" in s.states}
         self.constants = Constants(lambda n: n in self.parameters and n not in self.plastic)
         self.lines: list[str] = []
+        self.observing: list[str] = []
         self.setup: list[str] = []
         self.extra: list[str] = []  # constants that `setup` makes besides the expressions
         self.states: list[str] = []
@@ -114,7 +115,7 @@ class _Renderer:
                 self.lines += [f"{name}__left = {name}__left - 1", f"{name}__frozen = {name}__left > 0"]
         for op in step.operations:
             self.operation(op)
-        observed = self.observed()
+        derived = self.derived()
         spiking = tuple(n for n in self.names if step.population(n).spikes)
         currents = tuple(
             (f"{local(o.population, v)}__drive", i)
@@ -123,7 +124,7 @@ class _Renderer:
         noise = tuple(local(n, x) for n in self.names for x in step.population(n).noise)
         found = Group(
             self.names, tuple(self.hoisted), currents, tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
-            spiking, observed,
+            spiking, self.observed(), derived,
         )  # fmt: skip
         found.source = self.assemble(found)
         found.functions = self.functions
@@ -218,8 +219,8 @@ class _Renderer:
 
     def product(self, synapses: Synapses, factors: Factors, gate: str) -> str:
         """post * (pre @ matrix) of a dense coupling whose value splits."""
-        pre = self.put(self.of_end(synapses.pre, "_pre", factors.pre))
-        post = self.put(self.of_end(synapses.post, "_post", factors.post))
+        pre = self.at_end(synapses, "pre", factors.pre)
+        post = self.at_end(synapses, "post", factors.post)
         spread = f"{synapses.name}__source"
         size = synapses.shape[0]
         zeros = f"{self.names[0]}__zeros"
@@ -232,9 +233,14 @@ class _Renderer:
             text = f"through({spread}, {synapses.name}__full({matrix}), {local(synapses.name, 'feedback')})"
         return text if post == "1" else f"({post}) * {text}"
 
-    def of_end(self, owner: str, suffix: str, expr: sp.Expr) -> sp.Expr:
-        plain = {s: symbol(self.common(owner, s.name.removesuffix(suffix))) for s in expr.free_symbols}
-        return expr.xreplace(plain)
+    def at_end(self, synapses: Synapses, end: str, expr: sp.Expr) -> str:
+        """Source of a factor at one end of a dense coupling, [..., batch, cell]."""
+        own = {s for s in expr.free_symbols if not s.name.endswith(f"_{end}") and s.name not in ("t", "dt")}
+        if own:  # numbers of the projection, one a parameter set, have the synapses' axes
+            return f"({self.put(self.of_synapses(synapses, expr))}).squeeze({-1 if end == 'pre' else -2})"
+        owner = getattr(synapses, end)
+        plain = {s: symbol(self.common(owner, s.name.removesuffix(f"_{end}"))) for s in expr.free_symbols}
+        return self.put(expr.xreplace(plain))
 
     def summed(self, synapses: Synapses, op: Couple, gate: str | None) -> str:
         """Sum of one value a synapse, [batch, post]."""
@@ -351,43 +357,40 @@ class _Renderer:
             ]
 
     def observed(self) -> tuple[str, ...]:
-        """What can be recorded: states, inputs, subexpressions at the end of the step."""
+        """States and inputs, which can be recorded."""
+        cells = [self.step.population(name) for name in self.names]
+        return tuple(local(c.name, v) for c in cells for v in (*c.states, *c.inputs))
+
+    def derived(self) -> tuple[str, ...]:
+        """Subexpressions at the end of the step, in a function of their own: most runs record none."""
         found = []
         for name in self.names:
-            cells = self.step.population(name)
-            found += [local(name, v) for v in (*cells.states, *cells.inputs)]
-            for sub, expr in cells.subexpressions:
-                target = local(name, sub)
-                self.lines.append(f"{target} = {self.put(self.of_cells(name, expr))} + {name}__zeros")
-                found.append(target)
+            for sub, expr in self.step.population(name).subexpressions:
+                found.append(local(name, sub))
+                self.observing.append(f"{found[-1]} = {self.put(self.of_cells(name, expr))} + {name}__zeros")
         return tuple(found)
 
     def assemble(self, group: Group) -> str:
-        """The two functions as text."""
+        """The three functions as text."""
         constants = [f"{name} = {code(expr)}" for expr, name in self.constants.table.items()]
         constants += self.setup
         names = [*self.constants.table.values(), *self.extra]
         free = sorted({s.name for e in self.constants.table for s in e.free_symbols} | self._used_parameters())
         parameters = [p for p in free if p in self.parameters and p not in self.plastic]
         zeros = [f"{n}__zeros" for n in self.names]
-        arguments = [
-            *parameters,
-            *names,
-            *group.states,
-            *(a.name for a in group.arrivals),
-            *group.drives,
-            *group.noise,
-            *zeros,
-            "t",
-        ]
+        arrivals = [a.name for a in group.arrivals]
+        arguments = [*parameters, *names, *group.states, *arrivals, *group.drives, *group.noise, *zeros, "t"]
+        shown = [*parameters, *names, *group.observed, *zeros, "t"]
         results = [*group.states, *(f"{n}__z" for n in group.spiking), *group.observed]
         body = "\n    ".join(self.lines or ["pass"])
         head = "\n    ".join(constants or ["pass"])
+        tail = "\n    ".join(self.observing or ["pass"])
         return (
             f"def constants({', '.join(parameters)}):\n    {head}\n    return ({''.join(n + ', ' for n in [*parameters, *names])})\n\n\n"
-            f"def step({', '.join(arguments)}):\n    {body}\n    return ({''.join(n + ', ' for n in results)})\n"
+            f"def step({', '.join(arguments)}):\n    {body}\n    return ({''.join(n + ', ' for n in results)})\n\n\n"
+            f"def observe({', '.join(shown)}):\n    {tail}\n    return ({''.join(n + ', ' for n in group.derived)})\n"
         )
 
     def _used_parameters(self) -> set[str]:
-        text = "\n".join([*self.lines, *self.setup])
+        text = "\n".join([*self.lines, *self.observing, *self.setup])
         return set(re.findall(r"\b[A-Za-z]\w*__\w+\b", text)) & self.parameters

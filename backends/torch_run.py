@@ -101,7 +101,9 @@ class ForwardPass:
             found.append((min(delay + later, self.feed.steps), value))
         return found
 
-    def group(self, group: Group, constants: Callable[..., Any], step: Callable[..., Any]) -> None:
+    def group(
+        self, group: Group, constants: Callable[..., Any], step: Callable[..., Any], observe: Callable[..., Any]
+    ) -> None:
         """The time loop of one group."""
         names = constants.__code__.co_varnames[: constants.__code__.co_argcount]
         fixed = constants(*(self.values[n] for n in names))
@@ -114,6 +116,7 @@ class ForwardPass:
         history |= {n: fired[n] for n in group.spiking if n in history}
         states, count, spiking = tuple(self.initial(group)), len(group.states), len(group.spiking)
         watched = [(self.traces[n], count + spiking + i) for i, n in enumerate(group.observed) if n in self.traces]
+        derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
         times = torch.arange(self.feed.steps, dtype=self.program.dtype) * self.program.step.dt
         for k in range(self.feed.steps):
             arrived = tuple(_arrived(a, history, nothing, k) for a in group.arrivals)
@@ -124,6 +127,10 @@ class ForwardPass:
             if (k + 1) % self.every == 0:
                 for trace, i in watched:
                     trace.append(found[i])
+                if derived:
+                    values = observe(*fixed, *found[count + spiking :], *zeros, times[k])
+                    for trace, i in derived:
+                        trace.append(values[i])
         self._finish(group, states, fired)
 
     def _size(self, source: str) -> int:

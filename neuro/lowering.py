@@ -27,6 +27,7 @@ from neuro.step import (
     Update,
 )
 from neuro.symbolic import margin, strict, symbol, to_sympy
+from neuro.units import Quantity
 
 _NEAR = 1e-6  # relative difference of two rates below which dividing by it loses too many digits
 
@@ -242,21 +243,30 @@ def _synaptic_block(network: Network, projection: Projection, phase: Any) -> Ite
         sign = -1 if statement.op == "-=" else 1
         value = _synaptic_expression(network, projection, sign * to_sympy(statement.expression))
         target = statement.target.removesuffix("_post")
-        yield Couple(projection.name, post.name, target, value, _factors(value), when)
+        yield Couple(projection.name, post.name, target, value, _factors(value, _numbers(projection)), when)
     if pending:
         yield Update(projection.name, phase, tuple(pending), when)
 
 
-def _factors(value: sp.Expr) -> Factors | None:
-    """Split a product by where its variables live; None where one factor mixes them."""
+def _factors(value: sp.Expr, numbers: frozenset[str]) -> Factors | None:
+    """Split a product by where its variables live; None where one factor mixes them.
+
+    numbers: parameters of the projection that are one number, which go with either end.
+    """
     parts = {"pre": sp.Integer(1), "synapse": sp.Integer(1), "post": sp.Integer(1)}
     for factor in sp.Mul.make_args(value):
-        kinds = {_kind(s.name) for s in factor.free_symbols} - {"any"}
+        names = {s.name for s in factor.free_symbols}
+        kinds = {_kind(n) for n in names - numbers} - {"any"}
         if len(kinds) > 1:
             return None
-        kind = kinds.pop() if kinds else ("synapse" if factor.is_number else "pre")
+        kind = kinds.pop() if kinds else ("synapse" if factor.is_number or names & numbers else "pre")
         parts[kind] *= factor
     return Factors(**parts)
+
+
+def _numbers(projection: Projection) -> frozenset[str]:
+    given = {**projection.synapse.parameters, **projection.parameters}
+    return frozenset(n for n, v in given.items() if isinstance(v, Quantity) and not v.shape)
 
 
 def _kind(name: str) -> str:
@@ -277,7 +287,14 @@ def _gathers(network: Network) -> list[Operation]:
                 continue
             value = _synaptic_expression(network, projection, to_sympy(scope.transmits))
             couplings.append(
-                Couple(projection.name, population.name, projection.synapse.target, value, _factors(value), "always")
+                Couple(
+                    projection.name,
+                    population.name,
+                    projection.synapse.target,
+                    value,
+                    _factors(value, _numbers(projection)),
+                    "always",
+                )
             )
             pre, post = _ends(network, projection)
             for cell, suffix in ((pre, "_pre"), (post, "_post")):

@@ -36,7 +36,10 @@ class Assign:
 
 @dataclass(frozen=True)
 class Factors:
-    """A coupling's value as a product: of presynaptic, per-synapse and postsynaptic variables."""
+    """A coupling's value as a product: of presynaptic, per-synapse and postsynaptic variables.
+
+    pre and post may also hold parameters of the projection that are one number.
+    """
 
     pre: sp.Expr
     synapse: sp.Expr

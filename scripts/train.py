@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-KEYS = (*DEFAULTS, "epochs", "batch", "backend_options", "rule_options")
+KEYS = (*DEFAULTS, "epochs", "batch", "backend_options", "rule_options", "workers", "confirm")
 
 
 def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -72,6 +72,14 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
     network = task.network(settings["seed"])
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
+    if settings.get("confirm"):  # a second backend, which runs an update's best candidates again
+        again = backends.get(settings["confirm"]).compile(network)
+        rule = learning.get(settings["rule"], **options, confirm=again)
+    if settings.get("workers"):
+        from backends.parallel import ParallelProgram
+
+        chosen = settings["backend"], network
+        return task, ParallelProgram(*chosen, workers=settings["workers"], options=settings["backend_options"]), rule
     program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
     return task, program, rule
 
@@ -89,6 +97,8 @@ def main(
     seed: Annotated[int | None, typer.Option(help="of weights, data order, noise")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training data")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
+    confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
     out: Annotated[Path, typer.Option(help="HDF5 file of the run")] = Path("runs/run.h5"),
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
@@ -107,6 +117,7 @@ def main(
         settings = run.header["config"]
     else:
         given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
+        given |= {"workers": workers, "confirm": confirm}
         settings = settings_of(config, given)
         if control:
             settings["rule_options"] = {**settings["rule_options"], "trainable": readout_of(settings)}

@@ -65,7 +65,7 @@ class Site:
         scope = without_receptors(network).population(source).neuron.scope
         values: dict[str, Any] = {}
         for s in self.pre.free_symbols:
-            key = f"{source}.{s.name}"
+            key = s.name if "." in s.name else f"{source}.{s.name}"
             if s.name in scope.states:  # sums are formed from the states before the step
                 values[s.name] = _later(found.traces[key], initial_state(network)[key][None])
             else:
@@ -158,8 +158,9 @@ def _site(step: Step, couple: Couple, name: str) -> Site:
     if couple.when != "always":
         raise _refusal(name, "what a spike brings changes from spike to spike")
     inlined = composed(tuple(Assign(n, e) for n, e in step.population(synapses.pre).subexpressions))
-    own = {s: symbol(s.name.removesuffix("_pre")) for s in factors.pre.free_symbols}
-    pre = factors.pre.xreplace(own).xreplace({symbol(n): e for n, e in inlined.items()})
+    cell = {s: symbol(s.name.removesuffix("_pre")) for s in factors.pre.free_symbols if s.name.endswith("_pre")}
+    own = {s: symbol(f"{synapses.name}.{s.name}") for s in factors.pre.free_symbols if s not in cell}
+    pre = factors.pre.xreplace({**cell, **own}).xreplace({symbol(n): e for n, e in inlined.items()})
     return Site(synapses, couple.population, couple.target, pre, 0, float(slope))
 
 

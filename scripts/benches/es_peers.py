@@ -1,6 +1,6 @@
 """The ES benchmark's network as somebody would write it in plain Brian2 and in plain torch.
 
-100 Morris-Lecar cells (Hopf parameters), all-to-all graded coupling, rk4 at 0.1 ms, spikes above 10 mV counted once in 40 ms.
+100 Morris-Lecar cells (Hopf parameters), all-to-all graded coupling, euler or rk4 at 0.1 ms, spikes above 10 mV counted once in 40 ms.
 Both return spike counts [candidate, cell].
 """
 
@@ -23,7 +23,7 @@ I_syn : amp/meter**2
 """
 
 
-def brian2_rebuilt(candidates: Any, target: str) -> Any:
+def brian2_rebuilt(method: str, candidates: Any, target: str) -> Any:
     """A network built and run for each candidate; compiled code comes from Brian2's cache after the first."""
     import brian2
     from brian2 import cm, meter, msiemens, mV, second, ufarad
@@ -40,7 +40,7 @@ def brian2_rebuilt(candidates: Any, target: str) -> Any:
         for w in candidates:
             clock = brian2.Clock(dt=DT * second)
             cells = brian2.NeuronGroup(
-                CELLS, EQUATIONS, threshold="v > 10*mV", refractory=40e-3 * second, method="rk4", clock=clock
+                CELLS, EQUATIONS, threshold="v > 10*mV", refractory=40e-3 * second, method=method, clock=clock
             )
             cells.v, cells.n, cells.I = -60.9 * mV, 0.0149, CURRENT * brian2.amp / meter**2
             loop = brian2.Synapses(
@@ -60,7 +60,7 @@ def brian2_rebuilt(candidates: Any, target: str) -> Any:
     return np.stack(found)
 
 
-def torch_loop(candidates: Any, dtype: Any) -> Any:
+def torch_loop(method: str, candidates: Any, dtype: Any) -> Any:
     """All candidates at once: states [candidate, cell], the coupling as one batched product a step."""
     import torch
 
@@ -74,6 +74,15 @@ def torch_loop(candidates: Any, dtype: Any) -> Any:
         dv = (g_leak * (e_leak - v) + g_ca * m_inf * (e_ca - v) + g_k * n * (e_k - v) + current) / capacity
         return dv, phi * (n_inf - n) * torch.cosh((v - v3) / (2 * v4))
 
+    def advanced(v: Any, n: Any, current: Any) -> tuple[Any, Any]:
+        k1, l1 = slopes(v, n, current)
+        if method == "euler":
+            return v + DT * k1, n + DT * l1
+        k2, l2 = slopes(v + DT / 2 * k1, n + DT / 2 * l1, current)
+        k3, l3 = slopes(v + DT / 2 * k2, n + DT / 2 * l2, current)
+        k4, l4 = slopes(v + DT * k3, n + DT * l3, current)
+        return v + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4), n + DT / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
+
     with torch.no_grad():
         w = torch.as_tensor(candidates, dtype=dtype)
         drive = torch.as_tensor(CURRENT, dtype=dtype)
@@ -83,12 +92,7 @@ def torch_loop(candidates: Any, dtype: Any) -> Any:
         spikes = torch.zeros(count, CELLS, dtype=torch.int32)
         for _ in range(STEPS):
             current = drive + torch.bmm(torch.sigmoid((v - v_half) / v_slope)[:, None], w)[:, 0]
-            k1, l1 = slopes(v, n, current)
-            k2, l2 = slopes(v + DT / 2 * k1, n + DT / 2 * l1, current)
-            k3, l3 = slopes(v + DT / 2 * k2, n + DT / 2 * l2, current)
-            k4, l4 = slopes(v + DT * k3, n + DT * l3, current)
-            v = v + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-            n = n + DT / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
+            v, n = advanced(v, n, current)
             left -= 1
             fired = (v > 10e-3) & (left <= 0)
             left[fired] = 400

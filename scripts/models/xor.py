@@ -77,7 +77,7 @@ class Chip:
 
     @property
     def lsb(self) -> float:
-        return 2 * LARGEST / 2**self.bits
+        return float(2 * LARGEST / 2**self.bits)
 
     def run(self, parameters: Mapping[str, Any], *arguments: Any, **options: Any) -> Recording:
         values = {n: self.realised(n, v, options.get("population")) for n, v in parameters.items()}
@@ -103,7 +103,8 @@ def solve(seed: int, *, bits: int = 0, backend: str = "torch", **faults: Any) ->
     program = Chip(backends.get(backend).compile(task.network(seed)), bits, **faults)
     size = program.lsb * max(1, round(0.01 / program.lsb)) if bits else 0.01  # whole steps of the grid
     rule = learning.get("finite-differences", learning_rate=1.0, sigma=size)
-    batch, state, parameters = task.batch(), rule.init(program), {}
+    batch, state = task.batch(), rule.init(program)
+    parameters: dict[str, Any] = {}
     for epoch in range(CAP):
         parameters, state, _ = rule.step(program, parameters, state, batch, task)
         found = program.last.traces["out.r"][0, :, 0, 0]  # of the first set: the weights before this update

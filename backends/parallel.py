@@ -1,0 +1,85 @@
+"""Any backend's program with a population's parameter sets spread over worker processes.
+
+The sets are cut into chunks of a fixed size, and each chunk is one run; so the numbers don't depend on how many workers
+there are. A worker compiles the network once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from neuro.model import Network
+from neuro.protocols import Inputs, Parameters, Program, Recording
+from neuro.semantics import Semantics
+from neuro.serialisation import from_json, to_json
+
+
+class ParallelProgram:
+    """See neuro.protocols.Program. workers: processes, 1 for none besides this one. chunk: parameter sets in one run."""
+
+    def __init__(
+        self, backend: str, network: Network, *, workers: int, chunk: int = 8, options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.network, self.workers, self.chunk = network, workers, chunk
+        self._recipe = backend, to_json(network), json.dumps(dict(options or {}), sort_keys=True)
+        self._own = _compiled(*self._recipe)
+        self.capabilities = self._own.capabilities
+        self.semantics: Semantics = self._own.semantics
+
+    def run(
+        self,
+        parameters: Parameters | None = None,
+        inputs: Inputs | None = None,
+        record: Sequence[str] = (),
+        *,
+        steps: int | None = None,
+        batch: int | None = None,
+        every: int = 1,
+        trial: int = 0,
+        population: int | None = None,
+    ) -> Recording:
+        """See Program.run."""
+        options = {"steps": steps, "batch": batch, "every": every, "trial": trial}
+        if population is None or population <= self.chunk:
+            return self._own.run(parameters, inputs, record, population=population, **options)  # type: ignore[arg-type]
+        from joblib import Parallel, delayed
+
+        parts = [slice(i, min(i + self.chunk, population)) for i in range(0, population, self.chunk)]
+        work = [
+            delayed(_run)(self._recipe, {n: v[part] for n, v in (parameters or {}).items()}, inputs, tuple(record),
+                          {**options, "population": part.stop - part.start})
+            for part in parts
+        ]  # fmt: skip
+        return _joined(Parallel(n_jobs=self.workers)(work))
+
+
+@lru_cache(maxsize=4)
+def _compiled(backend: str, network: str, options: str) -> Program:
+    import backends
+
+    return backends.get(backend).compile(from_json(network), **json.loads(options))
+
+
+def _run(
+    recipe: tuple[str, str, str], parameters: Parameters, inputs: Inputs, record: tuple[str, ...], options: Any
+) -> Recording:
+    import sys
+
+    if "torch" in sys.modules or recipe[0] == "torch":
+        import torch
+
+        torch.set_num_threads(1)
+    return _compiled(*recipe).run(parameters, inputs, record, **options)
+
+
+def _joined(parts: Sequence[Recording]) -> Recording:
+    spikes, traces, final = (
+        {n: np.concatenate([getattr(p, kind)[n] for p in parts]) for n in getattr(parts[0], kind)}
+        for kind in ("spikes", "traces", "final")
+    )
+    return Recording(parts[0].dt, spikes, traces, parts[0].every, final)

@@ -1,0 +1,75 @@
+"""Digits by evolution strategies against BPTT: test accuracy against the number of simulations.
+
+Both rules train the same network of 64 hidden cells on torch, on all weights and, as control, on the readout alone with the
+hidden layer frozen. One simulation is one parameter set on one batch of 256 images; BPTT's backward pass is not counted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from study import Study
+
+ARMS = {"all weights": ("*.w",), "readout only (control)": ("hidden_to_output.w",)}
+RULES: dict[str, dict[str, Any]] = {
+    "es": {"samples": 64, "sigma": 0.05, "learning_rate": 0.05},
+    "bptt": {"learning_rate": 0.03},
+}
+LEVEL = 0.8
+
+
+def curve(rule: str, trainable: tuple[str, ...], seed: int, epochs: int, update: Any) -> tuple[Any, float]:
+    """[epoch, 2]: simulations so far and test accuracy; and seconds."""
+    import backends
+    import tasks
+    from neuro import learning, streams
+    from neuro.parameters import values
+
+    task = tasks.get("digits", hidden=64)
+    program = backends.get("torch").compile(task.network(seed), dtype="float32", surrogate="atan")
+    chosen = learning.get(rule, trainable=trainable, **RULES[rule])
+    state, parameters = chosen.init(program), dict(values(program.network))
+    test, rows, updates, start = task.test_batch(), [], 0, time.perf_counter()
+    for epoch in range(epochs):
+        for batch in task.train_batches(streams.generator(seed, f"data/{epoch}"), 256):
+            parameters, state, metrics = chosen.step(program, parameters, state, batch, task)
+            updates += 1
+        accuracy = task.metric(program.run(parameters, test.inputs), test)
+        rows.append((metrics.get("evaluations", updates), accuracy))
+        update(epoch + 1, epochs, f"test accuracy {accuracy:.3f}")
+    return np.array(rows), time.perf_counter() - start
+
+
+def needed(found: Any) -> float:
+    """Simulations until the level is reached; infinite if it never is."""
+    reached = found[found[:, 1] >= LEVEL]
+    return float(reached[0, 0]) if len(reached) else float("inf")
+
+
+def run(study: Study) -> None:
+    import matplotlib.pyplot as plt
+
+    rows, curves = [], {}
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for rule in RULES:
+        for label, trainable in ARMS.items():
+            epochs = (4 if study.quick else 30) * (5 if rule == "bptt" else 1)
+            with study.progress(f"{rule}, {label}") as update:
+                found, seconds = curve(rule, trainable, study.seed, epochs, update)
+            curves[rule, label] = found
+            study.array(f"{rule}/{label}", found)
+            rows.append((rule, label, int(found[-1, 0]), needed(found), float(found[-1, 1]), seconds))
+            axes.semilogx(found[:, 0], found[:, 1], label=f"{rule}, {label}")
+    header = ("rule", "trained", "simulations", f"simulations to {LEVEL:.0%}", "test accuracy", "seconds")
+    study.table("digits, 64 hidden cells, one seed", header, rows)
+    axes.set(xlabel="simulations of one batch", ylabel="test accuracy")
+    axes.legend()
+    study.figure("accuracy", figure)
+    plt.close(figure)
+    every, control = (curves["es", label][-1, 1] for label in ARMS)
+    study.criterion("ES, all weights: test accuracy", float(every), ">= 0.9", every >= 0.9)
+    study.criterion("ES, gain over the frozen hidden layer", float(every - control), "> 0", every > control)
+    ratio = needed(curves["es", "all weights"]) / needed(curves["bptt", "all weights"])
+    study.criterion(f"simulations to {LEVEL:.0%}, ES over BPTT", ratio, "finite", np.isfinite(ratio))
