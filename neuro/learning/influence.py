@@ -10,6 +10,7 @@ Tallec & Ollivier (2018), ICLR.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,15 +123,20 @@ def reachable(recurrence: Recurrence, weights: Weights, n: int) -> dict[str, npt
 
 def by_influence(
     trial: Trial, trained: Sequence[str], *, snap: int | None = None, hops: int | None = None,
-    hop_weights: Mapping[str, Array] | None = None,
+    hop_weights: Mapping[str, Array] | None = None, smooth: bool = False,
 ) -> dict[str, Array]:  # fmt: skip
-    """Gradients of hidden weights. snap: SnAp-n. hops: at most so many. Neither: RTRL. hop_weights: see Recurrence."""
+    """Gradients of hidden weights. snap: SnAp-n. hops: at most so many. Neither: RTRL.
+
+    hop_weights: see Recurrence. smooth: on the way from cell to cell, a cell's slope by its input is the mean over cells and
+    steps (ModProp; Liu et al., 2022, NeurIPS 35); a weight's own cell keeps its exact slope.
+    """
     weights, recurrence = Weights(trial, trained), Recurrence(trial, hop_weights)
     masks = None if snap is None else reachable(recurrence, weights, snap)
     layers = 1 if hops is None else hops + 1
     cells = trial.cells
     batch = next(iter(cells.values())).batch
     total = np.zeros(weights.size)
+    means = {p: _mean_slopes(trial, p) for p in trial.hidden} if smooth else {}
 
     def empty(p: str) -> dict[str, Array]:
         return {n: np.zeros((batch, weights.size, cells[p].shape[1])) for n in cells[p].states}
@@ -144,7 +150,7 @@ def by_influence(
         for layer in range(layers):
             source = layer if hops is None else layer - 1
             moved, e = _step(trial, recurrence, weights if layer == 0 else None, slopes, state[layer],
-                             (history[source], graded[source]) if source >= 0 else ([], {}), k)  # fmt: skip
+                             (history[source], graded[source]) if source >= 0 else ([], {}), k, means)  # fmt: skip
             if masks is not None:
                 moved = {p: {n: v * masks[p] for n, v in s.items()} for p, s in moved.items()}
                 e = {p: v * masks[p] for p, v in e.items()}
@@ -161,18 +167,35 @@ def by_influence(
 def _step(
     trial: Trial, recurrence: Recurrence, weights: Weights | None, slopes: Mapping[str, Slopes], state: State,
     sent: tuple[Sequence[Mapping[str, Array]], Mapping[str, Array]], k: int,
+    means: Mapping[str, Mapping[tuple[str, str], float]],
 ) -> tuple[State, dict[str, Array]]:  # fmt: skip
-    """One step of M for all hidden cells. weights: None where there is no immediate influence."""
+    """One step of M for all hidden cells. weights: None where there is no immediate influence. means: see by_influence."""
     moved: State = {}
     fired: dict[str, Array] = {}
     for p in trial.hidden:
-        driven = recurrence.driven(p, *sent)
-        for name, value in (weights.immediate(p, k) if weights is not None else {}).items():
-            driven[name] = driven.get(name, 0.0) + value
-        e, moved[p] = advance(slopes[p], state[p], driven, trial.cells[p].states)
+        cells, carried = trial.cells[p], recurrence.driven(p, *sent)
+        driven = weights.immediate(p, k) if weights is not None else {}
+        if p not in means:
+            driven = {n: np.asarray(driven.get(n, 0.0) + carried.get(n, 0.0)) for n in {*driven, *carried}}
+        e, moved[p] = advance(slopes[p], state[p], driven, cells.states)
+        if p in means and carried:
+            even = replace(slopes[p], state={**slopes[p].state, **means[p]})
+            e_carried, more = advance(even, {n: np.zeros_like(v) for n, v in state[p].items()}, carried, cells.states)
+            e, moved[p] = e + e_carried, {n: v + more[n] for n, v in moved[p].items()}
         if trial.cells[p].spikes is not None:
             fired[p] = e
     return moved, fired
+
+
+def _mean_slopes(trial: Trial, population: str) -> dict[tuple[str, str], float]:
+    """Slopes of new states by inputs, each one number: its mean over trials, cells and steps."""
+    cells = trial.cells[population]
+    found: dict[tuple[str, str], list[float]] = {}
+    for k in range(cells.steps):
+        for (new, old), slope in cells.at(k).state.items():
+            if old in cells.inputs:
+                found.setdefault((new, old), []).append(float(np.mean(slope)))
+    return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def _credit(trial: Trial, fired: Mapping[str, Array], graded: Mapping[str, Array], k: int) -> Array:
@@ -196,7 +219,7 @@ def by_uoro(trial: Trial, trained: Sequence[str], random: np.random.Generator) -
     total = np.zeros(weights.size)
     for k in range(next(iter(cells.values())).steps):
         slopes = {p: cells[p].at(k) for p in trial.hidden}
-        carried, fired = _step(trial, recurrence, None, slopes, a, ([sent] if sent else [], graded), k)
+        carried, fired = _step(trial, recurrence, None, slopes, a, ([sent] if sent else [], graded), k, {})
         signs = _signs(carried, fired, random)
         new = _immediate(trial, weights, slopes, signs, k)
         size = [np.sqrt(_squares(v)) for v in (_flat(carried, fired), along)]
@@ -226,16 +249,15 @@ def _immediate(
     trial: Trial, weights: Weights, slopes: Mapping[str, Slopes], signs: tuple[State, dict[str, Array]], k: int
 ) -> Array:
     """The signs' product with the immediate influence on states and spikes, [batch, weight]."""
-    batch = next(iter(trial.cells.values())).batch
-    found = np.zeros((batch, weights.size))
-    for p in trial.hidden:
-        nothing = {n: np.zeros((batch, weights.size, trial.cells[p].shape[1])) for n in trial.cells[p].states}
-        e, after = advance(slopes[p], nothing, weights.immediate(p, k), trial.cells[p].states)
-        for n, v in after.items():
-            found += np.einsum("bpj,bj->bp", v, signs[0][p][n][:, 0])
-        if p in signs[1]:
-            found += np.einsum("bpj,bj->bp", e, signs[1][p][:, 0])
-    return found
+    parts = []
+    for site in weights.sites:
+        p, cells = site.population, trial.cells[site.population]
+        nothing = {n: np.zeros((cells.batch, 1, cells.shape[1])) for n in cells.states}
+        e, after = advance(slopes[p], nothing, {site.variable: np.ones((1, 1, 1))}, cells.states)
+        answer = sum(v * signs[0][p][n] for n, v in after.items()) + (e * signs[1][p] if p in signs[1] else 0.0)
+        pre = site.gain * trial.activity[site.synapses.name][:, k]
+        parts.append((pre[:, :, None] * answer).reshape(cells.batch, -1))
+    return np.concatenate(parts, axis=1)
 
 
 def _flat(state: State, fired: Mapping[str, Array]) -> Array:

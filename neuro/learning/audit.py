@@ -1,0 +1,110 @@
+"""Gradient audit of rules on one network, data and loss: measures against the true gradient, guards, along training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neuro.analysis import gradients as ga
+from neuro.learning.bptt import BPTT
+from neuro.learning.eprop import EProp
+from neuro.learning.gradient_rule import GradientRule
+from neuro.lowering import lower
+from neuro.parameters import values
+from neuro.protocols import Array, Batch, Parameters
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One moment of training: the truth, each rule's mean estimate and its measures, spreads of rules with several draws."""
+
+    update: int
+    truth: ga.Gradient
+    estimates: Mapping[str, ga.Gradient]
+    measures: Mapping[str, Mapping[str, ga.Measures]]
+    spreads: Mapping[str, ga.Spread]
+    problems: tuple[str, ...]
+
+
+@dataclass
+class Audit:
+    """rules: name -> rule that has a `gradient`. driver: the rule that trains while the others watch. draws: of rules that are
+    random; the others give the same each time.
+    """
+
+    program: Any
+    task: Any
+    rules: Mapping[str, Any]
+    draws: int = 30
+    truth: Any = None
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        some = next((r for r in self.rules.values() if isinstance(r, GradientRule)), GradientRule())
+        self.truth = self.truth or BPTT(trainable=some.trainable)
+
+    def look(self, parameters: Parameters, batch: Batch, update: int = 0) -> Snapshot:
+        """Measure all rules at these parameters; keeps and returns the snapshot."""
+        now = {**values(self.program.network), **parameters}
+        truth = self.truth.gradient(self.program, now, batch, self.task)
+        estimates, spreads = {}, {}
+        for name, rule in self.rules.items():
+            first = rule.gradient(self.program, now, batch, self.task, 0)
+            rest = rule.gradient(self.program, now, batch, self.task, 1)
+            random = any(not np.array_equal(first[n], rest[n]) for n in first)
+            drawn = [first]
+            if random:
+                drawn += [rest, *(rule.gradient(self.program, now, batch, self.task, d) for d in range(2, self.draws))]
+                spreads[name] = ga.spread(drawn, {n: truth[n] for n in first})
+            estimates[name] = {n: np.mean([d[n] for d in drawn], axis=0) for n in first}
+        found = {name: ga.measures(estimate, truth) for name, estimate in estimates.items()}
+        problems = tuple(self.problems(now, batch, truth, estimates, spreads))
+        self.snapshots.append(Snapshot(update, truth, estimates, found, spreads, problems))
+        return self.snapshots[-1]
+
+    def problems(
+        self, parameters: Parameters, batch: Batch, truth: ga.Gradient, estimates: Mapping[str, ga.Gradient],
+        random: Mapping[str, Any],
+    ) -> Iterator[str]:  # fmt: skip
+        """What makes the comparison worthless, by name."""
+        step = lower(self.program.network)
+        spiking = [c.name for c in step.cells if c.spikes]
+        recording = self.program.run(parameters, batch.inputs, tuple(self.task.record()))
+        yield from ga.dead(recording, spiking)
+        yield from ga.not_finite({"truth": truth, **estimates})
+        upstream = [f"{s.name}.w" for s in step.synapses if s.post in spiking and s.post != self.task.output]
+        yield from ga.surrogate_off(truth, upstream)
+        if spiking and hasattr(self.program, "variant"):
+            declared = bool(self.program.semantics.detach_reset)
+            yield from ga.wrong_detach(truth, declared, self._with_reset(parameters, batch))
+        hidden = {n: g for n, g in truth.items() if n in upstream or not spiking}
+        loops = any(s.post not in (self.task.output,) and s.pre in {c.name for c in step.cells} for s in step.synapses)
+        approximate = [
+            n for n, r in self.rules.items() if isinstance(r, EProp) and r.recurrent == "none" and n not in random
+        ]
+        if loops and hidden:
+            yield from ga.not_an_approximation(estimates, truth, approximate)
+
+    def _with_reset(self, parameters: Parameters, batch: Batch) -> Callable[[bool], ga.Gradient]:
+        """The true gradient with membranes' resets detached, or not."""
+
+        def recompute(detached: bool) -> dict[str, Array]:
+            program = self.program.variant(detach_reset=detached)
+            found: dict[str, Array] = self.truth.gradient(program, parameters, batch, self.task)
+            return found
+
+        return recompute
+
+    def along(
+        self, driver: Any, batches: Sequence[Batch], every: int, progress: Callable[[int, int, str], None]
+    ) -> None:
+        """Train with one rule and look every so many updates; each look uses the batch that the next update gets."""
+        state, parameters = driver.init(self.program), dict(values(self.program.network))
+        for update, batch in enumerate(batches):
+            if update % every == 0:
+                self.look(parameters, batch, update)
+            parameters, state, metrics = driver.step(self.program, parameters, state, batch, self.task)
+            progress(update + 1, len(batches), f"loss {metrics['loss']:.4g}")
