@@ -1,0 +1,117 @@
+"""Cosines of learning rules with the true gradient on an untrained rate network (specification gradient-audit.md, G1-G4)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from study import Study
+
+GAINS = ((0.5, None), (1.0, None), (1.5, None), (1.0, 0.1), (1.5, 0.1))
+PUBLISHED = {  # a prototype's mean of three networks, in the order of GAINS
+    "RFLO, random feedback": (0.00, -0.01, -0.10, -0.05, -0.10),
+    "0 hops": (0.95, 0.54, 0.52, 0.60, 0.34),
+    "SnAp-1": (0.95, 0.53, 0.52, 0.61, 0.34),
+    "1 hop": (0.996, 0.65, 0.65, 0.71, 0.49),
+    "1 hop, unrelated weights": (0.89, 0.37, 0.42, 0.52, 0.32),
+    "ModProp": (1.0, 0.999, 0.74, 1.0, 0.93),
+    "UORO, one draw": (0.17, 0.09, 0.10, 0.10, 0.08),
+    "UORO, mean of draws": (0.96, 0.87, 0.87, 0.91, 0.86),
+}
+EXACT_ROWS = ("0 hops", "SnAp-1", "1 hop", "ModProp")
+HOPS = (0, 1, 2, 4, 8)
+
+
+def network(gain: float, density: float | None, seed: int) -> Any:
+    """The periodic task's network; sparse: this share of the recurrent synapses, scaled up."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    import tasks
+    from neuro import Normal, Probability, quantity
+
+    found = tasks.get("rflo", gain=gain).network(seed)
+    if density is None:
+        return found
+    std = gain / np.sqrt(density * found.population("hidden").size)
+    weights = Normal(quantity(0.0, ""), quantity(std, ""))
+    loop = next(p for p in found.projections if p.name == "loop")
+    sparse = replace(loop, weights=weights, connectivity=Probability(density))
+    return replace(found, projections=tuple(sparse if p is loop else p for p in found.projections))
+
+
+def cosines(gain: float, density: float | None, seed: int, draws: int) -> dict[str, float]:
+    """Of the recurrent weights' update, by rule."""
+    import numpy as np
+
+    import backends
+    import tasks
+    from neuro import learning
+    from neuro.analysis.gradients import measure
+    from neuro.learning.eligibility import by_traces
+    from neuro.learning.influence import by_influence, by_uoro
+    from neuro.learning.trial import run_trial
+    from neuro.parameters import values
+
+    task, model = tasks.get("rflo", gain=gain), network(gain, density, seed)
+    program, parameters, random = backends.get("torch").compile(model), values(model), np.random.default_rng(seed)
+    batch = task.batch()
+    truth = learning.get("bptt", trainable=("loop.w",)).gradient(program, parameters, batch, task)["loop.w"]
+    trial = run_trial(program, parameters, batch, task, {})
+    shape = parameters["readout.w"].shape
+    away = run_trial(program, parameters, batch, task, {"readout": random.standard_normal(shape)})
+    other = random.permutation(parameters["loop.w"].ravel()).reshape(parameters["loop.w"].shape)
+    loop = ("loop",)
+    found = {f"{h} hops" if h != 1 else "1 hop": by_influence(trial, loop, hops=h) for h in HOPS}
+    found |= {f"SnAp-{n}": by_influence(trial, loop, snap=n) for n in ((1, 2, 3) if density else (1,))}
+    found["1 hop, unrelated weights"] = by_influence(trial, loop, hops=1, hop_weights={"loop": other})
+    found["ModProp"] = by_influence(trial, loop, smooth=True)
+    found["RFLO, random feedback"] = by_traces(away, loop)
+    found["RTRL"] = by_influence(trial, loop)
+
+    def flat(values: Any) -> Any:
+        return values.ravel()
+
+    result = {name: measure(flat(g["loop.w"]), flat(truth)).cosine for name, g in found.items()}
+    result["RTRL, deviation"] = measure(flat(found["RTRL"]["loop.w"]), flat(truth)).deviation
+    samples = [flat(by_uoro(trial, loop, np.random.default_rng([seed, d]))["loop.w"]) for d in range(draws)]
+    mean = measure(np.mean(samples, axis=0), flat(truth))
+    result["UORO, one draw"] = float(np.mean([measure(s, flat(truth)).cosine for s in samples]))
+    result["UORO, mean of draws"], result["UORO, projection"] = mean.cosine, mean.projection
+    return result
+
+
+def run(study: Study) -> None:
+    import numpy as np
+
+    networks, draws = (1, 30) if study.quick else (3, 300)
+    found: dict[str, list[float]] = {}
+    with study.progress("networks") as update:
+        for i, (gain, density) in enumerate(GAINS):
+            each = []
+            for n in range(networks):
+                each.append(cosines(gain, density, study.seed + n, draws))
+                update(i * networks + n + 1, len(GAINS) * networks, f"gain {gain}")
+            for name in each[0]:
+                found.setdefault(name, [float("nan")] * len(GAINS))[i] = float(np.mean([e[name] for e in each]))
+            for name in ("SnAp-2", "SnAp-3"):
+                found.setdefault(name, [float("nan")] * len(GAINS))
+                if name in each[0]:
+                    found[name][i] = float(np.mean([e[name] for e in each]))
+    labels = [f"g={g}" + (f", {d:.0%} of synapses" if d else "") for g, d in GAINS]
+    study.table(f"cosine with the true gradient, mean of {networks} network(s), {draws} draws", ("rule", *labels), [(n, *row) for n, row in found.items()])  # fmt: skip
+    for name, row in found.items():
+        study.array(name, row)
+    for name in EXACT_ROWS:
+        worst = max(abs(a - b) for a, b in zip(found[name], PUBLISHED[name], strict=True))
+        study.criterion(f"G1 {name}: largest distance from the published row", worst, "<= 0.1", worst <= 0.1)
+    study.criterion("G2 RTRL: relative deviation", max(found["RTRL, deviation"]), "<= 1e-10", max(found["RTRL, deviation"]) <= 1e-10)  # fmt: skip
+    off = max(abs(p - 1) for p in found["UORO, projection"])
+    study.criterion("G3 UORO: projection of the mean", 1 + off, "1 +- 0.1", off <= 0.1)
+    rows = [found["1 hop" if h == 1 else f"{h} hops"] for h in HOPS]
+    ordered = all(a <= b + 1e-3 for low, high in pairwise(rows) for a, b in zip(low, high, strict=True))
+    study.criterion("G4 cosine grows with hops", "yes" if ordered else "no", "yes", ordered)
+    sparse = [i for i, (_, d) in enumerate(GAINS) if d]
+    snaps = all(found["SnAp-1"][i] <= found["SnAp-2"][i] <= found["SnAp-3"][i] for i in sparse)
+    study.criterion("G4 cosine grows with n of SnAp-n", "yes" if snaps else "no", "yes", snaps)
