@@ -1,0 +1,229 @@
+"""e-prop and RFLO as part of the model: synapses carry the traces, projections the learning signal, so a simulator learns online.
+
+`attach` writes the eligibility recursion of `neuro.learning.eligibility` as synapse text, from the same symbolic derivatives,
+and adds an error population (output minus an input `target`) whose feedback projections reach the hidden cells. In each step,
+after the integration and before the thresholds:
+
+    w -= eta * signal * credit      signal: feedback of the error that the cells see in this step
+    credit follows e through the readout's own leak; e, then the traces, follow the step that was just integrated
+
+Source: Bellec et al. (2020), Nat Commun 11:3625; Murray (2019), eLife 8:e43299.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sympy as sp
+from sympy.printing.str import StrPrinter
+
+from neuro.evaluation import evaluate, margin_scales
+from neuro.learning.sites import Site, sites
+from neuro.lowering import lower
+from neuro.model import Input, Network, Neuron, OneToOne, Population, Projection, Synapse
+from neuro.parameters import initial_state, values
+from neuro.protocols import UnsupportedError
+from neuro.receptors import without_receptors
+from neuro.step import Cells, Step, Threshold
+from neuro.symbolic import symbol
+from neuro.units import quantity
+
+GAMMA = 0.3
+ERROR = Neuron("error", "x = z - target : 1\nz : 1\ntarget : 1", source="output minus target")
+LATE_ERROR = Neuron(  # a state is seen after its step, so its target is kept for one
+    "late_error", "x = z - kept : 1\nkept : 1\nz : 1\ntarget : 1", every_step="kept = target", source="output minus target"
+)  # fmt: skip
+FEEDBACK = Synapse(
+    "feedback", "w : 1", transmits="w*x_pre", target="signal", source="Bellec et al. (2020), Nat Commun 11:3625"
+)
+
+
+class _Text(StrPrinter):  # type: ignore[misc]
+    def _print_Float(self, expr: sp.Float) -> str:  # noqa: N802
+        return repr(float(expr))
+
+
+def attach(
+    network: Network, projections: Sequence[str], output: str, *, eta: float,
+    feedback: npt.NDArray[np.float64] | None = None, variable: str = "",
+) -> Network:  # fmt: skip
+    """The network that learns by gradient steps of size eta on half the squared error of `output`, in every step.
+
+    projections: those that learn, all into one hidden population. feedback: [hidden, output]; None for the readout's initial
+    weights. variable: what the output shows (default: its only state or subexpression). Give the run an input `target`
+    [batch, time, output]. Needs dimensionless weights and states, and slopes that depend on inputs and parameters only.
+    Raises UnsupportedError naming what doesn't fit.
+    """
+    step = lower(network)
+    found = sites(network, [f"{n}.w" for n in projections])
+    hidden = found[0].population
+    cells, reader = step.population(hidden), step.population(output)
+    if any(s.population != hidden for s in found):
+        raise _refusal(", ".join(projections), "they end on different populations; attach one after another")
+    into = [s for s in step.synapses if (s.pre, s.post) == (hidden, output)]
+    if len(into) != 1 or into[0].kind != "dense":
+        raise _refusal(f"population '{hidden}'", f"it needs one dense projection to '{output}'")
+    _check(network, cells, step)
+    if feedback is None:
+        feedback = values(network)[f"{into[0].name}.w"]
+    rule = _rule(step, network, cells, reader, sites(network, [f"{into[0].name}.w"])[0])
+    learning = {s.synapses.name: s for s in found}
+    shown = variable or (*reader.states, *(n for n, _ in reader.subexpressions))[0]
+    show = Synapse("show", "w : 1", transmits=f"w*{shown}_pre", target="z", source="the output as it is")
+    target = network.population(hidden)
+    listening = replace(target.neuron, equations=f"{target.neuron.equations.rstrip()}\nsignal : 1")
+    return replace(
+        network,
+        populations=(
+            *(replace(p, neuron=listening) if p is target else p for p in network.populations),
+            Population("error", LATE_ERROR if reader.states else ERROR, reader.size),
+        ),
+        projections=(
+            *(
+                _learning(p, learning[p.name], rule, eta, network) if p.name in learning else p
+                for p in network.projections
+            ),
+            Projection("shown", output, "error", show, quantity(1.0, ""), OneToOne()),
+            Projection("feedback", "error", hidden, FEEDBACK, quantity(np.asarray(feedback).T.copy(), "")),
+        ),
+        inputs=(*network.inputs, Input("target", reader.size, "current", "error.target")),
+    )
+
+
+def _check(network: Network, cells: Cells, step: Step) -> None:
+    neuron = without_receptors(network).population(cells.name).neuron
+    if cells.refractory:
+        raise _refusal(f"population '{cells.name}'", "a refractory period; the rule 'eprop' handles it")
+    if step.update(cells.name, "every_step") is not None:
+        raise _refusal(f"population '{cells.name}'", "statements in every_step")
+    for name in (*cells.states, *cells.inputs):
+        if neuron.scope.dimensions[name] != quantity(1.0, "").dimension:
+            raise _refusal(f"population '{cells.name}'", f"'{name}' has a dimension; write the network without units")
+
+
+def _refusal(what: str, why: str) -> UnsupportedError:
+    return UnsupportedError("any", f"online learning of {what}", why)
+
+
+def _post(expr: sp.Expr) -> str:
+    """A cell's expression in a synapse onto it."""
+    table = {s: symbol(f"{s.name}_post") for s in expr.free_symbols if s.name not in ("dt", "t")}
+    return f"({_Text().doprint(expr.xreplace(table))})"
+
+
+def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site) -> dict[str, Any]:
+    """Pieces of text: the slopes that all learning synapses of these cells share."""
+    slopes = step.jacobian(cells.name)
+    for (new, old), slope in slopes.items():
+        if any(symbol(n) in slope.free_symbols for n in cells.states):
+            raise _refusal(
+                f"population '{cells.name}'", f"d{new}/d{old} depends on the cell's state; use the rule 'eprop'"
+            )
+    threshold = next((o for o in step.operations if isinstance(o, Threshold) and o.population == cells.name), None)
+    reset = step.update(cells.name, "reset")
+    sent: dict[str, sp.Expr] = {}
+    jumps: dict[str, str] = {}
+    if threshold is not None:
+        scale = margin_scales(step, without_receptors(network))[cells.name]
+        psi = f"{GAMMA / scale!r}*clip(1 - abs{_post(threshold.margin)}/{scale!r}, 0, 1)"
+        sent = {n: sp.diff(threshold.margin, symbol(n)) for n in cells.states}
+        for assign in reset.assigns if reset is not None else ():
+            change = sp.expand(assign.expr - symbol(assign.target))
+            if assign.target not in cells.membranes:
+                jumps[assign.target] = _post(change)
+    else:
+        psi = "1"
+        sent = {n: sp.diff(read.pre, symbol(n)) for n in cells.states if read.pre is not None}
+    reader_slopes = step.jacobian(reader.name)
+    leaks = list(reader.states)
+    if len(leaks) > 1:
+        raise _refusal(f"population '{reader.name}'", "it has more than one state")
+    constants = _numbers(network, reader.name, reader_slopes) if leaks else {}
+    return {
+        "slopes": slopes, "psi": psi, "sent": {n: e for n, e in sent.items() if e != 0}, "jumps": jumps, "reset": reset,
+        "leak": constants.get((leaks[0], leaks[0]), 0.0) if leaks else None,
+        "gain": read.gain * (constants.get((leaks[0], read.variable), 0.0) if leaks else 1.0),
+        "states": cells.states,
+    }  # fmt: skip
+
+
+def _numbers(
+    network: Network, population: str, slopes: Mapping[tuple[str, str], sp.Expr]
+) -> dict[tuple[str, str], float]:
+    """Slopes of a readout, which must be constants."""
+    known = {
+        n.partition(".")[2]: float(v)
+        for n, v in values(network).items()
+        if n.startswith(f"{population}.") and not v.ndim
+    }
+    known["dt"] = lower(network).dt
+    try:
+        return {key: float(evaluate(e, known.__getitem__)) for key, e in slopes.items()}
+    except KeyError as error:
+        raise _refusal(
+            f"population '{population}'", f"its slopes depend on {error}; a linear readout is needed"
+        ) from None
+
+
+def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: float, network: Network) -> Projection:
+    """The projection with traces, credit and the weight's update."""
+    synapse, states = projection.synapse, rule["states"]
+    event, sent = site.pre is None, _sent(network, site)
+    drive = f"{site.gain!r}*{sent if isinstance(sent, str) else 'arrived'}"
+    declared = ["e : 1", *(f"eps_{n} : 1" for n in states), *(f"next_{n} : 1" for n in states)]
+    declared += [] if isinstance(sent, str) else ["arrived : 1"]
+    declared += ["credit : 1"] if rule["leak"] is not None else []
+    credit = "credit" if rule["leak"] is not None else f"{rule['gain']!r}*e"
+    lines = [f"w -= {eta!r}*signal_post*{credit}"]
+    if rule["leak"] is not None:
+        lines.append(f"credit = {rule['leak']!r}*credit + {rule['gain']!r}*e")
+    for new in states:
+        terms = [f"{_post(s)}*eps_{old}" for (n, old), s in rule["slopes"].items() if n == new and old in states]
+        terms += [f"{_post(s)}*{drive}" for (n, old), s in rule["slopes"].items() if n == new and old == site.variable]
+        lines.append(f"next_{new} = {' + '.join(terms) or '0*e'}")
+    lines += [f"eps_{n} = next_{n}" for n in states]
+    total = " + ".join(f"{_post(s)}*eps_{n}" for n, s in rule["sent"].items())
+    lines.append(f"e = {rule['psi']}*({total})")
+    lines += [f"eps_{n} += {jump}*e" for n, jump in rule["jumps"].items()]
+    if not isinstance(sent, str):
+        lines.append("arrived = 0*arrived" if event else f"arrived = {_pre(site)}")
+    on_post = [
+        f"eps_{a.target} = {_post(sp.diff(a.expr, symbol(a.target)))}*eps_{a.target}"
+        for a in (rule["reset"].assigns if rule["reset"] is not None else ())
+        if sp.diff(a.expr, symbol(a.target)) != 1
+    ]
+    learning = replace(
+        synapse,
+        name=f"{synapse.name}_online",
+        equations="\n".join([synapse.equations.strip(), *declared]),
+        on_pre="\n".join([synapse.on_pre.strip(), "arrived += 1"]) if event else synapse.on_pre,
+        on_post="\n".join([synapse.on_post.strip(), *on_post]).strip(),
+        every_step="\n".join([synapse.every_step.strip(), *lines]).strip(),
+        initial={**synapse.initial, **({} if isinstance(sent, str) or event else {"arrived": quantity(sent, "")})},
+    )
+    return replace(projection, synapse=learning)
+
+
+def _sent(network: Network, site: Site) -> str | float:
+    """What drives the traces: text, where it is there in the step itself; else its value before the first step."""
+    if site.pre is None:
+        return 0.0
+    states = {s.name for s in site.pre.free_symbols} & set(lower(network).population(site.synapses.pre).states)
+    if not states:
+        return _pre(site)
+    first = {n: initial_state(network)[f"{site.synapses.pre}.{n}"] for n in states}
+    first |= {n.partition(".")[2]: v for n, v in values(network).items() if n.startswith(f"{site.synapses.pre}.")}
+    found = np.unique(evaluate(site.pre, first.__getitem__))
+    if len(found) > 1:
+        raise _refusal(f"'{site.name}'", "its cells start from different values")
+    return float(found[0])
+
+
+def _pre(site: Site) -> str:
+    assert site.pre is not None
+    table = {s: symbol(f"{s.name}_pre") for s in site.pre.free_symbols}
+    return f"({_Text().doprint(site.pre.xreplace(table))})"
