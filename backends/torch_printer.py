@@ -37,6 +37,10 @@ class _Printer(StrPrinter):  # type: ignore[misc]
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:  # noqa: N802
         if expr.is_number:
             return repr(float(expr))
+        if expr.exp == -1 and isinstance(expr.base, sp.Add) and len(expr.base.args) == 2:
+            one, other = expr.base.args
+            if one == 1 and isinstance(other, sp.exp):
+                return f"torch.sigmoid(-({self._print(other.args[0])}))"
         base, exponent = self.parenthesize(expr.base, 60), expr.exp
         if exponent.is_Integer and 2 <= int(exponent) <= 4:
             return "*".join([base] * int(exponent))
