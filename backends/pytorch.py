@@ -219,7 +219,9 @@ class TorchModule(torch.nn.Module):
 
 def _spike(spike: surrogates.Spike, margin: torch.Tensor, factor: float) -> torch.Tensor:
     """Spikes above the threshold; the surrogate only where somebody wants gradients."""
-    return spike(margin * factor) if torch.is_grad_enabled() else torch.heaviside(margin, margin.new_zeros(()))
+    if torch.is_grad_enabled():
+        return spike(margin * factor)
+    return torch.gt(margin, 0, out=torch.empty_like(margin))
 
 
 def _inclusive(spike: surrogates.Spike, margin: torch.Tensor, scale: float) -> torch.Tensor:

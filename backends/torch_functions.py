@@ -107,6 +107,11 @@ def invariant(matrix: torch.Tensor) -> torch.Tensor:
     return matrix.squeeze(1) if matrix.ndim == 4 else matrix
 
 
+def product(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """source @ matrix; without matmul's search for a way where both have one of each parameter set."""
+    return torch.bmm(source, matrix) if source.ndim == matrix.ndim == 3 else source @ matrix
+
+
 def project(total: torch.Tensor, spikes: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """total + spikes @ matrix; matrix: [pre, post], or [population, pre, post]."""
     if spikes.ndim == 2 and matrix.ndim == 2:
@@ -154,5 +159,5 @@ def across(values: torch.Tensor, axis: int) -> torch.Tensor:
 FUNCTIONS: dict[str, Any] = {
     "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
     "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
-    "through": through, "across": across, "invariant": invariant,
+    "through": through, "across": across, "invariant": invariant, "product": product,
 }  # fmt: skip

@@ -237,7 +237,7 @@ class _Renderer:
             if matrix not in self.extra:
                 self.setup.append(f"{matrix} = invariant({synapses.name}__full({code(value)}))")
                 self.extra.append(matrix)
-            text = f"{spread} @ {matrix}"
+            text = f"product({spread}, {matrix})"
         else:
             text = f"weighted({spread}, {synapses.name}__full({self.constants.source(value)}))"
         return text if post == "1" else f"({post}) * {text}"
@@ -361,7 +361,7 @@ class _Renderer:
         self.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(margin)}{shape})")
         if cells.refractory:
             self.lines += [
-                f"{name}__z = {name}__z*(1 - {name}__left.clamp_max(1))",
+                f"{name}__z = torch.sub({name}__z, {name}__left, alpha=2).clamp_min(0)",  # 0 while refractory
                 f"{name}__left = torch.add({name}__left, {name}__z.detach(), alpha={cells.refractory})",
             ]
 

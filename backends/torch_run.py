@@ -126,7 +126,7 @@ class ForwardPass:
                 if isinstance(fired[name], list):
                     fired[name].append(z)
                 else:
-                    fired[name][k] = z
+                    fired[name][k].copy_(z)
             if (k + 1) % self.every == 0:
                 for trace, i in watched:
                     trace.append(found[i])
@@ -144,11 +144,14 @@ class ForwardPass:
         """Where spikes go: a list under autograd, otherwise one tensor, which is faster than a stack of thousands."""
         if torch.is_grad_enabled():
             return []
-        return torch.empty(self.feed.steps, *self.feed.lead, self._size(population), dtype=self.program.dtype)
+        whole = torch.empty(self.feed.steps, *self.feed.lead, self._size(population), dtype=self.program.dtype)
+        self.spikes[population] = whole
+        return whole.unbind(0)
 
     def _finish(self, group: Group, states: Sequence[torch.Tensor], fired: Mapping[str, Any]) -> None:
         for name, spikes in fired.items():
-            self.spikes[name] = torch.stack(spikes) if isinstance(spikes, list) else spikes
+            if isinstance(spikes, list):
+                self.spikes[name] = torch.stack(spikes)
         for name, value in zip(group.states, states, strict=True):
             owner, _, variable = name.partition("__")
             if torch.is_floating_point(value) and not bool(torch.isfinite(value).all()):
