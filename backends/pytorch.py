@@ -60,7 +60,7 @@ class TorchProgram:
     ) -> tuple[Any, Any, Any]:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
-            namespace[f"{name}__spike_strict"] = lambda m, s=1 / scales[name]: spike(m * s)
+            namespace[f"{name}__spike_strict"] = lambda m, s=1 / scales[name]: _spike(spike, m, s)
             namespace[f"{name}__spike_inclusive"] = lambda m, s=scales[name]: _inclusive(spike, m, s)
         exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
         step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
@@ -215,6 +215,13 @@ class TorchModule(torch.nn.Module):
     def values(self) -> dict[str, torch.Tensor]:
         """The trained parameters, SI."""
         return self.parametrisation.values({name: self.free[key] for name, key in self._keys.items()})
+
+
+def _spike(spike: surrogates.Spike, margin: torch.Tensor, factor: float) -> torch.Tensor:
+    """Spikes above the threshold; the surrogate only where somebody wants gradients."""
+    if torch.is_grad_enabled():
+        return spike(margin * factor)
+    return torch.gt(margin, 0, out=torch.empty_like(margin))
 
 
 def _inclusive(spike: surrogates.Spike, margin: torch.Tensor, scale: float) -> torch.Tensor:

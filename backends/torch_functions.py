@@ -59,7 +59,10 @@ def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
 
 def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
     """A presynaptic value as [*lead, pre]."""
-    return torch.as_tensor(value, dtype=like.dtype).expand(*like.shape[:-1], size)
+    shape = (*like.shape[:-1], size)
+    if isinstance(value, torch.Tensor) and value.shape == shape:
+        return value
+    return torch.as_tensor(value, dtype=like.dtype).expand(shape)
 
 
 def full(synapses: Synapses, values: Any) -> torch.Tensor:
@@ -97,6 +100,16 @@ class _Through(torch.autograd.Function):
 def through(x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
     """x @ w for [pre, post] weights, whose gradient comes back through `feedback` [pre, post]."""
     return _Through.apply(x, w, feedback)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def invariant(matrix: torch.Tensor) -> torch.Tensor:
+    """A matrix of `full` that stays the same in all steps: [pre, post], or [population, pre, post]."""
+    return matrix.squeeze(1) if matrix.ndim == 4 else matrix
+
+
+def product(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """source @ matrix; without matmul's search for a way where both have one of each parameter set."""
+    return torch.bmm(source, matrix) if source.ndim == matrix.ndim == 3 else source @ matrix
 
 
 def project(total: torch.Tensor, spikes: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -146,5 +159,5 @@ def across(values: torch.Tensor, axis: int) -> torch.Tensor:
 FUNCTIONS: dict[str, Any] = {
     "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
     "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
-    "through": through, "across": across,
+    "through": through, "across": across, "invariant": invariant, "product": product,
 }  # fmt: skip

@@ -15,7 +15,7 @@ _UNARY = {
     "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "asin": "torch.asin",
     "acos": "torch.acos", "atan": "torch.atan", "expm1": "torch.expm1", "log1p": "torch.log1p", "exprel": "exprel",
     "sign_of": "torch.sign", "magnitude": "torch.abs", "floor_of": "torch.floor", "ceil_of": "torch.ceil",
-    "step": "step", "step_or_equal": "step_or_equal",
+    "sigmoid_of": "torch.sigmoid", "step": "step", "step_or_equal": "step_or_equal",
 }  # fmt: skip
 
 
@@ -100,6 +100,9 @@ class Constants:
             moving = [self.hoist(a) for a in expr.args if not self.fixed(a)]
             head = [self.name_of(expr.func(*fixed))] if fixed else []
             return expr.func(*head, *moving, evaluate=False)
+        argument = _sigmoid_argument(expr)
+        if argument is not None:
+            return sp.Function("sigmoid_of")(self.hoist(argument))
         return expr.func(*(self.hoist(a) for a in expr.args)) if expr.args else expr
 
     def affine(self, expr: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, sp.Symbol]]] | None:
@@ -120,6 +123,15 @@ class Constants:
             return code(self.hoist(expr))
         rest, terms = found
         return _affine_source(rest, terms)
+
+
+def _sigmoid_argument(expr: sp.Expr) -> sp.Expr | None:
+    """x of 1/(1 + exp(-x)); None for everything else."""
+    if expr.is_Pow and expr.exp == -1 and isinstance(expr.base, sp.Add) and len(expr.base.args) == 2:
+        one, other = expr.base.args
+        if one == 1 and isinstance(other, sp.exp):
+            return -other.args[0]
+    return None
 
 
 def _affine_source(rest: sp.Expr, terms: Iterable[tuple[sp.Expr, sp.Symbol]]) -> str:

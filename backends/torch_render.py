@@ -112,7 +112,8 @@ class _Renderer:
         self.states += [f"{local(*key)}__pending" for key in self.pending]
         for name in self.names:
             if step.population(name).refractory:
-                self.lines += [f"{name}__left = {name}__left - 1", f"{name}__frozen = {name}__left > 0"]
+                self.lines.append(f"{name}__left = ({name}__left - 1).clamp_min(0)")
+                self.lines += [f"{name}__frozen = {name}__left > 0"] if step.population(name).frozen else []
         for op in step.operations:
             self.operation(op)
         derived = self.derived()
@@ -226,11 +227,19 @@ class _Renderer:
         zeros = f"{self.names[0]}__zeros"
         value = self.passed(synapses, f"rows({' * '.join(p for p in (gate, f'({pre})') if p)}, {zeros}, {size})")
         self.lines.append(f"{spread} = {value}")
-        matrix = self.put(self.of_cells(synapses.name, factors.synapse))
+        value = self.bound(self.of_cells(synapses.name, factors.synapse))
         self.functions[f"{synapses.name}__full"] = lambda v: full(synapses, v)
-        text = f"weighted({spread}, {synapses.name}__full({matrix}))"
         if synapses.name in self.backward.feedback:
-            text = f"through({spread}, {synapses.name}__full({matrix}), {local(synapses.name, 'feedback')})"
+            full_ = f"{synapses.name}__full({self.constants.source(value)})"
+            text = f"through({spread}, {full_}, {local(synapses.name, 'feedback')})"
+        elif self.constants.fixed(value):
+            matrix = f"{synapses.name}__matrix"
+            if matrix not in self.extra:
+                self.setup.append(f"{matrix} = invariant({synapses.name}__full({code(value)}))")
+                self.extra.append(matrix)
+            text = f"product({spread}, {matrix})"
+        else:
+            text = f"weighted({spread}, {synapses.name}__full({self.constants.source(value)}))"
         return text if post == "1" else f"({post}) * {text}"
 
     def at_end(self, synapses: Synapses, end: str, expr: sp.Expr) -> str:
@@ -352,8 +361,8 @@ class _Renderer:
         self.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(margin)}{shape})")
         if cells.refractory:
             self.lines += [
-                f"{name}__z = {name}__z.masked_fill({name}__frozen, 0.0)",
-                f"{name}__left = torch.where({name}__z > 0, {cells.refractory}, {name}__left)",
+                f"{name}__z = torch.sub({name}__z, {name}__left, alpha=2).clamp_min(0)",  # 0 while refractory
+                f"{name}__left = torch.add({name}__left, {name}__z.detach(), alpha={cells.refractory})",
             ]
 
     def observed(self) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class ForwardPass:
         for name in group.states:
             owner, _, variable = name.partition("__")
             if variable == "left":
-                found.append(torch.zeros(*self.feed.lead, sizes[owner], dtype=torch.long))
+                found.append(torch.zeros(*self.feed.lead, sizes[owner], dtype=self.program.dtype))
             elif variable.endswith("__pending"):
                 found.append(self.zeros(sizes[owner]))
             else:
@@ -112,18 +112,21 @@ class ForwardPass:
         zeros = tuple(self.zeros(self.program.step.population(n).size) for n in group.populations)
         history = {a.source: self.spikes[a.source].unbind(0) if a.source in self.spikes else [] for a in group.arrivals}
         nothing = {a.source: self.zeros(self._size(a.source)) for a in group.arrivals}
-        fired: dict[str, list[torch.Tensor]] = {n: [] for n in group.spiking}
+        fired = {n: self.store(n) for n in group.spiking}
         history |= {n: fired[n] for n in group.spiking if n in history}
         states, count, spiking = tuple(self.initial(group)), len(group.states), len(group.spiking)
         watched = [(self.traces[n], count + spiking + i) for i, n in enumerate(group.observed) if n in self.traces]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
-        times = torch.arange(self.feed.steps, dtype=self.program.dtype) * self.program.step.dt
+        times = (torch.arange(self.feed.steps, dtype=self.program.dtype) * self.program.step.dt).unbind(0)
         for k in range(self.feed.steps):
             arrived = tuple(_arrived(a, history, nothing, k) for a in group.arrivals)
             found = step(*fixed, *states, *arrived, *(s[k] for s in streams), *zeros, times[k])
             states = found[:count]
             for name, z in zip(group.spiking, found[count:], strict=False):
-                fired[name].append(z)
+                if isinstance(fired[name], list):
+                    fired[name].append(z)
+                else:
+                    fired[name][k].copy_(z)
             if (k + 1) % self.every == 0:
                 for trace, i in watched:
                     trace.append(found[i])
@@ -137,9 +140,18 @@ class ForwardPass:
         sizes = {c.name: c.size for c in self.program.step.cells}
         return sizes[source] if source in sizes else self.program.step.sources[source]
 
-    def _finish(self, group: Group, states: Sequence[torch.Tensor], fired: Mapping[str, list[torch.Tensor]]) -> None:
+    def store(self, population: str) -> Any:
+        """Where spikes go: a list under autograd, otherwise one tensor, which is faster than a stack of thousands."""
+        if torch.is_grad_enabled():
+            return []
+        whole = torch.empty(self.feed.steps, *self.feed.lead, self._size(population), dtype=self.program.dtype)
+        self.spikes[population] = whole
+        return whole.unbind(0)
+
+    def _finish(self, group: Group, states: Sequence[torch.Tensor], fired: Mapping[str, Any]) -> None:
         for name, spikes in fired.items():
-            self.spikes[name] = torch.stack(spikes)
+            if isinstance(spikes, list):
+                self.spikes[name] = torch.stack(spikes)
         for name, value in zip(group.states, states, strict=True):
             owner, _, variable = name.partition("__")
             if torch.is_floating_point(value) and not bool(torch.isfinite(value).all()):

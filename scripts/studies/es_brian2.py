@@ -130,9 +130,10 @@ def sine(study: Study) -> None:
     updates, task, rows = (30 if study.quick else 300), Sine(), []
     last = {}
     for label, trainable in {"all weights": ("*.w",), "readout only (control)": ("readout.w",)}.items():
-        program = backends.get("brian2").compile(task.network(study.seed), **SIMULATOR)
+        program: Any = backends.get("brian2").compile(task.network(study.seed), **SIMULATOR)
         rule = learning.get("es", samples=16, sigma=0.05, learning_rate=0.05, trainable=trainable)
-        state, parameters, losses = rule.init(program), {}, []
+        state, losses = rule.init(program), []
+        parameters: dict[str, Any] = {}
         with study.progress(f"sine, {label}") as update:
             for k in range(updates):
                 parameters, state, metrics = rule.step(program, parameters, state, task.batch(), task)
