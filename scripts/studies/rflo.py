@@ -9,7 +9,7 @@ from study import Study
 RULES = ("rflo", "bptt", "readout only (control)")
 
 
-def learn(seed: int, rule_name: str, updates: int) -> dict[str, Any]:
+def learn(seed: int, rule_name: str, updates: int, backend: str = "torch") -> dict[str, Any]:
     """Losses and alignment of readout and feedback over training, from the same initial weights for every rule."""
     import numpy as np
 
@@ -19,7 +19,7 @@ def learn(seed: int, rule_name: str, updates: int) -> dict[str, Any]:
     from neuro.parameters import values
 
     task = tasks.get("rflo")
-    program = backends.get("torch").compile(task.network(seed), dtype="float64")
+    program = backends.get(backend).compile(task.network(seed), dtype="float64")
     feedback = learning.get("rflo", feedback_std=1.0, seed=seed).memory(program)["readout"]
     options: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.03, "trainable": ("loop.w", "readout.w")}
     if rule_name == "rflo":
@@ -86,6 +86,12 @@ def run(study: Study) -> None:
     study.criterion("R2 alignment at the end", last, ">= 0.6", last >= 0.6)
     other = max(abs(e[1]) for e in ends["bptt"])
     study.criterion("R2 alignment with BPTT stays", other, "<= 0.2", other <= 0.2)
+    trials = 100 if study.quick else 500
+    ours, theirs = (learn(study.seed, "rflo", trials, backend)["losses"] for backend in ("torch", "brian2"))
+    study.array("brian2/losses", theirs)
+    apart = float(np.max(np.abs(np.subtract(ours, theirs)) / np.asarray(ours)))
+    study.criterion(f"trained in Brian2 alone, {trials} trials: loss over the first", theirs[-1] / theirs[0], "<= 0.5", theirs[-1] <= 0.5 * theirs[0])  # fmt: skip
+    study.criterion("trained in Brian2 alone: largest relative difference from torch", apart, "<= 1e-6", apart <= 1e-6)
     gains = (0.5, 0.75, 1.0, 1.25, 1.5)
     curve = [float(np.median([symmetric_cosine(study.seed + s, g) for s in range(5)])) for g in gains]
     study.table(
