@@ -61,7 +61,7 @@ class Recurrence:
 
     def sent_values(self, state: State, k: int) -> dict[str, Array]:
         """Influence on the graded values that cells send after step k."""
-        found: dict[str, Array] = {}
+        found: dict[str, Any] = {}
         for name in self.hidden:
             if name in self.trial.graded:
                 site = next(s for s in self.trial.sites.values() if s.synapses.pre == name)

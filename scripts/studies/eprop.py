@@ -30,7 +30,8 @@ def learn(name: str, rule_name: str, seed: int, updates: int, batch: int, option
     kind, own = RULES[rule_name]
     rule = learning.get(kind, **{**task.settings.rules[kind], **own})
     program = backends.get("torch").compile(task.network(seed), **task.settings.backends["torch"])
-    state, parameters, found = rule.init(program), dict(values(program.network)), []
+    state, parameters = rule.init(program), dict(values(program.network))
+    found: list[float] = []
     random = streams.generator(seed, "study/eprop")
     while len(found) < updates:
         for data in task.train_batches(random, batch):
