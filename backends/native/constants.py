@@ -24,12 +24,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Constant:
-    """name: in C. owner: population or projection. one: a single number; otherwise one a cell or synapse."""
+    """name: in C. owner: population or projection. one: a single number; otherwise one a cell or synapse.
+    matrix: amounts of a coupling, 0 where there is no synapse.
+    """
 
     name: str
     owner: str
     expr: sp.Expr
     one: bool
+    matrix: bool = False
 
 
 class Constants:
@@ -52,12 +55,19 @@ class Constants:
     def amounts(self, op: Couple, expr: sp.Expr) -> str:
         """Name of an invariant expression as one value a synapse, whatever its shape."""
         name = f"{op.projection}__to__{op.target}"
-        self.table.setdefault(name, Constant(name, op.projection, expr.xreplace(self._dt), False))
+        self.table.setdefault(name, Constant(name, op.projection, expr.xreplace(self._dt), one=False, matrix=True))
         return name
 
     def fixed(self, synapses: Synapses, expr: sp.Expr) -> bool:
         """Whether a projection's expression is invariant."""
         return all(self._invariant(parameter_of(synapses, s.name)) for s in expr.xreplace(self._dt).free_symbols)
+
+    def parameters_of(self, name: str) -> set[str]:
+        """Names of the parameters that a constant is made of."""
+        constant = self.table[name]
+        synapses = next((s for s in self.step.synapses if s.name == constant.owner), None)
+        names = [s.name for s in constant.expr.free_symbols]
+        return {f"{constant.owner}.{n}" if synapses is None else parameter_of(synapses, n) for n in names}
 
     def _invariant(self, key: str) -> bool:
         owner, _, name = key.partition(".")
@@ -121,9 +131,9 @@ def lookup(step: Step, constant: Constant, parameters: Mapping[str, Any]) -> Cal
 
 
 def values_of(step: Step, constant: Constant, parameters: Mapping[str, Array]) -> Array:
-    """A constant as an array, without the synapses that don't exist."""
+    """A constant as an array."""
     shape = shape_of(step, constant)
     found = np.broadcast_to(evaluate(constant.expr, lookup(step, constant, parameters)), shape)
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
-    missing = None if synapses is None or constant.one else synapses.mask
-    return found if missing is None else np.where(missing, found, 0)
+    mask = synapses.mask if synapses is not None and constant.matrix else None
+    return found if mask is None else np.where(mask, found, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from backends.arrays import Feed
 from backends.native.adjoint import Adjoint
 from backends.native.build import load
-from backends.native.constants import Constant, Constants, parameter_of
+from backends.native.constants import Constants
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
 from backends.native.layout import C_TYPES
@@ -48,18 +49,12 @@ class Executable:
         self.failure: tuple[int, ...] | None = None
         self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
 
-    def parameters_of(self, constant: Constant) -> list[str]:
-        """Names of the parameters that a constant is made of."""
-        synapses = next((s for s in self.step.synapses if s.name == constant.owner), None)
-        names = [s.name for s in constant.expr.free_symbols]
-        return [f"{constant.owner}.{n}" if synapses is None else parameter_of(synapses, n) for n in names]
-
     def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Arrays:
         """Run. given: by C name. Returns all arrays, those that were filled with them."""
         units = (feed.population or 1) * -(-feed.batch // self.tile)
         arrays = self._arrays(given, self._numbers(feed, every, units))
         parts = np.linspace(0, units, min(threads, units) + 1).astype(int)
-        spans = [(int(a), int(b), 0) for a, b in zip(parts[:-1], parts[1:], strict=True)]
+        spans = [(int(a), int(b), 0) for a, b in pairwise(parts)]
         self._call("forward", arrays, feed, every, spans, threads)
         return arrays
 
@@ -68,7 +63,7 @@ class Executable:
         units = -(-feed.batch // self.tile)
         arrays = {**arrays, **given}
         parts = np.linspace(0, units, min(LANES, units) + 1).astype(int)
-        spans = [(int(a), int(b), lane) for lane, (a, b) in enumerate(zip(parts[:-1], parts[1:], strict=True))]
+        spans = [(int(a), int(b), lane) for lane, (a, b) in enumerate(pairwise(parts))]
         self._call("backward", arrays, feed, every, spans, threads)
         return arrays
 

@@ -156,7 +156,7 @@ class Forward:
             *sent,
             f"memset({total}, 0, TILE*{post}*sizeof(real));",
             f"project({total}, {op.projection}__sent, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
-            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {target}[b*{post} + j] += {factor}*{total}[b*{post} + j];",
+            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += {factor}*{total}[b*{post} + j]; }}",
         ]  # fmt: skip
 
     def sent(self, op: Couple) -> list[str]:
@@ -168,7 +168,7 @@ class Forward:
             self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
         )
         return [
-            f"for (long b = 0; b < active; b++) VECTOR for (long i = 0; i < {pre}; i++) {out}[b*{pre} + i] = {value};"
+            f"for (long b = 0; b < active; b++) VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
         ]
 
     def couple(self, op: Couple) -> list[str]:

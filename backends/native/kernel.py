@@ -23,7 +23,7 @@ from neuro.symbolic import symbol
 class Training:
     """What gradients are wanted. slope: surrogate derivative over the symbol x. scales: the surrogate's unit by population.
 
-    wrt: constants and projections' initial weights by name ("projection.w"). inputs: currents that get gradients.
+    wrt: parameters, by name. inputs: currents that get gradients.
     """
 
     slope: sp.Expr
@@ -187,14 +187,14 @@ class Kernel:
 
     # -- events --------------------------------------------------------------------------------------------
 
-    def spikes_of(self, source: str, delay: int, body: Sequence[str]) -> list[str]:
-        """A loop over the cells i of trial b that fired `delay` steps ago."""
+    def spikes_of(self, source: str, delay: int, body: Sequence[str], *, history: bool = True) -> list[str]:
+        """A loop over the cells i of trial b that fired `delay` steps ago. history: False where lists hold one step."""
         if source in self.step.sources:
             offsets, channels = (self.layout.given(f"{source}__{n}", "long" if n == "offsets" else "int") for n in ("offsets", "channels"))  # fmt: skip
             row = f"(first + b)*steps + k - {delay}"
             head = f"if (k >= {delay}) for (long e = {offsets}[{row}]; e < {offsets}[{row} + 1]; e++) {{ const long i = {channels}[e];"
             return [head, *body, "}"]
-        depth, size = self.history[source], self.size(source)
+        depth, size = self.history[source] if history else 1, self.size(source)
         lists = self.layout.room(f"{source}__list", depth * self.tile * size, "int")
         counts = self.layout.room(f"{source}__count", depth * self.tile, "int")
         place = f"(wrapped(k - {delay}, {depth})*TILE + b)" if depth > 1 else "b"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
 from backends.native.build import OTHERS
 from backends.native.constants import Constants, values_of
-from backends.native.executable import Executable
+from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
-from backends.torch_groups import Backward, local
+from backends.native.slopes import slope_of
+from backends.torch_groups import Backward, local, with_feedback
+from neuro.evaluation import evaluate, margin_scales
 from neuro.events import Events
 from neuro.lowering import lower
 from neuro.model import Network
@@ -25,7 +28,9 @@ from neuro.semantics import Semantics, semantics
 from neuro.step import Synapses
 
 if TYPE_CHECKING:
-    from backends.native.executable import Arrays
+    import torch
+
+    from backends.differentiable import NetworkModule, Signals, Tensors
 
 Array = npt.NDArray[Any]
 
@@ -33,15 +38,19 @@ Array = npt.NDArray[Any]
 class NativeProgram:
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
 
-    capabilities = Capabilities(plasticity=True, populations=True)
-
-    def __init__(self, network: Network, dtype: str, threads: int) -> None:
-        self.network, self.threads = network, threads
+    def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
+        self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
+        gradients = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
+        self.capabilities = Capabilities(gradients=gradients, plasticity=True, populations=True)
         self.real: Any = np.dtype(dtype).type
-        self.semantics: Semantics = semantics(network, dtype)
         self.merged = without_receptors(network)
-        self.declared = declared_parameters(network)
+        self.declared = with_feedback(declared_parameters(network), backward)
         self.step = lower(network)
+        self._slope, self._scales = slope_of(surrogate), margin_scales(self.step, self.merged)
+        self.semantics: Semantics = semantics(network, dtype).for_training(
+            surrogate, self._scales, not backward.reset, backward.detached, backward.feedback
+        )
+        self._variants: dict[Backward, NativeProgram] = {}
         self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
         self._fixed = self._wiring()
         self._executables: dict[tuple[Any, ...], Executable] = {}
@@ -83,8 +92,71 @@ class NativeProgram:
         executable = self.executable(tuple(record), feed.batch)
         given = self.inputs(feed, trial) | self.constants(executable, parameters or {}, population)
         found = executable.forward(given, feed, every, self.threads)
-        self.check(executable, found)
+        self.check(executable)
         return self.recording(found, feed, record, every)
+
+    # -- gradients -----------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the tensors that `forward` takes and gives."""
+        import torch
+
+        return torch.float64 if self.real is np.float64 else torch.float32
+
+    def forward(
+        self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Sequence[str] = (),
+        **options: Any,
+    ) -> Signals:  # fmt: skip
+        """Run under torch's autograd: see TorchProgram.forward."""
+        from backends.native.autograd import forward
+
+        return forward(self, parameters or {}, inputs or {}, record, **options)
+
+    def value_and_grad(
+        self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
+        record: Sequence[str] = (), **options: Any,
+    ) -> tuple[float, dict[str, Array]]:  # fmt: skip
+        """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
+        from backends.differentiable import value_and_grad
+
+        return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
+
+    def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
+        """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
+        from backends.differentiable import NetworkModule
+
+        return NetworkModule(self, trainable)
+
+    def variant(
+        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
+    ) -> NativeProgram:
+        """The same program with other projections detached or with feedback weights, or another reset; made once."""
+        reset = self.backward.reset if detach_reset is None else not detach_reset
+        backward = Backward(reset, detached, feedback)
+        if backward not in self._variants:
+            dtype = np.dtype(self.real).name
+            self._variants[backward] = NativeProgram(self.network, dtype, self.threads, self.surrogate, backward)
+        return self._variants[backward]
+
+    def slope(self, population: str, margin: Array) -> Array:
+        """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
+        scale = self._scales[population]
+        return np.broadcast_to(evaluate(self._slope, lambda name: margin / scale) / scale, np.shape(margin))
+
+    def training(self, wrt: frozenset[str], inputs: frozenset[str]) -> Training:
+        """What a kernel must know that gives these gradients."""
+        return Training(self._slope, self._scales, wrt, inputs, self.backward)
+
+    def turned(self, executable: Executable, arrays: Arrays, feed: Feed) -> Arrays:
+        """What only the adjoint reads: matrices by their other side, input spikes as rasters."""
+        found: dict[str, Array] = {}
+        for name in executable.kernel.layout.slots:
+            if name.endswith("__T"):
+                found[name] = np.ascontiguousarray(arrays[name.removesuffix("__T")].T)
+            elif name.endswith("__raster"):
+                found[name] = np.asarray(feed.arrays[name.removesuffix("__raster")], np.uint8)
+        return found
 
     # -- arrays --------------------------------------------------------------------------------------------
 
@@ -118,7 +190,7 @@ class NativeProgram:
         found: dict[str, Array] = {}
         for name in executable.constants_read:
             constant = executable.constants.table[name]
-            shared = population is None or not ({*executable.parameters_of(constant)} & {*given})
+            shared = population is None or not executable.constants.parameters_of(name) & set(given)
             each = [
                 self.in_order(constant.owner, values_of(self.step, constant, v)) for v in (sets[:1] if shared else sets)
             ]
@@ -155,7 +227,7 @@ class NativeProgram:
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def check(self, executable: Executable, found: Arrays) -> None:
+    def check(self, executable: Executable) -> None:
         """Raises RunError where a state left the finite numbers."""
         if executable.failure is None:
             return
@@ -204,4 +276,7 @@ class NativeBackend:
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)
         if dtype not in ("float32", "float64"):
             raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64", OTHERS)
-        return NativeProgram(network, dtype, threads)
+        if threads < 1:
+            raise UnsupportedError(self.name, f"option 'threads'={threads}", "use at least one", OTHERS)
+        backward = Backward(not detach_reset, tuple(detached), tuple(feedback))
+        return NativeProgram(network, dtype, threads, surrogate, backward)
