@@ -128,7 +128,9 @@ class Estimator(BlackBox):
         state.search.updates = draw
         candidates, directions = self.search.ask(state.search)
         found = losses(program, state.space.arrays(candidates), batch, task, fitness=self.fitness)
-        return state.space.push(state.search.mean.detach().numpy(), self.search.estimate(state.search, directions, found))
+        return state.space.push(
+            state.search.mean.detach().numpy(), self.search.estimate(state.search, directions, found)
+        )
 
 
 def _rule(name: str, search: Callable[..., Search], **fixed: Any) -> Callable[..., BlackBox]:
