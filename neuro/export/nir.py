@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from neuro.export import ExportError as ExportError
 from neuro.export.files import replaced, replaced_text
-from neuro.export.layers import Layer, read, starts_at_rest
-from neuro.export.leaky import LeakyCell, LeakyNumbers
+from neuro.export.layers import Layer, read
 from neuro.export.profile import Profile
 from neuro.export.targets import Export, Target
 from neuro.model import Network
@@ -93,26 +92,8 @@ def _package() -> Any:
 
 def _scaled(layer: Layer) -> Layer:
     """Weights in units of the threshold."""
-    _check(layer.cell, layer.numbers)
     scale = layer.numbers.threshold
     return replace(layer, feed=layer.feed / scale, loop=None if layer.loop is None else layer.loop / scale)
-
-
-def _check(cell: LeakyCell, numbers: LeakyNumbers) -> None:
-    where = f"population '{cell.name}'"
-    if cell.threshold is None:
-        raise ExportError(
-            where, "threshold", "no spikes; clients drop or refuse such a readout: let the host integrate"
-        )
-    if cell.reset != "zero":
-        raise ExportError(where, "reset", f"'{cell.reset}'; clients reset to the resting value")
-    if not (numbers.threshold > 0).all():
-        raise ExportError(where, "threshold", "it must lie above the resting value")
-    if not starts_at_rest(cell, numbers):
-        raise ExportError(where, "initial", "clients start at the resting value, without currents")
-    for decay in (numbers.beta, numbers.alpha):
-        if decay is not None and (decay == 1).any():
-            raise ExportError(where, "equations", "a variable without a leak has no finite time constant")
 
 
 # -- nodes --------------------------------------------------------------------------------------------------------
