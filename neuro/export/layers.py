@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ExportError
-from neuro.export.leaky import LeakyCell, LeakyNetwork, LeakyNumbers, Link, NotLeakyError, leaky_network
+from neuro.export.chain import chain_order
+from neuro.export.leaky import LeakyCell, LeakyNetwork, LeakyNumbers
+from neuro.export.lint import misfits
 from neuro.export.profile import Profile
 from neuro.model import Network
-from neuro.parameters import values
 from neuro.protocols import Parameters
 
 Array = npt.NDArray[Any]
-
-START = 1e-10  # of the threshold: rounding of a resting value
 
 
 @dataclass(frozen=True)
@@ -58,81 +56,24 @@ class Graph:
         return found
 
     def chain(self) -> tuple[Layer, ...]:
-        """The layers from the one input on. Raises ExportError where they are not a chain."""
-        order = _order(self.model)
+        """The layers from the one input on, where the profile asks for a chain."""
+        order = chain_order(self.model)
         return tuple(self._layer(before, name) for before, name in pairwise(order))
 
     def _layer(self, before: str, name: str) -> Layer:
         feed = self.matrix(before, name)
         if feed is None:
-            raise ExportError(f"population '{name}'", "layers", "nothing feeds it")
+            raise ExportError(f"population '{name}'", "layers", f"'{before}' doesn't feed it")
         return Layer(self.model.cells[name], self.numbers[name], feed, self.matrix(name, name))
 
 
 def read(network: Network, parameters: Parameters | None, profile: Profile) -> Graph:
-    """A network with these parameters (its own where left out). Raises ExportError naming what doesn't fit.
+    """A network with these parameters (its own where left out). Raises ExportError for the first misfit.
 
-    Delays and ">=" are let through where the profile has them; the writer looks at the rest of it.
+    What lint warns of is let through.
     """
-    try:
-        model = leaky_network(network, delays=profile.delays[1] > 0, inclusive=">=" in profile.thresholds)
-        given = complete(network, parameters)
-        return Graph(model, model.numbers(given), given)
-    except NotLeakyError as error:
-        raise ExportError(error.where, error.field, error.why) from None
-
-
-def complete(network: Network, given: Parameters | None) -> dict[str, Array]:
-    """All parameters of a network, SI. Raises ExportError on names, shapes and numbers that don't fit."""
-    found = values(network)
-    for name, value in (given or {}).items():
-        if name not in found:
-            raise ExportError(f"parameter '{name}'", "name", "the network has no such parameter")
-        array = np.asarray(value, dtype=np.float64)
-        if array.shape != found[name].shape:
-            raise ExportError(f"parameter '{name}'", "shape", f"{array.shape}; the network's is {found[name].shape}")
-        if not np.isfinite(array).all():
-            raise ExportError(f"parameter '{name}'", "value", "not finite everywhere")
-        found[name] = array
-    return found
-
-
-def starts_at_rest(cell: LeakyCell, numbers: LeakyNumbers) -> bool:
-    """Every state begins where a chip's does: at the resting value, without currents."""
-    scale = np.where(np.isfinite(numbers.threshold), numbers.threshold, 1.0)
-    return not ((np.abs(numbers.u) > START * scale).any() or numbers.i.any())
-
-
-def _order(model: LeakyNetwork) -> list[str]:
-    """Input and populations in the order of the chain."""
-    for population, names in model.currents.items():
-        raise ExportError(f"input '{names[0]}'", "kind", f"a current into '{population}'; the format's input is spikes")
-    sources = list(model.step.sources)
-    if len(sources) != 1:
-        raise ExportError("the network", "inputs", f"{len(sources)} of them; the format has one")
-    forward = [link for link in model.links if link.synapses.pre != link.synapses.post]
-    order = _topological(sources, list(model.cells), forward)
-    place = {name: i for i, name in enumerate(order)}
-    for link in forward:
-        pre, post = link.synapses.pre, link.synapses.post
-        if place[post] != place[pre] + 1:
-            chain = " -> ".join(order)
-            why = f"from '{pre}' to '{post}', past the chain {chain}; a client would deliver it at another step"
-            raise ExportError(f"projection '{link.name}'", "layers", why)
-    fed = {link.synapses.post for link in forward}
-    for name in model.cells:
-        if name not in fed:
-            raise ExportError(f"population '{name}'", "layers", "nothing feeds it")
-    return order
-
-
-def _topological(sources: list[str], waiting: list[str], forward: Sequence[Link]) -> list[str]:
-    order = sources
-    while waiting:
-        ready = [n for n in waiting if all(link.synapses.pre in order for link in forward if link.synapses.post == n)]
-        if not ready:
-            link = next(link for link in forward if link.synapses.pre in waiting and link.synapses.post in waiting)
-            why = "a loop through several layers; only a layer onto itself can recur"
-            raise ExportError(f"projection '{link.name}'", "layers", why)
-        order, waiting = [*order, ready[0]], [n for n in waiting if n != ready[0]]
-    return order
+    model, given, problems = misfits(network, profile, parameters)
+    for problem in problems:
+        if not problem.warning:
+            raise ExportError(problem.where, problem.field, f"{problem.why}; {problem.fix}")
+    return Graph(model, model.numbers(given), given)

@@ -111,9 +111,18 @@ class LeakyNetwork:
     links: tuple[Link, ...]
     currents: Mapping[str, tuple[str, ...]]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All populations, also those that are no leaky integrators."""
+        return tuple(c.name for c in self.step.cells)
+
     def numbers(self, parameters: Parameters) -> dict[str, LeakyNumbers]:
         """Values of all cells. parameters: all of the network's, SI. Raises NotLeakyError on values that don't fit."""
-        return {name: _numbers(cell, self.step.dt, parameters) for name, cell in self.cells.items()}
+        return {name: self.numbers_of(name, parameters) for name in self.cells}
+
+    def numbers_of(self, name: str, parameters: Parameters) -> LeakyNumbers:
+        """Values of one population. Raises NotLeakyError."""
+        return _numbers(self.cells[name], self.step.dt, parameters)
 
     def matrix(self, link: Link, parameters: Parameters) -> Array:
         """Weights [pre, post] in SI, zero where there is no synapse."""
@@ -130,21 +139,21 @@ class LeakyNetwork:
         return self.cells[name].cells.size if name in self.cells else self.step.sources[name]
 
 
-def leaky_network(network: Network, *, delays: bool = False, inclusive: bool = False) -> LeakyNetwork:
-    """Read a network as leaky integrators. Raises NotLeakyError naming population or projection, field and reason.
-
-    delays: projections may have them. inclusive: thresholds may be ">=".
-    """
+def leaky_network(network: Network) -> LeakyNetwork:
+    """Read a network as leaky integrators. Raises NotLeakyError naming population or projection, field and reason."""
     found, problems = leaky_parts(network)
-    problems += [] if delays else [p for link in found.links for p in _delay_problems(link)]
-    problems += [] if inclusive else [p for cell in found.cells.values() for p in _threshold_problems(cell)]
+    problems += [p for link in found.links for p in _delay_problems(link)]
+    problems += [p for cell in found.cells.values() for p in _threshold_problems(cell)]
     if problems:
         raise problems[0]
     return found
 
 
 def leaky_parts(network: Network) -> tuple[LeakyNetwork, list[NotLeakyError]]:
-    """The populations and projections that are leaky integrators, and what is wrong with the others."""
+    """The populations and projections that are leaky integrators, and what is wrong with the others.
+
+    Here projections may have delays, and thresholds may be ">=".
+    """
     step = lower(network)
     initial = initial_state(network)
     problems = list(_graded(step))

@@ -51,8 +51,8 @@ class Profile:
     weight: integers of a matrix; mixed_weight: of one with both signs, any of these ranges, where that differs.
     current, voltage: integer states. delays: shortest and longest, steps of the network. fan_in, fan_out: synapses a
     cell. cells_per_core, cores, inputs, hidden, outputs: counts. spikes: most of a cell in one step. chain: one layer
-    after the other, nothing past a layer or back over several. recurrence: a layer may project onto itself;
-    self_connections: and a cell onto itself. per_neuron: what may differ within a layer. layer_latency: steps from
+    after the other, nothing past a layer or back over several. layers: fewest and most. recurrence: a layer may project
+    onto itself; output_recurrence: also the last one; self_connections: also a cell onto itself. per_neuron: what may differ within a layer. layer_latency: steps from
     a spike to its effect on the next layer, which takes 1 in a network. order: "decay-add" is i = a i + x, "add-decay"
     i = a (i + x). currents: inputs other than spikes fit.
     """
@@ -82,7 +82,9 @@ class Profile:
     input_spikes: int = 1
     spikes: int = 1
     chain: bool = True
+    layers: tuple[int, int | None] = (1, None)
     recurrence: bool = True
+    output_recurrence: bool = True
     self_connections: bool = True
     per_neuron: tuple[PerNeuron, ...] = ("tau_mem", "tau_syn", "threshold")
     layer_latency: int = 1
