@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ExportError
-from neuro.export.layers import Graph, Layer, read, starts_at_rest
-from neuro.export.profile import Integers, Profile
+from neuro.export.profile import Integers
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
-from neuro.protocols import Parameters
 from neuro.units import quantity
 
 IntArray = npt.NDArray[np.int64]
@@ -57,34 +55,6 @@ class IntegerChain:
     @property
     def inputs(self) -> int:
         return int(self.layers[0].feed.shape[0])
-
-
-# -- from a network -----------------------------------------------------------------------------------------------
-
-
-def chain_of(network: Network, parameters: Parameters | None, profile: Profile) -> tuple[Graph, tuple[Layer, ...]]:
-    """The layers of a network that a target with this profile computes. Raises ExportError naming what doesn't fit."""
-    graph = read(network, parameters, profile)
-    layers = graph.chain()
-    for layer in layers:
-        check_cell(layer, profile)
-    return graph, layers
-
-
-def check_cell(layer: Layer, profile: Profile) -> None:
-    """Raises ExportError where a target with this profile doesn't have such a cell."""
-    cell, numbers, where = layer.cell, layer.numbers, f"population '{layer.name}'"
-    if cell.kind not in profile.neurons:
-        raise ExportError(where, "equations", f"a {cell.kind}; {profile.title} has {' and '.join(profile.neurons)}")
-    if cell.reset not in profile.resets:
-        raise ExportError(where, "reset", f"'{cell.reset}'; {profile.title} has '{' and '.join(profile.resets)}'")
-    if not (numbers.threshold > 0).all():
-        raise ExportError(where, "threshold", "it must lie above the resting value")
-    if not starts_at_rest(cell, numbers):
-        raise ExportError(where, "initial", "the target starts at the resting value, without currents")
-    for decay in (numbers.beta, numbers.alpha):
-        if decay is not None and (decay == 1).any() and not profile.leak_free:
-            raise ExportError(where, "equations", f"a variable without a leak; {profile.title} has none")
 
 
 # -- as a network -------------------------------------------------------------------------------------------------

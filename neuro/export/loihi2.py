@@ -20,12 +20,11 @@ from neuro.export.integer import (
     IntArray,
     IntegerChain,
     IntegerLayer,
-    chain_of,
     check_chain,
     check_range,
     network_of,
 )
-from neuro.export.layers import Graph, Layer
+from neuro.export.layers import Graph, Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantise import Quantiser
 from neuro.export.stand_in import Held, rounding, stand_in
@@ -33,6 +32,7 @@ from neuro.export.targets import Export, Target
 from neuro.model import Network, Neuron
 from neuro.protocols import Parameters
 
+SMALL, EVEN = Integers(-127, 127), Integers(-256, 254, 2)
 PROFILE = Profile(
     name="loihi2",
     title="Loihi 2",
@@ -40,7 +40,7 @@ PROFILE = Profile(
     neurons=("lif", "cuba_lif"),
     leak_free=True,
     weight=Integers(-256, 255),
-    mixed_weight=(Integers(-127, 127), Integers(-256, 254, 2)),
+    mixed_weight=(SMALL, EVEN),
     threshold=Integers(0, 131071),
     bias=Integers(-4096, 4095),
     current=State(24, "wrap"),
@@ -71,7 +71,8 @@ loihi_cuba = Neuron(
 
 def export(network: Network, parameters: Parameters | None, path: Path) -> Export:
     """Write the netx file of a network. See neuro.export.targets.Target."""
-    graph, layers = chain_of(network, parameters, PROFILE)
+    graph = read(network, parameters, PROFILE)
+    layers = graph.chain()
     chain = quantise(graph, layers, network.name)
     write_netx(chain, path)
     meant = held(chain, layers)
@@ -169,9 +170,8 @@ def _check_weights(where: str, weights: IntArray) -> None:
     """One exponent for all weights into a population; where signs are mixed, 8 bits hold even ones beyond 127."""
     check_range(where, "weights", weights, PROFILE.weight)
     low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
-    small, wide = PROFILE.mixed_weight or ()
-    if low < 0 < high and (low < small.low or high > small.high):
-        check_range(where, "weights", weights, wide)
+    if low < 0 < high and (low < SMALL.low or high > SMALL.high):
+        check_range(where, "weights", weights, EVEN)
 
 
 # -- file ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ import numpy as np
 
 from neuro.export import ExportError
 from neuro.export.files import replaced
-from neuro.export.integer import IntegerChain, IntegerLayer, chain_of, network_of
+from neuro.export.integer import IntegerChain, IntegerLayer, network_of
+from neuro.export.layers import read
 from neuro.export.loihi2 import PROFILE as LOIHI
 from neuro.export.loihi2 import check, decays, held, quantise, scale_of
 from neuro.export.stand_in import rounding, stand_in
@@ -53,7 +54,8 @@ sana_fe_lif = Neuron(
 
 def export(network: Network, parameters: Parameters | None, path: Path) -> Export:
     """Write the YAML file of a network. See neuro.export.targets.Target."""
-    graph, layers = chain_of(network, parameters, PROFILE)
+    graph = read(network, parameters, PROFILE)
+    layers = graph.chain()
     chain = quantise(graph, layers, network.name)
     write_yaml(chain, path)
     meant = held(chain, layers)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.integer import Array, IntArray, chain_of
-from neuro.export.layers import Graph, Layer
+from neuro.export.integer import Array, IntArray
+from neuro.export.layers import Graph, Layer, read
 from neuro.export.profile import Decay, Profile, State
 from neuro.export.quantise import Quantiser
 from neuro.export.stand_in import Held, rounding, stand_in
@@ -40,6 +40,8 @@ _AUDIO_2 = Profile(
     inputs=16,
     hidden=1000,
     outputs=8,
+    layers=(2, None),
+    output_recurrence=False,
     input_spikes=15,
     spikes=MOST_HIDDEN,
     order="add-decay",
@@ -53,11 +55,8 @@ _GUARD = "Where a cell's `unsure` is above 0, sums came near 16 bits: the chip m
 
 def export(network: Network, parameters: Parameters | None, path: Path, *, profile: Profile) -> Export:
     """Write the arrays of a network. See neuro.export.targets.Target."""
-    graph, layers = chain_of(network, parameters, profile)
-    if len(layers) < 2:
-        raise ExportError("the network", "layers", "one population; the chip needs hidden cells and output cells")
-    if layers[-1].loop is not None:
-        raise ExportError(f"population '{layers[-1].name}'", "layers", "it projects onto itself; output cells can't")
+    graph = read(network, parameters, profile)
+    layers = graph.chain()
     dashes = [_dashes(layer) for layer in layers]
     integers = _quantise(graph, layers, dashes, network.name)
     integers.check(profile.inputs or 0, profile.hidden or 0, profile.outputs or 0)
@@ -149,7 +148,7 @@ def _two(weights: IntArray) -> IntArray:
 
 def _kept(dash: IntArray) -> Array:
     """Decay factors of bit shifts."""
-    return np.asarray(1 - 2.0**-dash)
+    return np.asarray(1 - 2.0**-dash, np.float64)
 
 
 def _scaled(weights: Array, threshold: Array) -> tuple[IntArray, IntArray, int]:
