@@ -42,6 +42,8 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.results": ("ResultsError", "FinishedError"),
         "neuro.units": ("UnitError",),
         "neuro.export.nir": ("ExportError",),
+        "neuro.export.quantise": ("QuantiseError",),
+        "neuro.analysis.energy": ("EnergyError",),
         "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),
         "neuro.learning.parametrisation": ("ParameterError",),

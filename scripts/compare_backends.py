@@ -43,6 +43,20 @@ def rows_of(found: Any) -> list[list[Any]]:
     return rows
 
 
+def energies(found: Any, network: Any, parameters: Any, inputs: Any) -> dict[str, Any]:
+    """Print what each backend's run would cost; returns the reference's for the store."""
+    from neuro.analysis.energy import CAVEAT, measure
+
+    counted = {n: measure(network, r, inputs, parameters) for n, r in found.recordings.items()}
+    summaries = [c.summary() for c in counted.values()]
+    rows = [(name, *(float(s[name]) for s in summaries)) for name in summaries[0]]
+    costs = counted[found.reference].costs
+    title = f"energy: {costs.mac * 1e12:g} pJ a MAC, {costs.ac * 1e12:g} pJ an AC (45 nm)"
+    cli.table(title, ("what", *counted), rows)
+    print(CAVEAT)
+    return counted[found.reference].to_data()
+
+
 HEADER = (
     "backend", "accuracy", "spikes", "differing", "max rel error", "first divergent step", "coincidence", "van Rossum",
     "Victor-Purpura",
@@ -82,6 +96,7 @@ def main(
         refined = refined_accuracy(task, fine, network, parameters, batch, FINER)
     cli.table(f"float64, {len(batch.targets)} test trials, against {found.reference}", HEADER, rows_of(found))
     cli.table("torch, float32 against float64", HEADER, rows_of(precision))
+    write_group(run, "energy", energies(found, network, parameters, batch.inputs))
     before = found.accuracies[found.reference]
     print(f"accuracy at dt/{FINER} by rk4: {refined:.4f} ({refined - before:+.4f} from the clock it was trained on)")
     image = plot or run.with_suffix(".png")

@@ -97,6 +97,11 @@ class Quantiser:
             case _:
                 return -1, 1
 
+    @property
+    def clips(self) -> bool:
+        """Its own scale leaves weights beyond the range of its codes."""
+        return self.kind in ("binary", "ternary") or (self.kind == "linear" and self.fit == "error")
+
     def window(self, scale: Any) -> tuple[Array, Array]:
         """Smallest and largest value that the codes can stand for."""
         low, high = self.levels
