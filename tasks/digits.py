@@ -121,7 +121,7 @@ class Digits:
             if self.pixels == 16:
                 chosen = chosen.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
             found += [chosen, labels[kept]]
-        return tuple(found)  # type: ignore[return-value]
+        return tuple(found)
 
     def encode(self, images: npt.NDArray[np.float64], seed: int, first: int) -> npt.NDArray[np.bool_]:
         """Spikes [batch, time, pixel]."""

@@ -1,4 +1,4 @@
-"""Runs Xylo's arrays in xylosim: `xylo.py NET.npz INPUT.npy OUTPUT.npz`, counts [time, channel] in, hidden and output out."""
+"""Runs Xylo's arrays in xylosim: `xylo.py NET.npz INPUT.npy OUTPUT.npz`, counts [trial, time, cell]."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ def main(net: str, given: str, found: str) -> None:
         dash_syns_out=a["dash_syn_out"][:, None].tolist(),
         name="net",
     )
-    output = np.array(layer.evolve(np.load(given).astype(int).tolist()))
-    hidden = np.array(layer.rec_recurrent_spikes)
-    np.savez(found, output=output, hidden=hidden, v=np.array(layer.rec_v_mem).T, i=np.array(layer.rec_i_syn).T)
+    hidden, output = [], []
+    for counts in np.load(given).astype(int):
+        layer.reset_all()
+        output.append(layer.evolve(counts.tolist()))
+        hidden.append(np.array(layer.rec_recurrent_spikes)[-len(counts) :])
+    np.savez(found, output=np.array(output), hidden=np.array(hidden))
 
 
 if __name__ == "__main__":
