@@ -12,9 +12,8 @@ from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_net
 from neuro.export.profile import Decay, Integers
 from neuro.export.quantise import Array, Codes, Quantised, QuantiseError
 from neuro.model import Network
-from neuro.parameters import steps_of
+from neuro.parameters import parameters, steps_of
 from neuro.protocols import Parameters
-from neuro.receptors import without_receptors
 from neuro.units import unit
 
 Rounded = tuple[Array, Quantised]  # values, SI, and their codes
@@ -38,17 +37,18 @@ def decay_codes(tau: Array, dt: float, decay: Decay, *, euler: bool) -> Rounded:
 
 def decays(network: Network, given: Parameters, decay: Decay) -> Iterator[tuple[str, Rounded]]:
     """Every time constant of a population. Raises QuantiseError for an integrator whose decay is no factor."""
-    dt = float(network.dt.value)
-    for population in without_receptors(network).populations:
-        times = [n for n, v in population.values().items() if _dimension(v) == unit("second").dimension]
-        if times and population.neuron.method not in _METHODS:
+    methods = {p.name: p.neuron.method for p in network.populations}
+    for key, parameter in parameters(network).items():
+        owner = key.partition(".")[0]
+        if owner not in methods or parameter.dimension != unit("second").dimension:
+            continue
+        if methods[owner] not in _METHODS:
+            known = ", ".join(_METHODS)
             raise QuantiseError(
-                f"population '{population.name}': the decay of method '{population.neuron.method}' has no code;"
-                f" use one of {', '.join(_METHODS)}"
+                f"population '{owner}': the decay of method '{methods[owner]}' has no code; use one of {known}"
             )
-        for name in times:
-            key = f"{population.name}.{name}"
-            yield key, decay_codes(np.asarray(given[key], float), dt, decay, euler=_METHODS[population.neuron.method])
+        tau = np.asarray(given[key], np.float64)
+        yield key, decay_codes(tau, float(network.dt.value), decay, euler=_METHODS[methods[owner]])
 
 
 def thresholds(
@@ -63,25 +63,27 @@ def thresholds(
             f"{error.where}: its threshold has no integer, because of its {error.field}: {error.why}"
         ) from None
     for cell in model.cells.values():
-        into = {str(scales[f"{x.name}.w"]): scales[f"{x.name}.w"] for x in model.links
-                if x.synapses.post == cell.name and f"{x.name}.w" in scales}  # fmt: skip
-        if cell.threshold is None or not into:
+        names = [f"{x.name}.w" for x in model.links if x.synapses.post == cell.name and f"{x.name}.w" in scales]
+        if cell.threshold is None or not names:
             continue
-        if len(into) > 1:
-            raise QuantiseError(f"population '{cell.name}': its weights have {len(into)} scales; use shared = true")
-        yield _threshold(cell, numbers[cell.name], given, range_, next(iter(into.values())))
+        first, *others = (scales[n] for n in names)
+        if not all(np.array_equal(first, scale) for scale in others):
+            raise QuantiseError(
+                f"population '{cell.name}': {' and '.join(names)} have scales of their own; use shared = true"
+            )
+        yield _threshold(cell, numbers[cell.name], given, range_, first)
 
 
 def _threshold(
     cell: LeakyCell, numbers: LeakyNumbers, given: Parameters, range_: Integers, scale: Array
 ) -> tuple[str, Rounded]:
-    if not isinstance(cell.threshold, sp.Symbol):
+    if cell.threshold is None or not isinstance(cell.threshold, sp.Symbol):
         raise QuantiseError(f"population '{cell.name}': its threshold {cell.threshold} is not one parameter")
     key = f"{cell.name}.{cell.threshold.name}"
     codes = np.clip(np.rint(numbers.threshold / scale), max(range_.low, 0), range_.high)
     found, step = numbers.rest + numbers.gain * scale * codes, numbers.gain * scale
     if np.ndim(given[key]) == 0:
-        if not np.allclose(found, found[0], rtol=1e-12):
+        if not np.allclose(found, found[0], rtol=1e-12, atol=0):
             raise QuantiseError(f"parameter '{key}' is one number, but its codes differ; give it one value a cell")
         found, codes, step = found[0], codes[0], step[0]
     return key, (np.asarray(found), Quantised(np.asarray(codes, np.int64), np.asarray(step), range_.bits))
@@ -97,8 +99,3 @@ def delays(network: Network, range_: tuple[int, int]) -> tuple[Network, dict[str
         for p in network.projections
     )
     return replace(network, projections=kept), found
-
-
-def _dimension(value: object) -> object:
-    first = value if hasattr(value, "dimension") else next(iter(vars(value).values()))
-    return first.dimension
