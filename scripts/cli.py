@@ -43,6 +43,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.units": ("UnitError",),
         "neuro.export.nir": ("ExportError",),
         "neuro.export.quantise": ("QuantiseError",),
+        "neuro.export.targets": ("UnknownTargetError",),
         "neuro.analysis.energy": ("EnergyError",),
         "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),

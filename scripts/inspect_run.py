@@ -22,7 +22,7 @@ def summary(reader: Any) -> list[list[Any]]:
     for name, values in reader.metrics().items():
         if len(values):
             rows.append([f"last {name}", float(values[-1, 1])])
-    for group in ("comparison", "export/nir", "energy"):
+    for group in ("comparison", "export/nir", "energy", "quantisation"):
         try:
             data = reader.group(group)
         except ResultsError:
@@ -32,6 +32,7 @@ def summary(reader: Any) -> list[list[Any]]:
         rows += [[f"{group}: accuracy, dt/{d['factor']}", d["accuracy"]] for d in [data.get("refined")] if d]
         rows += [[f"{group}: {n}", data[n]] for n in ("trials", "spikes", "differences") if n in data]
         rows += [[f"{group}: {n}", value] for n, value in data.get("summary", {}).items()]
+        rows += [[f"{group}: {n}, {c['bits']} bits, error", c["error"]] for n, c in data.get("report", {}).items()]
     return rows
 
 
