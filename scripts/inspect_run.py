@@ -25,7 +25,8 @@ def summary(reader: Any) -> list[list[Any]]:
     for name, values in reader.metrics().items():
         if len(values):
             rows.append([f"last {name}", float(values[-1, 1])])
-    for group in ("comparison", "energy", *(f"export/{name}" for name in targets.names())):
+    exports = (f"export/{name}" for name in targets.names())
+    for group in ("comparison", "energy", "quantisation", *exports):
         try:
             data = reader.group(group)
         except ResultsError:
@@ -36,6 +37,7 @@ def summary(reader: Any) -> list[list[Any]]:
         rows += [[f"{group}: accuracy, {n}", s["accuracy"]] for n, s in data.get("stages", {}).items()]
         rows += [[f"{group}: {n}", v] for n, v in data.get("proof", {}).items() if n in PROOF]
         rows += [[f"{group}: {n}", value] for n, value in data.get("summary", {}).items()]
+        rows += [[f"{group}: {n}, {c['bits']} bits, error", c["error"]] for n, c in data.get("report", {}).items()]
     return rows
 
 

@@ -54,7 +54,7 @@ class Delivery:
             "notes": "\n".join(export.notes),
             "warnings": "\n".join(str(p) for p in self.problems),
             "energy": self.energy.to_data(),
-            "report": self.report.read_text(encoding="utf-8"),
+            "page": self.report.read_text(encoding="utf-8"),
         }
         if export.quantised is not None:
             found["quantised"] = dict(export.quantised)

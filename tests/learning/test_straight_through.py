@@ -42,11 +42,11 @@ class Cells:
 
 
 def trained(
-    updates: int, quantise: Any, stop: int = -1, sign: Any = None, **options: Any
+    updates: int, quantise: Any, stop: int = -1, sign: Any = None, backend: str = "torch", **options: Any
 ) -> tuple[list[float], Any, Any, Any]:
     """Losses, parameters, state and rule; through saved arrays and a fresh state at `stop`."""
     task, rule = Cells(), learning.get("bptt", learning_rate=0.1, quantise=quantise, **options)
-    program = backends.get("torch").compile(task.network(sign))
+    program = backends.get(backend).compile(task.network(sign))
     state, parameters, losses = rule.init(program), values(program.network), []
     for i in range(updates):
         if i == stop:
@@ -112,6 +112,13 @@ def test_resumes_to_the_same_numbers(quantise: Any) -> None:
     assert losses == again
     np.testing.assert_array_equal(parameters["feed.w"], other["feed.w"])
     assert "theta/feed.w" in rule.save(state)
+
+
+def test_every_backend_with_gradients_trains_to_the_same_weights() -> None:
+    losses, parameters, _, _ = trained(6, BINARY)
+    again, other, _, _ = trained(6, BINARY, backend="native")
+    assert again == pytest.approx(losses, rel=1e-9)
+    np.testing.assert_allclose(other["feed.w"], parameters["feed.w"], rtol=1e-9)
 
 
 def test_real_weights_until_it_begins() -> None:
