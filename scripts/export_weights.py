@@ -66,12 +66,10 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     from neuro.results import write_group
 
     _, task, network, parameters = load(run)
-    reference = backends.get("reference")
     batch = task.test_batch()
     with cli.progress(target) as update:
         found = deliver(
-            target, network, parameters, task, out, lambda n, dtype: reference.compile(n, dtype=dtype),
-            budget=budget, force=force, batch=batch, update=update,
+            target, network, parameters, task, out, backends.get("reference"), budget=budget, force=force, batch=batch, update=update,
         )  # fmt: skip
     rows = [(m.stage.name, f"{m.accuracy:.4f}", f"{m.lost:.2f}", m.spikes, m.differing) for m in found.stages]
     cli.table(f"{len(batch.targets)} test trials", ("stage", "accuracy", "points lost", "spikes", "differing"), rows)

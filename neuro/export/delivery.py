@@ -17,10 +17,10 @@ from neuro.export.fixture import Fixture, write_fixture
 from neuro.export.lint import Problem, lint
 from neuro.export.profile import Profile
 from neuro.export.report import report
-from neuro.export.stages import Compile, Measured, measure, stages_of
+from neuro.export.stages import Measured, measure, stages_of
 from neuro.export.targets import Export
 from neuro.model import Network
-from neuro.protocols import Batch, Parameters, Task
+from neuro.protocols import Backend, Batch, Parameters, Task
 from neuro.semantics import semantics
 from neuro.serialisation import to_json
 
@@ -66,11 +66,11 @@ class Delivery:
 
 
 def deliver(
-    name: str, network: Network, parameters: Parameters, task: Task, out: Path, compiled: Compile, *,
+    name: str, network: Network, parameters: Parameters, task: Task, out: Path, backend: Backend, *,
     budget: float, force: bool = False, batch: Batch | None = None,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Delivery:  # fmt: skip
-    """Export a trained network to a target, with a fixture and a report.
+    """Export a trained network to a target, with a fixture and a report. backend: what runs the stages.
 
     out: a folder, or the main file where it has the target's suffix. budget: points of accuracy that a stage may lie below
     the best stage before it; force: write even then. Raises ExportError, UnknownTargetError, LossError, OSError; then
@@ -84,7 +84,7 @@ def deliver(
     batch = batch or task.test_batch()
     with tempfile.TemporaryDirectory(prefix=".export-", dir=main.parent) as folder:
         export = target.export(network, parameters, Path(folder) / main.name)
-        stages = measure(stages_of(network, parameters, export), task, batch, compiled, update)
+        stages = measure(stages_of(network, parameters, export), task, batch, backend, update)
         worst = max(stages, key=lambda m: m.lost)
         if worst.lost > budget and not force:
             why = f"stage '{worst.stage.name}' loses {worst.lost:.2f} points of accuracy, the budget is {budget:g}"

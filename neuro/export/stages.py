@@ -10,9 +10,8 @@ import numpy as np
 
 from neuro.export.targets import Export
 from neuro.model import Network
-from neuro.protocols import Batch, Parameters, Program, Recording, Task
-
-Compile = Callable[[Network, str], Program]  # network, dtype
+from neuro.protocols import Backend, Batch, Parameters, Recording, Task
+from neuro.serialisation import from_json
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,26 @@ def stages_of(network: Network, parameters: Parameters | None, export: Export | 
     return tuple(found)
 
 
+def stored(network: Network, parameters: Parameters, data: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of an export in a run's file, from /export/<target>; in double precision, so without float32."""
+    found = [Stage("trained", network, parameters)]
+    if "quantised" in data:
+        found.append(Stage("quantised", network, data["quantised"]))
+    if "integers" in data:
+        found.append(Stage("integers", from_json(data["integers"]), data.get("integer_parameters")))
+    return tuple(found)
+
+
 def measure(
-    stages: Sequence[Stage], task: Task, batch: Batch, compiled: Compile,
+    stages: Sequence[Stage], task: Task, batch: Batch, backend: Backend,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> tuple[Measured, ...]:  # fmt: skip
     """Run each stage on the batch. Raises UnsupportedError, RunError."""
     found: list[Measured] = []
     for i, stage in enumerate(stages):
         update(i, len(stages), stage.name)
-        recording = compiled(stage.network, stage.dtype).run(stage.parameters, batch.inputs, tuple(task.record()))
+        program = backend.compile(stage.network, dtype=stage.dtype)
+        recording = program.run(stage.parameters, batch.inputs, tuple(task.record()))
         accuracy = task.metric(recording, batch)
         best = max((m.accuracy for m in found), default=accuracy)
         apart = differing(found[-1].recording, recording) if found else 0
