@@ -47,10 +47,23 @@ class Scheme:
                 raise QuantiseError(f"quantise: unknown option '{name}'; known: {', '.join(known)}")
         given = {n: v for n, v in options.items() if n != "target"}
         if "weights" in given:
+            example = '"*": {"kind": "linear", "bits": 4}'
+            _check(given["weights"], "weights", f"a table of quantisers by projection or pattern, such as {example}")
+            for pattern, quantiser in given["weights"].items():
+                _check(quantiser, f"weights of '{pattern}'", f"a table, as in {example}")
             given["weights"] = {n: Quantiser.of(q) for n, q in given["weights"].items()}
-        for name, kind in (("decays", Decay), ("thresholds", Integers)):
+        for name, kind, example in (
+            ("decays", Decay, "kind = linear or dash, bits"),
+            ("thresholds", Integers, "low, high"),
+        ):
             if name in given:
-                given[name] = kind(**given[name])
+                _check(given[name], name, f"a table of {example}")
+                try:
+                    given[name] = kind(**given[name])
+                except TypeError:
+                    raise QuantiseError(f"quantise: {name} = {given[name]}; it has {example}") from None
+        if "decays" in given and given["decays"].kind not in ("linear", "dash"):
+            raise QuantiseError(f"quantise: decays of kind '{given['decays'].kind}'; use linear or dash")
         if "delays" in given:
             given["delays"] = tuple(given["delays"])
         if "target" not in options:
@@ -60,6 +73,11 @@ class Scheme:
     def of_projection(self, name: str) -> Quantiser | None:
         """The last quantiser whose pattern fits."""
         return next((q for pattern, q in reversed([*self.weights.items()]) if fnmatch(name, pattern)), None)
+
+
+def _check(value: Any, name: str, what: str) -> None:
+    if not isinstance(value, Mapping):
+        raise QuantiseError(f"quantise: {name} = {value!r}; it is {what}")
 
 
 def options_of(text: str) -> dict[str, Any]:

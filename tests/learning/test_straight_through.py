@@ -151,6 +151,11 @@ def test_time_constants_and_thresholds_are_codes_too() -> None:
     [
         ({"weights": {"fed": {"kind": "binary"}}}, "no projection fits 'fed'; known: feed"),
         ({"weight": {}}, "unknown option 'weight'"),
+        ({"weights": "linear"}, "a table of quantisers by projection"),
+        ({"weights": {"kind": "linear"}}, "weights of 'kind' = 'linear'"),
+        ({"weights": {"*": {"bits": "4"}}}, "4 bits; it takes"),
+        ({"decays": {"kind": "log", "bits": 4}}, "kind 'log'; use linear or dash"),
+        ({"decays": {"kind": "linear"}}, "decays = .*; it has kind"),
         ({**BINARY, "after": -1}, "number of updates"),
     ],
 )
