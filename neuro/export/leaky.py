@@ -125,7 +125,7 @@ class LeakyNetwork:
         return _numbers(self.cells[name], self.step.dt, parameters)
 
     def matrix(self, link: Link, parameters: Parameters) -> Array:
-        """Weights [pre, post] in SI, zero where there is no synapse."""
+        """Weights [pre, post] in SI, zero where there is no synapse. To be read only: they may be the parameters."""
         synapses = link.synapses
         shape = (self._size(synapses.pre), self._size(synapses.post))
         value = _evaluate(link.weight, synapses.name, self.step.dt, parameters, synapses.shape)
@@ -345,7 +345,8 @@ def _evaluate(expr: sp.Expr, owner: str, dt: float, parameters: Parameters, shap
     names = sorted(s.name for s in expr.free_symbols)
     values = [np.float64(dt) if n == "dt" else np.asarray(parameters[f"{owner}.{n}"], np.float64) for n in names]
     function = sp.lambdify([symbol(n) for n in names], expr, modules=[_FUNCTIONS, "numpy"])
-    return np.broadcast_to(np.asarray(function(*values), dtype=np.float64), shape).copy()
+    found: Array = np.asarray(function(*values), dtype=np.float64)
+    return found if found.shape == shape else np.broadcast_to(found, shape).copy()
 
 
 def _numbers(cell: LeakyCell, dt: float, parameters: Parameters) -> LeakyNumbers:

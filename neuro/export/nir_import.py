@@ -25,7 +25,7 @@ from neuro.library.current_jump import current_jump
 from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Neuron, OneToOne, Population, Projection
 from neuro.semantics import Semantics
-from neuro.units import quantity
+from neuro.units import Quantity, quantity, unit
 
 Array = npt.NDArray[Any]
 
@@ -213,8 +213,8 @@ class _Builder:
     def _population(self, cell: _Cell) -> Population:
         values, text = self._equations(cell)
         threshold, reset = self._spiking(cell, values)
-        uniform = {n: quantity(float(v[0]), unit) for n, (v, unit) in values.items()}
-        varied = {n: quantity(v, unit) for n, (v, unit) in values.items() if np.ptp(v)}
+        uniform = {n: quantity(float(v[0]), name) for n, (v, name) in values.items()}
+        varied = {n: quantity(v, name) for n, (v, name) in values.items() if np.ptp(v)}
         method = "exponential_euler" if cell.leaks else "euler"
         neuron = Neuron(cell.node.kind, text, threshold, reset, parameters=uniform, method=method)
         return Population(self.names[cell.name], neuron, cell.size, varied, {"v": quantity(cell.rest, "volt")})
@@ -296,7 +296,7 @@ class _Builder:
             pre,
             post,
             pulse if cell.leak_syn is None else current_jump,
-            quantity(weights, "amp"),
+            Quantity(weights, unit("amp").dimension, "amp"),  # quantity() would copy them twice
             AllToAll() if weights.ndim == 2 else OneToOne(),
             quantity(delay * self.dt, "second"),
         )

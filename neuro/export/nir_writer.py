@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from neuro.protocols import Parameters
 from neuro.semantics import semantics
 
 Array = npt.NDArray[Any]
+
+_BLOCK = 2**16  # numbers that are scaled at a time
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,12 @@ def write(network: Network, parameters: Parameters | None, path: Path, style: St
     """
     nir = package()
     graph = read(network, parameters, style.profile)
-    layers = [_scaled(layer, style) for layer in graph.chain()]
-    nodes, edges = _nodes(nir, layers, style)
+    layers = graph.chain()
+    rounding = {"weights": 0.0, "leaks": _leak_rounding(layers, style.clock)}
+    nodes, edges = _nodes(nir, layers, style, rounding)
     latency = {layer.name: depth for depth, layer in enumerate(layers, 1)}
-    rounding = _rounding(layers, style.clock)
     text = json.dumps(_record(network, graph, layers, latency, rounding, style), indent=1)
+    del graph, layers  # nodes hold what is written, in half the memory
     sidecar = path.with_name(f"{path.name}.json")
     file = nir.NIRGraph(nodes, edges, metadata={"profile": style.version, "record": text})
     replaced(path, lambda side: _write(nir, side, file))
@@ -86,31 +89,22 @@ def _write(nir: Any, path: Path, file: Any) -> None:
             del written[name]
 
 
-def _scaled(layer: Layer, style: Style) -> Layer:
-    """Weights in units of the threshold."""
-    alpha, scale = layer.numbers.alpha, layer.numbers.threshold
-    for name, decay in (("tau_mem", layer.numbers.beta), ("tau_syn", alpha)):
-        if decay is not None and not style.clock.euler and (decay == 0).any():
-            why = "nothing remains after one step; no time constant of an exponential does that"
-            raise ExportError(f"population '{layer.name}'", name, why)
-    if style.divide_by_alpha and alpha is not None:
-        scale = scale * alpha
-    return replace(layer, feed=layer.feed / scale, loop=None if layer.loop is None else layer.loop / scale)
-
-
 # -- nodes --------------------------------------------------------------------------------------------------------
 
 
-def _nodes(nir: Any, layers: Sequence[Layer], style: Style) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Named so that alphabetical order, in which readers get them, is that of the chain."""
+def _nodes(
+    nir: Any, layers: Sequence[Layer], style: Style, rounding: dict[str, float]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Named so that alphabetical order, in which readers get them, is that of the chain. rounding: grows by the weights'."""
     width = max(2, len(str(2 * len(layers))))
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([layers[0].feed.shape[0]])})}
     loops: dict[str, Any] = {}
     for i, layer in enumerate(layers):
         name, cells = layer.name, f"n{2 * i + 2:0{width}}_lif_{layer.name}"
-        nodes[f"n{2 * i + 1:0{width}}_fc_{name}"] = style.weights(nir, single(layer.feed.T))
+        scale = _scale(layer, style)
+        nodes[f"n{2 * i + 1:0{width}}_fc_{name}"] = style.weights(nir, _weights(layer.feed, scale, rounding))
         neuron = style.neuron(nir, layer)
-        loop = None if layer.loop is None else nir.Linear(single(layer.loop.T))
+        loop = None if layer.loop is None else nir.Linear(_weights(layer.loop, scale, rounding))
         nodes[cells] = neuron if loop is None or style.flat else _recurrent(nir, neuron, loop)
         if loop is not None and style.flat:
             loops[cells] = loop
@@ -121,6 +115,27 @@ def _nodes(nir: Any, layers: Sequence[Layer], style: Style) -> tuple[dict[str, A
         nodes[back] = loop
         edges += [(cells, back), (back, cells)]
     return nodes, edges
+
+
+def _scale(layer: Layer, style: Style) -> Array:
+    """What weights are divided by: the threshold, and the decay where readers apply it to arrivals too."""
+    alpha, scale = layer.numbers.alpha, layer.numbers.threshold
+    for name, decay in (("tau_mem", layer.numbers.beta), ("tau_syn", alpha)):
+        if decay is not None and not style.clock.euler and (decay == 0).any():
+            why = "nothing remains after one step; no time constant of an exponential does that"
+            raise ExportError(f"population '{layer.name}'", name, why)
+    return scale * alpha if style.divide_by_alpha and alpha is not None else scale
+
+
+def _weights(matrix: Array, scale: Array, rounding: dict[str, float]) -> Array:
+    """[out, in] as readers hold it, from [in, out]; by blocks of rows, so that no second matrix is needed."""
+    found = np.empty(matrix.shape[::-1], np.float32)
+    rows = max(1, _BLOCK // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), rows):
+        exact = matrix[start : start + rows] / scale
+        found[:, start : start + rows] = exact.T
+        rounding["weights"] = max(rounding["weights"], _error(exact, found[:, start : start + rows].T))
+    return found
 
 
 def _recurrent(nir: Any, neuron: Any, loop: Any) -> Any:
@@ -181,17 +196,14 @@ def _physical(decay: Array, dt: float) -> Array:
     return np.where(within, -dt / np.log(np.where(within, decay, 0.5)), np.where(decay == 1, -1.0, 0.0))
 
 
-def _rounding(layers: Sequence[Layer], clock: Clock) -> dict[str, float]:
-    """Largest relative errors: of weights, and of the leaks 1 - decay that clients compute from the time constants."""
-    found = {"weights": 0.0, "leaks": 0.0}
+def _leak_rounding(layers: Sequence[Layer], clock: Clock) -> float:
+    """Largest relative error of the leaks 1 - decay that clients compute from the time constants."""
+    found = 0.0
     for layer in layers:
-        for matrix in (layer.feed, layer.loop):
-            if matrix is not None:
-                found["weights"] = max(found["weights"], _error(matrix, single(matrix)))
         for decay in (layer.numbers.beta, layer.numbers.alpha):
-            if decay is not None and (decay < 1).all():
+            if decay is not None and ((decay > 0) | clock.euler).all() and (decay < 1).all():
                 rounded = clock.leak(single(clock.tau(decay)).astype(np.float64))
-                found["leaks"] = max(found["leaks"], _error(1 - decay, rounded))
+                found = max(found, _error(1 - decay, rounded))
     return found
 
 

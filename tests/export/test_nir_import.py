@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -237,6 +239,24 @@ def test_sinabs_and_rockpool_numbers(tmp_path: Path) -> None:
         np.asarray(network.projections[0].weights.value).T * gain / np.exp(-0.2),
         rtol=1e-6,
     )
+
+
+def test_a_million_synapses_within_twice_their_memory(tmp_path: Path) -> None:
+    """Writing and reading take seconds, and on top of the network at most twice the bytes of its weights."""
+    weights = np.random.default_rng(0).normal(0.1, 0.4, (1000, 1000))
+    feed = Projection("feed", "x", "cells", PULSE, quantity(weights, "nA"))
+    network = Network((Population("cells", LIF, 1000),), (feed,), (Input("x", 1000),), dt="1 ms")
+    import_nir(export_nir(chain(), None, tmp_path / "small.nir").files[0])  # imports and caches
+    for step in (lambda: export_nir(network, None, tmp_path / "net.nir"), lambda: import_nir(tmp_path / "net.nir")):
+        start = time.perf_counter()
+        tracemalloc.start()
+        result = step()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert time.perf_counter() - start < 10
+        assert peak < 2 * weights.nbytes
+    assert isinstance(result, Network)
+    assert result.projections[0].weights is not None and result.projections[0].weights.shape == (1000, 1000)
 
 
 def test_unknown_convention_is_suggested(tmp_path: Path) -> None:
