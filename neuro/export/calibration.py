@@ -274,4 +274,6 @@ def _small(codes: Codes) -> npt.NDArray[np.signedinteger[Any]]:
 
 def _post(wires: Wiring) -> npt.NDArray[np.int64]:
     """The postsynaptic cell of each weight, in the weights' layout."""
+    if wires.indices is None:
+        return np.broadcast_to(np.arange(wires.shape[1]), wires.shape)
     return wires.post.reshape(wires.shape)
