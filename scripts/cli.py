@@ -45,7 +45,6 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.export.delivery": ("LossError",),
         "neuro.export.targets": ("UnknownTargetError",),
         "neuro.export.quantise": ("QuantiseError",),
-        "neuro.export.targets": ("UnknownTargetError",),
         "neuro.analysis.energy": ("EnergyError",),
         "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),
