@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import cell_codes, targets
+from neuro.export.packing import pack, unpack
 from neuro.export.profile import Decay, Integers, Profile
 from neuro.export.quantise import KINDS, Array, Codes, Quantised, QuantiseError, Quantiser
 from neuro.model import Network
@@ -129,10 +130,7 @@ class Calibrated:
 
     def to_data(self) -> dict[str, Any]:
         """Nested mapping for the store."""
-        codes = {
-            n: {"codes": _small(q.codes), "scale": self.scales.get(n, q.scale), "bits": q.bits}
-            for n, q in self.codes.items()
-        }
+        codes = {n: {**_stored(q), "scale": self.scales.get(n, q.scale), "bits": q.bits} for n, q in self.codes.items()}
         report = {n: vars(c) for n, c in self.report.items()}
         return {"codes": codes, "delays": self.delays, "report": report, "accumulators": self.accumulators}
 
@@ -266,10 +264,18 @@ class NetworkQuantiser:
         return found
 
 
-def _small(codes: Codes) -> npt.NDArray[np.signedinteger[Any]]:
-    """The same integers in the smallest signed type."""
-    largest = int(np.abs(codes).max(initial=0))
-    return codes.astype(next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max))
+def _stored(found: Quantised) -> dict[str, Any]:
+    """Codes in the smallest signed type; binary ones, where every pair has a synapse, as bits."""
+    if found.bits == 1 and found.codes.ndim and found.codes.all():
+        return {"packed": pack(found.codes), "length": found.codes.shape[-1]}
+    largest = int(np.abs(found.codes).max(initial=0))
+    kind = next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
+    return {"codes": found.codes.astype(kind)}
+
+
+def stored_codes(data: Mapping[str, Any]) -> Codes:
+    """The codes of one parameter from what `Calibrated.to_data` keeps of it."""
+    return unpack(data["packed"], int(data["length"])) if "packed" in data else np.asarray(data["codes"], np.int64)
 
 
 def _post(wires: Wiring) -> npt.NDArray[np.int64]:
