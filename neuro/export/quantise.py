@@ -70,9 +70,9 @@ class Quantiser:
             if getattr(self, name) not in known:
                 raise QuantiseError(f"quantiser: {name} '{getattr(self, name)}'; use one of {', '.join(known)}")
         low, high = BITS[self.kind]
-        if not self.bits:
+        if self.bits == 0:
             object.__setattr__(self, "bits", min(high, 8) if self.kind != "log" else 4)
-        if not low <= self.bits <= high:
+        if not isinstance(self.bits, int) or not low <= self.bits <= high:
             wanted = str(low) if low == high else f"{low} to {high}"
             raise QuantiseError(f"quantiser '{self.kind}': {self.bits} bits; it takes {wanted}")
 
