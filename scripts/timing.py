@@ -63,9 +63,10 @@ def _calls(function: Callable[[], Any], now: Callable[[], float]) -> int:
 
 def cpu_seconds() -> float:
     """CPU time of this process, all its threads, and the children it waited for."""
-    found = time.process_time()
-    children = os.times()
-    return float(found + children.children_user + children.children_system)
+    import resource
+
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
