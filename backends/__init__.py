@@ -12,6 +12,7 @@ _BACKENDS = {
     "brian2": "backends.brian:BrianBackend",
     "torch": "backends.pytorch:TorchBackend",
     "snntorch": "backends.snn_torch:SnnTorchBackend",
+    "native": "backends.native.program:NativeBackend",
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import streams
+from neuro.events import Events
 from neuro.model import Input, Network
 from neuro.parameters import parameters as declared_parameters
 from neuro.parameters import wiring
@@ -76,13 +77,13 @@ def with_lead(network: Network, name: str, shape: tuple[int, ...]) -> tuple[int,
 
 def check_inputs(
     network: Network, given: Inputs | None, *, steps: int | None = None, batch: int | None = None, trial: int = 0,
-    population: int | None = None, convert: bool = True,
+    population: int | None = None, convert: bool = True, events: bool = False,
 ) -> Feed:  # fmt: skip
     """Inputs of one run, Poisson ones drawn where left out. Raises RunError naming the input and its shape.
 
-    convert: False leaves the given arrays' own types.
+    convert: False leaves the given arrays' own types. events: spikes come back as Events, not as arrays.
     """
-    given = {name: np.asarray(value) for name, value in (given or {}).items()}
+    given = {n: value if isinstance(value, Events) else np.asarray(value) for n, value in (given or {}).items()}
     inputs = {i.name: i for i in network.inputs}
     for name, value in given.items():
         _known(name, inputs, "input")
@@ -98,13 +99,20 @@ def check_inputs(
     arrays = {}
     for item in network.inputs:
         if item.name in given:
-            kind = np.float64 if item.kind == "current" else np.bool_
-            arrays[item.name] = given[item.name].astype(kind, copy=False) if convert else given[item.name]
+            arrays[item.name] = _converted(item, given[item.name], convert, events)
         elif item.kind == "poisson":
-            arrays[item.name] = draw_poisson(network, item, trial, batch, steps)
+            drawn = draw_poisson(network, item, trial, batch, steps)
+            arrays[item.name] = Events.of(drawn) if events else drawn
         else:
             raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]")
     return Feed(steps, batch, arrays, population)
+
+
+def _converted(item: Input, value: Any, convert: bool, events: bool) -> Any:
+    if events and item.kind != "current":
+        return Events.of(value)
+    value = np.asarray(value)
+    return value.astype(np.float64 if item.kind == "current" else np.bool_, copy=False) if convert else value
 
 
 def _agree(name: str, axis: str, known: int | None, found: int) -> int:
@@ -113,12 +121,15 @@ def _agree(name: str, axis: str, known: int | None, found: int) -> int:
     return found
 
 
-def _check_array(item: Input, value: Array) -> None:
+def _check_array(item: Input, value: Any) -> None:
     if value.ndim != 3 or value.shape[2] != item.size:
         raise RunError(f"input '{item.name}' has shape {value.shape}; it needs [batch, time, {item.size}]")
     if item.kind == "current":
         if not np.isfinite(value).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
+    elif isinstance(value, Events):
+        if len(value.channels) and not 0 <= value.channels.min() <= value.channels.max() < item.size:
+            raise RunError(f"input '{item.name}' has events in channels outside of 0 ... {item.size - 1}")
     elif value.dtype != np.bool_ and not all(((trial == 0) | (trial == 1)).all() for trial in value):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
 

@@ -11,13 +11,14 @@ import torch
 
 from backends import surrogates
 from backends.arrays import Feed, check_inputs, check_parameters, check_record, with_lead
-from backends.torch_groups import Backward, Group, local
+from backends.differentiable import NetworkModule, Signals, Tensors, value_and_grad
+from backends.torch_groups import Backward, Group, local, with_feedback
 from backends.torch_render import render
-from backends.torch_run import ForwardPass, Signals, Tensors
+from backends.torch_run import ForwardPass
 from neuro.evaluation import margin_scales
 from neuro.lowering import lower
 from neuro.model import Network
-from neuro.parameters import Parameter, initial_state
+from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
@@ -36,9 +37,9 @@ class TorchProgram:
         self._variants: dict[Backward, TorchProgram] = {}
         self.dtype: torch.dtype = getattr(torch, dtype)
         self._merged = without_receptors(network)
-        self._declared = _with_feedback(declared_parameters(network), backward)
+        self.declared = with_feedback(declared_parameters(network), backward)
         self.step: Step = lower(network)
-        shapes = {name: p.shape for name, p in self._declared.items()}
+        shapes = {name: p.shape for name, p in self.declared.items()}
         self.groups = render(self.step, shapes, backward)
         scales = margin_scales(self.step, self._merged)
         self.semantics: Semantics = semantics(network, dtype).for_training(
@@ -47,11 +48,11 @@ class TorchProgram:
         self.source = "\n\n".join(g.source for g in self.groups)
         self._spike = surrogates.get(surrogate)
         self._functions = [self._load(g, self._spike, scales, compile_step) for g in self.groups]
-        self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self._declared.items()}
+        self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self.declared.items()}
         self._initial = {
             local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()
         }
-        own = {local(*n.split(".", 1)): p.shape for n, p in self._declared.items()}
+        own = {local(*n.split(".", 1)): p.shape for n, p in self.declared.items()}
         self.shapes = own | {n: tuple(v.shape) for n, v in self._initial.items()}
 
     @staticmethod
@@ -122,7 +123,7 @@ class TorchProgram:
         """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
         found = {}
         for name, value in given.items():
-            shape = (population or 1, *self._declared[name].shape) if name in self._declared else ()
+            shape = (population or 1, *self.declared[name].shape) if name in self.declared else ()
             if not shape or tuple(value.shape) != (shape if population else shape[1:]):
                 check_parameters(
                     self._merged, {name: np.zeros(value.shape)}, population
@@ -174,47 +175,11 @@ class TorchProgram:
         **options: Any,
     ) -> tuple[float, dict[str, npt.NDArray[Any]]]:
         """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
-        tensors = {n: torch.tensor(np.asarray(v), dtype=self.dtype) for n, v in parameters.items()}
-        for name in wrt:
-            if name not in tensors:
-                tensors[name] = self._tensors(
-                    {name: self._defaults[name]} if name in self._defaults else {name: torch.zeros(())}
-                )[name].clone()
-            tensors[name].requires_grad_()
-        value = loss(self.forward(tensors, inputs, record, **options))
-        grads = torch.autograd.grad(value, [tensors[n] for n in wrt], allow_unused=True)
-        found = {
-            n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)
-        }
-        return float(value.detach()), found
+        return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
 
-    def module(self, trainable: Sequence[str] | None = None) -> TorchModule:
+    def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
         """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
-        return TorchModule(self, trainable)
-
-
-class TorchModule(torch.nn.Module):
-    """A compiled network with its trainable parameters, free of bounds: see neuro.learning.parametrisation."""
-
-    def __init__(self, program: TorchProgram, trainable: Sequence[str] | None = None) -> None:
-        super().__init__()
-        from neuro.learning.parametrisation import Parametrisation
-
-        declared = declared_parameters(program.network)
-        chosen = [n for n in declared if n.endswith(".w")] if trainable is None else list(trainable)
-        self.program = program
-        self.parametrisation = Parametrisation.of(declared, chosen)
-        free = self.parametrisation.free(dtype=program.dtype)
-        self._keys = {name: name.replace(".", "__") for name in free}
-        self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
-
-    def forward(self, inputs: Mapping[str, Any], record: Sequence[str] = (), **options: Any) -> Signals:
-        """See TorchProgram.forward."""
-        return self.program.forward(self.values(), inputs, record, **options)
-
-    def values(self) -> dict[str, torch.Tensor]:
-        """The trained parameters, SI."""
-        return self.parametrisation.values({name: self.free[key] for name, key in self._keys.items()})
+        return NetworkModule(self, trainable)
 
 
 def _spike(spike: surrogates.Spike, margin: torch.Tensor, factor: float) -> torch.Tensor:
@@ -259,17 +224,3 @@ class TorchBackend:
             raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64")
         backward = Backward(not detach_reset, tuple(detached), tuple(feedback))
         return TorchProgram(network, dtype, surrogate, backward, compile)
-
-
-def _with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[str, Parameter]:
-    """Feedback weights beside the parameters. Raises UnsupportedError on a projection that has no dense weights."""
-    for name in (*backward.detached, *backward.feedback):
-        weights = declared.get(f"{name}.w")
-        if weights is None or (name in backward.feedback and len(weights.shape) != 2):
-            known = ", ".join(
-                n.removesuffix(".w") for n, p in declared.items() if n.endswith(".w") and len(p.shape) == 2
-            )
-            raise UnsupportedError(
-                "torch", f"feedback through '{name}'", f"projections with dense weights are: {known}"
-            )
-    return declared | {f"{n}.feedback": declared[f"{n}.w"] for n in backward.feedback}

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from neuro.parameters import Parameter
+from neuro.protocols import UnsupportedError
 from neuro.step import Couple, Gather, Operation, Step, Synapses, Update
 
 
@@ -105,3 +107,17 @@ def flat(operations: tuple[Operation, ...]) -> list[Operation]:
     for op in operations:
         found += [*op.couplings, op] if isinstance(op, Gather) else [op]
     return found
+
+
+def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[str, Parameter]:
+    """Feedback weights beside the parameters. Raises UnsupportedError on a projection that has no dense weights."""
+    for name in (*backward.detached, *backward.feedback):
+        weights = declared.get(f"{name}.w")
+        if weights is None or (name in backward.feedback and len(weights.shape) != 2):
+            known = ", ".join(
+                n.removesuffix(".w") for n, p in declared.items() if n.endswith(".w") and len(p.shape) == 2
+            )
+            raise UnsupportedError(
+                "torch", f"feedback through '{name}'", f"projections with dense weights are: {known}"
+            )
+    return declared | {f"{n}.feedback": declared[f"{n}.w"] for n in backward.feedback}

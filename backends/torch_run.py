@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from backends.arrays import Feed, check_finite, draw_noise
+from backends.differentiable import Signals, Tensors
 from backends.torch_functions import FUNCTIONS, matrices, over_time, through
 from backends.torch_groups import Arrival, Group, delays_of, drive_name, local
 from backends.torch_printer import code
@@ -16,17 +16,6 @@ from neuro.step import Couple
 
 if TYPE_CHECKING:
     from backends.pytorch import TorchProgram
-
-Tensors = Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Signals:
-    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording."""
-
-    spikes: dict[str, torch.Tensor] = field(default_factory=dict)
-    traces: dict[str, torch.Tensor] = field(default_factory=dict)
-    final: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class ForwardPass:

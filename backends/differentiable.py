@@ -1,0 +1,84 @@
+"""What all programs share whose `forward` runs under torch's autograd: value_and_grad, and an nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuro.learning.parametrisation import Parametrisation
+from neuro.parameters import Parameter
+
+if TYPE_CHECKING:
+    from neuro.model import Network
+    from neuro.protocols import Inputs, Parameters
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording."""
+
+    spikes: dict[str, torch.Tensor] = field(default_factory=dict)
+    traces: dict[str, torch.Tensor] = field(default_factory=dict)
+    final: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Differentiable(Protocol):
+    """declared: the parameters, feedback weights included. dtype: of its tensors."""
+
+    network: Network
+
+    @property
+    def declared(self) -> Mapping[str, Parameter]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def forward(self) -> Callable[..., Signals]: ...
+
+
+def value_and_grad(
+    program: Differentiable, loss: Callable[[Signals], torch.Tensor], parameters: Parameters, inputs: Inputs,
+    wrt: Sequence[str], record: Sequence[str] = (), **options: Any,
+) -> tuple[float, dict[str, npt.NDArray[Any]]]:  # fmt: skip
+    """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
+    tensors = {n: torch.tensor(np.asarray(v), dtype=program.dtype) for n, v in parameters.items()}
+    for name in wrt:
+        if name not in tensors and name in program.declared:
+            tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
+        elif name not in tensors:
+            tensors[name] = torch.zeros((), dtype=program.dtype)  # forward raises the error that names it
+        tensors[name].requires_grad_()
+    value = loss(program.forward(tensors, inputs, record, **options))
+    grads = torch.autograd.grad(value, [tensors[n] for n in wrt], allow_unused=True)
+    found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
+    return float(value.detach()), found
+
+
+class NetworkModule(torch.nn.Module):
+    """A compiled network with its trainable parameters, free of bounds: see neuro.learning.parametrisation."""
+
+    def __init__(self, program: Differentiable, trainable: Sequence[str] | None = None) -> None:
+        super().__init__()
+        declared = {n: p for n, p in program.declared.items() if not n.endswith(".feedback")}
+        chosen = [n for n in declared if n.endswith(".w")] if trainable is None else list(trainable)
+        self.program = program
+        self.parametrisation = Parametrisation.of(declared, chosen)
+        free = self.parametrisation.free(dtype=program.dtype)
+        self._keys = {name: name.replace(".", "__") for name in free}
+        self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
+
+    def forward(self, inputs: Mapping[str, Any], record: Sequence[str] = (), **options: Any) -> Signals:
+        """Run under autograd with the present parameters; options as in Program.run."""
+        return self.program.forward(self.values(), inputs, record, **options)
+
+    def values(self) -> dict[str, torch.Tensor]:
+        """The trained parameters, SI."""
+        return self.parametrisation.values({name: self.free[key] for name, key in self._keys.items()})

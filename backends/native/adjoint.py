@@ -1,0 +1,382 @@
+"""The reverse of the forward function: from the last step to the first, each operation's adjoint in reverse order.
+
+A_x holds the adjoint of variable x's present version, B_x that of what arrived at x (one slot a step), Z_p that of p's
+spikes, G_c the gradient of constant c, D_y the loss's gradient that comes from outside. Only the product that takes an
+adjoint back through a matrix is dense; a weight's gradient comes from the cells that fired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sympy as sp
+
+from backends.native.kernel import Kernel, count
+from backends.native.lines import Line, Reversed, results, reverse
+from backends.native.printer import c_code
+from backends.torch_groups import local
+from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+
+
+class Adjoint:
+    """Writes the backward function of a kernel, and tells it what the forward function must keep."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        assert kernel.training is not None
+        self.kernel, self.step, self.layout, self.training = kernel, kernel.step, kernel.layout, kernel.training
+        self.at = len(self.step.operations)
+
+    def body(self) -> list[str]:
+        """What is done for one unit: a tile of trials."""
+        found = [line for s in self.step.synapses for line in self.begin(s)]
+        found.append("for (long k = steps - 1; k >= 0; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
+        found += [line for c in self.step.cells if c.spikes for line in self.events(c)]
+        found += self.recorded()
+        for at in reversed(range(len(self.step.operations))):
+            self.at = at
+            found += self.operation(self.step.operations[at])
+        found.append("}")
+        return [*found, *(line for s in self.step.synapses for line in self.initial_weights(s))]
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    def adjoint(self, owner: str, variable: str) -> str:
+        return self.layout.room(f"A_{local(owner, variable)}", self.kernel.tile * self.kernel.size(owner))
+
+    def arrived(self, population: str, variable: str) -> str:
+        depth = self.kernel.depth[population, variable]
+        return self.layout.room(
+            f"B_{local(population, variable)}", depth * self.kernel.tile * self.kernel.size(population)
+        )
+
+    def spikes(self, population: str, late: str = "0") -> str:
+        """Adjoints of a tile's spikes, some steps ago."""
+        depth, size = self.kernel.history[population], self.kernel.size(population)
+        name = self.layout.room(f"Z_{population}", depth * self.kernel.tile * size)
+        return name if depth == 1 else f"{name} + wrapped(k - {late}, {depth})*TILE*{size}"
+
+    def gradient(self, name: str, index: str) -> str:
+        """C of a constant's gradient. Cells have one sum each, even where the constant is one number."""
+        constant = self.kernel.constants.table[name]
+        cell = constant.owner in self.kernel.populations
+        size = 1 if constant.one and not cell else self.kernel.size(constant.owner)
+        place = "0" if constant.one and not cell else index
+        return f"{self.layout.filled(f'G_{name}', ('lanes', size))}[lane*{size} + {place}]"
+
+    def wanted(self, name: str) -> bool:
+        """Whether a constant's gradient is asked for."""
+        return bool(self.kernel.constants.parameters_of(name) & self.training.wrt)
+
+    def fired(self, population: str, late: str, index: str) -> str:
+        """Whether a cell or channel fired, some steps ago."""
+        size = self.kernel.size(population)
+        if population in self.step.sources:
+            raster, row = self.layout.given(f"{population}__raster", "byte"), "first"
+        else:
+            raster, row = self.kernel.raster(population), "trial"
+        return f"(k >= {late} && {raster}[(({row} + b)*steps + k - {late})*{size} + {index}])"
+
+    # -- beginnings and ends -------------------------------------------------------------------------------
+
+    def begin(self, synapses: Synapses) -> list[str]:
+        """Gradients of the weights that the run itself changed."""
+        if "w" not in synapses.states:
+            return []
+        size = count(synapses)
+        given = self.layout.given(f"D_{synapses.name}__w__final")
+        return [f"memcpy({self.adjoint(synapses.name, 'w')}, {given} + trial*{size}, active*{size}*sizeof(real));"]
+
+    def initial_weights(self, synapses: Synapses) -> list[str]:
+        if "w" not in synapses.states or f"{synapses.name}.w" not in self.training.wrt:
+            return []
+        size = count(synapses)
+        out = self.layout.filled(f"G_{synapses.name}__w__initial", ("lanes", size))
+        return [
+            f"for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
+        ]
+
+    def events(self, cells: Cells) -> list[str]:
+        """Lists of the cells that fired in this step."""
+        n, size, tile = cells.name, cells.size, self.kernel.tile
+        lists, counts = self.layout.room(f"{n}__list", tile * size, "int"), self.layout.room(f"{n}__count", tile, "int")
+        raster = f"{self.kernel.raster(n)} + ((trial + b)*steps + k)*{size}"
+        return [f"for (long b = 0; b < active; b++) {counts}[b] = hits({raster}, {size}, {lists} + b*{size});"]
+
+    def recorded(self) -> list[str]:
+        found = []
+        for name in self.kernel.record:
+            cells, value = self.kernel.observed(name)
+            given = self.layout.given(f"D_{local(*name.split('.', 1))}__record")
+            place = f"{given}[((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size} + i]"
+            body = self.of_cells(cells, [Line("l_out", value)], {"l_out": place})
+            found += ["if ((k + 1)%every == 0) {", *self.over_cells(cells, body), "}"]
+        return found
+
+    # -- lines ---------------------------------------------------------------------------------------------
+
+    def over_cells(self, cells: Cells, body: Iterable[str]) -> list[str]:
+        return [
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {self.kernel.row(cells.name)};",
+            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }",
+        ]  # fmt: skip
+
+    def of_cells(self, cells: Cells, lines: Sequence[Line], seeds: dict[str, str]) -> list[str]:
+        """Adjoint statements of lines over a population, in a loop over its cells i."""
+        variables = (*cells.states, *cells.inputs)
+        names = self.kernel.cell_names(cells, self.at)
+        constants = self.kernel.constants.table
+        found = reverse(lines, names, seeds, lambda n: n in variables or (n in constants and self.wanted(n)))
+        body = list(found.statements)
+        changed = {line.target for line in lines if line.target}
+        for name in variables:
+            at = f"{self.adjoint(cells.name, name)}[o + i]"
+            if name in changed:
+                body.append(f"{at} = {found.adjoints.get(name, '0')};")
+            elif name in found.adjoints:
+                body.append(f"{at} += {found.adjoints[name]};")
+        for name in sorted(n for n in found.adjoints if n in constants):
+            body.append(f"{self.gradient(name, 'i')} += {found.adjoints[name]};")
+        if found.gate:
+            body.append(f"({self.spikes(cells.name)})[o + i] += {found.gate};")
+        return body
+
+    def of_synapses(
+        self, synapses: Synapses, lines: Sequence[Line], seeds: dict[str, str]
+    ) -> tuple[list[str], Reversed]:
+        """Adjoint statements of lines over trial b's synapses s from i to j."""
+        constants = self.kernel.constants.table
+        places = {n: (synapses.name, n, f"b*{count(synapses)} + s") for n in synapses.states}
+        for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
+            cells = self.kernel.populations.get(end)
+            if cells is not None and not (suffix == "_pre" and synapses.name in self.training.backward.detached):
+                places |= {n + suffix: (end, n, f"b*{cells.size} + {index}") for n in (*cells.states, *cells.inputs)}
+        names = self.kernel.synapse_names(synapses, self.at)
+        found = reverse(lines, names, seeds, lambda n: n in places or (n in constants and self.wanted(n)))
+        body = list(found.statements)
+        changed = {line.target for line in lines if line.target}
+        for name, (owner, variable, index) in places.items():
+            if name in changed:
+                body.append(f"{self.adjoint(owner, variable)}[{index}] = {found.adjoints.get(name, '0')};")
+            elif name in found.adjoints:
+                body.append(f"{self.adjoint(owner, variable)}[{index}] += {found.adjoints[name]};")
+        for name in sorted(n for n in found.adjoints if n in constants):
+            body.append(f"{self.gradient(name, 's')} += {found.adjoints[name]};")
+        return body, found
+
+    def over_trials(self, synapses: Synapses, body: Iterable[str]) -> list[str]:
+        """A loop over trials b, with the rows of their tapes."""
+        rows = [f"qs_{synapses.name} = {self.kernel.row(synapses.name)}"]
+        rows += [
+            f"q_{end} = {self.kernel.row(end)}"
+            for end in dict.fromkeys((synapses.pre, synapses.post))
+            if end in self.kernel.populations
+        ]
+        return [f"for (long b = 0; b < active; b++) {{ const long {', '.join(rows)};", *body, "}"]
+
+    # -- operations ----------------------------------------------------------------------------------------
+
+    def operation(self, op: Operation) -> list[str]:
+        match op:
+            case Gather():
+                return self.gather(op)
+            case Threshold():
+                return self.threshold(op)
+            case Couple():
+                return self.couple(op)
+            case Update() if op.owner in self.kernel.populations:
+                return self.update_cells(op)
+            case Update():
+                return self.update_synapses(op)
+
+    def update_cells(self, op: Update) -> list[str]:
+        cells, lines = self.kernel.populations[op.owner], self.kernel.cell_lines(op)
+        seeds = {name: f"{self.adjoint(op.owner, v)}[o + i]" for v, name in results(lines).items()}
+        gates = []
+        if any(x.keep for x in lines):
+            gates.append(f"const int frozen = {self.frozen(cells)}[q + i];")
+        if any(x.take for x in lines):
+            gates.append(f"const int fired = {self.fired(op.owner, '0', 'i')};")
+        return self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)])
+
+    def frozen(self, cells: Cells) -> str:
+        return self.layout.filled(f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte")
+
+    def threshold(self, op: Threshold) -> list[str]:
+        cells = self.kernel.populations[op.population]
+        scale = float(self.training.scales[op.population])
+        margin = self.kernel.constants.cells(cells, op.margin)
+        outside = self.layout.given(f"D_{cells.name}__spikes")
+        present = self.layout.given(f"D_{cells.name}__spikes_given", "long")
+        z, place = self.spikes(cells.name), f"{outside}[((trial + b)*steps + k)*{cells.size} + i]"
+        slope = c_code(self.training.slope, {"x": "x"})
+        free = f"{self.frozen(cells)}[q + i] ? 0 : " if cells.refractory else ""
+        body = [
+            f"const real x = ({c_code(margin, self.kernel.cell_names(cells, self.at))})*(real){1 / scale!r};",
+            f"const real z = {free}({z})[o + i]*({slope})*(real){1 / scale!r};",
+            *self.of_cells(cells, [Line("l_margin", margin)], {"l_margin": "z"}),
+            f"({z})[o + i] = 0;",
+        ]
+        add = self.over_cells(cells, [f"({z})[o + i] += {place};"])
+        return [f"if ({present}[0]) {{", *add, "}", *self.over_cells(cells, body)]
+
+    def gather(self, op: Gather) -> list[str]:
+        size, found = self.kernel.size(op.population), []
+        for coupling in reversed(op.couplings):
+            found += self.graded(coupling, self.adjoint(op.population, coupling.target))
+        for name, source in op.currents:
+            if source in self.training.inputs:
+                out = self.layout.filled(f"G_{source}__current", ("batch", "steps", size))
+                found.append(
+                    f"for (long b = 0; b < active; b++) memcpy({out} + ((first + b)*steps + k)*{size}, "
+                    f"{self.adjoint(op.population, name)} + b*{size}, {size}*sizeof(real));"
+                )
+        for name in op.variables:
+            a, total = self.adjoint(op.population, name), f"active*{size}*sizeof(real)"
+            if (op.population, name) in self.kernel.depth:
+                depth = self.kernel.depth[op.population, name]
+                slot = f"{self.arrived(op.population, name)} + wrapped(k - 1, {depth})*TILE*{size}"
+                found.append(f"memcpy({slot}, {a}, {total});")
+            found.append(f"memset({a}, 0, {total});")
+        return found
+
+    def couple(self, op: Couple) -> list[str]:
+        cells, synapses = self.kernel.populations[op.population], self.step.projection(op.projection)
+        size, found = cells.size, []
+        if op.when == "always":
+            whole = self.layout.room(f"B_{op.projection}__always", self.kernel.tile * size)
+            return [*self.unfrozen(op, cells, whole), *self.graded(op, whole)]
+        depth = self.kernel.depth[op.population, op.target]
+        if op.target in cells.states:
+            found += self.unfrozen(op, cells, f"({self.arrived(op.population, op.target)} + k%{depth}*TILE*{size})")
+        return found + (self.static(op, synapses) if self.kernel.is_static(op) else self.changing(op, synapses))
+
+    def unfrozen(self, op: Couple, cells: Cells, out: str) -> list[str]:
+        """Adjoint of a sum that a state took, 0 where a refractory cell didn't."""
+        a = f"{self.adjoint(op.population, op.target)}[o + i]"
+        if cells.refractory and op.target in cells.frozen:
+            a = f"{self.frozen(cells)}[q + i] || {self.fired(cells.name, '0', 'i')} ? 0 : {a}"
+        return self.over_cells(cells, [f"{out}[o + i] = {a};"])
+
+    def static(self, op: Couple, synapses: Synapses) -> list[str]:
+        """Weights from the cells that fired; spikes through the whole matrix."""
+        kernel, post, amounts, found = self.kernel, synapses.ends[1], self.kernel.matrix(op), []
+        b, depth = self.arrived(op.population, op.target), kernel.depth[op.population, op.target]
+        slot = f"{b} + (k + {kernel.delay(synapses)})%{depth}*TILE*{post} + b*{post}"
+        if self.wanted(amounts):
+            size = count(synapses)
+            out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
+            if synapses.kind == "dense" and isinstance(synapses.delay, int):
+                body = [f"add({out} + i*{post}, from_, {post});"]
+                head = f"const real *from_ = {slot};"
+            else:
+                body, head = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"]), ""
+            found += [
+                f"for (long b = 0; b < active; b++) {{ {head}",
+                *kernel.spikes_of(synapses.pre, 0, body, history=False), "}",
+            ]  # fmt: skip
+        if synapses.pre not in kernel.populations or synapses.name in self.training.backward.detached:
+            return found
+        back, pre = self.through(op, synapses), synapses.ends[0]
+        if synapses.kind == "dense" and isinstance(synapses.delay, int):
+            tile = f"{b} + (k + {synapses.delay})%{depth}*TILE*{post}"
+            return [*found, f"project({self.spikes(synapses.pre)}, {tile}, {back}__T, {post}, {pre});"]
+        z = f"({self.spikes(synapses.pre)})[b*{pre} + i]"
+        body = kernel.each_synapse(synapses, [f"{z} += {back}[s]*({slot})[j];"])
+        return [*found, "for (long b = 0; b < active; b++) {", *body, "}"]
+
+    def through(self, op: Couple, synapses: Synapses) -> str:
+        """Matrix that takes the adjoint back: the coupling's own, or feedback weights. Declares its transpose where used."""
+        name = self.kernel.matrix(op)
+        if synapses.name in self.training.backward.feedback:
+            name = f"{synapses.name}__feedback"
+        dense = synapses.kind == "dense" and isinstance(synapses.delay, int)
+        self.layout.given(f"{name}__T" if dense else name)
+        return name
+
+    def changing(self, op: Couple, synapses: Synapses) -> list[str]:
+        """An event coupling whose amounts change: its value's adjoint where a spike arrived, its gate's everywhere."""
+        kernel, post = self.kernel, synapses.ends[1]
+        depth = kernel.depth[op.population, op.target]
+        value = kernel.constants.synapses(synapses, op.value)
+        g = f"{self.arrived(op.population, op.target)}[(k%{depth}*TILE + b)*{post} + j]"
+        body, _ = self.of_synapses(synapses, [Line("l_value", value)], {"l_value": "(gate ? g : 0)"})
+        names = kernel.synapse_names(synapses, self.at)
+        gate = self.to_gate(synapses, op.when, f"g*({c_code(value, names)})")
+        head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op.when)};"]
+        return self.over_trials(synapses, kernel.each_synapse(synapses, [*head, *body, *gate]))
+
+    def gate(self, synapses: Synapses, when: str) -> str:
+        if when == "post":
+            return self.fired(synapses.post, "0", "j")
+        return self.fired(synapses.pre, self.kernel.delay(synapses), "i")
+
+    def to_gate(self, synapses: Synapses, when: str, value: str) -> list[str]:
+        """Adjoint of the spike that opens a gate."""
+        if when == "post":
+            return [f"({self.spikes(synapses.post)})[b*{synapses.ends[1]} + j] += {value};"]
+        if synapses.pre not in self.kernel.populations or synapses.name in self.training.backward.detached:
+            return []
+        late = self.kernel.delay(synapses)
+        return [f"if (k >= {late}) ({self.spikes(synapses.pre, late)})[b*{synapses.ends[0]} + i] += {value};"]
+
+    def update_synapses(self, op: Update) -> list[str]:
+        synapses, lines = self.step.projection(op.owner), self.kernel.synapse_lines(op)
+        size = count(synapses)
+        seeds = {name: f"{self.adjoint(op.owner, v)}[b*{size} + s]" for v, name in results(lines).items()}
+        body, found = self.of_synapses(synapses, lines, seeds)
+        if op.when != "always":
+            # the gate's adjoint reads what the statements have made, so it follows them
+            body = [f"const int gate = {self.gate(synapses, op.when)};", *body]
+            body += self.to_gate(synapses, op.when, found.gate) if found.gate else []
+        return self.over_trials(synapses, self.kernel.each_synapse(synapses, body))
+
+    def graded(self, op: Couple, total: str) -> list[str]:
+        """A coupling of all synapses. total: adjoint of its sums, an array [trial][post]."""
+        kernel, synapses = self.kernel, self.step.projection(op.projection)
+        pre, post = synapses.ends
+        if not kernel.factored(op):
+            value = kernel.constants.synapses(synapses, op.value)
+            body, _ = self.of_synapses(synapses, [Line("l_value", value)], {"l_value": f"{total}[b*{post} + j]"})
+            return self.over_trials(synapses, kernel.each_synapse(synapses, body))
+        assert op.factors is not None
+        sent, w = (self.layout.room(f"{op.projection}__{n}", kernel.tile * s) for n, s in (("sent", pre), ("w", post)))
+        names, amounts = kernel.synapse_names(synapses, self.at), kernel.matrix(op)
+        factors = [kernel.constants.synapses(synapses, f) for f in (op.factors.pre, op.factors.post)]
+        found = self.over_trials(synapses, [
+            f"VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{post}; {sent}[b*{pre} + i] = {c_code(factors[0], names)}; }}",
+            f"VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {w}[b*{post} + j] = {total}[b*{post} + j]*{c_code(factors[1], names)}; }}",
+        ])  # fmt: skip
+        if self.wanted(amounts):
+            size = count(synapses)
+            out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
+            found.append(f"outer({out}, {sent}, {w}, {pre}, {post}, active);")
+        found += self.to_end(op, synapses, factors[1], total, amounts)
+        if synapses.pre in kernel.populations and synapses.name not in self.training.backward.detached:
+            back = self.through(op, synapses)
+            a = self.layout.room(f"A_{op.projection}__sent", kernel.tile * pre)
+            found += [
+                f"memset({a}, 0, TILE*{pre}*sizeof(real));", f"project({a}, {w}, {back}__T, {post}, {pre});",
+                *self.along(synapses, "i", pre, f"const long s = i*{post};", factors[0], f"{a}[b*{pre} + i]"),
+            ]  # fmt: skip
+        return found
+
+    def to_end(self, op: Couple, synapses: Synapses, factor: sp.Expr, total: str, amounts: str) -> list[str]:
+        """Adjoint of the postsynaptic factor of a product, which needs the sums themselves."""
+        if factor.is_number:
+            return []
+        pre, post = synapses.ends
+        sums = self.layout.room(f"{op.projection}__total", self.kernel.tile * post)
+        return [
+            f"memset({sums}, 0, TILE*{post}*sizeof(real));",
+            f"project({sums}, {op.projection}__sent, {amounts}, {pre}, {post});",
+            *self.along(
+                synapses, "j", post, "const long s = j;", factor, f"{total}[b*{post} + j]*{sums}[b*{post} + j]"
+            ),
+        ]
+
+    def along(self, synapses: Synapses, index: str, size: int, head: str, factor: sp.Expr, seed: str) -> list[str]:
+        """Adjoint of one end's factor, cell after cell."""
+        body, _ = self.of_synapses(synapses, [Line("l_factor", factor)], {"l_factor": seed})
+        return self.over_trials(
+            synapses, [f"for (long {index} = 0; {index} < {size}; {index}++) {{ {head}", *body, "}"]
+        )

@@ -1,0 +1,129 @@
+"""A kernel as one torch.autograd.Function: constants in, spikes and traces out; its backward is the kernel's adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from backends.arrays import Feed, check_parameters, check_record
+from backends.differentiable import Signals, Tensors
+from backends.native.constants import Constant, lookup, shape_of
+from backends.native.executable import Arrays, Executable
+from backends.torch_functions import FUNCTIONS
+from backends.torch_groups import local
+from backends.torch_printer import code
+from neuro.protocols import UnsupportedError
+
+if TYPE_CHECKING:
+    from backends.native.program import NativeProgram
+
+
+@dataclass
+class _Call:
+    """One run. names: C names of the tensors given, in order. outputs: C names of what it gave, in order."""
+
+    program: NativeProgram
+    executable: Executable
+    feed: Feed
+    given: Arrays
+    every: int
+    names: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
+        arrays = call.executable.forward(given, call.feed, call.every, call.program.threads)
+        call.program.check(call.executable)
+        ctx.call, ctx.arrays = call, arrays
+        ctx.shapes = [t.shape for t in tensors]
+        ctx.set_materialize_grads(False)
+        real = call.program.real
+        return tuple(torch.from_numpy(arrays[n].astype(real, copy=False)) for n in call.outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        call, arrays, real = ctx.call, ctx.arrays, ctx.call.program.real
+        given: Arrays = {}
+        for name, g in zip(call.outputs, gradients, strict=True):
+            if name.endswith("__spikes"):
+                given[f"D_{name}_given"] = np.array([g is not None], np.int_)
+                given[f"D_{name}"] = np.zeros(1, real) if g is None else np.ascontiguousarray(g.numpy(), real)
+            else:
+                given[f"D_{name}"] = np.zeros(arrays[name].shape, real) if g is None else np.ascontiguousarray(g.numpy(), real)  # fmt: skip
+        given |= call.program.turned(call.executable, arrays, call.feed)
+        found = call.executable.backward(arrays, given, call.feed, call.every, call.program.threads)
+        slopes: list[torch.Tensor | None] = [None]
+        for name, shape in zip(call.names, ctx.shapes, strict=True):
+            if f"G_{name}" not in call.executable.kernel.layout.slots:
+                slopes.append(None)
+                continue
+            g = found[f"G_{name}"]
+            if name.endswith("__current"):
+                slopes.append(torch.from_numpy(g if shape[2] == g.shape[2] else g.sum(axis=2, keepdims=True)))
+            else:
+                total = g.sum(axis=0)
+                slopes.append(torch.from_numpy(np.asarray(total.sum() if shape == () else total.reshape(shape), real)))
+        return tuple(slopes)
+
+
+def forward(
+    program: NativeProgram, parameters: Tensors, inputs: Mapping[str, Any], record: Sequence[str], *,
+    steps: int | None = None, batch: int | None = None, every: int = 1, trial: int = 0, population: int | None = None,
+) -> Signals:  # fmt: skip
+    """Run under autograd. See TorchProgram.forward."""
+    if population is not None:
+        raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
+    check_record(program.merged, record, every)
+    feedback = {n for n in program.declared if n.endswith(".feedback")}
+    plain = {n: v.detach().numpy() for n, v in parameters.items() if n not in feedback}
+    check_parameters(program.merged, plain)
+    moving = {n: v for n, v in inputs.items() if isinstance(v, torch.Tensor) and v.requires_grad}
+    for name in moving:
+        if next(i for i in program.merged.inputs if i.name == name).kind != "current":
+            raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
+    arrays = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
+    feed = program.feed(arrays, steps, batch, trial, None)
+    wrt = frozenset(n for n, v in parameters.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
+    training = program.training(wrt, frozenset(moving)) if wrt or moving else None
+    executable = program.executable(tuple(record), feed.batch, training)
+    values = {n: parameters.get(n, torch.as_tensor(p.value)).to(program.dtype) for n, p in program.declared.items()}
+    tensors = {n: _value(program, executable.constants.table[n], values) for n in executable.constants_read}
+    for s in program.step.synapses:
+        if "w" in s.states:
+            tensors[f"{s.name}__w__initial"] = program.in_order(s.name, values[f"{s.name}.w"])
+    for name in program.backward.feedback:
+        tensors[f"{name}__feedback"] = values[f"{name}.feedback"]
+    tensors |= {f"{n}__current": v.to(program.dtype) for n, v in moving.items()}
+    outputs = [f"{c.name}__spikes" for c in program.step.cells if c.spikes]
+    outputs += [f"{local(*n.split('.', 1))}__record" for n in record]
+    outputs += [f"{s.name}__w__final" for s in program.step.synapses if "w" in s.states]
+    call = _Call(program, executable, feed, program.inputs(feed, trial), every, tuple(tensors), tuple(outputs))
+    found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
+    return Signals(
+        {c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes},
+        {n: found[f"{local(*n.split('.', 1))}__record"] for n in record},
+        {
+            f"{s.name}.w": program.out_of_order(s, found[f"{s.name}__w__final"])
+            for s in program.step.synapses if "w" in s.states
+        },
+    )  # fmt: skip
+
+
+def _value(program: NativeProgram, constant: Constant, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A constant as a tensor that knows its parameters, in the kernel's order of synapses."""
+    step = program.step
+    find = lookup(step, constant, values)
+    names = {s.name: find(s.name) for s in constant.expr.free_symbols}
+    found = torch.as_tensor(eval(code(constant.expr), dict(FUNCTIONS), names), dtype=program.dtype)  # made by sympy
+    found = found.expand(shape_of(step, constant))
+    synapses = next((s for s in step.synapses if s.name == constant.owner), None)
+    if synapses is not None and constant.matrix and synapses.mask is not None:
+        found = found * torch.as_tensor(synapses.mask)
+    return program.in_order(constant.owner, found)

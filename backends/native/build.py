@@ -1,0 +1,75 @@
+"""C text -> loaded library: built by the system's compiler, kept by the hash of everything that decides about it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from neuro.protocols import UnsupportedError
+
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
+CONTRACTION = {"float64": "-ffp-contract=off", "float32": "-ffp-contract=fast"}  # float64 rounds as numpy does
+OTHERS = ("torch", "reference", "brian2")
+
+
+def compiler() -> str | None:
+    """The C compiler: $CC, or cc."""
+    return shutil.which(os.environ.get("CC", "cc"))
+
+
+@cache
+def _version(path: str) -> str:
+    return subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout + _cpu()
+
+
+def _cpu() -> str:
+    """The instruction set: a library built for another machine must not be loaded."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        import platform
+
+        return platform.processor()
+    return next((line for line in lines if line.startswith("flags")), "")
+
+
+def folder() -> Path:
+    """Where libraries are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "twinspike" / "native"
+
+
+def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
+    """The library of that C text. network: what it is called in errors. Raises UnsupportedError."""
+    path = compiler()
+    if path is None:
+        raise UnsupportedError("native", f"network '{network}'", "there is no C compiler; install cc or set CC", OTHERS)
+    flags = (*FLAGS, CONTRACTION[dtype])
+    key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
+    library = folder() / f"{key}.so"
+    if not library.exists():
+        _build([path, *flags], source, library, network)
+    return ctypes.CDLL(str(library))
+
+
+def _build(command: list[str], source: str, library: Path, network: str) -> None:
+    """Beside its place first, then moved there: nobody loads half of a library, and two builders don't meet."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder_name:
+        text, made = Path(folder_name) / "step.c", Path(folder_name) / "step.so"
+        text.write_text(source, encoding="utf-8")
+        done = subprocess.run(
+            [*command, "-o", str(made), str(text), "-lm"], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+            raise UnsupportedError(
+                "native", f"network '{network}'", f"the C compiler refused its step: {first}", OTHERS
+            )
+        made.replace(library)

@@ -1,0 +1,151 @@
+"""A built kernel: its C text, its functions, and the arrays with which they are called."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.arrays import Feed
+from backends.native.adjoint import Adjoint
+from backends.native.build import load
+from backends.native.constants import Constants
+from backends.native.forward import Forward
+from backends.native.kernel import Kernel, Training
+from backends.native.layout import C_TYPES
+from backends.native.printer import prelude
+from neuro.protocols import RunError
+from neuro.step import Step
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+LANES = 8  # partial sums of gradients: always as many, so that the sum doesn't depend on the number of threads
+
+
+class Executable:
+    """failure: numbers of population, variable, step, trial, cell, where the last call left the finite numbers."""
+
+    def __init__(
+        self, step: Step, constants: Constants, record: tuple[str, ...], training: Training | None, tile: int, real: Any,
+        network: str,
+    ) -> None:  # fmt: skip
+        self.step, self.constants, self.tile, self.real = step, constants, tile, real
+        self.kernel = Kernel(step, constants, record, training, tile)
+        dtype, layout = np.dtype(real).name, self.kernel.layout
+        adjoint = Adjoint(self.kernel).body() if training is not None else []  # first: it says what the loop must keep
+        rooms, layout.scratch = layout.scratch, {}
+        loop = Forward(self.kernel).body()
+        parts = [prelude(dtype, tile), layout.function("forward", loop)]
+        if training is not None:
+            layout.scratch = rooms
+            parts.append(layout.function("backward", adjoint))
+        self.source = "\n".join(parts)
+        self.library = load(self.source, network, dtype)
+        self.failure: tuple[int, ...] | None = None
+        self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
+
+    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Arrays:
+        """Run. given: by C name. Returns all arrays, those that were filled with them."""
+        units = (feed.population or 1) * -(-feed.batch // self.tile)
+        arrays = self._arrays(given, self._numbers(feed, every, units))
+        parts = np.linspace(0, units, min(threads, units) + 1).astype(int)
+        spans = [(int(a), int(b), 0) for a, b in pairwise(parts)]
+        self._call("forward", arrays, feed, every, spans, threads)
+        return arrays
+
+    def backward(self, arrays: Arrays, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Arrays:
+        """The adjoint of that run. given: gradients of what it gave, by C name."""
+        units = -(-feed.batch // self.tile)
+        arrays = {**arrays, **given}
+        parts = np.linspace(0, units, min(LANES, units) + 1).astype(int)
+        spans = [(int(a), int(b), lane) for lane, (a, b) in enumerate(pairwise(parts))]
+        self._call("backward", arrays, feed, every, spans, threads)
+        return arrays
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def _numbers(self, feed: Feed, every: int, units: int) -> dict[str, int]:
+        return {
+            "steps": feed.steps, "records": feed.steps // every, "units": units, "lanes": min(LANES, units),
+            "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
+        }  # fmt: skip
+
+    def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int]) -> Arrays:
+        layout, found = self.kernel.layout, {}
+        self._check_memory(layout.room_bytes(numbers, np.dtype(self.real).itemsize))
+        shapes = layout.shapes(numbers)
+        for name, slot in layout.slots.items():
+            dtype = self.real if slot.kind == "real" else C_TYPES[slot.kind]
+            if slot.shape is None:
+                found[name] = np.ascontiguousarray(given[name], dtype=dtype) if name in given else np.zeros(1, dtype)
+            else:
+                make = np.zeros if name.startswith("G_") else np.empty
+                found[name] = make(shapes[name], dtype)
+        return found
+
+    def _check_memory(self, sizes: Mapping[str, int]) -> None:
+        """Raises RunError before the run where its arrays won't fit."""
+        free, total = _available(), sum(sizes.values())
+        if free is None or total < free:
+            return
+        largest = max(sizes, key=lambda n: sizes[n])
+        raise RunError(
+            f"this run needs {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; most of it is '{largest}' "
+            f"({sizes[largest] / 2**30:.1f} GiB); use a smaller batch, fewer steps, or a larger every"
+        )
+
+    def _call(
+        self, name: str, arrays: Arrays, feed: Feed, every: int, spans: Sequence[tuple[int, int, int]], threads: int
+    ) -> None:
+        function = getattr(self.library, name)
+        names = list(self.kernel.layout.slots)
+        pointers = (ctypes.c_void_p * len(names))(*(arrays[n].ctypes.data for n in names))
+        strides = (ctypes.c_long * len(names))(*(self._stride(n, arrays[n]) for n in names))
+        states = [(ctypes.c_long * 6)() for _ in spans]
+
+        def one(i: int) -> None:
+            start, stop, lane = spans[i]
+            function(pointers, strides, states[i], *(ctypes.c_long(n) for n in (feed.steps, every, feed.batch, start, stop, lane)))  # fmt: skip
+
+        if threads > 1 and len(spans) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(one, range(len(spans))))
+        else:
+            for i in range(len(spans)):
+                one(i)
+        if any(s[0] == -1 for s in states):
+            raise RunError("the kernel got no memory for its scratch; use a smaller batch")
+        failed = [tuple(s[1:]) for s in states if s[0] == 1]
+        self.failure = min(failed, key=lambda f: (f[2], f[3])) if failed else None
+
+    def _stride(self, name: str, array: Array) -> int:
+        """Entries from one parameter set's values to the next's; 0 where all sets share them."""
+        slot = self.kernel.layout.slots[name]
+        if not slot.sets:
+            return 0
+        own = self._own_rank(name)
+        return int(array[0].size) if array.ndim > own else 0
+
+    def _own_rank(self, name: str) -> int:
+        """Rank of one parameter set's values."""
+        if name in self.constants.table and self.constants.table[name].one:
+            return 0
+        constant = self.constants.table.get(name)
+        owner = constant.owner if constant is not None else name.partition("__")[0]
+        synapses = next((s for s in self.step.synapses if s.name == owner), None)
+        return 1 if synapses is None else len(synapses.shape)
+
+
+def _available() -> int | None:
+    """Free memory in bytes, where the system tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    except OSError:
+        return None
+    return found.get("MemAvailable")

@@ -1,0 +1,322 @@
+"""Step -> the C function that runs it: tile after tile of trials, step after step, in the order of Step's operations.
+
+Spikes are lists of cells: a static event coupling adds the rows of the cells that fired to what is on its way, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backends.native.kernel import Kernel, count
+from backends.native.lines import Line, forward, results
+from backends.native.printer import c_code
+from backends.torch_groups import delays_of, local
+from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+
+
+class Forward:
+    """Writes the forward function of a kernel whose kept versions are known."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
+        self.at = 0
+
+    def body(self) -> list[str]:
+        """What is done for one unit: a tile of trials of one parameter set."""
+        body = [line for c in self.step.cells for line in self.begin_cells(c)]
+        body += [line for s in self.step.synapses for line in self.begin_synapses(s)]
+        body.append("for (long k = 0; k < steps; k++) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
+        for cells in self.step.cells:
+            if cells.refractory:
+                left = f"{cells.name}__left"
+                body.append(f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {left}[n] -= {left}[n] > 0;")
+        for owner, variable, version in self.kernel.kept:
+            if version == 0 and (
+                owner not in self.kernel.populations or variable in self.kernel.populations[owner].states
+            ):
+                body += self.keep(owner, variable, 0)
+        for at, op in enumerate(self.step.operations):
+            self.at = at
+            body.append(f"/* {_title(op)} */")
+            body += self.operation(op)
+        body += self.recorded()
+        body.append("}")
+        body += [line for s in self.step.synapses for line in self.final(s)]
+        return body
+
+    # -- beginnings and ends -------------------------------------------------------------------------------
+
+    def begin_cells(self, cells: Cells) -> list[str]:
+        size, found = cells.size, []
+        for name in cells.states:
+            state = self.layout.room(local(cells.name, name), self.kernel.tile * size)
+            first = self.layout.given(f"{state}__initial")
+            found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {first}, {size}*sizeof(real));")
+        for name in cells.inputs:
+            self.layout.room(local(cells.name, name), self.kernel.tile * size)
+        if cells.spikes:
+            self.layout.room(f"{cells.name}__z", self.kernel.tile * size, "int")
+        if cells.refractory:
+            self.layout.room(f"{cells.name}__left", self.kernel.tile * size, "int")
+        return found
+
+    def begin_synapses(self, synapses: Synapses) -> list[str]:
+        size, found = count(synapses), []
+        for name in synapses.states:
+            state = self.layout.room(local(synapses.name, name), self.kernel.tile * size)
+            first = self.layout.given(f"{state}__initial", sets=name == "w")
+            found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {first}, {size}*sizeof(real));")
+        return found
+
+    def keep(self, owner: str, variable: str, version: int) -> list[str]:
+        """Copy a variable's present version to its tape."""
+        tape, size = self.kernel.tape(owner, variable, version), self.kernel.size(owner)
+        length = f"active*{size}*sizeof(real)"
+        return [f"memcpy({tape} + (unit*steps + k)*TILE*{size}, {local(owner, variable)}, {length});"]
+
+    def written(self, op: Operation) -> list[str]:
+        """Tapes of the versions that an operation makes."""
+        found = []
+        for owner, variable in self.kernel.written(op):
+            version = self.kernel.versions[self.at + 1][owner, variable]
+            if (owner, variable, version) in self.kernel.kept:
+                found += self.keep(owner, variable, version)
+        return found
+
+    def recorded(self) -> list[str]:
+        """Variables at the end of every n-th step."""
+        found = []
+        for name in self.kernel.record:
+            cells, value = self.kernel.observed(name)
+            out = self.layout.filled(f"{local(*name.split('.', 1))}__record", ("trials", "records", cells.size))
+            text = c_code(value, self.kernel.cell_names(cells, None))
+            found += [
+                f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};",
+                f"real *restrict out = {out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size};",
+                f"VECTOR for (long i = 0; i < {cells.size}; i++) out[i] = {text}; }}",
+            ]
+        return found
+
+    def final(self, synapses: Synapses) -> list[str]:
+        if "w" not in synapses.states:
+            return []
+        size = count(synapses)
+        out = self.layout.filled(f"{synapses.name}__w__final", ("trials", size))
+        return [f"memcpy({out} + trial*{size}, {synapses.name}__w, active*{size}*sizeof(real));"]
+
+    # -- operations ----------------------------------------------------------------------------------------
+
+    def operation(self, op: Operation) -> list[str]:
+        match op:
+            case Gather():
+                return [*self.gather(op), *self.written(op)]
+            case Threshold():
+                return self.threshold(op)
+            case Couple():
+                return [*self.couple(op), *self.written(op)]
+            case Update() if op.owner in self.kernel.populations:
+                return [*self.update_cells(op), *self.written(op)]
+            case Update():
+                return [*self.update_synapses(op), *self.written(op)]
+
+    def gather(self, op: Gather) -> list[str]:
+        size, found = self.kernel.size(op.population), []
+        for name in op.variables:
+            v, total = local(op.population, name), f"active*{size}"
+            if (op.population, name) in self.kernel.depth:
+                coming, depth = self.kernel.arrivals(op.population, name), self.kernel.depth[op.population, name]
+                slot = f"{coming} + wrapped(k - 1, {depth})*TILE*{size}"
+                found.append(f"memcpy({v}, {slot}, {total}*sizeof(real)); memset({slot}, 0, {total}*sizeof(real));")
+            else:
+                found.append(f"memset({v}, 0, {total}*sizeof(real));")
+        for couple in op.couplings:
+            found += self.graded(couple)
+        for name, source in op.currents:
+            given = self.layout.given(f"{source}__current")
+            wide = self.layout.given(f"{source}__channels", "long")
+            found += [
+                f"for (long b = 0; b < active; b++) {{ const real *in = {given} + ((first + b)*steps + k)*{wide}[0];",
+                f"const long one = {wide}[0] == 1;",
+                f"VECTOR for (long i = 0; i < {size}; i++) {local(op.population, name)}[b*{size} + i] += in[one ? 0 : i]; }}",
+            ]
+        return found
+
+    def graded(self, op: Couple) -> list[str]:
+        """A coupling of all synapses, added to the target variable."""
+        kernel, synapses = self.kernel, self.step.projection(op.projection)
+        target, post = local(op.population, op.target), synapses.ends[1]
+        if not kernel.factored(op):
+            value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
+            body = kernel.each_synapse(synapses, [f"{target}[b*{post} + j] += {value};"])
+            return ["for (long b = 0; b < active; b++) {", *body, "}"]
+        assert op.factors is not None
+        sent, total = self.sent(op), self.layout.room(f"{op.projection}__total", kernel.tile * post)
+        factor = c_code(kernel.constants.synapses(synapses, op.factors.post), kernel.synapse_names(synapses, None))
+        return [
+            *sent,
+            f"memset({total}, 0, TILE*{post}*sizeof(real));",
+            f"project({total}, {op.projection}__sent, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
+            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += {factor}*{total}[b*{post} + j]; }}",
+        ]  # fmt: skip
+
+    def sent(self, op: Couple) -> list[str]:
+        """Presynaptic factors of a factored coupling, in an array of their own."""
+        assert op.factors is not None
+        synapses, pre = self.step.projection(op.projection), self.step.projection(op.projection).ends[0]
+        out = self.layout.room(f"{op.projection}__sent", self.kernel.tile * pre)
+        value = c_code(
+            self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
+        )
+        return [
+            f"for (long b = 0; b < active; b++) VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
+        ]
+
+    def couple(self, op: Couple) -> list[str]:
+        """Events that arrive, or per-step sums into a state."""
+        cells, synapses = self.kernel.populations[op.population], self.step.projection(op.projection)
+        if op.when == "always":
+            if not (cells.refractory and op.target in cells.frozen):
+                return self.graded(op)
+            target, size = local(op.population, op.target), cells.size
+            before = self.layout.room(f"{target}__before", self.kernel.tile * size)
+            return [
+                f"memcpy({before}, {target}, active*{size}*sizeof(real));", *self.graded(op),
+                f"for (long n = 0; n < active*{size}; n++) if ({cells.name}__left[n] > 0) {target}[n] = {before}[n];",
+            ]  # fmt: skip
+        found = self.send(op, synapses) if self.kernel.is_static(op) else self.events(op, synapses)
+        if op.target in cells.states and self.kernel.last_into(op):
+            found += self.deliver(op, cells)
+        return found
+
+    def send(self, op: Couple, synapses: Synapses) -> list[str]:
+        """Put the rows of the cells that fired on their way."""
+        kernel, post = self.kernel, synapses.ends[1]
+        coming, depth = kernel.arrivals(op.population, op.target), kernel.depth[op.population, op.target]
+        amounts = kernel.matrix(op)
+        if isinstance(synapses.delay, int):
+            row = f"{coming} + ((k + {synapses.delay})%{depth}*TILE + b)*{post}"
+            if synapses.kind == "dense":
+                body = [f"add(to, {amounts} + i*{post}, {post});"]
+            else:
+                body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
+            return [
+                f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
+                *kernel.spikes_of(synapses.pre, 0, body), "}",
+            ]  # fmt: skip
+        slot = f"{coming}[((k + {kernel.delay(synapses)})%{depth}*TILE + b)*{post} + j]"
+        body = kernel.of_source(synapses, [f"{slot} += {amounts}[s];"])
+        return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
+
+    def events(self, op: Couple, synapses: Synapses) -> list[str]:
+        """Amounts that depend on what the cells and synapses are when the spike arrives, or on the target's spike."""
+        kernel, post = self.kernel, synapses.ends[1]
+        coming, depth = kernel.arrivals(op.population, op.target), kernel.depth[op.population, op.target]
+        value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
+        body = [f"{coming}[(k%{depth}*TILE + b)*{post} + j] += {value};"]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
+
+    def deliver(self, op: Couple, cells: Cells) -> list[str]:
+        """Add what has arrived in this step to a state, but not to a refractory cell's frozen one."""
+        v, size, depth = local(op.population, op.target), cells.size, self.kernel.depth[op.population, op.target]
+        slot = f"{self.kernel.arrivals(op.population, op.target)} + k%{depth}*TILE*{size}"
+        frozen = cells.refractory and op.target in cells.frozen
+        amount = f"{cells.name}__left[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
+        return [
+            f"{{ real *restrict in = {slot};",
+            f"VECTOR for (long n = 0; n < active*{size}; n++) {v}[n] += {amount};",
+            f"memset(in, 0, active*{size}*sizeof(real)); }}",
+        ]
+
+    def where(self, synapses: Synapses, when: str, body: Sequence[str]) -> list[str]:
+        """A loop over trial b's synapses s from i to j at which a spike arrives (pre), or whose target fired (post)."""
+        kernel = self.kernel
+        if when == "always":
+            return kernel.each_synapse(synapses, body)
+        if when == "pre":
+            return [
+                line for d in delays_of(synapses)
+                for line in kernel.spikes_of(synapses.pre, d, kernel.of_source(synapses, body, d))
+            ]  # fmt: skip
+        fired = f"if (!{synapses.post}__z[b*{synapses.ends[1]} + j]) continue;"
+        loop = kernel.each_synapse(synapses, [fired, *body])
+        depth, tile = kernel.history[synapses.post], f"(k%{kernel.history[synapses.post]}*TILE + b)"
+        kernel.spikes_of(synapses.post, 0, [])
+        return [f"if ({synapses.post}__count[{tile if depth > 1 else 'b'}]) {{", *loop, "}"]
+
+    def update_cells(self, op: Update) -> list[str]:
+        kernel, cells = self.kernel, self.kernel.populations[op.owner]
+        lines, size = kernel.cell_lines(op), cells.size
+        body = [f"const int frozen = {cells.name}__left[o + i] > 0;"] if any(x.keep for x in lines) else []
+        body += [f"const int fired = {cells.name}__z[o + i];"] if any(x.take for x in lines) else []
+        body += forward(lines, kernel.cell_names(cells, None))
+        last = results(lines)
+        body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in last.items()]
+        check = op.phase == "integrate" and bool(last)
+        if check:
+            body.append("bad |= " + " | ".join(f"!({n} - {n} == 0)" for n in last.values()) + ";")
+        kept = self.frozen_tape(cells) if op.phase == "integrate" else []
+        return [
+            *kept, f"for (long b = 0; b < active; b++) {{ const long o = b*{size};{' int bad = 0;' if check else ''}",
+            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "}", *(self.located(cells, last) if check else []), "}",
+        ]  # fmt: skip
+
+    def frozen_tape(self, cells: Cells) -> list[str]:
+        """Which cells are refractory in this step, for the adjoint."""
+        if self.kernel.training is None or not cells.refractory:
+            return []
+        tape = self.layout.filled(f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte")
+        return [
+            f"VECTOR for (long n = 0; n < active*{cells.size}; n++) "
+            f"{tape}[(unit*steps + k)*TILE*{cells.size} + n] = {cells.name}__left[n] > 0;"
+        ]
+
+    def located(self, cells: Cells, last: dict[str, str]) -> list[str]:
+        """Say which variable, step, trial and cell left the finite numbers."""
+        found = ["if (bad) for (long i = 0; i < " + str(cells.size) + "; i++) {"]
+        number = self.step.cells.index(cells)
+        for v in last:
+            place = f"status[0] = 1; status[1] = {number}; status[2] = {cells.states.index(v)}; status[3] = k; status[4] = trial + b; status[5] = i; goto done;"  # fmt: skip
+            found.append(f"if (!isfinite({local(cells.name, v)}[o + i])) {{ {place} }}")
+        return [*found, "}"]
+
+    def update_synapses(self, op: Update) -> list[str]:
+        kernel, synapses = self.kernel, self.step.projection(op.owner)
+        lines = [
+            Line(x.name, x.value, x.target, x.old) for x in kernel.synapse_lines(op)
+        ]  # the loop itself visits those only that change
+        names, size = kernel.synapse_names(synapses, None), count(synapses)
+        body = forward(lines, names)
+        body += [f"{local(op.owner, v)}[b*{size} + s] = {name};" for v, name in results(lines).items()]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
+
+    def threshold(self, op: Threshold) -> list[str]:
+        kernel, cells = self.kernel, self.kernel.populations[op.population]
+        n, size, depth = cells.name, cells.size, kernel.history[op.population]
+        margin = c_code(kernel.constants.cells(cells, op.margin), kernel.cell_names(cells, None))
+        free = f" & ({n}__left[o + i] <= 0)" if cells.refractory else ""
+        body = [
+            f"const int z = ({margin} {'>' if op.strict else '>='} 0){free};",
+            f"{n}__z[o + i] = z; out[i] = (byte)z;",
+        ]
+        if cells.refractory:
+            body.append(f"{n}__left[o + i] = z ? {cells.refractory} : {n}__left[o + i];")
+        kernel.spikes_of(n, 0, [])
+        slot = f"(k%{depth}*TILE + b)" if depth > 1 else "b"
+        return [
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{size};",
+            f"byte *restrict out = {kernel.raster(n)} + ((trial + b)*steps + k)*{size};",
+            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "}",
+            f"{n}__count[{slot}] = hits(out, {size}, {n}__list + {slot}*{size}); }}",
+        ]  # fmt: skip
+
+
+def _title(op: Operation) -> str:
+    match op:
+        case Gather():
+            return f"inputs of {op.population}"
+        case Threshold():
+            return f"spikes of {op.population}"
+        case Couple():
+            return f"{op.projection} delivers to {op.population}.{op.target}"
+        case Update():
+            return f"{op.phase} of {op.owner}"

@@ -1,0 +1,297 @@
+"""What the forward loop and its adjoint share: names, arrays, events, and the versions of every variable in a step.
+
+Each write in a step makes a new version of a variable. The adjoint says which versions it reads; the forward loop keeps
+those, and only those, for every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from backends.native.constants import Constants
+from backends.native.layout import Layout
+from backends.native.lines import Line, in_order
+from backends.torch_groups import Backward, is_static, local
+from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Update
+from neuro.symbolic import symbol
+
+
+@dataclass(frozen=True)
+class Training:
+    """What gradients are wanted. slope: surrogate derivative over the symbol x. scales: the surrogate's unit by population.
+
+    wrt: parameters, by name. inputs: currents that get gradients.
+    """
+
+    slope: sp.Expr
+    scales: Mapping[str, float]
+    wrt: frozenset[str]
+    inputs: frozenset[str]
+    backward: Backward
+
+
+Key = tuple[str, str, int]  # owner, variable, version
+
+
+@dataclass
+class Kernel:
+    """One kernel in the making. tile: trials side by side. kept: versions that the adjoint reads."""
+
+    step: Step
+    constants: Constants
+    record: tuple[str, ...]
+    training: Training | None
+    tile: int
+    layout: Layout = field(default_factory=Layout)
+    kept: dict[Key, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.populations = {c.name: c for c in self.step.cells}
+        self.sources = dict(self.step.sources) | {c.name: c.size for c in self.step.cells if c.spikes}
+        self.versions = self._versions()
+        ops = self.couples()
+        events = [o for o in ops if o.when != "always"]
+        self.depth: dict[tuple[str, str], int] = {}  # slots of what arrives at a variable
+        self.history = dict.fromkeys(self.sources, 1)  # steps of spike lists
+        for op in events:
+            late, key = self.step.projection(op.projection).max_delay, (op.population, op.target)
+            self.depth[key] = max(self.depth.get(key, 1), late + 1)
+        for name in {o.projection for o in events if not is_static(self.step, o)} | self.gated():
+            s = self.step.projection(name)
+            self.history[s.pre] = max(self.history.get(s.pre, 1), s.max_delay + 1)
+
+    def couples(self) -> list[Couple]:
+        found: list[Couple] = []
+        for op in self.step.operations:
+            found += op.couplings if isinstance(op, Gather) else [op] if isinstance(op, Couple) else []
+        return found
+
+    def gated(self) -> set[str]:
+        """Projections with statements that events start."""
+        return {o.owner for o in self.step.operations if isinstance(o, Update) and o.when in ("pre", "post")}
+
+    # -- versions ------------------------------------------------------------------------------------------
+
+    def _versions(self) -> list[dict[tuple[str, str], int]]:
+        """Versions of all variables before each operation, and after the last."""
+        now = {(c.name, v): 0 for c in self.step.cells for v in (*c.states, *c.inputs)}
+        now |= {(s.name, v): 0 for s in self.step.synapses for v in s.states}
+        found = []
+        for op in self.step.operations:
+            found.append(dict(now))
+            for key in self.written(op):
+                now[key] += 1
+        return [*found, dict(now)]
+
+    def written(self, op: Operation) -> list[tuple[str, str]]:
+        """Variables to which an operation gives a new version; events into inputs wait for the next step's gathering."""
+        match op:
+            case Gather():
+                return [(op.population, v) for v in op.variables]
+            case Update():
+                return [(op.owner, v) for v in dict.fromkeys(a.target for a in op.assigns if not a.temporary)]
+            case Couple() if op.target in self.populations[op.population].states:
+                return [(op.population, op.target)]
+        return []
+
+    def keep(self, owner: str, variable: str, at: int) -> str:
+        """Name of the tape that holds a variable's version before operation `at`."""
+        version = self.versions[at][owner, variable]
+        self.kept[owner, variable, version] = None
+        return self.tape(owner, variable, version)
+
+    def tape(self, owner: str, variable: str, version: int) -> str:
+        return self.layout.filled(
+            f"{local(owner, variable)}__at{version}", ("units", "steps", self.tile, self.size(owner))
+        )
+
+    def size(self, owner: str) -> int:
+        """Cells, channels or synapses."""
+        if owner in self.populations:
+            return self.populations[owner].size
+        return self.step.sources[owner] if owner in self.step.sources else count(self.step.projection(owner))
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    def constant(self, name: str, index: str) -> str:
+        one = self.constants.table[name].one
+        return f"{self.layout.given(name, sets=True)}[{'0' if one else index}]"
+
+    def cell_names(self, cells: Cells, at: int | None, o: str = "o + i", q: str = "q + i") -> dict[str, str]:
+        """C of a population's symbols at index `o`. at: None for present values, or an operation whose versions are read
+        from the tape at index `q`.
+        """
+        found = _Names({"t": "t"}, self, "i")
+        for name in (*cells.states, *cells.inputs):
+            if at is None:
+                found[name] = f"{local(cells.name, name)}[{o}]"
+            else:
+                found.later[name] = (cells.name, name, at, q)
+        for name in cells.noise:
+            found.noise[name] = (cells, name)
+        return found
+
+    def synapse_names(self, synapses: Synapses, at: int | None) -> dict[str, str]:
+        """C of a projection's symbols at synapse `s` from `i` to `j`."""
+        found = _Names({"t": "t"}, self, "s")
+        size = count(synapses)
+        for name in synapses.states:
+            if at is None:
+                found[name] = f"{local(synapses.name, name)}[b*{size} + s]"
+            else:
+                found.later[name] = (synapses.name, name, at, f"qs_{synapses.name} + s")
+        for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
+            cells = self.populations.get(end)
+            for name in () if cells is None else (*cells.states, *cells.inputs):
+                if at is None:
+                    found[name + suffix] = f"{local(end, name)}[b*{self.size(end)} + {index}]"
+                else:
+                    found.later[name + suffix] = (end, name, at, f"q_{end} + {index}")
+        return found
+
+    def row(self, owner: str) -> str:
+        """Where a trial's values of this step begin on a tape."""
+        return f"((unit*steps + k)*TILE + b)*{self.size(owner)}"
+
+    # -- lines ---------------------------------------------------------------------------------------------
+
+    def cell_lines(self, op: Update) -> list[Line]:
+        """Statements over a population."""
+        cells = self.populations[op.owner]
+
+        def gates(assign: Assign) -> dict[str, object]:
+            if op.when == "spikes":
+                detached = self.training is not None and not self.training.backward.reset
+                return {"take": "fired", "passes": not (detached and assign.target in cells.membranes)}
+            return {"keep": "frozen"} if assign.target in op.frozen and cells.refractory else {}
+
+        return in_order(op.assigns, lambda e: self.constants.cells(cells, e), gates)
+
+    def synapse_lines(self, op: Update) -> list[Line]:
+        """Statements over a projection's synapses; gated where events start them."""
+        synapses = self.step.projection(op.owner)
+        gate: dict[str, object] = {} if op.when == "always" else {"take": "gate", "passes": True}
+        return in_order(op.assigns, lambda e: self.constants.synapses(synapses, e), lambda a: gate)
+
+    def observed(self, name: str) -> tuple[Cells, sp.Expr]:
+        """Population and expression of "population.variable"."""
+        owner, _, variable = name.partition(".")
+        cells = self.populations[owner]
+        table: dict[sp.Symbol, sp.Expr] = {}
+        for sub, expr in cells.subexpressions:
+            table[symbol(sub)] = expr.xreplace(table)
+        return cells, self.constants.cells(cells, table.get(symbol(variable), symbol(variable)))
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def spikes_of(self, source: str, delay: int, body: Sequence[str], *, history: bool = True) -> list[str]:
+        """A loop over the cells i of trial b that fired `delay` steps ago. history: False where lists hold one step."""
+        if source in self.step.sources:
+            offsets, channels = (self.layout.given(f"{source}__{n}", "long" if n == "offsets" else "int") for n in ("offsets", "channels"))  # fmt: skip
+            row = f"(first + b)*steps + k - {delay}"
+            head = f"if (k >= {delay}) for (long e = {offsets}[{row}]; e < {offsets}[{row} + 1]; e++) {{ const long i = {channels}[e];"
+            return [head, *body, "}"]
+        depth, size = self.history[source] if history else 1, self.size(source)
+        lists = self.layout.room(f"{source}__list", depth * self.tile * size, "int")
+        counts = self.layout.room(f"{source}__count", depth * self.tile, "int")
+        place = f"(wrapped(k - {delay}, {depth})*TILE + b)" if depth > 1 else "b"
+        head = f"for (long e = 0; e < {counts}[{place}]; e++) {{ const long i = {lists}[{place}*{size} + e];"
+        return [head, *body, "}"]
+
+    def of_source(self, synapses: Synapses, body: Sequence[str], delay: int | None = None) -> list[str]:
+        """A loop over the synapses s from cell i to j; of one delay, where one is given and they differ."""
+        mixed = not isinstance(synapses.delay, int) and delay is not None
+        if synapses.kind == "dense":
+            post = synapses.ends[1]
+            only = (
+                f"if ({self.layout.given(f'{synapses.name}__delay', 'int')}[s] != {delay}) continue;" if mixed else ""
+            )
+            return [
+                f"for (long j = 0; j < {post}; j++) {{ const long s = i*{post} + j; {self.missing(synapses)}{only}",
+                *body,
+                "}",
+            ]
+        only = f"if ({self.layout.given(f'{synapses.name}__delay', 'int')}[s] != {delay}) continue;" if mixed else ""
+        if synapses.kind == "one_to_one":
+            return [f"for (long s = i; s <= i; s++) {{ const long j = s; {only}", *body, "}"]
+        first = self.layout.given(f"{synapses.name}__first", "long")
+        post_index = self.layout.given(f"{synapses.name}__post", "int")
+        return [f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s]; {only}", *body, "}"]  # fmt: skip
+
+    def each_synapse(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
+        """A loop over all synapses s from i to j."""
+        return [f"for (long i = 0; i < {synapses.ends[0]}; i++) {{", *self.of_source(synapses, body), "}"]
+
+    def missing(self, synapses: Synapses) -> str:
+        """Skips synapse s where there is none."""
+        if synapses.mask is None:
+            return ""
+        return f"if (!{self.layout.given(f'{synapses.name}__mask', 'byte')}[s]) continue;"
+
+    def delay(self, synapses: Synapses) -> str:
+        """Steps of synapse s."""
+        if isinstance(synapses.delay, int):
+            return str(synapses.delay)
+        return f"{self.layout.given(f'{synapses.name}__delay', 'int')}[s]"
+
+    def raster(self, population: str) -> str:
+        return self.layout.filled(f"{population}__spikes", ("trials", "steps", self.size(population)), "byte")
+
+    def arrivals(self, population: str, variable: str) -> str:
+        """What is on its way to a variable: one slot a step, [slot][trial][cell]."""
+        depth = self.depth[population, variable]
+        return self.layout.room(f"{local(population, variable)}__coming", depth * self.tile * self.size(population))
+
+    def is_static(self, op: Couple) -> bool:
+        return is_static(self.step, op)
+
+    def factored(self, op: Couple) -> bool:
+        """Whether a coupling of all cells is one product with an invariant matrix."""
+        synapses, factors = self.step.projection(op.projection), op.factors
+        whole = synapses.kind == "dense" and op.when == "always" and factors is not None
+        return whole and factors is not None and self.constants.fixed(synapses, factors.synapse)
+
+    def matrix(self, op: Couple) -> str:
+        """The constant amounts of a static or factored coupling."""
+        assert op.factors is not None
+        value = op.factors.synapse if self.factored(op) else op.factors.pre * op.factors.synapse * op.factors.post
+        return self.layout.given(self.constants.amounts(op, value), sets=True)
+
+    def last_into(self, op: Couple) -> bool:
+        """Whether it is the step's last event coupling into its variable."""
+        same = [
+            o for o in self.step.operations
+            if isinstance(o, Couple) and o.when != "always" and (o.population, o.target) == (op.population, op.target)
+        ]  # fmt: skip
+        return same[-1] is op
+
+
+class _Names(dict[str, str]):
+    """Names looked up when they are printed: constants are declared, and versions kept, only if something reads them."""
+
+    def __init__(self, plain: Mapping[str, str], kernel: Kernel, index: str) -> None:
+        super().__init__(plain)
+        self.kernel, self.index = kernel, index
+        self.later: dict[str, tuple[str, str, int, str]] = {}
+        self.noise: dict[str, tuple[Cells, str]] = {}
+
+    def __missing__(self, name: str) -> str:
+        if name in self.later:
+            owner, variable, at, index = self.later[name]
+            return f"{self.kernel.keep(owner, variable, at)}[{index}]"
+        if name in self.noise:
+            cells, xi = self.noise[name]
+            stream = self.kernel.layout.given(f"{local(cells.name, xi)}__stream")
+            return f"{stream}[((first + b)*steps + k)*{cells.size} + i]"
+        return self.kernel.constant(name, self.index)
+
+
+def count(synapses: Synapses) -> int:
+    """Entries of a projection's layout."""
+    found = 1
+    for n in synapses.shape:
+        found *= n
+    return found

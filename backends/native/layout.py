@@ -1,0 +1,88 @@
+"""The arrays of a kernel: what it is given, what it fills, and the scratch that it keeps for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane)"  # fmt: skip
+UNIT = (
+    "const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;",
+    "const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;",
+)
+C_TYPES: dict[str, Any] = {"byte": np.uint8, "int": np.intc, "long": np.int_}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An array that crosses the border. kind: its C type. shape: numbers, and names of numbers known in the run only;
+    None for a given array, which has its own. sets: its first axis is that of the parameter sets, if it has one.
+    """
+
+    kind: str
+    shape: tuple[int | str, ...] | None = None
+    sets: bool = False
+
+
+@dataclass
+class Layout:
+    """slots: in the order of the pointer table. scratch: C name -> (type, length), zeros at the start of each unit."""
+
+    slots: dict[str, Slot] = field(default_factory=dict)
+    scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def given(self, name: str, kind: str = "real", *, sets: bool = False) -> str:
+        """A C name for an array that the caller brings."""
+        self.slots.setdefault(name, Slot(kind, None, sets))
+        return name
+
+    def filled(self, name: str, shape: tuple[int | str, ...], kind: str = "real") -> str:
+        """A C name for an array that the kernel fills."""
+        self.slots.setdefault(name, Slot(kind, shape))
+        return name
+
+    def room(self, name: str, length: int, kind: str = "real") -> str:
+        """A C name for scratch."""
+        self.scratch.setdefault(name, (kind, length))
+        return name
+
+    def pointers(self) -> list[str]:
+        """Declarations of the table's arrays; those that have parameter sets begin at the unit's set."""
+        return [
+            f"{slot.kind} *restrict {name} = ({slot.kind} *)arrays[{i}]{f' + set*strides[{i}]' if slot.sets else ''};"
+            for i, (name, slot) in enumerate(self.slots.items())
+        ]
+
+    def function(self, name: str, unit: Sequence[str]) -> str:
+        """The C function that does `unit` for each of its units, with the scratch asked for so far, which it takes."""
+        real, table = (
+            self.scratch,
+            [
+                f"{kind} *restrict {n} = ({kind} *)take(&at, {length}*sizeof({kind}));"
+                for n, (kind, length) in self.scratch.items()
+            ],
+        )
+        total = " + ".join(["64", *(f"{length}*sizeof({kind}) + 64" for kind, length in real.values())])
+        self.scratch = {}
+        return "\n".join([
+            SIGNATURE.format(name=name) + " {", f"const size_t room = {total};", "char *const scratch = malloc(room);",
+            "if (!scratch) { status[0] = -1; return; }", "for (long unit = from; unit < until; unit++) {", "char *at = scratch;",
+            "memset(scratch, 0, room);", *UNIT, *table, *self.pointers(), *unit, "}", "done:", "free(scratch);", "}", "",
+        ])  # fmt: skip
+
+    def shapes(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays that the kernel fills."""
+        return {
+            name: tuple(n if isinstance(n, int) else numbers[n] for n in slot.shape)
+            for name, slot in self.slots.items()
+            if slot.shape is not None
+        }
+
+    def room_bytes(self, numbers: Mapping[str, int], real: int) -> dict[str, int]:
+        """Bytes of what the kernel fills, by array."""
+        sizes = {"real": real, "byte": 1, "int": 4, "long": 8}
+        return {n: sizes[self.slots[n].kind] * prod(shape) for n, shape in self.shapes(numbers).items()}

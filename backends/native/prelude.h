@@ -1,0 +1,92 @@
+/* What generated kernels call. REAL_IS_FLOAT, TILE (trials side by side) come from the line before this text. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef REAL_IS_FLOAT
+typedef float real;
+#define R(name) name##f
+#define LANES 8
+#else
+typedef double real;
+#define R(name) name
+#define LANES 4
+#endif
+typedef unsigned char byte;
+typedef real pack __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real))));
+#define VECTOR _Pragma("GCC ivdep")
+
+/* glibc's vector functions, errors up to 4 units in the last place; elsewhere the loops call libm one by one. */
+#if defined(__x86_64__) && defined(__GLIBC_PREREQ) && !defined(__clang__)
+#if __GLIBC_PREREQ(2, 35)
+#define VECTORISED(name) __attribute__((simd("notinbranch"))) real R(name)(real);
+VECTORISED(exp) VECTORISED(log) VECTORISED(sin) VECTORISED(cos) VECTORISED(tan) VECTORISED(sinh) VECTORISED(cosh)
+VECTORISED(tanh) VECTORISED(asin) VECTORISED(acos) VECTORISED(atan) VECTORISED(expm1) VECTORISED(log1p)
+__attribute__((simd("notinbranch"))) real R(pow)(real, real);
+#endif
+#endif
+
+static inline real exprel(real x) { const real safe = x == 0 ? 1 : x; return x == 0 ? 1 : R(expm1)(safe) / safe; }
+static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
+static inline real step(real x) { return x > 0 ? 1 : 0; }
+static inline real step_or_equal(real x) { return x >= 0 ? 1 : 0; }
+static inline real minimum(real a, real b) { return a < b ? a : b; }
+static inline real maximum(real a, real b) { return a > b ? a : b; }
+static inline real remainder_of(real a, real b) { return a - b * R(floor)(a / b); }
+static inline long wrapped(long k, long depth) { return ((k % depth) + depth) % depth; }
+
+/* The next piece of scratch, on a cache line of its own. */
+static inline void *take(char **at, size_t bytes) {
+    char *const found = (char *)(((size_t)*at + 63) & ~(size_t)63);
+    *at = found + bytes;
+    return found;
+}
+
+/* Indices of the cells that fired; gives their number. */
+static inline int hits(const byte *z, long n, int *list) {
+    int found = 0;
+    long i = 0;
+    for (; i + 8 <= n; i += 8) {
+        unsigned long long word;
+        memcpy(&word, z + i, 8);
+        while (word) {
+            const int at = __builtin_ctzll(word) >> 3;
+            list[found++] = (int)i + at;
+            word &= ~(0xffULL << (8 * at));
+        }
+    }
+    for (; i < n; i++) if (z[i]) list[found++] = (int)i;
+    return found;
+}
+
+/* y += row */
+static inline void add(real *restrict y, const real *restrict row, long n) { VECTOR for (long j = 0; j < n; j++) y[j] += row[j]; }
+
+/* Rows of the TILE trials: y[b][0..post) += x[b][0..pre) @ m[pre][post]. */
+static void project(real *restrict y, const real *restrict x, const real *restrict m, long pre, long post) {
+    long j = 0;
+    for (; j + 2 * LANES <= post; j += 2 * LANES) {
+        pack left[TILE], right[TILE];
+        for (int b = 0; b < TILE; b++) left[b] = *(const pack *)(y + b * post + j), right[b] = *(const pack *)(y + b * post + j + LANES);
+        for (long i = 0; i < pre; i++) {
+            const pack p = *(const pack *)(m + i * post + j), q = *(const pack *)(m + i * post + j + LANES);
+            for (int b = 0; b < TILE; b++) left[b] += x[b * pre + i] * p, right[b] += x[b * pre + i] * q;
+        }
+        for (int b = 0; b < TILE; b++) *(pack *)(y + b * post + j) = left[b], *(pack *)(y + b * post + j + LANES) = right[b];
+    }
+    for (; j < post; j++)
+        for (int b = 0; b < TILE; b++) {
+            real sum = y[b * post + j];
+            for (long i = 0; i < pre; i++) sum += x[b * pre + i] * m[i * post + j];
+            y[b * post + j] = sum;
+        }
+}
+
+/* g[pre][post] += sum over the trials of x[b][pre] y[b][post]. */
+static void outer(real *restrict g, const real *restrict x, const real *restrict y, long pre, long post, long active) {
+    for (long i = 0; i < pre; i++)
+        for (long b = 0; b < active; b++) {
+            const real p = x[b * pre + i];
+            VECTOR for (long j = 0; j < post; j++) g[i * post + j] += p * y[b * post + j];
+        }
+}

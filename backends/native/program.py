@@ -1,0 +1,282 @@
+"""native: the whole time loop as one C function, built by the system's compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
+from backends.native.build import OTHERS
+from backends.native.constants import Constants, values_of
+from backends.native.executable import Arrays, Executable
+from backends.native.kernel import Training
+from backends.native.slopes import slope_of
+from backends.torch_groups import Backward, local, with_feedback
+from neuro.evaluation import evaluate, margin_scales
+from neuro.events import Events
+from neuro.lowering import lower
+from neuro.model import Network
+from neuro.parameters import initial_state
+from neuro.parameters import parameters as declared_parameters
+from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
+from neuro.receptors import without_receptors
+from neuro.semantics import Semantics, semantics
+from neuro.step import Synapses
+
+if TYPE_CHECKING:
+    import torch
+
+    from backends.differentiable import NetworkModule, Signals, Tensors
+
+Array = npt.NDArray[Any]
+
+
+class NativeProgram:
+    """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
+
+    def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
+        self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
+        gradients = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
+        self.capabilities = Capabilities(gradients=gradients, plasticity=True, populations=True)
+        self.real: Any = np.dtype(dtype).type
+        self.merged = without_receptors(network)
+        self.declared = with_feedback(declared_parameters(network), backward)
+        self.step = lower(network)
+        self._slope, self._scales = slope_of(surrogate), margin_scales(self.step, self.merged)
+        self.semantics: Semantics = semantics(network, dtype).for_training(
+            surrogate, self._scales, not backward.reset, backward.detached, backward.feedback
+        )
+        self._variants: dict[Backward, NativeProgram] = {}
+        self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
+        self._fixed = self._wiring()
+        self._executables: dict[tuple[Any, ...], Executable] = {}
+        self.executable((), 1)
+
+    @property
+    def source(self) -> str:
+        """The C text of a run that records nothing."""
+        return self.executable((), 1).source
+
+    def executable(self, record: tuple[str, ...], batch: int, training: Training | None = None) -> Executable:
+        """The functions that record these variables and give these gradients; built once."""
+        tile = 1 if batch == 1 else 8
+        key = (record, tile, None if training is None else (training.wrt, training.inputs, training.backward))
+        if key not in self._executables:
+            shapes = {n: p.shape for n, p in self.declared.items()}
+            name = self.network.name or "unnamed"
+            self._executables[key] = Executable(
+                self.step, Constants(self.step, shapes), record, training, tile, self.real, name
+            )
+        return self._executables[key]
+
+    def run(
+        self,
+        parameters: Parameters | None = None,
+        inputs: Inputs | None = None,
+        record: Sequence[str] = (),
+        *,
+        steps: int | None = None,
+        batch: int | None = None,
+        every: int = 1,
+        trial: int = 0,
+        population: int | None = None,
+    ) -> Recording:
+        """See Program.run. inputs: spikes also as neuro.events.Events."""
+        feed = self.feed(inputs, steps, batch, trial, population)
+        check_record(self.merged, record, every)
+        check_parameters(self.merged, parameters, population)
+        executable = self.executable(tuple(record), feed.batch)
+        given = self.inputs(feed, trial) | self.constants(executable, parameters or {}, population)
+        found = executable.forward(given, feed, every, self.threads)
+        self.check(executable)
+        return self.recording(found, feed, record, every)
+
+    # -- gradients -----------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the tensors that `forward` takes and gives."""
+        import torch
+
+        return torch.float64 if self.real is np.float64 else torch.float32
+
+    def forward(
+        self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Sequence[str] = (),
+        **options: Any,
+    ) -> Signals:  # fmt: skip
+        """Run under torch's autograd: see TorchProgram.forward."""
+        from backends.native.autograd import forward
+
+        return forward(self, parameters or {}, inputs or {}, record, **options)
+
+    def value_and_grad(
+        self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
+        record: Sequence[str] = (), **options: Any,
+    ) -> tuple[float, dict[str, Array]]:  # fmt: skip
+        """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
+        from backends.differentiable import value_and_grad
+
+        return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
+
+    def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
+        """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
+        from backends.differentiable import NetworkModule
+
+        return NetworkModule(self, trainable)
+
+    def variant(
+        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
+    ) -> NativeProgram:
+        """The same program with other projections detached or with feedback weights, or another reset; made once."""
+        reset = self.backward.reset if detach_reset is None else not detach_reset
+        backward = Backward(reset, detached, feedback)
+        if backward not in self._variants:
+            dtype = np.dtype(self.real).name
+            self._variants[backward] = NativeProgram(self.network, dtype, self.threads, self.surrogate, backward)
+        return self._variants[backward]
+
+    def slope(self, population: str, margin: Array) -> Array:
+        """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
+        scale = self._scales[population]
+        return np.broadcast_to(evaluate(self._slope, lambda name: margin / scale) / scale, np.shape(margin))
+
+    def training(self, wrt: frozenset[str], inputs: frozenset[str]) -> Training:
+        """What a kernel must know that gives these gradients."""
+        return Training(self._slope, self._scales, wrt, inputs, self.backward)
+
+    def turned(self, executable: Executable, arrays: Arrays, feed: Feed) -> Arrays:
+        """What only the adjoint reads: matrices by their other side, input spikes as rasters."""
+        found: dict[str, Array] = {}
+        for name in executable.kernel.layout.slots:
+            if name.endswith("__T"):
+                found[name] = np.ascontiguousarray(arrays[name.removesuffix("__T")].T)
+            elif name.endswith("__raster"):
+                found[name] = np.asarray(feed.arrays[name.removesuffix("__raster")], np.uint8)
+        return found
+
+    # -- arrays --------------------------------------------------------------------------------------------
+
+    def feed(
+        self, inputs: Inputs | None, steps: int | None, batch: int | None, trial: int, population: int | None
+    ) -> Feed:
+        """Checked inputs, spikes as events."""
+        return check_inputs(
+            self.merged, inputs, steps=steps, batch=batch, trial=trial, population=population, events=True
+        )
+
+    def inputs(self, feed: Feed, trial: int) -> Arrays:
+        """What all parameter sets share: wiring, inputs, noise, initial states."""
+        found = dict(self._fixed)
+        for name, value in feed.arrays.items():
+            if isinstance(value, Events):
+                found[f"{name}__offsets"], found[f"{name}__channels"] = value.offsets, value.channels
+            else:
+                found[f"{name}__current"], found[f"{name}__channels"] = value, np.array([value.shape[2]])
+        noise = draw_noise(self.merged, steps=feed.steps, batch=feed.batch, trial=trial)
+        found |= {f"{local(*n.split('.', 1))}__stream": v for n, v in noise.items()}
+        return found
+
+    def constants(self, executable: Executable, given: Parameters, population: int | None) -> Arrays:
+        """A kernel's constants and the weights that it may change; with a population, its axis first."""
+        values = {n: p.value for n, p in self.declared.items()}
+        given = {n: np.asarray(v, np.float64) for n, v in given.items()}
+        sets = [
+            values | {n: v if population is None else v[p] for n, v in given.items()} for p in range(population or 1)
+        ]
+        found: dict[str, Array] = {}
+        for name in executable.constants_read:
+            constant = executable.constants.table[name]
+            shared = population is None or not executable.constants.parameters_of(name) & set(given)
+            each = [
+                self.in_order(constant.owner, values_of(self.step, constant, v)) for v in (sets[:1] if shared else sets)
+            ]
+            found[name] = each[0] if shared else np.stack(each)
+        for s in self.step.synapses:
+            if "w" in s.states:
+                each = [self.in_order(s.name, v[f"{s.name}.w"]) for v in sets]
+                found[f"{s.name}__w__initial"] = each[0] if f"{s.name}.w" not in given or population is None else np.stack(each)  # fmt: skip
+        return found
+
+    def in_order(self, owner: str, values: Any) -> Any:
+        """One value a synapse, synapse after synapse of the first cell, then of the next."""
+        return values[..., self.order[owner]] if owner in self.order and values.ndim else values
+
+    def out_of_order(self, synapses: Synapses, values: Any) -> Any:
+        """Inverse of in_order, in the layout's shape."""
+        if synapses.name in self.order:
+            values = values[..., np.argsort(self.order[synapses.name], kind="stable")]
+        return values.reshape(*values.shape[:-1], *synapses.shape)
+
+    def _wiring(self) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for s in self.step.synapses:
+            if s.kind == "sparse":
+                order = self.order[s.name]
+                found[f"{s.name}__post"] = s.post_index[order].astype(np.intc)
+                found[f"{s.name}__first"] = np.searchsorted(s.pre_index[order], np.arange(s.ends[0] + 1))
+            found[f"{s.name}__delay"] = self.in_order(s.name, np.broadcast_to(np.asarray(s.delay), s.shape))
+            if s.mask is not None:
+                found[f"{s.name}__mask"] = s.mask
+        for name, value in initial_state(self.network).items():
+            found[f"{local(*name.split('.', 1))}__initial"] = self.in_order(name.partition(".")[0], value)
+        return found
+
+    # -- results -------------------------------------------------------------------------------------------
+
+    def check(self, executable: Executable) -> None:
+        """Raises RunError where a state left the finite numbers."""
+        if executable.failure is None:
+            return
+        cells, variable, step, trial, cell = executable.failure
+        name = self.step.cells[cells]
+        raise RunError(
+            f"'{name.name}.{name.states[variable]}' is not finite at step {step} (trial {trial}, cell [{cell}]); "
+            "use a smaller dt, another method, or weaker input"
+        )
+
+    def recording(self, found: Arrays, feed: Feed, record: Sequence[str], every: int) -> Recording:
+        final = {
+            f"{s.name}.w": self.out_of_order(s, found[f"{s.name}__w__final"]).reshape(*feed.lead, *s.shape)
+            for s in self.step.synapses
+            if "w" in s.states
+        }
+
+        def shaped(array: Array) -> Array:
+            return array.reshape(*feed.lead, *array.shape[1:])
+
+        spikes = {c.name: shaped(found[f"{c.name}__spikes"].view(np.bool_)) for c in self.step.cells if c.spikes}
+        traces = {n: shaped(found[f"{local(*n.split('.', 1))}__record"]) for n in record}
+        return Recording(self.step.dt, spikes, traces, every, final)
+
+
+class NativeBackend:
+    """Compiles to C."""
+
+    name = "native"
+
+    def compile(
+        self,
+        network: Network,
+        *,
+        dtype: str = "float64",
+        threads: int = 1,
+        surrogate: str = "fast_sigmoid",
+        detach_reset: bool = True,
+        detached: Sequence[str] = (),
+        feedback: Sequence[str] = (),
+        **options: Any,
+    ) -> NativeProgram:
+        """See Backend.compile. threads: processors. The others as for torch; gradients need torch."""
+        if options:
+            known = "dtype, threads, surrogate, detach_reset, detached, feedback"
+            raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)
+        if dtype not in ("float32", "float64"):
+            raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64", OTHERS)
+        if threads < 1:
+            raise UnsupportedError(self.name, f"option 'threads'={threads}", "use at least one", OTHERS)
+        backward = Backward(not detach_reset, tuple(detached), tuple(feedback))
+        return NativeProgram(network, dtype, threads, surrogate, backward)

@@ -1,0 +1,64 @@
+"""Spikes as lists of events: which channels fired, step by step. No [batch, time, channel] array need exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """shape: batch, time, channel. offsets: int64 [batch*time + 1], where each step's events begin. channels: int32.
+
+    Fits wherever a boolean array [batch, time, channel] does: numpy makes one of it when asked.
+    """
+
+    shape: tuple[int, int, int]
+    offsets: npt.NDArray[np.int64]
+    channels: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(spikes: Any) -> Events:
+        """Events of an array [batch, time, channel] of spikes."""
+        if isinstance(spikes, Events):
+            return spikes
+        array = np.asarray(spikes)
+        batch, time, size = array.shape
+        flat = np.flatnonzero(array)
+        rows, channels = np.divmod(flat, size)
+        offsets = np.searchsorted(rows, np.arange(batch * time + 1)).astype(np.int64)
+        return Events((batch, time, size), offsets, channels.astype(np.int32))
+
+    @property
+    def ndim(self) -> int:
+        return 3
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def sum(self) -> int:
+        """Number of events."""
+        return len(self.channels)
+
+    def __getitem__(self, trials: Any) -> Events:
+        """Some trials: a slice, or indices."""
+        batch, time, size = self.shape
+        chosen = np.arange(batch)[trials]
+        starts = (chosen[:, None] * time + np.arange(time)).ravel()
+        counts = self.offsets[starts + 1] - self.offsets[starts]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        index = np.repeat(self.offsets[starts] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Events((len(chosen), time, size), offsets, self.channels[index])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        """bool [batch, time, channel]."""
+        batch, time, size = self.shape
+        rows = np.repeat(np.arange(batch * time), np.diff(self.offsets))
+        found = np.zeros((batch * time, size), np.bool_ if dtype is None else dtype)
+        found[rows, self.channels] = 1
+        return found.reshape(self.shape)
