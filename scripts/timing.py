@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SHORTEST = 0.05  # seconds; what takes less is called so often a round that it does
+SHORTEST, LONG = 0.05, 5.0  # seconds: what takes less is called more often a round; what takes more isn't tried twice
 CONTROL = " again"  # the same function under this name's ending shows what a ratio of 1 looks like here
 
 _ONE_CPU = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -35,11 +35,10 @@ def interleaved(
     """
     now = clock or cpu_seconds
     names = list(functions)
-    for function in functions.values():
-        function()  # first calls compile and fill caches
+    first = {name: _seconds(function, 1, now) for name, function in functions.items()}  # compiles and fills caches
     gc.collect()
     gc.freeze()
-    calls = {name: _calls(function, now) for name, function in functions.items()}
+    calls = {name: 1 if first[name] > LONG else _calls(function, now) for name, function in functions.items()}
     found: dict[str, list[float]] = {name: [] for name in names}
     for i in range(rounds):
         for name in names[i % len(names) :] + names[: i % len(names)]:

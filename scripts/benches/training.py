@@ -45,10 +45,11 @@ def network() -> Any:
 
 
 def ours(backend: str, x: Any, labels: Any) -> Callable[[], float]:
-    """One training step of our backend, weights as leaf tensors; see peers."""
+    """One training step of our backend, weights as leaf tensors; see peers. native reads events, torch what the peers do."""
     import torch
 
     import backends
+    from neuro.events import Events
     from neuro.parameters import parameters
 
     model = network()
@@ -56,7 +57,7 @@ def ours(backend: str, x: Any, labels: Any) -> Callable[[], float]:
     declared = parameters(model)
     names = [n for n in declared if n.endswith(".w")]
     weights = {n: torch.tensor(declared[n].value, dtype=torch.float32, requires_grad=True) for n in names}
-    spikes = x.transpose(0, 1)
+    spikes = Events.of(x.transpose(0, 1) > 0) if backend == "native" else x.transpose(0, 1)
 
     def step() -> float:
         for w in weights.values():
