@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -111,6 +112,7 @@ class Bench(Study):
         for i, note in enumerate(notes, 1):
             print(f"{i}: {note}")
         print(", ".join(f"{name} {text}" for name, text in self.versions().items()))
+        print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} processes on {os.cpu_count()} processors")
         for criterion in self.criteria:
             if not criterion.holds:
                 print(f"does NOT hold: {criterion.name}: {criterion.measured}, wanted {criterion.wanted}")

@@ -85,7 +85,9 @@ def same_work(bench: Bench, title: str, ours: Any, theirs: Any, strict: Any, ste
     differing = np.nonzero((ours != raster(strict, steps)).any(axis=1))[0]
     first = int(differing[0]) if len(differing) else steps
     wanted = min(COMPARED, steps)
-    bench.criterion(f"{title}: rasters are the same, spike for spike, until step", first, f">= {wanted}", first >= wanted)
+    bench.criterion(
+        f"{title}: rasters are the same, spike for spike, until step", first, f">= {wanted}", first >= wanted
+    )
     counts = int(ours.sum()), len(theirs[0])
     apart = abs(counts[0] / max(counts[1], 1) - 1)
     bench.criterion(f"{title}: spikes, share of difference", apart, "<= 0.05", apart <= 0.05 and min(counts) > 0)
@@ -115,7 +117,13 @@ def compare(
     wanted = dict.fromkeys((PEER, loop), targets["run"])
     bench.ratios(f"{title}, run", times, bench.ours, targets=wanted, differs=dict.fromkeys(wanted, differs))
     if "build" in targets:
-        build(bench, f"{title}, build", define, lambda path: balanced.built(model, path, steps, pairs, start), targets["build"])
+        build(
+            bench,
+            f"{title}, build",
+            define,
+            lambda path: balanced.built(model, path, steps, pairs, start),
+            targets["build"],
+        )
 
 
 def build(bench: Bench, title: str, define: Callable[[], Any], peer: Callable[[Path], Any], target: float) -> None:

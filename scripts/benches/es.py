@@ -23,7 +23,10 @@ TARGETS = {
     "euler": {JAX: 0.6, BY_HAND: 0.07, CYTHON: 0.02, NUMPY: 0.02},
     "rk4": {},
 }  # by method; of our first backend
-OTHERS = {"torch": {BY_HAND: 1.0}, "brian2": {CYTHON: 0.2, NUMPY: 0.2}}  # what our other backends must reach, either method
+OTHERS = {
+    "torch": {BY_HAND: 1.0},
+    "brian2": {CYTHON: 0.2, NUMPY: 0.2},
+}  # what our other backends must reach, either method
 
 
 def network(method: str) -> Any:
@@ -67,7 +70,9 @@ def programs(bench: Bench, method: str, candidates: Any, steps: int) -> dict[str
     else:
         found[JAX] = peers.jax_scan(method, candidates, steps)
     some = candidates[:REBUILT]
-    found |= {name: ours("brian2", method, candidates, steps, target="cython") for name in ("brian2", "brian2" + CONTROL)}
+    found |= {
+        name: ours("brian2", method, candidates, steps, target="cython") for name in ("brian2", "brian2" + CONTROL)
+    }
     found[CYTHON] = lambda: peers.brian2_rebuilt(method, some, steps, "cython")
     found[NUMPY] = lambda: peers.brian2_rebuilt(method, some, steps, "numpy")
     return found
@@ -84,7 +89,9 @@ def same_work(
         apart = np.abs(found - expected[: len(found)])
         worst = int(apart.max())
         same = worst <= 1 and bool(found.all())
-        bench.criterion(f"{method}, {name}: spike counts as the interpreter's", worst, "<= 1 a cell, every cell spikes", same)
+        bench.criterion(
+            f"{method}, {name}: spike counts as the interpreter's", worst, "<= 1 a cell, every cell spikes", same
+        )
         differs[name] = (
             f"{int(found.sum())} spikes; {int((apart > 0).sum())} of {found.size} cells differ from float64, by at most {worst}"
         )
@@ -100,7 +107,7 @@ def run(bench: Bench) -> None:
         title = f"ES, {method}"
         with bench.progress(title) as update:
             times = interleaved(functions, bench.rounds, update)
-        shares = {name: REBUILT / count for name in (CYTHON, NUMPY)}
+        shares = dict.fromkeys((CYTHON, NUMPY), REBUILT / count)
         bench.ratios(title, times, bench.ours, targets=targets, differs=differs, shares=shares)
         for name, wanted in OTHERS.items():
             if name in times and name != bench.ours:

@@ -24,7 +24,7 @@ def peak(name: str, batch: int, steps: int) -> int:
     step = build(x, labels)
     for _ in range(2):
         step()
-    return peak_memory() - x.numel() * x.element_size()
+    return peak_memory() - int(x.numel() * x.element_size())
 
 
 def run(bench: Bench) -> None:

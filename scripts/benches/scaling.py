@@ -82,7 +82,9 @@ def axis(bench: Bench, name: str, sizes: Sequence[tuple[int, int, int]]) -> tupl
         runs = {size: found.run for size, found in cases.items()} | {last + CONTROL: cases[last].run}
         times = interleaved(runs, bench.rounds, update)
     work, seconds = [cases[str(s)].deliveries for s in sizes], [median(times[str(s)]) for s in sizes]
-    slopes = [float(np.log(b / a) / np.log(w / v)) for (a, b), (v, w) in zip(pairwise(seconds), pairwise(work), strict=True)]
+    slopes = [
+        float(np.log(b / a) / np.log(w / v)) for (a, b), (v, w) in zip(pairwise(seconds), pairwise(work), strict=True)
+    ]
     whole = float(np.polyfit(np.log(work), np.log(seconds), 1)[0])
     control = median(a / b for a, b in zip(times[last], times[last + CONTROL], strict=True))
     column = ("cells", "steps", "trials").index(name)

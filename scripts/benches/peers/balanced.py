@@ -49,7 +49,7 @@ def connections(rng: np.random.Generator) -> tuple[tuple[Any, Any], tuple[Any, A
 
 def cuba(pairs: Any, start: Mapping[str, Any]) -> tuple[Any, ...]:
     """Exponential synaptic currents, as Brian2's example CUBA. pairs: (pre, post), excitatory then inhibitory."""
-    from brian2 import NeuronGroup, mV, ms, volt
+    from brian2 import NeuronGroup, ms, mV, volt
 
     names = {"taum": 20 * ms, "taue": 5 * ms, "taui": 10 * ms, "Vt": -50 * mV, "Vr": -60 * mV, "El": -49 * mV}
     equations = """
@@ -66,7 +66,7 @@ def cuba(pairs: Any, start: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def coba(pairs: Any, start: Mapping[str, Any]) -> tuple[Any, ...]:
     """Exponential synaptic conductances. Excitatory and inhibitory ones start as `start` says, so that activity goes on."""
-    from brian2 import NeuronGroup, mV, ms, nS, pF, siemens, volt
+    from brian2 import NeuronGroup, ms, mV, nS, pF, siemens, volt
 
     names = {
         "C": 200 * pF, "gl": 10 * nS, "taue": 5 * ms, "taui": 10 * ms, "Vt": -50 * mV, "Vr": -60 * mV, "El": -60 * mV,
@@ -78,7 +78,13 @@ def coba(pairs: Any, start: Mapping[str, Any]) -> tuple[Any, ...]:
     dgi/dt = -gi/taui : siemens
     """
     cells = NeuronGroup(
-        CELLS, equations, threshold="v > Vt", reset="v = Vr", refractory=5 * ms, method="exponential_euler", namespace=names
+        CELLS,
+        equations,
+        threshold="v > Vt",
+        reset="v = Vr",
+        refractory=5 * ms,
+        method="exponential_euler",
+        namespace=names,
     )
     cells.v, cells.ge, cells.gi = start["v"] * volt, start["ge"] * siemens, start["gi"] * siemens
     return cells, *_connected(cells, pairs, {"we": 6 * nS, "wi": 67 * nS})
@@ -99,7 +105,6 @@ def built(
 ) -> Callable[[], tuple[Any, Any]]:
     """Generate and compile the project; the result runs it and gives cells and steps of the spikes."""
     import brian2
-
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 
     with active(CPPStandaloneDevice()) as device:

@@ -117,10 +117,10 @@ def spyx(x: Any, labels: Any) -> Callable[[], float]:
     )
     cross_entropy = fn.integral_crossentropy(smoothing=0.0, time_axis=0)
 
-    @nnx.jit
-    def step(model: Any, x: Any, labels: Any) -> Any:
+    def value_and_grad(model: Any, x: Any, labels: Any) -> Any:
         return nnx.value_and_grad(lambda m: cross_entropy(nn.run(m, x)[0], labels))(model)
 
+    step = nnx.jit(value_and_grad)
     spikes, targets = jnp.asarray(x.numpy()), jnp.asarray(labels.numpy())
     return lambda: float(jax.block_until_ready(step(model, spikes, targets))[0])
 
@@ -129,5 +129,7 @@ PEERS = {
     "snnTorch": Peer("snntorch", snntorch, "subtracts the threshold one step late"),
     "norse": Peer("norse", norse, "adds a synaptic current; time constants 10 ms and 5 ms (its defaults)"),
     "SpikingJelly": Peer("spikingjelly", spikingjelly, "recurrent weights see a concatenated input (its container)"),
-    "Spyx": Peer("spyx", spyx, "subtracts the threshold one step late; also gives the gradients of both time constants"),
+    "Spyx": Peer(
+        "spyx", spyx, "subtracts the threshold one step late; also gives the gradients of both time constants"
+    ),
 }
