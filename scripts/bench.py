@@ -7,10 +7,13 @@ python scripts/bench.py all
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cli
 import typer
+
+if TYPE_CHECKING:
+    from measured import Bench
 
 
 def main(
@@ -48,9 +51,23 @@ def main(
     torch.set_num_threads(threads)
     cli.writable(out / benchmark)
     bench = Bench(benchmark, out, quick=quick, rounds=rounds, backends=ours)
-    for name in benches.names() if benchmark == "all" else (benchmark,):
-        import_module(f"benches.{name}").run(bench)
+    if benchmark == "all":
+        run_all(bench, benches.names())
+    else:
+        import_module(f"benches.{benchmark}").run(bench)
     print(f"written: {bench.finish()}")
+
+
+def run_all(bench: Bench, names: tuple[str, ...]) -> None:
+    """One after the other; what was measured is kept when a later one fails, and the report names the failure."""
+    from importlib import import_module
+
+    for name in names:
+        try:
+            import_module(f"benches.{name}").run(bench)
+        except Exception as error:
+            bench.criterion(f"{name} ran", f"{type(error).__name__}: {error}", "no error", False)
+        bench.write()
 
 
 if __name__ == "__main__":

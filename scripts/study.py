@@ -72,11 +72,15 @@ class Study:
         return versions()
 
     def finish(self) -> Path:
-        """Report, and write everything to one HDF5 file; it appears whole or not at all."""
+        """Report and write."""
+        self.report()
+        return self.write()
+
+    def write(self) -> Path:
+        """Write everything to one HDF5 file; it appears whole or not at all."""
         import h5py
         import numpy as np
 
-        self.report()
         path = self.folder / f"{self.name}.h5"
         unfinished = path.with_suffix(".h5.part")
         with h5py.File(unfinished, "w") as file:
