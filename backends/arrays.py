@@ -13,8 +13,8 @@ import numpy.typing as npt
 from neuro import streams
 from neuro.events import Events
 from neuro.model import Input, Network
+from neuro.parameters import Parameter, wiring
 from neuro.parameters import parameters as declared_parameters
-from neuro.parameters import wiring
 from neuro.protocols import Inputs, Parameters, RunError
 from neuro.receptors import without_receptors
 
@@ -47,13 +47,17 @@ def _known(name: str, known: Iterable[str], what: str) -> None:
         raise RunError(f"there is no {what} '{name}'; {hint}")
 
 
-def check_parameters(network: Network, given: Parameters | None, population: int | None = None) -> dict[str, Array]:
+def check_parameters(
+    network: Network, given: Parameters | None, population: int | None = None,
+    declared: Mapping[str, Parameter] | None = None,
+) -> dict[str, Array]:  # fmt: skip
     """The network's parameters with the given ones put in. Raises RunError on unknown names and other shapes.
 
     A parameter that is one number in the network may be given as one number only; arrays keep their shape. With a
-    population the given ones have its axis first, and come back as `with_lead` shapes them.
+    population the given ones have its axis first, and come back as `with_lead` shapes them. declared: the network's
+    parameters where somebody has them at hand; random ones are drawn for this otherwise.
     """
-    declared = declared_parameters(network)
+    declared = declared_parameters(network) if declared is None else declared
     found = {name: parameter.value for name, parameter in declared.items()}
     for name, value in (given or {}).items():
         _known(name, declared, "parameter")

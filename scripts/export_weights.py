@@ -37,8 +37,9 @@ def main(
     batch = task.test_batch()
     inputs = {name: value[:TRIALS] for name, value in batch.inputs.items()}
     proof = prove(network, parameters, out, inputs)
-    cli.table(f"{out} in snntorch's importer", ("trials", "spikes", "differences", "near ties", "nearest margin"),
-              [[proof.trials, proof.spikes, proof.differences, proof.ties, proof.nearest]])  # fmt: skip
+    header = ("trials", "spikes", "differences", "in single precision", "near ties", "nearest margin")
+    row = (proof.trials, proof.spikes, proof.differences, proof.single, proof.ties, proof.nearest)
+    cli.table(f"{out} in snntorch's importer, double precision", header, [row])
     write_group(run, f"export/{target}", {"file": str(out), **asdict(proof)})
     if proof.unexplained:
         raise cli.UserError(f"'{out}' is not what was trained: {proof.unexplained} spikes differ")

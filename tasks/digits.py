@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.events import Events
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
@@ -75,8 +76,8 @@ class Digits:
             name="digits",
         )
 
-    def encode(self, images: npt.NDArray[np.float64], seed: int, first: int) -> npt.NDArray[np.bool_]:
-        """Spikes [batch, time, pixel]."""
+    def encode(self, images: npt.NDArray[np.float64], seed: int, first: int) -> Events:
+        """Spikes of [batch, time, pixel]."""
         if self.encoder == "latency":
             return latency(images, self.steps)
         if self.encoder == "rate":

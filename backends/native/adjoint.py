@@ -199,7 +199,9 @@ class Adjoint:
         return self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)])
 
     def frozen(self, cells: Cells) -> str:
-        return self.layout.filled(f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte")
+        return self.layout.filled(
+            f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
+        )
 
     def threshold(self, op: Threshold) -> list[str]:
         cells = self.kernel.populations[op.population]
@@ -266,14 +268,12 @@ class Adjoint:
             size = count(synapses)
             out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
             if synapses.kind == "dense" and isinstance(synapses.delay, int):
-                body = [f"add({out} + i*{post}, from_, {post});"]
-                head = f"const real *from_ = {slot};"
+                events, number = kernel.events(synapses.pre, 0, history=False)
+                body = [f"scatter({out}, {slot}, {events}, {number}, {post});"]
             else:
-                body, head = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"]), ""
-            found += [
-                f"for (long b = 0; b < active; b++) {{ {head}",
-                *kernel.spikes_of(synapses.pre, 0, body, history=False), "}",
-            ]  # fmt: skip
+                add = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"])
+                body = kernel.spikes_of(synapses.pre, 0, add, history=False)
+            found += ["for (long b = 0; b < active; b++) {", *body, "}"]
         if synapses.pre not in kernel.populations or synapses.name in self.training.backward.detached:
             return found
         back, pre = self.through(op, synapses), synapses.ends[0]

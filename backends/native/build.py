@@ -23,6 +23,11 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CC", "cc"))
 
 
+def missing() -> str | None:
+    """Why nothing can be built here; None where it can."""
+    return None if compiler() else f"there is no C compiler '{os.environ.get('CC', 'cc')}'; install one, or set CC"
+
+
 @cache
 def _version(path: str) -> str:
     return subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout + _cpu()
@@ -49,7 +54,7 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
     """The library of that C text. network: what it is called in errors. Raises UnsupportedError."""
     path = compiler()
     if path is None:
-        raise UnsupportedError("native", f"network '{network}'", "there is no C compiler; install cc or set CC", OTHERS)
+        raise UnsupportedError("native", f"network '{network}'", str(missing()), OTHERS)
     flags = (*FLAGS, CONTRACTION[dtype])
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
     library = folder() / f"{key}.so"

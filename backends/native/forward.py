@@ -196,9 +196,9 @@ class Forward:
         if isinstance(synapses.delay, int):
             row = f"{coming} + ((k + {synapses.delay})%{depth}*TILE + b)*{post}"
             if synapses.kind == "dense":
-                body = [f"add(to, {amounts} + i*{post}, {post});"]
-            else:
-                body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
+                events, number = kernel.events(synapses.pre, 0)
+                return [f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});"]
+            body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
             return [
                 f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
@@ -264,7 +264,9 @@ class Forward:
         """Which cells are refractory in this step, for the adjoint."""
         if self.kernel.training is None or not cells.refractory:
             return []
-        tape = self.layout.filled(f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte")
+        tape = self.layout.filled(
+            f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
+        )
         return [
             f"VECTOR for (long n = 0; n < active*{cells.size}; n++) "
             f"{tape}[(unit*steps + k)*TILE*{cells.size} + n] = {cells.name}__left[n] > 0;"

@@ -25,7 +25,7 @@ _BINARY = {"minimum": "minimum", "maximum": "maximum", "remainder": "remainder_o
 def prelude(dtype: str, tile: int) -> str:
     """What every kernel's text begins with."""
     head = f"#define TILE {tile}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
-    return head + files(__package__).joinpath("prelude.h").read_text(encoding="utf-8")
+    return head + files("backends.native").joinpath("prelude.h").read_text(encoding="utf-8")
 
 
 class _Printer(StrPrinter):  # type: ignore[misc]
