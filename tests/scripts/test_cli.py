@@ -50,3 +50,7 @@ def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: 
 @pytest.mark.parametrize("name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise"])
 def test_help(name: str) -> None:
     assert "Usage" in call(f"{name}.py", "--help").stdout
+
+
+def test_bench_lists_what_it_knows() -> None:
+    assert {"training", "cuba", "scaling", "all"} <= set(call("bench.py").stdout.split())
