@@ -66,7 +66,9 @@ def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: 
     assert found.stderr.count("\n") == 1 and "Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise"])
+@pytest.mark.parametrize(
+    "name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise", "import_weights"]
+)
 def test_help(name: str) -> None:
     assert "Usage" in call(f"{name}.py", "--help").stdout
 
