@@ -75,8 +75,11 @@ class Built:
 def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array]:
     """pre and post indices of the synapses, and which entries of the flattened layout they are."""
     wires = wiring(network, projection)
-    chosen = np.arange(len(wires.pre)) if wires.mask is None else np.flatnonzero(wires.mask.ravel())
-    return wires.pre[chosen], wires.post[chosen], chosen
+    if wires.indices is not None:
+        return *wires.indices, np.arange(len(wires.indices[0]))
+    mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask
+    pre, post = np.nonzero(mask)
+    return pre, post, np.flatnonzero(mask)
 
 
 def sums(projection: Projection) -> tuple[Sum, ...]:

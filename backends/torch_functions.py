@@ -18,12 +18,12 @@ def exprel(x: torch.Tensor) -> torch.Tensor:
     return torch.where(near, 1 + x / 2 + x * x / 6, torch.expm1(safe) / safe)
 
 
-def step(x: torch.Tensor) -> torch.Tensor:
+def above(x: torch.Tensor) -> torch.Tensor:
     """1 where x > 0."""
     return (x > 0).to(x.dtype)
 
 
-def step_or_equal(x: torch.Tensor) -> torch.Tensor:
+def not_below(x: torch.Tensor) -> torch.Tensor:
     """1 where x >= 0."""
     return (x >= 0).to(x.dtype)
 
@@ -157,7 +157,7 @@ def across(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 FUNCTIONS: dict[str, Any] = {
-    "torch": torch, "exprel": exprel, "step": step, "step_or_equal": step_or_equal,
+    "torch": torch, "exprel": exprel, "above": above, "not_below": not_below,
     "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
     "through": through, "across": across, "invariant": invariant, "product": product,
 }  # fmt: skip

@@ -15,7 +15,7 @@ _UNARY = {
     "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "asin": "torch.asin",
     "acos": "torch.acos", "atan": "torch.atan", "expm1": "torch.expm1", "log1p": "torch.log1p", "exprel": "exprel",
     "sign_of": "torch.sign", "magnitude": "torch.abs", "floor_of": "torch.floor", "ceil_of": "torch.ceil",
-    "sigmoid_of": "torch.sigmoid", "step": "step", "step_or_equal": "step_or_equal",
+    "sigmoid_of": "torch.sigmoid", "step": "above", "step_or_equal": "not_below",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from neuro.step import Step, Threshold
 
 _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
-    "step": lambda x: np.int8(np.greater(x, 0)), "step_or_equal": lambda x: np.int8(np.greater_equal(x, 0)),
+    "step": lambda x: np.heaviside(x, 0), "step_or_equal": lambda x: np.heaviside(x, 1),
     "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod,
 }  # fmt: skip
 

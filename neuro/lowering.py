@@ -121,8 +121,7 @@ def _synapses(network: Network, projection: Projection) -> Synapses:
         kind=wires.kind,  # type: ignore[arg-type]
         ends=(network.source_size(projection.pre), network.population(projection.post).size),
         shape=wires.shape,
-        pre_index=wires.pre,
-        post_index=wires.post,
+        indices=wires.indices,
         mask=wires.mask,
         delay=delay if np.ndim(delay) else int(delay),
         states=scope.states,

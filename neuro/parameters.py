@@ -45,13 +45,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Wiring:
-    """A projection's synapses. dense: all pairs [pre, post], mask False where there is none."""
+    """A projection's synapses. indices: pre and post; None where dense: all pairs, mask False where there is none."""
 
     kind: str
     shape: tuple[int, ...]
-    pre: npt.NDArray[np.int64]
-    post: npt.NDArray[np.int64]
+    indices: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None
     mask: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def pre(self) -> npt.NDArray[np.int64]:
+        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
+
+    @property
+    def post(self) -> npt.NDArray[np.int64]:
+        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
 
 
 def wiring(network: Network, projection: Projection) -> Wiring:
@@ -61,22 +68,21 @@ def wiring(network: Network, projection: Projection) -> Wiring:
     item = projection.connectivity
     match item:
         case AllToAll():
-            rows, columns = (i.ravel() for i in np.indices((pre, post)))
             mask = None
             if not item.self_connections and projection.pre == projection.post:
                 mask = ~np.eye(pre, dtype=bool)
-            return Wiring("dense", (pre, post), rows, columns, mask)
+            return Wiring("dense", (pre, post), None, mask)
         case OneToOne():
             index = np.arange(pre)
-            return Wiring("one_to_one", (pre,), index, index)
+            return Wiring("one_to_one", (pre,), (index, index))
         case Probability():
             hit = streams.generator(network.seed, f"connectivity/{projection.name}").random((pre, post)) < item.p
             if not item.self_connections and projection.pre == projection.post:
                 np.fill_diagonal(hit, False)
             rows, columns = np.nonzero(hit)
-            return Wiring("sparse", (len(rows),), rows, columns)
+            return Wiring("sparse", (len(rows),), (rows, columns))
         case Pairs():
-            return Wiring("sparse", item.pre.shape, item.pre, item.post)
+            return Wiring("sparse", item.pre.shape, (item.pre, item.post))
 
 
 def resolve(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -137,8 +137,14 @@ class Run:
             os.fsync(file.fileno())
         temporary.replace(side)
 
-    def finish(self, parameters: Mapping[str, Array], declared: Mapping[str, Parameter], step: int) -> None:
-        """Write the parameters (SI) before the first and after the last update, and mark the run complete."""
+    def finish(
+        self, parameters: Mapping[str, Array], declared: Mapping[str, Parameter], step: int,
+        groups: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the parameters (SI) before the first and after the last update, and mark the run complete.
+
+        groups: what else the run leaves, as for write_group.
+        """
         self._file.close()
         with _append(self.path) as file:
             snapshots = {0: {n: p.value for n, p in declared.items()}, step: parameters}
@@ -147,6 +153,8 @@ class Run:
                     data = file.create_dataset(f"parameters/{update}/{name}", data=value)
                     data.attrs.update({"unit": declared[name].unit, "axes": ", ".join(declared[name].axes)})
             file["parameters/final"] = h5py.SoftLink(f"/parameters/{step}")
+            for name, data in (groups or {}).items():
+                _write_whole(file, name, data)
             file.attrs["complete"] = True
         with suppress(FileNotFoundError):
             checkpoint_path(self.path).unlink()
@@ -307,12 +315,16 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, units: M
 def write_group(path: str | os.PathLike[str], name: str, data: Mapping[str, Any]) -> None:
     """Add or replace a group of nested mappings of numbers, texts and arrays; whole only when its last write is done."""
     with _append(Path(path)) as file:
-        if name in file:
-            del file[name]
-        group = file.create_group(name)
-        _write_tree(group, data)
-        file.flush()
-        group.attrs["whole"] = True
+        _write_whole(file, name, data)
+
+
+def _write_whole(file: h5py.File, name: str, data: Mapping[str, Any]) -> None:
+    if name in file:
+        del file[name]
+    group = file.create_group(name)
+    _write_tree(group, data)
+    file.flush()
+    group.attrs["whole"] = True
 
 
 def _write_tree(group: h5py.Group, data: Mapping[str, Any]) -> None:

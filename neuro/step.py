@@ -120,6 +120,7 @@ class Cells:
 class Synapses:
     """A projection's layout. kind: dense [pre, post], or one value a synapse with indices pre and post.
 
+    indices: pre and post of each synapse, None where dense: those of all pairs are computed when asked for.
     delay: steps, one number or one a synapse in the layout's shape.
     """
 
@@ -129,14 +130,21 @@ class Synapses:
     kind: Literal["dense", "one_to_one", "sparse"]
     ends: tuple[int, int]  # cells or channels before and after
     shape: tuple[int, ...]
-    pre_index: IntArray
-    post_index: IntArray
+    indices: tuple[IntArray, IntArray] | None
     mask: npt.NDArray[np.bool_] | None  # dense without self-connections
     delay: int | IntArray
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
     subexpressions: tuple[tuple[str, sp.Expr], ...] = ()
+
+    @property
+    def pre_index(self) -> IntArray:
+        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
+
+    @property
+    def post_index(self) -> IntArray:
+        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
 
     @property
     def max_delay(self) -> int:

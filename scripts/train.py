@@ -101,6 +101,9 @@ def main(
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
     confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
+    quantise: Annotated[
+        str | None, typer.Option(help="train for integers: binary, ternary, linear4, log4, ... or a target's name")
+    ] = None,
     out: Annotated[Path, typer.Option(help="HDF5 file of the run")] = Path("runs/run.h5"),
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
@@ -123,6 +126,10 @@ def main(
         settings = settings_of(config, given)
         if control:
             settings["rule_options"] = {**settings["rule_options"], "trainable": readout_of(settings)}
+        if quantise:
+            from neuro.export.calibration import options_of
+
+            settings["rule_options"] = {**settings["rule_options"], "quantise": options_of(quantise)}
     import torch
 
     from neuro.learning.loop import metrics_of, train

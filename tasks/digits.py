@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels, ten classes, as spikes into a feed-forward LIF network.
+"""scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels, ten classes, as spikes into a LIF network.
 
 Data: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (CC BY 4.0), as shipped by scikit-learn.
 """
@@ -6,13 +6,17 @@ Data: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (CC
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
+from math import log
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro.events import Events
+from neuro.library.cuba_lif import cuba_lif
+from neuro.library.current_jump import current_jump
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
@@ -20,6 +24,16 @@ from neuro.protocols import Batch, Recording, Settings
 from neuro.units import quantity
 from tasks.encoders import ENCODERS, latency, poisson, rate
 
+# Time constants of cuba_lif whose steps take exactly 1/16 and 1/4 away, as chips with bit shifts do.
+CELLS = {
+    "lif": (lif.with_parameters(tau_m=quantity("20 ms")), pulse, 1.0),
+    "cuba_lif": (
+        cuba_lif.with_parameters(tau_m=quantity(-1 / log(15 / 16), "ms"), tau_syn=quantity(-1 / log(3 / 4), "ms")),
+        current_jump,
+        0.25,
+    ),
+}
+RESETS = {"zero": "v = v_reset", "subtract": "v -= v_th - E_L"}
 TEST = 360
 SPLIT_SEED = 0
 
@@ -40,6 +54,9 @@ def data() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[
 class Digits:
     """encoder: latency, rate or poisson. Loss: cross entropy of the output cells' spike counts. Metric: accuracy of the
     largest count, the lowest class among equal ones.
+
+    For chips with other cells or fewer lines: neuron is lif or cuba_lif; recurrent hidden cells; reset to zero or by
+    subtraction (subtract); 64 pixels or 16, means of four; the first `classes` digits only.
     """
 
     name = "digits"
@@ -52,29 +69,60 @@ class Digits:
         rules={"bptt": {"learning_rate": 0.03, "scheduler": "cosine"}},
     )
 
-    def __init__(self, encoder: str = "rate", steps: int = 25, hidden: int = 128) -> None:
-        if encoder not in ENCODERS:
-            raise TypeError(f"there is no encoder '{encoder}'; use one of {', '.join(ENCODERS)}")
+    def __init__(
+        self,
+        encoder: str = "rate",
+        steps: int = 25,
+        hidden: int = 128,
+        neuron: str = "lif",
+        recurrent: bool = False,
+        reset: str = "zero",
+        pixels: int = 64,
+        classes: int = 10,
+    ) -> None:
+        choices = {"encoder": (encoder, ENCODERS), "neuron": (neuron, CELLS), "reset": (reset, RESETS),
+                   "number of pixels": (pixels, (16, 64)), "number of classes": (classes, range(2, 11))}  # fmt: skip
+        for what, (given, known) in choices.items():
+            if given not in known:
+                raise TypeError(f"there is no {what} '{given}'; use one of {', '.join(map(str, known))}")
         self.encoder, self.steps, self.hidden = encoder, steps, hidden
+        self.neuron, self.recurrent, self.reset, self.pixels, self.classes = neuron, recurrent, reset, pixels, classes
 
     def network(self, seed: int) -> Network:
-        """64 pixels -> hidden LIF -> 10 output LIF, current pulses, 1 ms."""
-        cell = lif.with_parameters(tau_m=quantity("20 ms"))
+        """Pixels -> hidden cells -> one output cell a class, current pulses or synaptic currents, 1 ms."""
+        cell, synapse, scale = CELLS[self.neuron]
+        cell = replace(cell, reset=RESETS[self.reset])
 
         def weights(mean: float, std: float) -> Normal:
-            return Normal(quantity(mean, "nA"), quantity(std, "nA"))
+            return Normal(quantity(scale * mean, "nA"), quantity(scale * std, "nA"))
 
+        projections = [
+            Projection("pixels_to_hidden", "pixels", "hidden", synapse, weights(0.05, 0.3)),
+            Projection("hidden_to_output", "hidden", "output", synapse, weights(0.05, 0.3)),
+        ]
+        if self.recurrent:
+            projections.append(Projection("hidden_to_hidden", "hidden", "hidden", synapse, weights(0.0, 0.1)))
         return Network(
-            (Population("hidden", cell, self.hidden), Population("output", cell, 10)),
-            (
-                Projection("pixels_to_hidden", "pixels", "hidden", pulse, weights(0.05, 0.3)),
-                Projection("hidden_to_output", "hidden", "output", pulse, weights(0.05, 0.3)),
-            ),
-            (Input("pixels", 64),),
+            (Population("hidden", cell, self.hidden), Population("output", cell, self.classes)),
+            tuple(projections),
+            (Input("pixels", self.pixels),),
             dt=quantity("1 ms"),
             seed=seed,
             name="digits",
         )
+
+    def data(
+        self,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Images [image, pixel] and labels, of training and of test, of the classes and with the pixels asked for."""
+        found: list[Any] = []
+        for images, labels in (data()[:2], data()[2:]):
+            kept = labels < self.classes
+            chosen = images[kept]
+            if self.pixels == 16:
+                chosen = chosen.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
+            found += [chosen, labels[kept]]
+        return tuple(found)
 
     def encode(self, images: npt.NDArray[np.float64], seed: int, first: int) -> Events:
         """Spikes of [batch, time, pixel]."""
@@ -86,14 +134,14 @@ class Digits:
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
-        images, labels, _, _ = data()
+        images, labels, _, _ = self.data()
         order, seed = rng.permutation(len(labels)), int(rng.integers(2**31))
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             yield Batch({"pixels": self.encode(images[chosen], seed, start)}, labels[chosen])
 
     def test_batch(self) -> Batch:
-        _, _, images, labels = data()
+        _, _, images, labels = self.data()
         return Batch({"pixels": self.encode(images, 10**6, 0)}, labels)
 
     def record(self) -> Sequence[str]:
@@ -111,5 +159,5 @@ class Digits:
 
     def perfect(self, batch: Batch) -> Recording:
         """The right class fires in every step, the others never."""
-        spikes = np.repeat(np.eye(10, dtype=bool)[batch.targets][:, None], self.steps, axis=1)
+        spikes = np.repeat(np.eye(self.classes, dtype=bool)[batch.targets][:, None], self.steps, axis=1)
         return Recording(1e-3, spikes={self.output: spikes})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neuro.analysis.comparison import Comparison, compare
+from neuro.analysis.energy import needed
 from neuro.analysis.refinement import finer_inputs, finer_parameters
 from neuro.model import Network
 from neuro.protocols import Batch, Parameters, Program, Recording, Task
@@ -45,9 +46,9 @@ def replay(
     *,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Replay:
-    """Run each program on the batch, recording every state of spiking populations and what the task reads."""
+    """Run each program on the batch, recording states of spiking populations, graded values sent, and what the task reads."""
     network = next(iter(programs.values())).network
-    record = tuple(dict.fromkeys((*spiking_states(network), *task.record())))
+    record = tuple(dict.fromkeys((*spiking_states(network), *needed(network), *task.record())))
     recordings: dict[str, Recording] = {}
     for i, (name, program) in enumerate(programs.items()):
         update(i, len(programs), name)

@@ -9,3 +9,11 @@ class ExportError(Exception):
     def __init__(self, where: str, field: str, why: str) -> None:
         self.where, self.field, self.why = where, field, why
         super().__init__(f"can't export {where}, {field}: {why}")
+
+
+class ForeignFileError(Exception):
+    """A file that can't be read. where: the file or a node of it; field: what is wrong there."""
+
+    def __init__(self, where: str, field: str, why: str) -> None:
+        self.where, self.field, self.why = where, field, why
+        super().__init__(f"can't read {where}, {field}: {why}")

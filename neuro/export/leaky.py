@@ -9,7 +9,8 @@ and i = x where the input lives for one step only. Whatever else a network asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import scipy.special
 import sympy as sp
 
+from neuro.export.profile import NeuronKind
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import initial_state
@@ -47,7 +49,8 @@ class LeakyCell:
     """A population as symbols of its parameters.
 
     voltage: the state that is v. driver: the input or current that moves it, None where nothing arrives. alpha: decay
-    of the driver, None where it lives one step. reset_to: the value of "zero", the step of "subtract".
+    of the driver, None where it lives one step. strict: a spike where v > threshold, else v >= threshold. reset_to: the
+    value of "zero", the step of "subtract".
     """
 
     cells: Cells
@@ -58,6 +61,7 @@ class LeakyCell:
     gain: sp.Expr
     constant: sp.Expr
     threshold: sp.Expr | None
+    strict: bool
     reset: Reset
     reset_to: sp.Expr
     initial: Mapping[str, Array]
@@ -65,6 +69,12 @@ class LeakyCell:
     @property
     def name(self) -> str:
         return self.cells.name
+
+    @property
+    def kind(self) -> NeuronKind:
+        if self.threshold is None:
+            return "leaky_integrator"
+        return "lif" if self.alpha is None else "cuba_lif"
 
 
 @dataclass(frozen=True)
@@ -101,12 +111,21 @@ class LeakyNetwork:
     links: tuple[Link, ...]
     currents: Mapping[str, tuple[str, ...]]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All populations, also those that are no leaky integrators."""
+        return tuple(c.name for c in self.step.cells)
+
     def numbers(self, parameters: Parameters) -> dict[str, LeakyNumbers]:
         """Values of all cells. parameters: all of the network's, SI. Raises NotLeakyError on values that don't fit."""
-        return {name: _numbers(cell, self.step.dt, parameters) for name, cell in self.cells.items()}
+        return {name: self.numbers_of(name, parameters) for name in self.cells}
+
+    def numbers_of(self, name: str, parameters: Parameters) -> LeakyNumbers:
+        """Values of one population. Raises NotLeakyError."""
+        return _numbers(self.cells[name], self.step.dt, parameters)
 
     def matrix(self, link: Link, parameters: Parameters) -> Array:
-        """Weights [pre, post] in SI, zero where there is no synapse."""
+        """Weights [pre, post] in SI, zero where there is no synapse. To be read only: they may be the parameters."""
         synapses = link.synapses
         shape = (self._size(synapses.pre), self._size(synapses.post))
         value = _evaluate(link.weight, synapses.name, self.step.dt, parameters, synapses.shape)
@@ -122,17 +141,44 @@ class LeakyNetwork:
 
 def leaky_network(network: Network) -> LeakyNetwork:
     """Read a network as leaky integrators. Raises NotLeakyError naming population or projection, field and reason."""
+    found, problems = leaky_parts(network)
+    problems += [p for link in found.links for p in _delay_problems(link)]
+    problems += [p for cell in found.cells.values() for p in _threshold_problems(cell)]
+    if problems:
+        raise problems[0]
+    return found
+
+
+def leaky_parts(network: Network) -> tuple[LeakyNetwork, list[NotLeakyError]]:
+    """The populations and projections that are leaky integrators, and what is wrong with the others.
+
+    Here projections may have delays, and thresholds may be ">=".
+    """
     step = lower(network)
     initial = initial_state(network)
-    links = tuple(_links(step))
+    problems = list(_graded(step))
+    links: list[Link] = []
+    for couple in _events(step):
+        with _collected(problems):
+            links.append(_link(step, couple))
     currents = {o.population: o.currents for o in step.operations if isinstance(o, Gather) and o.currents}
-    cells = {}
+    cells: dict[str, LeakyCell] = {}
     for item in step.cells:
         start = {n: initial[f"{item.name}.{n}"] for n in item.states}
         driven = {c.target for c in _events(step) if c.population == item.name}
         driven |= {variable for variable, _ in currents.get(item.name, ())}
-        cells[item.name] = _cell(step, item, driven, start)
-    return LeakyNetwork(step, cells, links, {p: tuple(name for _, name in pairs) for p, pairs in currents.items()})
+        with _collected(problems):
+            cells[item.name] = _cell(step, item, driven, start)
+    names = {p: tuple(name for _, name in pairs) for p, pairs in currents.items()}
+    return LeakyNetwork(step, cells, tuple(links), names), problems
+
+
+@contextmanager
+def _collected(problems: list[NotLeakyError]) -> Iterator[None]:
+    try:
+        yield
+    except NotLeakyError as error:
+        problems.append(error)
 
 
 # -- projections --------------------------------------------------------------------------------------------------
@@ -142,29 +188,35 @@ def _events(step: Step) -> Iterable[Couple]:
     return (o for o in step.operations if isinstance(o, Couple))
 
 
-def _links(step: Step) -> Iterable[Link]:
+def _graded(step: Step) -> Iterable[NotLeakyError]:
     names = {s.name for s in step.synapses}
     for operation in step.operations:
-        if isinstance(operation, Gather) and operation.couplings:
-            name = operation.couplings[0].projection
-            raise NotLeakyError(f"projection '{name}'", "transmits", "graded transmission; only spikes are sent")
+        if isinstance(operation, Gather):
+            for coupling in operation.couplings:
+                where = f"projection '{coupling.projection}'"
+                yield NotLeakyError(where, "transmits", "graded transmission; only spikes are sent")
         if isinstance(operation, Update) and operation.owner in names:
             plastic = "w" in step.projection(operation.owner).states
             what = "plastic weights" if plastic else "state in each synapse"
-            raise NotLeakyError(
-                f"projection '{operation.owner}'", operation.phase, f"{what}; only constant weights fit"
-            )
-    for couple in _events(step):
-        synapses, where = step.projection(couple.projection), f"projection '{couple.projection}'"
-        if synapses.max_delay:
-            raise NotLeakyError(where, "delay", "spikes arrive in the step in which they are sent; use delay 0")
-        if couple.when != "pre":
-            raise NotLeakyError(where, "on_post", "a spike acts on its targets only")
-        factors = couple.factors
-        known = {symbol(n) for n in (*synapses.parameters, "w", "dt")}
-        if factors is None or factors.pre != 1 or factors.post != 1 or not factors.synapse.free_symbols <= known:
-            raise NotLeakyError(where, "on_pre", "a spike adds a weight and nothing that depends on the cells")
-        yield Link(synapses, factors.synapse)
+            where = f"projection '{operation.owner}'"
+            yield NotLeakyError(where, operation.phase, f"{what}; only constant weights fit")
+
+
+def _link(step: Step, couple: Couple) -> Link:
+    synapses, where = step.projection(couple.projection), f"projection '{couple.projection}'"
+    if couple.when != "pre":
+        raise NotLeakyError(where, "on_post", "a spike acts on its targets only")
+    factors = couple.factors
+    known = {symbol(n) for n in (*synapses.parameters, "w", "dt")}
+    if factors is None or factors.pre != 1 or factors.post != 1 or not factors.synapse.free_symbols <= known:
+        raise NotLeakyError(where, "on_pre", "a spike adds a weight and nothing that depends on the cells")
+    return Link(synapses, factors.synapse)
+
+
+def _delay_problems(link: Link) -> Iterable[NotLeakyError]:
+    if link.synapses.max_delay:
+        why = "spikes arrive in the step in which they are sent; use delay 0"
+        yield NotLeakyError(f"projection '{link.name}'", "delay", why)
 
 
 # -- populations --------------------------------------------------------------------------------------------------
@@ -225,6 +277,7 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         if name not in linear or not linear[name].only(name) or linear[name].constant != 0:
             fail("equations", f"'{name}' is not a current that decays by itself")
     reset, reset_to = _reset(step, cells, voltage, fail)
+    comparison = _comparison(step, cells)
     slopes = linear[voltage].slopes
     return LeakyCell(
         cells=cells,
@@ -235,23 +288,28 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         gain=slopes.get(driver, _UNIT) if driver else _UNIT,
         constant=linear[voltage].constant,
         threshold=threshold,
+        strict=comparison is None or comparison.strict,
         reset=reset,
         reset_to=reset_to,
         initial=initial,
     )
 
 
+def _threshold_problems(cell: LeakyCell) -> Iterable[NotLeakyError]:
+    if not cell.strict:
+        why = "'>=' counts equality as a spike; only '>' fits"
+        yield NotLeakyError(f"population '{cell.name}'", "threshold", why)
+
+
 def _voltage(step: Step, cells: Cells, linear: Mapping[str, _Linear], fail: _Fail) -> tuple[str, sp.Expr | None]:
     """The state that is compared with a threshold, or without one the state that no other needs; and the threshold."""
-    found = next((o for o in step.operations if isinstance(o, Threshold) and o.population == cells.name), None)
+    found = _comparison(step, cells)
     if found is None:
         used = {n for name, u in linear.items() for n in u.slopes if n != name}
         last = [n for n in linear if n not in used]
         if len(last) != 1:
             fail("equations", "there must be one differential equation that the currents drive")
         return last[0], None
-    if not found.strict:
-        fail("threshold", "'>=' counts equality as a spike; only '>' fits")
     margin = _linear(found.margin, cells)
     if margin is None or len(margin.slopes) != 1 or set(margin.slopes.values()) != {_UNIT}:
         fail("threshold", "it must compare one variable with a constant")
@@ -259,6 +317,10 @@ def _voltage(step: Step, cells: Cells, linear: Mapping[str, _Linear], fail: _Fai
     if voltage not in linear:
         fail("threshold", f"'{voltage}' has no differential equation")
     return voltage, -margin.constant
+
+
+def _comparison(step: Step, cells: Cells) -> Threshold | None:
+    return next((o for o in step.operations if isinstance(o, Threshold) and o.population == cells.name), None)
 
 
 def _reset(step: Step, cells: Cells, voltage: str, fail: _Fail) -> tuple[Reset, sp.Expr]:
@@ -283,7 +345,8 @@ def _evaluate(expr: sp.Expr, owner: str, dt: float, parameters: Parameters, shap
     names = sorted(s.name for s in expr.free_symbols)
     values = [np.float64(dt) if n == "dt" else np.asarray(parameters[f"{owner}.{n}"], np.float64) for n in names]
     function = sp.lambdify([symbol(n) for n in names], expr, modules=[_FUNCTIONS, "numpy"])
-    return np.broadcast_to(np.asarray(function(*values), dtype=np.float64), shape).copy()
+    found: Array = np.asarray(function(*values), dtype=np.float64)
+    return found if found.shape == shape else np.broadcast_to(found, shape).copy()
 
 
 def _numbers(cell: LeakyCell, dt: float, parameters: Parameters) -> LeakyNumbers:

@@ -13,6 +13,7 @@ import torch
 from neuro.learning import optimisers
 from neuro.learning.parametrisation import Parametrisation
 from neuro.learning.regularisation import rate_penalty
+from neuro.learning.straight_through import StraightThrough
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Array, Batch, Parameters
 
@@ -21,7 +22,10 @@ SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "E
 
 @dataclass
 class GradientState:
-    """Free parameters, optimiser, scheduler, and arrays of the rule's own; `save` writes all of it."""
+    """Free parameters, optimiser, scheduler, and arrays of the rule's own; `save` writes all of it.
+
+    fixed: real values of quantised parameters that aren't trained. scales: of quantised weights, those that stay.
+    """
 
     parametrisation: Parametrisation
     theta: dict[str, torch.Tensor]
@@ -29,12 +33,33 @@ class GradientState:
     scheduler: Any
     memory: dict[str, Array] = field(default_factory=dict)
     updates: int = 0
+    through: StraightThrough | None = None
+    fixed: dict[str, Array] = field(default_factory=dict)
+    scales: dict[str, Array] = field(default_factory=dict)
+
+    def real(self, parameters: Parameters) -> dict[str, Array]:
+        """All parameters before quantisation, SI."""
+        return {**parameters, **self.fixed, **self.parametrisation.arrays(self.theta)}
+
+    @property
+    def quantised(self) -> StraightThrough | None:
+        """The quantiser, once it acts."""
+        return self.through if self.through is not None and self.updates >= self.through.after else None
+
+    def seen(self, real: Parameters) -> Parameters:
+        """The parameters that the program gets."""
+        if self.quantised is None:
+            return real
+        if self.updates == self.quantised.after:
+            self.scales = self.quantised.kept(real)
+        return self.quantised.forward(real, self.scales)
 
 
 @dataclass(frozen=True)
 class GradientRule:
     """trainable: names or patterns. learning_rate: in the parameters' own units. schedule_options: the scheduler's own,
-    counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength rate_strength (0: off).
+    counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength rate_strength (0: off). quantise: train
+    for these integers; options of neuro.export.calibration.Scheme, and `after`: updates with real weights before.
     """
 
     optimiser: str = "adam"
@@ -46,6 +71,7 @@ class GradientRule:
     weight_decay: float = 0.0
     target_rate: float = 0.0
     rate_strength: float = 0.0
+    quantise: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         optimisers.check(self.optimiser)
@@ -73,21 +99,29 @@ class GradientRule:
     # -- Rule ----------------------------------------------------------------------------------------------
 
     def init(self, program: Any, parameters: Parameters | None = None) -> GradientState:
-        """State before the first update. Raises UnsupportedError, ParameterError."""
+        """State before the first update. Raises UnsupportedError, ParameterError, QuantiseError."""
         self.check(program)
-        chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
+        declared = declared_parameters(program.network)
+        chosen = Parametrisation.of(declared, self.trainable)
         dtype = program.dtype if isinstance(getattr(program, "dtype", None), torch.dtype) else torch.float64
         theta = chosen.free(parameters, dtype=dtype)
         tensors = list(theta.values())
         optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, weight_decay=self.weight_decay)
-        return GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
+        state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
+        if self.quantise:
+            state.through = StraightThrough.of(program.network, self.quantise)
+            real = {**{n: p.value for n, p in declared.items()}, **(parameters or {})}
+            state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in theta}
+        return state
 
     def step(
         self, program: Any, parameters: Parameters, state: GradientState, batch: Batch, task: Any
     ) -> tuple[Parameters, GradientState, Mapping[str, float]]:
         """One update. task: its `loss` and `record`. Returns SI arrays of all parameters, state, metrics."""
-        before = {**parameters, **state.parametrisation.arrays(state.theta)}
-        loss, slopes = self.estimate(program, before, batch, task, state.memory, state.updates)
+        before, quantised = state.real(parameters), state.quantised
+        loss, slopes = self.estimate(program, state.seen(before), batch, task, state.memory, state.updates)
+        if quantised is not None:
+            slopes = quantised.backward(slopes, before, state.scales)
         state.optimiser.zero_grad(set_to_none=True)
         found = state.parametrisation.values(state.theta)
         torch.autograd.backward(
@@ -99,10 +133,11 @@ class GradientRule:
         state.optimiser.step()
         if state.scheduler is not None:
             state.scheduler.step()
+        if quantised is not None:
+            quantised.clip(state.parametrisation, state.theta, state.scales)
         state.updates += 1
-        after = {**parameters, **state.parametrisation.arrays(state.theta)}
-        self.remember(state, before, after)
-        after = {**parameters, **state.parametrisation.arrays(state.theta)}
+        self.remember(state, before, state.real(parameters))
+        after = state.seen(state.real(parameters))
         return after, state, {"loss": loss, "gradient_norm": float(norm)}
 
     def gradient(
@@ -121,13 +156,22 @@ class GradientRule:
             return 0.0
         return self.rate_strength * rate_penalty(found.spikes, program.semantics.dt, self.target_rate)
 
+    def results(self, state: GradientState, parameters: Parameters) -> dict[str, Any]:
+        """Groups for the run file: the integers of quantised parameters, their calibration, and the real-valued copies."""
+        if state.through is None:
+            return {}
+        real = state.real(parameters)
+        found = state.through.calibrate(real, state.scales).to_data()
+        return {"quantisation": {**found, "shadow": {n: real[n] for n in found["codes"]}}}
+
     # -- resumption ----------------------------------------------------------------------------------------
 
     def save(self, state: GradientState) -> dict[str, Any]:
-        """All of the state as arrays and numbers, "theta/...", "optimiser/...", "memory/...": exact."""
+        """All of the state as arrays and numbers, "theta/...", "optimiser/...", "memory/...", ...: exact."""
         found: dict[str, Any] = {f"theta/{n}": t.detach().numpy().copy() for n, t in state.theta.items()}
         found |= {f"optimiser/{n}": v for n, v in optimisers.arrays(state.optimiser).items()}
-        found |= {f"memory/{n}": v for n, v in state.memory.items()}
+        for name in ("memory", "fixed", "scales"):
+            found |= {f"{name}/{n}": v for n, v in getattr(state, name).items()}
         return found | {"updates": np.asarray(state.updates)}
 
     def load(self, program: Any, saved: Mapping[str, Any]) -> GradientState:
@@ -137,7 +181,8 @@ class GradientRule:
             for name, theta in state.theta.items():
                 theta.copy_(torch.as_tensor(np.array(saved[f"theta/{name}"])))
         optimisers.restore(state.optimiser, optimisers.under("optimiser", saved))
-        state.memory = {n: np.array(v) for n, v in optimisers.under("memory", saved).items()}
+        for name in ("memory", "fixed", "scales"):
+            setattr(state, name, {n: np.array(v) for n, v in optimisers.under(name, saved).items()})
         state.updates = int(saved["updates"])
         for group in state.optimiser.param_groups:
             group["lr"] = group.get("initial_lr", group["lr"])

@@ -82,7 +82,8 @@ def train(
         run.log(at.update, found)
         at = Position(at.update, epoch + 1, 0)
         _save(run, rule, state, parameters, at)
-    run.finish(parameters, declared, at.update)
+    groups = rule.results(state, parameters) if hasattr(rule, "results") else {}
+    run.finish(parameters, declared, at.update, groups)
     return dict(parameters)
 
 

@@ -105,7 +105,7 @@ def test_hidden_layer_too(tmp_path: Path) -> None:
         network.populations[:1], (network.projections[0], network.projections[2]), network.inputs, dt="1 ms"
     )
     report = export_nir(first, None, tmp_path / "net.nir")
-    proof = prove(first, None, report.path, spikes())
+    proof = prove(first, None, report.files[0], spikes())
     assert proof.differences == 0 and 1000 < proof.spikes < 0.6 * TRIALS * STEPS * SIZES["hidden"]
 
 
@@ -114,7 +114,7 @@ def test_network_in_single_precision_fires_them_too(tmp_path: Path) -> None:
     report = export_nir(network, None, tmp_path / "net.nir")
     given = spikes()
     ours = SnnTorchBackend().compile(network, dtype="float32").run(inputs=given).spikes["out"]
-    theirs = replay(report.path, given["pixels"])
+    theirs = replay(report.files[0], given["pixels"])
     late = report.latency["out"]
     assert ours.sum() > 100 and not ours[:, :late].any()
     np.testing.assert_array_equal(ours[:, late:], theirs[:, :-late])
@@ -146,8 +146,8 @@ def test_other_clients_read_the_same_file_alike(name: str, client: Any, tmp_path
     given = spikes(50)["pixels"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the clients themselves
-        theirs = client(report.path, given)
-    ours = replay(report.path, given)
+        theirs = client(report.files[0], given)
+    ours = replay(report.files[0], given)
     assert ours.sum() > 100
     np.testing.assert_array_equal(theirs, ours)
 
@@ -178,17 +178,17 @@ def test_other_parameters_than_the_networks(tmp_path: Path) -> None:
     network = digits()
     given = {"pixels_hidden.w": 1.3 * parameters(network)["pixels_hidden.w"].value, "out.v_th": np.array(-0.052)}
     report = export_nir(network, given, tmp_path / "net.nir")
-    proof = prove(network, given, report.path, spikes())
+    proof = prove(network, given, report.files[0], spikes())
     assert proof.differences == 0 and proof.spikes > 100
-    assert prove(network, None, report.path, spikes()).differences > 20
+    assert prove(network, None, report.files[0], spikes()).differences > 20
 
 
 def test_numbers_in_the_file(tmp_path: Path) -> None:
     """Closed form: 100 Mohm (1 - exp(-0.1)) per amp against 20 mV; tau of a client's Euler step."""
     network = digits(loops=("hidden",))
     report = export_nir(network, None, tmp_path / "net.nir")
-    graph = nir.read(str(report.path))
-    assert list(graph.nodes) == sorted(graph.nodes) == list(report.nodes)
+    graph = nir.read(str(report.files[0]))
+    assert list(graph.nodes) == sorted(graph.nodes)
     assert list(graph.nodes) == ["input", "n01_fc_hidden", "n02_lif_hidden", "n03_fc_out", "n04_lif_out", "output"]
     assert set(graph.nodes["n02_lif_hidden"].nodes) == {"input", "lif", "output", "w_rec"}
     scale = 1e8 * -np.expm1(-0.1) / 0.02
@@ -209,9 +209,9 @@ def test_numbers_in_the_file(tmp_path: Path) -> None:
 def test_the_record_says_what_the_format_cannot(tmp_path: Path) -> None:
     network = digits(CUBA, JUMP)
     report = export_nir(network, None, tmp_path / "net.nir")
-    record = json.loads(report.sidecar.read_text())
-    assert report.sidecar == tmp_path / "net.nir.json"
-    assert json.loads(nir.read(str(report.path)).metadata["record"]) == record
+    record = json.loads(report.files[1].read_text())
+    assert report.files[1] == tmp_path / "net.nir.json"
+    assert json.loads(nir.read(str(report.files[0])).metadata["record"]) == record
     assert Semantics.from_data(record["semantics"]) == semantics(network, "float32")
     assert record["latency"] == report.latency == {"hidden": 1, "out": 2}
     layer = record["layers"][1]
@@ -305,11 +305,11 @@ REFUSALS: dict[str, tuple[Callable[[], Network], str]] = {
     "reset off rest": (lambda: changed(reset="v = E_L - 5*mV"), "population 'hidden', reset: it leads to"),
     "inclusive threshold": (lambda: changed(threshold="v >= v_th"), "population 'hidden', threshold: '>='"),
     "initial value": (lambda: changed(initial={"v": "-60 mV"}), "population 'hidden', initial"),
-    "no leak": (lambda: digits(PURE), "population 'hidden', equations: a variable without a leak"),
+    "no leak": (lambda: digits(PURE), "population 'hidden', tau_mem: a variable without a leak"),
     "threshold at rest": (lambda: digits(LIF.with_parameters(v_th="-70 mV")), "population 'hidden', threshold"),
     "skip connection": (lambda: with_projection("pixels", "out"), "projection 'extra', layers: from 'pixels' to 'out'"),
     "feedback": (lambda: with_projection("out", "hidden"), "projection '.*', layers: a loop through several layers"),
-    "readout": (with_readout, "population 'readout', threshold: no spikes"),
+    "readout": (with_readout, "population 'readout', neuron: nir has no leaky_integrator"),
     "current input": (with_current, "input 'bias', kind: a current into 'out'"),
     "two inputs": (with_second_input, "the network, inputs: 2 of them"),
     "a population that nothing feeds": (lonely, "population 'alone', layers: nothing feeds it"),

@@ -27,6 +27,8 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["train.py", "--backend", "reference", "--out", "{tmp}/a.h5"], "gives no gradients"),
         (["train.py", "--config", "{config}", "--out", "{tmp}/a.h5"], "unknown key 'epoch'"),
         (["train.py", "--rule", "bppt", "--out", "{tmp}/a.h5"], "did you mean 'bptt'"),
+        (["train.py", "--quantise", "linear99", "--out", "{tmp}/a.h5"], "99 bits; it takes 2 to 32"),
+        (["train.py", "--quantise", "loihi", "--out", "{tmp}/a.h5"], "did you mean 'loihi2'"),
         (["train.py", "--config", "{tmp}/none.toml"], "there is no file"),
         (["train.py", "--out", "/proc/none/a.h5"], "can't write"),
         (["train.py", "--out", "{tmp}/none.h5", "--resume"], "there is no run"),
@@ -45,7 +47,7 @@ def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: 
     assert found.stderr.count("\n") == 1 and "Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("name", ["train", "compare_backends", "export_weights", "bench", "inspect_run"])
+@pytest.mark.parametrize("name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise"])
 def test_help(name: str) -> None:
     assert "Usage" in call(f"{name}.py", "--help").stdout
 

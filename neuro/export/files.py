@@ -1,0 +1,23 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def replaced(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write to a side file, then move it over: readers never meet half a file. Raises OSError."""
+    side = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(side)
+        os.replace(side, path)
+    finally:
+        side.unlink(missing_ok=True)
+
+
+def replaced_text(path: Path, text: str) -> None:
+    """The same for text. Raises OSError."""
+    replaced(path, lambda side: side.write_text(text, encoding="utf-8"))

@@ -1,0 +1,112 @@
+"""Inputs and the rasters that a target must fire, for whoever flashes the chip: npz of plain arrays, no pickle."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro.export import ForeignFileError
+from neuro.export.files import replaced
+
+Array = npt.NDArray[Any]
+
+FORMAT: Any = np.lib.format  # without types
+LIMIT = 2**31  # bytes of all arrays
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """inputs, rasters: name -> spikes a step, whole numbers [trial, time, channel or neuron].
+
+    latency: population -> steps by which its raster here is later than on the target. dt: seconds.
+    """
+
+    target: str
+    dt: float
+    inputs: Mapping[str, Array]
+    rasters: Mapping[str, Array]
+    latency: Mapping[str, int]
+
+
+def write_fixture(path: Path, fixture: Fixture) -> None:
+    """Write at once or not at all. Raises OSError."""
+    about = {"target": fixture.target, "dt": fixture.dt, "latency": dict(fixture.latency)}
+    arrays: dict[str, Any] = {f"input:{n}": np.asarray(v, np.uint8) for n, v in fixture.inputs.items()}
+    arrays |= {f"raster:{n}": np.asarray(v, np.uint8) for n, v in fixture.rasters.items()}
+
+    def write(side: Path) -> None:
+        with side.open("wb") as file:
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+
+    replaced(path, write)
+
+
+def read_fixture(path: str | Path, limit: int = LIMIT) -> Fixture:
+    """Inverse of write_fixture. limit: bytes of all arrays. Raises ForeignFileError naming the array; OSError."""
+    where = f"file '{Path(path).name}'"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = _arrays(archive, where, limit)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ForeignFileError(where, "zip", f"not an npz file ({error})") from None
+    about = _about(arrays.pop("about", None), where)
+    inputs = {n.removeprefix("input:"): _spikes(v, n, where) for n, v in arrays.items() if n.startswith("input:")}
+    rasters = {n.removeprefix("raster:"): _spikes(v, n, where) for n, v in arrays.items() if n.startswith("raster:")}
+    first = next(iter(inputs.values()), None)
+    for name, value in rasters.items():
+        if first is not None and value.shape[:2] != first.shape[:2]:
+            why = f"{value.shape[:2]} trials and steps, the input has {first.shape[:2]}"
+            raise ForeignFileError(where, f"raster:{name}", why)
+    return Fixture(about["target"], about["dt"], inputs, rasters, about["latency"])
+
+
+def _arrays(archive: zipfile.ZipFile, where: str, limit: int) -> dict[str, Array]:
+    """All members, their declared sizes checked before anything is allocated."""
+    found, total = {}, 0
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        total += info.file_size
+        if total > limit:
+            raise ForeignFileError(where, name, f"its {info.file_size} bytes take the arrays past {limit}")
+        with archive.open(info) as file:
+            try:
+                if FORMAT.read_magic(file) != (1, 0):
+                    raise ForeignFileError(where, name, "an array of another version than 1.0")
+                shape, _, dtype = FORMAT.read_array_header_1_0(file)
+            except (ValueError, EOFError) as error:
+                raise ForeignFileError(where, name, f"not an array ({error})") from None
+        if dtype.hasobject:
+            raise ForeignFileError(where, name, "it holds objects, which are not read")
+        size = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
+        if size > info.file_size:
+            raise ForeignFileError(where, name, f"the shape {shape} declares {size} bytes of {info.file_size}")
+        with archive.open(info) as file:
+            found[name] = FORMAT.read_array(file, allow_pickle=False)
+    return found
+
+
+def _spikes(value: Array, name: str, where: str) -> Array:
+    if value.dtype.kind not in "biu":
+        raise ForeignFileError(where, name, f"{value.dtype} where whole numbers belong")
+    if value.ndim != 3:
+        raise ForeignFileError(where, name, f"the shape {value.shape}; it is [trial, time, channel]")
+    return value
+
+
+def _about(value: Array | None, where: str) -> dict[str, Any]:
+    if value is None:
+        raise ForeignFileError(where, "about", "it is missing")
+    try:
+        data = json.loads(str(value[()]))
+        latency = {str(n): int(v) for n, v in data["latency"].items()}
+        return {"target": str(data["target"]), "dt": float(data["dt"]), "latency": latency}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ForeignFileError(where, "about", f"not the description of a fixture ({error!r})") from None
