@@ -105,7 +105,7 @@ class Executable:
         for name, slot in layout.slots.items():
             dtype = self.real if slot.kind == "real" else C_TYPES[slot.kind]
             if slot.shape is None:
-                found[name] = np.ascontiguousarray(given[name], dtype=dtype) if name in given else np.zeros(1, dtype)
+                found[name] = np.asarray(given[name], dtype=dtype, order="C") if name in given else np.zeros(1, dtype)
             elif not name.startswith("G_"):
                 found[name] = loan.take(name, shapes[name], dtype) if slot.inner else np.empty(shapes[name], dtype)
         return found

@@ -12,6 +12,7 @@ from timing import CONTROL, interleaved
 from benches.peers import training as peers
 
 STEPS, DENSITY = 100, 0.02
+DENSE = "native, dense spikes"
 TARGETS = {
     256: {"snnTorch": 0.12, "Spyx": 0.13, "SpikingJelly": 0.07},
     32: {"snnTorch": 0.06, "Spyx": 0.13},
@@ -44,8 +45,11 @@ def network() -> Any:
     )
 
 
-def ours(backend: str, x: Any, labels: Any) -> Callable[[], float]:
-    """One training step of our backend, weights as leaf tensors; see peers. native reads events, torch what the peers do."""
+def ours(backend: str, x: Any, labels: Any, *, dense: bool = False) -> Callable[[], float]:
+    """One training step of our backend, weights as leaf tensors; see peers.
+
+    native is given events, as tasks deliver them, or with `dense` a boolean array; torch what the peers are given.
+    """
     import torch
 
     import backends
@@ -57,7 +61,10 @@ def ours(backend: str, x: Any, labels: Any) -> Callable[[], float]:
     declared = parameters(model)
     names = [n for n in declared if n.endswith(".w")]
     weights = {n: torch.tensor(declared[n].value, dtype=torch.float32, requires_grad=True) for n in names}
-    spikes = Events.of(x.transpose(0, 1) > 0) if backend == "native" else x.transpose(0, 1)
+    spikes = x.transpose(0, 1)
+    if backend == "native":
+        raster = spikes.numpy() > 0
+        spikes = raster if dense else Events.of(raster)
 
     def step() -> float:
         for w in weights.values():
@@ -105,11 +112,14 @@ def run(bench: Bench) -> None:
     for batch in (8,) if bench.quick else TARGETS:
         x, labels = data(batch, STEPS)
         steps = {name + end: ours(name, x, labels) for name in bench.backends for end in ("", CONTROL)}
+        if "native" in bench.backends:
+            steps[DENSE] = ours("native", x, labels, dense=True)
         steps |= {name: peers.PEERS[name].build(x, labels) for name in known}
         title = f"training, batch {batch}"
         with bench.progress(title) as update:
             times = interleaved(steps, bench.rounds, update)
         differs = {name: peers.PEERS[name].differs for name in known}
+        differs[DENSE] = "the same with spikes given as a boolean array, of which it makes events in every step"
         bench.ratios(title, times, bench.ours, targets=TARGETS.get(batch), differs=differs)
         if bench.ours != "torch" and "torch" in bench.backends:
             some = {n: t for n, t in times.items() if n in ("torch", "torch" + CONTROL, "snnTorch")}

@@ -50,6 +50,15 @@ def test_a_training_step_of_ours_gives_a_loss() -> None:
     assert 0.0 < training.ours("torch", x, labels)() < 20.0
 
 
+def test_candidates_of_es_spike_as_the_interpreter_says() -> None:
+    from benches import es
+
+    candidates = np.random.default_rng(0).normal(0.0, 0.02, (8, 100, 100))
+    expected, found = (es.ours(name, "euler", candidates, steps=200)() for name in ("reference", "native"))
+    assert (expected.sum(axis=1) >= 50).all()
+    assert np.array_equal(found, expected)
+
+
 def test_ratios_are_medians_of_rounds_with_their_control(tmp_path: Path) -> None:
     now = [0.0]
 
