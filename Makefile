@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 PEERS := norse==1.1.0 spikingjelly==2.0.0 loguru==0.7.3 requests==2.34.2 urllib3==2.8.0 idna==3.20 certifi==2026.10.18 \
          charset-normalizer==3.5.2
 
-.PHONY: help demo test setup lint bench clean
+.PHONY: help demo test setup lint bench clients hardware clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on real digits, replay in four backends, export, prove"
 	@echo "make test    set up, run the tests that take seconds"
 	@echo "make lint    set up, check style, types and imports"
+	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
 	@echo "make bench   set up, time training against its peers"
 	@echo "make clean   remove what the others made, but not runs/"
 
@@ -42,6 +43,39 @@ lint: setup
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
 	$(BIN)/python scripts/bench.py training
+
+# Environments of their own, git-ignored: clients pin what we don't, and two are copyleft. One that can't be had is skipped by its tests.
+CLIENTS := .clients
+NEEDS := tests/hardware/requirements
+PYTHON310 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) python3.10)
+PIP := bin/pip install --quiet --disable-pip-version-check
+
+$(CLIENTS)/common/.installed: $(NEEDS)/common.txt $(NEEDS)/common-no-deps.txt
+	$(PYTHON) -m venv $(CLIENTS)/common
+	$(CLIENTS)/common/$(PIP) torch==2.13.0
+	$(CLIENTS)/common/$(PIP) -r $(NEEDS)/common.txt torch==2.13.0
+	$(CLIENTS)/common/$(PIP) --no-deps -r $(NEEDS)/common-no-deps.txt
+	touch $@
+
+$(CLIENTS)/brian2-loihi/.installed: $(NEEDS)/brian2-loihi.txt
+	$(PYTHON) -m venv $(CLIENTS)/brian2-loihi
+	$(CLIENTS)/brian2-loihi/$(PIP) -r $(NEEDS)/brian2-loihi.txt
+	touch $@
+
+# lava-dl needs Python 3.10: later ones refuse its mutable dataclass default.
+$(CLIENTS)/lava/.installed: $(NEEDS)/lava.txt $(NEEDS)/lava-no-deps.txt
+	$(PYTHON310) -m venv $(CLIENTS)/lava
+	$(CLIENTS)/lava/$(PIP) -r $(NEEDS)/lava.txt
+	$(CLIENTS)/lava/$(PIP) --no-deps -r $(NEEDS)/lava-no-deps.txt
+	touch $@
+
+clients:
+	-$(MAKE) $(CLIENTS)/common/.installed
+	-$(MAKE) $(CLIENTS)/brian2-loihi/.installed
+	-$(MAKE) $(CLIENTS)/lava/.installed
+
+hardware: setup clients
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hardware -n 0 -q tests/hardware
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
