@@ -50,9 +50,8 @@ def spyx(path: str, spikes: np.ndarray) -> np.ndarray:
     import nir
     import spyx.nir
 
-    graph = nir.read(path)
-    found = [np.asarray(spyx.nir.from_nir(graph, x[:, None].astype(np.float32), dt=DT)[1]) for x in spikes]
-    return np.stack(found).reshape(*spikes.shape[:2], -1) > 0
+    given = np.swapaxes(spikes, 0, 1).astype(np.float32)
+    return np.swapaxes(np.asarray(spyx.nir.from_nir(nir.read(path), given, dt=DT)[1]) > 0, 0, 1)
 
 
 def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
