@@ -2,9 +2,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Without their dependencies: they ask for torchvision and torchaudio, and use neither here.
-PEERS := norse==1.1.0 spikingjelly==2.0.0 loguru==0.7.3 requests==2.34.2 urllib3==2.8.0 idna==3.20 certifi==2026.10.18 \
-         charset-normalizer==3.5.2
 
 .PHONY: help demo test setup lint bench clients hardware clean
 .DEFAULT_GOAL := help
@@ -14,7 +11,7 @@ help:
 	@echo "make test    set up, run the tests that take seconds"
 	@echo "make lint    set up, check style, types and imports"
 	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
-	@echo "make bench   set up, time training against its peers"
+	@echo "make bench   set up, time everything against its peers, print one table"
 	@echo "make clean   remove what the others made, but not runs/"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,8 +38,8 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
-	$(BIN)/python scripts/bench.py training
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r scripts/benches/peers/requirements.txt
+	$(BIN)/python scripts/bench.py all
 
 # Environments of their own, git-ignored: clients pin what we don't, and two are copyleft. One that can't be had is skipped by its tests.
 CLIENTS := .clients

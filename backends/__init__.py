@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -29,14 +30,26 @@ def names() -> tuple[str, ...]:
     return tuple(_registered())
 
 
+def resolved(name: str) -> str:
+    """The name of a backend; of the fastest that works here, where it is "auto". Says once which one isn't used, and why."""
+    if name != "auto":
+        return name
+    from backends.native.build import missing
+
+    if missing() is None:
+        return "native"
+    warnings.warn(f"backend 'native' can't be used here: {missing()}; using 'torch'", stacklevel=2)
+    return "torch"
+
+
 def get(name: str) -> Backend:
-    """The backend of that name. Raises UnknownBackendError."""
-    known = _registered()
+    """The backend of that name, or of the fastest that works here ("auto"). Raises UnknownBackendError."""
+    known, name = _registered(), resolved(name)
     if name not in known:
         from difflib import get_close_matches
 
-        close = get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        close = get_close_matches(name, (*known, "auto"), 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}, auto"
         raise UnknownBackendError(f"there is no backend {name!r}; {hint}")
     module, _, attribute = known[name].partition(":")
     try:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from neuro import streams
 from neuro.events import Events
 from neuro.model import Input, Network
+from neuro.parameters import Parameter, wiring
 from neuro.parameters import parameters as declared_parameters
-from neuro.parameters import wiring
 from neuro.protocols import Inputs, Parameters, RunError
 from neuro.receptors import without_receptors
 
@@ -47,13 +47,17 @@ def _known(name: str, known: Iterable[str], what: str) -> None:
         raise RunError(f"there is no {what} '{name}'; {hint}")
 
 
-def check_parameters(network: Network, given: Parameters | None, population: int | None = None) -> dict[str, Array]:
+def check_parameters(
+    network: Network, given: Parameters | None, population: int | None = None,
+    declared: Mapping[str, Parameter] | None = None,
+) -> dict[str, Array]:  # fmt: skip
     """The network's parameters with the given ones put in. Raises RunError on unknown names and other shapes.
 
     A parameter that is one number in the network may be given as one number only; arrays keep their shape. With a
-    population the given ones have its axis first, and come back as `with_lead` shapes them.
+    population the given ones have its axis first, and come back as `with_lead` shapes them. declared: the network's
+    parameters where somebody has them at hand; random ones are drawn for this otherwise.
     """
-    declared = declared_parameters(network)
+    declared = declared_parameters(network) if declared is None else declared
     found = {name: parameter.value for name, parameter in declared.items()}
     for name, value in (given or {}).items():
         _known(name, declared, "parameter")
@@ -130,6 +134,14 @@ def _check_array(item: Input, value: Any) -> None:
     elif isinstance(value, Events):
         if len(value.channels) and not 0 <= value.channels.min() <= value.channels.max() < item.size:
             raise RunError(f"input '{item.name}' has events in channels outside of 0 ... {item.size - 1}")
+        counts, total = np.diff(value.offsets), len(value.channels)
+        if (
+            value.offsets.shape != (value.shape[0] * value.shape[1] + 1,)
+            or value.offsets[0]
+            or counts.min(initial=0) < 0
+            or value.offsets[-1] != total
+        ):
+            raise RunError(f"input '{item.name}': its offsets don't divide its {total} events among the steps")
     elif value.dtype != np.bool_ and not all(((trial == 0) | (trial == 1)).all() for trial in value):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
 

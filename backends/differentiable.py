@@ -24,9 +24,9 @@ Tensors = Mapping[str, torch.Tensor]
 class Signals:
     """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording."""
 
-    spikes: dict[str, torch.Tensor] = field(default_factory=dict)
-    traces: dict[str, torch.Tensor] = field(default_factory=dict)
-    final: dict[str, torch.Tensor] = field(default_factory=dict)
+    spikes: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    traces: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    final: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Differentiable(Protocol):

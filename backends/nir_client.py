@@ -26,16 +26,16 @@ from neuro.protocols import Inputs, Parameters, Recording
 Array = npt.NDArray[Any]
 
 
-TIE = 1e-6  # relative distance from the threshold below which single precision may decide otherwise: 16 roundings
+TIE = 1e-6  # relative distance from the threshold below which the file's single precision may decide otherwise: 16 roundings
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The last layer in the network (double precision) and in the client (single), the latency taken off.
+    """The last layer in the network and in the client, both computing in double precision, the latency taken off.
 
     spikes: in the network. differences: (trial, step, cell) entries that differ; unexplained: those of trials in which
     no cell of any layer came within TIE of its threshold. ties: trials in which one did. nearest: the least such
-    distance, relative to that from rest to threshold.
+    distance, relative to that from rest to threshold. single: entries that differ where the client computes in single.
     """
 
     trials: int
@@ -44,16 +44,21 @@ class Proof:
     unexplained: int
     ties: int
     nearest: float
+    single: int
 
 
-def replay(path: str | Path, inputs: Array) -> Array:
+def replay(path: str | Path, inputs: Array, dtype: torch.dtype = torch.float32) -> Array:
     """Spikes of a NIR file's last layer in snntorch, bool [batch, time, neuron].
 
-    inputs: bool [batch, time, channel]. Raises OSError.
+    inputs: bool [batch, time, channel]. dtype: what the client computes in; files hold single precision. Raises OSError.
     """
-    spikes = torch.as_tensor(np.asarray(inputs), dtype=torch.float32)
+    spikes = torch.as_tensor(np.asarray(inputs), dtype=dtype)
     with _quiet(), torch.no_grad():
         client, state = import_from_nir(nir.read(str(path))), None
+        for module in client.modules():
+            module.to(dtype)
+            if isinstance(module, torch.nn.Linear):  # the client's spikes are single, whatever its potentials are
+                module.register_forward_pre_hook(lambda _, arguments: tuple(a.to(dtype) for a in arguments))
         rasters = []
         for k in range(spikes.shape[1]):
             found, state = client(spikes[:, k], state)
@@ -82,9 +87,11 @@ def prove(network: Network, parameters: Parameters | None, path: str | Path, inp
     ours = ReferenceBackend().compile(network).run(parameters, inputs, names)
     last, late = max(record["latency"].items(), key=lambda item: item[1])
     (given,) = inputs.values()
-    theirs = replay(path, given)
     raster = ours.spikes[last][:, late:]
-    differ = (raster != theirs[:, : theirs.shape[1] - late]).sum(axis=(1, 2))
+    differ, single = (
+        (raster != replay(path, given, dtype)[:, : raster.shape[1]]).sum(axis=(1, 2))
+        for dtype in (torch.float64, torch.float32)
+    )
     nearest = np.min([_nearest(model.cells[n], numbers[n], ours) for n in record["latency"]], axis=0)
     return Proof(
         trials=raster.shape[0],
@@ -93,6 +100,7 @@ def prove(network: Network, parameters: Parameters | None, path: str | Path, inp
         unexplained=int(differ[nearest > TIE].sum()),
         ties=int((nearest <= TIE).sum()),
         nearest=float(nearest.min()),
+        single=int(single.sum()),
     )
 
 

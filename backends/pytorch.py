@@ -82,7 +82,7 @@ class TorchProgram:
         population: int | None = None,
     ) -> Recording:
         """See Program.run."""
-        check_parameters(self._merged, parameters, population)
+        check_parameters(self._merged, parameters, population, self.declared)
         with torch.no_grad():
             found = self.forward(
                 {n: torch.as_tensor(v, dtype=self.dtype) for n, v in (parameters or {}).items()}, inputs, record,

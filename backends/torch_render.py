@@ -6,7 +6,6 @@ left in the loop is written here, in the order of Step's operations. Names: `hid
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from backends.torch_functions import FUNCTIONS, full, matrices, total
 from backends.torch_groups import Arrival, Backward, Group, delays_of, drive_name, flat, groups, is_static, local
 from backends.torch_printer import Constants, code
+from backends.torch_source import Source
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
 
@@ -34,11 +34,7 @@ class _Renderer:
         self.synapses = {s.name: s for s in step.synapses if s.post in names}
         self.parameters = {local(*k.split(".", 1)) for k in shapes}
         self.plastic = {local(s.name, "w") for s in step.synapses if "w" in s.states}
-        self.constants = Constants(lambda n: n in self.parameters and n not in self.plastic)
-        self.lines: list[str] = []
-        self.observing: list[str] = []
-        self.setup: list[str] = []
-        self.extra: list[str] = []  # constants that `setup` makes besides the expressions
+        self.source = Source(Constants(lambda n: n in self.parameters and n not in self.plastic))
         self.states: list[str] = []
         self.arrivals: dict[Arrival, None] = {}
         self.functions: dict[str, Any] = dict(FUNCTIONS)
@@ -85,7 +81,7 @@ class _Renderer:
             owner = getattr(synapses, end)
             inner = local(owner, s.name.removesuffix(f"_{end}"))
             spread = f"{synapses.name}__{end}__{inner}"
-            self.lines.append(f"{spread} = {self.spread(synapses, end, inner)}")
+            self.source.lines.append(f"{spread} = {self.spread(synapses, end, inner)}")
             table[s] = symbol(spread)
         return expr.xreplace(table)
 
@@ -97,7 +93,7 @@ class _Renderer:
         return f"take({name}, {index})"
 
     def put(self, expr: sp.Expr) -> str:
-        return self.constants.source(self.bound(expr))
+        return self.source.constants.source(self.bound(expr))
 
     # -- operations ----------------------------------------------------------------------------------------
 
@@ -112,8 +108,8 @@ class _Renderer:
         self.states += [f"{local(*key)}__pending" for key in self.pending]
         for name in self.names:
             if step.population(name).refractory:
-                self.lines.append(f"{name}__left = ({name}__left - 1).clamp_min(0)")
-                self.lines += [f"{name}__frozen = {name}__left > 0"] if step.population(name).frozen else []
+                self.source.lines.append(f"{name}__left = ({name}__left - 1).clamp_min(0)")
+                self.source.lines += [f"{name}__frozen = {name}__left > 0"] if step.population(name).frozen else []
         for op in step.operations:
             self.operation(op)
         derived = self.derived()
@@ -127,7 +123,7 @@ class _Renderer:
             self.names, tuple(self.hoisted), currents, tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
             spiking, self.observed(), derived,
         )  # fmt: skip
-        found.source = self.assemble(found)
+        found.source = self.source.assemble(found, self.parameters - self.plastic)
         found.functions = self.functions
         return found
 
@@ -160,9 +156,9 @@ class _Renderer:
             for couple in op.couplings:
                 if couple.target == variable:
                     text = f"{text} + {self.graded(couple)}"
-            self.lines.append(f"{target} = {text}")
+            self.source.lines.append(f"{target} = {text}")
             if (op.population, variable) in self.pending:
-                self.lines.append(f"{target}__pending = torch.zeros_like({target}__pending)")
+                self.source.lines.append(f"{target}__pending = torch.zeros_like({target}__pending)")
 
     def static_events(self, population: str, variable: str) -> list[Couple]:
         return [
@@ -203,8 +199,8 @@ class _Renderer:
             names = [f"{key}_{d}" for d in delays_of(synapses)]
             value = self.of_cells(op.projection, self.bound(op.factors.synapse if op.factors else sp.Integer(1)))
             self.functions[f"{key}__matrices"] = lambda v: matrices(synapses, v)
-            self.setup.append(f"{', '.join(names)}, = {key}__matrices({self.code_of_constant(value)})")
-            self.extra += names
+            self.source.setup.append(f"{', '.join(names)}, = {key}__matrices({self.code_of_constant(value)})")
+            self.source.extra += names
             self.matrices[key] = names
         return self.matrices[key]
 
@@ -226,20 +222,20 @@ class _Renderer:
         size = synapses.shape[0]
         zeros = f"{self.names[0]}__zeros"
         value = self.passed(synapses, f"rows({' * '.join(p for p in (gate, f'({pre})') if p)}, {zeros}, {size})")
-        self.lines.append(f"{spread} = {value}")
+        self.source.lines.append(f"{spread} = {value}")
         value = self.bound(self.of_cells(synapses.name, factors.synapse))
         self.functions[f"{synapses.name}__full"] = lambda v: full(synapses, v)
         if synapses.name in self.backward.feedback:
-            full_ = f"{synapses.name}__full({self.constants.source(value)})"
+            full_ = f"{synapses.name}__full({self.source.constants.source(value)})"
             text = f"through({spread}, {full_}, {local(synapses.name, 'feedback')})"
-        elif self.constants.fixed(value):
+        elif self.source.constants.fixed(value):
             matrix = f"{synapses.name}__matrix"
-            if matrix not in self.extra:
-                self.setup.append(f"{matrix} = invariant({synapses.name}__full({code(value)}))")
-                self.extra.append(matrix)
+            if matrix not in self.source.extra:
+                self.source.setup.append(f"{matrix} = invariant({synapses.name}__full({code(value)}))")
+                self.source.extra.append(matrix)
             text = f"product({spread}, {matrix})"
         else:
-            text = f"weighted({spread}, {synapses.name}__full({self.constants.source(value)}))"
+            text = f"weighted({spread}, {synapses.name}__full({self.source.constants.source(value)}))"
         return text if post == "1" else f"({post}) * {text}"
 
     def at_end(self, synapses: Synapses, end: str, expr: sp.Expr) -> str:
@@ -262,10 +258,10 @@ class _Renderer:
     def gate(self, synapses: Synapses, when: str) -> str:
         """Which synapses a spike reaches (pre) or whose target fired (post); broadcastable to the layout."""
         name = f"{synapses.name}__{when}_gate"
-        if f"{name} =" in "\n".join(self.lines):
+        if f"{name} =" in "\n".join(self.source.lines):
             return name
         if when == "post":
-            self.lines.append(f"{name} = {self.spread(synapses, 'post', f'{synapses.post}__z')}")
+            self.source.lines.append(f"{name} = {self.spread(synapses, 'post', f'{synapses.post}__z')}")
             return name
         terms = []
         for delay in delays_of(synapses):
@@ -279,7 +275,7 @@ class _Renderer:
         if synapses.mask is not None:
             self.functions[f"{synapses.name}__mask"] = torch.as_tensor(synapses.mask)
             text = f"({text})*{synapses.name}__mask"
-        self.lines.append(f"{name} = {text}")
+        self.source.lines.append(f"{name} = {text}")
         return name
 
     def couple(self, op: Couple) -> None:
@@ -297,7 +293,7 @@ class _Renderer:
         elif is_static(self.step, op):
             total_ = self.add_static(op, f"{op.population}__zeros" if op.target in cells.frozen else key)
             if op.target not in cells.frozen:
-                self.lines.append(f"{key} = {total_}")
+                self.source.lines.append(f"{key} = {total_}")
                 return
         elif op.when != "always" and not (
             isinstance(synapses.delay, int) and synapses.kind == "dense" and op.factors and op.when == "pre"
@@ -309,11 +305,11 @@ class _Renderer:
         else:
             total_ = self.summed(synapses, op, None)
         if self.to_input(op):
-            self.lines.append(f"{key}__pending = {key}__pending + {total_}")
+            self.source.lines.append(f"{key}__pending = {key}__pending + {total_}")
         elif op.target in cells.frozen:
-            self.lines.append(f"{key} = {key} + ({total_}).masked_fill({op.population}__left > 0, 0.0)")
+            self.source.lines.append(f"{key} = {key} + ({total_}).masked_fill({op.population}__left > 0, 0.0)")
         else:
-            self.lines.append(f"{key} = {key} + {total_}")
+            self.source.lines.append(f"{key} = {key} + {total_}")
 
     def update_cells(self, op: Update) -> None:
         for assign in op.assigns:
@@ -323,22 +319,22 @@ class _Renderer:
                 self.reset(target, value, f"{op.owner}__z", detach=membrane and not self.backward.reset)
                 continue
             text = self.put(value)
-            if not assign.temporary and self.constants.fixed(self.bound(value)):
+            if not assign.temporary and self.source.constants.fixed(self.bound(value)):
                 text = f"torch.zeros_like({target}) + {text}"
             if assign.target in op.frozen:
                 text = f"torch.where({op.owner}__frozen, {target}, {text})"
-            self.lines.append(f"{target} = {text}")
+            self.source.lines.append(f"{target} = {text}")
 
     def reset(self, target: str, value: sp.Expr, spikes: str, *, detach: bool) -> None:
         """value where spiked; with detach, the spikes carry no gradient here."""
         change = sp.expand(value - symbol(target))
         if symbol(target) not in change.free_symbols:
             gate = f"{spikes}.detach()" if detach else spikes
-            self.lines.append(f"{target} = {target} + {gate}*({self.put(change)})")
+            self.source.lines.append(f"{target} = {target} + {gate}*({self.put(change)})")
         elif detach:
-            self.lines.append(f"{target} = torch.where({spikes}.bool(), {self.put(value)}, {target})")
+            self.source.lines.append(f"{target} = torch.where({spikes}.bool(), {self.put(value)}, {target})")
         else:
-            self.lines.append(f"{target} = {spikes}*({self.put(value)}) + (1 - {spikes})*{target}")
+            self.source.lines.append(f"{target} = {spikes}*({self.put(value)}) + (1 - {spikes})*{target}")
 
     def update_synapses(self, op: Update) -> None:
         synapses = self.synapses[op.owner]
@@ -351,16 +347,16 @@ class _Renderer:
                 text = f"{gate}*({text}) + (1 - {gate})*{target}"
             elif assign.target not in temporary:
                 text = f"{text} + torch.zeros_like({target})" if target not in text else text
-            self.lines.append(f"{target} = {text}")
+            self.source.lines.append(f"{target} = {text}")
 
     def threshold(self, op: Threshold) -> None:
         name, cells = op.population, self.step.population(op.population)
         kind, margin = "strict" if op.strict else "inclusive", self.of_cells(name, op.margin)
         whole = any(symbol(local(name, v)) in margin.free_symbols for v in (*cells.states, *cells.inputs))
         shape = "" if whole else f" + {name}__zeros"
-        self.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(margin)}{shape})")
+        self.source.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(margin)}{shape})")
         if cells.refractory:
-            self.lines += [
+            self.source.lines += [
                 f"{name}__z = torch.sub({name}__z, {name}__left, alpha=2).clamp_min(0)",  # 0 while refractory
                 f"{name}__left = torch.add({name}__left, {name}__z.detach(), alpha={cells.refractory})",
             ]
@@ -376,30 +372,5 @@ class _Renderer:
         for name in self.names:
             for sub, expr in self.step.population(name).subexpressions:
                 found.append(local(name, sub))
-                self.observing.append(f"{found[-1]} = {self.put(self.of_cells(name, expr))} + {name}__zeros")
+                self.source.observing.append(f"{found[-1]} = {self.put(self.of_cells(name, expr))} + {name}__zeros")
         return tuple(found)
-
-    def assemble(self, group: Group) -> str:
-        """The three functions as text."""
-        constants = [f"{name} = {code(expr)}" for expr, name in self.constants.table.items()]
-        constants += self.setup
-        names = [*self.constants.table.values(), *self.extra]
-        free = sorted({s.name for e in self.constants.table for s in e.free_symbols} | self._used_parameters())
-        parameters = [p for p in free if p in self.parameters and p not in self.plastic]
-        zeros = [f"{n}__zeros" for n in self.names]
-        arrivals = [a.name for a in group.arrivals]
-        arguments = [*parameters, *names, *group.states, *arrivals, *group.drives, *group.noise, *zeros, "t"]
-        shown = [*parameters, *names, *group.observed, *zeros, "t"]
-        results = [*group.states, *(f"{n}__z" for n in group.spiking), *group.observed]
-        body = "\n    ".join(self.lines or ["pass"])
-        head = "\n    ".join(constants or ["pass"])
-        tail = "\n    ".join(self.observing or ["pass"])
-        return (
-            f"def constants({', '.join(parameters)}):\n    {head}\n    return ({''.join(n + ', ' for n in [*parameters, *names])})\n\n\n"
-            f"def step({', '.join(arguments)}):\n    {body}\n    return ({''.join(n + ', ' for n in results)})\n\n\n"
-            f"def observe({', '.join(shown)}):\n    {tail}\n    return ({''.join(n + ', ' for n in group.derived)})\n"
-        )
-
-    def _used_parameters(self) -> set[str]:
-        text = "\n".join([*self.lines, *self.observing, *self.setup])
-        return set(re.findall(r"\b[A-Za-z]\w*__\w+\b", text)) & self.parameters

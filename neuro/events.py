@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,15 @@ class Events:
         rows, channels = np.divmod(flat, size)
         offsets = np.searchsorted(rows, np.arange(batch * time + 1)).astype(np.int64)
         return Events((batch, time, size), offsets, channels.astype(np.int32))
+
+    @staticmethod
+    def joined(parts: Sequence[Events]) -> Events:
+        """Trials one after another."""
+        starts = np.cumsum([0, *(len(p.channels) for p in parts)])
+        offsets = [p.offsets[:-1] + start for p, start in zip(parts, starts[:-1], strict=True)]
+        batch, (_, time, size) = sum(len(p) for p in parts), parts[0].shape
+        channels = np.concatenate([p.channels for p in parts])
+        return Events((batch, time, size), np.concatenate([*offsets, starts[-1:]]), channels)
 
     @property
     def ndim(self) -> int:

@@ -52,6 +52,14 @@ class Wiring:
     indices: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None
     mask: npt.NDArray[np.bool_] | None = None
 
+    @property
+    def pre(self) -> npt.NDArray[np.int64]:
+        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
+
+    @property
+    def post(self) -> npt.NDArray[np.int64]:
+        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
+
 
 def wiring(network: Network, projection: Projection) -> Wiring:
     """Draw a projection's synapses; the same for the same seed and name."""

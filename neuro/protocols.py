@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Parameters = Mapping[str, Array]  # "population.parameter" or "projection.w" -> SI values
-Inputs = Mapping[str, Array]  # input name -> [batch, time, channel]; booleans for spikes, SI values for currents
+# input name -> [batch, time, channel]: booleans or Events for spikes, SI values for currents
+Inputs = Mapping[str, Any]
 
 
 class UnsupportedError(Exception):
@@ -131,6 +132,10 @@ class Settings:
     batch: int = 64
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def for_backend(self, name: str) -> dict[str, Any]:
+        """Options of a backend; one that gives gradients takes torch's, whose conventions of training all share."""
+        return dict(self.backends.get(name, self.backends.get("torch", {}) if name == "native" else {}))
 
 
 @runtime_checkable

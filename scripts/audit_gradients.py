@@ -1,7 +1,7 @@
 """How the updates of learning rules compare with the true gradient and with each other.
 
 python scripts/audit_gradients.py --task rflo --rules eprop,rflo,snap1,uoro
-python scripts/audit_gradients.py runs/digits.h5 --rules bptt,wp --updates 0
+python scripts/audit_gradients.py runs/digits.h5 --rules eprop,wp --draws 50
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import typer
 HEADER = ("rule", "parameter", "cosine", "norm ratio", "projection", "signs agree", "deviation")
 
 
-def prepare(run: Path | None, task: str, backend: str) -> tuple[Any, Any, Any]:
-    """Task, program, parameters: of a run, or of a task's untrained network."""
+def prepare(run: Path | None, task: str, backend: str, rules: str) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Task, program, parameters, rules: of a run, or of a task's untrained network."""
     import backends
     import tasks
     from neuro.parameters import values
@@ -28,18 +28,22 @@ def prepare(run: Path | None, task: str, backend: str) -> tuple[Any, Any, Any]:
         from compare_backends import load
 
         _, found, network, parameters = load(cli.existing(run))
+    chosen = rules_of(rules, found)
+    for rule in chosen.values():
+        network = rule.attach(network) if hasattr(rule, "attach") else network
     options = {**found.settings.backends.get(backend, {}), "dtype": "float64"}
     program = backends.get(backend).compile(network, **options)
-    return found, program, values(network) if parameters is None else parameters
+    return found, program, values(network) if parameters is None else parameters, chosen
 
 
 def rules_of(names: str, task: Any) -> dict[str, Any]:
     """Rules by name with the task's recommended options. Raises UserError on one without a gradient."""
     from neuro import learning
 
-    found = {}
+    found, settings = {}, task.settings.rules
+    same = {n: v for n, v in settings.get("bptt", {}).items() if n == "trainable"}
     for name in (n.strip() for n in names.split(",") if n.strip()):
-        found[name] = learning.get(name, **task.settings.rules.get(name, {}))
+        found[name] = learning.get(name, **{**same, **settings.get(name, {})})
         if not hasattr(found[name], "gradient"):
             raise cli.UserError(f"rule '{name}' estimates no gradient")
     return found
@@ -64,8 +68,8 @@ def main(
     from neuro.analysis import gradients as ga
     from neuro.learning.audit import Audit
 
-    found, program, parameters = prepare(run, task, backend)
-    audit = Audit(program, found, rules_of(rules, found), draws)
+    found, program, parameters, chosen = prepare(run, task, backend, rules)
+    audit = Audit(program, found, chosen, draws)
     cli.writable(out / "audit")
     study = Study(f"audit-{found.name}", out)
     data = list(found.train_batches(np.random.default_rng(0), batch))

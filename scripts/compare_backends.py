@@ -1,6 +1,7 @@
 """Replay a trained network on the test set in several backends, and say where they differ.
 
 python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
+python scripts/compare_backends.py runs/digits.h5 --export loihi2 --backends brian2,reference
 """
 
 from __future__ import annotations
@@ -57,6 +58,42 @@ def energies(found: Any, network: Any, parameters: Any, inputs: Any) -> dict[str
     return counted[found.reference].to_data()
 
 
+def compare_export(run: Path, target: str, names: list[str]) -> None:
+    """What was trained, what was quantised and what the chip computes, each in every backend."""
+    import backends as registry
+    from neuro.export.stages import differing, measure, stored
+    from neuro.protocols import UnsupportedError
+    from neuro.results import write_group
+
+    reader, task, network, parameters = load(run)
+    stages, batch = stored(network, parameters, reader.group(f"export/{target}")), task.test_batch()
+    found: dict[str, Any] = {}
+    rows: list[list[Any]] = []
+    for name in reversed(names):
+        try:
+            found[name] = measure(stages, task, batch, registry.get(name))
+        except UnsupportedError as error:
+            print(f"{name} left out: {error}")
+    for i, stage in enumerate(stages):
+        first = next((m[i].recording for m in found.values()), None)
+        for name, measured in found.items():
+            m = measured[i]
+            apart = differing(first, m.recording) if first else 0
+            rows.append([stage.name, name, f"{m.accuracy:.4f}", m.spikes, apart, m.differing])
+    reference = next(iter(found), "none")
+    header = (
+        "stage",
+        "backend",
+        "accuracy",
+        "spikes",
+        f"differing from {reference}",
+        "differing from the stage before",
+    )
+    cli.table(f"{target}, float64, {len(batch.targets)} test trials", header, rows)
+    data = {n: {m.stage.name: m.to_data() for m in measured} for n, measured in found.items()}
+    write_group(run, f"comparison_{target}", data)
+
+
 HEADER = (
     "backend", "accuracy", "spikes", "differing", "max rel error", "first divergent step", "coincidence", "van Rossum",
     "Victor-Purpura",
@@ -69,6 +106,7 @@ def main(
         str, typer.Option(help="comma-separated; the last is the reference")
     ] = "brian2,torch,snntorch,reference",
     plot: Annotated[Path | None, typer.Option(help="PNG (default: beside the run)")] = None,
+    export: Annotated[str, typer.Option(help="compare the stages of this target's export instead")] = "",
 ) -> None:
     """Replay a trained network in several backends in float64, in float32, and on a ten times finer clock."""
     import backends as registry
@@ -80,6 +118,9 @@ def main(
     names = [n.strip() for n in backends.split(",") if n.strip()]
     if not names:
         raise cli.UserError("--backends is empty")
+    if export:
+        compare_export(cli.existing(run), export, names)
+        return
     compilers = {n: registry.get(n) for n in reversed(names)}
     _, task, network, parameters = load(cli.existing(run))
     with cli.progress("replay") as update:

@@ -1,4 +1,4 @@
-"""Export a trained network to another simulator's file, and prove the file there.
+"""Export a trained network to a simulator or chip, with a fixture of expected spikes and a report of what each step lost.
 
 python scripts/export_weights.py runs/digits.h5 --target nir --out runs/digits.nir
 """
@@ -6,42 +6,116 @@ python scripts/export_weights.py runs/digits.h5 --target nir --out runs/digits.n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cli
 import typer
 
-TARGETS = ("nir",)
 TRIALS = 200
+PROOFS = {"nir": "snntorch"}  # targets whose file is replayed here at once, and in what
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="HDF5 file of a complete run")],
-    target: Annotated[str, typer.Option(help=f"one of: {', '.join(TARGETS)}")] = "nir",
-    out: Annotated[Path, typer.Option(help="file to write")] = Path("runs/network.nir"),
-) -> None:
-    """Write the file and its semantics record, then replay test trials in snntorch's own importer."""
-    if target not in TARGETS:
-        raise cli.UserError(f"there is no target '{target}'; known: {', '.join(TARGETS)}")
-    from compare_backends import load
+def show_targets() -> None:
+    """One row a target, from its profile."""
+    from neuro.export import targets
 
-    _, task, network, parameters = load(cli.existing(run))
-    cli.writable(out)
+    profiles = [targets.get(name).profile for name in targets.names()]
+    header = ("target", "title", "file", "neurons", "thresholds", "resets", "weights", "state bits")
+    rows = [
+        (p.name, p.title, p.suffix, ", ".join(p.neurons), ", ".join(p.thresholds), ", ".join(p.resets),
+         p.weight or "float32", p.voltage.bits if p.voltage else "float32")
+        for p in profiles
+    ]  # fmt: skip
+    cli.table("targets", header, rows)
+
+
+def definition(path: Path) -> tuple[Any, Any]:
+    """A network and its parameters: of a run, trained as far as it got, or of a .toml or .json file."""
+    from neuro.results import open_run
+    from neuro.serialisation import from_json, read_network
+
+    if path.suffix in (".toml", ".json"):
+        return read_network(path), None
+    reader = open_run(path)
+    return from_json(reader.model), reader.parameters() if reader.complete else None
+
+
+def check(name: str, network: Any, parameters: Any) -> None:
+    """Print every misfit; an error where one of them stops the export."""
+    from neuro.export import targets
+    from neuro.export.lint import lint
+
+    problems = lint(network, targets.get(name).profile, parameters)
+    for problem in problems:
+        print(problem)
+    wrong = sum(not p.warning for p in problems)
+    if wrong:
+        raise cli.UserError(f"{name} can't hold this network: {wrong} misfits")
+    print(f"{name} holds this network")
+
+
+def proved(target: str, network: Any, parameters: Any, path: Path, inputs: Any) -> dict[str, Any]:
+    """Replay in another program's importer, and count differences."""
     from dataclasses import asdict
 
     from backends.nir_client import prove
-    from neuro.export.nir import export_nir
+
+    proof = prove(network, parameters, path, {name: value[:TRIALS] for name, value in inputs.items()})
+    header = ("trials", "spikes", "differences", "in single precision", "near ties", "nearest margin")
+    row = (proof.trials, proof.spikes, proof.differences, proof.single, proof.ties, proof.nearest)
+    cli.table(f"{path} in {PROOFS[target]}'s importer, double precision", header, [row])
+    if proof.unexplained:
+        raise cli.UserError(f"'{path}' is not what was trained: {proof.unexplained} spikes differ")
+    return asdict(proof)
+
+
+def export(run: Path, target: str, out: Path, budget: float, force: bool) -> None:
+    """Write the files and say what each stage lost."""
+    from compare_backends import load
+
+    import backends
+    from neuro.export.delivery import deliver
     from neuro.results import write_group
 
-    export_nir(network, parameters, out)
+    _, task, network, parameters = load(run)
     batch = task.test_batch()
-    inputs = {name: value[:TRIALS] for name, value in batch.inputs.items()}
-    proof = prove(network, parameters, out, inputs)
-    cli.table(f"{out} in snntorch's importer", ("trials", "spikes", "differences", "near ties", "nearest margin"),
-              [[proof.trials, proof.spikes, proof.differences, proof.ties, proof.nearest]])  # fmt: skip
-    write_group(run, f"export/{target}", {"file": str(out), **asdict(proof)})
-    if proof.unexplained:
-        raise cli.UserError(f"'{out}' is not what was trained: {proof.unexplained} spikes differ")
+    with cli.progress(target) as update:
+        found = deliver(
+            target, network, parameters, task, out, backends.get("reference"), budget=budget, force=force, batch=batch, update=update,
+        )  # fmt: skip
+    rows = [(m.stage.name, f"{m.accuracy:.4f}", f"{m.lost:.2f}", m.spikes, m.differing) for m in found.stages]
+    cli.table(f"{len(batch.targets)} test trials", ("stage", "accuracy", "points lost", "spikes", "differing"), rows)
+    data = found.to_data()
+    if target in PROOFS:
+        data["proof"] = proved(target, network, parameters, found.export.files[0], batch.inputs)
+    write_group(run, f"export/{target}", data)
+    print(f"written: {', '.join(str(p) for p in (*found.export.files, found.fixture, found.report))}")
+
+
+def main(
+    run: Annotated[
+        Path | None, typer.Argument(help="HDF5 file of a complete run; for --check also a network's .toml or .json")
+    ] = None,
+    target: Annotated[str, typer.Option(help="see --list")] = "nir",
+    out: Annotated[Path, typer.Option(help="folder, or the main file with the target's suffix")] = Path("runs/export"),
+    list_: Annotated[bool, typer.Option("--list", help="show the targets")] = False,
+    check_: Annotated[bool, typer.Option("--check", help="say what the target can't hold; write nothing")] = False,
+    budget: Annotated[float, typer.Option(help="points of accuracy that a stage may lose")] = 1.0,
+    force: Annotated[bool, typer.Option(help="write even where a stage loses more")] = False,
+) -> None:
+    """Write a network's files for a target, a fixture and a report, and store all of it in the run (/export/<target>)."""
+    if list_:
+        show_targets()
+        return
+    if run is None:
+        raise cli.UserError("name a run file, or use --list")
+    from neuro.export import targets
+
+    targets.get(target)  # a wrong name is said before anything is read
+    if check_:
+        check(target, *definition(cli.existing(run)))
+    else:
+        export(cli.existing(run), target, out, budget, force)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ from typing import Annotated, Any
 import cli
 import typer
 
+PROOF = ("trials", "spikes", "differences")
+
 
 def summary(reader: Any) -> list[list[Any]]:
     """What was measured, and by whom."""
+    from neuro.export import targets
     from neuro.results import ResultsError
 
     rows: list[list[Any]] = [["complete", reader.complete], ["created", reader.created], ["seed", reader.seed]]
@@ -22,7 +25,8 @@ def summary(reader: Any) -> list[list[Any]]:
     for name, values in reader.metrics().items():
         if len(values):
             rows.append([f"last {name}", float(values[-1, 1])])
-    for group in ("comparison", "export/nir", "energy", "quantisation"):
+    exports = (f"export/{name}" for name in targets.names())
+    for group in ("comparison", "energy", "quantisation", *exports):
         try:
             data = reader.group(group)
         except ResultsError:
@@ -30,7 +34,8 @@ def summary(reader: Any) -> list[list[Any]]:
         rows += [[f"{group}: accuracy, {n}", a] for n, a in data.get("accuracies", {}).items()]
         rows += [[f"{group}: identical spikes, {n}", c["identical_spikes"]] for n, c in data.get("pairs", {}).items()]
         rows += [[f"{group}: accuracy, dt/{d['factor']}", d["accuracy"]] for d in [data.get("refined")] if d]
-        rows += [[f"{group}: {n}", data[n]] for n in ("trials", "spikes", "differences") if n in data]
+        rows += [[f"{group}: accuracy, {n}", s["accuracy"]] for n, s in data.get("stages", {}).items()]
+        rows += [[f"{group}: {n}", v] for n, v in data.get("proof", {}).items() if n in PROOF]
         rows += [[f"{group}: {n}", value] for n, value in data.get("summary", {}).items()]
         rows += [[f"{group}: {n}, {c['bits']} bits, error", c["error"]] for n, c in data.get("report", {}).items()]
     return rows

@@ -60,20 +60,32 @@ class Study:
         """Save a matplotlib figure as PNG beside the file."""
         figure.savefig(self.folder / f"{self.name}-{name}.png", dpi=120, bbox_inches="tight")
 
+    def report(self) -> None:
+        """Print the criteria."""
+        rows = [(c.name, c.measured, c.wanted, "yes" if c.holds else "NO") for c in self.criteria]
+        cli.table(f"{self.name}: what it must show", ("criterion", "measured", "wanted", "holds"), rows)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what computes."""
+        from neuro.results import versions
+
+        return versions()
+
     def finish(self) -> Path:
-        """Print the criteria and write everything to one HDF5 file; it appears whole or not at all."""
+        """Report and write."""
+        self.report()
+        return self.write()
+
+    def write(self) -> Path:
+        """Write everything to one HDF5 file; it appears whole or not at all."""
         import h5py
         import numpy as np
 
-        from neuro.results import versions
-
-        rows = [(c.name, c.measured, c.wanted, "yes" if c.holds else "NO") for c in self.criteria]
-        cli.table(f"{self.name}: what it must show", ("criterion", "measured", "wanted", "holds"), rows)
         path = self.folder / f"{self.name}.h5"
         unfinished = path.with_suffix(".h5.part")
         with h5py.File(unfinished, "w") as file:
             file.attrs["study"], file.attrs["seed"], file.attrs["quick"] = self.name, self.seed, self.quick
-            file.attrs["command"], file.attrs["versions"] = cli.command_line(), json.dumps(versions())
+            file.attrs["command"], file.attrs["versions"] = cli.command_line(), json.dumps(self.versions())
             file.attrs["criteria"] = json.dumps([vars(c) for c in self.criteria])
             file.attrs["tables"] = json.dumps(self.tables)
             for name, values in self.arrays.items():

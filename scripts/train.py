@@ -26,6 +26,7 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """Defaults, then what the task recommends for this backend and rule, then the TOML file, then the options."""
     import tomllib
 
+    import backends
     import tasks
 
     read: dict[str, Any] = {}
@@ -38,11 +39,12 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
             if name not in KEYS:
                 raise cli.UserError(f"'{config}' has the unknown key '{name}'; known: {', '.join(KEYS)}")
     chosen = DEFAULTS | read | {name: value for name, value in given.items() if value is not None}
+    chosen["backend"] = backends.resolved(chosen["backend"])
     task = tasks.get(chosen["task"], **chosen["task_options"])
     recommended = {
         "epochs": task.settings.epochs,
         "batch": task.settings.batch,
-        "backend_options": dict(task.settings.backends.get(chosen["backend"], {})),
+        "backend_options": task.settings.for_backend(chosen["backend"]),
         "rule_options": dict(task.settings.rules.get(chosen["rule"], {})),
     }
     return recommended | chosen
@@ -92,7 +94,7 @@ def _any_order() -> Any:
 
 def main(
     task: Annotated[str | None, typer.Option(help="what to learn")] = None,
-    backend: Annotated[str | None, typer.Option(help="what computes")] = None,
+    backend: Annotated[str | None, typer.Option(help="what computes; auto: the fastest here")] = None,
     rule: Annotated[str | None, typer.Option(help="learning rule")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, data order, noise")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training data")] = None,

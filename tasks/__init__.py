@@ -12,6 +12,7 @@ _TASKS = {
     "perturbation": "tasks.perturbation:Perturbation",
     "pattern": "tasks.pattern:Pattern",
     "evidence": "tasks.evidence:Evidence",
+    "delayed-choice": "tasks.delayed_choice:DelayedChoice",
     "rflo": "tasks.periodic:Periodic",
     "add": "tasks.add:Add",
     "delayed-match": "tasks.delayed_match:DelayedMatch",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.events import Events
 from neuro.library.cuba_lif import cuba_lif
 from neuro.library.current_jump import current_jump
 from neuro.library.lif import lif
@@ -123,8 +124,8 @@ class Digits:
             found += [chosen, labels[kept]]
         return tuple(found)
 
-    def encode(self, images: npt.NDArray[np.float64], seed: int, first: int) -> npt.NDArray[np.bool_]:
-        """Spikes [batch, time, pixel]."""
+    def encode(self, images: npt.NDArray[np.float64], seed: int, first: int) -> Events:
+        """Spikes of [batch, time, pixel]."""
         if self.encoder == "latency":
             return latency(images, self.steps)
         if self.encoder == "rate":

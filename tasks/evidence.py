@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neuro.events import Events
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
@@ -79,7 +80,7 @@ class Evidence(Drawn):
         spikes = rng.random(rates.shape, dtype=np.float32) < rates
         mask = np.zeros((trials, self.steps + 1), bool)
         mask[:, -ANSWER:] = True
-        return Batch({"x": spikes}, (right.sum(axis=1) > self.cues // 2).astype(np.int64), mask)
+        return Batch({"x": Events.of(spikes)}, (right.sum(axis=1) > self.cues // 2).astype(np.int64), mask)
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.y",)

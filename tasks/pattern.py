@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import streams
+from neuro.events import Events
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
@@ -52,7 +53,7 @@ class Pattern:
         self.steps, self.cells, self.pattern, self.updates = steps, cells, pattern, updates
         random = streams.generator(pattern, "task/pattern")
         self._target = sinusoids(random, steps)
-        self._spikes = random.random((1, steps + 1, 100)) < 50 * DT
+        self._spikes = Events.of(random.random((1, steps + 1, 100)) < 50 * DT)
 
     def network(self, seed: int) -> Network:
         """100 inputs -> recurrent LIF (30 ms) -> one leaky readout (30 ms)."""

@@ -32,6 +32,7 @@ class Periodic:
             rule: {"optimiser": "sgd", "learning_rate": 0.03, "trainable": ("loop.w", "readout.w"), **options}
             for rule, options in {
                 "bptt": {}, "rtrl": {}, "snap1": {}, "uoro": {}, "eprop": {}, "rflo": {"feedback_std": 1.0},
+                "wp": {"sigma": 1e-4}, "np": {"sigma": 1e-3},
             }.items()
         },
     )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.events import Events
 from neuro.library.alif import alif
 from neuro.library.leaky_integrator import leaky_integrator
 from neuro.library.lif import lif
@@ -87,7 +88,7 @@ class StoreRecall(Drawn):
         active[..., :VALUES] &= ~recall[..., None]  # nothing to see while it is asked
         rates = np.repeat(np.repeat(active, CHANNELS, axis=2), self.slot, axis=1) * RATE * STEP
         spikes = rng.random(rates.shape) < rates
-        return Batch({"x": spikes}, np.repeat(kept, self.slot, axis=1), np.repeat(recall, self.slot, axis=1))
+        return Batch({"x": Events.of(spikes)}, np.repeat(kept, self.slot, axis=1), np.repeat(recall, self.slot, axis=1))
 
     def _commands(self, rng: np.random.Generator, trials: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Slots with a store, slots with a recall: the first command is a store, and the last slot a recall."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import sympy as sp
 
-from backends.native.kernel import Kernel, count
+from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, Reversed, results, reverse
 from backends.native.printer import c_code
 from backends.torch_groups import local
@@ -34,7 +34,10 @@ class Adjoint:
         found += self.recorded()
         for at in reversed(range(len(self.step.operations))):
             self.at = at
-            found += self.operation(self.step.operations[at])
+            found += [
+                f"/* back through {title(self.step.operations[at])} */",
+                *self.operation(self.step.operations[at]),
+            ]
         found.append("}")
         return [*found, *(line for s in self.step.synapses for line in self.initial_weights(s))]
 
@@ -66,6 +69,10 @@ class Adjoint:
     def wanted(self, name: str) -> bool:
         """Whether a constant's gradient is asked for."""
         return bool(self.kernel.constants.parameters_of(name) & self.training.wrt)
+
+    def weighed(self, synapses: Synapses, amounts: str) -> bool:
+        """Whether somebody wants the gradient of a coupling's weights, or of the feedback weights that get the same."""
+        return self.wanted(amounts) or f"{synapses.name}.feedback" in self.training.wrt
 
     def fired(self, population: str, late: str, index: str) -> str:
         """Whether a cell or channel fired, some steps ago."""
@@ -199,7 +206,9 @@ class Adjoint:
         return self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)])
 
     def frozen(self, cells: Cells) -> str:
-        return self.layout.filled(f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte")
+        return self.layout.filled(
+            f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
+        )
 
     def threshold(self, op: Threshold) -> list[str]:
         cells = self.kernel.populations[op.population]
@@ -262,18 +271,16 @@ class Adjoint:
         kernel, post, amounts, found = self.kernel, synapses.ends[1], self.kernel.matrix(op), []
         b, depth = self.arrived(op.population, op.target), kernel.depth[op.population, op.target]
         slot = f"{b} + (k + {kernel.delay(synapses)})%{depth}*TILE*{post} + b*{post}"
-        if self.wanted(amounts):
+        if self.weighed(synapses, amounts):
             size = count(synapses)
             out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
             if synapses.kind == "dense" and isinstance(synapses.delay, int):
-                body = [f"add({out} + i*{post}, from_, {post});"]
-                head = f"const real *from_ = {slot};"
+                events, number = kernel.events(synapses.pre, 0, history=False)
+                body = [f"scatter({out}, {slot}, {events}, {number}, {post});"]
             else:
-                body, head = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"]), ""
-            found += [
-                f"for (long b = 0; b < active; b++) {{ {head}",
-                *kernel.spikes_of(synapses.pre, 0, body, history=False), "}",
-            ]  # fmt: skip
+                add = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"])
+                body = kernel.spikes_of(synapses.pre, 0, add, history=False)
+            found += ["for (long b = 0; b < active; b++) {", *body, "}"]
         if synapses.pre not in kernel.populations or synapses.name in self.training.backward.detached:
             return found
         back, pre = self.through(op, synapses), synapses.ends[0]
@@ -346,7 +353,7 @@ class Adjoint:
             f"VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{post}; {sent}[b*{pre} + i] = {c_code(factors[0], names)}; }}",
             f"VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {w}[b*{post} + j] = {total}[b*{post} + j]*{c_code(factors[1], names)}; }}",
         ])  # fmt: skip
-        if self.wanted(amounts):
+        if self.weighed(synapses, amounts):
             size = count(synapses)
             out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
             found.append(f"outer({out}, {sent}, {w}, {pre}, {post}, active);")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 import torch
 
 from backends.arrays import Feed, check_parameters, check_record
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Call:
-    """One run. names: C names of the tensors given, in order. outputs: C names of what it gave, in order."""
+    """One run. names: C names of the tensors given, in order. outputs: C names of what it gave, in order. found: arrays."""
 
     program: NativeProgram
     executable: Executable
@@ -33,19 +35,24 @@ class _Call:
     every: int
     names: tuple[str, ...]
     outputs: tuple[str, ...]
+    found: Arrays = field(default_factory=dict)
 
 
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
-        arrays = call.executable.forward(given, call.feed, call.every, call.program.threads)
+        arrays, ctx.loan = call.executable.forward(given, call.feed, call.every, call.program.threads)
         call.program.check(call.executable)
-        ctx.call, ctx.arrays = call, arrays
+        ctx.call, ctx.arrays, ctx.given = call, arrays, given
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
-        real = call.program.real
-        return tuple(torch.from_numpy(arrays[n].astype(real, copy=False)) for n in call.outputs)
+        call.found = arrays
+        nothing = torch.zeros((), dtype=call.program.dtype)
+        return tuple(
+            nothing.expand(arrays[n].shape) if n.endswith("__spikes") else torch.from_numpy(arrays[n])
+            for n in call.outputs
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -57,19 +64,22 @@ class _Run(torch.autograd.Function):
                 given[f"D_{name}"] = np.zeros(1, real) if g is None else np.ascontiguousarray(g.numpy(), real)
             else:
                 given[f"D_{name}"] = np.zeros(arrays[name].shape, real) if g is None else np.ascontiguousarray(g.numpy(), real)  # fmt: skip
-        given |= call.program.turned(call.executable, arrays, call.feed)
+        given |= call.program.turned(call.executable, ctx.given, call.feed)
         found = call.executable.backward(arrays, given, call.feed, call.every, call.program.threads)
+        for (
+            op
+        ) in call.executable.kernel.couples():  # feedback weights get the gradient of the weights that they stand for
+            if op.projection in call.program.backward.feedback:
+                found[f"G_{op.projection}__feedback"] = found.get(f"G_{call.executable.kernel.matrix(op)}")
         slopes: list[torch.Tensor | None] = [None]
         for name, shape in zip(call.names, ctx.shapes, strict=True):
-            if f"G_{name}" not in call.executable.kernel.layout.slots:
+            g = found.get(f"G_{name}")
+            if g is None:
                 slopes.append(None)
-                continue
-            g = found[f"G_{name}"]
-            if name.endswith("__current"):
+            elif name.endswith("__current"):
                 slopes.append(torch.from_numpy(g if shape[2] == g.shape[2] else g.sum(axis=2, keepdims=True)))
             else:
-                total = g.sum(axis=0)
-                slopes.append(torch.from_numpy(np.asarray(total.sum() if shape == () else total.reshape(shape), real)))
+                slopes.append(torch.from_numpy(np.asarray(g.sum() if shape == () else g.reshape(shape), real)))
         return tuple(slopes)
 
 
@@ -83,7 +93,7 @@ def forward(
     check_record(program.merged, record, every)
     feedback = {n for n in program.declared if n.endswith(".feedback")}
     plain = {n: v.detach().numpy() for n, v in parameters.items() if n not in feedback}
-    check_parameters(program.merged, plain)
+    check_parameters(program.merged, plain, None, program.declared)
     moving = {n: v for n, v in inputs.items() if isinstance(v, torch.Tensor) and v.requires_grad}
     for name in moving:
         if next(i for i in program.merged.inputs if i.name == name).kind != "current":
@@ -93,10 +103,14 @@ def forward(
     wrt = frozenset(n for n, v in parameters.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
     training = program.training(wrt, frozenset(moving)) if wrt or moving else None
     executable = program.executable(tuple(record), feed.batch, training)
-    values = {n: parameters.get(n, torch.as_tensor(p.value)).to(program.dtype) for n, p in program.declared.items()}
-    tensors = {n: _value(program, executable.constants.table[n], values) for n in executable.constants_read}
+    values = {**program.defaults, **{n: v.to(program.dtype) for n, v in parameters.items()}}
+    known = program.constants(executable, {}, None)
+    tensors = {
+        n: _value(program, executable.constants.table[n], values)
+        for n in executable.constants_read if executable.constants.parameters_of(n) & set(parameters)
+    }  # fmt: skip
     for s in program.step.synapses:
-        if "w" in s.states:
+        if "w" in s.states and f"{s.name}.w" in parameters:
             tensors[f"{s.name}__w__initial"] = program.in_order(s.name, values[f"{s.name}.w"])
     for name in program.backward.feedback:
         tensors[f"{name}__feedback"] = values[f"{name}.feedback"]
@@ -104,10 +118,10 @@ def forward(
     outputs = [f"{c.name}__spikes" for c in program.step.cells if c.spikes]
     outputs += [f"{local(*n.split('.', 1))}__record" for n in record]
     outputs += [f"{s.name}__w__final" for s in program.step.synapses if "w" in s.states]
-    call = _Call(program, executable, feed, program.inputs(feed, trial), every, tuple(tensors), tuple(outputs))
+    call = _Call(program, executable, feed, program.inputs(feed, trial) | known, every, tuple(tensors), tuple(outputs))
     found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
     return Signals(
-        {c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes},
+        _Spikes({c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes}, call.found),
         {n: found[f"{local(*n.split('.', 1))}__record"] for n in record},
         {
             f"{s.name}.w": program.out_of_order(s, found[f"{s.name}__w__final"])
@@ -116,14 +130,50 @@ def forward(
     )  # fmt: skip
 
 
+@cache
+def _compiled(expr: sp.Expr) -> tuple[tuple[str, ...], Any]:
+    """A constant's symbols, and its torch code; the text is made by sympy."""
+    return tuple(s.name for s in expr.free_symbols), compile(code(expr), "<constant>", "eval")
+
+
 def _value(program: NativeProgram, constant: Constant, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """A constant as a tensor that knows its parameters, in the kernel's order of synapses."""
     step = program.step
     find = lookup(step, constant, values)
-    names = {s.name: find(s.name) for s in constant.expr.free_symbols}
-    found = torch.as_tensor(eval(code(constant.expr), dict(FUNCTIONS), names), dtype=program.dtype)  # made by sympy
+    names, text = _compiled(constant.expr)
+    found = torch.as_tensor(eval(text, dict(FUNCTIONS), {n: find(n) for n in names}), dtype=program.dtype)
     found = found.expand(shape_of(step, constant))
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     if synapses is not None and constant.matrix and synapses.mask is not None:
         found = found * torch.as_tensor(synapses.mask)
-    return program.in_order(constant.owner, found)
+    ordered: torch.Tensor = program.in_order(constant.owner, found)
+    return ordered
+
+
+class _Spikes(Mapping[str, torch.Tensor]):
+    """Spikes as numbers, made when somebody asks; until then bytes, and a tensor without memory that autograd knows."""
+
+    def __init__(self, outputs: Mapping[str, torch.Tensor], rasters: Arrays) -> None:
+        self.outputs, self.rasters = dict(outputs), rasters
+        self.made: dict[str, torch.Tensor] = {}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self.made:
+            self.made[name] = _Reveal.apply(self.outputs[name], self.rasters[f"{name}__spikes"])  # type: ignore[no-untyped-call]
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+
+class _Reveal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, output: torch.Tensor, raster: Any) -> torch.Tensor:
+        return torch.from_numpy(raster).to(output.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradients[0], None

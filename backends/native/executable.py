@@ -24,7 +24,25 @@ from neuro.step import Step
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
-LANES = 8  # partial sums of gradients: always as many, so that the sum doesn't depend on the number of threads
+LANES = 8  # partial sums of gradients, at most
+CHECKED = 2**28  # bytes from which a run's memory is compared with what is free
+
+
+class Loan:
+    """Arrays that only kernels read; they go back to their pool when nobody needs the run any more."""
+
+    def __init__(self, pool: dict[tuple[str, tuple[int, ...]], list[Array]]) -> None:
+        self.pool, self.lent = pool, list[tuple[tuple[str, tuple[int, ...]], Array]]()
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        waiting = self.pool.setdefault((name, shape), [])
+        array = waiting.pop() if waiting else np.empty(shape, dtype)
+        self.lent.append(((name, shape), array))
+        return array
+
+    def __del__(self) -> None:
+        for key, array in self.lent:
+            self.pool[key].append(array)
 
 
 class Executable:
@@ -47,50 +65,55 @@ class Executable:
         self.source = "\n".join(parts)
         self.library = load(self.source, network, dtype)
         self.failure: tuple[int, ...] | None = None
+        self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
 
-    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Arrays:
-        """Run. given: by C name. Returns all arrays, those that were filled with them."""
-        units = (feed.population or 1) * -(-feed.batch // self.tile)
-        arrays = self._arrays(given, self._numbers(feed, every, units))
+    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> tuple[Arrays, Loan]:
+        """Run. given: by C name. Returns all arrays, those that were filled with them; inner ones while the loan lives."""
+        units, loan = (feed.population or 1) * -(-feed.batch // self.tile), Loan(self._pool)
+        arrays = self._arrays(given, self._numbers(feed, every, units), loan)
         parts = np.linspace(0, units, min(threads, units) + 1).astype(int)
         spans = [(int(a), int(b), 0) for a, b in pairwise(parts)]
         self._call("forward", arrays, feed, every, spans, threads)
-        return arrays
+        return arrays, loan
 
     def backward(self, arrays: Arrays, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Arrays:
-        """The adjoint of that run. given: gradients of what it gave, by C name."""
-        units = -(-feed.batch // self.tile)
-        arrays = {**arrays, **given}
-        parts = np.linspace(0, units, min(LANES, units) + 1).astype(int)
+        """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients, lane after lane."""
+        units, loan = -(-feed.batch // self.tile), Loan(self._pool)
+        shapes = self.kernel.layout.shapes(self._numbers(feed, every, units))
+        sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if n.startswith("G_")}
+        for array in sums.values():
+            array.fill(0)
+        arrays = {**arrays, **given, **sums}
+        parts = np.linspace(0, units, lanes_of(units) + 1).astype(int)
         spans = [(int(a), int(b), lane) for lane, (a, b) in enumerate(pairwise(parts))]
         self._call("backward", arrays, feed, every, spans, threads)
-        return arrays
+        return {n: a.copy() if n.endswith("__current") else a.sum(axis=0) for n, a in sums.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------
 
     def _numbers(self, feed: Feed, every: int, units: int) -> dict[str, int]:
         return {
-            "steps": feed.steps, "records": feed.steps // every, "units": units, "lanes": min(LANES, units),
+            "steps": feed.steps, "records": feed.steps // every, "units": units, "lanes": lanes_of(units),
             "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
         }  # fmt: skip
 
-    def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int]) -> Arrays:
+    def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:
         layout, found = self.kernel.layout, {}
         self._check_memory(layout.room_bytes(numbers, np.dtype(self.real).itemsize))
         shapes = layout.shapes(numbers)
         for name, slot in layout.slots.items():
             dtype = self.real if slot.kind == "real" else C_TYPES[slot.kind]
             if slot.shape is None:
-                found[name] = np.ascontiguousarray(given[name], dtype=dtype) if name in given else np.zeros(1, dtype)
-            else:
-                make = np.zeros if name.startswith("G_") else np.empty
-                found[name] = make(shapes[name], dtype)
+                found[name] = np.asarray(given[name], dtype=dtype, order="C") if name in given else np.zeros(1, dtype)
+            elif not name.startswith("G_"):
+                found[name] = loan.take(name, shapes[name], dtype) if slot.inner else np.empty(shapes[name], dtype)
         return found
 
     def _check_memory(self, sizes: Mapping[str, int]) -> None:
         """Raises RunError before the run where its arrays won't fit."""
-        free, total = _available(), sum(sizes.values())
+        total = sum(sizes.values())
+        free = _available() if total > CHECKED else None
         if free is None or total < free:
             return
         largest = max(sizes, key=lambda n: sizes[n])
@@ -104,8 +127,8 @@ class Executable:
     ) -> None:
         function = getattr(self.library, name)
         names = list(self.kernel.layout.slots)
-        pointers = (ctypes.c_void_p * len(names))(*(arrays[n].ctypes.data for n in names))
-        strides = (ctypes.c_long * len(names))(*(self._stride(n, arrays[n]) for n in names))
+        pointers = (ctypes.c_void_p * len(names))(*(arrays[n].ctypes.data if n in arrays else None for n in names))
+        strides = (ctypes.c_long * len(names))(*(self._stride(n, arrays[n]) if n in arrays else 0 for n in names))
         states = [(ctypes.c_long * 6)() for _ in spans]
 
         def one(i: int) -> None:
@@ -139,6 +162,11 @@ class Executable:
         owner = constant.owner if constant is not None else name.partition("__")[0]
         synapses = next((s for s in self.step.synapses if s.name == owner), None)
         return 1 if synapses is None else len(synapses.shape)
+
+
+def lanes_of(units: int) -> int:
+    """Partial sums of gradients: as many for any number of threads, so that the total doesn't depend on it."""
+    return min(units, LANES, max(2, units // 8))
 
 
 def _available() -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.native.kernel import Kernel, count
+from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code
 from backends.torch_groups import delays_of, local
@@ -37,7 +37,7 @@ class Forward:
                 body += self.keep(owner, variable, 0)
         for at, op in enumerate(self.step.operations):
             self.at = at
-            body.append(f"/* {_title(op)} */")
+            body.append(f"/* {title(op)} */")
             body += self.operation(op)
         body += self.recorded()
         body.append("}")
@@ -196,9 +196,9 @@ class Forward:
         if isinstance(synapses.delay, int):
             row = f"{coming} + ((k + {synapses.delay})%{depth}*TILE + b)*{post}"
             if synapses.kind == "dense":
-                body = [f"add(to, {amounts} + i*{post}, {post});"]
-            else:
-                body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
+                events, number = kernel.events(synapses.pre, 0)
+                return [f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});"]
+            body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
             return [
                 f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
@@ -264,7 +264,9 @@ class Forward:
         """Which cells are refractory in this step, for the adjoint."""
         if self.kernel.training is None or not cells.refractory:
             return []
-        tape = self.layout.filled(f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte")
+        tape = self.layout.filled(
+            f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
+        )
         return [
             f"VECTOR for (long n = 0; n < active*{cells.size}; n++) "
             f"{tape}[(unit*steps + k)*TILE*{cells.size} + n] = {cells.name}__left[n] > 0;"
@@ -308,15 +310,3 @@ class Forward:
             f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "}",
             f"{n}__count[{slot}] = hits(out, {size}, {n}__list + {slot}*{size}); }}",
         ]  # fmt: skip
-
-
-def _title(op: Operation) -> str:
-    match op:
-        case Gather():
-            return f"inputs of {op.population}"
-        case Threshold():
-            return f"spikes of {op.population}"
-        case Couple():
-            return f"{op.projection} delivers to {op.population}.{op.target}"
-        case Update():
-            return f"{op.phase} of {op.owner}"

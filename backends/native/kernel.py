@@ -15,7 +15,7 @@ from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.torch_groups import Backward, is_static, local
-from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Update
+from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
 
 
@@ -105,7 +105,7 @@ class Kernel:
 
     def tape(self, owner: str, variable: str, version: int) -> str:
         return self.layout.filled(
-            f"{local(owner, variable)}__at{version}", ("units", "steps", self.tile, self.size(owner))
+            f"{local(owner, variable)}__at{version}", ("units", "steps", self.tile, self.size(owner)), inner=True
         )
 
     def size(self, owner: str) -> int:
@@ -118,7 +118,8 @@ class Kernel:
 
     def constant(self, name: str, index: str) -> str:
         one = self.constants.table[name].one
-        return f"{self.layout.given(name, sets=True)}[{'0' if one else index}]"
+        found = self.layout.given(name, sets=True, number=one)
+        return found if one else f"{found}[{index}]"
 
     def cell_names(self, cells: Cells, at: int | None, o: str = "o + i", q: str = "q + i") -> dict[str, str]:
         """C of a population's symbols at index `o`. at: None for present values, or an operation whose versions are read
@@ -187,19 +188,34 @@ class Kernel:
 
     # -- events --------------------------------------------------------------------------------------------
 
-    def spikes_of(self, source: str, delay: int, body: Sequence[str], *, history: bool = True) -> list[str]:
-        """A loop over the cells i of trial b that fired `delay` steps ago. history: False where lists hold one step."""
+    def events(self, source: str, delay: int, *, history: bool = True) -> tuple[str, str]:
+        """C of the list of trial b's cells that fired `delay` steps ago, and of their number.
+
+        history: False where lists hold one step.
+        """
         if source in self.step.sources:
-            offsets, channels = (self.layout.given(f"{source}__{n}", "long" if n == "offsets" else "int") for n in ("offsets", "channels"))  # fmt: skip
-            row = f"(first + b)*steps + k - {delay}"
-            head = f"if (k >= {delay}) for (long e = {offsets}[{row}]; e < {offsets}[{row} + 1]; e++) {{ const long i = {channels}[e];"
-            return [head, *body, "}"]
+            offsets = self.layout.given(f"{source}__offsets", "long")
+            channels = self.layout.given(f"{source}__channels", "int")
+            row = "(first + b)*steps + k" + (f" - {delay}" if delay else "")
+            number = f"{offsets}[{row} + 1] - {offsets}[{row}]"
+            return (f"({channels} + {offsets}[{row}])", number) if not delay else (
+                f"({channels} + (k >= {delay} ? {offsets}[{row}] : 0))", f"(k >= {delay} ? {number} : 0)"
+            )  # fmt: skip
         depth, size = self.history[source] if history else 1, self.size(source)
         lists = self.layout.room(f"{source}__list", depth * self.tile * size, "int")
         counts = self.layout.room(f"{source}__count", depth * self.tile, "int")
         place = f"(wrapped(k - {delay}, {depth})*TILE + b)" if depth > 1 else "b"
-        head = f"for (long e = 0; e < {counts}[{place}]; e++) {{ const long i = {lists}[{place}*{size} + e];"
-        return [head, *body, "}"]
+        return f"({lists} + {place}*{size})", f"{counts}[{place}]"
+
+    def spikes_of(self, source: str, delay: int, body: Sequence[str], *, history: bool = True) -> list[str]:
+        """A loop over the cells i of trial b that fired `delay` steps ago."""
+        events, number = self.events(source, delay, history=history)
+        return [
+            f"{{ const int *list = {events};",
+            f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];",
+            *body,
+            "} }",
+        ]
 
     def of_source(self, synapses: Synapses, body: Sequence[str], delay: int | None = None) -> list[str]:
         """A loop over the synapses s from cell i to j; of one delay, where one is given and they differ."""
@@ -295,3 +311,16 @@ def count(synapses: Synapses) -> int:
     for n in synapses.shape:
         found *= n
     return found
+
+
+def title(op: Operation) -> str:
+    """What an operation does to the model, for comments and errors."""
+    match op:
+        case Gather():
+            return f"inputs of {op.population}"
+        case Threshold():
+            return f"spikes of {op.population}"
+        case Couple():
+            return f"{op.projection} delivers to {op.population}.{op.target}"
+        case Update():
+            return f"{op.phase} of {op.owner}"

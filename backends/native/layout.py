@@ -21,11 +21,14 @@ C_TYPES: dict[str, Any] = {"byte": np.uint8, "int": np.intc, "long": np.int_}
 class Slot:
     """An array that crosses the border. kind: its C type. shape: numbers, and names of numbers known in the run only;
     None for a given array, which has its own. sets: its first axis is that of the parameter sets, if it has one.
+    number: a single one, which C reads once. inner: nobody but the kernel reads it.
     """
 
     kind: str
     shape: tuple[int | str, ...] | None = None
     sets: bool = False
+    number: bool = False
+    inner: bool = False
 
 
 @dataclass
@@ -35,14 +38,14 @@ class Layout:
     slots: dict[str, Slot] = field(default_factory=dict)
     scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def given(self, name: str, kind: str = "real", *, sets: bool = False) -> str:
-        """A C name for an array that the caller brings."""
-        self.slots.setdefault(name, Slot(kind, None, sets))
+    def given(self, name: str, kind: str = "real", *, sets: bool = False, number: bool = False) -> str:
+        """A C name for an array, or a number, that the caller brings."""
+        self.slots.setdefault(name, Slot(kind, None, sets, number))
         return name
 
-    def filled(self, name: str, shape: tuple[int | str, ...], kind: str = "real") -> str:
-        """A C name for an array that the kernel fills."""
-        self.slots.setdefault(name, Slot(kind, shape))
+    def filled(self, name: str, shape: tuple[int | str, ...], kind: str = "real", *, inner: bool = False) -> str:
+        """A C name for an array that the kernel fills; an inner one is lent to it."""
+        self.slots.setdefault(name, Slot(kind, shape, inner=inner))
         return name
 
     def room(self, name: str, length: int, kind: str = "real") -> str:
@@ -52,26 +55,26 @@ class Layout:
 
     def pointers(self) -> list[str]:
         """Declarations of the table's arrays; those that have parameter sets begin at the unit's set."""
-        return [
-            f"{slot.kind} *restrict {name} = ({slot.kind} *)arrays[{i}]{f' + set*strides[{i}]' if slot.sets else ''};"
-            for i, (name, slot) in enumerate(self.slots.items())
-        ]
+        found = []
+        for i, (name, slot) in enumerate(self.slots.items()):
+            place = f"({slot.kind} *)arrays[{i}]{f' + set*strides[{i}]' if slot.sets else ''}"
+            found.append(
+                f"const {slot.kind} {name} = *({place});" if slot.number else f"{slot.kind} *restrict {name} = {place};"
+            )
+        return found
 
     def function(self, name: str, unit: Sequence[str]) -> str:
         """The C function that does `unit` for each of its units, with the scratch asked for so far, which it takes."""
-        real, table = (
-            self.scratch,
-            [
-                f"{kind} *restrict {n} = ({kind} *)take(&at, {length}*sizeof({kind}));"
-                for n, (kind, length) in self.scratch.items()
-            ],
-        )
-        total = " + ".join(["64", *(f"{length}*sizeof({kind}) + 64" for kind, length in real.values())])
-        self.scratch = {}
-        return "\n".join([
+        rooms, self.scratch = self.scratch, {}
+        table = [
+            f"{kind} *restrict {n} = ({kind} *)take(&at, {length}*sizeof({kind}));"
+            for n, (kind, length) in rooms.items()
+        ]
+        total = " + ".join(["64", *(f"{length}*sizeof({kind}) + 64" for kind, length in rooms.values())])
+        return indented([
             SIGNATURE.format(name=name) + " {", f"const size_t room = {total};", "char *const scratch = malloc(room);",
             "if (!scratch) { status[0] = -1; return; }", "for (long unit = from; unit < until; unit++) {", "char *at = scratch;",
-            "memset(scratch, 0, room);", *UNIT, *table, *self.pointers(), *unit, "}", "done:", "free(scratch);", "}", "",
+            "memset(scratch, 0, room);", *UNIT, *table, *self.pointers(), *unit, "}", "done:", "free(scratch);", "}",
         ])  # fmt: skip
 
     def shapes(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
@@ -86,3 +89,14 @@ class Layout:
         """Bytes of what the kernel fills, by array."""
         sizes = {"real": real, "byte": 1, "int": 4, "long": 8}
         return {n: sizes[self.slots[n].kind] * prod(shape) for n, shape in self.shapes(numbers).items()}
+
+
+def indented(lines: Sequence[str]) -> str:
+    """C statements as text, four spaces a brace."""
+    depth, found = 0, []
+    for line in "\n".join(lines).splitlines():
+        text = line.strip()
+        leading = len(text) - len(text.lstrip("}"))
+        found.append("    " * max(depth - leading, 0) + text)
+        depth += text.count("{") - text.count("}")
+    return "\n".join(found) + "\n"

@@ -2,15 +2,21 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX512BW__
+#include <immintrin.h>
+#endif
 
 #ifdef REAL_IS_FLOAT
 typedef float real;
 #define R(name) name##f
-#define LANES 8
 #else
 typedef double real;
 #define R(name) name
-#define LANES 4
+#endif
+#ifdef __AVX512F__
+#define LANES (64 / (long)sizeof(real))
+#else
+#define LANES (32 / (long)sizeof(real))
 #endif
 typedef unsigned char byte;
 typedef real pack __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real))));
@@ -42,17 +48,28 @@ static inline void *take(char **at, size_t bytes) {
     return found;
 }
 
-/* Indices of the cells that fired; gives their number. */
-static inline int hits(const byte *z, long n, int *list) {
+/* Indices of the cells that fired; gives their number. Eight silent cells are passed over at once, or 64. */
+static inline int hits(const byte *restrict z, long n, int *restrict list) {
     int found = 0;
     long i = 0;
+#ifdef __AVX512BW__
+    const __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    for (; i + 64 <= n; i += 64) {
+        const __m512i some = _mm512_loadu_si512(z + i);
+        const unsigned long long fired = _mm512_test_epi8_mask(some, some);
+        if (fired) for (int part = 0; part < 64; part += 16) {
+            const __mmask16 mask = (__mmask16)(fired >> part);
+            _mm512_mask_compressstoreu_epi32(list + found, mask, _mm512_add_epi32(count, _mm512_set1_epi32((int)i + part)));
+            found += __builtin_popcount(mask);
+        }
+    }
+#endif
     for (; i + 8 <= n; i += 8) {
         unsigned long long word;
         memcpy(&word, z + i, 8);
-        while (word) {
-            const int at = __builtin_ctzll(word) >> 3;
-            list[found++] = (int)i + at;
-            word &= ~(0xffULL << (8 * at));
+        if (word) for (int part = 0; part < 8; part++) {
+            list[found] = (int)i + part;
+            found += z[i + part];
         }
     }
     for (; i < n; i++) if (z[i]) list[found++] = (int)i;
@@ -61,6 +78,44 @@ static inline int hits(const byte *z, long n, int *list) {
 
 /* y += row */
 static inline void add(real *restrict y, const real *restrict row, long n) { VECTOR for (long j = 0; j < n; j++) y[j] += row[j]; }
+
+#define BLOCK 8 /* packs that stay in registers */
+#define PACK(address) (*(pack *)(address))
+
+/* y[post] += the rows of m[][post] that the list names. */
+static inline void gather(real *restrict y, const real *restrict m, const int *restrict list, long count, long post) {
+    long j = 0;
+    for (; j + BLOCK * LANES <= post; j += BLOCK * LANES) {
+        pack sum[BLOCK];
+        for (int w = 0; w < BLOCK; w++) sum[w] = PACK(y + j + w * LANES);
+        for (long e = 0; e < count; e++) {
+            const real *row = m + list[e] * post + j;
+            for (int w = 0; w < BLOCK; w++) sum[w] += PACK(row + w * LANES);
+        }
+        for (int w = 0; w < BLOCK; w++) PACK(y + j + w * LANES) = sum[w];
+    }
+    if (j < post) for (long e = 0; e < count; e++) {
+        const real *row = m + list[e] * post;
+        VECTOR for (long i = j; i < post; i++) y[i] += row[i];
+    }
+}
+
+/* The rows of g[][post] that the list names += y[post]. */
+static inline void scatter(real *restrict g, const real *restrict y, const int *restrict list, long count, long post) {
+    long j = 0;
+    for (; j + BLOCK * LANES <= post; j += BLOCK * LANES) {
+        pack part[BLOCK];
+        for (int w = 0; w < BLOCK; w++) part[w] = PACK(y + j + w * LANES);
+        for (long e = 0; e < count; e++) {
+            real *row = g + list[e] * post + j;
+            for (int w = 0; w < BLOCK; w++) PACK(row + w * LANES) += part[w];
+        }
+    }
+    if (j < post) for (long e = 0; e < count; e++) {
+        real *row = g + list[e] * post;
+        VECTOR for (long i = j; i < post; i++) row[i] += y[i];
+    }
+}
 
 /* Rows of the TILE trials: y[b][0..post) += x[b][0..pre) @ m[pre][post]. */
 static void project(real *restrict y, const real *restrict x, const real *restrict m, long pre, long post) {

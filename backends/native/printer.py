@@ -25,7 +25,7 @@ _BINARY = {"minimum": "minimum", "maximum": "maximum", "remainder": "remainder_o
 def prelude(dtype: str, tile: int) -> str:
     """What every kernel's text begins with."""
     head = f"#define TILE {tile}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
-    return head + files(__package__).joinpath("prelude.h").read_text(encoding="utf-8")
+    return head + files("backends.native").joinpath("prelude.h").read_text(encoding="utf-8")
 
 
 class _Printer(StrPrinter):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class _Printer(StrPrinter):  # type: ignore[misc]
         value = float(expr)
         return f"(real){value!r}" if value >= 0 else f"(-(real){-value!r})"
 
-    _print_Integer = _print_Float = _print_Rational = _print_NumberSymbol = _number  # noqa: N815
+    _print_Integer = _print_Float = _print_Rational = _print_NumberSymbol = _print_Pi = _print_Exp1 = _number  # noqa: N815
 
     def _print_Infinity(self, expr: sp.Expr) -> str:  # noqa: N802
         return "(real)INFINITY"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ class NativeProgram:
         self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
         self._fixed = self._wiring()
         self._executables: dict[tuple[Any, ...], Executable] = {}
+        self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
         self.executable((), 1)
 
     @property
@@ -88,10 +90,10 @@ class NativeProgram:
         """See Program.run. inputs: spikes also as neuro.events.Events."""
         feed = self.feed(inputs, steps, batch, trial, population)
         check_record(self.merged, record, every)
-        check_parameters(self.merged, parameters, population)
+        check_parameters(self.merged, parameters, population, self.declared)
         executable = self.executable(tuple(record), feed.batch)
         given = self.inputs(feed, trial) | self.constants(executable, parameters or {}, population)
-        found = executable.forward(given, feed, every, self.threads)
+        found, _ = executable.forward(given, feed, every, self.threads)
         self.check(executable)
         return self.recording(found, feed, record, every)
 
@@ -144,16 +146,23 @@ class NativeProgram:
         scale = self._scales[population]
         return np.broadcast_to(evaluate(self._slope, lambda name: margin / scale) / scale, np.shape(margin))
 
+    @cached_property
+    def defaults(self) -> Tensors:
+        """The network's own parameters."""
+        import torch
+
+        return {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self.declared.items()}
+
     def training(self, wrt: frozenset[str], inputs: frozenset[str]) -> Training:
         """What a kernel must know that gives these gradients."""
         return Training(self._slope, self._scales, wrt, inputs, self.backward)
 
-    def turned(self, executable: Executable, arrays: Arrays, feed: Feed) -> Arrays:
+    def turned(self, executable: Executable, given: Arrays, feed: Feed) -> Arrays:
         """What only the adjoint reads: matrices by their other side, input spikes as rasters."""
         found: dict[str, Array] = {}
         for name in executable.kernel.layout.slots:
             if name.endswith("__T"):
-                found[name] = np.ascontiguousarray(arrays[name.removesuffix("__T")].T)
+                found[name] = np.ascontiguousarray(given[name.removesuffix("__T")].T, self.real)
             elif name.endswith("__raster"):
                 found[name] = np.asarray(feed.arrays[name.removesuffix("__raster")], np.uint8)
         return found
@@ -182,23 +191,33 @@ class NativeProgram:
 
     def constants(self, executable: Executable, given: Parameters, population: int | None) -> Arrays:
         """A kernel's constants and the weights that it may change; with a population, its axis first."""
-        values = {n: p.value for n, p in self.declared.items()}
+        if id(executable) not in self._known:
+            self._known[id(executable)] = self._constants(
+                executable, {n: p.value for n, p in self.declared.items()}, None
+            )
+        known = self._known[id(executable)]
+        if not given:
+            return known
         given = {n: np.asarray(v, np.float64) for n, v in given.items()}
+        own = {n: p.value for n, p in self.declared.items()}
+        if population is None:
+            return known | self._constants(executable, own | given, set(given))
         sets = [
-            values | {n: v if population is None else v[p] for n, v in given.items()} for p in range(population or 1)
+            self._constants(executable, own | {n: v[p] for n, v in given.items()}, set(given))
+            for p in range(population)
         ]
-        found: dict[str, Array] = {}
-        for name in executable.constants_read:
-            constant = executable.constants.table[name]
-            shared = population is None or not executable.constants.parameters_of(name) & set(given)
-            each = [
-                self.in_order(constant.owner, values_of(self.step, constant, v)) for v in (sets[:1] if shared else sets)
-            ]
-            found[name] = each[0] if shared else np.stack(each)
+        return known | {n: np.stack([found[n] for found in sets]) for n in sets[0]}
+
+    def _constants(self, executable: Executable, values: Parameters, changed: set[str] | None) -> Arrays:
+        """One parameter set's constants; of those that were changed, if somebody says which."""
+        table = executable.constants
+        found = {
+            n: self.in_order(table.table[n].owner, values_of(self.step, table.table[n], values))
+            for n in executable.constants_read if changed is None or table.parameters_of(n) & changed
+        }  # fmt: skip
         for s in self.step.synapses:
-            if "w" in s.states:
-                each = [self.in_order(s.name, v[f"{s.name}.w"]) for v in sets]
-                found[f"{s.name}__w__initial"] = each[0] if f"{s.name}.w" not in given or population is None else np.stack(each)  # fmt: skip
+            if "w" in s.states and (changed is None or f"{s.name}.w" in changed):
+                found[f"{s.name}__w__initial"] = self.in_order(s.name, values[f"{s.name}.w"])
         return found
 
     def in_order(self, owner: str, values: Any) -> Any:

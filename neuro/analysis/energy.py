@@ -1,7 +1,8 @@
 """What a recorded run would cost: synaptic operations, activity, memory, and energy at stated costs an operation.
 
 An operation is effective where a weight that isn't 0 meets an activation that isn't 0: an accumulate (AC) for spikes and
-other activations of 0 and 1, a multiply-accumulate (MAC) for graded ones. The counts already hold the rates; nothing
+other activations of 0 and 1, a multiply-accumulate (MAC) for graded ones. A graded value that is no product of activation and weight, such as a gap
+junction's, is one MAC a synapse and step. The counts already hold the rates; nothing
 multiplies by them again. Sources: definitions of NeuroBench, Yik et al. (2025), Nat Commun 16:1545; active neurons an
 instant: Šíma (2014), Neural Comput 26:953.
 """
@@ -65,10 +66,13 @@ class Operations:
 
 @dataclass(frozen=True)
 class Activity:
-    """Of one population, all trials and steps; active: its neurons that spike in one step. zeros: activations that are 0."""
+    """Of one population, all trials and steps; active: its neurons that spike in one step. zeros: activations that are 0.
+
+    spikes: None where it sends graded values.
+    """
 
     size: int
-    spikes: int
+    spikes: int | None
     max_active: int
     mean_active: float
     activations: int
@@ -108,10 +112,11 @@ class Energy:
 
     def summary(self) -> dict[str, float]:
         """Figures by name; "a sample" is one trial, which is one inference."""
-        spikes = sum(a.spikes for a in self.populations.values())
-        cells = sum(a.size for a in self.populations.values())
+        spiking = [(a.spikes, a.size) for a in self.populations.values() if a.spikes is not None]
+        spikes, cells = sum(s for s, _ in spiking), sum(n for _, n in spiking)
         seconds = self.samples * self.steps * self.dt
         activations = sum(a.activations for a in self.populations.values())
+        zeros = sum(a.zeros for a in self.populations.values())
         return {
             "synaptic operations a sample, dense": self.total("dense") / self.samples,
             "effective MACs a sample": self.total("macs") / self.samples,
@@ -121,9 +126,7 @@ class Energy:
             "mean rate (Hz)": spikes / cells / seconds if cells else 0.0,
             "max active neurons": self.max_active,
             "mean active neurons": self.mean_active,
-            "activation sparsity": sum(a.zeros for a in self.populations.values()) / activations
-            if activations
-            else 0.0,
+            "activation sparsity": zeros / activations if activations else 0.0,
             "connection sparsity": 1 - self.total("synapses") / self.total("pairs") if self.projections else 0.0,
             "membrane updates a sample": self.updates / self.samples,
             "neuron operations a sample": self.neuron_operations / self.samples,
@@ -135,7 +138,10 @@ class Energy:
 
     def to_data(self) -> dict[str, Any]:
         """Nested mapping for the store."""
-        parts = {n: {k: asdict(v) for k, v in getattr(self, n).items()} for n in ("projections", "populations")}
+        parts = {
+            n: {k: {f: x for f, x in asdict(v).items() if x is not None} for k, v in getattr(self, n).items()}
+            for n in ("projections", "populations")
+        }
         costs = {f"{n} (J)": c for n, c in asdict(self.costs).items()}
         return {"summary": self.summary(), **parts, "footprint": dict(self.footprint), "costs": costs, "caveat": CAVEAT}
 
@@ -231,7 +237,7 @@ def _operations(run: _Run, synapses: Synapses) -> Operations:
     for couple in (c for c in _couplings(run.step) if c.projection == synapses.name):
         if couple.when == "always":
             activation = _sent(run, couple)
-            plain = bool(np.isin(activation, (0, 1)).all())
+            plain = couple.factors is not None and bool(np.isin(activation, (0, 1)).all())
         else:
             activation = _events(run, synapses.pre)
             plain = couple.factors is not None and couple.factors.pre == 1 and couple.factors.post == 1
@@ -265,9 +271,9 @@ def _sender(step: Step, projection: str) -> Cells:
 
 
 def _activation(couple: Couple) -> sp.Expr:
-    """What a graded projection sends, of the sender's variables and "projection.parameter"."""
+    """What a graded projection sends, of the sender's variables and "projection.parameter"; 1 where its value is no product."""
     if couple.factors is None:
-        raise EnergyError(f"projection '{couple.projection}': its value is no product of activation and weight")
+        return sp.Integer(1)
     names = {s: s.name for s in couple.factors.pre.free_symbols}
     own = {n: n.removesuffix("_pre") if n.endswith("_pre") else f"{couple.projection}.{n}" for n in names.values()}
     return couple.factors.pre.xreplace({s: symbol(own[n]) for s, n in names.items()})
@@ -313,7 +319,7 @@ def _populations(run: _Run) -> dict[str, Activity]:
             )
         elif cells.name in graded:
             sent = _sent(run, graded[cells.name])
-            found[cells.name] = Activity(cells.size, 0, 0, 0.0, sent.size, int((sent == 0).sum()))
+            found[cells.name] = Activity(cells.size, None, 0, 0.0, sent.size, int((sent == 0).sum()))
     return found
 
 

@@ -78,8 +78,9 @@ def measures(estimate: Gradient, truth: Gradient) -> dict[str, Measures]:
 
 
 def alignment(gradients: Mapping[str, Gradient], name: str = ALL) -> npt.NDArray[np.float64]:
-    """Cosines of all pairs [rule, rule], in the mapping's order."""
-    rows = [flat(g, name) for g in gradients.values()]
+    """Cosines of all pairs [rule, rule], in the mapping's order, over the parameters that all have."""
+    shared = set.intersection(*(set(g) for g in gradients.values()))
+    rows = [flat({n: g[n] for n in shared}, name) for g in gradients.values()]
     norms = [float(np.linalg.norm(r)) for r in rows]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.array(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import cell_codes, targets
+from neuro.export.packing import pack, unpack
 from neuro.export.profile import Decay, Integers, Profile
 from neuro.export.quantise import KINDS, Array, Codes, Quantised, QuantiseError, Quantiser
 from neuro.model import Network
@@ -47,10 +48,23 @@ class Scheme:
                 raise QuantiseError(f"quantise: unknown option '{name}'; known: {', '.join(known)}")
         given = {n: v for n, v in options.items() if n != "target"}
         if "weights" in given:
+            example = '"*": {"kind": "linear", "bits": 4}'
+            _check(given["weights"], "weights", f"a table of quantisers by projection or pattern, such as {example}")
+            for pattern, quantiser in given["weights"].items():
+                _check(quantiser, f"weights of '{pattern}'", f"a table, as in {example}")
             given["weights"] = {n: Quantiser.of(q) for n, q in given["weights"].items()}
-        for name, kind in (("decays", Decay), ("thresholds", Integers)):
+        for name, kind, example in (
+            ("decays", Decay, "kind = linear or dash, bits"),
+            ("thresholds", Integers, "low, high"),
+        ):
             if name in given:
-                given[name] = kind(**given[name])
+                _check(given[name], name, f"a table of {example}")
+                try:
+                    given[name] = kind(**given[name])
+                except TypeError:
+                    raise QuantiseError(f"quantise: {name} = {given[name]}; it has {example}") from None
+        if "decays" in given and given["decays"].kind not in ("linear", "dash"):
+            raise QuantiseError(f"quantise: decays of kind '{given['decays'].kind}'; use linear or dash")
         if "delays" in given:
             given["delays"] = tuple(given["delays"])
         if "target" not in options:
@@ -60,6 +74,11 @@ class Scheme:
     def of_projection(self, name: str) -> Quantiser | None:
         """The last quantiser whose pattern fits."""
         return next((q for pattern, q in reversed([*self.weights.items()]) if fnmatch(name, pattern)), None)
+
+
+def _check(value: Any, name: str, what: str) -> None:
+    if not isinstance(value, Mapping):
+        raise QuantiseError(f"quantise: {name} = {value!r}; it is {what}")
 
 
 def options_of(text: str) -> dict[str, Any]:
@@ -111,10 +130,7 @@ class Calibrated:
 
     def to_data(self) -> dict[str, Any]:
         """Nested mapping for the store."""
-        codes = {
-            n: {"codes": _small(q.codes), "scale": self.scales.get(n, q.scale), "bits": q.bits}
-            for n, q in self.codes.items()
-        }
+        codes = {n: {**_stored(q), "scale": self.scales.get(n, q.scale), "bits": q.bits} for n, q in self.codes.items()}
         report = {n: vars(c) for n, c in self.report.items()}
         return {"codes": codes, "delays": self.delays, "report": report, "accumulators": self.accumulators}
 
@@ -188,7 +204,7 @@ class NetworkQuantiser:
         chosen = dict(scales or self.scales(given))
         rounded = self._rounded(given, chosen)
         codes = {name: found for name, (_, found) in rounded.items()}
-        report = {n: self._report(n, np.asarray(given[n]), *found, chosen) for n, found in rounded.items()}
+        report = {n: self._report(n, np.asarray(given[n]), *found) for n, found in rounded.items()}
         network: Network = self.network
         steps: dict[str, Codes] = {}
         if self.scheme.delays is not None:
@@ -219,13 +235,12 @@ class NetworkQuantiser:
             sets.setdefault(same, []).append(name)
         return list(sets.values())
 
-    def _report(self, name: str, x: Array, values: Array, found: Quantised, scales: Mapping[str, Array]) -> Calibration:
+    def _report(self, name: str, x: Array, values: Array, found: Quantised) -> Calibration:
         mask = self.wires[name.removesuffix(".w")].mask if name in self.weights else None
         kept = np.ones(x.shape, bool) if mask is None else mask
         beyond = np.zeros(x.shape, bool)
         if name in self.weights:
-            low, high = self.windows(scales)[name]
-            beyond = (x < low - found.scale / 2) | (x > high + found.scale / 2)
+            beyond = self.weights[name].beyond(x, found.scale)
         scale = float(np.min(found.scale)), float(np.max(found.scale))
         if not kept.any():
             return Calibration(found.bits, scale, 0.0, 0.0, 0.0)
@@ -248,12 +263,22 @@ class NetworkQuantiser:
         return found
 
 
-def _small(codes: Codes) -> npt.NDArray[np.signedinteger[Any]]:
-    """The same integers in the smallest signed type."""
-    largest = int(np.abs(codes).max(initial=0))
-    return codes.astype(next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max))
+def _stored(found: Quantised) -> dict[str, Any]:
+    """Codes in the smallest signed type; binary ones, where every pair has a synapse, as bits."""
+    if found.bits == 1 and found.codes.ndim and found.codes.all():
+        return {"packed": pack(found.codes), "length": found.codes.shape[-1]}
+    largest = int(np.abs(found.codes).max(initial=0))
+    kind = next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
+    return {"codes": found.codes.astype(kind)}
+
+
+def stored_codes(data: Mapping[str, Any]) -> Codes:
+    """The codes of one parameter from what `Calibrated.to_data` keeps of it."""
+    return unpack(data["packed"], int(data["length"])) if "packed" in data else np.asarray(data["codes"], np.int64)
 
 
 def _post(wires: Wiring) -> npt.NDArray[np.int64]:
     """The postsynaptic cell of each weight, in the weights' layout."""
+    if wires.indices is None:
+        return np.broadcast_to(np.arange(wires.shape[1]), wires.shape)
     return wires.post.reshape(wires.shape)

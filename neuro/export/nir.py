@@ -38,10 +38,18 @@ def export_nir(network: Network, parameters: Parameters | None, path: str | Path
     "flat" does so and writes recurrence as edges of the graph, for a schema check (snn-mlir): other readers
     misread them. The files replace older ones at once or not at all. Raises ExportError, OSError.
     """
-    neuron = _neuron if form == "common" else _unit_neuron
+    varied: list[str] = []
+
+    def neuron(nir: Any, layer: Layer) -> Any:
+        decays = (layer.numbers.beta, layer.numbers.alpha)
+        if any(d is not None and np.unique(single(d)).size > 1 for d in decays):
+            varied.append(layer.name)
+        return _neuron(nir, layer) if form == "common" else _unit_neuron(nir, layer)
+
     style = Style(PROFILE, VERSION, CLOCK, neuron, linear, flat=form == "flat")
     found = write(network, parameters, Path(path), style)
-    return replace(found, notes=("spikingjelly refuses time constants that differ within a layer",))
+    notes = (f"time constants differ within {', '.join(varied)}, which spikingjelly refuses",) if varied else ()
+    return replace(found, notes=notes)
 
 
 def _neuron(nir: Any, layer: Layer) -> Any:

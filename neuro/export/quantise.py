@@ -70,9 +70,9 @@ class Quantiser:
             if getattr(self, name) not in known:
                 raise QuantiseError(f"quantiser: {name} '{getattr(self, name)}'; use one of {', '.join(known)}")
         low, high = BITS[self.kind]
-        if not self.bits:
+        if self.bits == 0:
             object.__setattr__(self, "bits", min(high, 8) if self.kind != "log" else 4)
-        if not low <= self.bits <= high:
+        if not isinstance(self.bits, int) or not low <= self.bits <= high:
             wanted = str(low) if low == high else f"{low} to {high}"
             raise QuantiseError(f"quantiser '{self.kind}': {self.bits} bits; it takes {wanted}")
 
@@ -106,6 +106,13 @@ class Quantiser:
         """Smallest and largest value that the codes can stand for."""
         low, high = self.levels
         return low * np.asarray(scale), high * np.asarray(scale)
+
+    def beyond(self, x: Any, scale: Any) -> npt.NDArray[np.bool_]:
+        """Where x is farther from the range of the codes than rounding reaches."""
+        (low, high), ratio = self.levels, np.asarray(x) / scale
+        if self.kind == "log":
+            return np.asarray(np.abs(ratio) > np.sqrt(2) * high)
+        return np.asarray((ratio < low - 0.5) | (ratio > high + 0.5))
 
     def codes(self, x: Any, scale: Any) -> Codes:
         """Integers for x, [...] with a scale that broadcasts to it. Raises QuantiseError on what isn't finite."""

@@ -9,6 +9,7 @@ from typing import Any
 _RULES = {
     "bptt": "neuro.learning.bptt:BPTT",
     "eprop": "neuro.learning.eprop:EProp",
+    "reward-eprop": "neuro.learning.reward_eprop:RewardEProp",
     "rflo": "neuro.learning.rflo:RFLO",
     "snap1": "neuro.learning.snap1:SnAp1",
     "rtrl": "neuro.learning.rtrl:RTRL",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from neuro.analysis import gradients as ga
 from neuro.learning.bptt import BPTT
 from neuro.learning.eprop import EProp
 from neuro.learning.gradient_rule import GradientRule
+from neuro.learning.sites import silent
 from neuro.lowering import lower
 from neuro.parameters import values
 from neuro.protocols import Array, Batch, Parameters
@@ -49,6 +50,7 @@ class Audit:
     def look(self, parameters: Parameters, batch: Batch, update: int = 0) -> Snapshot:
         """Measure all rules at these parameters; keeps and returns the snapshot."""
         now = {**values(self.program.network), **parameters}
+        batch = replace(batch, inputs=silent(self.program.network, batch.inputs))
         truth = self.truth.gradient(self.program, now, batch, self.task)
         estimates, spreads = {}, {}
         for name, rule in self.rules.items():

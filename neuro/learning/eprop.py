@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -47,9 +47,11 @@ class EProp(GradientRule):
     form: str = "adjoint"
     seed: int = 0
 
+    forms: ClassVar[tuple[str, ...]] = FORMS
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in (("feedback", FEEDBACKS), ("form", FORMS)):
+        for name, known in (("feedback", FEEDBACKS), ("form", self.forms)):
             if getattr(self, name) not in known:
                 raise TypeError(f"{name} '{getattr(self, name)}'; use one of {', '.join(known)}")
         if self.recurrent not in ("none", "diagonal", "full") and not isinstance(self.recurrent, int):

@@ -16,7 +16,7 @@ import torch
 from neuro import streams
 from neuro.learning import optimisers
 from neuro.learning.full_cma import FullCMA
-from neuro.learning.searches import PGPE, SNES, Search, SeparableCMA, Smoothing, State, check_choice
+from neuro.learning.searches import PGPE, SNES, GradientSearch, Search, SeparableCMA, Smoothing, State, check_choice
 from neuro.learning.space import FITNESS, Array, Space, check_capable, losses, trials
 from neuro.protocols import Batch, Parameters
 
@@ -114,6 +114,25 @@ class BlackBox:
         return state
 
 
+@dataclass(frozen=True)
+class Estimator(BlackBox):
+    """A search whose estimate of the gradient can be looked at. Options: see BlackBox."""
+
+    search: GradientSearch
+
+    def gradient(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
+    ) -> dict[str, Array]:
+        """See Rule.gradient; of the shaped losses, where the search shapes them."""
+        state = self.init(program, parameters)
+        state.search.updates = draw
+        candidates, directions = self.search.ask(state.search)
+        found = losses(program, state.space.arrays(candidates), batch, task, fitness=self.fitness)
+        return state.space.push(
+            state.search.mean.detach().numpy(), self.search.estimate(state.search, directions, found)
+        )
+
+
 def _rule(name: str, search: Callable[..., Search], **fixed: Any) -> Callable[..., BlackBox]:
     """A rule of that name; its options are the search's and BlackBox's own."""
     own = ("trainable", "sigma", "fitness", "confirm", "elite")
@@ -122,7 +141,8 @@ def _rule(name: str, search: Callable[..., Search], **fixed: Any) -> Callable[..
         chosen = {n: options.pop(n) for n in own if n in options}
         if "trainable" in chosen:
             chosen["trainable"] = tuple(chosen["trainable"])
-        return BlackBox(search(**(fixed | options)), name, **chosen)
+        made = search(**(fixed | options))
+        return Estimator(made, name, **chosen) if isinstance(made, GradientSearch) else BlackBox(made, name, **chosen)
 
     return make
 

@@ -1,7 +1,7 @@
 """e-prop and RFLO as part of the model: synapses carry the traces, projections the learning signal, so a simulator learns online.
 
 `attach` writes the eligibility recursion of `neuro.learning.eligibility` as synapse text, from the same symbolic derivatives,
-and adds an error population (output minus an input `target`) whose feedback projections reach the hidden cells. In each step,
+and adds the error (output minus an input `target`) with feedback projections to the cells that learn. In each step,
 after the integration and before the thresholds:
 
     w -= eta * signal * credit      signal: feedback of the error that the cells see in this step
@@ -32,14 +32,15 @@ from neuro.step import Cells, Step, Threshold
 from neuro.symbolic import symbol
 from neuro.units import quantity
 
+Array = npt.NDArray[np.float64]
 GAMMA = 0.3
-ERROR = Neuron("error", "x = z - target : 1\nz : 1\ntarget : 1", source="output minus target")
-LATE_ERROR = Neuron(  # a state is seen after its step, so its target is kept for one
-    "late_error", "x = z - kept : 1\nkept : 1\nz : 1\ntarget : 1", every_step="kept = target", source="output minus target"
+ERROR = Neuron(  # a state is seen after its step, so its target is kept for one
+    "error", "x = z - kept : 1\nkept : 1\nz : 1\ntarget : 1", every_step="kept = target", source="output minus target"
 )  # fmt: skip
 FEEDBACK = Synapse(
     "feedback", "w : 1", transmits="w*x_pre", target="signal", source="Bellec et al. (2020), Nat Commun 11:3625"
 )
+OWN_FEEDBACK = replace(FEEDBACK, transmits="w*signal_pre")
 
 
 class _Text(StrPrinter):  # type: ignore[misc]
@@ -49,20 +50,20 @@ class _Text(StrPrinter):  # type: ignore[misc]
 
 def attach(
     network: Network, projections: Sequence[str], output: str, *, eta: float,
-    feedback: npt.NDArray[np.float64] | None = None, variable: str = "",
+    feedback: Array | None = None, variable: str = "",
 ) -> Network:  # fmt: skip
     """The network that learns by gradient steps of size eta on half the squared error of `output`, in every step.
 
-    projections: those that learn, all into one hidden population. feedback: [hidden, output]; None for the readout's initial
-    weights. variable: what the output shows (default: its only state or subexpression). Give the run an input `target`
-    [batch, time, output]. Needs dimensionless weights and states, and slopes that depend on inputs and parameters only.
+    projections: those that learn, all into one hidden population or from it to the output. feedback: [hidden, output]; None
+    for the readout's initial weights. variable: what the output shows (default: its only state or subexpression). Give the
+    run an input `target` [batch, time, output]. Needs dimensionless weights and states, and slopes that depend on inputs and parameters only.
     Raises UnsupportedError naming what doesn't fit.
     """
     step = lower(network)
     found = sites(network, [f"{n}.w" for n in projections])
-    hidden = found[0].population
+    hidden = next((s.population for s in found if s.population != output), found[0].synapses.pre)
     cells, reader = step.population(hidden), step.population(output)
-    if any(s.population != hidden for s in found):
+    if any(s.population not in (hidden, output) for s in found):
         raise _refusal(", ".join(projections), "they end on different populations; attach one after another")
     into = [s for s in step.synapses if (s.pre, s.post) == (hidden, output)]
     if len(into) != 1 or into[0].kind != "dense":
@@ -73,25 +74,55 @@ def attach(
     rule = _rule(step, network, cells, reader, sites(network, [f"{into[0].name}.w"])[0])
     learning = {s.synapses.name: s for s in found}
     shown = variable or (*reader.states, *(n for n, _ in reader.subexpressions))[0]
+    changed = tuple(
+        _learning(p, learning[p.name], rule, eta, network) if p.name in learning else p for p in network.projections
+    )
+    back = np.asarray(feedback).T.copy()
+    if not reader.states:
+        return _prompt(network, changed, hidden, output, shown, back)
+    listening = {s.population for s in found} | {hidden}
+    return _late(network, changed, listening, output, shown, back)
+
+
+def _prompt(
+    network: Network, projections: tuple[Projection, ...], hidden: str, output: str, shown: str, back: Array
+) -> Network:
+    """Outputs without a state know their error within the step, and send it themselves."""
+    lines = {hidden: "signal : 1", output: f"target : 1\nsignal = {shown} - target : 1"}
+    return replace(
+        network,
+        populations=tuple(_with(p, lines.get(p.name, "")) for p in network.populations),
+        projections=(*projections, Projection("feedback", output, hidden, OWN_FEEDBACK, quantity(back, ""))),
+        inputs=(*network.inputs, Input("target", network.population(output).size, "current", f"{output}.target")),
+    )
+
+
+def _late(
+    network: Network, projections: tuple[Projection, ...], listening: set[str], output: str, shown: str, back: Array
+) -> Network:
+    """Outputs with a state are read one step later by a population of errors, which tells those that listen."""
+    size, one = network.population(output).size, quantity(1.0, "")
     show = Synapse("show", "w : 1", transmits=f"w*{shown}_pre", target="z", source="the output as it is")
-    target = network.population(hidden)
-    listening = replace(target.neuron, equations=f"{target.neuron.equations.rstrip()}\nsignal : 1")
+    told = [
+        Projection("told", "error", p, FEEDBACK, one, OneToOne())
+        if p == output
+        else Projection("feedback", "error", p, FEEDBACK, quantity(back, ""))
+        for p in sorted(listening)
+    ]
     return replace(
         network,
         populations=(
-            *(replace(p, neuron=listening) if p is target else p for p in network.populations),
-            Population("error", LATE_ERROR if reader.states else ERROR, reader.size),
+            *(_with(p, "signal : 1" if p.name in listening else "") for p in network.populations),
+            Population("error", ERROR, size),
         ),
-        projections=(
-            *(
-                _learning(p, learning[p.name], rule, eta, network) if p.name in learning else p
-                for p in network.projections
-            ),
-            Projection("shown", output, "error", show, quantity(1.0, ""), OneToOne()),
-            Projection("feedback", "error", hidden, FEEDBACK, quantity(np.asarray(feedback).T.copy(), "")),
-        ),
-        inputs=(*network.inputs, Input("target", reader.size, "current", "error.target")),
+        projections=(*projections, Projection("shown", output, "error", show, one, OneToOne()), *told),
+        inputs=(*network.inputs, Input("target", size, "current", "error.target")),
     )
+
+
+def _with(population: Population, lines: str) -> Population:
+    equations = f"{population.neuron.equations.rstrip()}\n{lines}"
+    return replace(population, neuron=replace(population.neuron, equations=equations)) if lines else population
 
 
 def _check(network: Network, cells: Cells, step: Step) -> None:
@@ -147,7 +178,7 @@ def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site)
         "slopes": slopes, "psi": psi, "sent": {n: e for n, e in sent.items() if e != 0}, "jumps": jumps, "reset": reset,
         "leak": constants.get((leaks[0], leaks[0]), 0.0) if leaks else None,
         "gain": read.gain * (constants.get((leaks[0], read.variable), 0.0) if leaks else 1.0),
-        "states": cells.states,
+        "states": cells.states, "cells": cells.name,
     }  # fmt: skip
 
 
@@ -171,31 +202,22 @@ def _numbers(
 
 def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: float, network: Network) -> Projection:
     """The projection with traces, credit and the weight's update."""
-    synapse, states = projection.synapse, rule["states"]
-    event, sent = site.pre is None, _sent(network, site)
-    drive = f"{site.gain!r}*{sent if isinstance(sent, str) else 'arrived'}"
-    declared = ["e : 1", *(f"eps_{n} : 1" for n in states), *(f"next_{n} : 1" for n in states)]
-    declared += [] if isinstance(sent, str) else ["arrived : 1"]
-    declared += ["credit : 1"] if rule["leak"] is not None else []
-    credit = "credit" if rule["leak"] is not None else f"{rule['gain']!r}*e"
-    lines = [f"w -= {eta!r}*signal_post*{credit}"]
+    synapse, sent = projection.synapse, _sent(network, site)
+    event, kept = site.pre is None, not isinstance(sent, str)
+    drive = "arrived" if kept else sent
+    if site.population == rule["cells"]:
+        declared, earned, traces, on_post = _traces(site, rule, str(drive))
+    else:
+        declared, earned, traces, on_post = [], str(drive), [], []
+    gained = f"{rule['gain']!r}*{earned}"
+    lines = [f"w -= {eta!r}*signal_post*{gained if rule['leak'] is None else 'credit'}"]
     if rule["leak"] is not None:
-        lines.append(f"credit = {rule['leak']!r}*credit + {rule['gain']!r}*e")
-    for new in states:
-        terms = [f"{_post(s)}*eps_{old}" for (n, old), s in rule["slopes"].items() if n == new and old in states]
-        terms += [f"{_post(s)}*{drive}" for (n, old), s in rule["slopes"].items() if n == new and old == site.variable]
-        lines.append(f"next_{new} = {' + '.join(terms) or '0*e'}")
-    lines += [f"eps_{n} = next_{n}" for n in states]
-    total = " + ".join(f"{_post(s)}*eps_{n}" for n, s in rule["sent"].items())
-    lines.append(f"e = {rule['psi']}*({total})")
-    lines += [f"eps_{n} += {jump}*e" for n, jump in rule["jumps"].items()]
-    if not isinstance(sent, str):
+        declared.append("credit : 1")
+        lines.append(f"credit = {rule['leak']!r}*credit + {gained}")
+    lines += traces
+    if kept:
+        declared.append("arrived : 1")
         lines.append("arrived = 0*arrived" if event else f"arrived = {_pre(site)}")
-    on_post = [
-        f"eps_{a.target} = {_post(sp.diff(a.expr, symbol(a.target)))}*eps_{a.target}"
-        for a in (rule["reset"].assigns if rule["reset"] is not None else ())
-        if sp.diff(a.expr, symbol(a.target)) != 1
-    ]
     learning = replace(
         synapse,
         name=f"{synapse.name}_online",
@@ -203,9 +225,34 @@ def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: 
         on_pre="\n".join([synapse.on_pre.strip(), "arrived += 1"]) if event else synapse.on_pre,
         on_post="\n".join([synapse.on_post.strip(), *on_post]).strip(),
         every_step="\n".join([synapse.every_step.strip(), *lines]).strip(),
-        initial={**synapse.initial, **({} if isinstance(sent, str) or event else {"arrived": quantity(sent, "")})},
+        initial={**synapse.initial, **({"arrived": quantity(sent, "")} if kept and not event else {})},
     )
     return replace(projection, synapse=learning)
+
+
+def _traces(site: Site, rule: Mapping[str, Any], drive: str) -> tuple[list[str], str, list[str], list[str]]:
+    """Of a projection onto hidden cells: declarations, what earns credit, statements of each step and of a target's spike."""
+    states, reset = rule["states"], rule["reset"]
+    declared = ["e : 1", *(f"eps_{n} : 1" for n in states), *(f"next_{n} : 1" for n in states)]
+    lines = []
+    for new in states:
+        terms = [f"{_post(s)}*eps_{old}" for (n, old), s in rule["slopes"].items() if n == new and old in states]
+        terms += [
+            f"{_post(s)}*{site.gain!r}*{drive}"
+            for (n, old), s in rule["slopes"].items()
+            if n == new and old == site.variable
+        ]
+        lines.append(f"next_{new} = {' + '.join(terms) or '0*e'}")
+    lines += [f"eps_{n} = next_{n}" for n in states]
+    total = " + ".join(f"{_post(s)}*eps_{n}" for n, s in rule["sent"].items())
+    lines.append(f"e = {rule['psi']}*({total})")
+    lines += [f"eps_{n} += {jump}*e" for n, jump in rule["jumps"].items()]
+    on_post = [
+        f"eps_{a.target} = {_post(sp.diff(a.expr, symbol(a.target)))}*eps_{a.target}"
+        for a in (reset.assigns if reset is not None else ())
+        if sp.diff(a.expr, symbol(a.target)) != 1
+    ]
+    return declared, "e", lines, on_post
 
 
 def _sent(network: Network, site: Site) -> str | float:

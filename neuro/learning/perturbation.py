@@ -82,9 +82,7 @@ class Perturbation:
         self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any
     ) -> tuple[Parameters, PerturbationState, Mapping[str, float]]:
         """One update. task: its `loss` and `record`. Returns SI arrays of the trained parameters, state, metrics."""
-        random = streams.generator(program.network.seed, f"rule/{self.kind}", state.updates)
-        perturbed = self._nodes if self.kind == "np" else self._weights
-        loss, gradient = perturbed(program, parameters, state, batch, task, random)
+        loss, gradient = self._estimate(program, parameters, state, batch, task)
         if not np.isfinite(gradient).all():
             raise FloatingPointError(f"an error is not finite at update {state.updates}; lower the learning rate")
         state.theta.grad = torch.from_numpy(gradient)
@@ -95,6 +93,23 @@ class Perturbation:
         state.updates += 1
         trained = state.space.arrays(state.theta.detach().numpy())
         return {**parameters, **trained}, state, {"loss": loss, "gradient_norm": float(np.linalg.norm(gradient))}
+
+    def gradient(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
+    ) -> dict[str, Array]:
+        """See Rule.gradient."""
+        state = self.init(program, parameters)
+        state.updates = draw
+        _, found = self._estimate(program, parameters, state, batch, task)
+        return state.space.push(state.theta.detach().numpy(), found)
+
+    def _estimate(
+        self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any
+    ) -> tuple[float, Array]:
+        """Loss of the plain trial and the gradient by free numbers [n]."""
+        random = streams.generator(program.network.seed, f"rule/{self.kind}", state.updates)
+        perturbed = self._nodes if self.kind == "np" else self._weights
+        return perturbed(program, parameters, state, batch, task, random)
 
     def _nodes(
         self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any,

@@ -76,6 +76,14 @@ class Search(ABC):
         """Move the state by the candidates' losses [P]."""
 
 
+class GradientSearch(Search):
+    """A search that estimates the loss's gradient and leaves the step to torch's optimiser."""
+
+    @abstractmethod
+    def estimate(self, state: State, directions: Array, losses: Array) -> Array:
+        """The gradient by the free numbers [n]."""
+
+
 def shaped(losses: Array, how: str) -> Array:
     """Losses as they are, standardised, or as centred ranks in [-0.5, 0.5]; equal losses share their mean rank."""
     if how == "standardised":
@@ -95,7 +103,7 @@ def check_choice(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
-class Smoothing(Search):
+class Smoothing(GradientSearch):
     """Gradient of the loss smoothed around the mean: losses times directions, averaged; torch's optimiser does the rest.
 
     directions: gaussian; signs (simultaneous perturbation); axes (one number at a time, finite differences).
@@ -144,15 +152,17 @@ class Smoothing(Search):
             return mean + np.concatenate([np.zeros((1, len(mean))), moves]), directions
         return mean + (np.concatenate([moves, -moves]) if self.sampling == "antithetic" else moves), directions
 
-    def tell(self, state: State, directions: Array, losses: Array) -> None:
+    def estimate(self, state: State, directions: Array, losses: Array) -> Array:
         found = shaped(losses, self.shaping)
         if self.sampling == "baseline":
             found = found[1:] - found[0]
         elif self.sampling == "antithetic":
             found = (found[: len(directions)] - found[len(directions) :]) / 2
         gradient = found @ directions / self.sigma(state)
-        if self.directions != "axes":
-            gradient /= len(directions)
+        return np.asarray(gradient if self.directions == "axes" else gradient / len(directions))
+
+    def tell(self, state: State, directions: Array, losses: Array) -> None:
+        gradient = self.estimate(state, directions, losses)
         for group in state.optimiser.param_groups:
             group["lr"] = self.learning_rate * (1 + state.updates / (1 + self.stability)) ** -self.learning_power
         state.descend(gradient)
@@ -162,7 +172,7 @@ class Smoothing(Search):
 
 
 @dataclass(frozen=True)
-class PGPE(Search):
+class PGPE(GradientSearch):
     """Parameter-exploring policy gradients: mean and one standard deviation a number follow the likelihood gradient.
 
     Source: Sehnke et al. (2010), Neural Networks 23:551, symmetric sampling; a deviation changes by at most `largest` at once.
@@ -190,10 +200,15 @@ class PGPE(Search):
         moves = directions * state.arrays["sigma"]
         return mean + np.concatenate([moves, -moves]), directions
 
+    def estimate(self, state: State, directions: Array, losses: Array) -> Array:
+        found = shaped(losses, self.shaping)
+        difference = (found[: self.samples] - found[self.samples :]) / 2
+        return np.asarray(difference @ directions / state.arrays["sigma"] / self.samples)
+
     def tell(self, state: State, directions: Array, losses: Array) -> None:
+        state.descend(self.estimate(state, directions, losses))
         found, sigma = shaped(losses, self.shaping), state.arrays["sigma"]
         plus, minus = found[: self.samples], found[self.samples :]
-        state.descend((plus - minus) / 2 @ directions / sigma / self.samples)
         wider = ((plus + minus) / 2 - found.mean()) @ (directions**2 - 1) / self.samples
         state.arrays["sigma"] = sigma * (1 - np.clip(self.sigma_rate * wider, -self.largest, self.largest))
 

@@ -65,6 +65,11 @@ class Space:
         grads = torch.autograd.grad(total, list(free.values()))
         return self.flat({n: g.numpy() for n, g in zip(free, grads, strict=True)})
 
+    def push(self, vector: Array, gradient: Array) -> dict[str, Array]:
+        """Inverse of pull_back: a gradient in free numbers [n] as one in SI values, 0 where there is no synapse."""
+        ones = {n: np.ones(t.shape) for n, t in self.tensors(vector).items()}
+        return {n: t.numpy() for n, t in self.tensors(gradient / self.pull_back(vector, ones)).items()}
+
     def scale(self, sigma: float | Mapping[str, float]) -> Array:
         """One standard deviation a free number, from one for all or one a name or pattern. Raises ParameterError."""
         groups = {"*": sigma} if isinstance(sigma, int | float) else dict(sigma)

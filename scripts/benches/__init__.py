@@ -1,4 +1,4 @@
-"""Benchmarks, one module each with `run(study, rounds)`; a new file is found by itself, peers' networks in `*_peers.py`."""
+"""Benchmarks, one module each with `run(bench)`; a new file is found by itself, peers' networks are in `peers`."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pkgutil
 
 def names() -> tuple[str, ...]:
     """Names of all benchmarks."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.endswith("_peers")))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))

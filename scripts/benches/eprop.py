@@ -1,44 +1,90 @@
-"""One training step of e-prop's offline form (the adjoint of the detached graph) against BPTT on the same network."""
+"""One training step of e-prop against BPTT on the same network, and the memory that long trials add to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from study import Study
-from timing import CONTROL, interleaved, ratio_rows
+from measured import Bench, Figure
+from timing import CONTROL, in_fresh_process, interleaved, peak_memory
 
 TASKS = {"pattern": 1, "evidence": 8}  # batch
+SHORT, LONG, TRIALS, RATE, LIMIT = 100, 4000, 8, 0.02, 5.0  # steps, trials, spikes a step and channel, MB
+RULES: dict[str, tuple[str, dict[str, Any]]] = {
+    "e-prop, random feedback": ("eprop", {"feedback": "random"}),
+    "e-prop, symmetric": ("eprop", {}),
+    "BPTT": ("bptt", {}),
+}
 
 
-def run(study: Study, rounds: int) -> None:
-    import numpy as np
-    import torch
-
+def gradient(backend: str, rule: str, task: Any, data: Any) -> Callable[[], Any]:
+    """The rule's gradient of one batch."""
     import backends
-    import tasks
     from neuro import learning
     from neuro.parameters import values
 
+    program = backends.get(backend).compile(task.network(0), dtype="float32", surrogate="triangle")
+    start = dict(values(program.network))
+    name, options = RULES[rule]
+    chosen = learning.get(name, **options)
+    return lambda: chosen.gradient(program, start, data, task)
+
+
+def peak(backend: str, rule: str, steps: int) -> int:
+    """Peak bytes of two gradients for trials of so many steps, given as events."""
+    import numpy as np
+    from models.spikes import random_events
+
+    import tasks
+    from neuro.protocols import Batch
+
+    task = tasks.get("evidence")
+    size = task.network(0).inputs[0].size
+    rng = np.random.default_rng(0)
+    spikes = random_events(rng, (TRIALS, steps, size), RATE)
+    inputs: dict[str, Any] = {"x": spikes if backend == "native" else np.asarray(spikes)}
+    data = Batch(inputs, rng.integers(0, 2, TRIALS), np.ones((TRIALS, steps), bool))
+    step = gradient(backend, rule, task, data)
+    for _ in range(2):
+        step()
+    return peak_memory()
+
+
+def memory(bench: Bench) -> None:
+    """Growth from short to long trials; the control is a second measurement."""
+    title = f"e-prop memory, T {SHORT} -> {LONG}"
+    for backend in bench.backends:
+        found = {}
+        for rule in ("e-prop, random feedback", "e-prop, random feedback" + CONTROL, "BPTT"):
+            short, long = (in_fresh_process(peak, backend, rule.removesuffix(CONTROL), n) for n in (SHORT, LONG))
+            found[rule] = (long - short) / 2**20
+        ours, again, bptt = found.values()
+        low, high = sorted((ours, again))
+        limit = LIMIT if backend == bench.ours else None
+        note = f"growth in MB at batch {TRIALS}, not a ratio; BPTT on the same backend: {bptt:.3g} MB"
+        text = f"{ours:.3g} MB"
+        bench.figures.append(Figure(title, backend, "itself", text, "", ours, low, high, target=limit, differs=note))
+
+
+def speed(bench: Bench, name: str, batch: int) -> None:
+    """Every rule on every backend of ours; e-prop must not take longer than BPTT on the same one."""
+    import numpy as np
+
+    import tasks
+
+    task = tasks.get(name)
+    data = next(iter(task.train_batches(np.random.default_rng(0), batch)))
+    for backend in bench.backends:
+        steps = {rule: gradient(backend, rule, task, data) for rule in RULES}
+        first = next(iter(RULES))
+        steps[first + CONTROL] = gradient(backend, first, task, data)
+        title = f"e-prop on {backend}, {name}, T {data.inputs['x'].shape[1]}, batch {batch}"
+        with bench.progress(title) as update:
+            times = interleaved(steps, bench.rounds, update)
+        bench.ratios(title, times, first, targets={"BPTT": 1.0})
+
+
+def run(bench: Bench) -> None:
     for name, batch in TASKS.items():
-        task = tasks.get(name)
-        program = backends.get("torch").compile(task.network(0), dtype="float32", surrogate="triangle")
-        data = next(iter(task.train_batches(np.random.default_rng(0), batch)))
-        start = dict(values(program.network))
-
-        def step(rule: Any, data: Any = data, program: Any = program, task: Any = task, start: Any = start) -> Any:
-            return lambda: rule.gradient(program, start, data, task)
-
-        steps = {
-            "e-prop, random feedback": step(learning.get("eprop", feedback="random")),
-            "e-prop, random feedback" + CONTROL: step(learning.get("eprop", feedback="random")),
-            "e-prop, symmetric": step(learning.get("eprop")),
-            "BPTT": step(learning.get("bptt")),
-        }
-        with study.progress(name) as update:
-            times = interleaved(steps, rounds, update)
-        rows = ratio_rows(times, "e-prop, random feedback", {})
-        steps_done = data.inputs["x"].shape[1]
-        title = f"{name}: {steps_done} steps, batch {batch}, float32, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
-        study.table(title, ("rule", "CPU s", "ours/theirs", "range", "differs"), rows)
-        ratio = next(row[2] for row in rows if row[0] == "BPTT")
-        study.criterion(f"{name}: e-prop against BPTT", ratio, "<= 1", ratio <= 1)
+        speed(bench, name, batch)
+    memory(bench)

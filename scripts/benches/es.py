@@ -1,23 +1,32 @@
 """Losses of 64 candidates for a recurrent network of 100 Morris-Lecar cells, 2,000 steps: what one update of ES costs.
 
 Euler at 0.1 ms asks for one evaluation of the cells' functions a step, as the published network's integrator does; rk4, four of
-them, is timed beside it. Objects made before are set aside (gc.freeze), or Brian2 would look through torch's in each run.
+them, is timed beside it, without Brian2. All in float32, except our Brian2 backend, which knows float64 only.
 """
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from study import Study
-from timing import CONTROL, interleaved, ratio_rows
+from measured import Bench
+from timing import CONTROL, interleaved
 
-from benches import es_peers as peers
+from benches.peers import es as peers
 
-CANDIDATES, REBUILT = 64, 2  # so many candidates a round; rebuilding Brian2 gets fewer, and counts for as many
+CANDIDATES, STEPS, REBUILT = 64, 2000, 1  # rebuilding Brian2 gets so many candidates a round, and counts for all
+JAX, BY_HAND, CYTHON, NUMPY = "JAX, vmap of scan", "torch by hand", "Brian2 rebuilt, cython", "Brian2 rebuilt, numpy"
+TARGETS = {
+    "euler": {JAX: 0.6, BY_HAND: 0.07, CYTHON: 0.02, NUMPY: 0.02},
+    "rk4": {},
+}  # by method; of our first backend
+OTHERS = {
+    "torch": {BY_HAND: 1.0},
+    "brian2": {CYTHON: 0.2, NUMPY: 0.2},
+}  # what our other backends must reach
 
 
 def network(method: str) -> Any:
@@ -34,12 +43,12 @@ def network(method: str) -> Any:
     )
 
 
-def ours(backend: str, method: str, candidates: Any, **options: Any) -> Callable[[], Any]:
-    """One run of all candidates; gives their spike counts [P, cell]."""
+def ours(backend: str, method: str, candidates: Any, steps: int, **options: Any) -> Callable[[], Any]:
+    """One run of all candidates; gives their spike counts [candidate, cell]."""
     import backends
 
     program = backends.get(backend).compile(network(method), **options)
-    drive = {"drive": np.tile(peers.CURRENT, (1, peers.STEPS, 1))}
+    drive = {"drive": np.tile(peers.CURRENT, (1, steps, 1))}
 
     def run() -> Any:
         found = program.run({"loop.w": candidates}, drive, population=len(candidates))
@@ -48,57 +57,61 @@ def ours(backend: str, method: str, candidates: Any, **options: Any) -> Callable
     return run
 
 
-def programs(method: str, candidates: Any) -> dict[str, Callable[[], Any]]:
+def programs(bench: Bench, method: str, candidates: Any, steps: int) -> dict[str, Callable[[], Any]]:
     """What is timed."""
-    import torch
-
-    some = candidates[:REBUILT]
-    return {
-        "twinspike brian2": ours("brian2", method, candidates, target="cython"),
-        "Brian2 rebuilt, cython": lambda: peers.brian2_rebuilt(method, some, "cython"),
-        "Brian2 rebuilt, numpy": lambda: peers.brian2_rebuilt(method, some, "numpy"),
-        "twinspike torch": ours("torch", method, candidates, dtype="float32"),
-        "twinspike torch" + CONTROL: ours("torch", method, candidates, dtype="float32"),
-        "torch loop by hand": lambda: peers.torch_loop(method, candidates, torch.float32),
+    found = {
+        name + end: ours(name, method, candidates, steps, dtype="float32")
+        for name in bench.backends
+        for end in ("", CONTROL)
     }
+    found[BY_HAND] = lambda: peers.torch_loop(method, candidates, steps)
+    if find_spec("jax") is None:
+        print(f"left out: {JAX} (the package jax is not installed)")
+    else:
+        found[JAX] = peers.jax_scan(method, candidates, steps)
+    if method != "euler":
+        return found
+    some = candidates[:REBUILT]
+    found |= {
+        name: ours("brian2", method, candidates, steps, target="cython") for name in ("brian2", "brian2" + CONTROL)
+    }
+    found[CYTHON] = lambda: peers.brian2_rebuilt(method, some, steps, "cython")
+    found[NUMPY] = lambda: peers.brian2_rebuilt(method, some, steps, "numpy")
+    return found
 
 
-def same_work(study: Study, method: str, functions: Mapping[str, Callable[[], Any]], candidates: Any) -> None:
-    """Every program gives the spike counts of ours in float64, to one spike a cell where it computes in float32."""
-    expected = ours("torch", method, candidates, dtype="float64")()
-    rows = []
+def same_work(
+    bench: Bench, method: str, functions: Mapping[str, Callable[[], Any]], candidates: Any, steps: int
+) -> dict[str, str]:
+    """Spike counts against the interpreter's in float64, to one spike a cell: what differs, by name."""
+    expected = ours("reference", method, candidates, steps, dtype="float64")()
+    differs = {}
     for name, function in functions.items():
         found = np.asarray(function())
-        worst = int(np.abs(found - expected[: len(found)]).max())
-        rows.append((name, len(found), int(found.sum()), worst))
-        study.criterion(f"{method}, {name}: spike counts as ours in float64", worst, "<= 1 a cell", worst <= 1)
-    header = ("program", "candidates", "spikes", "largest difference of a cell's count")
-    study.table(f"the same work, {method}", header, rows)
+        apart = np.abs(found - expected[: len(found)])
+        worst = int(apart.max())
+        same = worst <= 1 and bool(found.all())
+        bench.criterion(
+            f"{method}, {name}: spike counts as the interpreter's", worst, "<= 1 a cell, every cell spikes", same
+        )
+        differs[name] = (
+            f"{int(found.sum())} spikes; {int((apart > 0).sum())} of {found.size} cells differ from float64, by at most {worst}"
+        )
+    return differs
 
 
-def run(study: Study, rounds: int) -> None:
-    import torch
-
-    candidates = np.random.default_rng(study.seed).normal(0.0, 0.02, (CANDIDATES, peers.CELLS, peers.CELLS))
-    for method in ("euler", "rk4"):
-        functions = programs(method, candidates)
-        same_work(study, method, functions, candidates)
-        gc.collect()
-        gc.freeze()
-        with study.progress(method) as update:
-            times = interleaved(functions, rounds, update)
-        gc.unfreeze()
-        sizes = {name: REBUILT if "rebuilt" in name else CANDIDATES for name in functions}
-        each = {name: [t / sizes[name] for t in found] for name, found in times.items()}
-        for name, seconds in each.items():
-            study.array(f"{method}/{name}", seconds)
-        header = ("program", "CPU s a candidate", "ours/theirs", "range", "note")
-        brian = ratio_rows({n: t for n, t in each.items() if "rian2" in n}, "twinspike brian2", {})
-        study.table(f"{method}: one Brian2 network for all candidates against one each", header, brian)
-        torches = ratio_rows({n: t for n, t in each.items() if "torch" in n}, "twinspike torch", {})
-        title = f"{method}: torch {torch.__version__}, {torch.get_num_threads()} thread(s), float32"
-        study.table(title, header, torches)
-        rate = 1 / max(row[2] for row in brian if "rebuilt" in row[0])
-        by_hand = next(row[2] for row in torches if row[0] == "torch loop by hand")
-        study.criterion(f"{method}: our Brian2 backend's rate over the faster rebuilding", rate, ">= 5", rate >= 5)
-        study.criterion(f"{method}: our torch backend's time over the loop by hand", by_hand, "<= 1", by_hand <= 1)
+def run(bench: Bench) -> None:
+    count, steps = (4, 500) if bench.quick else (CANDIDATES, STEPS)
+    candidates = np.random.default_rng(bench.seed).normal(0.0, 0.02, (count, peers.CELLS, peers.CELLS))
+    for method, targets in TARGETS.items():
+        functions = programs(bench, method, candidates, steps)
+        differs = same_work(bench, method, functions, candidates, steps)
+        title = f"ES, {method}"
+        with bench.progress(title) as update:
+            times = interleaved(functions, bench.rounds, update)
+        shares = dict.fromkeys((CYTHON, NUMPY), REBUILT / count)
+        bench.ratios(title, times, bench.ours, targets=targets, differs=differs, shares=shares)
+        for name, wanted in OTHERS.items():
+            if name in times and name != bench.ours:
+                some = {n: t for n, t in times.items() if n in (name, name + CONTROL, *wanted)}
+                bench.ratios(title, some, name, targets=wanted, shares=shares)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from study import Study
-from timing import CONTROL, interleaved, ratio_rows
+from measured import Bench
+from timing import CONTROL, interleaved
 
-from benches import training_peers as peers
+from benches.peers import training as peers
 
-BATCHES = (32, 256)
 STEPS, DENSITY = 100, 0.02
+DENSE = "native, dense spikes"
+TARGETS = {
+    256: {"snnTorch": 0.12, "Spyx": 0.13, "SpikingJelly": 0.07},
+    32: {"snnTorch": 0.06, "Spyx": 0.13},
+}  # by batch
 
 
 def network() -> Any:
@@ -41,23 +45,31 @@ def network() -> Any:
     )
 
 
-def ours() -> Callable[[Any, Any], float]:
-    """One training step of our torch backend, weights as leaf tensors; x: [time, batch, channel]."""
+def ours(backend: str, x: Any, labels: Any, *, dense: bool = False) -> Callable[[], float]:
+    """One training step of our backend, weights as leaf tensors; see peers.
+
+    native is given events, as tasks deliver them, or with `dense` a boolean array; torch what the peers are given.
+    """
     import torch
 
     import backends
+    from neuro.events import Events
     from neuro.parameters import parameters
 
     model = network()
-    program: Any = backends.get("torch").compile(model, dtype="float32")
+    program: Any = backends.get(backend).compile(model, dtype="float32")
     declared = parameters(model)
     names = [n for n in declared if n.endswith(".w")]
     weights = {n: torch.tensor(declared[n].value, dtype=torch.float32, requires_grad=True) for n in names}
+    spikes = x.transpose(0, 1)
+    if backend == "native":
+        raster = spikes.numpy() > 0
+        spikes = raster if dense else Events.of(raster)
 
-    def step(x: Any, labels: Any) -> float:
+    def step() -> float:
         for w in weights.values():
             w.grad = None
-        found = program.forward(weights, {"x": x.transpose(0, 1)}, record=["readout.v"])
+        found = program.forward(weights, {"x": spikes}, record=["readout.v"])
         logits = found.traces["readout.v"].mean(1) * 100  # volt -> units of 10 mV
         loss = torch.nn.functional.cross_entropy(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -66,34 +78,51 @@ def ours() -> Callable[[Any, Any], float]:
     return step
 
 
-def run(study: Study, rounds: int) -> None:
+def data(batch: int, steps: int) -> tuple[Any, Any]:
+    """Spikes, float32 [time, batch, channel], made without arrays beside them, and labels."""
     import torch
 
-    steps: dict[str, Callable[[Any, Any], float]] = {"twinspike torch": ours()}
-    steps["twinspike torch" + CONTROL] = ours()
-    notes = {}
+    torch.manual_seed(0)
+    x = torch.zeros(steps, batch, peers.INPUTS)
+    x.view(-1)[torch.randint(x.numel(), (int(DENSITY * x.numel()),))] = 1.0
+    return x, torch.randint(0, peers.CLASSES, (batch,))
+
+
+def installed() -> Iterator[str]:
+    """The peers that are there; names the others."""
     for name, peer in peers.PEERS.items():
         try:
-            label = f"{name} {version(peer.package)}"
-            steps[label] = peer.build()
-            notes[label] = peer.differs
-        except (PackageNotFoundError, ImportError):
-            print(f"left out: {name} (not installed)")
-    for batch in BATCHES:
-        torch.manual_seed(0)
-        x = (torch.rand(STEPS, batch, peers.INPUTS) < DENSITY).float()
-        labels = torch.randint(0, peers.CLASSES, (batch,))
-        with study.progress(f"batch {batch}") as update:
-            times = interleaved({n: _call(f, x, labels) for n, f in steps.items()}, rounds, update)
-        rows = ratio_rows(times, "twinspike torch", notes)
-        title = f"Training step, batch {batch}, float32, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
-        study.table(title, ("library", "CPU s", "ours/theirs", "range", "differs"), rows)
-        for name, found in times.items():
-            study.array(f"batch {batch}/{name}", found)
-        snntorch = next((row for row in rows if row[0].startswith("snntorch")), None)
-        if snntorch is not None:
-            study.criterion(f"batch {batch}, against snnTorch", snntorch[2], "<= 1", snntorch[2] <= 1)
+            version(peer.package)
+        except PackageNotFoundError:
+            print(f"left out: {name} (the package {peer.package} is not installed)")
+        else:
+            yield name
 
 
-def _call(step: Callable[[Any, Any], float], x: Any, labels: Any) -> Callable[[], float]:
-    return lambda: step(x, labels)
+def spike_rate(x: Any) -> float:
+    """Spikes of one of our hidden cells a step."""
+    import backends
+
+    run = backends.get("torch").compile(network(), dtype="float32").run
+    return float(run(inputs={"x": x.transpose(0, 1).numpy() > 0}).spikes["hidden"].mean())
+
+
+def run(bench: Bench) -> None:
+    known = list(installed())
+    for batch in (8,) if bench.quick else TARGETS:
+        x, labels = data(batch, STEPS)
+        steps = {name + end: ours(name, x, labels) for name in bench.backends for end in ("", CONTROL)}
+        if "native" in bench.backends:
+            steps[DENSE] = ours("native", x, labels, dense=True)
+        steps |= {name: peers.PEERS[name].build(x, labels) for name in known}
+        title = f"training, batch {batch}"
+        with bench.progress(title) as update:
+            times = interleaved(steps, bench.rounds, update)
+        differs = {name: peers.PEERS[name].differs for name in known}
+        differs[DENSE] = "the same with spikes given as a boolean array, of which it makes events in every step"
+        bench.ratios(title, times, bench.ours, targets=TARGETS.get(batch), differs=differs)
+        if bench.ours != "torch" and "torch" in bench.backends:
+            some = {n: t for n, t in times.items() if n in ("torch", "torch" + CONTROL, "snnTorch")}
+            bench.ratios(title, some, "torch", targets={"snnTorch": 1.0}, differs=differs)
+        rate = spike_rate(x)  # what the event-driven part of the work depends on
+        bench.criterion(f"{title}: spikes of a hidden cell a step", rate, "0.01 to 0.2", 0.01 < rate < 0.2)

@@ -101,6 +101,15 @@ def test_graded_values_are_multiplied_and_zeros_are_skipped() -> None:
     assert (ones.projections["pair"].acs, ones.projections["pair"].macs) == (9, 0)
 
 
+def test_a_gap_junction_is_an_operation_in_every_step() -> None:
+    gap = Synapse("gap", "w : 1", transmits="w*(x_pre - x_post)", target="z")
+    weights = quantity(np.array([[0.0, 2.0], [2.0, 0.0]]), "1")
+    net = Network((Population("a", RATE, 2),), (Projection("gap", "a", "a", gap, weights),), dt="1 ms")
+    found = measure(net, Recording(1e-3, {}, {"a.x": np.zeros((1, 5, 2))}), {})
+    assert (found.projections["gap"].macs, found.projections["gap"].acs) == (10, 0)
+    assert "spikes" not in found.to_data()["populations"]["a"]
+
+
 def test_operations_of_an_update() -> None:
     """A leaky integrator: two products, two sums. A synaptic current: its product, sum and decay more."""
     lif, cuba = (lower(Network((Population("p", library.get(n), 1),))) for n in ("lif", "cuba_lif"))

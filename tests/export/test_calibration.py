@@ -20,7 +20,7 @@ from neuro import (
     library,
     quantity,
 )
-from neuro.export.calibration import NetworkQuantiser, Scheme, of_profile, options_of
+from neuro.export.calibration import NetworkQuantiser, Scheme, of_profile, options_of, stored_codes
 from neuro.export.cell_codes import decay_codes
 from neuro.export.profile import Decay, Integers, Profile
 from neuro.export.quantise import QuantiseError, Quantiser
@@ -76,6 +76,19 @@ def test_one_scale_a_postsynaptic_cell_of_sparse_and_dense_projections() -> None
     for cell in range(4):
         largest = max(np.abs(given["feed.w"][post == cell]).max(), np.abs(given["loop.w"][:, cell]).max())
         assert found.scales["feed.w"][cell] == pytest.approx(largest / 31)
+
+
+def test_binary_weights_are_kept_as_bits() -> None:
+    """32 times smaller than float32, here with 9 columns in 2 bytes; masked matrices keep a zero, so a byte a code."""
+    network = recurrent()
+    feed = replace(network.projection("feed"), connectivity=AllToAll())
+    wide = replace(network, populations=(Population("cells", library.get("lif"), 9),), projections=(feed,))
+    found = calibrated(wide, weights={"*": {"kind": "binary"}})
+    data = found.to_data()["codes"]["feed.w"]
+    assert data["packed"].shape == (5, 2) and "codes" not in data
+    np.testing.assert_array_equal(stored_codes(data), found.codes["feed.w"].codes)
+    masked = calibrated(network, weights={"loop": {"kind": "binary"}}).to_data()["codes"]["loop.w"]
+    assert masked["codes"].dtype == np.int8 and not np.diagonal(stored_codes(masked)).any()
 
 
 def test_the_last_pattern_that_fits_counts() -> None:

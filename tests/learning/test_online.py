@@ -20,6 +20,7 @@ from tasks.rate_networks import rate_network
 from tests.learning.test_eligibility import spiking
 
 STEPS = 150
+LEARN = ("feed", "loop", "readout")
 
 
 def adaptive(**options: Any) -> Network:
@@ -42,14 +43,14 @@ def inputs(name: str) -> dict[str, np.ndarray]:
 
 
 def start(model: Network) -> dict[str, np.ndarray]:
-    return {n: v * (3 if n == "feed.w" else 1) for n, v in values(model).items() if n in ("feed.w", "loop.w")}
+    return {n: v * (3 if n == "feed.w" else 1) for n, v in values(model).items() if n.removesuffix(".w") in LEARN}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_weights_agree_on_every_backend_along_a_trial(name: str) -> None:
     model, shown, outputs = CASES[name][0](), CASES[name][1], CASES[name][2]
     feedback = np.random.default_rng(3).normal(size=(12, outputs))
-    online = attach(model, ["feed", "loop"], "output", eta=1e-2, feedback=feedback)
+    online = attach(model, LEARN, "output", eta=1e-2, feedback=feedback)
     given = {**inputs(name), "target": np.random.default_rng(1).normal(size=(2, STEPS, outputs))}
     programs = [backends.get(b).compile(online) for b in ("reference", "torch", "brian2")]
     for steps in (30, 75, STEPS):
@@ -87,14 +88,14 @@ def test_small_steps_add_up_to_the_offline_gradient(name: str, symmetric: bool) 
     model, eta = make(), 1e-9
     feedback = None if symmetric else np.random.default_rng(3).normal(size=(12, outputs))
     target = np.random.default_rng(1).normal(size=(2, STEPS, outputs))
-    online = backends.get("reference").compile(attach(model, ["feed", "loop"], "output", eta=eta, feedback=feedback))
+    online = backends.get("reference").compile(attach(model, LEARN, "output", eta=eta, feedback=feedback))
     found = online.run(start(model), {**inputs(name), "target": target})
     program = backends.get("torch").compile(model, surrogate="triangle")
     now = {**values(model), **start(model)}
     trial = run_trial(
         program, now, Batch(inputs(name), target), Squared(shown), {} if symmetric else {"readout": feedback}
     )
-    expected = by_traces(trial, ("feed", "loop"))
+    expected = by_traces(trial, LEARN)
     for weights, before in start(model).items():
         change = (found.final[weights] - before).sum(axis=0) / -eta  # two trials
         assert np.abs(change - expected[weights]).max() < 1e-5 * np.abs(expected[weights]).max()

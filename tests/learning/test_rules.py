@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from neuro import (
     library,
     quantity,
 )
+from neuro.learning.sites import silent
 from neuro.parameters import values
 from neuro.protocols import Batch, Capabilities, Settings
 
@@ -103,7 +105,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability: they read recordings
 ANYWHERE = tuple(n for n in OPTIONS if n != "bptt")
-LOCAL = {
+ELSEWHERE = {
+    "reward-eprop",
     "stdp",
     "stdp-nearest",
     "triplet-stdp",
@@ -144,7 +147,7 @@ def trained(name: str, updates: int, backend: str = "torch", stop: int | None = 
 
 
 def test_every_rule_is_tested() -> None:
-    assert set(OPTIONS) | LOCAL == set(learning.names())
+    assert set(OPTIONS) | ELSEWHERE == set(learning.names())
 
 
 @each_rule
@@ -183,15 +186,40 @@ def test_same_candidates_and_losses_on_every_backend(name: str) -> None:
         np.testing.assert_allclose(other["feed.w"], parameters["feed.w"], rtol=1e-6, atol=1e-15)
 
 
+def draws_of(name: str, draws: int, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The true gradient of the tiny task, and a rule's estimates of it."""
+    task = OPTIONS[name].get("task", Tiny)()
+    rule = learning.get(name, **{**OPTIONS[name]["options"], **options})
+    network = rule.attach(task.network(0)) if hasattr(rule, "attach") else task.network(0)
+    program = backends.get("torch").compile(network)
+    start, batch = dict(values(network)), task.batch()
+    batch = replace(batch, inputs=silent(network, batch.inputs))
+    truth = learning.get("bptt").gradient(program, start, batch, task)
+    return truth, [dict(rule.gradient(program, start, batch, task, draw)) for draw in range(draws)]
+
+
 @each_rule
 def test_gradient_points_downhill(name: str) -> None:
     """The mean of some draws has a positive product with the true gradient."""
     if not hasattr(rule_of(name), "gradient"):
         pytest.skip("this rule estimates no gradient")
-    task = OPTIONS[name].get("task", Tiny)()
-    network = rule_of(name).attach(task.network(0)) if hasattr(rule_of(name), "attach") else task.network(0)
-    program = backends.get("torch").compile(network)
-    start = dict(values(network))
-    truth = learning.get("bptt").gradient(program, start, task.batch(), task)
-    draws = [rule_of(name).gradient(program, start, task.batch(), task, draw) for draw in range(30)]
+    truth, draws = draws_of(name, 30)
     assert sum(float(np.sum(np.mean([d[n] for d in draws], axis=0) * truth[n])) for n in truth) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "draws", "options"),
+    [
+        ("wp", 1000, {}),
+        ("np", 1000, {}),
+        ("spsa", 300, {"sigma": 1e-3}),
+        ("es", 100, {"sigma": 1e-3, "shaping": "none"}),
+        ("pgpe", 100, {"sigma": 1e-3, "shaping": "none"}),
+        ("finite-differences", 1, {"sigma": 1e-6}),
+    ],
+)
+def test_estimators_are_unbiased(name: str, draws: int, options: dict[str, Any]) -> None:
+    """The mean's projection on the true gradient is 1: also in size, in SI units."""
+    truth, found = draws_of(name, draws, **options)
+    mean = np.mean([d["feed.w"] for d in found], axis=0)
+    assert np.sum(mean * truth["feed.w"]) / np.sum(truth["feed.w"] ** 2) == pytest.approx(1, abs=0.1)

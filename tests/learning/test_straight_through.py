@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 import torch
 
 import backends
-from neuro import Input, Network, Normal, Population, Projection, learning, library, quantity
-from neuro.export.calibration import NetworkQuantiser, Scheme
+from neuro import Input, Network, Normal, Population, Projection, Recording, learning, library, quantity
+from neuro.export.calibration import NetworkQuantiser, Scheme, stored_codes
 from neuro.export.quantise import QuantiseError, Quantiser
+from neuro.learning.loop import METRICS, train
 from neuro.learning.straight_through import StraightThrough, straight_through
 from neuro.parameters import values
 from neuro.protocols import Batch
+from neuro.results import Run, open_run
+from neuro.serialisation import to_json
 
 BINARY = {"weights": {"*": {"kind": "binary"}}}
 FOUR = {"weights": {"*": {"kind": "linear", "bits": 4, "per": "neuron"}}}
@@ -33,8 +37,17 @@ class Cells:
     def batch(self) -> Batch:
         return Batch({"x": np.random.default_rng(3).random((4, 30, 6)) < 0.3}, np.array([[2.0, 6.0, 4.0]]))
 
+    def train_batches(self, rng: np.random.Generator, batch: int) -> list[Batch]:
+        return [self.batch()] * 3
+
+    def test_batch(self) -> Batch:
+        return self.batch()
+
     def record(self) -> tuple[str, ...]:
         return ()
+
+    def metric(self, recording: Recording, batch: Batch) -> float:
+        return -float(((recording.spikes["cells"].sum(axis=1) - batch.targets) ** 2).mean())
 
     def loss(self, spikes: Any, traces: Any, batch: Batch) -> Any:
         counts = spikes["cells"].sum(dim=1)
@@ -85,8 +98,8 @@ def test_the_loss_falls_and_the_weights_are_codes(quantise: Any, levels: int) ->
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
     found = rule.results(state, parameters)["quantisation"]
     codes = found["codes"]["feed.w"]
-    np.testing.assert_allclose(codes["codes"] * codes["scale"], parameters["feed.w"], rtol=1e-12)
-    assert len(np.unique(codes["codes"])) <= levels
+    np.testing.assert_allclose(stored_codes(codes) * codes["scale"], parameters["feed.w"], rtol=1e-12)
+    assert len(np.unique(stored_codes(codes))) <= levels
     assert len(np.unique(found["shadow"]["feed.w"])) > levels + 2
     if state.scales:
         low, high = state.through.quantiser.windows(state.scales)["feed.w"]
@@ -121,6 +134,23 @@ def test_every_backend_with_gradients_trains_to_the_same_weights() -> None:
     np.testing.assert_allclose(other["feed.w"], parameters["feed.w"], rtol=1e-9)
 
 
+def test_a_run_file_holds_codes_report_and_real_weights(tmp_path: Path) -> None:
+    task, rule = Cells(), learning.get("bptt", quantise=FOUR)
+    program = backends.get("torch").compile(task.network())
+    run = Run.create(
+        tmp_path / "run.h5", model=to_json(program.network), semantics={}, config={}, seed=0, metrics=METRICS
+    )
+    parameters = train(task, program, rule, run, epochs=2, seed=0, batch=1)
+    reader = open_run(run.path)
+    found = reader.group("quantisation")
+    codes = found["codes"]["feed.w"]
+    assert codes["codes"].dtype == np.int8 and codes["scale"].shape == (3,) and found["report"]["feed.w"]["bits"] == 4
+    np.testing.assert_allclose(codes["codes"] * codes["scale"], reader.parameters()["feed.w"], rtol=1e-12)
+    np.testing.assert_array_equal(reader.parameters()["feed.w"], parameters["feed.w"])
+    again = NetworkQuantiser(program.network, Scheme.of(FOUR)).calibrate(found["shadow"])
+    np.testing.assert_array_equal(again.codes["feed.w"].codes, codes["codes"])
+
+
 def test_real_weights_until_it_begins() -> None:
     _, plain, _, _ = trained(5, {})
     _, waiting, _, _ = trained(5, {**BINARY, "after": 6})
@@ -151,6 +181,11 @@ def test_time_constants_and_thresholds_are_codes_too() -> None:
     [
         ({"weights": {"fed": {"kind": "binary"}}}, "no projection fits 'fed'; known: feed"),
         ({"weight": {}}, "unknown option 'weight'"),
+        ({"weights": "linear"}, "a table of quantisers by projection"),
+        ({"weights": {"kind": "linear"}}, "weights of 'kind' = 'linear'"),
+        ({"weights": {"*": {"bits": "4"}}}, "4 bits; it takes"),
+        ({"decays": {"kind": "log", "bits": 4}}, "kind 'log'; use linear or dash"),
+        ({"decays": {"kind": "linear"}}, "decays = .*; it has kind"),
         ({**BINARY, "after": -1}, "number of updates"),
     ],
 )

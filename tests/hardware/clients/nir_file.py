@@ -55,7 +55,7 @@ def spyx(path: str, spikes: np.ndarray) -> np.ndarray:
 
 
 def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
-    """Cells that spike once a step and reset to zero."""
+    """Cells that spike once a step and reset to zero; without a leak, sinabs would keep v above -threshold."""
     import nir
     import torch
     from sinabs.activation import MembraneReset, SingleSpike
@@ -65,7 +65,7 @@ def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
     network = from_nir(nir.read(path), batch_size=1)
     layers = [m for m in network.modules() if isinstance(m, StatefulLayer)]
     for layer in layers:
-        layer.spike_fn, layer.reset_fn = SingleSpike, MembraneReset(0.0)
+        layer.spike_fn, layer.reset_fn, layer.min_v_mem = SingleSpike, MembraneReset(0.0), None
     found = []
     with torch.no_grad():
         for raster in spikes:

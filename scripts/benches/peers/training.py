@@ -1,7 +1,7 @@
 """The training benchmark's network in other libraries, each as its own documentation shows it.
 
-700 spike inputs -> 128 recurrent LIF -> 20 leaky readouts; every function builds one and returns `step(x, labels)`, which
-runs forward and backward once. x: float32 [time, batch, channel]. Time constants 20 ms, dt 1 ms, unless noted.
+700 spike inputs -> 128 recurrent LIF -> 20 leaky readouts; every function builds one for float32 spikes x [time, batch, channel]
+and returns a step that runs forward and backward once and gives the loss. Time constants 20 ms, dt 1 ms, unless noted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Peer:
     """A library's network. package: its distribution. differs: how its dynamics differ from ours."""
 
     package: str
-    build: Callable[[], Callable[[Any, Any], float]]
+    build: Callable[[Any, Any], Callable[[], float]]
     differs: str
 
 
@@ -34,7 +34,7 @@ def _finish(module: Any, readout: Any, labels: Any) -> float:
     return float(loss.detach())
 
 
-def snntorch() -> Callable[[Any, Any], float]:
+def snntorch(x: Any, labels: Any) -> Callable[[], float]:
     import snntorch as snn
     import torch
 
@@ -57,10 +57,10 @@ def snntorch() -> Callable[[Any, Any], float]:
             return torch.stack(found).mean(0)
 
     net = Net()
-    return lambda x, labels: _finish(net, net(x), labels)
+    return lambda: _finish(net, net(x), labels)
 
 
-def norse() -> Callable[[Any, Any], float]:
+def norse(x: Any, labels: Any) -> Callable[[], float]:
     import norse.torch as norse_torch
     import torch
 
@@ -77,10 +77,10 @@ def norse() -> Callable[[Any, Any], float]:
             return out.mean(0)
 
     net = Net()
-    return lambda x, labels: _finish(net, net(x), labels)
+    return lambda: _finish(net, net(x), labels)
 
 
-def spikingjelly() -> Callable[[Any, Any], float]:
+def spikingjelly(x: Any, labels: Any) -> Callable[[], float]:
     import torch
     from spikingjelly.activation_based import functional, layer, neuron
 
@@ -99,11 +99,37 @@ def spikingjelly() -> Callable[[Any, Any], float]:
             return self.readout(self.fc2(self.hidden(self.fc1(x))))
 
     net = Net()
-    return lambda x, labels: _finish(net, net(x), labels)
+    return lambda: _finish(net, net(x), labels)
+
+
+def spyx(x: Any, labels: Any) -> Callable[[], float]:
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+    from spyx import fn, nn
+
+    rngs = nnx.Rngs(0)
+    model = nn.Sequential(
+        nnx.Linear(INPUTS, HIDDEN, use_bias=False, rngs=rngs),
+        nn.RLIF((HIDDEN,), beta=BETA, rngs=rngs),
+        nnx.Linear(HIDDEN, CLASSES, use_bias=False, rngs=rngs),
+        nn.LI((CLASSES,), beta=BETA, rngs=rngs),
+    )
+    cross_entropy = fn.integral_crossentropy(smoothing=0.0, time_axis=0)
+
+    def value_and_grad(model: Any, x: Any, labels: Any) -> Any:
+        return nnx.value_and_grad(lambda m: cross_entropy(nn.run(m, x)[0], labels))(model)
+
+    step = nnx.jit(value_and_grad)
+    spikes, targets = jnp.asarray(x.numpy()), jnp.asarray(labels.numpy())
+    return lambda: float(jax.block_until_ready(step(model, spikes, targets))[0])
 
 
 PEERS = {
-    "snntorch": Peer("snntorch", snntorch, "subtracts the threshold one step late"),
+    "snnTorch": Peer("snntorch", snntorch, "subtracts the threshold one step late"),
     "norse": Peer("norse", norse, "adds a synaptic current; time constants 10 ms and 5 ms (its defaults)"),
-    "spikingjelly": Peer("spikingjelly", spikingjelly, "recurrent weights see a concatenated input (its container)"),
+    "SpikingJelly": Peer("spikingjelly", spikingjelly, "recurrent weights see a concatenated input (its container)"),
+    "Spyx": Peer(
+        "spyx", spyx, "subtracts the threshold one step late; also gives the gradients of both time constants"
+    ),
 }

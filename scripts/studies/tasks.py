@@ -1,0 +1,65 @@
+"""Every task by BPTT against its control: all else frozen, the readout alone fitted, by the same rule, data, seed and updates.
+
+`digits`, whose study is its own, and `perturbation`, which has nothing but a readout, are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study import Study
+
+LONG = True
+TASKS: dict[str, dict[str, Any]] = {  # options that make a task fit into minutes
+    "add": {},
+    "delayed-choice": {},
+    "delayed-match": {},
+    "evidence": {"cues": 3, "delay": 400, "tau_a": 0.5},
+    "pattern": {},
+    "rflo": {},
+    "store-recall": {},
+}
+UPDATES = {"pattern": 500, "rflo": 3000, "evidence": 100, "delayed-choice": 100}  # of the others: 600
+
+
+def learned(name: str, control: bool, seed: int, updates: int) -> float:
+    """The metric on the test trials after so many updates."""
+    from itertools import islice
+
+    import torch
+
+    import backends
+    import tasks
+    from neuro import learning, streams
+    from neuro.parameters import values
+
+    torch.set_num_threads(1)
+    task = tasks.get(name, **TASKS[name])
+    options = {**task.settings.rules["bptt"], **({"trainable": tuple(task.readout)} if control else {})}
+    rule = learning.get("bptt", **options)
+    program = backends.get("torch").compile(task.network(seed), **task.settings.backends["torch"])
+    state, parameters = rule.init(program), dict(values(program.network))
+    random, done = streams.generator(seed, "study/tasks"), 0
+    while done < updates:
+        for data in islice(task.train_batches(random, task.settings.batch), updates - done):
+            parameters, state, _ = rule.step(program, parameters, state, data, task)
+            done += 1
+    test = task.test_batch()
+    return float(task.metric(program.run(parameters, test.inputs, tuple(task.record())), test))
+
+
+def run(study: Study) -> None:
+    from joblib import Parallel, delayed
+
+    jobs = [(n, c, 10 if study.quick else UPDATES.get(n, 600)) for n in TASKS for c in (False, True)]
+    found: dict[tuple[str, bool], float] = {}
+    with study.progress("tasks") as update:
+        calls = (delayed(learned)(name, control, study.seed, updates) for name, control, updates in jobs)
+        for job, metric in zip(jobs, Parallel(n_jobs=2, return_as="generator")(calls), strict=True):
+            found[job[:2]] = metric
+            update(len(found), len(jobs), job[0])
+    rows = [(n, u, found[n, False], found[n, True]) for n, c, u in jobs if not c]
+    study.table("metric on the test trials", ("task", "updates", "all weights", "readout only (control)"), rows)
+    for name, _, every, control in rows:
+        study.array(name, [every, control])
+        study.criterion(f"{name}: gain over the control", every - control, "> 0", every > control)
