@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test setup lint bench clean
+.PHONY: help demo test setup lint bench clients hardware clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on real digits, replay in four backends, export, prove"
 	@echo "make test    set up, run the tests that take seconds"
 	@echo "make lint    set up, check style, types and imports"
+	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
 	@echo "make bench   set up, time everything against its peers, print one table"
 	@echo "make clean   remove what the others made, but not runs/"
 
@@ -39,6 +40,39 @@ lint: setup
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r scripts/benches/peers/requirements.txt
 	$(BIN)/python scripts/bench.py all
+
+# Environments of their own, git-ignored: clients pin what we don't, and two are copyleft. One that can't be had is skipped by its tests.
+CLIENTS := .clients
+NEEDS := tests/hardware/requirements
+PYTHON310 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) python3.10)
+PIP := bin/pip install --quiet --disable-pip-version-check
+
+$(CLIENTS)/common/.installed: $(NEEDS)/common.txt $(NEEDS)/common-no-deps.txt
+	$(PYTHON) -m venv $(CLIENTS)/common
+	$(CLIENTS)/common/$(PIP) torch==2.13.0
+	$(CLIENTS)/common/$(PIP) -r $(NEEDS)/common.txt torch==2.13.0
+	$(CLIENTS)/common/$(PIP) --no-deps -r $(NEEDS)/common-no-deps.txt
+	touch $@
+
+$(CLIENTS)/brian2-loihi/.installed: $(NEEDS)/brian2-loihi.txt
+	$(PYTHON) -m venv $(CLIENTS)/brian2-loihi
+	$(CLIENTS)/brian2-loihi/$(PIP) -r $(NEEDS)/brian2-loihi.txt
+	touch $@
+
+# lava-dl needs Python 3.10: later ones refuse its mutable dataclass default.
+$(CLIENTS)/lava/.installed: $(NEEDS)/lava.txt $(NEEDS)/lava-no-deps.txt
+	$(PYTHON310) -m venv $(CLIENTS)/lava
+	$(CLIENTS)/lava/$(PIP) -r $(NEEDS)/lava.txt
+	$(CLIENTS)/lava/$(PIP) --no-deps -r $(NEEDS)/lava-no-deps.txt
+	touch $@
+
+clients:
+	-$(MAKE) $(CLIENTS)/common/.installed
+	-$(MAKE) $(CLIENTS)/brian2-loihi/.installed
+	-$(MAKE) $(CLIENTS)/lava/.installed
+
+hardware: setup clients
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hardware -n 0 -q tests/hardware
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

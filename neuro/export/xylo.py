@@ -48,7 +48,7 @@ _AUDIO_2 = Profile(
 )
 _AUDIO_3 = replace(_AUDIO_2, name="xylo-a3", title="Xylo Audio 3", hidden=992, outputs=32)
 _CODES = Quantiser(bits=8, per="neuron", symmetric=True)
-_HEADROOM = 8  # times the threshold, which currents and membranes may reach within 16 bits
+_HEADROOM = 4  # times the threshold, which currents and membranes may reach within 16 bits
 _EXACT = 1e-3  # relative error of a leak that counts as none
 _GUARD = "Where a cell's `unsure` is above 0, sums came near 16 bits: the chip may then differ from the network."
 
@@ -101,7 +101,7 @@ def _dashes(layer: Layer) -> tuple[IntArray, IntArray]:
 def _quantise(
     graph: Graph, layers: Sequence[Layer], dashes: Sequence[tuple[IntArray, IntArray]], name: str
 ) -> XyloIntegers:
-    """8-bit weights, each cell's largest at its limit; shifts that put thresholds an eighth below 16 bits."""
+    """8-bit weights, each cell's largest at its limit; shifts that put thresholds just below a quarter of 16 bits."""
     *hidden, last = layers
     inputs, ends = hidden[0].feed.shape[0], np.cumsum([0, *(x.feed.shape[1] for x in hidden)])
     cells = [slice(int(a), int(b)) for a, b in pairwise(ends)]

@@ -47,7 +47,7 @@ class _Cells:
     i: np.ndarray
     v: np.ndarray
 
-    def advance(self, arriving: np.ndarray, before: np.ndarray) -> np.ndarray:
+    def advance(self, arriving: np.ndarray) -> np.ndarray:
         """One step of spyx's cells in single precision; the spikes of the membrane before it."""
         numbers = self.layer.numbers
         one = np.float32(1)
@@ -55,7 +55,7 @@ class _Cells:
         scale = numbers.threshold.astype(np.float64)
         x = arriving @ (self.layer.feed / scale).astype(np.float32)
         if self.layer.loop is not None:
-            x = x + before @ (self.layer.loop / scale).astype(np.float32)
+            x = x + z @ (self.layer.loop / scale).astype(np.float32)
         beta = numbers.beta.astype(np.float32)
         if numbers.alpha is None:
             self.v = beta * self.v + x - z
@@ -73,12 +73,11 @@ def test_spyx_in_its_own_timing(network: str, tmp_path: Path) -> None:
     layers = read(trained.network, trained.parameters, PROFILE).chain()
     images = trained.images.astype(np.float32)
     cells = [_Cells(x, *(np.zeros((len(images), x.feed.shape[1]), np.float32) for _ in "iv")) for x in layers]
-    own = [np.zeros_like(c.v) for c in cells]
     ours = np.zeros((*images.shape[:2], cells[-1].v.shape[1]), bool)
     for k in range(images.shape[1]):
         arriving = images[:, k]
-        for n, c in enumerate(cells):
-            own[n] = arriving = c.advance(arriving, own[n])
+        for c in cells:
+            arriving = c.advance(arriving)
         ours[:, k] = arriving > 0
     theirs = harness.raster("common", "nir_file", tmp_path / "net.nir", trained.images, "spyx")
     differing = harness.differences(ours, theirs)

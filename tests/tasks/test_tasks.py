@@ -74,3 +74,18 @@ def test_recommended_settings_are_options_that_exist(name: str) -> None:
         learning.get(rule, **options)
     for backend, options in task.settings.backends.items():
         backends.get(backend).compile(task.network(0), **options)
+
+
+def test_digits_for_chips() -> None:
+    """16 means of four pixels, the first eight digits, recurrent cells that give a 1/16 and a 1/4 away each step."""
+    task = tasks.get("digits", neuron="cuba_lif", recurrent=True, reset="subtract", pixels=16, classes=8, hidden=8)
+    images, labels, _, _ = task.data()
+    whole, _, _, _ = tasks.get("digits", classes=8).data()
+    np.testing.assert_allclose(images[:, 0], whole[:, [0, 1, 8, 9]].mean(axis=1))
+    assert labels.max() == 7 and task.test_batch().inputs["pixels"].shape[2] == 16
+    cell = task.network(0).population("hidden").neuron.parameters
+    decays = [float(np.exp(-1e-3 / cell[name].value)) for name in ("tau_m", "tau_syn")]
+    np.testing.assert_allclose(decays, [15 / 16, 3 / 4], rtol=1e-12)
+    for wrong in ({"pixels": 25}, {"neuron": "adex"}, {"reset": "none"}, {"classes": 11}):
+        with pytest.raises(tasks.UnknownTaskError):
+            tasks.get("digits", **wrong)

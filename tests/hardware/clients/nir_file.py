@@ -50,13 +50,12 @@ def spyx(path: str, spikes: np.ndarray) -> np.ndarray:
     import nir
     import spyx.nir
 
-    graph = nir.read(path)
-    found = [np.asarray(spyx.nir.from_nir(graph, x[:, None].astype(np.float32), dt=DT)[1]) for x in spikes]
-    return np.stack(found).reshape(*spikes.shape[:2], -1) > 0
+    given = np.swapaxes(spikes, 0, 1).astype(np.float32)
+    return np.swapaxes(np.asarray(spyx.nir.from_nir(nir.read(path), given, dt=DT)[1]) > 0, 0, 1)
 
 
 def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
-    """Cells that spike once a step and reset to zero."""
+    """Cells that spike once a step and reset to zero; without a leak, sinabs would keep v above -threshold."""
     import nir
     import torch
     from sinabs.activation import MembraneReset, SingleSpike
@@ -66,13 +65,14 @@ def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
     network = from_nir(nir.read(path), batch_size=1)
     layers = [m for m in network.modules() if isinstance(m, StatefulLayer)]
     for layer in layers:
-        layer.spike_fn, layer.reset_fn = SingleSpike, MembraneReset(0.0)
+        layer.spike_fn, layer.reset_fn, layer.min_v_mem = SingleSpike, MembraneReset(0.0), None
     found = []
     with torch.no_grad():
         for raster in spikes:
             for layer in layers:
                 layer.reset_states()
-            found.append(network(torch.as_tensor(raster, dtype=torch.float32)).numpy() > 0)
+            out = network(torch.as_tensor(raster, dtype=torch.float32))
+            found.append((out[0] if isinstance(out, tuple) else out).numpy() > 0)
     return np.stack(found)
 
 
@@ -82,24 +82,12 @@ def rockpool(path: str, spikes: np.ndarray) -> np.ndarray:
     import torch
     from rockpool.nn.modules.torch.nir import from_nir
 
-    found = []
     with torch.no_grad():
         network = from_nir(nir.read(path))
-        for module in network.modules().values() if callable(network.modules) else network.modules:
-            _single_spikes(module)
-        for raster in spikes:
-            network.reset_state()
-            found.append(network(torch.as_tensor(raster[None], dtype=torch.float32))[0].numpy()[0] > 0)
-    return np.stack(found)
-
-
-def _single_spikes(module: Any) -> None:
-    import torch
-
-    if hasattr(module, "max_spikes_per_dt"):
-        module.max_spikes_per_dt = torch.tensor(1.0)
-    for child in module.modules().values() if hasattr(module, "modules") else ():
-        _single_spikes(child)
+        for module in network.modules():
+            if hasattr(module, "max_spikes_per_dt"):
+                module.max_spikes_per_dt = torch.tensor(1.0)
+        return np.asarray(network(torch.as_tensor(spikes, dtype=torch.float32))[0] > 0)
 
 
 CLIENTS: dict[str, Callable[[str, np.ndarray], np.ndarray]] = {
