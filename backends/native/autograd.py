@@ -44,7 +44,7 @@ class _Run(torch.autograd.Function):
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
         arrays, ctx.loan = call.executable.forward(given, call.feed, call.every, call.program.threads)
         call.program.check(call.executable)
-        ctx.call, ctx.arrays = call, arrays
+        ctx.call, ctx.arrays = call, given | arrays  # feedback weights are read by the adjoint only
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
         call.found = arrays
