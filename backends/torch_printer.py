@@ -31,6 +31,8 @@ class _Printer(StrPrinter):  # type: ignore[misc]
     def _print_NumberSymbol(self, expr: sp.Expr) -> str:  # noqa: N802
         return repr(float(expr))
 
+    _print_Pi = _print_Exp1 = _print_NumberSymbol  # noqa: N815
+
     def _print_Infinity(self, expr: sp.Expr) -> str:  # noqa: N802
         return "float('inf')"
 

@@ -29,6 +29,17 @@ def show_targets() -> None:
     cli.table("targets", header, rows)
 
 
+def definition(path: Path) -> tuple[Any, Any]:
+    """A network and its parameters: of a run, trained as far as it got, or of a .toml or .json file."""
+    from neuro.results import open_run
+    from neuro.serialisation import from_json, read_network
+
+    if path.suffix in (".toml", ".json"):
+        return read_network(path), None
+    reader = open_run(path)
+    return from_json(reader.model), reader.parameters() if reader.complete else None
+
+
 def check(name: str, network: Any, parameters: Any) -> None:
     """Print every misfit; an error where one of them stops the export."""
     from neuro.export import targets
@@ -82,7 +93,9 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
 
 
 def main(
-    run: Annotated[Path | None, typer.Argument(help="HDF5 file of a complete run")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="HDF5 file of a complete run; for --check also a network's .toml or .json")
+    ] = None,
     target: Annotated[str, typer.Option(help="see --list")] = "nir",
     out: Annotated[Path, typer.Option(help="folder, or the main file with the target's suffix")] = Path("runs/export"),
     list_: Annotated[bool, typer.Option("--list", help="show the targets")] = False,
@@ -100,10 +113,7 @@ def main(
 
     targets.get(target)  # a wrong name is said before anything is read
     if check_:
-        from compare_backends import load
-
-        _, _, network, parameters = load(cli.existing(run))
-        check(target, network, parameters)
+        check(target, *definition(cli.existing(run)))
     else:
         export(cli.existing(run), target, out, budget, force)
 

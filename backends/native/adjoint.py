@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import sympy as sp
 
-from backends.native.kernel import Kernel, count
+from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, Reversed, results, reverse
 from backends.native.printer import c_code
 from backends.torch_groups import local
@@ -34,7 +34,10 @@ class Adjoint:
         found += self.recorded()
         for at in reversed(range(len(self.step.operations))):
             self.at = at
-            found += self.operation(self.step.operations[at])
+            found += [
+                f"/* back through {title(self.step.operations[at])} */",
+                *self.operation(self.step.operations[at]),
+            ]
         found.append("}")
         return [*found, *(line for s in self.step.synapses for line in self.initial_weights(s))]
 
@@ -66,6 +69,10 @@ class Adjoint:
     def wanted(self, name: str) -> bool:
         """Whether a constant's gradient is asked for."""
         return bool(self.kernel.constants.parameters_of(name) & self.training.wrt)
+
+    def weighed(self, synapses: Synapses, amounts: str) -> bool:
+        """Whether somebody wants the gradient of a coupling's weights, or of the feedback weights that get the same."""
+        return self.wanted(amounts) or f"{synapses.name}.feedback" in self.training.wrt
 
     def fired(self, population: str, late: str, index: str) -> str:
         """Whether a cell or channel fired, some steps ago."""
@@ -264,7 +271,7 @@ class Adjoint:
         kernel, post, amounts, found = self.kernel, synapses.ends[1], self.kernel.matrix(op), []
         b, depth = self.arrived(op.population, op.target), kernel.depth[op.population, op.target]
         slot = f"{b} + (k + {kernel.delay(synapses)})%{depth}*TILE*{post} + b*{post}"
-        if self.wanted(amounts):
+        if self.weighed(synapses, amounts):
             size = count(synapses)
             out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
             if synapses.kind == "dense" and isinstance(synapses.delay, int):
@@ -346,7 +353,7 @@ class Adjoint:
             f"VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{post}; {sent}[b*{pre} + i] = {c_code(factors[0], names)}; }}",
             f"VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {w}[b*{post} + j] = {total}[b*{post} + j]*{c_code(factors[1], names)}; }}",
         ])  # fmt: skip
-        if self.wanted(amounts):
+        if self.weighed(synapses, amounts):
             size = count(synapses)
             out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
             found.append(f"outer({out}, {sent}, {w}, {pre}, {post}, active);")

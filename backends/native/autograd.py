@@ -44,7 +44,7 @@ class _Run(torch.autograd.Function):
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
         arrays, ctx.loan = call.executable.forward(given, call.feed, call.every, call.program.threads)
         call.program.check(call.executable)
-        ctx.call, ctx.arrays = call, given | arrays  # feedback weights are read by the adjoint only
+        ctx.call, ctx.arrays, ctx.given = call, arrays, given
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
         call.found = arrays
@@ -64,8 +64,13 @@ class _Run(torch.autograd.Function):
                 given[f"D_{name}"] = np.zeros(1, real) if g is None else np.ascontiguousarray(g.numpy(), real)
             else:
                 given[f"D_{name}"] = np.zeros(arrays[name].shape, real) if g is None else np.ascontiguousarray(g.numpy(), real)  # fmt: skip
-        given |= call.program.turned(call.executable, arrays, call.feed)
+        given |= call.program.turned(call.executable, ctx.given, call.feed)
         found = call.executable.backward(arrays, given, call.feed, call.every, call.program.threads)
+        for (
+            op
+        ) in call.executable.kernel.couples():  # feedback weights get the gradient of the weights that they stand for
+            if op.projection in call.program.backward.feedback:
+                found[f"G_{op.projection}__feedback"] = found.get(f"G_{call.executable.kernel.matrix(op)}")
         slopes: list[torch.Tensor | None] = [None]
         for name, shape in zip(call.names, ctx.shapes, strict=True):
             g = found.get(f"G_{name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -58,8 +59,12 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
     flags = (*FLAGS, CONTRACTION[dtype])
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
     library = folder() / f"{key}.so"
-    if not library.exists():
-        _build([path, *flags], source, library, network)
+    if library.exists():
+        try:
+            return ctypes.CDLL(str(library))
+        except OSError:  # damaged since it was built
+            library.unlink(missing_ok=True)
+    _build([path, *flags], source, library, network)
     return ctypes.CDLL(str(library))
 
 
@@ -73,8 +78,21 @@ def _build(command: list[str], source: str, library: Path, network: str) -> None
             [*command, "-o", str(made), str(text), "-lm"], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
             raise UnsupportedError(
-                "native", f"network '{network}'", f"the C compiler refused its step: {first}", OTHERS
+                "native", f"network '{network}', {_place(source, done.stderr)}", _first(done.stderr), OTHERS
             )
         made.replace(library)
+
+
+def _first(errors: str) -> str:
+    """What the compiler said first."""
+    line = next((x for x in errors.splitlines() if "error:" in x), errors.strip() or "no message")
+    return f"the C compiler refused it: {line.partition('error:')[2].strip() or line}"
+
+
+def _place(source: str, errors: str) -> str:
+    """The operation of the model's step to which the compiler's first error belongs: the last title above its line."""
+    found = re.search(r"step\.c:(\d+):\d+: (?:fatal )?error:", errors)
+    above = source.splitlines()[: int(found.group(1))] if found else []
+    titles = [m.group(1) for m in map(re.compile(r"\s*/\* (.*) \*/$").match, above) if m]
+    return f"'{titles[-1]}'" if titles else "its step"

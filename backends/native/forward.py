@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.native.kernel import Kernel, count
+from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code
 from backends.torch_groups import delays_of, local
@@ -37,7 +37,7 @@ class Forward:
                 body += self.keep(owner, variable, 0)
         for at, op in enumerate(self.step.operations):
             self.at = at
-            body.append(f"/* {_title(op)} */")
+            body.append(f"/* {title(op)} */")
             body += self.operation(op)
         body += self.recorded()
         body.append("}")
@@ -310,15 +310,3 @@ class Forward:
             f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "}",
             f"{n}__count[{slot}] = hits(out, {size}, {n}__list + {slot}*{size}); }}",
         ]  # fmt: skip
-
-
-def _title(op: Operation) -> str:
-    match op:
-        case Gather():
-            return f"inputs of {op.population}"
-        case Threshold():
-            return f"spikes of {op.population}"
-        case Couple():
-            return f"{op.projection} delivers to {op.population}.{op.target}"
-        case Update():
-            return f"{op.phase} of {op.owner}"

@@ -15,7 +15,7 @@ from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.torch_groups import Backward, is_static, local
-from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Update
+from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
 
 
@@ -311,3 +311,16 @@ def count(synapses: Synapses) -> int:
     for n in synapses.shape:
         found *= n
     return found
+
+
+def title(op: Operation) -> str:
+    """What an operation does to the model, for comments and errors."""
+    match op:
+        case Gather():
+            return f"inputs of {op.population}"
+        case Threshold():
+            return f"spikes of {op.population}"
+        case Couple():
+            return f"{op.projection} delivers to {op.population}.{op.target}"
+        case Update():
+            return f"{op.phase} of {op.owner}"

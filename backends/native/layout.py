@@ -65,19 +65,16 @@ class Layout:
 
     def function(self, name: str, unit: Sequence[str]) -> str:
         """The C function that does `unit` for each of its units, with the scratch asked for so far, which it takes."""
-        real, table = (
-            self.scratch,
-            [
-                f"{kind} *restrict {n} = ({kind} *)take(&at, {length}*sizeof({kind}));"
-                for n, (kind, length) in self.scratch.items()
-            ],
-        )
-        total = " + ".join(["64", *(f"{length}*sizeof({kind}) + 64" for kind, length in real.values())])
-        self.scratch = {}
-        return "\n".join([
+        rooms, self.scratch = self.scratch, {}
+        table = [
+            f"{kind} *restrict {n} = ({kind} *)take(&at, {length}*sizeof({kind}));"
+            for n, (kind, length) in rooms.items()
+        ]
+        total = " + ".join(["64", *(f"{length}*sizeof({kind}) + 64" for kind, length in rooms.values())])
+        return indented([
             SIGNATURE.format(name=name) + " {", f"const size_t room = {total};", "char *const scratch = malloc(room);",
             "if (!scratch) { status[0] = -1; return; }", "for (long unit = from; unit < until; unit++) {", "char *at = scratch;",
-            "memset(scratch, 0, room);", *UNIT, *table, *self.pointers(), *unit, "}", "done:", "free(scratch);", "}", "",
+            "memset(scratch, 0, room);", *UNIT, *table, *self.pointers(), *unit, "}", "done:", "free(scratch);", "}",
         ])  # fmt: skip
 
     def shapes(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
@@ -92,3 +89,14 @@ class Layout:
         """Bytes of what the kernel fills, by array."""
         sizes = {"real": real, "byte": 1, "int": 4, "long": 8}
         return {n: sizes[self.slots[n].kind] * prod(shape) for n, shape in self.shapes(numbers).items()}
+
+
+def indented(lines: Sequence[str]) -> str:
+    """C statements as text, four spaces a brace."""
+    depth, found = 0, []
+    for line in "\n".join(lines).splitlines():
+        text = line.strip()
+        leading = len(text) - len(text.lstrip("}"))
+        found.append("    " * max(depth - leading, 0) + text)
+        depth += text.count("{") - text.count("}")
+    return "\n".join(found) + "\n"

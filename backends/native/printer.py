@@ -42,7 +42,7 @@ class _Printer(StrPrinter):  # type: ignore[misc]
         value = float(expr)
         return f"(real){value!r}" if value >= 0 else f"(-(real){-value!r})"
 
-    _print_Integer = _print_Float = _print_Rational = _print_NumberSymbol = _number  # noqa: N815
+    _print_Integer = _print_Float = _print_Rational = _print_NumberSymbol = _print_Pi = _print_Exp1 = _number  # noqa: N815
 
     def _print_Infinity(self, expr: sp.Expr) -> str:  # noqa: N802
         return "(real)INFINITY"

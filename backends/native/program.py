@@ -157,12 +157,12 @@ class NativeProgram:
         """What a kernel must know that gives these gradients."""
         return Training(self._slope, self._scales, wrt, inputs, self.backward)
 
-    def turned(self, executable: Executable, arrays: Arrays, feed: Feed) -> Arrays:
+    def turned(self, executable: Executable, given: Arrays, feed: Feed) -> Arrays:
         """What only the adjoint reads: matrices by their other side, input spikes as rasters."""
         found: dict[str, Array] = {}
         for name in executable.kernel.layout.slots:
             if name.endswith("__T"):
-                found[name] = np.ascontiguousarray(arrays[name.removesuffix("__T")].T)
+                found[name] = np.ascontiguousarray(given[name.removesuffix("__T")].T, self.real)
             elif name.endswith("__raster"):
                 found[name] = np.asarray(feed.arrays[name.removesuffix("__raster")], np.uint8)
         return found

@@ -204,7 +204,7 @@ class NetworkQuantiser:
         chosen = dict(scales or self.scales(given))
         rounded = self._rounded(given, chosen)
         codes = {name: found for name, (_, found) in rounded.items()}
-        report = {n: self._report(n, np.asarray(given[n]), *found, chosen) for n, found in rounded.items()}
+        report = {n: self._report(n, np.asarray(given[n]), *found) for n, found in rounded.items()}
         network: Network = self.network
         steps: dict[str, Codes] = {}
         if self.scheme.delays is not None:
@@ -235,13 +235,12 @@ class NetworkQuantiser:
             sets.setdefault(same, []).append(name)
         return list(sets.values())
 
-    def _report(self, name: str, x: Array, values: Array, found: Quantised, scales: Mapping[str, Array]) -> Calibration:
+    def _report(self, name: str, x: Array, values: Array, found: Quantised) -> Calibration:
         mask = self.wires[name.removesuffix(".w")].mask if name in self.weights else None
         kept = np.ones(x.shape, bool) if mask is None else mask
         beyond = np.zeros(x.shape, bool)
         if name in self.weights:
-            low, high = self.windows(scales)[name]
-            beyond = (x < low - found.scale / 2) | (x > high + found.scale / 2)
+            beyond = self.weights[name].beyond(x, found.scale)
         scale = float(np.min(found.scale)), float(np.max(found.scale))
         if not kept.any():
             return Calibration(found.bits, scale, 0.0, 0.0, 0.0)

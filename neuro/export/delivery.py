@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ class Delivery:
             "stages": {m.stage.name: m.to_data() for m in self.stages},
             "latency": dict(export.latency),
             "rounding": dict(export.rounding),
-            "semantics": semantics(network).to_data()["order"],
+            "semantics": json.dumps(semantics(network).to_data()),
             "notes": "\n".join(export.notes),
             "warnings": "\n".join(str(p) for p in self.problems),
             "energy": self.energy.to_data(),
@@ -131,6 +132,7 @@ def _fixture(name: str, export: Export, last: Measured, batch: Batch) -> Fixture
         inputs={n: v[:TRIALS] for n, v in batch.inputs.items()},
         rasters={n: v[:TRIALS] for n, v in rasters.items()},
         latency=export.latency,
+        semantics=semantics(last.stage.network).to_data(),
     )
 
 

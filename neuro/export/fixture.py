@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from neuro.export import ForeignFileError
 from neuro.export.files import replaced
+from neuro.semantics import Semantics
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +27,8 @@ LIMIT = 2**31  # bytes of all arrays
 class Fixture:
     """inputs, rasters: name -> spikes a step, whole numbers [trial, time, channel or neuron].
 
-    latency: population -> steps by which its raster here is later than on the target. dt: seconds.
+    latency: population -> steps by which its raster here is later than on the target. dt: seconds. semantics: the record
+    of what fired the rasters.
     """
 
     target: str
@@ -34,11 +36,13 @@ class Fixture:
     inputs: Mapping[str, Array]
     rasters: Mapping[str, Array]
     latency: Mapping[str, int]
+    semantics: Mapping[str, Any]
 
 
 def write_fixture(path: Path, fixture: Fixture) -> None:
     """Write at once or not at all. Raises OSError."""
-    about = {"target": fixture.target, "dt": fixture.dt, "latency": dict(fixture.latency)}
+    about: dict[str, Any] = {"target": fixture.target, "dt": fixture.dt, "latency": dict(fixture.latency)}
+    about["semantics"] = dict(fixture.semantics)
     arrays: dict[str, Any] = {f"input:{n}": np.asarray(v, np.uint8) for n, v in fixture.inputs.items()}
     arrays |= {f"raster:{n}": np.asarray(v, np.uint8) for n, v in fixture.rasters.items()}
 
@@ -65,7 +69,7 @@ def read_fixture(path: str | Path, limit: int = LIMIT) -> Fixture:
         if first is not None and value.shape[:2] != first.shape[:2]:
             why = f"{value.shape[:2]} trials and steps, the input has {first.shape[:2]}"
             raise ForeignFileError(where, f"raster:{name}", why)
-    return Fixture(about["target"], about["dt"], inputs, rasters, about["latency"])
+    return Fixture(about["target"], about["dt"], inputs, rasters, about["latency"], about["semantics"])
 
 
 def _arrays(archive: zipfile.ZipFile, where: str, limit: int) -> dict[str, Array]:
@@ -107,6 +111,7 @@ def _about(value: Array | None, where: str) -> dict[str, Any]:
     try:
         data = json.loads(str(value[()]))
         latency = {str(n): int(v) for n, v in data["latency"].items()}
-        return {"target": str(data["target"]), "dt": float(data["dt"]), "latency": latency}
+        record = Semantics.from_data(data["semantics"]).to_data()
+        return {"target": str(data["target"]), "dt": float(data["dt"]), "latency": latency, "semantics": record}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ForeignFileError(where, "about", f"not the description of a fixture ({error!r})") from None

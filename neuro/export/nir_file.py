@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 
 LIMIT = 2**31  # bytes of all arrays
 _NODES = 2000
+_EDGES = 50_000
 _DEPTH = 8  # graphs within graphs
 _TEXT = 2**24  # characters of a metadata entry
 _RATIO = 1100  # deflate packs at most 1032 to 1
@@ -186,7 +187,7 @@ class _Reader:
             if item.size == 0:
                 return ()
             raise ForeignFileError(where, "edges", f"{item.dtype} {item.shape} where pairs of names belong")
-        if len(item) > _NODES**2:
+        if len(item) > _EDGES:
             raise ForeignFileError(where, "edges", f"{len(item)} of them")
         found = []
         for pair in item[()]:

@@ -15,6 +15,8 @@ from neuro.export.nir_file import LIMIT, Node
 Array = npt.NDArray[Any]
 
 CELLS = ("LIF", "CubaLIF", "IF", "LI")
+_CHANNELS = 2**22  # of an input: nothing in the file need hold as many bytes
+_WORK = 10**11  # multiplications of one product
 BIAS = ""  # the source of what arrives in every step
 
 
@@ -43,6 +45,7 @@ class Flat:
     into: dict[str, list[str]] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     arrivals: dict[str, list[Signal]] = field(default_factory=dict)
+    spent: int = 0  # bytes of matrices between neurons
 
     def cells(self) -> list[str]:
         return [name for name, node in self.nodes.items() if node.kind in CELLS]
@@ -66,7 +69,7 @@ def _add(flat: Flat, graph: Node, prefix: str) -> None:
         else:
             flat.nodes[prefix + name] = node
             flat.into.setdefault(prefix + name, [])
-    for before, after in graph.edges:
+    for before, after in dict.fromkeys(graph.edges):  # an edge written twice is one edge
         start, end = (_port(graph, n, prefix, kind) for n, kind in ((before, "Output"), (after, "Input")))
         flat.into.setdefault(end, []).append(start)
 
@@ -97,6 +100,9 @@ def _resolve(flat: Flat) -> None:
     for name in _ordered(between, flat.into):
         incoming = _merged(s for before in flat.into[name] for s in found[before])
         found[name] = _through(name, flat.nodes[name], incoming)
+        flat.spent += sum(s.matrix.nbytes for s in found[name] if s.matrix is not None)
+        if flat.spent > LIMIT:
+            raise ForeignFileError(f"node '{name}'", "weight", f"the products of matrices take more than {LIMIT} bytes")
     for name in flat.cells():
         size = _size(flat.nodes[name], name)
         flat.arrivals[name] = _merged(s for before in flat.into[name] for s in found[before])
@@ -107,7 +113,8 @@ def _resolve(flat: Flat) -> None:
 
 
 def _ordered(names: list[str], into: Mapping[str, list[str]]) -> list[str]:
-    waiting = {n: {b for b in into[n] if b in set(names)} for n in names} if names else {}
+    known = set(names)
+    waiting = {n: known.intersection(into[n]) for n in names}
     after: dict[str, list[str]] = {n: [] for n in names}
     for name, befores in waiting.items():
         for before in befores:
@@ -175,6 +182,11 @@ def _weighted(where: str, weight: Array, signal: Signal) -> Signal:
         why = f"the shape {weight.shape} doesn't take the {signal.shape} values of '{signal.source}'"
         raise ForeignFileError(where, "weight", why)
     matrix = weight.T
+    if signal.matrix is not None and signal.matrix.ndim == 2:
+        rows, columns = len(signal.matrix), len(weight)
+        if 8 * rows * columns > LIMIT or rows * signal.size * columns > _WORK:
+            why = f"the product of {signal.matrix.shape} and {matrix.shape} values is too large"
+            raise ForeignFileError(where, "weight", why)
     if signal.matrix is not None:
         matrix = signal.matrix @ matrix if signal.matrix.ndim == 2 else signal.matrix[:, None] * matrix
     return replace(signal, matrix=matrix, shape=(weight.shape[0],))
@@ -206,7 +218,7 @@ def _delayed(where: str, delay: Array, signal: Signal) -> Signal:
 
 def _shape(flat: Flat, name: str) -> tuple[int, ...]:
     shape = tuple(int(n) for n in flat.nodes[name].fields["shape"].ravel())
-    if not shape or min(shape) < 1 or int(np.prod(shape, dtype=object)) > LIMIT // 8:
+    if not shape or min(shape) < 1 or int(np.prod(shape, dtype=object)) > _CHANNELS:
         raise ForeignFileError(f"node '{name}'", "shape", f"{shape} is no shape of an input")
     return shape
 

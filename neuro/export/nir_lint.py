@@ -68,6 +68,8 @@ def _cell(name: str, flat: Flat) -> Iterator[Problem]:
     if node.kind == "LI":
         yield _open(where, "type", "norse drops LI, snntorch, spikingjelly and spyx refuse it", "end the file in LIF")
         return
+    if node.kind == "IF":
+        yield _open(where, "type", "sinabs keeps v above -v_threshold", "set min_v_mem = None there")
     for field in ("tau", "tau_mem", "tau_syn", "v_threshold"):
         if field in fields and np.ptp(fields[field]) > _SAME * np.abs(fields[field]).max():
             extra = ", snntorch too" if field == "v_threshold" else ""

@@ -37,7 +37,8 @@ def export_sinabs(network: Network, parameters: Parameters | None, path: Path) -
     found = write(network, parameters, path, Style(PROFILE, VERSION, CLOCK, _neuron, _affine))
     note = (
         "in every layer set spike_fn = SingleSpike, and reset_fn = MembraneReset(0.) where cells reset to rest "
-        "(sinabs.activation); v >= threshold is a spike, so ties differ from v > threshold"
+        "(sinabs.activation), and min_v_mem = None where cells have no leak, whose v it keeps above -threshold; "
+        "v >= threshold is a spike, so ties differ from v > threshold"
     )
     return replace(found, notes=(note,))
 

@@ -107,6 +107,13 @@ class Quantiser:
         low, high = self.levels
         return low * np.asarray(scale), high * np.asarray(scale)
 
+    def beyond(self, x: Any, scale: Any) -> npt.NDArray[np.bool_]:
+        """Where x is farther from the range of the codes than rounding reaches."""
+        (low, high), ratio = self.levels, np.asarray(x) / scale
+        if self.kind == "log":
+            return np.asarray(np.abs(ratio) > np.sqrt(2) * high)
+        return np.asarray((ratio < low - 0.5) | (ratio > high + 0.5))
+
     def codes(self, x: Any, scale: Any) -> Codes:
         """Integers for x, [...] with a scale that broadcasts to it. Raises QuantiseError on what isn't finite."""
         x = _finite(x)

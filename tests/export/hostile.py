@@ -133,6 +133,19 @@ def two_cells(file: h5py.File) -> None:
     file.create_dataset("node/edges", data=np.array(pairs, dtype=object), dtype=h5py.string_dtype())
 
 
+def wide_product(file: h5py.File) -> None:
+    """Two thin matrices whose product has a billion numbers."""
+    size = 2**15
+    for name, shape in (("b", (size, 1)), ("c", (1, size)), ("c2", (3, size))):
+        group = file.create_group(f"node/nodes/{name}")
+        group["type"], group["weight"] = "Linear", np.ones(shape, np.float32)
+    del file["node/nodes/input/shape"]
+    file["node/nodes/input/shape"] = np.array([size])
+    del file["node/edges"]
+    pairs = [("input", "c"), ("c", "b"), ("b", "c2"), ("c2", "n02_lif_cells"), ("n02_lif_cells", "output")]
+    file.create_dataset("node/edges", data=np.array(pairs, dtype=object), dtype=h5py.string_dtype())
+
+
 def lone(file: h5py.File) -> None:
     del file["node/nodes"]
     file.create_group("node/nodes")
@@ -186,6 +199,9 @@ NIR: dict[str, tuple[Break, str]] = {
     "many edges declared": (declared("node/edges", (2**40, 2), "S8"), "the file holds 0"),
     "a huge input": (put("node/nodes/input/shape", np.array([2**62])), "no shape of an input"),
     "an input of fractions": (put("node/nodes/input/shape", np.array([4.5])), "where whole numbers belong"),
+    "an input of a gigabyte": (put("node/nodes/input/shape", np.array([2**27])), "no shape of an input"),
+    "a product of gigabytes": (edit(wide_product), "node 'b', weight: the product of"),
+    "edges without end": (put("node/edges", np.full((60_000, 2), b"input", "S8")), "edges: 60000 of them"),
     "a negative input": (put("node/nodes/input/shape", np.array([-4])), "no shape of an input"),
     "an input without axes": (put("node/nodes/input/shape", np.zeros(0, int)), "no shape of an input"),
     "tau of NaN": (put(f"{LOOP}/tau", NAN), "node 'n02_lif_cells.lif', tau: not finite"),
@@ -248,7 +264,8 @@ def pickled() -> bytes:
 
 SPIKES = np.zeros((2, 5, 4), np.uint8)
 HUGE = header("{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 1024, 1024), }")
-META = np.array(json.dumps({"target": "x", "latency": {}, "dt": 1e-3}))
+RECORD = {"dt": 1e-3, "dtype": "float64", "cells": {}, "delays": {}}
+META = np.array(json.dumps({"target": "x", "latency": {}, "dt": 1e-3, "semantics": RECORD}))
 FIXTURE: dict[str, tuple[Break, str]] = {
     "empty": (lambda p: p.write_bytes(b""), "not an npz file"),
     "text": (lambda p: p.write_text("hello"), "not an npz file"),

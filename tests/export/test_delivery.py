@@ -21,6 +21,7 @@ from neuro.export.targets import Export, Target
 from neuro.parameters import values
 from neuro.protocols import Batch, Recording
 from neuro.results import Run, open_run, write_group
+from neuro.semantics import semantics
 from neuro.serialisation import to_json
 
 CLASSES, STEPS, TRIALS = 4, 30, 40
@@ -76,6 +77,7 @@ def test_everything_is_delivered(target: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(fixture.inputs["x"], TASK.test_batch().inputs["x"])
     np.testing.assert_array_equal(fixture.rasters["out"], found.stages[-1].recording.spikes["out"])
     assert fixture.rasters["out"].sum() > 200
+    assert fixture.semantics == semantics(found.stages[-1].stage.network).to_data()
 
 
 def test_the_report_holds_what_was_measured(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+import snntorch
+import torch
+from snntorch.export_nir import export_to_nir
 
 import backends
 from backends.nir_client import replay
@@ -144,6 +147,30 @@ def test_foreign_file_fires_as_in_snntorch(name: str, tmp_path: Path) -> None:
     ours, theirs = fired(network, spikes)[last], replay(path, spikes)
     assert theirs.sum() > 200 and theirs.mean() < 0.9
     np.testing.assert_array_equal(ours[:, layers:], theirs[:, :-layers])
+
+
+def snntorch_modules() -> Any:
+    torch.manual_seed(0)
+    first = snntorch.Synaptic(
+        alpha=torch.full((6,), 0.5), beta=torch.full((6,), 0.9), threshold=torch.ones(6), init_hidden=True
+    )
+    last = snntorch.Leaky(beta=torch.full((4,), 0.8), threshold=torch.ones(4), init_hidden=True, output=True)
+    modules = torch.nn.Sequential(torch.nn.Linear(8, 6), first, torch.nn.Linear(6, 4), last)
+    for parameter in modules.parameters():
+        parameter.data *= 2
+    return modules
+
+
+@pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")  # as snntorch calls it
+def test_a_file_that_snntorch_wrote(tmp_path: Path) -> None:
+    """Biases, and nodes called 0, 1, 2, 3."""
+    graph = export_to_nir(snntorch_modules(), torch.zeros(1, 8), ignore_dims=[0])
+    snntorch.SpikingNeuron.instances.clear()
+    nir.write(str(tmp_path / "net.nir"), graph)
+    network, spikes = import_nir(tmp_path / "net.nir"), given(8, 0.3)
+    ours, theirs = fired(network, spikes)["n3"], replay(tmp_path / "net.nir", spikes)
+    assert theirs.sum() > 200
+    np.testing.assert_array_equal(ours[:, 2:], theirs[:, :-2])
 
 
 def test_matrices_between_neurons_are_multiplied(tmp_path: Path) -> None:

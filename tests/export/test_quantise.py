@@ -79,6 +79,19 @@ def test_integers_survive_a_round_trip(quantiser: Quantiser, x: np.ndarray) -> N
         np.testing.assert_array_equal(first.scale, ap2(first.scale))
 
 
+@each_quantiser
+@given(x=matrices)
+def test_only_quantisers_that_clip_leave_numbers_beyond_their_range(quantiser: Quantiser, x: np.ndarray) -> None:
+    beyond = quantiser.beyond(x, quantiser.quantise(x).scale * (1 + 1e-12))
+    assert quantiser.clips or not beyond.any()
+
+
+def test_numbers_beyond_the_range() -> None:
+    x = np.array([-4.6, -4.4, 3.4, 3.6])
+    np.testing.assert_array_equal(Quantiser("linear", 3, symmetric=False).beyond(x, 1.0), [True, False, False, True])
+    np.testing.assert_array_equal(Quantiser("log", 3).beyond([5.6, -5.7, 0.01], 1.0), [False, True, False])
+
+
 @given(x=matrices, bits=st.integers(2, 12))
 def test_error_is_at_most_half_a_step_where_nothing_saturates(x: np.ndarray, bits: int) -> None:
     for power in (False, True):

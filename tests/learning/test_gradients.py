@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from neuro.learning.bptt import BPTT
 from neuro.learning.parametrisation import ParameterError, Parametrisation
 from neuro.learning.regularisation import rate_penalty
 from neuro.parameters import parameters, values
+from neuro.protocols import Batch
 from tests.backends.networks import networks
 
 SPIKES = np.random.default_rng(0).random((3, 40, 6)) < 0.3
@@ -111,6 +113,56 @@ def test_bounds_signs_and_round_trip() -> None:
     assert float(maps.values(far)["cells.tau_m"].detach()) >= 0.0
     with pytest.raises(ParameterError, match="did you mean"):
         Parametrisation.of(declared, ["cells.tau"])
+
+
+def test_signs_and_bounds_hold_while_time_constants_and_thresholds_learn() -> None:
+    """Steps that would carry weights across 0 and the time constant out of its range."""
+    cell = replace(
+        library.get("lif"), bounds={"tau_m": (quantity("8 ms"), quantity("12 ms")), "v_th": (quantity("-55 mV"), None)}
+    )
+    excite, inhibit = (
+        Projection(n, "x", "cells", library.get("pulse"), quantity(np.full((6, 4), w), "nA"), sign=sign)
+        for n, w, sign in (("excite", 1.5, "+"), ("inhibit", -0.2, "-"))
+    )
+    network = Network((Population("cells", cell, 4),), (excite, inhibit), (Input("x", 6),), dt="1 ms")
+    program = backends.get("torch").compile(network)
+    names = ("*.w", "cells.tau_m", "cells.v_th")
+    rule = BPTT(learning_rate=1.0, trainable=names)
+    state, now = rule.init(program), dict(values(network))
+    before = program.run(now, {"x": SPIKES}).spike_count()
+    for _ in range(10):
+        now, state, _ = rule.step(program, now, state, Batch({"x": SPIKES}, np.zeros(3)), _Silence())
+        assert (now["excite.w"] >= 0).all() and (now["inhibit.w"] <= 0).all()
+        assert 8e-3 <= now["cells.tau_m"] <= 12e-3 and now["cells.v_th"] >= -55e-3
+    for name, start in values(network).items():
+        if name in ("excite.w", "inhibit.w", "cells.tau_m", "cells.v_th"):
+            assert np.abs(now[name] - start).max() > 1e-3 * np.abs(start).max(), name
+    assert program.run(now, {"x": SPIKES}).spike_count() < before / 2
+
+
+class _Silence:
+    def record(self) -> tuple[str, ...]:
+        return ()
+
+    def loss(self, spikes: Any, traces: Any, batch: Batch) -> Any:
+        return spikes["cells"].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+def test_a_compiled_step_is_the_same_step() -> None:
+    network = networks()["recurrent"]
+    spikes = np.random.default_rng(2).random((2, 60, 7)) < 0.2
+    found = []
+    for compiled in (False, True):
+        program = backends.get("torch").compile(network, compile=compiled)
+        _, grads = program.value_and_grad(
+            lambda s: (s.spikes["cells"] * _ramp()).sum(), values(network), {"x": spikes}, ["feed.w"]
+        )
+        found.append((program.run(inputs={"x": spikes}).spikes["cells"], grads["feed.w"]))
+    assert found[0][0].sum() > 20
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-9, atol=1e-12 * np.abs(found[0][1]).max())
 
 
 def test_saved_state_continues_to_the_same_numbers() -> None:

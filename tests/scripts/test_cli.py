@@ -9,7 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from neuro.export import targets
+
 ROOT = Path(__file__).parents[2]
+
+
+SKIP = """
+dt = "1 ms"
+inputs = [{name = "x", size = 4}]
+populations = [{name = "a", neuron = "lif", size = 3}, {name = "b", neuron = "lif", size = 2}]
+projections = [
+    {name = "xa", pre = "x", post = "a", synapse = "pulse", weights = "1 nA"},
+    {name = "ab", pre = "a", post = "b", synapse = "pulse", weights = "1 nA"},
+    {name = "xb", pre = "x", post = "b", synapse = "pulse", weights = "1 nA"},
+]
+"""
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +48,9 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["train.py", "--out", "{tmp}/none.h5", "--resume"], "there is no run"),
         (["compare_backends.py", "{tmp}/none.h5"], "there is no file"),
         (["export_weights.py", "README.md", "--target", "chip"], "there is no target 'chip'"),
+        (["export_weights.py", "README.md", "--target", "lohi2"], "did you mean 'loihi2'"),
+        (["export_weights.py"], "name a run file, or use --list"),
+        (["export_weights.py", "{skip}", "--target", "nir", "--check"], "nir can't hold this network: 1 misfits"),
         (["inspect_run.py", "README.md"], "not a readable HDF5 file"),
         (["bench.py", "speed"], "there is no benchmark 'speed'"),
     ],
@@ -41,16 +58,32 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
     config = tmp_path / "plain.toml"
     config.write_text("epoch = 3\n")
-    found = call(*(a.format(tmp=tmp_path, config=config) for a in arguments))
+    skip = tmp_path / "skip.toml"
+    skip.write_text(SKIP)
+    found = call(*(a.format(tmp=tmp_path, config=config, skip=skip) for a in arguments))
     assert found.returncode == 2
     assert message in found.stderr
     assert found.stderr.count("\n") == 1 and "Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise"])
+@pytest.mark.parametrize(
+    "name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise", "import_weights"]
+)
 def test_help(name: str) -> None:
     assert "Usage" in call(f"{name}.py", "--help").stdout
 
 
 def test_bench_lists_what_it_knows() -> None:
     assert {"training", "cuba", "scaling", "all"} <= set(call("bench.py").stdout.split())
+
+
+def test_targets_are_listed_and_a_network_checked_before_training(tmp_path: Path) -> None:
+    listed = call("export_weights.py", "--list").stdout
+    assert all(f" {name} " in listed for name in targets.names())
+    network = tmp_path / "net.toml"
+    network.write_text(SKIP)
+    found = call("export_weights.py", str(network), "--target", "nir", "--check")
+    assert "error: projection 'xb', layers: from 'x' to 'b', past the chain x -> a -> b" in found.stdout
+    network.write_text("\n".join(line for line in SKIP.splitlines() if "xb" not in line))
+    found = call("export_weights.py", str(network), "--target", "nir", "--check")
+    assert (found.returncode, found.stdout) == (0, "nir holds this network\n")

@@ -1,0 +1,173 @@
+"""The adjoint against torch's autograd, in float64: every network of the conformance suite and every library model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studies.agreement import driven
+
+import backends
+from backends.native.slopes import SLOPES
+from neuro import AllToAll, Input, Network, Normal, Population, Projection, UnsupportedError, library, quantity
+from neuro.parameters import parameters
+from tests.backends.networks import LIF, PULSE, drive, networks
+from tests.library.networks import two_populations
+
+NETWORKS = networks()
+CELLS, SYNAPSES = library.neurons(), sorted(set(library.names()) - set(library.neurons()))
+
+
+def observed(network: Network) -> tuple[str, ...]:
+    """Everything that can be recorded."""
+    kinds = [(p.name, p.neuron.scope) for p in network.populations]
+    return tuple(f"{name}.{v}" for name, s in kinds for v in (*s.states, *s.inputs, *s.subexpressions))
+
+
+def loss(found: Any) -> torch.Tensor:
+    """Spikes, traces and changed weights with fixed random weights, and their squares, each in units of its largest value."""
+    random, total = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64)
+    for part in (found.spikes, found.traces, found.final):
+        for name in part:
+            x = part[name] / part[name].detach().abs().max().clamp_min(1e-30)
+            total = total + (torch.randn(x.shape, generator=random, dtype=x.dtype) * x + x**2).sum()
+    return total
+
+
+def agree(network: Network, inputs: Any, *, wrt: tuple[str, ...] = (), given: Any = None, **options: Any) -> None:
+    """Native gives torch's loss and gradients to 1e-10 of each gradient's largest entry."""
+    names, size = wrt or tuple(parameters(network)), {} if inputs else {"steps": 60, "batch": 3}
+    (a, torchs), (b, ours) = (
+        backends.get(n)
+        .compile(network, **options)  # type: ignore[attr-defined]
+        .value_and_grad(loss, given or {}, inputs, names, observed(network), **size)
+        for n in ("torch", "native")
+    )
+    assert b == pytest.approx(a, rel=1e-12)
+    moved = 0
+    for name, slope in torchs.items():
+        largest = np.abs(slope).max(initial=0)
+        assert np.abs(ours[name] - slope).max(initial=0) <= 1e-10 * largest, name
+        moved += int(largest > 0)
+    assert moved, "no parameter moves the loss"
+
+
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize("feature", NETWORKS)
+def test_every_network(feature: str, detach: bool) -> None:
+    agree(NETWORKS[feature], drive(NETWORKS[feature], steps=60, batch=3), detach_reset=detach)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_library_neuron(name: str) -> None:
+    network, inputs = driven(name)
+    agree(network, {n: v[:1, :300] for n, v in inputs.items()})
+
+
+@pytest.mark.parametrize("name", SYNAPSES)
+def test_every_library_synapse(name: str) -> None:
+    current = 0.4e-9 * (1 + np.random.default_rng(0).random((2, 200, 1)))
+    agree(two_populations(name), {"current": current}, detach_reset=False)
+
+
+@pytest.mark.parametrize("surrogate", SLOPES)
+def test_every_surrogate(surrogate: str) -> None:
+    agree(NETWORKS["recurrent"], drive(NETWORKS["recurrent"], steps=60, batch=3), surrogate=surrogate)
+
+
+def test_surrogates_are_torchs() -> None:
+    from backends import surrogates
+
+    assert set(SLOPES) == set(surrogates.names())
+    with pytest.raises(UnsupportedError, match="did you mean 'fast_sigmoid'"):
+        backends.get("native").compile(NETWORKS["recurrent"], surrogate="fast_sigmiod")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 8, 17])
+def test_any_batch(batch: int) -> None:
+    agree(NETWORKS["recurrent"], drive(NETWORKS["recurrent"], steps=40, batch=batch))
+
+
+@cache
+def wide() -> Network:
+    """More cells than fit in registers, and a remainder."""
+    cells = Population("cells", LIF, 150)
+    weights = Normal(quantity("0.1 nA"), quantity("0.5 nA"))
+    loop = Projection("loop", "cells", "cells", PULSE, weights, AllToAll(self_connections=False))
+    readout = Projection("out", "cells", "more", PULSE, weights)
+    feed = Projection("feed", "x", "cells", PULSE, Normal(quantity("1 nA"), quantity("1 nA")))
+    return Network(
+        (cells, Population("more", LIF, 21)), (feed, loop, readout), (Input("x", 30),), dt="1 ms", name="wide"
+    )
+
+
+def test_blocks_and_remainders() -> None:
+    agree(wide(), drive(wide(), steps=30, batch=9))
+
+
+@pytest.mark.parametrize("options", [{"detached": ("loop",)}, {"feedback": ("out",)}, {"detached": ("loop",), "feedback": ("out",)}])  # fmt: skip
+def test_detached_projections_and_feedback_weights(options: dict[str, Any]) -> None:
+    back = {"out.feedback": np.random.default_rng(0).normal(size=(150, 21)) * 1e-9}
+    given = back if "feedback" in options else {}
+    names = ("feed.w", "loop.w", "out.w", *given)
+    agree(wide(), drive(wide(), steps=30, batch=3), wrt=names, given=given, **options)
+
+
+def test_currents_get_gradients_and_spikes_are_refused() -> None:
+    network, inputs = driven("lif")
+    current = inputs["current"][:1, :200]
+    found = []
+    for name in ("torch", "native"):
+        x = torch.tensor(current, requires_grad=True)
+        value = loss(backends.get(name).compile(network).forward({}, {"current": x}, ("cells.v",)))  # type: ignore[attr-defined]
+        found.append(torch.autograd.grad(value, x)[0].numpy())
+    assert np.abs(found[0]).max() > 0
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-10, atol=1e-10 * np.abs(found[0]).max())
+    spikes = torch.zeros((1, 5, 7), dtype=torch.float64, requires_grad=True)
+    with pytest.raises(UnsupportedError, match="input 'x'"):
+        backends.get("native").compile(NETWORKS["feed-forward"]).forward({}, {"x": spikes})  # type: ignore[attr-defined]
+
+
+def test_float32_and_threads_give_the_same_numbers_again() -> None:
+    inputs = drive(wide(), steps=40, batch=40)
+    results = []
+    for threads in (1, 2, 5):
+        program: Any = backends.get("native").compile(wide(), dtype="float32", threads=threads)
+        results.append(program.value_and_grad(_spikes, {}, inputs, ("feed.w", "loop.w"))[1])
+    for other in results[1:]:
+        for name, slope in results[0].items():
+            assert np.abs(slope).max() > 0
+            np.testing.assert_array_equal(other[name], slope)
+
+
+def _spikes(found: Any) -> torch.Tensor:
+    return sum((found.spikes[n].sum() for n in found.spikes), torch.zeros(()))
+
+
+def test_a_module_fits_a_users_own_loop() -> None:
+    module = backends.get("native").compile(wide(), dtype="float32").module()  # type: ignore[attr-defined]
+    optimiser, inputs = torch.optim.Adam(module.parameters(), lr=0.1), drive(wide(), steps=40, batch=4)
+    losses = []
+    for _ in range(8):
+        optimiser.zero_grad()
+        value = (module(inputs).spikes["more"].mean() - 0.05) ** 2
+        value.backward()
+        optimiser.step()
+        losses.append(float(value.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_second_backward_reads_the_same_run() -> None:
+    """Arrays that kernels lend each other go back only when nobody needs the run any more."""
+    program: Any = backends.get("native").compile(wide())
+    w = torch.tensor(parameters(wide())["feed.w"].value, requires_grad=True)
+    first = _spikes(program.forward({"feed.w": w}, drive(wide(), steps=20, batch=3)))
+    second = _spikes(program.forward({"feed.w": w * 0.5}, drive(wide(), steps=20, batch=3, seed=9)))
+    again: Callable[[], Any] = lambda: torch.autograd.grad(first, w, retain_graph=True)[0].numpy().copy()
+    before = again()
+    torch.autograd.grad(second, w)
+    np.testing.assert_array_equal(again(), before)

@@ -1,0 +1,150 @@
+"""What is particular to compiled kernels: their text, cache, errors, and event lists."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backends
+from backends.native import build
+from neuro import Network, Population, RunError, UnsupportedError, quantity
+from neuro.events import Events
+from tests.backends.networks import LIF, drive, networks
+
+NETWORKS = networks()
+GOLDEN = Path(__file__).parents[2] / "golden" / "native"
+SHOWN = ("recurrent", "conductance", "heterogeneous delays", "plastic", "graded")
+
+
+def _text(feature: str) -> str:
+    source: str = backends.get("native").compile(NETWORKS[feature]).source  # type: ignore[attr-defined]
+    return source[source.index("void forward") :]
+
+
+@pytest.mark.parametrize("feature", SHOWN)
+def test_text_is_as_recorded(feature: str) -> None:
+    """After an intended change: UPDATE_GOLDEN=1, and read the difference."""
+    path = GOLDEN / f"{feature.replace(' ', '_')}.c"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(_text(feature))
+    assert _text(feature) == path.read_text()
+
+
+def test_the_adjoints_text_is_as_recorded() -> None:
+    program: Any = backends.get("native").compile(NETWORKS["recurrent"])
+    training = program.training(frozenset({"feed.w", "loop.w", "cells.tau_m"}), frozenset())
+    source = program.executable(("cells.v",), 8, training).source
+    path = GOLDEN / "recurrent_backward.c"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(source[source.index("void backward") :])
+    assert source[source.index("void backward") :] == path.read_text()
+
+
+def test_two_builders_at_once(tmp_path: Path) -> None:
+    code = (
+        "import backends; from tests.backends.networks import networks\n"
+        "print(backends.get('native').compile(networks()['poisson']).run(steps=200).spike_count())"
+    )
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    running = [subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) for _ in "ab"]
+    counts = [p.communicate(timeout=200)[0].strip() for p in running]
+    assert counts[0] == counts[1] and int(counts[0]) > 20
+    kept = [p.name for p in (tmp_path / "twinspike" / "native").iterdir()]
+    assert len(kept) == 1 and kept[0].endswith(".so")
+
+
+def test_a_damaged_library_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = "int f(void) { return 7; }\n"
+    assert build.load(source, "x", "float64").f() == 7
+    (library,) = (tmp_path / "twinspike" / "native").iterdir()
+    library.unlink()
+    library.write_bytes(b"\x7fELF half of it")
+    assert build.load(source, "x", "float64").f() == 7
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(UnsupportedError, match="no C compiler 'no-such-compiler'") as caught:
+        backends.get("native").compile(NETWORKS["poisson"])
+    assert "torch" in caught.value.backends
+    with pytest.warns(UserWarning, match="'native' can't be used here: .*; using 'torch'"):
+        assert backends.resolved("auto") == "torch"
+
+
+def test_auto_is_native_where_there_is_a_compiler() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backends.resolved("auto") == "native" and backends.get("auto").name == "native"
+
+
+def test_a_refused_text_names_the_place_in_the_model() -> None:
+    source = "void forward(void) {\n    /* inputs of cells */\n    int x;\n    /* integrate of cells */\n    x = nonsense;\n}\n"
+    with pytest.raises(
+        UnsupportedError, match=r"network 'mine', 'integrate of cells': the C compiler refused it: .*nonsense"
+    ):
+        build.load(source, "mine", "float64")
+
+
+def test_the_first_state_that_is_not_finite_is_named() -> None:
+    wild = replace(LIF, equations="dv/dt = (E_L - v + R*I)/tau_m + v**3/(tau_m*volt**2) : volt\nI : amp", method="euler", threshold="", reset="")  # fmt: skip
+    network = Network((Population("wild", wild, 3, initial={"v": quantity([0.1, 3.0, 0.1], "volt")}),), dt="1 ms")
+    messages = []
+    for name in ("reference", "native"):
+        with pytest.raises(RunError) as caught:
+            backends.get(name).compile(network).run(steps=200, batch=2)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and "'wild.v' is not finite at step" in messages[0] and "cell [1]" in messages[0]
+
+
+def test_memory_is_estimated_before_the_run() -> None:
+    network = Network((Population("cells", LIF, 1000),), dt="1 ms")
+    with pytest.raises(RunError, match=r"needs \d+\.\d GiB, .* free; most of it is 'cells__spikes'.*smaller batch"):
+        backends.get("native").compile(network).run(steps=10**7, batch=1000)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(UnsupportedError, match="threads"):
+        backends.get("native").compile(NETWORKS["poisson"], threads=0)
+
+
+# -- events ------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_the_array() -> None:
+    array = np.random.default_rng(0).random((4, 30, 9)) < 0.2
+    events = Events.of(array)
+    np.testing.assert_array_equal(np.asarray(events), array)
+    assert events.sum() == array.sum() > 100 and len(events) == 4
+    for trials in (slice(1, 3), slice(None), [3, 0], np.array([2])):
+        np.testing.assert_array_equal(np.asarray(events[trials]), array[trials])
+    joined = Events.joined([events[:1], events[1:2], events[2:]])
+    np.testing.assert_array_equal(np.asarray(joined), array)
+    assert np.asarray(Events.of(np.zeros((2, 3, 4), bool))).sum() == 0
+
+
+@pytest.mark.parametrize("backend", backends.names())
+def test_every_backend_takes_events(backend: str) -> None:
+    network = NETWORKS["feed-forward"]
+    inputs, program = drive(network), backends.get(backend).compile(network)
+    a, b = (program.run(inputs=x) for x in (inputs, {n: Events.of(v) for n, v in inputs.items()}))
+    assert a.spike_count() > 20
+    np.testing.assert_array_equal(a.spikes["cells"], b.spikes["cells"])
+
+
+def test_events_outside_of_the_input_are_refused() -> None:
+    program = backends.get("native").compile(NETWORKS["feed-forward"])
+    wrong = Events((1, 2, 7), np.array([0, 1, 1]), np.array([7], np.int32))
+    with pytest.raises(RunError, match=r"input 'x' has events in channels outside of 0 \.\.\. 6"):
+        program.run(inputs={"x": wrong})
+    short = Events((1, 2, 7), np.array([0, 5, 2]), np.array([1, 2], np.int32))
+    with pytest.raises(RunError, match="input 'x': its offsets"):
+        program.run(inputs={"x": short})
