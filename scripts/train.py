@@ -13,7 +13,7 @@ import typer
 
 DEFAULTS: dict[str, Any] = {
     "task": "digits",
-    "backend": "torch",
+    "backend": "auto",
     "rule": "bptt",
     "seed": 0,
     "threads": 2,

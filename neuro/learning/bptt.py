@@ -19,7 +19,7 @@ class BPTT(GradientRule):
 
     def check(self, program: Any) -> None:
         if not program.capabilities.gradients:
-            raise UnsupportedError(type(program).__name__, "rule 'bptt'", "it gives no gradients", ("torch",))
+            raise UnsupportedError(type(program).__name__, "rule 'bptt'", "it gives no gradients", ("native", "torch"))
 
     def estimate(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int

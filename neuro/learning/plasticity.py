@@ -105,7 +105,7 @@ class LocalRule:
         if not program.capabilities.plasticity:
             name = f"rule '{self.plasticity.name}'"
             raise UnsupportedError(
-                type(program).__name__, name, "it has no plastic weights", ("brian2", "torch", "reference")
+                type(program).__name__, name, "it has no plastic weights", ("native", "brian2", "torch", "reference")
             )
         return {"updates": 0}
 

@@ -34,7 +34,7 @@ from tasks.rate_networks import graded, linear
 from tests.backends.networks import LIF, PULSE
 
 RULES = {r.name: r for r in (stdp, nearest, triplet, inhibitory, reward, scaling)}
-PLASTIC = ("reference", "torch", "brian2")
+PLASTIC = ("reference", "torch", "native", "brian2")
 W_MAX = 3e-9
 
 

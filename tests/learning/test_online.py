@@ -52,7 +52,7 @@ def test_weights_agree_on_every_backend_along_a_trial(name: str) -> None:
     feedback = np.random.default_rng(3).normal(size=(12, outputs))
     online = attach(model, LEARN, "output", eta=1e-2, feedback=feedback)
     given = {**inputs(name), "target": np.random.default_rng(1).normal(size=(2, STEPS, outputs))}
-    programs = [backends.get(b).compile(online) for b in ("reference", "torch", "brian2")]
+    programs = [backends.get(b).compile(online) for b in ("reference", "torch", "native", "brian2")]
     for steps in (30, 75, STEPS):
         part = {n: v[:, :steps] for n, v in given.items()}
         found = [p.run(start(model), part, [shown]) for p in programs]

@@ -130,7 +130,9 @@ def trained(name: str, updates: int, backend: str = "torch", stop: int | None = 
     task = OPTIONS[name].get("task", Tiny)()
     rule = rule_of(name)
     network = rule.attach(task.network(0)) if hasattr(rule, "attach") else task.network(0)
-    options = {"surrogate": "triangle"} if backend == "torch" else {}  # what eligibility rules take elsewhere
+    options = (
+        {"surrogate": "triangle"} if backend in ("torch", "native") else {}
+    )  # what eligibility rules take elsewhere
     program = backends.get(backend).compile(network, **options)
     state, parameters = rule.init(program), dict(values(program.network))
     found = []
@@ -180,7 +182,7 @@ def test_programs_that_lack_what_a_rule_needs_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ANYWHERE)
 def test_same_candidates_and_losses_on_every_backend(name: str) -> None:
     expected, parameters, _ = trained(name, 3, "reference")
-    for backend in ("torch", "brian2"):
+    for backend in ("torch", "native", "brian2"):
         found, other, _ = trained(name, 3, backend)
         assert found == pytest.approx(expected, rel=1e-6)
         np.testing.assert_allclose(other["feed.w"], parameters["feed.w"], rtol=1e-6, atol=1e-15)
