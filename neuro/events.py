@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,3 +86,26 @@ class Events:
         found = np.zeros((batch * time, size), np.bool_ if dtype is None else dtype)
         found[rows, self.channels] = 1
         return found.reshape(self.shape)
+
+
+class Rasters(Mapping[str, Array]):
+    """Spikes of populations as boolean arrays [*lead, time, neuron], each made of its events when somebody asks.
+
+    events: population -> Events of all trials, those of a population of parameter sets one set after another.
+    """
+
+    def __init__(self, events: Mapping[str, Events], lead: tuple[int, ...]) -> None:
+        self.events, self.lead = dict(events), lead
+        self._made: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._made:
+            events = self.events[name]
+            self._made[name] = np.asarray(events).reshape(*self.lead, *events.shape[1:])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)

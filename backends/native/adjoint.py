@@ -30,7 +30,6 @@ class Adjoint:
         """What is done for one unit: a tile of trials."""
         found = [line for s in self.step.synapses for line in self.begin(s)]
         found.append("for (long k = steps - 1; k >= 0; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
-        found += [line for c in self.step.cells if c.spikes for line in self.events(c)]
         found += self.recorded()
         for at in reversed(range(len(self.step.operations))):
             self.at = at
@@ -54,7 +53,7 @@ class Adjoint:
 
     def spikes(self, population: str, late: str = "0") -> str:
         """Adjoints of a tile's spikes, some steps ago."""
-        depth, size = self.kernel.history[population], self.kernel.size(population)
+        depth, size = self.kernel.reach[population], self.kernel.size(population)
         name = self.layout.room(f"Z_{population}", depth * self.kernel.tile * size)
         return name if depth == 1 else f"{name} + wrapped(k - {late}, {depth})*TILE*{size}"
 
@@ -101,12 +100,6 @@ class Adjoint:
         return [
             f"for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
         ]
-
-    def events(self, cells: Cells) -> list[str]:
-        """Lists of the cells that fired in this step."""
-        size, (events, number) = cells.size, self.kernel.events(cells.name, 0, history=False)
-        raster = f"{self.kernel.raster(cells.name)} + ((trial + b)*steps + k)*{size}"
-        return [f"for (long b = 0; b < active; b++) {number} = hits({raster}, {size}, {events});"]
 
     def recorded(self) -> list[str]:
         found = []
@@ -274,11 +267,11 @@ class Adjoint:
             size = count(synapses)
             out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
             if synapses.kind == "dense" and isinstance(synapses.delay, int):
-                events, number = kernel.events(synapses.pre, 0, history=False)
+                events, number = kernel.events(synapses.pre, 0)
                 body = [f"scatter({out}, {slot}, {events}, {number}, {post});"]
             else:
                 add = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"])
-                body = kernel.spikes_of(synapses.pre, 0, add, history=False)
+                body = kernel.spikes_of(synapses.pre, 0, add)
             found += ["for (long b = 0; b < active; b++) {", *body, "}"]
         if synapses.pre not in kernel.populations or synapses.name in self.training.backward.detached:
             return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from backends.native.executable import Arrays, Executable
 from backends.torch_functions import FUNCTIONS
 from backends.torch_groups import local
 from backends.torch_printer import code
+from neuro.events import Events
 from neuro.protocols import UnsupportedError
 
 if TYPE_CHECKING:
@@ -119,7 +121,10 @@ def forward(
     call = _Call(program, executable, feed, program.inputs(feed, trial) | known, every, tuple(tensors), tuple(outputs))
     found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
     return Signals(
-        _Spikes({c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes}, call.found),
+        _Spikes(
+            {c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes},
+            {c.name: partial(program.events, c, call.found, feed) for c in program.step.cells if c.spikes},
+        ),
         {n: found[f"{local(*n.split('.', 1))}__record"] for n in record},
         {
             f"{s.name}.w": program.out_of_order(s, found[f"{s.name}__w__final"])
@@ -148,15 +153,15 @@ def _value(
 
 
 class _Spikes(Mapping[str, torch.Tensor]):
-    """Spikes as numbers, made when somebody asks; until then bytes, and a tensor without memory that autograd knows."""
+    """Spikes as numbers, made when somebody asks; until then lists, and a tensor without memory that autograd knows."""
 
-    def __init__(self, outputs: Mapping[str, torch.Tensor], rasters: Arrays) -> None:
-        self.outputs, self.rasters = dict(outputs), rasters
+    def __init__(self, outputs: Mapping[str, torch.Tensor], events: Mapping[str, Callable[[], Events]]) -> None:
+        self.outputs, self.events = dict(outputs), events
         self.made: dict[str, torch.Tensor] = {}
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self.made:
-            self.made[name] = _Reveal.apply(self.outputs[name], self.rasters[f"{name}__spikes"])  # type: ignore[no-untyped-call]
+            self.made[name] = _Reveal.apply(self.outputs[name], self.events[name]())  # type: ignore[no-untyped-call]
         return self.made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -168,8 +173,8 @@ class _Spikes(Mapping[str, torch.Tensor]):
 
 class _Reveal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, output: torch.Tensor, raster: Any) -> torch.Tensor:
-        return torch.from_numpy(raster).to(output.dtype)
+    def forward(ctx: Any, output: torch.Tensor, events: Events) -> torch.Tensor:
+        return torch.from_numpy(events.__array__(np.float64 if output.dtype == torch.float64 else np.float32))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -5,7 +5,8 @@ Spikes are lists of cells: a static event coupling adds the rows of the cells th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
@@ -27,9 +28,8 @@ class Forward:
         body += [line for s in self.step.synapses for line in self.begin_synapses(s)]
         body.append("for (long k = 0; k < steps; k++) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
         for cells in self.step.cells:
-            if cells.refractory:
-                left = f"{cells.name}__left"
-                body.append(f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {left}[n] -= {left}[n] > 0;")
+            if cells.refractory and self.step.update(cells.name, "integrate") is None:
+                body.append(f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};")
         for owner, variable, version in self.kernel.kept:
             if version == 0 and (
                 owner not in self.kernel.populations or variable in self.kernel.populations[owner].states
@@ -56,6 +56,7 @@ class Forward:
             self.layout.room(local(cells.name, name), self.kernel.tile * size)
         if cells.spikes:
             self.layout.room(f"{cells.name}__z", self.kernel.tile * size, "int")
+            found.append(f"for (long b = 0; b < active; b++) {self.kernel.lists(cells.name)[0]}[0] = 0;")
         if cells.refractory:
             self.layout.room(f"{cells.name}__left", self.kernel.tile * size, "int")
         return found
@@ -184,17 +185,17 @@ class Forward:
                 f"for (long n = 0; n < active*{size}; n++) if ({cells.name}__left[n] > 0) {target}[n] = {before}[n];",
             ]  # fmt: skip
         found = self.send(op, synapses) if self.kernel.is_static(op) else self.events(op, synapses)
-        if op.target in cells.states and self.kernel.last_into(op):
+        if op.target in cells.states and self.kernel.last_into(op) and not self.kernel.direct(op):
             found += self.deliver(op, cells)
         return found
 
     def send(self, op: Couple, synapses: Synapses) -> list[str]:
         """Put the rows of the cells that fired on their way."""
         kernel, post = self.kernel, synapses.ends[1]
-        coming, depth = kernel.arrivals(op.population, op.target), kernel.depth[op.population, op.target]
+        coming, depth = self.target(op), kernel.depth[op.population, op.target]
         amounts = kernel.matrix(op)
         if isinstance(synapses.delay, int):
-            row = f"{coming} + ((k + {synapses.delay})%{depth}*TILE + b)*{post}"
+            row = f"{coming} + ({_slot(synapses.delay, depth)}*TILE + b)*{post}"
             if synapses.kind == "dense":
                 events, number = kernel.events(synapses.pre, 0)
                 return [f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});"]
@@ -203,22 +204,30 @@ class Forward:
                 f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
             ]  # fmt: skip
-        slot = f"{coming}[((k + {kernel.delay(synapses)})%{depth}*TILE + b)*{post} + j]"
+        slot = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]"
         body = kernel.of_source(synapses, [f"{slot} += {amounts}[s];"])
         return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
+
+    def target(self, op: Couple) -> str:
+        """Where an event coupling's amounts go: slots of what is on its way, or the state itself."""
+        return (
+            local(op.population, op.target)
+            if self.kernel.direct(op)
+            else self.kernel.arrivals(op.population, op.target)
+        )
 
     def events(self, op: Couple, synapses: Synapses) -> list[str]:
         """Amounts that depend on what the cells and synapses are when the spike arrives, or on the target's spike."""
         kernel, post = self.kernel, synapses.ends[1]
-        coming, depth = kernel.arrivals(op.population, op.target), kernel.depth[op.population, op.target]
+        coming, depth = self.target(op), kernel.depth[op.population, op.target]
         value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
-        body = [f"{coming}[(k%{depth}*TILE + b)*{post} + j] += {value};"]
+        body = [f"{coming}[({_slot(0, depth)}*TILE + b)*{post} + j] += {value};"]
         return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
 
     def deliver(self, op: Couple, cells: Cells) -> list[str]:
         """Add what has arrived in this step to a state, but not to a refractory cell's frozen one."""
         v, size, depth = local(op.population, op.target), cells.size, self.kernel.depth[op.population, op.target]
-        slot = f"{self.kernel.arrivals(op.population, op.target)} + k%{depth}*TILE*{size}"
+        slot = f"{self.kernel.arrivals(op.population, op.target)} + {_slot(0, depth)}*TILE*{size}"
         frozen = cells.refractory and op.target in cells.frozen
         amount = f"{cells.name}__left[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
         return [
@@ -238,39 +247,46 @@ class Forward:
                 for line in kernel.spikes_of(synapses.pre, d, kernel.of_source(synapses, body, d))
             ]  # fmt: skip
         fired = f"if (!{synapses.post}__z[b*{synapses.ends[1]} + j]) continue;"
-        loop = kernel.each_synapse(synapses, [fired, *body])
-        depth, tile = kernel.history[synapses.post], f"(k%{kernel.history[synapses.post]}*TILE + b)"
-        kernel.spikes_of(synapses.post, 0, [])
-        return [f"if ({synapses.post}__count[{tile if depth > 1 else 'b'}]) {{", *loop, "}"]
+        return [f"if ({kernel.events(synapses.post)[1]}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
 
     def update_cells(self, op: Update) -> list[str]:
-        kernel, cells = self.kernel, self.kernel.populations[op.owner]
-        lines, size = kernel.cell_lines(op), cells.size
-        body = [f"const int frozen = {cells.name}__left[o + i] > 0;"] if any(x.keep for x in lines) else []
-        body += [f"const int fired = {cells.name}__z[o + i];"] if any(x.take for x in lines) else []
-        body += forward(lines, kernel.cell_names(cells, None))
-        last = results(lines)
+        if op.phase == "reset":
+            return self.reset(op)
+        kernel, cells, size = self.kernel, self.kernel.populations[op.owner], self.kernel.size(op.owner)
+        lines, names = kernel.cell_lines(op), kernel.cell_names(cells, None)
+        last, integrates = results(lines), op.phase == "integrate"
+        body = [_counted(cells.name, "o + i") + ";"] if cells.refractory and integrates else []
+        body += [f"const int frozen = {cells.name}__left[o + i] > 0;"] if cells.refractory else []
+        body += forward(lines, names)
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in last.items()]
-        check = op.phase == "integrate" and bool(last)
-        if check:
-            body.append("bad |= " + " | ".join(f"!({n} - {n} == 0)" for n in last.values()) + ";")
-        kept = self.frozen_tape(cells) if op.phase == "integrate" else []
+        if integrates and last:
+            body.append(f"{{ const real sum = {' + '.join(last.values())}; bad |= !(sum - sum == 0); }}")
+        threshold = kernel.fused(op) if integrates else None
+        head, tail = self.threshold_lines(threshold, ChainMap(last, names)) if threshold else ([], [])
+        bad = self.located(cells, last) if integrates and last else []
+        if cells.refractory and integrates and kernel.training is not None:
+            head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         return [
-            *kept, f"for (long b = 0; b < active; b++) {{ const long o = b*{size};{' int bad = 0;' if check else ''}",
-            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "}", *(self.located(cells, last) if check else []), "}",
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{size};{' int bad = 0;' if bad else ''}", *head,
+            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, *tail, "}", *bad, "}",
+            *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip
 
-    def frozen_tape(self, cells: Cells) -> list[str]:
-        """Which cells are refractory in this step, for the adjoint."""
-        if self.kernel.training is None or not cells.refractory:
-            return []
+    def reset(self, op: Update) -> list[str]:
+        """Only the cells that fired are visited."""
+        kernel, cells = self.kernel, self.kernel.populations[op.owner]
+        lines = [Line(x.name, x.value, x.target, x.old) for x in kernel.cell_lines(op)]
+        body = forward(lines, kernel.cell_names(cells, None))
+        body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in results(lines).items()]
+        loop = kernel.spikes_of(op.owner, 0, body)
+        return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *loop, "}"]
+
+    def frozen_tape(self, cells: Cells) -> str:
+        """Which of a trial's cells are refractory in this step, for the adjoint."""
         tape = self.layout.filled(
             f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
         )
-        return [
-            f"VECTOR for (long n = 0; n < active*{cells.size}; n++) "
-            f"{tape}[(unit*steps + k)*TILE*{cells.size} + n] = {cells.name}__left[n] > 0;"
-        ]
+        return f"byte *restrict kept = {tape} + {self.kernel.row(cells.name)};"
 
     def located(self, cells: Cells, last: dict[str, str]) -> list[str]:
         """Say which variable, step, trial and cell left the finite numbers."""
@@ -293,20 +309,43 @@ class Forward:
 
     def threshold(self, op: Threshold) -> list[str]:
         kernel, cells = self.kernel, self.kernel.populations[op.population]
-        n, size = cells.name, cells.size
-        margin = c_code(kernel.constants.cells(cells, op.margin), kernel.cell_names(cells, None))
-        free = f" & ({n}__left[o + i] <= 0)" if cells.refractory else ""
-        body = [
-            f"const int z = ({margin} {'>' if op.strict else '>='} 0){free};",
-            f"{n}__z[o + i] = z; out[i] = (byte)z;",
-        ]
-        if cells.refractory:
-            body.append(f"{n}__left[o + i] = z ? {cells.refractory} : {n}__left[o + i];")
-        events, number = kernel.events(n, 0)
-        out = f"{kernel.raster(n)} + ((trial + b)*steps + k)*{size}"
+        integration = self.step.update(op.population, "integrate")
+        if integration is not None and kernel.fused(integration) is op:
+            return []
+        head, body = self.threshold_lines(op, kernel.cell_names(cells, None))
+        body = ["const int frozen = " + f"{cells.name}__left[o + i] > 0;", *body] if cells.refractory else body
         return [
-            f"for (long b = 0; b < active; b++) {{ const long o = b*{size};",
-            f"byte *restrict out = {out};",
-            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "} }",
-            f"for (long b = 0; b < active; b++) {number} = hits({out}, {size}, {events});",
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *head,
+            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }", *self.listed(op.population),
         ]  # fmt: skip
+
+    def threshold_lines(self, op: Threshold, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """What goes before a loop over cells i, and into it; `frozen` is known there."""
+        kernel, cells = self.kernel, self.kernel.populations[op.population]
+        margin = c_code(kernel.constants.cells(cells, op.margin), names)
+        free = " & !frozen" if cells.refractory else ""
+        body = [f"const int z = (({margin}) {'>' if op.strict else '>='} 0){free};", f"{cells.name}__z[o + i] = z;"]
+        if cells.refractory:
+            body.append(f"{cells.name}__left[o + i] = z ? {cells.refractory} : {cells.name}__left[o + i];")
+        if kernel.training is None:
+            return [], body
+        out = f"{kernel.raster(cells.name)} + ((trial + b)*steps + k)*{cells.size}"
+        return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]
+
+    def listed(self, population: str) -> list[str]:
+        """Lists of the cells that fired."""
+        size, (offsets, events) = self.kernel.size(population), self.kernel.lists(population)
+        return [
+            f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
+            f"at[1] = at[0] + hits({population}__z + b*{size}, {size}, {events} + at[0]); }}",
+        ]
+
+
+def _counted(population: str, index: str) -> str:
+    """One step of a refractory period has passed."""
+    return f"{population}__left[{index}] -= {population}__left[{index}] > 0"
+
+
+def _slot(delay: int | str, depth: int) -> str:
+    """The slot of what arrives that many steps later."""
+    return "0" if depth == 1 else f"(k + {delay})%{depth}"

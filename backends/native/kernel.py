@@ -34,7 +34,6 @@ class Training:
 
 
 Key = tuple[str, str, int]  # owner, variable, version
-SLACK = 16  # as in prelude.h
 
 
 @dataclass
@@ -56,13 +55,13 @@ class Kernel:
         ops = self.couples()
         events = [o for o in ops if o.when != "always"]
         self.depth: dict[tuple[str, str], int] = {}  # slots of what arrives at a variable
-        self.history = dict.fromkeys(self.sources, 1)  # steps of spike lists
+        self.reach = dict.fromkeys(self.sources, 1)  # steps back over which adjoints of spikes are collected
         for op in events:
             late, key = self.step.projection(op.projection).max_delay, (op.population, op.target)
             self.depth[key] = max(self.depth.get(key, 1), late + 1)
         for name in {o.projection for o in events if not is_static(self.step, o)} | self.gated():
             s = self.step.projection(name)
-            self.history[s.pre] = max(self.history.get(s.pre, 1), s.max_delay + 1)
+            self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.max_delay + 1)
 
     def couples(self) -> list[Couple]:
         found: list[Couple] = []
@@ -189,34 +188,30 @@ class Kernel:
 
     # -- events --------------------------------------------------------------------------------------------
 
-    def events(self, source: str, delay: int, *, history: bool = True) -> tuple[str, str]:
-        """C of the list of trial b's cells that fired `delay` steps ago, and of their number.
-
-        history: False where lists hold one step.
-        """
+    def events(self, source: str, delay: int = 0) -> tuple[str, str]:
+        """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number."""
         if source in self.step.sources:
-            offsets = self.layout.given(f"{source}__offsets", "long")
-            channels = self.layout.given(f"{source}__channels", "int")
-            row = "(first + b)*steps + k" + (f" - {delay}" if delay else "")
-            number = f"{offsets}[{row} + 1] - {offsets}[{row}]"
-            return (f"({channels} + {offsets}[{row}])", number) if not delay else (
-                f"({channels} + (k >= {delay} ? {offsets}[{row}] : 0))", f"(k >= {delay} ? {number} : 0)"
-            )  # fmt: skip
-        depth, size = self.history[source] if history else 1, self.size(source)
-        lists = self.layout.room(f"{source}__list", depth * self.tile * (size + SLACK), "int")
-        counts = self.layout.room(f"{source}__count", depth * self.tile, "int")
-        place = f"(wrapped(k - {delay}, {depth})*TILE + b)" if depth > 1 else "b"
-        return f"({lists} + {place}*{size + SLACK})", f"{counts}[{place}]"
+            offsets = f"({self.layout.given(f'{source}__offsets', 'long')} + (first + b)*steps)"
+            base = self.layout.given(f"{source}__channels", "int")
+        else:
+            offsets, base = self.lists(source)
+        row = "k" if not delay else f"k - {delay}"
+        found, number = f"({base} + {offsets}[{row}])", f"({offsets}[{row} + 1] - {offsets}[{row}])"
+        return (found, number) if not delay else (f"(k >= {delay} ? {found} : 0)", f"(k >= {delay} ? {number} : 0)")
 
-    def spikes_of(self, source: str, delay: int, body: Sequence[str], *, history: bool = True) -> list[str]:
+    def lists(self, population: str) -> tuple[str, str]:
+        """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets."""
+        offsets = self.layout.filled(f"{population}__offsets", ("trials", "bounds"), "long")
+        events = self.layout.filled(f"{population}__events", ("trials", "steps", self.size(population)), "int")
+        return f"({offsets} + (trial + b)*(steps + 1))", f"({events} + (trial + b)*steps*{self.size(population)})"
+
+    def spikes_of(self, source: str, delay: int, body: Sequence[str]) -> list[str]:
         """A loop over the cells i of trial b that fired `delay` steps ago."""
-        events, number = self.events(source, delay, history=history)
+        events, number = self.events(source, delay)
         return [
             f"{{ const int *list = {events};",
-            f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];",
-            *body,
-            "} }",
-        ]
+            f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];", *body, "} }",
+        ]  # fmt: skip
 
     def of_source(self, synapses: Synapses, body: Sequence[str], delay: int | None = None) -> list[str]:
         """A loop over the synapses s from cell i to j; of one delay, where one is given and they differ."""
@@ -255,7 +250,28 @@ class Kernel:
         return f"{self.layout.given(f'{synapses.name}__delay', 'int')}[s]"
 
     def raster(self, population: str) -> str:
-        return self.layout.filled(f"{population}__spikes", ("trials", "steps", self.size(population)), "byte")
+        """Spikes as bytes, for the adjoint."""
+        return self.layout.filled(
+            f"{population}__spikes", ("trials", "steps", self.size(population)), "byte", inner=True
+        )
+
+    def direct(self, op: Couple) -> bool:
+        """Whether what an event coupling brings goes straight to its state: nothing is on its way, nothing is masked."""
+        cells = self.populations[op.population]
+        return op.target in cells.states and self.depth[op.population, op.target] == 1 and not (
+            cells.refractory and op.target in cells.frozen
+        )  # fmt: skip
+
+    def fused(self, op: Update) -> Threshold | None:
+        """The threshold that may be computed in the loop of an integration: nothing between the two touches the cells."""
+        index = self.step.operations.index(op)
+        for other in self.step.operations[index + 1 :]:
+            if isinstance(other, Threshold):
+                if other.population == op.owner:
+                    return other
+            elif not (isinstance(other, Update) and other.phase == "integrate" and other.owner in self.populations):
+                return None
+        return None
 
     def arrivals(self, population: str, variable: str) -> str:
         """What is on its way to a variable: one slot a step, [slot][trial][cell]."""

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __AVX512BW__
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -48,32 +48,24 @@ static inline void *take(char **at, size_t bytes) {
     return found;
 }
 
-#define SLACK 16 /* entries behind a list that may be written */
-
-/* Indices of the cells that fired; gives their number. Eight silent cells are passed over at once, or 64. */
-static inline int hits(const byte *restrict z, long n, int *restrict list) {
-    int found = 0;
-    long i = 0;
-#ifdef __AVX512BW__
+/* Indices of the cells that fired; gives their number. */
+static inline long hits(const int *restrict z, long n, int *restrict list) {
+    long found = 0, i = 0;
+#ifdef __AVX512F__
     const __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    for (; i + 64 <= n; i += 64) {
+    for (; i + 16 <= n; i += 16) {
         const __m512i some = _mm512_loadu_si512(z + i);
-        const unsigned long long fired = _mm512_test_epi8_mask(some, some);
-        if (fired) for (int part = 0; part < 64; part += 16) {
-            const __mmask16 mask = (__mmask16)(fired >> part);
-            const __m512i cells = _mm512_add_epi32(count, _mm512_set1_epi32((int)i + part));
-            _mm512_storeu_si512(list + found, _mm512_maskz_compress_epi32(mask, cells)); /* up to SLACK too many */
-            found += __builtin_popcount(mask);
+        const __mmask16 fired = _mm512_test_epi32_mask(some, some);
+        if (fired) {
+            _mm512_mask_compressstoreu_epi32(list + found, fired, _mm512_add_epi32(count, _mm512_set1_epi32((int)i)));
+            found += __builtin_popcount(fired);
         }
     }
 #endif
     for (; i + 8 <= n; i += 8) {
-        unsigned long long word;
-        memcpy(&word, z + i, 8);
-        if (word) for (int part = 0; part < 8; part++) {
-            list[found] = (int)i + part;
-            found += z[i + part];
-        }
+        int some = 0;
+        for (int part = 0; part < 8; part++) some |= z[i + part];
+        if (some) for (int part = 0; part < 8; part++) if (z[i + part]) list[found++] = (int)i + part;
     }
     for (; i < n; i++) if (z[i]) list[found++] = (int)i;
     return found;

@@ -18,7 +18,7 @@ from backends.native.kernel import Training
 from backends.native.slopes import slope_of
 from backends.torch_groups import Backward, local, with_feedback
 from neuro.evaluation import evaluate, margin_scales
-from neuro.events import Events
+from neuro.events import Events, Rasters
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import initial_state
@@ -26,7 +26,7 @@ from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
-from neuro.step import Synapses
+from neuro.step import Cells, Synapses
 
 if TYPE_CHECKING:
     import torch
@@ -257,6 +257,15 @@ class NativeProgram:
             "use a smaller dt, another method, or weaker input"
         )
 
+    def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
+        """Spikes of all trials of all parameter sets, one after another."""
+        offsets, events = found[f"{cells.name}__offsets"], found[f"{cells.name}__events"]
+        starts = np.concatenate([[0], np.cumsum(offsets[:, -1])])
+        flat = events.reshape(len(events), -1)
+        channels = np.concatenate([flat[t, : offsets[t, -1]] for t in range(len(flat))])
+        rows = (offsets[:, :-1] + starts[:-1, None]).ravel()
+        return Events((len(flat), feed.steps, cells.size), np.append(rows, starts[-1]), channels)
+
     def recording(self, found: Arrays, feed: Feed, record: Sequence[str], every: int) -> Recording:
         final = {
             f"{s.name}.w": self.out_of_order(s, found[f"{s.name}__w__final"]).reshape(*feed.lead, *s.shape)
@@ -267,7 +276,7 @@ class NativeProgram:
         def shaped(array: Array) -> Array:
             return array.reshape(*feed.lead, *array.shape[1:])
 
-        spikes = {c.name: shaped(found[f"{c.name}__spikes"].view(np.bool_)) for c in self.step.cells if c.spikes}
+        spikes = Rasters({c.name: self.events(c, found, feed) for c in self.step.cells if c.spikes}, feed.lead)
         traces = {n: shaped(found[f"{local(*n.split('.', 1))}__record"]) for n in record}
         return Recording(self.step.dt, spikes, traces, every, final)
 
