@@ -86,7 +86,9 @@ def check_capable(rule: str, program: Any) -> None:
     """Raises UnsupportedError where a program runs one parameter set at a time."""
     if not program.capabilities.populations:
         why = "it runs one parameter set at a time"
-        raise UnsupportedError(type(program).__name__, f"rule '{rule}'", why, ("native", "torch", "brian2", "reference"))
+        raise UnsupportedError(
+            type(program).__name__, f"rule '{rule}'", why, ("native", "torch", "brian2", "reference")
+        )
 
 
 def loss_of(task: Any, recording: Recording, batch: Batch, fitness: str = "loss") -> float:

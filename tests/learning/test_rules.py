@@ -130,7 +130,9 @@ def trained(name: str, updates: int, backend: str = "torch", stop: int | None = 
     task = OPTIONS[name].get("task", Tiny)()
     rule = rule_of(name)
     network = rule.attach(task.network(0)) if hasattr(rule, "attach") else task.network(0)
-    options = {"surrogate": "triangle"} if backend in ("torch", "native") else {}  # what eligibility rules take elsewhere
+    options = (
+        {"surrogate": "triangle"} if backend in ("torch", "native") else {}
+    )  # what eligibility rules take elsewhere
     program = backends.get(backend).compile(network, **options)
     state, parameters = rule.init(program), dict(values(program.network))
     found = []
