@@ -131,18 +131,11 @@ def _check_array(item: Input, value: Any) -> None:
     if item.kind == "current":
         if not np.isfinite(value).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
-    elif isinstance(value, Events):
-        if len(value.channels) and not 0 <= value.channels.min() <= value.channels.max() < item.size:
-            raise RunError(f"input '{item.name}' has events in channels outside of 0 ... {item.size - 1}")
-        counts, total = np.diff(value.offsets), len(value.channels)
-        if (
-            value.offsets.shape != (value.shape[0] * value.shape[1] + 1,)
-            or value.offsets[0]
-            or counts.min(initial=0) < 0
-            or value.offsets[-1] != total
-        ):
-            raise RunError(f"input '{item.name}': its offsets don't divide its {total} events among the steps")
-    elif value.dtype != np.bool_ and not all(((trial == 0) | (trial == 1)).all() for trial in value):
+    elif (
+        not isinstance(value, Events)
+        and value.dtype != np.bool_
+        and not all(((trial == 0) | (trial == 1)).all() for trial in value)
+    ):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
 
 

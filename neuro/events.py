@@ -12,16 +12,30 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+class EventsError(Exception):
+    """Lists of events that don't fit together."""
+
+
 @dataclass(frozen=True, eq=False)
 class Events:
     """shape: batch, time, channel. offsets: int64 [batch*time + 1], where each step's events begin. channels: int32.
 
-    Fits wherever a boolean array [batch, time, channel] does: numpy makes one of it when asked.
+    Fits wherever a boolean array [batch, time, channel] does: numpy makes one of it when asked. Raises EventsError.
     """
 
     shape: tuple[int, int, int]
     offsets: npt.NDArray[np.int64]
     channels: npt.NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        batch, time, size = self.shape
+        if len(self.channels) and not 0 <= self.channels.min() <= self.channels.max() < size:
+            raise EventsError(f"events in channels outside of 0 ... {size - 1}")
+        inside = self.offsets.shape == (batch * time + 1,) and self.offsets[0] == 0
+        if not inside or self.offsets[-1] != len(self.channels) or (np.diff(self.offsets) < 0).any():
+            raise EventsError(
+                f"offsets {self.offsets.shape} don't divide {len(self.channels)} events among {batch} x {time} steps"
+            )
 
     @staticmethod
     def of(spikes: Any) -> Events:

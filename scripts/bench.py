@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main(
     benchmark: Annotated[str, typer.Argument(help="which one, or 'all'; none lists them")] = "",
     list_: Annotated[bool, typer.Option("--list", help="name the benchmarks and leave")] = False,
-    rounds: Annotated[int, typer.Option(min=5, help="interleaved rounds")] = 7,
+    rounds: Annotated[int, typer.Option(min=7, help="interleaved rounds")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="of every library")] = 1,
     backend: Annotated[str, typer.Option(help="ours; the first must reach the targets")] = "native,torch",
     quick: Annotated[bool, typer.Option("--quick", help="smaller networks, to see that everything runs")] = False,

@@ -41,6 +41,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.protocols": ("UnsupportedError", "RunError"),
         "neuro.results": ("ResultsError", "FinishedError"),
         "neuro.units": ("UnitError",),
+        "neuro.events": ("EventsError",),
         "neuro.export": ("ExportError", "ForeignFileError"),
         "neuro.export.delivery": ("LossError",),
         "neuro.export.targets": ("UnknownTargetError",),

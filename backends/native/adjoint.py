@@ -104,10 +104,9 @@ class Adjoint:
 
     def events(self, cells: Cells) -> list[str]:
         """Lists of the cells that fired in this step."""
-        n, size, tile = cells.name, cells.size, self.kernel.tile
-        lists, counts = self.layout.room(f"{n}__list", tile * size, "int"), self.layout.room(f"{n}__count", tile, "int")
-        raster = f"{self.kernel.raster(n)} + ((trial + b)*steps + k)*{size}"
-        return [f"for (long b = 0; b < active; b++) {counts}[b] = hits({raster}, {size}, {lists} + b*{size});"]
+        size, (events, number) = cells.size, self.kernel.events(cells.name, 0, history=False)
+        raster = f"{self.kernel.raster(cells.name)} + ((trial + b)*steps + k)*{size}"
+        return [f"for (long b = 0; b < active; b++) {number} = hits({raster}, {size}, {events});"]
 
     def recorded(self) -> list[str]:
         found = []

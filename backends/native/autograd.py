@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy as sp
 import torch
 
 from backends.arrays import Feed, check_parameters, check_record
@@ -106,7 +104,7 @@ def forward(
     values = {**program.defaults, **{n: v.to(program.dtype) for n, v in parameters.items()}}
     known = program.constants(executable, {}, None)
     tensors = {
-        n: _value(program, executable.constants.table[n], values)
+        n: _value(program, executable.constants.table[n], values, executable.formulas)
         for n in executable.constants_read if executable.constants.parameters_of(n) & set(parameters)
     }  # fmt: skip
     for s in program.step.synapses:
@@ -130,17 +128,16 @@ def forward(
     )  # fmt: skip
 
 
-@cache
-def _compiled(expr: sp.Expr) -> tuple[tuple[str, ...], Any]:
-    """A constant's symbols, and its torch code; the text is made by sympy."""
-    return tuple(s.name for s in expr.free_symbols), compile(code(expr), "<constant>", "eval")
-
-
-def _value(program: NativeProgram, constant: Constant, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """A constant as a tensor that knows its parameters, in the kernel's order of synapses."""
+def _value(
+    program: NativeProgram, constant: Constant, values: Mapping[str, torch.Tensor], formulas: dict[str, Any]
+) -> torch.Tensor:
+    """A constant as a tensor that knows its parameters, in the kernel's order of synapses. formulas: kept for next time."""
     step = program.step
     find = lookup(step, constant, values)
-    names, text = _compiled(constant.expr)
+    if constant.name not in formulas:  # the text is made by sympy
+        names = tuple(s.name for s in constant.expr.free_symbols)
+        formulas[constant.name] = names, compile(code(constant.expr), constant.name, "eval")
+    names, text = formulas[constant.name]
     found = torch.as_tensor(eval(text, dict(FUNCTIONS), {n: find(n) for n in names}), dtype=program.dtype)
     found = found.expand(shape_of(step, constant))
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)

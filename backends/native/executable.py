@@ -65,6 +65,7 @@ class Executable:
         self.source = "\n".join(parts)
         self.library = load(self.source, network, dtype)
         self.failure: tuple[int, ...] | None = None
+        self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
 
@@ -72,8 +73,7 @@ class Executable:
         """Run. given: by C name. Returns all arrays, those that were filled with them; inner ones while the loan lives."""
         units, loan = (feed.population or 1) * -(-feed.batch // self.tile), Loan(self._pool)
         arrays = self._arrays(given, self._numbers(feed, every, units), loan)
-        parts = np.linspace(0, units, min(threads, units) + 1).astype(int)
-        spans = [(int(a), int(b), 0) for a, b in pairwise(parts)]
+        spans = [(start, stop, 0) for start, stop in parts(units, min(threads, units))]
         self._call("forward", arrays, feed, every, spans, threads)
         return arrays, loan
 
@@ -85,8 +85,7 @@ class Executable:
         for array in sums.values():
             array.fill(0)
         arrays = {**arrays, **given, **sums}
-        parts = np.linspace(0, units, lanes_of(units) + 1).astype(int)
-        spans = [(int(a), int(b), lane) for lane, (a, b) in enumerate(pairwise(parts))]
+        spans = [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes_of(units)))]
         self._call("backward", arrays, feed, every, spans, threads)
         return {n: a.copy() if n.endswith("__current") else a.sum(axis=0) for n, a in sums.items()}
 
@@ -162,6 +161,11 @@ class Executable:
         owner = constant.owner if constant is not None else name.partition("__")[0]
         synapses = next((s for s in self.step.synapses if s.name == owner), None)
         return 1 if synapses is None else len(synapses.shape)
+
+
+def parts(units: int, number: int) -> list[tuple[int, int]]:
+    """Units 0 ... units - 1 in as many spans of equal length, or nearly so."""
+    return list(pairwise(i * units // number for i in range(number + 1)))
 
 
 def lanes_of(units: int) -> int:

@@ -293,7 +293,7 @@ class Forward:
 
     def threshold(self, op: Threshold) -> list[str]:
         kernel, cells = self.kernel, self.kernel.populations[op.population]
-        n, size, depth = cells.name, cells.size, kernel.history[op.population]
+        n, size = cells.name, cells.size
         margin = c_code(kernel.constants.cells(cells, op.margin), kernel.cell_names(cells, None))
         free = f" & ({n}__left[o + i] <= 0)" if cells.refractory else ""
         body = [
@@ -302,11 +302,11 @@ class Forward:
         ]
         if cells.refractory:
             body.append(f"{n}__left[o + i] = z ? {cells.refractory} : {n}__left[o + i];")
-        kernel.spikes_of(n, 0, [])
-        slot = f"(k%{depth}*TILE + b)" if depth > 1 else "b"
+        events, number = kernel.events(n, 0)
+        out = f"{kernel.raster(n)} + ((trial + b)*steps + k)*{size}"
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{size};",
-            f"byte *restrict out = {kernel.raster(n)} + ((trial + b)*steps + k)*{size};",
-            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "}",
-            f"{n}__count[{slot}] = hits(out, {size}, {n}__list + {slot}*{size}); }}",
+            f"byte *restrict out = {out};",
+            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, "} }",
+            f"for (long b = 0; b < active; b++) {number} = hits({out}, {size}, {events});",
         ]  # fmt: skip

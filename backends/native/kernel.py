@@ -34,6 +34,7 @@ class Training:
 
 
 Key = tuple[str, str, int]  # owner, variable, version
+SLACK = 16  # as in prelude.h
 
 
 @dataclass
@@ -202,10 +203,10 @@ class Kernel:
                 f"({channels} + (k >= {delay} ? {offsets}[{row}] : 0))", f"(k >= {delay} ? {number} : 0)"
             )  # fmt: skip
         depth, size = self.history[source] if history else 1, self.size(source)
-        lists = self.layout.room(f"{source}__list", depth * self.tile * size, "int")
+        lists = self.layout.room(f"{source}__list", depth * self.tile * (size + SLACK), "int")
         counts = self.layout.room(f"{source}__count", depth * self.tile, "int")
         place = f"(wrapped(k - {delay}, {depth})*TILE + b)" if depth > 1 else "b"
-        return f"({lists} + {place}*{size})", f"{counts}[{place}]"
+        return f"({lists} + {place}*{size + SLACK})", f"{counts}[{place}]"
 
     def spikes_of(self, source: str, delay: int, body: Sequence[str], *, history: bool = True) -> list[str]:
         """A loop over the cells i of trial b that fired `delay` steps ago."""

@@ -48,6 +48,8 @@ static inline void *take(char **at, size_t bytes) {
     return found;
 }
 
+#define SLACK 16 /* entries behind a list that may be written */
+
 /* Indices of the cells that fired; gives their number. Eight silent cells are passed over at once, or 64. */
 static inline int hits(const byte *restrict z, long n, int *restrict list) {
     int found = 0;
@@ -59,7 +61,8 @@ static inline int hits(const byte *restrict z, long n, int *restrict list) {
         const unsigned long long fired = _mm512_test_epi8_mask(some, some);
         if (fired) for (int part = 0; part < 64; part += 16) {
             const __mmask16 mask = (__mmask16)(fired >> part);
-            _mm512_mask_compressstoreu_epi32(list + found, mask, _mm512_add_epi32(count, _mm512_set1_epi32((int)i + part)));
+            const __m512i cells = _mm512_add_epi32(count, _mm512_set1_epi32((int)i + part));
+            _mm512_storeu_si512(list + found, _mm512_maskz_compress_epi32(mask, cells)); /* up to SLACK too many */
             found += __builtin_popcount(mask);
         }
     }

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from measured import Bench, Figure
 from timing import CONTROL, in_fresh_process, interleaved, peak_memory
 
+if TYPE_CHECKING:
+    from neuro.protocols import Batch
+
 TASKS = {"pattern": 1, "evidence": 8}  # batch
-SHORT, LONG, TRIALS, RATE, LIMIT = 100, 4000, 8, 0.02, 5.0  # steps, trials, spikes a step and channel, MB
+SHORT, LONG, TRIALS, CHANNELS, RATE = (
+    100,
+    4000,
+    8,
+    40,
+    0.02,
+)  # steps, steps, trials, channels, spikes a step and channel
+LIMIT = 5.0  # MB
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "e-prop, random feedback": ("eprop", {"feedback": "random"}),
     "e-prop, symmetric": ("eprop", {}),
@@ -30,21 +40,23 @@ def gradient(backend: str, rule: str, task: Any, data: Any) -> Callable[[], Any]
     return lambda: chosen.gradient(program, start, data, task)
 
 
-def peak(backend: str, rule: str, steps: int) -> int:
-    """Peak bytes of two gradients for trials of so many steps, given as events."""
+def trials(steps: int) -> Batch:
+    """Random events and labels for the evidence task, of any length."""
     import numpy as np
     from models.spikes import random_events
 
-    import tasks
     from neuro.protocols import Batch
 
-    task = tasks.get("evidence")
-    size = task.network(0).inputs[0].size
     rng = np.random.default_rng(0)
-    spikes = random_events(rng, (TRIALS, steps, size), RATE)
-    inputs: dict[str, Any] = {"x": spikes if backend == "native" else np.asarray(spikes)}
-    data = Batch(inputs, rng.integers(0, 2, TRIALS), np.ones((TRIALS, steps), bool))
-    step = gradient(backend, rule, task, data)
+    spikes: Any = random_events(rng, (TRIALS, steps, CHANNELS), RATE)
+    return Batch({"x": spikes}, rng.integers(0, 2, TRIALS), np.ones((TRIALS, steps), bool))
+
+
+def peak(backend: str, rule: str, steps: int) -> int:
+    """Peak bytes of two gradients for trials of so many steps, given as events."""
+    import tasks
+
+    step = gradient(backend, rule, tasks.get("evidence"), trials(steps))
     for _ in range(2):
         step()
     return peak_memory()

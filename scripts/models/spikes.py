@@ -8,8 +8,9 @@ from neuro.events import Events
 
 
 def random_events(rng: np.random.Generator, shape: tuple[int, int, int], rate: float) -> Events:
-    """About `rate` spikes a step and channel; shape: batch, time, channel. A channel may fire twice in one step."""
+    """About `rate` spikes a step and channel, no channel twice in one step; shape: batch, time, channel."""
     batch, time, channels = shape
-    counts = rng.poisson(rate * channels, batch * time)
-    offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
-    return Events(shape, offsets, rng.integers(0, channels, int(offsets[-1]), dtype=np.int32))
+    cells = batch * time * channels
+    rows, found = np.divmod(np.unique(rng.integers(0, cells, round(rate * cells))), channels)
+    offsets = np.searchsorted(rows, np.arange(batch * time + 1)).astype(np.int64)
+    return Events(shape, offsets, found.astype(np.int32))

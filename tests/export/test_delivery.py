@@ -12,6 +12,7 @@ import pytest
 
 import backends
 from neuro import Input, Network, Population, Projection, library, quantity
+from neuro.events import Events
 from neuro.export import ExportError, delivery, targets
 from neuro.export.delivery import LossError, deliver
 from neuro.export.fixture import read_fixture
@@ -41,7 +42,7 @@ class Pick:
         labels = random.integers(0, CLASSES, TRIALS)
         spikes = random.random((TRIALS, STEPS, CLASSES)) < 0.1
         spikes[np.arange(TRIALS), ::2, labels] = True
-        return Batch({"x": spikes}, labels)
+        return Batch({"x": Events.of(spikes)}, labels)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return float((recording.spikes["out"].sum(axis=1).argmax(axis=1) == batch.targets).mean())
@@ -74,7 +75,7 @@ def test_everything_is_delivered(target: str, tmp_path: Path) -> None:
     assert all(m.accuracy == 1.0 and m.lost == 0 for m in found.stages)
     fixture = read_fixture(found.fixture)
     assert (fixture.target, fixture.dt) == (target, 1e-3)
-    np.testing.assert_array_equal(fixture.inputs["x"], TASK.test_batch().inputs["x"])
+    np.testing.assert_array_equal(fixture.inputs["x"], np.asarray(TASK.test_batch().inputs["x"]))
     np.testing.assert_array_equal(fixture.rasters["out"], found.stages[-1].recording.spikes["out"])
     assert fixture.rasters["out"].sum() > 200
     assert fixture.semantics == semantics(found.stages[-1].stage.network).to_data()

@@ -141,7 +141,7 @@ def test_c_header_compiles_and_fires_the_same_spikes(reset: str, tmp_path: Path)
     )
     command = ["cc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover"]
     subprocess.run([*command, "main.c", "-o", "main"], cwd=tmp_path, check=True)
-    ours, given = run(export.integers, inputs).spikes, inputs["pixels"]
+    ours, given = run(export.integers, inputs).spikes, np.asarray(inputs["pixels"])
     for trial in range(5):
         raw = subprocess.run(
             [tmp_path / "main"], input=given[trial].astype(np.uint8).tobytes(), capture_output=True, check=True

@@ -59,6 +59,22 @@ def test_candidates_of_es_spike_as_the_interpreter_says() -> None:
     assert np.array_equal(found, expected)
 
 
+def test_eprop_by_random_feedback_has_the_same_gradient_on_native_and_torch() -> None:
+    from benches import eprop
+
+    import tasks
+
+    rule = "e-prop, random feedback"
+    expected, found = (
+        eprop.gradient(backend, rule, tasks.get("evidence"), eprop.trials(steps=60))()
+        for backend in ("torch", "native")
+    )
+    assert {"feed.w", "loop.w", "readout.w"} <= set(expected)
+    for name, slope in expected.items():
+        assert np.abs(slope).max() > 0
+        np.testing.assert_allclose(found[name], slope, rtol=1e-3, atol=1e-5 * np.abs(slope).max())
+
+
 def test_ratios_are_medians_of_rounds_with_their_control(tmp_path: Path) -> None:
     now = [0.0]
 

@@ -1,5 +1,5 @@
 void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane) {
-    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 5*sizeof(int) + 64 + 1*sizeof(int) + 64 + 5*sizeof(real) + 64;
+    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 21*sizeof(int) + 64 + 1*sizeof(int) + 64 + 5*sizeof(real) + 64;
     char *const scratch = malloc(room);
     if (!scratch) { status[0] = -1; return; }
     for (long unit = from; unit < until; unit++) {
@@ -13,7 +13,7 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         real *restrict feed__w = (real *)take(&at, 35*sizeof(real));
         real *restrict feed__x = (real *)take(&at, 35*sizeof(real));
         real *restrict feed__y = (real *)take(&at, 35*sizeof(real));
-        int *restrict cells__list = (int *)take(&at, 5*sizeof(int));
+        int *restrict cells__list = (int *)take(&at, 21*sizeof(int));
         int *restrict cells__count = (int *)take(&at, 1*sizeof(int));
         real *restrict cells__v__coming = (real *)take(&at, 5*sizeof(real));
         real *restrict cells__v__initial = (real *)arrays[0];
@@ -69,8 +69,8 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
                 VECTOR for (long i = 0; i < 5; i++) {
                     const int z = (cells__c5 + cells__v[o + i] > 0);
                     cells__z[o + i] = z; out[i] = (byte)z;
-                }
-                cells__count[b] = hits(out, 5, cells__list + b*5); }
+                } }
+            for (long b = 0; b < active; b++) cells__count[b] = hits(cells__spikes + ((trial + b)*steps + k)*5, 5, (cells__list + b*21));
             /* feed delivers to cells.v */
             for (long b = 0; b < active; b++) {
                 { const int *list = (x__channels + x__offsets[(first + b)*steps + k]);

@@ -1,5 +1,5 @@
 void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane) {
-    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 1*sizeof(int) + 64;
+    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 5*sizeof(real) + 64 + 21*sizeof(int) + 64 + 1*sizeof(int) + 64;
     char *const scratch = malloc(room);
     if (!scratch) { status[0] = -1; return; }
     for (long unit = from; unit < until; unit++) {
@@ -11,7 +11,7 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         real *restrict cells__I = (real *)take(&at, 5*sizeof(real));
         int *restrict cells__z = (int *)take(&at, 5*sizeof(int));
         real *restrict cells__I__coming = (real *)take(&at, 5*sizeof(real));
-        int *restrict cells__list = (int *)take(&at, 5*sizeof(int));
+        int *restrict cells__list = (int *)take(&at, 21*sizeof(int));
         int *restrict cells__count = (int *)take(&at, 1*sizeof(int));
         real *restrict cells__v__initial = (real *)arrays[0];
         const real cells__c0 = *((real *)arrays[1] + set*strides[1]);
@@ -47,12 +47,12 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
                 VECTOR for (long i = 0; i < 5; i++) {
                     const int z = (cells__c4 + cells__v[o + i] > 0);
                     cells__z[o + i] = z; out[i] = (byte)z;
-                }
-                cells__count[b] = hits(out, 5, cells__list + b*5); }
+                } }
+            for (long b = 0; b < active; b++) cells__count[b] = hits(cells__spikes + ((trial + b)*steps + k)*5, 5, (cells__list + b*21));
             /* feed delivers to cells.I */
             for (long b = 0; b < active; b++) gather(cells__I__coming + ((k + 0)%1*TILE + b)*5, feed__to__I, (x__channels + x__offsets[(first + b)*steps + k]), x__offsets[(first + b)*steps + k + 1] - x__offsets[(first + b)*steps + k], 5);
             /* loop delivers to cells.I */
-            for (long b = 0; b < active; b++) gather(cells__I__coming + ((k + 0)%1*TILE + b)*5, loop__to__I, (cells__list + b*5), cells__count[b], 5);
+            for (long b = 0; b < active; b++) gather(cells__I__coming + ((k + 0)%1*TILE + b)*5, loop__to__I, (cells__list + b*21), cells__count[b], 5);
             /* reset of cells */
             for (long b = 0; b < active; b++) { const long o = b*5;
                 VECTOR for (long i = 0; i < 5; i++) {

@@ -1,5 +1,5 @@
 void backward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane) {
-    const size_t room = 64 + 40*sizeof(int) + 64 + 8*sizeof(int) + 64 + 40*sizeof(real) + 64 + 40*sizeof(real) + 64 + 40*sizeof(real) + 64 + 40*sizeof(real) + 64;
+    const size_t room = 64 + 168*sizeof(int) + 64 + 8*sizeof(int) + 64 + 40*sizeof(real) + 64 + 40*sizeof(real) + 64 + 40*sizeof(real) + 64 + 40*sizeof(real) + 64;
     char *const scratch = malloc(room);
     if (!scratch) { status[0] = -1; return; }
     for (long unit = from; unit < until; unit++) {
@@ -7,7 +7,7 @@ void backward(void *const *arrays, const long *strides, long *status, long steps
         memset(scratch, 0, room);
         const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
         const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
-        int *restrict cells__list = (int *)take(&at, 40*sizeof(int));
+        int *restrict cells__list = (int *)take(&at, 168*sizeof(int));
         int *restrict cells__count = (int *)take(&at, 8*sizeof(int));
         real *restrict A_cells__v = (real *)take(&at, 40*sizeof(real));
         real *restrict A_cells__I = (real *)take(&at, 40*sizeof(real));
@@ -38,7 +38,7 @@ void backward(void *const *arrays, const long *strides, long *status, long steps
         real *restrict cells__v__record = (real *)arrays[22];
         for (long k = steps - 1; k >= 0; k--) {
             const real t = k*(real)0.001;
-            for (long b = 0; b < active; b++) cells__count[b] = hits(cells__spikes + ((trial + b)*steps + k)*5, 5, cells__list + b*5);
+            for (long b = 0; b < active; b++) cells__count[b] = hits(cells__spikes + ((trial + b)*steps + k)*5, 5, (cells__list + b*21));
             if ((k + 1)%every == 0) {
                 for (long b = 0; b < active; b++) { const long o = b*5, q = ((unit*steps + k)*TILE + b)*5;
                     VECTOR for (long i = 0; i < 5; i++) {
@@ -56,7 +56,7 @@ void backward(void *const *arrays, const long *strides, long *status, long steps
                 } }
             /* back through loop delivers to cells.I */
             for (long b = 0; b < active; b++) {
-                scatter(G_loop__to__I + lane*25, B_cells__I + (k + 0)%1*TILE*5 + b*5, (cells__list + b*5), cells__count[b], 5);
+                scatter(G_loop__to__I + lane*25, B_cells__I + (k + 0)%1*TILE*5 + b*5, (cells__list + b*21), cells__count[b], 5);
             }
             project(Z_cells, B_cells__I + (k + 0)%1*TILE*5, loop__to__I__T, 5, 5);
             /* back through feed delivers to cells.I */
