@@ -90,6 +90,9 @@ def deliver(
         if worst.lost > budget and not force:
             why = f"stage '{worst.stage.name}' loses {worst.lost:.2f} points of accuracy, the budget is {budget:g}"
             raise LossError(f"{name}: {why}; train with the target's integers, raise --budget, or --force")
+        if stages[-1].doubtful and not force:
+            which = ", ".join(f"{cells} cells' {name}" for name, cells in stages[-1].doubtful.items())
+            raise LossError(f"{name}: not what the chip computes: {which} above 0; scale weights down, or --force")
         files = _moved(export.files, main.parent)
     export = replace(export, files=files)
     last = stages[-1]

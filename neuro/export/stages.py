@@ -16,12 +16,13 @@ from neuro.serialisation import from_json
 
 @dataclass(frozen=True)
 class Stage:
-    """A network on its way to the chip. parameters: SI, its own where None."""
+    """A network on its way to the chip. parameters: SI, its own where None. guards: variables that must stay 0."""
 
     name: str
     network: Network
     parameters: Parameters | None
     dtype: str = "float64"
+    guards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Measured:
     lost: float
     recording: Recording
 
+    @property
+    def doubtful(self) -> dict[str, int]:
+        """Guards that rose: variable -> cells of all trials."""
+        risen = {n: int(np.count_nonzero(self.recording.traces[n][:, -1])) for n in self.stage.guards}
+        return {name: cells for name, cells in risen.items() if cells}
+
     def to_data(self) -> dict[str, Any]:
         """Plain numbers for the store."""
         return {n: getattr(self, n) for n in ("accuracy", "spikes", "differing", "lost")}
@@ -48,7 +55,7 @@ def stages_of(network: Network, parameters: Parameters | None, export: Export | 
     if export is not None and export.quantised is not None:
         found.append(Stage("quantised", network, export.quantised))
     if export is not None and export.integers is not None:
-        found.append(Stage("integers", export.integers, export.integer_parameters))
+        found.append(Stage("integers", export.integers, export.integer_parameters, guards=export.guards))
     return tuple(found)
 
 
@@ -71,7 +78,7 @@ def measure(
     for i, stage in enumerate(stages):
         update(i, len(stages), stage.name)
         program = backend.compile(stage.network, dtype=stage.dtype)
-        recording = program.run(stage.parameters, batch.inputs, tuple(task.record()))
+        recording = program.run(stage.parameters, batch.inputs, (*task.record(), *stage.guards))
         accuracy = task.metric(recording, batch)
         best = max((m.accuracy for m in found), default=accuracy)
         apart = differing(found[-1].recording, recording) if found else 0

@@ -38,6 +38,7 @@ class Export:
     target computes, None where it computes in floating point: populations, inputs and step of every spike are those
     of the exported network under the step contract, so that recordings compare without a shift. integer_parameters:
     its values. scales: "population.variable" -> SI value of one integer. rounding: largest relative errors by field.
+    guards: "population.variable" of the integers that stay 0 as long as they are what the target computes.
     notes: sentences for the report, such as what must be set in a client.
     """
 
@@ -49,6 +50,7 @@ class Export:
     integer_parameters: Parameters | None = None
     scales: Mapping[str, float] = field(default_factory=dict)
     rounding: Mapping[str, float] = field(default_factory=dict)
+    guards: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

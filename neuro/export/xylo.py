@@ -69,6 +69,7 @@ def export(network: Network, parameters: Parameters | None, path: Path, *, profi
         quantised=stand_in(graph, held),
         integers=xylo_network(integers),
         rounding=rounding(layers, held),
+        guards=tuple(f"{layer.name}.unsure" for layer in layers),
         notes=(_GUARD,),
     )
 

@@ -19,10 +19,13 @@ from backends.reference import ReferenceBackend
 from neuro import Network, library, quantity
 from neuro.export import ExportError
 from neuro.export.c_header import c_network, largest_state, write_header
+from neuro.export.delivery import LossError, deliver
 from neuro.export.integer import IntegerChain, IntegerLayer
 from neuro.export.loihi2 import loihi_network, write_netx
 from neuro.export.sana_fe import sana_fe_network, write_yaml
 from neuro.export.targets import Export, get
+from neuro.parameters import parameters
+from neuro.protocols import Batch
 from tests.export import integer_fixtures as fixtures
 from tests.export import loihi_model, xylo_fixtures
 
@@ -43,7 +46,7 @@ def run(network: Network, inputs: dict[str, np.ndarray], *record: str, parameter
 def digits(**options: Any) -> tuple[Network, dict[str, np.ndarray]]:
     """An untrained digits network and 20 images."""
     task = tasks.get("digits", hidden=24, **options)
-    return task.network(0), {"pixels": task.test_batch().inputs["pixels"][:20]}
+    return task.network(0), {"pixels": np.asarray(task.test_batch().inputs["pixels"][:20])}
 
 
 def exported(target: str, path: Path, **options: Any) -> tuple[Network, dict[str, np.ndarray], Export]:
@@ -258,3 +261,16 @@ def test_xylo_refuses_leaks_that_are_no_power_of_two(tmp_path: Path) -> None:
     )
     with pytest.raises(ExportError, match="train with a time constant of"):
         get("xylo-a3").export(wrong, None, tmp_path / "net.npz")
+
+
+def test_nothing_is_delivered_where_the_guard_rises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds at the end of 16 bits, so that sums saturate on the way."""
+    monkeypatch.setattr("neuro.export.xylo._HEADROOM", 1)
+    task = tasks.get("digits", hidden=24, **TARGETS["xylo-a3"])
+    network = task.network(0)
+    strong = {n: 30 * p.value for n, p in parameters(network).items() if n.endswith(".w")}
+    batch = task.test_batch()
+    few = Batch({n: v[:5] for n, v in batch.inputs.items()}, batch.targets[:5])
+    with pytest.raises(LossError, match="not what the chip computes"):
+        deliver("xylo-a3", network, strong, task, tmp_path, ReferenceBackend(), budget=100.0, batch=few)
+    assert not list(tmp_path.iterdir())

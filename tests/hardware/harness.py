@@ -113,7 +113,7 @@ def trained(name: str) -> Trained:
         path.parent.mkdir(parents=True, exist_ok=True)
         _train(name, path)
     _, task, network, parameters = load(path)
-    return Trained(network, parameters, task.test_batch().inputs["pixels"][:TRIALS])
+    return Trained(network, parameters, np.asarray(task.test_batch().inputs["pixels"][:TRIALS]))
 
 
 def _train(name: str, path: Path) -> None:
