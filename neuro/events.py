@@ -29,13 +29,16 @@ class Events:
 
     def __post_init__(self) -> None:
         batch, time, size = self.shape
-        if len(self.channels) and not 0 <= self.channels.min() <= self.channels.max() < size:
-            raise EventsError(f"events in channels outside of 0 ... {size - 1}")
         inside = self.offsets.shape == (batch * time + 1,) and self.offsets[0] == 0
         if not inside or self.offsets[-1] != len(self.channels) or (np.diff(self.offsets) < 0).any():
             raise EventsError(
                 f"offsets {self.offsets.shape} don't divide {len(self.channels)} events among {batch} x {time} steps"
             )
+        if len(self.channels) and not 0 <= self.channels.min() <= self.channels.max() < size:
+            raise EventsError(f"events in channels outside of 0 ... {size - 1}")
+        falls = np.flatnonzero(np.diff(self.channels) <= 0) + 1
+        if len(np.setdiff1d(falls, self.offsets)):
+            raise EventsError("the channels of a step must ascend, and each may fire once")
 
     @staticmethod
     def of(spikes: Any) -> Events:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import sympy as sp
 
+from backends.native.forward import SPAN
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, Reversed, results, reverse
 from backends.native.printer import c_code
@@ -26,10 +27,13 @@ class Adjoint:
         self.kernel, self.step, self.layout, self.training = kernel, kernel.step, kernel.layout, kernel.training
         self.at = len(self.step.operations)
 
+    def start(self) -> list[str]:
+        """What is done before a unit's last step."""
+        return [line for s in self.step.synapses for line in self.begin(s)]
+
     def body(self) -> list[str]:
         """What is done for one unit: a tile of trials."""
-        found = [line for s in self.step.synapses for line in self.begin(s)]
-        found.append("for (long k = steps - 1; k >= 0; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
+        found = [SPAN, "for (long k = end - 1; k >= begin; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";"]
         found += self.recorded()
         for at in reversed(range(len(self.step.operations))):
             self.at = at
@@ -38,7 +42,8 @@ class Adjoint:
                 *self.operation(self.step.operations[at]),
             ]
         found.append("}")
-        return [*found, *(line for s in self.step.synapses for line in self.initial_weights(s))]
+        first = [line for s in self.step.synapses for line in self.initial_weights(s)]
+        return [*found, "if (begin == 0) {", *first, "}"] if first else found
 
     # -- names ---------------------------------------------------------------------------------------------
 
@@ -105,8 +110,7 @@ class Adjoint:
         found = []
         for name in self.kernel.record:
             cells, value = self.kernel.observed(name)
-            given = self.layout.given(f"D_{local(*name.split('.', 1))}__record")
-            place = f"{given}[((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size} + i]"
+            place = self.outside(f"{local(*name.split('.', 1))}__record", "(k + 1)/every - 1")
             body = self.of_cells(cells, [Line("l_out", value)], {"l_out": place})
             found += ["if ((k + 1)%every == 0) {", *self.over_cells(cells, body), "}"]
         return found
@@ -187,28 +191,54 @@ class Adjoint:
             case Update():
                 return self.update_synapses(op)
 
+    def outside(self, name: str, row: str) -> str:
+        """The loss's gradient at cell i; its array may have any strides, as a mean over time gives them."""
+        given, steps = self.layout.given(f"D_{name}"), self.layout.given(f"D_{name}__strides", "long")
+        return f"{given}[(trial + b)*{steps}[0] + ({row})*{steps}[1] + i*{steps}[2]]"
+
+    def reset(self, op: Update) -> list[str]:
+        """A reset changes the adjoints of those cells only that fired; a gate that has a gradient needs all of them."""
+        cells, lines = self.kernel.populations[op.owner], self.kernel.cell_lines(op)
+        seeds = {name: f"{self.adjoint(op.owner, v)}[o + i]" for v, name in results(lines).items()}
+        if any(line.passes for line in lines):
+            fired = f"const int fired = {self.adjoint_mask(op.owner)}[o + i];"
+            return [*self.marked(op.owner), *self.over_cells(cells, [fired, *self.of_cells(cells, lines, seeds)])]
+        taken = [Line(x.name, x.value, x.target, x.old) for x in lines]
+        loop = self.kernel.spikes_of(op.owner, 0, self.of_cells(cells, taken, seeds))
+        row = self.kernel.row(cells.name)
+        return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {row};", *loop, "}"]
+
+    def adjoint_mask(self, population: str) -> str:
+        """Which cells of a tile fired in this step."""
+        return self.layout.room(f"{population}__z", self.kernel.tile * self.kernel.size(population), "int")
+
+    def marked(self, population: str) -> list[str]:
+        """Fills that mask from the lists."""
+        size, z = self.kernel.size(population), self.adjoint_mask(population)
+        loop = self.kernel.spikes_of(population, 0, [f"{z}[b*{size} + i] = 1;"])
+        return [f"memset({z}, 0, TILE*{size}*sizeof(int));", "for (long b = 0; b < active; b++) {", *loop, "}"]
+
     def update_cells(self, op: Update) -> list[str]:
+        if op.when == "spikes":
+            return self.reset(op)
         cells, lines = self.kernel.populations[op.owner], self.kernel.cell_lines(op)
         seeds = {name: f"{self.adjoint(op.owner, v)}[o + i]" for v, name in results(lines).items()}
         gates = []
         if any(x.keep for x in lines):
             gates.append(f"const int frozen = {self.frozen(cells)}[q + i];")
-        if any(x.take for x in lines):
-            gates.append(f"const int fired = {self.fired(op.owner, '0', 'i')};")
         return self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)])
 
     def frozen(self, cells: Cells) -> str:
         return self.layout.filled(
-            f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
+            f"{cells.name}__frozen", ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
         )
 
     def threshold(self, op: Threshold) -> list[str]:
         cells = self.kernel.populations[op.population]
         scale = float(self.training.scales[op.population])
         margin = self.kernel.constants.cells(cells, op.margin)
-        outside = self.layout.given(f"D_{cells.name}__spikes")
         present = self.layout.given(f"D_{cells.name}__spikes_given", "long")
-        z, place = self.spikes(cells.name), f"{outside}[((trial + b)*steps + k)*{cells.size} + i]"
+        z, place = self.spikes(cells.name), self.outside(f"{cells.name}__spikes", "k")
         slope = c_code(self.training.slope, {"x": "x"})
         free = f"{self.frozen(cells)}[q + i] ? 0 : " if cells.refractory else ""
         body = [
@@ -255,7 +285,8 @@ class Adjoint:
         """Adjoint of a sum that a state took, 0 where a refractory cell didn't."""
         a = f"{self.adjoint(op.population, op.target)}[o + i]"
         if cells.refractory and op.target in cells.frozen:
-            a = f"{self.frozen(cells)}[q + i] || {self.fired(cells.name, '0', 'i')} ? 0 : {a}"
+            a = f"{self.frozen(cells)}[q + i] || {self.adjoint_mask(cells.name)}[o + i] ? 0 : {a}"
+            return [*self.marked(cells.name), *self.over_cells(cells, [f"{out}[o + i] = {a};"])]
         return self.over_cells(cells, [f"{out}[o + i] = {a};"])
 
     def static(self, op: Couple, synapses: Synapses) -> list[str]:

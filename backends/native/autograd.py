@@ -42,33 +42,39 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
-        arrays, ctx.loan = call.executable.forward(given, call.feed, call.every, call.program.threads)
+        run = call.executable.forward(given, call.feed, call.every, call.program.threads)
         call.program.check(call.executable)
-        ctx.call, ctx.arrays, ctx.given = call, arrays, given
+        ctx.call, ctx.run, ctx.given, arrays = call, run, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
         call.found = arrays
         nothing = torch.zeros((), dtype=call.program.dtype)
-        return tuple(
-            nothing.expand(arrays[n].shape) if n.endswith("__spikes") else torch.from_numpy(arrays[n])
-            for n in call.outputs
-        )
+
+        def tensor(name: str) -> torch.Tensor:
+            if not name.endswith("__spikes"):
+                return torch.from_numpy(arrays[name])
+            return nothing.expand(arrays[name.replace("__spikes", "__events")].shape)
+
+        return tuple(tensor(n) for n in call.outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        call, arrays, real = ctx.call, ctx.arrays, ctx.call.program.real
+        call, run, real = ctx.call, ctx.run, ctx.call.program.real
         given: Arrays = {}
         for name, g in zip(call.outputs, gradients, strict=True):
-            if name.endswith("__spikes"):
-                given[f"D_{name}_given"] = np.array([g is not None], np.int_)
-                given[f"D_{name}"] = np.zeros(1, real) if g is None else np.ascontiguousarray(g.numpy(), real)
-            else:
-                given[f"D_{name}"] = np.zeros(arrays[name].shape, real) if g is None else np.ascontiguousarray(g.numpy(), real)  # fmt: skip
+            spikes = name.endswith("__spikes")
+            if g is None:  # nothing, read everywhere from one number
+                shape = run.arrays[name.replace("__spikes", "__events")].shape
+                g = torch.zeros((), dtype=call.program.dtype).expand(shape)
+                given[f"D_{name}_given"] = np.array([0], np.int_)
+            elif spikes:
+                given[f"D_{name}_given"] = np.array([1], np.int_)
+            array = g.numpy() if name.endswith(("__spikes", "__record")) else np.ascontiguousarray(g.numpy())
+            given[f"D_{name}"] = array.astype(real, copy=False)
+            given[f"D_{name}__strides"] = np.array(given[f"D_{name}"].strides, np.int_) // np.dtype(real).itemsize
         given |= call.program.turned(call.executable, ctx.given, call.feed)
-        found = call.executable.backward(arrays, given, call.feed, call.every, call.program.threads)
-        for (
-            op
-        ) in call.executable.kernel.couples():  # feedback weights get the gradient of the weights that they stand for
+        found = call.executable.backward(run, given)
+        for op in call.executable.kernel.couples():  # feedback weights get the gradient of those that they stand for
             if op.projection in call.program.backward.feedback:
                 found[f"G_{op.projection}__feedback"] = found.get(f"G_{call.executable.kernel.matrix(op)}")
         slopes: list[torch.Tensor | None] = [None]

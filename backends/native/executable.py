@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +26,7 @@ from neuro.step import Step
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 LANES = 8  # partial sums of gradients, at most
+TAPE = 256  # steps whose versions are kept, where a trial is more than twice as long
 CHECKED = 2**28  # bytes from which a run's memory is compared with what is free
 
 
@@ -45,6 +47,23 @@ class Loan:
             self.pool[key].append(array)
 
 
+@dataclass
+class Run:
+    """One run of a forward function. spans: of steps, whose versions are on the tape one at a time. kept: scratch between
+    spans. before: what it was before each span.
+    """
+
+    feed: Feed
+    every: int
+    threads: int
+    units: int
+    spans: list[tuple[int, int]]
+    loan: Loan
+    arrays: Arrays = field(default_factory=dict)
+    kept: Array | None = None
+    before: list[Array] = field(default_factory=list)
+
+
 class Executable:
     """failure: numbers of population, variable, step, trial, cell, where the last call left the finite numbers."""
 
@@ -54,47 +73,75 @@ class Executable:
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
         self.kernel = Kernel(step, constants, record, training, tile)
+        self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit
         dtype, layout = np.dtype(real).name, self.kernel.layout
-        adjoint = Adjoint(self.kernel).body() if training is not None else []  # first: it says what the loop must keep
-        rooms, layout.scratch = layout.scratch, {}
-        loop = Forward(self.kernel).body()
-        parts = [prelude(dtype, tile), layout.function("forward", loop)]
+        bytes_ = np.dtype(real).itemsize
+        if training is not None:  # first: it says what the loop must keep
+            adjoint = Adjoint(self.kernel)
+            back = adjoint.start(), adjoint.body()
+            self.rooms["backward"], rooms, layout.scratch = layout.scratch_bytes(bytes_), layout.scratch, {}
+        loop = Forward(self.kernel)
+        forth = loop.start(), loop.body()
+        self.rooms["forward"] = layout.scratch_bytes(bytes_)
+        texts = [prelude(dtype, tile), layout.function("forward", "begin == 0", *forth)]
         if training is not None:
             layout.scratch = rooms
-            parts.append(layout.function("backward", adjoint))
-        self.source = "\n".join(parts)
+            texts.append(layout.function("backward", "end == steps", *back))
+        self.source = "\n".join(texts)
         self.library = load(self.source, network, dtype)
         self.failure: tuple[int, ...] | None = None
         self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
 
-    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> tuple[Arrays, Loan]:
-        """Run. given: by C name. Returns all arrays, those that were filled with them; inner ones while the loan lives."""
-        units, loan = (feed.population or 1) * -(-feed.batch // self.tile), Loan(self._pool)
-        arrays = self._arrays(given, self._numbers(feed, every, units), loan)
-        spans = [(start, stop, 0) for start, stop in parts(units, min(threads, units))]
-        self._call("forward", arrays, feed, every, spans, threads)
-        return arrays, loan
+    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
+        """Run. given: by C name. Inner arrays are lent while somebody holds the run."""
+        units = (feed.population or 1) * -(-feed.batch // self.tile)
+        run = Run(feed, every, threads, units, self.spans(feed.steps), Loan(self._pool))
+        run.arrays = self._arrays(given, self._numbers(run), run.loan)
+        work = [(start, stop, 0) for start, stop in parts(units, min(threads, units))]
+        if len(run.spans) > 1:
+            run.kept = np.zeros(units * self.rooms["forward"], np.uint8)
+        for begin, end in run.spans:
+            if run.kept is not None:
+                run.before.append(run.kept.copy())
+            self._call("forward", run, run.arrays, (begin, end), work, run.kept)
+            if self.failure is not None:
+                break
+        return run
 
-    def backward(self, arrays: Arrays, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Arrays:
-        """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients, lane after lane."""
-        units, loan = -(-feed.batch // self.tile), Loan(self._pool)
-        shapes = self.kernel.layout.shapes(self._numbers(feed, every, units))
+    def spans(self, steps: int) -> list[tuple[int, int]]:
+        """Steps whose versions are kept at once: all, or TAPE of a longer trial, which is then run again part by part."""
+        longest = steps if self.kernel.training is None or steps <= 2 * TAPE else TAPE
+        return [(begin, min(begin + longest, steps)) for begin in range(0, steps, longest)]
+
+    def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
+        """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
+        loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self._numbers(run))
         sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if n.startswith("G_")}
         for array in sums.values():
             array.fill(0)
-        arrays = {**arrays, **given, **sums}
-        spans = [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes_of(units)))]
-        self._call("backward", arrays, feed, every, spans, threads)
+        arrays = {**run.arrays, **given, **sums}
+        work = [(start, stop, lane) for lane, (start, stop) in enumerate(parts(run.units, lanes_of(run.units)))]
+        kept = None if run.kept is None else np.zeros(run.units * self.rooms["backward"], np.uint8)
+        for i, (begin, end) in reversed(list(enumerate(run.spans))):
+            if run.kept is not None and i + 1 < len(run.spans):
+                run.kept[...] = run.before[i]
+                again = [(start, stop, 0) for start, stop in parts(run.units, min(run.threads, run.units))]
+                self._call("forward", run, arrays, (begin, end), again, run.kept)
+            self._call("backward", run, arrays, (begin, end), work, kept)
+        if run.kept is not None:  # so that a second backward finds the tape of the last span
+            run.kept[...] = run.before[-1]
+            self._call("forward", run, arrays, run.spans[-1], [(0, run.units, 0)], run.kept)
         return {n: a.copy() if n.endswith("__current") else a.sum(axis=0) for n, a in sums.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------
 
-    def _numbers(self, feed: Feed, every: int, units: int) -> dict[str, int]:
+    def _numbers(self, run: Run) -> dict[str, int]:
+        feed, (begin, end) = run.feed, run.spans[0]
         return {
-            "steps": feed.steps, "bounds": feed.steps + 1, "records": feed.steps // every, "units": units, "lanes": lanes_of(units),
-            "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
+            "steps": feed.steps, "bounds": feed.steps + 1, "span": end - begin, "records": feed.steps // run.every,
+            "units": run.units, "lanes": lanes_of(run.units), "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
         }  # fmt: skip
 
     def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:
@@ -124,23 +171,24 @@ class Executable:
         )
 
     def _call(
-        self, name: str, arrays: Arrays, feed: Feed, every: int, spans: Sequence[tuple[int, int, int]], threads: int
-    ) -> None:
+        self, name: str, run: Run, arrays: Arrays, steps: tuple[int, int], work: Sequence[tuple[int, int, int]], kept: Array | None,
+    ) -> None:  # fmt: skip
         function = getattr(self.library, name)
         names = list(self.kernel.layout.slots)
         pointers = (ctypes.c_void_p * len(names))(*(arrays[n].ctypes.data if n in arrays else None for n in names))
         strides = (ctypes.c_long * len(names))(*(self._stride(n, arrays[n]) if n in arrays else 0 for n in names))
-        states = [(ctypes.c_long * 6)() for _ in spans]
+        states = [(ctypes.c_long * 6)() for _ in work]
+        scratch = ctypes.c_void_p(None if kept is None else kept.ctypes.data)
 
         def one(i: int) -> None:
-            start, stop, lane = spans[i]
-            function(pointers, strides, states[i], *(ctypes.c_long(n) for n in (feed.steps, every, feed.batch, start, stop, lane)))  # fmt: skip
+            numbers = (run.feed.steps, run.every, run.feed.batch, *steps, *work[i])
+            function(pointers, strides, states[i], *map(ctypes.c_long, numbers), scratch)
 
-        if threads > 1 and len(spans) > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(one, range(len(spans))))
+        if run.threads > 1 and len(work) > 1:
+            with ThreadPoolExecutor(run.threads) as pool:
+                list(pool.map(one, range(len(work))))
         else:
-            for i in range(len(spans)):
+            for i in range(len(work)):
                 one(i)
         if any(s[0] == -1 for s in states):
             raise RunError("the kernel got no memory for its scratch; use a smaller batch")

@@ -14,6 +14,8 @@ from backends.native.printer import c_code
 from backends.torch_groups import delays_of, local
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 
+SPAN = "const long span = end - begin;"
+
 
 class Forward:
     """Writes the forward function of a kernel whose kept versions are known."""
@@ -22,11 +24,15 @@ class Forward:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
         self.at = 0
 
+    def start(self) -> list[str]:
+        """What is done before a unit's first step."""
+        cells = [line for c in self.step.cells for line in self.begin_cells(c)]
+        return cells + [line for s in self.step.synapses for line in self.begin_synapses(s)]
+
     def body(self) -> list[str]:
         """What is done for one unit: a tile of trials of one parameter set."""
-        body = [line for c in self.step.cells for line in self.begin_cells(c)]
-        body += [line for s in self.step.synapses for line in self.begin_synapses(s)]
-        body.append("for (long k = 0; k < steps; k++) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
+        body = [SPAN] if self.kernel.training is not None else []
+        body.append("for (long k = begin; k < end; k++) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
         for cells in self.step.cells:
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
                 body.append(f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};")
@@ -73,7 +79,7 @@ class Forward:
         """Copy a variable's present version to its tape."""
         tape, size = self.kernel.tape(owner, variable, version), self.kernel.size(owner)
         length = f"active*{size}*sizeof(real)"
-        return [f"memcpy({tape} + (unit*steps + k)*TILE*{size}, {local(owner, variable)}, {length});"]
+        return [f"memcpy({tape} + (unit*span + k - begin)*TILE*{size}, {local(owner, variable)}, {length});"]
 
     def written(self, op: Operation) -> list[str]:
         """Tapes of the versions that an operation makes."""
@@ -284,7 +290,7 @@ class Forward:
     def frozen_tape(self, cells: Cells) -> str:
         """Which of a trial's cells are refractory in this step, for the adjoint."""
         tape = self.layout.filled(
-            f"{cells.name}__frozen", ("units", "steps", self.kernel.tile, cells.size), "byte", inner=True
+            f"{cells.name}__frozen", ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
         )
         return f"byte *restrict kept = {tape} + {self.kernel.row(cells.name)};"
 
@@ -327,7 +333,7 @@ class Forward:
         body = [f"const int z = (({margin}) {'>' if op.strict else '>='} 0){free};", f"{cells.name}__z[o + i] = z;"]
         if cells.refractory:
             body.append(f"{cells.name}__left[o + i] = z ? {cells.refractory} : {cells.name}__left[o + i];")
-        if kernel.training is None:
+        if kernel.training is None or cells.name not in kernel.rasters:
             return [], body
         out = f"{kernel.raster(cells.name)} + ((trial + b)*steps + k)*{cells.size}"
         return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]

@@ -52,6 +52,7 @@ class Kernel:
         self.populations = {c.name: c for c in self.step.cells}
         self.sources = dict(self.step.sources) | {c.name: c.size for c in self.step.cells if c.spikes}
         self.versions = self._versions()
+        self.rasters = {end for s in self.step.synapses if s.name in self.changing() for end in (s.pre, s.post)}
         ops = self.couples()
         events = [o for o in ops if o.when != "always"]
         self.depth: dict[tuple[str, str], int] = {}  # slots of what arrives at a variable
@@ -59,7 +60,7 @@ class Kernel:
         for op in events:
             late, key = self.step.projection(op.projection).max_delay, (op.population, op.target)
             self.depth[key] = max(self.depth.get(key, 1), late + 1)
-        for name in {o.projection for o in events if not is_static(self.step, o)} | self.gated():
+        for name in self.changing():
             s = self.step.projection(name)
             self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.max_delay + 1)
 
@@ -69,9 +70,10 @@ class Kernel:
             found += op.couplings if isinstance(op, Gather) else [op] if isinstance(op, Couple) else []
         return found
 
-    def gated(self) -> set[str]:
-        """Projections with statements that events start."""
-        return {o.owner for o in self.step.operations if isinstance(o, Update) and o.when in ("pre", "post")}
+    def changing(self) -> set[str]:
+        """Projections in which events do more than add fixed amounts: their gates need gradients, and rasters."""
+        updated = {o.owner for o in self.step.operations if isinstance(o, Update) and o.when in ("pre", "post")}
+        return updated | {o.projection for o in self.couples() if o.when != "always" and not is_static(self.step, o)}
 
     # -- versions ------------------------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Kernel:
 
     def tape(self, owner: str, variable: str, version: int) -> str:
         return self.layout.filled(
-            f"{local(owner, variable)}__at{version}", ("units", "steps", self.tile, self.size(owner)), inner=True
+            f"{local(owner, variable)}__at{version}", ("units", "span", self.tile, self.size(owner)), inner=True
         )
 
     def size(self, owner: str) -> int:
@@ -155,7 +157,7 @@ class Kernel:
 
     def row(self, owner: str) -> str:
         """Where a trial's values of this step begin on a tape."""
-        return f"((unit*steps + k)*TILE + b)*{self.size(owner)}"
+        return f"((unit*span + k - begin)*TILE + b)*{self.size(owner)}"
 
     # -- lines ---------------------------------------------------------------------------------------------
 

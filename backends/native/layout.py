@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane)"  # fmt: skip
+SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept)"  # fmt: skip
 UNIT = (
     "const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;",
     "const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;",
@@ -63,8 +63,11 @@ class Layout:
             )
         return found
 
-    def function(self, name: str, unit: Sequence[str]) -> str:
-        """The C function that does `unit` for each of its units, with the scratch asked for so far, which it takes."""
+    def function(self, name: str, first: str, start: Sequence[str], unit: Sequence[str]) -> str:
+        """The C function that does `unit`, steps begin ... end - 1, for each of its units; before the first, `start`.
+
+        It takes the scratch asked for so far: its own, or what the caller kept of earlier steps.
+        """
         rooms, self.scratch = self.scratch, {}
         table = [
             f"{kind} *restrict {n} = ({kind} *)take(&at, {length}*sizeof({kind}));"
@@ -72,10 +75,16 @@ class Layout:
         ]
         total = " + ".join(["64", *(f"{length}*sizeof({kind}) + 64" for kind, length in rooms.values())])
         return indented([
-            SIGNATURE.format(name=name) + " {", f"const size_t room = {total};", "char *const scratch = malloc(room);",
-            "if (!scratch) { status[0] = -1; return; }", "for (long unit = from; unit < until; unit++) {", "char *at = scratch;",
-            "memset(scratch, 0, room);", *UNIT, *table, *self.pointers(), *unit, "}", "done:", "free(scratch);", "}",
+            SIGNATURE.format(name=name) + " {", f"const size_t room = {total};", "char *const own = kept ? kept : malloc(room);",
+            "if (!own) { status[0] = -1; return; }", "for (long unit = from; unit < until; unit++) {",
+            "char *const scratch = kept ? kept + unit*room : own, *at = scratch;", *UNIT, *table, *self.pointers(),
+            f"if ({first}) {{", "memset(scratch, 0, room);", *start, "}", *unit, "}", "done:", "if (!kept) free(own);", "}",
         ])  # fmt: skip
+
+    def scratch_bytes(self, real: int) -> int:
+        """The scratch asked for so far, of one unit."""
+        sizes = {"real": real, "byte": 1, "int": 4, "long": 8}
+        return 64 + sum(sizes[kind] * length + 64 for kind, length in self.scratch.values())
 
     def shapes(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """Shapes of the arrays that the kernel fills."""

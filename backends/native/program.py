@@ -93,7 +93,7 @@ class NativeProgram:
         check_parameters(self.merged, parameters, population, self.declared)
         executable = self.executable(tuple(record), feed.batch)
         given = self.inputs(feed, trial) | self.constants(executable, parameters or {}, population)
-        found, _ = executable.forward(given, feed, every, self.threads)
+        found = executable.forward(given, feed, every, self.threads).arrays
         self.check(executable)
         return self.recording(found, feed, record, every)
 

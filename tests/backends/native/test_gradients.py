@@ -105,6 +105,15 @@ def wide() -> Network:
     )
 
 
+@pytest.mark.parametrize("feature", ["recurrent", "heterogeneous delays", "refractory delta", "plastic", "conductance"])
+def test_long_trials_are_run_again_part_by_part(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans of 7 steps, shorter than none of the delays: the tape of one span at a time gives the same gradients."""
+    from backends.native import executable
+
+    monkeypatch.setattr(executable, "TAPE", 7)
+    agree(NETWORKS[feature], drive(NETWORKS[feature], steps=60, batch=11), detach_reset=False)
+
+
 def test_blocks_and_remainders() -> None:
     agree(wide(), drive(wide(), steps=30, batch=9))
 

@@ -145,5 +145,7 @@ def test_events_that_do_not_fit_are_refused() -> None:
         Events((1, 2, 7), np.array([0, 1, 1]), np.array([7], np.int32))
     with pytest.raises(EventsError, match=r"offsets \(3,\) don't divide 2 events among 1 x 2 steps"):
         Events((1, 2, 7), np.array([0, 5, 2]), np.array([1, 2], np.int32))
+    with pytest.raises(EventsError, match="channels of a step must ascend"):
+        Events((1, 2, 7), np.array([0, 2, 2]), np.array([3, 3], np.int32))
     with pytest.raises(RunError, match=r"input 'x' has shape \(1, 2, 6\)"):
         backends.get("native").compile(NETWORKS["feed-forward"]).run(inputs={"x": Events.of(np.ones((1, 2, 6)))})

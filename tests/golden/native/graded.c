@@ -1,10 +1,9 @@
-void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane) {
+void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
     const size_t room = 64 + 4*sizeof(real) + 64 + 4*sizeof(real) + 64 + 4*sizeof(real) + 64 + 4*sizeof(real) + 64;
-    char *const scratch = malloc(room);
-    if (!scratch) { status[0] = -1; return; }
+    char *const own = kept ? kept : malloc(room);
+    if (!own) { status[0] = -1; return; }
     for (long unit = from; unit < until; unit++) {
-        char *at = scratch;
-        memset(scratch, 0, room);
+        char *const scratch = kept ? kept + unit*room : own, *at = scratch;
         const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
         const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
         real *restrict rate__x = (real *)take(&at, 4*sizeof(real));
@@ -16,8 +15,11 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         real *restrict x__current = (real *)arrays[2];
         long *restrict x__channels = (long *)arrays[3];
         const real rate__c1 = *((real *)arrays[4] + set*strides[4]);
-        for (long b = 0; b < active; b++) memcpy(rate__x + b*4, rate__x__initial, 4*sizeof(real));
-        for (long k = 0; k < steps; k++) {
+        if (begin == 0) {
+            memset(scratch, 0, room);
+            for (long b = 0; b < active; b++) memcpy(rate__x + b*4, rate__x__initial, 4*sizeof(real));
+        }
+        for (long k = begin; k < end; k++) {
             const real t = k*(real)0.001;
             /* inputs of rate */
             memset(rate__z, 0, active*4*sizeof(real));
@@ -34,7 +36,7 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
                     const real l_x_new = rate__x[o + i] + rate__c1*(-rate__x[o + i] + R(tanh)(rate__z[o + i]));
                     const real l_x__1 = l_x_new;
                     rate__x[o + i] = l_x__1;
-                    bad |= !(l_x__1 - l_x__1 == 0);
+                    { const real sum = l_x__1; bad |= !(sum - sum == 0); }
                 }
                 if (bad) for (long i = 0; i < 4; i++) {
                     if (!isfinite(rate__x[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
@@ -43,5 +45,5 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         }
     }
     done:
-    free(scratch);
+    if (!kept) free(own);
 }

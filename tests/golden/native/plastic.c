@@ -1,10 +1,9 @@
-void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long from, long until, long lane) {
-    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 21*sizeof(int) + 64 + 1*sizeof(int) + 64 + 5*sizeof(real) + 64;
-    char *const scratch = malloc(room);
-    if (!scratch) { status[0] = -1; return; }
+void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
+    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64 + 35*sizeof(real) + 64;
+    char *const own = kept ? kept : malloc(room);
+    if (!own) { status[0] = -1; return; }
     for (long unit = from; unit < until; unit++) {
-        char *at = scratch;
-        memset(scratch, 0, room);
+        char *const scratch = kept ? kept + unit*room : own, *at = scratch;
         const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
         const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
         real *restrict cells__v = (real *)take(&at, 5*sizeof(real));
@@ -13,28 +12,30 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         real *restrict feed__w = (real *)take(&at, 35*sizeof(real));
         real *restrict feed__x = (real *)take(&at, 35*sizeof(real));
         real *restrict feed__y = (real *)take(&at, 35*sizeof(real));
-        int *restrict cells__list = (int *)take(&at, 21*sizeof(int));
-        int *restrict cells__count = (int *)take(&at, 1*sizeof(int));
-        real *restrict cells__v__coming = (real *)take(&at, 5*sizeof(real));
         real *restrict cells__v__initial = (real *)arrays[0];
-        real *restrict feed__w__initial = (real *)arrays[1] + set*strides[1];
-        real *restrict feed__x__initial = (real *)arrays[2];
-        real *restrict feed__y__initial = (real *)arrays[3];
-        const real feed__c0 = *((real *)arrays[4] + set*strides[4]);
-        const real cells__c1 = *((real *)arrays[5] + set*strides[5]);
-        const real cells__c4 = *((real *)arrays[6] + set*strides[6]);
-        const real cells__E_L = *((real *)arrays[7] + set*strides[7]);
-        const real cells__R = *((real *)arrays[8] + set*strides[8]);
-        const real cells__c5 = *((real *)arrays[9] + set*strides[9]);
-        byte *restrict cells__spikes = (byte *)arrays[10];
-        long *restrict x__offsets = (long *)arrays[11];
-        int *restrict x__channels = (int *)arrays[12];
-        real *restrict feed__w__final = (real *)arrays[13];
-        for (long b = 0; b < active; b++) memcpy(cells__v + b*5, cells__v__initial, 5*sizeof(real));
-        for (long b = 0; b < active; b++) memcpy(feed__w + b*35, feed__w__initial, 35*sizeof(real));
-        for (long b = 0; b < active; b++) memcpy(feed__x + b*35, feed__x__initial, 35*sizeof(real));
-        for (long b = 0; b < active; b++) memcpy(feed__y + b*35, feed__y__initial, 35*sizeof(real));
-        for (long k = 0; k < steps; k++) {
+        long *restrict cells__offsets = (long *)arrays[1];
+        int *restrict cells__events = (int *)arrays[2];
+        real *restrict feed__w__initial = (real *)arrays[3] + set*strides[3];
+        real *restrict feed__x__initial = (real *)arrays[4];
+        real *restrict feed__y__initial = (real *)arrays[5];
+        const real feed__c0 = *((real *)arrays[6] + set*strides[6]);
+        const real cells__c1 = *((real *)arrays[7] + set*strides[7]);
+        const real cells__c4 = *((real *)arrays[8] + set*strides[8]);
+        const real cells__E_L = *((real *)arrays[9] + set*strides[9]);
+        const real cells__R = *((real *)arrays[10] + set*strides[10]);
+        const real cells__c5 = *((real *)arrays[11] + set*strides[11]);
+        long *restrict x__offsets = (long *)arrays[12];
+        int *restrict x__channels = (int *)arrays[13];
+        real *restrict feed__w__final = (real *)arrays[14];
+        if (begin == 0) {
+            memset(scratch, 0, room);
+            for (long b = 0; b < active; b++) memcpy(cells__v + b*5, cells__v__initial, 5*sizeof(real));
+            for (long b = 0; b < active; b++) (cells__offsets + (trial + b)*(steps + 1))[0] = 0;
+            for (long b = 0; b < active; b++) memcpy(feed__w + b*35, feed__w__initial, 35*sizeof(real));
+            for (long b = 0; b < active; b++) memcpy(feed__x + b*35, feed__x__initial, 35*sizeof(real));
+            for (long b = 0; b < active; b++) memcpy(feed__y + b*35, feed__y__initial, 35*sizeof(real));
+        }
+        for (long k = begin; k < end; k++) {
             const real t = k*(real)0.001;
             /* inputs of cells */
             memset(cells__I, 0, active*5*sizeof(real));
@@ -57,36 +58,30 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
                     const real l_v_new = cells__c1*cells__v[o + i] + cells__c4*(cells__E_L + cells__I[o + i]*cells__R);
                     const real l_v__1 = l_v_new;
                     cells__v[o + i] = l_v__1;
-                    bad |= !(l_v__1 - l_v__1 == 0);
+                    { const real sum = l_v__1; bad |= !(sum - sum == 0); }
+                    const int z = ((cells__c5 + l_v__1) > 0);
+                    cells__z[o + i] = z;
                 }
                 if (bad) for (long i = 0; i < 5; i++) {
                     if (!isfinite(cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
                 }
             }
+            for (long b = 0; b < active; b++) { long *at = (cells__offsets + (trial + b)*(steps + 1)) + k;
+                at[1] = at[0] + hits(cells__z + b*5, 5, (cells__events + (trial + b)*steps*5) + at[0]); }
             /* spikes of cells */
-            for (long b = 0; b < active; b++) { const long o = b*5;
-                byte *restrict out = cells__spikes + ((trial + b)*steps + k)*5;
-                VECTOR for (long i = 0; i < 5; i++) {
-                    const int z = (cells__c5 + cells__v[o + i] > 0);
-                    cells__z[o + i] = z; out[i] = (byte)z;
-                } }
-            for (long b = 0; b < active; b++) cells__count[b] = hits(cells__spikes + ((trial + b)*steps + k)*5, 5, (cells__list + b*21));
             /* feed delivers to cells.v */
             for (long b = 0; b < active; b++) {
-                { const int *list = (x__channels + x__offsets[(first + b)*steps + k]);
-                    for (long e = 0, n = x__offsets[(first + b)*steps + k + 1] - x__offsets[(first + b)*steps + k]; e < n; e++) { const long i = list[e];
+                { const int *list = (x__channels + (x__offsets + (first + b)*steps)[k]);
+                    for (long e = 0, n = ((x__offsets + (first + b)*steps)[k + 1] - (x__offsets + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
                         for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                            cells__v__coming[(k%1*TILE + b)*5 + j] += feed__w[b*35 + s];
+                            cells__v[(0*TILE + b)*5 + j] += feed__w[b*35 + s];
                         }
                     } }
             }
-            { real *restrict in = cells__v__coming + k%1*TILE*5;
-                VECTOR for (long n = 0; n < active*5; n++) cells__v[n] += in[n];
-                memset(in, 0, active*5*sizeof(real)); }
             /* on_pre of feed */
             for (long b = 0; b < active; b++) {
-                { const int *list = (x__channels + x__offsets[(first + b)*steps + k]);
-                    for (long e = 0, n = x__offsets[(first + b)*steps + k + 1] - x__offsets[(first + b)*steps + k]; e < n; e++) { const long i = list[e];
+                { const int *list = (x__channels + (x__offsets + (first + b)*steps)[k]);
+                    for (long e = 0, n = ((x__offsets + (first + b)*steps)[k + 1] - (x__offsets + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
                         for (long j = 0; j < 5; j++) { const long s = i*5 + j;
                             const real l_x__0 = (real)1.0 + feed__x[b*35 + s];
                             const real l_w__1 = minimum(maximum(feed__w[b*35 + s] + ((-(real)0.0002))*feed__y[b*35 + s], (real)0.0), (real)0.02);
@@ -97,7 +92,7 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
             }
             /* on_post of feed */
             for (long b = 0; b < active; b++) {
-                if (cells__count[b]) {
+                if (((cells__offsets + (trial + b)*(steps + 1))[k + 1] - (cells__offsets + (trial + b)*(steps + 1))[k])) {
                     for (long i = 0; i < 7; i++) {
                         for (long j = 0; j < 5; j++) { const long s = i*5 + j;
                             if (!cells__z[b*5 + j]) continue;
@@ -111,15 +106,15 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
             }
             /* reset of cells */
             for (long b = 0; b < active; b++) { const long o = b*5;
-                VECTOR for (long i = 0; i < 5; i++) {
-                    const int fired = cells__z[o + i];
-                    const real l_v__0 = fired ? cells__E_L : cells__v[o + i];
-                    cells__v[o + i] = l_v__0;
-                }
+                { const int *list = ((cells__events + (trial + b)*steps*5) + (cells__offsets + (trial + b)*(steps + 1))[k]);
+                    for (long e = 0, n = ((cells__offsets + (trial + b)*(steps + 1))[k + 1] - (cells__offsets + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
+                        const real l_v__0 = cells__E_L;
+                        cells__v[o + i] = l_v__0;
+                    } }
             }
         }
         memcpy(feed__w__final + trial*35, feed__w, active*35*sizeof(real));
     }
     done:
-    free(scratch);
+    if (!kept) free(own);
 }
