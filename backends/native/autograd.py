@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ import torch
 from backends.arrays import Feed, check_parameters, check_record
 from backends.differentiable import Signals, Tensors
 from backends.native.constants import Constant, lookup, shape_of
-from backends.native.executable import Arrays, Executable
+from backends.native.executable import Arrays, Executable, Run
 from backends.torch_functions import FUNCTIONS
 from backends.torch_groups import local
 from backends.torch_printer import code
 from neuro.events import Events
 from neuro.protocols import UnsupportedError
+from neuro.step import Cells
 
 if TYPE_CHECKING:
     from backends.native.program import NativeProgram
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Call:
-    """One run. names: C names of the tensors given, in order. outputs: C names of what it gave, in order. found: arrays."""
+    """One run. names: C names of the tensors given, in order. outputs: C names of what it gave, in order. run: what it left."""
 
     program: NativeProgram
     executable: Executable
@@ -35,7 +36,7 @@ class _Call:
     every: int
     names: tuple[str, ...]
     outputs: tuple[str, ...]
-    found: Arrays = field(default_factory=dict)
+    run: Run | None = None
 
 
 class _Run(torch.autograd.Function):
@@ -47,7 +48,7 @@ class _Run(torch.autograd.Function):
         ctx.call, ctx.run, ctx.given, arrays = call, run, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
-        call.found = arrays
+        call.run = run
         nothing = torch.zeros((), dtype=call.program.dtype)
 
         def tensor(name: str) -> torch.Tensor:
@@ -129,7 +130,7 @@ def forward(
     return Signals(
         _Spikes(
             {c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes},
-            {c.name: partial(program.events, c, call.found, feed) for c in program.step.cells if c.spikes},
+            {c.name: partial(_events, call, c) for c in program.step.cells if c.spikes},
         ),
         {n: found[f"{local(*n.split('.', 1))}__record"] for n in record},
         {
@@ -175,6 +176,12 @@ class _Spikes(Mapping[str, torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self.outputs)
+
+
+def _events(call: _Call, cells: Cells) -> Events:
+    """Spikes of a population; the run's arrays stay lent while somebody may ask for them."""
+    assert call.run is not None
+    return call.program.events(cells, call.run.arrays, call.feed)
 
 
 class _Reveal(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from neuro.step import Step
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 LANES = 8  # partial sums of gradients, at most
-TAPE = 256  # steps whose versions are kept, where a trial is more than twice as long
+TAPE = 256  # steps whose versions are kept at once
 CHECKED = 2**28  # bytes from which a run's memory is compared with what is free
 
 
@@ -38,7 +39,7 @@ class Loan:
 
     def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         waiting = self.pool.setdefault((name, shape), [])
-        array = waiting.pop() if waiting else np.empty(shape, dtype)
+        array = waiting.pop() if waiting else _reserved(shape, dtype)
         self.lent.append(((name, shape), array))
         return array
 
@@ -50,7 +51,7 @@ class Loan:
 @dataclass
 class Run:
     """One run of a forward function. spans: of steps, whose versions are on the tape one at a time. kept: scratch between
-    spans. before: what it was before each span.
+    spans. before: what it was before each span. on_tape: index of the span whose versions are there.
     """
 
     feed: Feed
@@ -62,6 +63,7 @@ class Run:
     arrays: Arrays = field(default_factory=dict)
     kept: Array | None = None
     before: list[Array] = field(default_factory=list)
+    on_tape: int = 0
 
 
 class Executable:
@@ -108,11 +110,12 @@ class Executable:
             self._call("forward", run, run.arrays, (begin, end), work, run.kept)
             if self.failure is not None:
                 break
+        run.on_tape = len(run.spans) - 1
         return run
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
-        """Steps whose versions are kept at once: all, or TAPE of a longer trial, which is then run again part by part."""
-        longest = steps if self.kernel.training is None or steps <= 2 * TAPE else TAPE
+        """Steps whose versions are kept at once: all, at most TAPE; a longer trial is run again, part by part."""
+        longest = steps if self.kernel.training is None else min(steps, TAPE)
         return [(begin, min(begin + longest, steps)) for begin in range(0, steps, longest)]
 
     def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
@@ -125,14 +128,11 @@ class Executable:
         work = [(start, stop, lane) for lane, (start, stop) in enumerate(parts(run.units, lanes_of(run.units)))]
         kept = None if run.kept is None else np.zeros(run.units * self.rooms["backward"], np.uint8)
         for i, (begin, end) in reversed(list(enumerate(run.spans))):
-            if run.kept is not None and i + 1 < len(run.spans):
-                run.kept[...] = run.before[i]
+            if run.on_tape != i and run.kept is not None:
+                run.kept[...], run.on_tape = run.before[i], i
                 again = [(start, stop, 0) for start, stop in parts(run.units, min(run.threads, run.units))]
                 self._call("forward", run, arrays, (begin, end), again, run.kept)
             self._call("backward", run, arrays, (begin, end), work, kept)
-        if run.kept is not None:  # so that a second backward finds the tape of the last span
-            run.kept[...] = run.before[-1]
-            self._call("forward", run, arrays, run.spans[-1], [(0, run.units, 0)], run.kept)
         return {n: a.copy() if n.endswith("__current") else a.sum(axis=0) for n, a in sums.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -211,6 +211,17 @@ class Executable:
         owner = constant.owner if constant is not None else name.partition("__")[0]
         synapses = next((s for s in self.step.synapses if s.name == owner), None)
         return 1 if synapses is None else len(synapses.shape)
+
+
+def _reserved(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array whose pages get memory when they are written to, one by one: most of a list of spikes is never used."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if not size:
+        return np.empty(shape, dtype)
+    memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, dtype).reshape(shape)
 
 
 def parts(units: int, number: int) -> list[tuple[int, int]]:

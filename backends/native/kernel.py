@@ -203,8 +203,10 @@ class Kernel:
 
     def lists(self, population: str) -> tuple[str, str]:
         """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets."""
-        offsets = self.layout.filled(f"{population}__offsets", ("trials", "bounds"), "long")
-        events = self.layout.filled(f"{population}__events", ("trials", "steps", self.size(population)), "int")
+        offsets = self.layout.filled(f"{population}__offsets", ("trials", "bounds"), "long", inner=True)
+        events = self.layout.filled(
+            f"{population}__events", ("trials", "steps", self.size(population)), "int", inner=True
+        )
         return f"({offsets} + (trial + b)*(steps + 1))", f"({events} + (trial + b)*steps*{self.size(population)})"
 
     def spikes_of(self, source: str, delay: int, body: Sequence[str]) -> list[str]:

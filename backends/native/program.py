@@ -93,9 +93,9 @@ class NativeProgram:
         check_parameters(self.merged, parameters, population, self.declared)
         executable = self.executable(tuple(record), feed.batch)
         given = self.inputs(feed, trial) | self.constants(executable, parameters or {}, population)
-        found = executable.forward(given, feed, every, self.threads).arrays
+        run = executable.forward(given, feed, every, self.threads)
         self.check(executable)
-        return self.recording(found, feed, record, every)
+        return self.recording(run.arrays, feed, record, every)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
