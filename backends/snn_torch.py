@@ -30,7 +30,7 @@ from neuro.step import Assign, composed
 Array = npt.NDArray[Any]
 
 NAME = "snntorch"
-OTHERS = ("reference", "torch", "brian2")
+OTHERS = ("reference", "torch", "native", "brian2")
 
 
 def heaviside(margin: Tensor) -> Tensor:

@@ -33,17 +33,24 @@ class Adjoint:
 
     def body(self) -> list[str]:
         """What is done for one unit: a tile of trials."""
-        found = [SPAN, "for (long k = end - 1; k >= begin; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";"]
-        found += self.recorded()
+        found = self.recorded()
         for at in reversed(range(len(self.step.operations))):
             self.at = at
             found += [
                 f"/* back through {title(self.step.operations[at])} */",
                 *self.operation(self.step.operations[at]),
             ]
-        found.append("}")
+        loop = "for (long k = end - 1; k >= begin; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";"
+        found = [SPAN, loop, *self.ahead(), *found, "}"]
         first = [line for s in self.step.synapses for line in self.initial_weights(s)]
         return [*found, "if (begin == 0) {", *first, "}"] if first else found
+
+    def ahead(self) -> list[str]:
+        """Fetches what the tapes hold of the step before, while this one is computed."""
+        return [
+            f"if (k > begin) fetch({self.kernel.tape(*key)} + (unit*span + k - 1 - begin)*TILE*{self.kernel.size(key[0])}, TILE*{self.kernel.size(key[0])});"
+            for key in self.kernel.kept if key[0] in self.kernel.populations
+        ]  # fmt: skip
 
     # -- names ---------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ def _version(path: str) -> str:
     return subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout + _cpu()
 
 
+@cache
 def _cpu() -> str:
     """The instruction set: a library built for another machine must not be loaded."""
     try:
@@ -56,7 +57,7 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
     path = compiler()
     if path is None:
         raise UnsupportedError("native", f"network '{network}'", str(missing()), OTHERS)
-    flags = (*FLAGS, CONTRACTION[dtype])
+    flags = (*FLAGS, CONTRACTION[dtype], *(("-mprefer-vector-width=512",) if " avx512f" in _cpu() else ()))
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
     library = folder() / f"{key}.so"
     if library.exists():

@@ -42,6 +42,7 @@ class Constants:
         self.step, self.shapes = step, shapes
         self.table: dict[str, Constant] = {}
         self._known: dict[tuple[str, sp.Expr], str] = {}
+        self._parameters: dict[str, frozenset[str]] = {}
         self._dt = {symbol("dt"): sp.Float(repr(step.dt), 17)}
 
     def cells(self, cells: Cells, expr: sp.Expr) -> sp.Expr:
@@ -62,12 +63,16 @@ class Constants:
         """Whether a projection's expression is invariant."""
         return all(self._invariant(parameter_of(synapses, s.name)) for s in expr.xreplace(self._dt).free_symbols)
 
-    def parameters_of(self, name: str) -> set[str]:
+    def parameters_of(self, name: str) -> frozenset[str]:
         """Names of the parameters that a constant is made of."""
-        constant = self.table[name]
-        synapses = next((s for s in self.step.synapses if s.name == constant.owner), None)
-        names = [s.name for s in constant.expr.free_symbols]
-        return {f"{constant.owner}.{n}" if synapses is None else parameter_of(synapses, n) for n in names}
+        if name not in self._parameters:
+            constant = self.table[name]
+            synapses = next((s for s in self.step.synapses if s.name == constant.owner), None)
+            names = [s.name for s in constant.expr.free_symbols]
+            self._parameters[name] = frozenset(
+                f"{constant.owner}.{n}" if synapses is None else parameter_of(synapses, n) for n in names
+            )
+        return self._parameters[name]
 
     def _invariant(self, key: str) -> bool:
         owner, _, name = key.partition(".")

@@ -71,6 +71,11 @@ static inline long hits(const int *restrict z, long n, int *restrict list) {
     return found;
 }
 
+/* Ask for an array that is read soon. */
+static inline void fetch(const real *address, long n) {
+    for (long i = 0; i < n; i += 64 / (long)sizeof(real)) __builtin_prefetch(address + i);
+}
+
 /* y += row */
 static inline void add(real *restrict y, const real *restrict row, long n) { VECTOR for (long j = 0; j < n; j++) y[j] += row[j]; }
 

@@ -42,6 +42,9 @@ void backward(void *const *arrays, const long *strides, long *status, long steps
         const long span = end - begin;
         for (long k = end - 1; k >= begin; k--) {
             const real t = k*(real)0.001;
+            if (k > begin) fetch(cells__v__at1 + (unit*span + k - 1 - begin)*TILE*5, TILE*5);
+            if (k > begin) fetch(cells__v__at0 + (unit*span + k - 1 - begin)*TILE*5, TILE*5);
+            if (k > begin) fetch(cells__I__at1 + (unit*span + k - 1 - begin)*TILE*5, TILE*5);
             if ((k + 1)%every == 0) {
                 for (long b = 0; b < active; b++) { const long o = b*5, q = ((unit*span + k - begin)*TILE + b)*5;
                     VECTOR for (long i = 0; i < 5; i++) {
