@@ -105,11 +105,17 @@ def check_inputs(
         if item.name in given:
             arrays[item.name] = _converted(item, given[item.name], convert, events)
         elif item.kind == "poisson":
-            drawn = draw_poisson(network, item, trial, batch, steps)
-            arrays[item.name] = Events.of(drawn) if events else drawn
+            arrays[item.name] = _drawn(network, item, trial, batch, steps, events)
         else:
             raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]")
     return Feed(steps, batch, arrays, population)
+
+
+def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, events: bool) -> Any:
+    """Poisson spikes; as events, they are drawn trial by trial, so that no array of all of them exists."""
+    if not events:
+        return draw_poisson(network, item, trial, batch, steps)
+    return Events.joined([Events.of(draw_poisson(network, item, trial + b, 1, steps)) for b in range(batch)])
 
 
 def _converted(item: Input, value: Any, convert: bool, events: bool) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-SHORTEST, LONG = 0.05, 5.0  # seconds: what takes less is called more often a round; what takes more isn't tried twice
+# seconds: what takes less is called more often a round; what takes more isn't tried twice, or not warmed up
+SHORTEST, LONG, SHORT = 0.05, 5.0, 1.0
 CONTROL = " again"  # the same function under this name's ending shows what a ratio of 1 looks like here
 
 _ONE_CPU = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -30,8 +32,9 @@ def interleaved(
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
     clock: Callable[[], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds a call of each function in each round; every round calls all, in turning order. clock: default cpu_seconds.
+    """Seconds a call of each function in each round; every round calls all, in an order of its own. clock: default cpu_seconds.
 
+    What takes less than a second is called once uncounted before, so that nobody pays for what another left in the caches.
     Objects made before are set aside (gc.freeze), or a library that collects garbage would look through the others' each time.
     """
     now = clock or cpu_seconds
@@ -41,8 +44,11 @@ def interleaved(
     gc.freeze()
     calls = {name: 1 if first[name] > LONG else _calls(function, now) for name, function in functions.items()}
     found: dict[str, list[float]] = {name: [] for name in names}
+    order = random.Random(0)
     for i in range(rounds):
-        for name in names[i % len(names) :] + names[: i % len(names)]:
+        for name in order.sample(names, len(names)):
+            if first[name] < SHORT:
+                functions[name]()
             found[name].append(_seconds(functions[name], calls[name], now))
         update(i + 1, rounds, "")
     gc.unfreeze()

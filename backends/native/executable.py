@@ -39,7 +39,8 @@ class Loan:
 
     def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         waiting = self.pool.setdefault((name, shape), [])
-        array = waiting.pop() if waiting else _reserved(shape, dtype)
+        make = _reserved
+        array = waiting.pop() if waiting else make(shape, dtype)
         self.lent.append(((name, shape), array))
         return array
 

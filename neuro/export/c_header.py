@@ -41,7 +41,7 @@ PROFILE = Profile(
 ONE = 2**15
 LARGEST = 2**31 - 1
 MOST_SHIFT = 8
-_CODES = Quantiser(bits=8, symmetric=True)
+_CODES = Quantiser(bits=8, symmetric=True, fit="error")
 
 
 def _fixed(name: str, reset: str) -> Neuron:
@@ -99,7 +99,7 @@ TARGET = Target(PROFILE, export)
 def _quantise(layer: Layer) -> IntegerLayer:
     numbers, size = layer.numbers, layer.numbers.beta.size
     matrices = [layer.feed] if layer.loop is None else [layer.feed, layer.loop]
-    unit = float(np.abs(np.vstack(matrices)).max(initial=0.0)) / _CODES.levels[1] or 1.0
+    unit = float(_CODES.scale(np.vstack(matrices))) or 1.0
     feed, *loop = (_CODES.codes(m, unit) for m in matrices)
     cells = {
         "keep_i": _kept(np.zeros(size) if numbers.alpha is None else numbers.alpha),

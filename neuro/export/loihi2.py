@@ -96,7 +96,7 @@ TARGET = Target(PROFILE, export)
 
 
 def quantise(graph: Graph, layers: tuple[Layer, ...], name: str) -> IntegerChain:
-    """8-bit weights, the largest at its limit unless the threshold then leaves its 17 bits."""
+    """8-bit weights with the least squared error, or smaller ones where the threshold would leave its 17 bits."""
     source = next(iter(graph.model.step.sources))
     return IntegerChain(name, source, tuple(_quantise(layer) for layer in layers), graph.model.step.dt)
 
@@ -104,14 +104,13 @@ def quantise(graph: Graph, layers: tuple[Layer, ...], name: str) -> IntegerChain
 def _quantise(layer: Layer) -> IntegerLayer:
     numbers, size = layer.numbers, layer.numbers.beta.size
     matrices = [layer.feed] if layer.loop is None else [layer.feed, layer.loop]
-    largest = max(float(np.abs(m).max(initial=0.0)) for m in matrices)
     both = min(m.min(initial=0.0) for m in matrices) < 0 < max(m.max(initial=0.0) for m in matrices)
     step, bits = (2, 8) if both else (1, 9)  # one sign leaves 8 bits for the size
-    codes = Quantiser(bits=bits, symmetric=True)
-    limit = codes.levels[1] * step
+    codes = Quantiser(bits=bits, symmetric=True, fit="error")
     scale = PROFILE.threshold.high / float(numbers.threshold.max())  # type: ignore[union-attr]
-    if largest > 0:
-        scale = min(scale, limit / largest)
+    whole = np.vstack(matrices)
+    if whole.any():
+        scale = min(scale, step / float(codes.scale(whole)))
     feed, *loop = (step * codes.codes(m, step / scale) for m in matrices)
     alpha = np.zeros(size) if numbers.alpha is None else numbers.alpha
     cells = {

@@ -125,7 +125,7 @@ def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
 
 
 TRAIN = [
-    sys.executable, "scripts/train.py", "--task", "digits", "--epochs", "2", "--seed", "1", "--config",
+    sys.executable, "scripts/train.py", "--task", "digits", "--epochs", "20", "--seed", "1", "--config",
 ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_killed_at_ten_random_moments_it_continues_to_the_same_numbers(tmp_path:
     process.wait()
     if not open_run(out).complete:
         assert start(out, config, "--resume").wait() == 0
-    assert kills >= 3
+    assert kills == 10
     a, b = open_run(whole), open_run(out)
     for name, values in a.metrics().items():
         np.testing.assert_array_equal(values, b.metrics()[name])

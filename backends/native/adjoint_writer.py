@@ -1,0 +1,142 @@
+"""What the operations of the adjoint are written with: names of adjoints and gradients, and loops over cells and synapses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from backends.native.kernel import Kernel, count
+from backends.native.lines import Line, Reversed, reverse
+from backends.torch_groups import local
+from neuro.step import Cells, Synapses
+
+
+class Writer:
+    """kernel: the one whose backward function is written. at: number of the operation at hand."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        assert kernel.training is not None
+        self.kernel, self.step, self.layout, self.training = kernel, kernel.step, kernel.layout, kernel.training
+        self.at = len(self.step.operations)
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    def adjoint(self, owner: str, variable: str) -> str:
+        return self.layout.room(f"A_{local(owner, variable)}", self.kernel.tile * self.kernel.size(owner))
+
+    def arrived(self, population: str, variable: str) -> str:
+        depth = self.kernel.depth[population, variable]
+        return self.layout.room(
+            f"B_{local(population, variable)}", depth * self.kernel.tile * self.kernel.size(population)
+        )
+
+    def spikes(self, population: str, late: str = "0") -> str:
+        """Adjoints of a tile's spikes, some steps ago."""
+        depth, size = self.kernel.reach[population], self.kernel.size(population)
+        name = self.layout.room(f"Z_{population}", depth * self.kernel.tile * size)
+        return name if depth == 1 else f"{name} + wrapped(k - {late}, {depth})*TILE*{size}"
+
+    def gradient(self, name: str, index: str) -> str:
+        """C of a constant's gradient. Cells have one sum each, even where the constant is one number."""
+        constant = self.kernel.constants.table[name]
+        cell = constant.owner in self.kernel.populations
+        size = 1 if constant.one and not cell else self.kernel.size(constant.owner)
+        place = "0" if constant.one and not cell else index
+        return f"{self.layout.filled(f'G_{name}', ('lanes', size))}[lane*{size} + {place}]"
+
+    def wanted(self, name: str) -> bool:
+        """Whether a constant's gradient is asked for."""
+        return bool(self.kernel.constants.parameters_of(name) & self.training.wrt)
+
+    def weighed(self, synapses: Synapses, amounts: str) -> bool:
+        """Whether somebody wants the gradient of a coupling's weights, or of the feedback weights that get the same."""
+        return self.wanted(amounts) or f"{synapses.name}.feedback" in self.training.wrt
+
+    def fired(self, population: str, late: str, index: str) -> str:
+        """Whether a cell or channel fired, some steps ago."""
+        size = self.kernel.size(population)
+        if population in self.step.sources:
+            raster, row = self.layout.given(f"{population}__raster", "byte"), "first"
+        else:
+            raster, row = self.kernel.raster(population), "trial"
+        return f"(k >= {late} && {raster}[(({row} + b)*steps + k - {late})*{size} + {index}])"
+
+    def frozen(self, cells: Cells) -> str:
+        return self.layout.filled(
+            f"{cells.name}__frozen", ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
+        )
+
+    def outside(self, name: str, row: str) -> str:
+        """The loss's gradient at cell i; its array may have any strides, as a mean over time gives them."""
+        given, steps = self.layout.given(f"D_{name}"), self.layout.given(f"D_{name}__strides", "long")
+        return f"{given}[(trial + b)*{steps}[0] + ({row})*{steps}[1] + i*{steps}[2]]"
+
+    def adjoint_mask(self, population: str) -> str:
+        """Which cells of a tile fired in this step."""
+        return self.layout.room(f"{population}__z", self.kernel.tile * self.kernel.size(population), "int")
+
+    def marked(self, population: str) -> list[str]:
+        """Fills that mask from the lists."""
+        size, z = self.kernel.size(population), self.adjoint_mask(population)
+        loop = self.kernel.spikes_of(population, 0, [f"{z}[b*{size} + i] = 1;"])
+        return [f"memset({z}, 0, TILE*{size}*sizeof(int));", "for (long b = 0; b < active; b++) {", *loop, "}"]
+
+    # -- lines ---------------------------------------------------------------------------------------------
+
+    def over_cells(self, cells: Cells, body: Iterable[str]) -> list[str]:
+        return [
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {self.kernel.row(cells.name)};",
+            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }",
+        ]  # fmt: skip
+
+    def of_cells(self, cells: Cells, lines: Sequence[Line], seeds: dict[str, str]) -> list[str]:
+        """Adjoint statements of lines over a population, in a loop over its cells i."""
+        variables = (*cells.states, *cells.inputs)
+        names = self.kernel.cell_names(cells, self.at)
+        constants = self.kernel.constants.table
+        found = reverse(lines, names, seeds, lambda n: n in variables or (n in constants and self.wanted(n)))
+        body = list(found.statements)
+        changed = {line.target for line in lines if line.target}
+        for name in variables:
+            at = f"{self.adjoint(cells.name, name)}[o + i]"
+            if name in changed:
+                body.append(f"{at} = {found.adjoints.get(name, '0')};")
+            elif name in found.adjoints:
+                body.append(f"{at} += {found.adjoints[name]};")
+        for name in sorted(n for n in found.adjoints if n in constants):
+            body.append(f"{self.gradient(name, 'i')} += {found.adjoints[name]};")
+        if found.gate:
+            body.append(f"({self.spikes(cells.name)})[o + i] += {found.gate};")
+        return body
+
+    def of_synapses(
+        self, synapses: Synapses, lines: Sequence[Line], seeds: dict[str, str]
+    ) -> tuple[list[str], Reversed]:
+        """Adjoint statements of lines over trial b's synapses s from i to j."""
+        constants = self.kernel.constants.table
+        places = {n: (synapses.name, n, f"b*{count(synapses)} + s") for n in synapses.states}
+        for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
+            cells = self.kernel.populations.get(end)
+            if cells is not None and not (suffix == "_pre" and synapses.name in self.training.backward.detached):
+                places |= {n + suffix: (end, n, f"b*{cells.size} + {index}") for n in (*cells.states, *cells.inputs)}
+        names = self.kernel.synapse_names(synapses, self.at)
+        found = reverse(lines, names, seeds, lambda n: n in places or (n in constants and self.wanted(n)))
+        body = list(found.statements)
+        changed = {line.target for line in lines if line.target}
+        for name, (owner, variable, index) in places.items():
+            if name in changed:
+                body.append(f"{self.adjoint(owner, variable)}[{index}] = {found.adjoints.get(name, '0')};")
+            elif name in found.adjoints:
+                body.append(f"{self.adjoint(owner, variable)}[{index}] += {found.adjoints[name]};")
+        for name in sorted(n for n in found.adjoints if n in constants):
+            body.append(f"{self.gradient(name, 's')} += {found.adjoints[name]};")
+        return body, found
+
+    def over_trials(self, synapses: Synapses, body: Iterable[str]) -> list[str]:
+        """A loop over trials b, with the rows of their tapes."""
+        rows = [f"qs_{synapses.name} = {self.kernel.row(synapses.name)}"]
+        rows += [
+            f"q_{end} = {self.kernel.row(end)}"
+            for end in dict.fromkeys((synapses.pre, synapses.post))
+            if end in self.kernel.populations
+        ]
+        return [f"for (long b = 0; b < active; b++) {{ const long {', '.join(rows)};", *body, "}"]
