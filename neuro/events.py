@@ -36,8 +36,9 @@ class Events:
             )
         if len(self.channels) and not 0 <= self.channels.min() <= self.channels.max() < size:
             raise EventsError(f"events in channels outside of 0 ... {size - 1}")
-        falls = np.flatnonzero(np.diff(self.channels) <= 0) + 1
-        if len(np.setdiff1d(falls, self.offsets)):
+        begins = np.zeros(len(self.channels) + 1, bool)
+        begins[self.offsets] = True
+        if ((self.channels[1:] <= self.channels[:-1]) & ~begins[1:-1]).any():
             raise EventsError("the channels of a step must ascend, and each may fire once")
 
     @staticmethod

@@ -260,11 +260,13 @@ class NativeProgram:
     def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
         """Spikes of all trials of all parameter sets, one after another."""
         offsets, events = found[f"{cells.name}__offsets"], found[f"{cells.name}__events"]
-        starts = np.concatenate([[0], np.cumsum(offsets[:, -1])])
-        flat = events.reshape(len(events), -1)
-        channels = np.concatenate([flat[t, : offsets[t, -1]] for t in range(len(flat))])
+        counts = offsets[:, -1]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        room = events[0].size
+        places = np.repeat(np.arange(len(counts)) * room - starts[:-1], counts) + np.arange(starts[-1])
+        channels = events.ravel()[places]
         rows = (offsets[:, :-1] + starts[:-1, None]).ravel()
-        return Events((len(flat), feed.steps, cells.size), np.append(rows, starts[-1]), channels)
+        return Events((len(counts), feed.steps, cells.size), np.append(rows, starts[-1]), channels)
 
     def recording(self, found: Arrays, feed: Feed, record: Sequence[str], every: int) -> Recording:
         final = {

@@ -18,10 +18,13 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "random": ("eprop", {"feedback": "random"}),
     "control": ("bptt", {"trainable": ("readout.w",)}),
 }
+SAME = 20  # updates, in float32
 SMALL = {"cues": 3, "delay": 400, "tau_a": 0.5}
 
 
-def learn(name: str, rule_name: str, seed: int, updates: int, batch: int, options: dict[str, Any]) -> list[float]:
+def learn(
+    name: str, rule_name: str, seed: int, updates: int, batch: int, options: dict[str, Any], backend: str = "auto"
+) -> list[float]:
     """The task's metric before each update, on the batch of that update."""
     import torch
 
@@ -34,7 +37,8 @@ def learn(name: str, rule_name: str, seed: int, updates: int, batch: int, option
     task = tasks.get(name, **options)
     kind, own = RULES[rule_name]
     rule = learning.get(kind, **{**task.settings.rules[kind], **own})
-    program = backends.get("torch").compile(task.network(seed), **task.settings.backends["torch"])
+    chosen = backends.get(backend)
+    program = chosen.compile(task.network(seed), **task.settings.for_backend(chosen.name))
     state, parameters = rule.init(program), dict(values(program.network))
     found: list[float] = []
     random = streams.generator(seed, "study/eprop")
@@ -74,7 +78,12 @@ def pattern(study: Study) -> None:
         jobs |= {
             f"{rule}, run {run}": ("pattern", rule, study.seed + run, half, 1, {}) for rule in ("symmetric", "random")
         }
+    jobs["random, on torch"] = ("pattern", "random", study.seed, SAME, 1, {}, "torch")
     found = {label: 1 - curve for label, curve in curves(study, "pattern", jobs).items()}
+    apart = float(abs(found["random, on torch"] - found["random"][:SAME]).max())
+    study.criterion(
+        f"torch gives the same NMSE for {SAME} updates: largest difference", apart, "<= 1e-3", apart <= 1e-3
+    )
 
     def at(label: str, updates: int) -> float:
         return float(found[label][updates - 5 : updates].mean())

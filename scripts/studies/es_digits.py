@@ -1,6 +1,6 @@
 """Digits by evolution strategies against BPTT: test accuracy against the number of simulations.
 
-Both rules train the same network of 64 hidden cells on torch, on all weights and, as control, on the readout alone with the
+Both rules train the same network of 64 hidden cells, on all weights and, as control, on the readout alone with the
 hidden layer frozen. One simulation is one parameter set on one batch of 256 images; BPTT's backward pass is not counted.
 """
 
@@ -17,7 +17,7 @@ RULES: dict[str, dict[str, Any]] = {
     "es": {"samples": 64, "sigma": 0.05, "learning_rate": 0.05},
     "bptt": {"learning_rate": 0.03},
 }
-LEVEL = 0.8
+LEVEL, BACKEND = 0.8, "torch"
 
 
 def curve(rule: str, trainable: tuple[str, ...], seed: int, epochs: int, update: Any) -> tuple[Any, float]:
@@ -28,7 +28,7 @@ def curve(rule: str, trainable: tuple[str, ...], seed: int, epochs: int, update:
     from neuro.parameters import values
 
     task = tasks.get("digits", hidden=64)
-    program = backends.get("torch").compile(task.network(seed), dtype="float32", surrogate="atan")
+    program = backends.get(BACKEND).compile(task.network(seed), dtype="float32", surrogate="atan")
     chosen = learning.get(rule, trainable=trainable, **RULES[rule])
     state, parameters = chosen.init(program), dict(values(program.network))
     test, rows, updates, start = task.test_batch(), [], 0, time.perf_counter()

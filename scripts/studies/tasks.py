@@ -37,7 +37,8 @@ def learned(name: str, control: bool, seed: int, updates: int) -> float:
     task = tasks.get(name, **TASKS[name])
     options = {**task.settings.rules["bptt"], **({"trainable": tuple(task.readout)} if control else {})}
     rule = learning.get("bptt", **options)
-    program = backends.get("torch").compile(task.network(seed), **task.settings.backends["torch"])
+    chosen = backends.get("auto")
+    program = chosen.compile(task.network(seed), **task.settings.for_backend(chosen.name))
     state, parameters = rule.init(program), dict(values(program.network))
     random, done = streams.generator(seed, "study/tasks"), 0
     while done < updates:
