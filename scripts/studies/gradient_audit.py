@@ -86,15 +86,19 @@ def cosines(gain: float, density: float | None, seed: int, draws: int) -> dict[s
 
 def run(study: Study) -> None:
     import numpy as np
+    from joblib import Parallel, delayed
 
     networks, random, draws = (1, 1, 30) if study.quick else (10, 3, 300)
     found: dict[str, list[float]] = {}
     with study.progress("networks") as update:
         for i, (gain, density) in enumerate(GAINS):
-            each = []
-            for n in range(networks):
-                each.append(cosines(gain, density, study.seed + n, draws if n < random else 0))
-                update(i * networks + n + 1, len(GAINS) * networks, f"gain {gain}")
+            calls = (
+                delayed(cosines)(gain, density, study.seed + n, draws if n < random else 0) for n in range(networks)
+            )
+            each: list[dict[str, float]] = []
+            for cosine in Parallel(n_jobs=2, return_as="generator")(calls):
+                each.append(cosine)
+                update(i * networks + len(each), len(GAINS) * networks, f"gain {gain}")
             for name in (*each[0], "SnAp-2", "SnAp-3"):
                 row = found.setdefault(name, [float("nan")] * len(GAINS))
                 row[i] = float(np.mean([e[name] for e in each if name in e])) if name in each[0] else row[i]

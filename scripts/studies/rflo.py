@@ -9,7 +9,7 @@ from study import Study
 RULES = ("rflo", "bptt", "readout only (control)")
 
 
-def learn(seed: int, rule_name: str, updates: int, backend: str = "torch") -> dict[str, Any]:
+def learn(seed: int, rule_name: str, updates: int, backend: str = "auto") -> dict[str, Any]:
     """Losses and alignment of readout and feedback over training, from the same initial weights for every rule."""
     import numpy as np
 
