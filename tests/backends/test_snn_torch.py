@@ -232,7 +232,7 @@ def test_refusal_names_the_culprit_and_who_can(name: str) -> None:
     network = build()
     with pytest.raises(UnsupportedError, match=message) as caught:
         SnnTorchBackend().compile(network)
-    assert caught.value.backends == ("reference", "torch", "brian2")
+    assert caught.value.backends == ("reference", "torch", "native", "brian2")
     ReferenceBackend().compile(network)  # the definition itself is fine
 
 
