@@ -79,15 +79,16 @@ class Executable:
         self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit
         dtype, layout = np.dtype(real).name, self.kernel.layout
         bytes_ = np.dtype(real).itemsize
+        back, rooms = None, layout.scratch
         if training is not None:  # first: it says what the loop must keep
             adjoint = Adjoint(self.kernel)
             back = adjoint.start(), adjoint.body()
-            self.rooms["backward"], rooms, layout.scratch = layout.scratch_bytes(bytes_), layout.scratch, {}
+            self.rooms["backward"], layout.scratch = layout.scratch_bytes(bytes_), {}
         loop = Forward(self.kernel)
         forth = loop.start(), loop.body()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
         texts = [prelude(dtype, tile), layout.function("forward", "begin == 0", *forth)]
-        if training is not None:
+        if back is not None:
             layout.scratch = rooms
             texts.append(layout.function("backward", "end == steps", *back))
         self.source = "\n".join(texts)
