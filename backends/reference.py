@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import sympy as sp
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
 from neuro.evaluation import evaluate
@@ -238,7 +237,7 @@ class ReferenceProgram:
         self.semantics: Semantics = semantics(network, dtype)
         self._merged = without_receptors(network)
         self.step = lower(network)
-        self._expressions = {c.name: _inlined(c) for c in self.step.cells}
+        self._expressions = {c.name: c.inlined for c in self.step.cells}
 
     def run(
         self,
@@ -292,14 +291,6 @@ class ReferenceProgram:
 def _take(values: Array, index: Array) -> Array:
     """One value a synapse; a value that all cells share stays as it is."""
     return values if values.shape[-1] == 1 else values[..., index]
-
-
-def _inlined(cells: Cells) -> dict[str, sp.Expr]:
-    """Subexpressions of a population in terms of its states, inputs and parameters."""
-    table: dict[sp.Symbol, sp.Expr] = {}
-    for name, expr in cells.subexpressions:
-        table[sp.Symbol(name, real=True)] = expr.xreplace(table)
-    return {s.name: e for s, e in table.items()}
 
 
 class ReferenceBackend:

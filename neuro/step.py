@@ -115,6 +115,11 @@ class Cells:
     method: str
     membranes: tuple[str, ...] = ()
 
+    @property
+    def inlined(self) -> dict[str, sp.Expr]:
+        """Subexpressions in terms of states, inputs and parameters."""
+        return composed(tuple(Assign(name, expr) for name, expr in self.subexpressions))
+
 
 @dataclass(frozen=True)
 class Synapses:

@@ -45,7 +45,7 @@ class _Run(torch.autograd.Function):
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
         run = call.executable.forward(given, call.feed, call.every, call.program.threads)
         call.program.check(call.executable)
-        ctx.call, ctx.run, ctx.given, arrays = call, run, given, run.arrays
+        ctx.call, ctx.given, arrays = call, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
         call.run = run
@@ -60,7 +60,7 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        call, run, real = ctx.call, ctx.run, ctx.call.program.real
+        call, run, real = ctx.call, ctx.call.run, ctx.call.program.real
         given: Arrays = {}
         for name, g in zip(call.outputs, gradients, strict=True):
             spikes = name.endswith("__spikes")

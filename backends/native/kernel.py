@@ -183,10 +183,7 @@ class Kernel:
         """Population and expression of "population.variable"."""
         owner, _, variable = name.partition(".")
         cells = self.populations[owner]
-        table: dict[sp.Symbol, sp.Expr] = {}
-        for sub, expr in cells.subexpressions:
-            table[symbol(sub)] = expr.xreplace(table)
-        return cells, self.constants.cells(cells, table.get(symbol(variable), symbol(variable)))
+        return cells, self.constants.cells(cells, cells.inlined.get(variable, symbol(variable)))
 
     # -- events --------------------------------------------------------------------------------------------
 

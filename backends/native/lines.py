@@ -57,12 +57,6 @@ def results(lines: Sequence[Line]) -> dict[str, str]:
     return {line.target: line.name for line in lines if line.target}
 
 
-def reads(lines: Sequence[Line]) -> set[str]:
-    """Symbols that the lines read and don't make."""
-    used = {s.name for line in lines for s in line.value.free_symbols} | {line.old for line in lines if line.old}
-    return used - {line.name for line in lines}
-
-
 def forward(lines: Sequence[Line], names: Mapping[str, str]) -> list[str]:
     """C statements. names: of the symbols that the lines read."""
     made: dict[str, str] = {}
