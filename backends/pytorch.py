@@ -61,8 +61,7 @@ class TorchProgram:
     ) -> tuple[Any, Any, Any]:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
-            namespace[f"{name}__spike_strict"] = lambda m, s=1 / scales[name]: _spike(spike, m, s)
-            namespace[f"{name}__spike_inclusive"] = lambda m, s=scales[name]: _inclusive(spike, m, s)
+            namespace[f"{name}__spike"] = lambda m, c=None, s=1 / scales[name]: _spike(spike, m, s, c)
         exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
         step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
         return namespace["constants"], step, namespace["observe"]
@@ -182,17 +181,15 @@ class TorchProgram:
         return NetworkModule(self, trainable)
 
 
-def _spike(spike: surrogates.Spike, margin: torch.Tensor, factor: float) -> torch.Tensor:
-    """Spikes above the threshold; the surrogate only where somebody wants gradients."""
-    if torch.is_grad_enabled():
-        return spike(margin * factor)
-    return torch.gt(margin, 0, out=torch.empty_like(margin))
-
-
-def _inclusive(spike: surrogates.Spike, margin: torch.Tensor, scale: float) -> torch.Tensor:
-    """Spikes also at the threshold itself; the gradient is the same."""
-    z = spike(margin / scale)
-    return z + ((margin >= 0).to(z.dtype) - z).detach()
+def _spike(
+    spike: surrogates.Spike, margin: torch.Tensor, factor: float, condition: torch.Tensor | None
+) -> torch.Tensor:
+    """Spikes where the condition is 1 (left out: where the margin is positive); the surrogate only where somebody wants
+    gradients: its slope is that at the margin."""
+    if not torch.is_grad_enabled():
+        return torch.gt(margin, 0, out=torch.empty_like(margin)) if condition is None else condition.expand_as(margin)
+    z = spike(margin * factor)
+    return z if condition is None else z + (condition - z).detach()
 
 
 class TorchBackend:

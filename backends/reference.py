@@ -214,8 +214,7 @@ class _Simulation:
 
     def threshold(self, op: Threshold) -> None:
         cells = self.step.population(op.population)
-        margin = evaluate(op.margin, self.of_cells(op.population))
-        spikes = (margin > 0 if op.strict else margin >= 0) & ~self.refractory(cells)
+        spikes = (evaluate(op.condition, self.of_cells(op.population)) > 0) & ~self.refractory(cells)
         spikes = np.broadcast_to(spikes, (*self.feed.lead, cells.size))
         self.last_spike[op.population] = np.where(spikes, self.k, self.last_spike[op.population])
         self.emit(op.population, spikes)

@@ -18,6 +18,7 @@ from backends.torch_groups import Arrival, Backward, Group, delays_of, drive_nam
 from backends.torch_printer import Constants, code
 from backends.torch_source import Source
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.symbolic import step as compare
 from neuro.symbolic import symbol
 
 
@@ -351,10 +352,11 @@ class _Renderer:
 
     def threshold(self, op: Threshold) -> None:
         name, cells = op.population, self.step.population(op.population)
-        kind, margin = "strict" if op.strict else "inclusive", self.of_cells(name, op.margin)
+        margin, condition = self.of_cells(name, op.margin), self.of_cells(name, op.condition)
         whole = any(symbol(local(name, v)) in margin.free_symbols for v in (*cells.states, *cells.inputs))
         shape = "" if whole else f" + {name}__zeros"
-        self.source.lines.append(f"{name}__z = {name}__spike_{kind}({self.put(margin)}{shape})")
+        decides = "" if condition == compare(margin) else f", {self.put(condition)}"
+        self.source.lines.append(f"{name}__z = {name}__spike({self.put(margin)}{shape}{decides})")
         if cells.refractory:
             self.source.lines += [
                 f"{name}__z = torch.sub({name}__z, {name}__left, alpha=2).clamp_min(0)",  # 0 while refractory

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.special
 import sympy as sp
 
@@ -14,10 +15,16 @@ from neuro.model import Network
 from neuro.parameters import initial_state, values
 from neuro.step import Step, Threshold
 
+
+def _propagator(row: int, column: int, n: int, *entries: Any) -> Any:
+    matrix = np.stack(np.broadcast_arrays(*(np.asarray(e, np.float64) for e in entries)), axis=-1)
+    return scipy.linalg.expm(matrix.reshape(*matrix.shape[:-1], n, n))[..., row, column]
+
+
 _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
     "step": lambda x: np.heaviside(x, 0), "step_or_equal": lambda x: np.heaviside(x, 1),
-    "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod,
+    "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod, "propagator": _propagator,
 }  # fmt: skip
 
 

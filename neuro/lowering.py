@@ -26,7 +26,7 @@ from neuro.step import (
     Threshold,
     Update,
 )
-from neuro.symbolic import margin, strict, symbol, to_sympy
+from neuro.symbolic import margin, symbol, to_sympy
 from neuro.units import Quantity
 
 _NEAR = 1e-6  # relative difference of two rates below which dividing by it loses too many digits
@@ -61,8 +61,8 @@ def _lower(key: _Key) -> Step:
     for population in network.populations:
         threshold = population.neuron.scope.threshold
         if threshold is not None:
-            value = _inline(margin(threshold), population)
-            operations.append(Threshold(population.name, value, strict(threshold)))
+            value, condition = (_inline(form(threshold), population) for form in (margin, to_sympy))
+            operations.append(Threshold(population.name, value, condition))
     for phase in ("on_pre", "on_post"):
         operations += [u for p in network.projections for u in _synaptic_block(network, p, phase)]
     operations += [u for p in network.populations for u in _block(p, "reset")]

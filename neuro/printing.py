@@ -48,7 +48,9 @@ def _update(op: Update) -> list[str]:
 
 def _threshold(op: Threshold, refractory: int) -> list[str]:
     tail = f", refractory for {refractory} steps" if refractory else ""
-    return [f"threshold {op.population}: {expression_text(op.margin)} {'>' if op.strict else '>='} 0{tail}"]
+    plain = type(op.condition)(op.margin) == op.condition if op.condition.args else False
+    text = f"{expression_text(op.margin)} {'>' if op.strict else '>='} 0" if plain else expression_text(op.condition)
+    return [f"threshold {op.population}: {text}{tail}"]
 
 
 def step_text(step: Step) -> str:

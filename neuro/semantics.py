@@ -13,7 +13,7 @@ import numpy as np
 
 from neuro.parameters import steps_of
 from neuro.receptors import without_receptors
-from neuro.symbolic import strict
+from neuro.symbolic import comparison
 
 if TYPE_CHECKING:
     from neuro.model import Network, Population, Projection
@@ -24,7 +24,7 @@ RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 ste
 
 @dataclass(frozen=True)
 class CellSemantics:
-    """One population. threshold: ">", ">=" or "" (no spikes). reset: "none", "value", "subtract" or "statements".
+    """One population. threshold: ">", ">=", "logic" (comparisons joined by and, or, not) or "" (no spikes). reset: "none", "value", "subtract" or "statements".
 
     refractory: steps. frozen: variables kept while refractory.
     """
@@ -107,7 +107,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
 
 def _cell(network: Network, population: Population) -> CellSemantics:
     neuron, scope = population.neuron, population.neuron.scope
-    threshold = "" if scope.threshold is None else ">" if strict(scope.threshold) else ">="
+    threshold = "" if scope.threshold is None else comparison(scope.threshold)
     refractory = int(steps_of(neuron.refractory, network.dt))
     frozen = scope.frozen_when_refractory if refractory else ()
     return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, frozen)

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
+from neuro.symbolic import step_or_equal
+
 IntArray = npt.NDArray[np.int64]
 When = Literal["always", "spikes", "pre", "post"]
 
@@ -88,11 +90,20 @@ class Update:
 
 @dataclass(frozen=True)
 class Threshold:
-    """spikes := margin > 0 (strict) or >= 0, where not refractory."""
+    """spikes := condition, where not refractory.
+
+    condition: 1 where it holds, else 0: it alone decides. margin: positive where it holds, up to equality; a surrogate's
+    slope is taken there.
+    """
 
     population: str
     margin: sp.Expr
-    strict: bool
+    condition: sp.Expr
+
+    @property
+    def strict(self) -> bool:
+        """True if no comparison counts equality."""
+        return not self.condition.has(step_or_equal)
 
 
 Operation = Gather | Update | Threshold | Couple

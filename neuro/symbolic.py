@@ -98,21 +98,25 @@ class magnitude(_Elementary):  # noqa: N801
 
 
 class minimum(_Elementary):  # noqa: N801
+    """The smaller of two; at a tie the first takes the whole slope."""
+
     nargs = 2
     numeric = staticmethod(min)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
-        a, b = self.args if argindex == 1 else self.args[::-1]
-        return step_or_equal(b - a) if argindex == 1 else step(b - a)
+        a, b = self.args
+        return step_or_equal(b - a) if argindex == 1 else step(a - b)
 
 
 class maximum(_Elementary):  # noqa: N801
+    """The larger of two; at a tie the first takes the whole slope."""
+
     nargs = 2
     numeric = staticmethod(max)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
-        a, b = self.args if argindex == 1 else self.args[::-1]
-        return step(a - b) if argindex == 1 else step_or_equal(a - b)
+        a, b = self.args
+        return step_or_equal(a - b) if argindex == 1 else step(b - a)
 
 
 class floor_of(_Elementary):  # noqa: N801
@@ -142,12 +146,37 @@ class remainder(_Elementary):  # noqa: N801
         return sp.Integer(1) if argindex == 1 else -floor_of(a / b)
 
 
+class propagator(_Elementary):  # noqa: N801
+    """propagator(row, column, n, a_11, a_12, ...): an entry of exp(A), A an n x n matrix, its entries row by row.
+
+    Its derivative with respect to a_kl is the same entry of the upper right block of exp([[A, E_kl], [0, A]]).
+    Source: Najfeld & Havel (1995), Adv Appl Math 16:321.
+    """
+
+    @staticmethod
+    def numeric(row: float, column: float, n: float, *entries: float) -> float:
+        from scipy.linalg import expm
+
+        size = int(n)
+        matrix = [entries[i * size : (i + 1) * size] for i in range(size)]
+        return float(expm(matrix)[int(row), int(column)])
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        row, column, n = (int(a) for a in self.args[:3])
+        entries, place, zero = self.args[3:], argindex - 4, sp.Integer(0)
+        rows = [entries[i * n : (i + 1) * n] for i in range(n)]
+        unit_ = [[sp.Integer(i * n + j == place) for j in range(n)] for i in range(n)]
+        upper = [(*rows[i], *unit_[i]) for i in range(n)]
+        lower = [(*[zero] * n, *rows[i]) for i in range(n)]
+        return propagator(row, n + column, 2 * n, *(e for line in (*upper, *lower) for e in line))
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": sp.exp, "log": sp.log, "log10": lambda x: sp.log(x) / sp.log(sp.Integer(10)), "log1p": log1p,
     "expm1": expm1, "exprel": exprel, "sqrt": sp.sqrt, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan,
     "sinh": sp.sinh, "cosh": sp.cosh, "tanh": sp.tanh, "arcsin": sp.asin, "arccos": sp.acos, "arctan": sp.atan,
     "sigmoid": lambda x: 1 / (1 + sp.exp(-x)), "abs": magnitude, "sign": sign_of, "floor": floor_of,
-    "ceil": ceil_of, "relu": lambda x: maximum(x, sp.Integer(0)), "clip": lambda x, a, b: minimum(maximum(x, a), b),
+    "ceil": ceil_of, "relu": lambda x: maximum(sp.Integer(0), x), "clip": lambda x, a, b: minimum(maximum(x, a), b),
     "int": lambda x: x,
 }  # fmt: skip
 
@@ -162,14 +191,16 @@ def to_sympy(expression: Expression, rename: Callable[[str], str] = lambda name:
 
 
 def margin(expression: Expression) -> sp.Expr:
-    """A condition as a number that is positive (or not negative, see strict()) exactly where it holds."""
+    """A condition as a number that is positive where it holds and negative where it doesn't; 0 is a matter of the comparison."""
     return _margin(expression.tree, lambda name: name)
 
 
-def strict(expression: Expression) -> bool:
-    """True if the condition's comparison excludes equality."""
+def comparison(expression: Expression) -> str:
+    """How a condition compares: ">" without equality, ">=" with it, "logic" where and, or, not join comparisons."""
     tree = expression.tree
-    return not (isinstance(tree, ast.Compare) and isinstance(tree.ops[0], ast.GtE | ast.LtE))
+    if not isinstance(tree, ast.Compare):
+        return "logic"
+    return ">=" if isinstance(tree.ops[0], ast.GtE | ast.LtE) else ">"
 
 
 def _number(value: float) -> sp.Expr:

@@ -328,9 +328,9 @@ class Forward:
     def threshold_lines(self, op: Threshold, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """What goes before a loop over cells i, and into it; `frozen` is known there."""
         kernel, cells = self.kernel, self.kernel.populations[op.population]
-        margin = c_code(kernel.constants.cells(cells, op.margin), names)
+        condition = c_code(kernel.constants.cells(cells, op.condition), names)
         free = " & !frozen" if cells.refractory else ""
-        body = [f"const int z = (({margin}) {'>' if op.strict else '>='} 0){free};", f"{cells.name}__z[o + i] = z;"]
+        body = [f"const int z = (({condition}) > 0){free};", f"{cells.name}__z[o + i] = z;"]
         if cells.refractory:
             body.append(f"{cells.name}__left[o + i] = z ? {cells.refractory} : {cells.name}__left[o + i];")
         if kernel.training is None or cells.name not in kernel.rasters:

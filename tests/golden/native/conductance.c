@@ -44,7 +44,7 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
                     cells__v[o + i] = l_v__2;
                     cells__g_ampa[o + i] = l_g_ampa__3;
                     { const real sum = l_v__2 + l_g_ampa__3; bad |= !(sum - sum == 0); }
-                    const int z = ((cells__c6 + l_v__2) > 0);
+                    const int z = ((step(cells__c6 + l_v__2)) > 0);
                     cells__z[o + i] = z;
                 }
                 if (bad) for (long i = 0; i < 5; i++) {

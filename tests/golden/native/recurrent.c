@@ -38,7 +38,7 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
                     const real l_v__1 = l_v_new;
                     cells__v[o + i] = l_v__1;
                     { const real sum = l_v__1; bad |= !(sum - sum == 0); }
-                    const int z = ((cells__c4 + l_v__1) > 0);
+                    const int z = ((step(cells__c4 + l_v__1)) > 0);
                     cells__z[o + i] = z;
                 }
                 if (bad) for (long i = 0; i < 5; i++) {
