@@ -12,7 +12,8 @@ import torch
 from backends import surrogates
 from backends.arrays import Feed, check_inputs, check_parameters, check_record, with_lead
 from backends.differentiable import NetworkModule, Signals, Tensors, value_and_grad
-from backends.torch_groups import Backward, Group, local, with_feedback
+from backends.structure import Backward, with_feedback
+from backends.torch_groups import Group, local
 from backends.torch_render import render
 from backends.torch_run import ForwardPass
 from neuro.evaluation import margin_scales

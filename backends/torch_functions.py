@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from backends.torch_groups import delays_of
+from backends.structure import delays_of
 from neuro.step import Synapses
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from neuro.parameters import Parameter
-from neuro.protocols import UnsupportedError
-from neuro.step import Couple, Gather, Operation, Step, Synapses, Update
+from backends.structure import flat, is_static
+from neuro.step import Couple, Step, Update
 
 
 def local(owner: str, name: str) -> str:
@@ -47,33 +44,9 @@ class Group:
     functions: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Backward:
-    """What a gradient may pass. reset: False where membranes' resets are detached. detached: projections it doesn't pass
-    from post to pre. feedback: projections that it passes through weights of their own, "projection.feedback".
-    """
-
-    reset: bool = False
-    detached: tuple[str, ...] = ()
-    feedback: tuple[str, ...] = ()
-
-
 def drive_name(couple: Couple) -> str:
     """Argument that carries what hoisted couplings bring to a variable."""
     return f"{local(couple.population, couple.target)}__drive"
-
-
-def is_static(step: Step, couple: Couple) -> bool:
-    """An event coupling of fixed per-synapse amounts: its sum is (spikes, some steps ago) @ matrix."""
-    synapses, factors = step.projection(couple.projection), couple.factors
-    if couple.when != "pre" or factors is None or factors.pre.free_symbols or factors.post.free_symbols:
-        return False
-    names = {s.name for s in factors.synapse.free_symbols}
-    return not names & {*synapses.states, "t"}
-
-
-def delays_of(synapses: Synapses) -> tuple[int, ...]:
-    return tuple(int(d) for d in np.unique(synapses.delay))
 
 
 def groups(step: Step) -> list[tuple[str, ...]]:
@@ -100,24 +73,3 @@ def groups(step: Step) -> list[tuple[str, ...]]:
         tuple(sorted(condensed.nodes[n]["members"], key=order.__getitem__))
         for n in networkx.topological_sort(condensed)
     ]
-
-
-def flat(operations: tuple[Operation, ...]) -> list[Operation]:
-    found: list[Operation] = []
-    for op in operations:
-        found += [*op.couplings, op] if isinstance(op, Gather) else [op]
-    return found
-
-
-def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[str, Parameter]:
-    """Feedback weights beside the parameters. Raises UnsupportedError on a projection that has no dense weights."""
-    for name in (*backward.detached, *backward.feedback):
-        weights = declared.get(f"{name}.w")
-        if weights is None or (name in backward.feedback and len(weights.shape) != 2):
-            known = ", ".join(
-                n.removesuffix(".w") for n, p in declared.items() if n.endswith(".w") and len(p.shape) == 2
-            )
-            raise UnsupportedError(
-                "torch", f"feedback through '{name}'", f"projections with dense weights are: {known}"
-            )
-    return declared | {f"{n}.feedback": declared[f"{n}.w"] for n in backward.feedback}

@@ -13,8 +13,9 @@ import numpy as np
 import sympy as sp
 import torch
 
+from backends.structure import Backward, delays_of, flat, is_static
 from backends.torch_functions import FUNCTIONS, full, matrices, total
-from backends.torch_groups import Arrival, Backward, Group, delays_of, drive_name, flat, groups, is_static, local
+from backends.torch_groups import Arrival, Group, drive_name, groups, local
 from backends.torch_printer import Constants, code
 from backends.torch_source import Source
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update

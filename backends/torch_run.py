@@ -9,8 +9,9 @@ import torch
 
 from backends.arrays import Feed, check_finite, draw_noise
 from backends.differentiable import Signals, Tensors
+from backends.structure import delays_of
 from backends.torch_functions import FUNCTIONS, matrices, over_time, through
-from backends.torch_groups import Arrival, Group, delays_of, drive_name, local
+from backends.torch_groups import Arrival, Group, drive_name, local
 from backends.torch_printer import code
 from neuro.step import Couple
 

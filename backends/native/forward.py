@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code
-from backends.torch_groups import delays_of, local
+from backends.structure import delays_of
+from backends.torch_groups import local
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 
 SPAN = "const long span = end - begin;"

@@ -14,7 +14,8 @@ import sympy as sp
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
-from backends.torch_groups import Backward, is_static, local
+from backends.structure import Backward, is_static
+from backends.torch_groups import local
 from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
 

@@ -16,7 +16,8 @@ from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
 from backends.native.slopes import slope_of
-from backends.torch_groups import Backward, local, with_feedback
+from backends.structure import Backward, with_feedback
+from backends.torch_groups import local
 from neuro.evaluation import evaluate, margin_scales
 from neuro.events import Events, Rasters
 from neuro.lowering import lower
