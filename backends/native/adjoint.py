@@ -14,7 +14,7 @@ from backends.native.forward import SPAN
 from backends.native.kernel import count, title
 from backends.native.lines import Line, results
 from backends.native.printer import c_code
-from backends.torch_groups import local
+from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 
 
@@ -34,7 +34,7 @@ class Adjoint(Writer):
                 f"/* back through {title(self.step.operations[at])} */",
                 *self.operation(self.step.operations[at]),
             ]
-        loop = "for (long k = end - 1; k >= begin; k--) {\nconst real t = k*(real)" + repr(self.step.dt) + ";"
+        loop = "for (long k = end - 1; k >= begin; k--) {\nconst real t = (real)(k*" + repr(self.step.dt) + ");"
         found = [SPAN, loop, *self.ahead(), *found, "}"]
         first = [line for s in self.step.synapses for line in self.initial_weights(s)]
         return [*found, "if (begin == 0) {", *first, "}"] if first else found
@@ -53,14 +53,14 @@ class Adjoint(Writer):
         if "w" not in synapses.states:
             return []
         size = count(synapses)
-        given = self.layout.given(f"D_{synapses.name}__w__final")
+        given = self.layout.given(mangled("D", "final", synapses.name, "w"))
         return [f"memcpy({self.adjoint(synapses.name, 'w')}, {given} + trial*{size}, active*{size}*sizeof(real));"]
 
     def initial_weights(self, synapses: Synapses) -> list[str]:
         if "w" not in synapses.states or f"{synapses.name}.w" not in self.training.wrt:
             return []
         size = count(synapses)
-        out = self.layout.filled(f"G_{synapses.name}__w__initial", ("lanes", size))
+        out = self.layout.filled(mangled("G", "initial", synapses.name, "w"), ("lanes", size))
         return [
             f"for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
         ]
@@ -69,8 +69,8 @@ class Adjoint(Writer):
         found = []
         for name in self.kernel.record:
             cells, value = self.kernel.observed(name)
-            place = self.outside(f"{local(*name.split('.', 1))}__record", "(k + 1)/every - 1")
-            body = self.of_cells(cells, [Line("l_out", value)], {"l_out": place})
+            place = self.outside(mangled("record", *name.split(".", 1)), "(k + 1)/every - 1")
+            body = self.of_cells(cells, [Line("out__", value)], {"out__": place})
             found += ["if ((k + 1)%every == 0) {", *self.over_cells(cells, body), "}"]
         return found
 
@@ -115,14 +115,14 @@ class Adjoint(Writer):
         cells = self.kernel.populations[op.population]
         scale = float(self.training.scales[op.population])
         margin = self.kernel.constants.cells(cells, op.margin)
-        present = self.layout.given(f"D_{cells.name}__spikes_given", "long")
-        z, place = self.spikes(cells.name), self.outside(f"{cells.name}__spikes", "k")
+        present = self.layout.given(mangled("given", "spikes", cells.name), "long")
+        z, place = self.spikes(cells.name), self.outside(mangled("spikes", cells.name), "k")
         slope = c_code(self.training.slope, {"x": "x"})
         free = f"{self.frozen(cells)}[q + i] ? 0 : " if cells.refractory else ""
         body = [
             f"const real x = ({c_code(margin, self.kernel.cell_names(cells, self.at))})*(real){1 / scale!r};",
             f"const real z = {free}({z})[o + i]*({slope})*(real){1 / scale!r};",
-            *self.of_cells(cells, [Line("l_margin", margin)], {"l_margin": "z"}),
+            *self.of_cells(cells, [Line("margin__", margin)], {"margin__": "z"}),
             f"({z})[o + i] = 0;",
         ]
         add = self.over_cells(cells, [f"({z})[o + i] += {place};"])
@@ -134,7 +134,7 @@ class Adjoint(Writer):
             found += self.graded(coupling, self.adjoint(op.population, coupling.target))
         for name, source in op.currents:
             if source in self.training.inputs:
-                out = self.layout.filled(f"G_{source}__current", ("batch", "steps", size))
+                out = self.layout.filled(mangled("G", "current", source), ("batch", "steps", size))
                 found.append(
                     f"for (long b = 0; b < active; b++) memcpy({out} + ((first + b)*steps + k)*{size}, "
                     f"{self.adjoint(op.population, name)} + b*{size}, {size}*sizeof(real));"
@@ -152,7 +152,7 @@ class Adjoint(Writer):
         cells, synapses = self.kernel.populations[op.population], self.step.projection(op.projection)
         size, found = cells.size, []
         if op.when == "always":
-            whole = self.layout.room(f"B_{op.projection}__always", self.kernel.tile * size)
+            whole = self.layout.room(mangled("always", op.projection), self.kernel.tile * size)
             return [*self.unfrozen(op, cells, whole), *self.graded(op, whole)]
         depth = self.kernel.depth[op.population, op.target]
         if op.target in cells.states:
@@ -174,7 +174,7 @@ class Adjoint(Writer):
         slot = f"{b} + (k + {kernel.delay(synapses)})%{depth}*TILE*{post} + b*{post}"
         if self.weighed(synapses, amounts):
             size = count(synapses)
-            out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
+            out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
             if synapses.kind == "dense" and isinstance(synapses.delay, int):
                 events, number = kernel.events(synapses.pre, 0)
                 body = [f"scatter({out}, {slot}, {events}, {number}, {post});"]
@@ -187,7 +187,7 @@ class Adjoint(Writer):
         back, pre = self.through(op, synapses), synapses.ends[0]
         if synapses.kind == "dense" and isinstance(synapses.delay, int):
             tile = f"{b} + (k + {synapses.delay})%{depth}*TILE*{post}"
-            return [*found, f"project({self.spikes(synapses.pre)}, {tile}, {back}__T, {post}, {pre});"]
+            return [*found, f"project({self.spikes(synapses.pre)}, {tile}, {mangled('turned', back)}, {post}, {pre});"]
         z = f"({self.spikes(synapses.pre)})[b*{pre} + i]"
         body = kernel.each_synapse(synapses, [f"{z} += {back}[s]*({slot})[j];"])
         return [*found, "for (long b = 0; b < active; b++) {", *body, "}"]
@@ -196,9 +196,9 @@ class Adjoint(Writer):
         """Matrix that takes the adjoint back: the coupling's own, or feedback weights. Declares its transpose where used."""
         name = self.kernel.matrix(op)
         if synapses.name in self.training.backward.feedback:
-            name = f"{synapses.name}__feedback"
+            name = mangled("feedback", synapses.name)
         dense = synapses.kind == "dense" and isinstance(synapses.delay, int)
-        self.layout.given(f"{name}__T" if dense else name)
+        self.layout.given(mangled("turned", name) if dense else name)
         return name
 
     def changing(self, op: Couple, synapses: Synapses) -> list[str]:
@@ -207,7 +207,7 @@ class Adjoint(Writer):
         depth = kernel.depth[op.population, op.target]
         value = kernel.constants.synapses(synapses, op.value)
         g = f"{self.arrived(op.population, op.target)}[(k%{depth}*TILE + b)*{post} + j]"
-        body, _ = self.of_synapses(synapses, [Line("l_value", value)], {"l_value": "(gate ? g : 0)"})
+        body, _ = self.of_synapses(synapses, [Line("value__", value)], {"value__": "(gate ? g : 0)"})
         names = kernel.synapse_names(synapses, self.at)
         gate = self.to_gate(synapses, op.when, f"g*({c_code(value, names)})")
         head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op.when)};"]
@@ -244,10 +244,12 @@ class Adjoint(Writer):
         pre, post = synapses.ends
         if not kernel.factored(op):
             value = kernel.constants.synapses(synapses, op.value)
-            body, _ = self.of_synapses(synapses, [Line("l_value", value)], {"l_value": f"{total}[b*{post} + j]"})
+            body, _ = self.of_synapses(synapses, [Line("value__", value)], {"value__": f"{total}[b*{post} + j]"})
             return self.over_trials(synapses, kernel.each_synapse(synapses, body))
         assert op.factors is not None
-        sent, w = (self.layout.room(f"{op.projection}__{n}", kernel.tile * s) for n, s in (("sent", pre), ("w", post)))
+        sent, w = (
+            self.layout.room(mangled(n, op.projection), kernel.tile * s) for n, s in (("sent", pre), ("reaching", post))
+        )
         names, amounts = kernel.synapse_names(synapses, self.at), kernel.matrix(op)
         factors = [kernel.constants.synapses(synapses, f) for f in (op.factors.pre, op.factors.post)]
         found = self.over_trials(synapses, [
@@ -256,14 +258,14 @@ class Adjoint(Writer):
         ])  # fmt: skip
         if self.weighed(synapses, amounts):
             size = count(synapses)
-            out = f"{self.layout.filled(f'G_{amounts}', ('lanes', size))} + lane*{size}"
+            out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
             found.append(f"outer({out}, {sent}, {w}, {pre}, {post}, active);")
         found += self.to_end(op, synapses, factors[1], total, amounts)
         if synapses.pre in kernel.populations and synapses.name not in self.training.backward.detached:
             back = self.through(op, synapses)
-            a = self.layout.room(f"A_{op.projection}__sent", kernel.tile * pre)
+            a = self.layout.room(mangled("A", "sent", op.projection), kernel.tile * pre)
             found += [
-                f"memset({a}, 0, TILE*{pre}*sizeof(real));", f"project({a}, {w}, {back}__T, {post}, {pre});",
+                f"memset({a}, 0, TILE*{pre}*sizeof(real));", f"project({a}, {w}, {mangled('turned', back)}, {post}, {pre});",
                 *self.along(synapses, "i", pre, f"const long s = i*{post};", factors[0], f"{a}[b*{pre} + i]"),
             ]  # fmt: skip
         return found
@@ -273,10 +275,10 @@ class Adjoint(Writer):
         if factor.is_number:
             return []
         pre, post = synapses.ends
-        sums = self.layout.room(f"{op.projection}__total", self.kernel.tile * post)
+        sums = self.layout.room(mangled("total", op.projection), self.kernel.tile * post)
         return [
             f"memset({sums}, 0, TILE*{post}*sizeof(real));",
-            f"project({sums}, {op.projection}__sent, {amounts}, {pre}, {post});",
+            f"project({sums}, {mangled('sent', op.projection)}, {amounts}, {pre}, {post});",
             *self.along(
                 synapses, "j", post, "const long s = j;", factor, f"{total}[b*{post} + j]*{sums}[b*{post} + j]"
             ),
@@ -284,7 +286,7 @@ class Adjoint(Writer):
 
     def along(self, synapses: Synapses, index: str, size: int, head: str, factor: sp.Expr, seed: str) -> list[str]:
         """Adjoint of one end's factor, cell after cell."""
-        body, _ = self.of_synapses(synapses, [Line("l_factor", factor)], {"l_factor": seed})
+        body, _ = self.of_synapses(synapses, [Line("factor__", factor)], {"factor__": seed})
         return self.over_trials(
             synapses, [f"for (long {index} = 0; {index} < {size}; {index}++) {{ {head}", *body, "}"]
         )

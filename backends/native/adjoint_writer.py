@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from backends.native.kernel import Kernel, count
 from backends.native.lines import Line, Reversed, reverse
-from backends.torch_groups import local
+from neuro.mangling import mangled
 from neuro.step import Cells, Synapses
 
 
@@ -21,18 +21,18 @@ class Writer:
     # -- names ---------------------------------------------------------------------------------------------
 
     def adjoint(self, owner: str, variable: str) -> str:
-        return self.layout.room(f"A_{local(owner, variable)}", self.kernel.tile * self.kernel.size(owner))
+        return self.layout.room(mangled("A", owner, variable), self.kernel.tile * self.kernel.size(owner))
 
     def arrived(self, population: str, variable: str) -> str:
         depth = self.kernel.depth[population, variable]
         return self.layout.room(
-            f"B_{local(population, variable)}", depth * self.kernel.tile * self.kernel.size(population)
+            mangled("B", population, variable), depth * self.kernel.tile * self.kernel.size(population)
         )
 
     def spikes(self, population: str, late: str = "0") -> str:
         """Adjoints of a tile's spikes, some steps ago."""
         depth, size = self.kernel.reach[population], self.kernel.size(population)
-        name = self.layout.room(f"Z_{population}", depth * self.kernel.tile * size)
+        name = self.layout.room(mangled("Z", population), depth * self.kernel.tile * size)
         return name if depth == 1 else f"{name} + wrapped(k - {late}, {depth})*TILE*{size}"
 
     def gradient(self, name: str, index: str) -> str:
@@ -41,7 +41,7 @@ class Writer:
         cell = constant.owner in self.kernel.populations
         size = 1 if constant.one and not cell else self.kernel.size(constant.owner)
         place = "0" if constant.one and not cell else index
-        return f"{self.layout.filled(f'G_{name}', ('lanes', size))}[lane*{size} + {place}]"
+        return f"{self.layout.filled(mangled('G', name), ('lanes', size))}[lane*{size} + {place}]"
 
     def wanted(self, name: str) -> bool:
         """Whether a constant's gradient is asked for."""
@@ -55,24 +55,24 @@ class Writer:
         """Whether a cell or channel fired, some steps ago."""
         size = self.kernel.size(population)
         if population in self.step.sources:
-            raster, row = self.layout.given(f"{population}__raster", "byte"), "first"
+            raster, row = self.layout.given(mangled("raster", population), "byte"), "first"
         else:
             raster, row = self.kernel.raster(population), "trial"
         return f"(k >= {late} && {raster}[(({row} + b)*steps + k - {late})*{size} + {index}])"
 
     def frozen(self, cells: Cells) -> str:
         return self.layout.filled(
-            f"{cells.name}__frozen", ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
+            mangled("frozen", cells.name), ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
         )
 
     def outside(self, name: str, row: str) -> str:
         """The loss's gradient at cell i; its array may have any strides, as a mean over time gives them."""
-        given, steps = self.layout.given(f"D_{name}"), self.layout.given(f"D_{name}__strides", "long")
+        given, steps = self.layout.given(mangled("D", name)), self.layout.given(mangled("strides", name), "long")
         return f"{given}[(trial + b)*{steps}[0] + ({row})*{steps}[1] + i*{steps}[2]]"
 
     def adjoint_mask(self, population: str) -> str:
         """Which cells of a tile fired in this step."""
-        return self.layout.room(f"{population}__z", self.kernel.tile * self.kernel.size(population), "int")
+        return self.layout.room(mangled("fired", population), self.kernel.tile * self.kernel.size(population), "int")
 
     def marked(self, population: str) -> list[str]:
         """Fills that mask from the lists."""
@@ -133,9 +133,9 @@ class Writer:
 
     def over_trials(self, synapses: Synapses, body: Iterable[str]) -> list[str]:
         """A loop over trials b, with the rows of their tapes."""
-        rows = [f"qs_{synapses.name} = {self.kernel.row(synapses.name)}"]
+        rows = [f"{mangled('q', synapses.name)} = {self.kernel.row(synapses.name)}"]
         rows += [
-            f"q_{end} = {self.kernel.row(end)}"
+            f"{mangled('q', end)} = {self.kernel.row(end)}"
             for end in dict.fromkeys((synapses.pre, synapses.post))
             if end in self.kernel.populations
         ]

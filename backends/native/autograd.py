@@ -15,9 +15,9 @@ from backends.differentiable import Signals, Tensors
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
 from backends.torch_functions import FUNCTIONS
-from backends.torch_groups import local
 from backends.torch_printer import code
 from neuro.events import Events
+from neuro.mangling import mangled, unmangled
 from neuro.protocols import UnsupportedError
 from neuro.step import Cells
 
@@ -52,9 +52,12 @@ class _Run(torch.autograd.Function):
         nothing = torch.zeros((), dtype=call.program.dtype)
 
         def tensor(name: str) -> torch.Tensor:
-            if not name.endswith("__spikes"):
-                return torch.from_numpy(arrays[name])
-            return nothing.expand(arrays[name.replace("__spikes", "__events")].shape)
+            role, *parts = unmangled(name)
+            return (
+                nothing.expand(arrays[mangled("events", *parts)].shape)
+                if role == "spikes"
+                else torch.from_numpy(arrays[name])
+            )
 
         return tuple(tensor(n) for n in call.outputs)
 
@@ -63,27 +66,27 @@ class _Run(torch.autograd.Function):
         call, run, real = ctx.call, ctx.call.run, ctx.call.program.real
         given: Arrays = {}
         for name, g in zip(call.outputs, gradients, strict=True):
-            spikes = name.endswith("__spikes")
+            role, *parts = unmangled(name)
+            given[mangled("given", name)] = np.array([int(g is not None)], np.int_)
             if g is None:  # nothing, read everywhere from one number
-                shape = run.arrays[name.replace("__spikes", "__events")].shape
-                g = torch.zeros((), dtype=call.program.dtype).expand(shape)
-                given[f"D_{name}_given"] = np.array([0], np.int_)
-            elif spikes:
-                given[f"D_{name}_given"] = np.array([1], np.int_)
-            array = g.numpy() if name.endswith(("__spikes", "__record")) else np.ascontiguousarray(g.numpy())
-            given[f"D_{name}"] = array.astype(real, copy=False)
-            given[f"D_{name}__strides"] = np.array(given[f"D_{name}"].strides, np.int_) // np.dtype(real).itemsize
+                kept = run.arrays[mangled("events", *parts) if role == "spikes" else name]
+                g = torch.zeros((), dtype=call.program.dtype).expand(kept.shape)
+            array = np.ascontiguousarray(g.numpy()) if role == "final" else g.numpy()
+            given[mangled("D", name)] = outside = array.astype(real, copy=False)
+            given[mangled("strides", name)] = np.array(outside.strides, np.int_) // np.dtype(real).itemsize
         given |= call.program.turned(call.executable, ctx.given, call.feed)
         found = call.executable.backward(run, given)
         for op in call.executable.kernel.couples():  # feedback weights get the gradient of those that they stand for
             if op.projection in call.program.backward.feedback:
-                found[f"G_{op.projection}__feedback"] = found.get(f"G_{call.executable.kernel.matrix(op)}")
+                found[mangled("G", "feedback", op.projection)] = found.get(
+                    mangled("G", call.executable.kernel.matrix(op))
+                )
         slopes: list[torch.Tensor | None] = [None]
         for name, shape in zip(call.names, ctx.shapes, strict=True):
-            g = found.get(f"G_{name}")
+            g = found.get(mangled("G", name))
             if g is None:
                 slopes.append(None)
-            elif name.endswith("__current"):
+            elif unmangled(name)[0] == "current":
                 slopes.append(torch.from_numpy(g if shape[2] == g.shape[2] else g.sum(axis=2, keepdims=True)))
             else:
                 slopes.append(torch.from_numpy(np.asarray(g.sum() if shape == () else g.reshape(shape), real)))
@@ -118,23 +121,23 @@ def forward(
     }  # fmt: skip
     for s in program.step.synapses:
         if "w" in s.states and f"{s.name}.w" in parameters:
-            tensors[f"{s.name}__w__initial"] = program.in_order(s.name, values[f"{s.name}.w"])
+            tensors[mangled("initial", s.name, "w")] = program.in_order(s.name, values[f"{s.name}.w"])
     for name in program.backward.feedback:
-        tensors[f"{name}__feedback"] = values[f"{name}.feedback"]
-    tensors |= {f"{n}__current": v.to(program.dtype) for n, v in moving.items()}
-    outputs = [f"{c.name}__spikes" for c in program.step.cells if c.spikes]
-    outputs += [f"{local(*n.split('.', 1))}__record" for n in record]
-    outputs += [f"{s.name}__w__final" for s in program.step.synapses if "w" in s.states]
+        tensors[mangled("feedback", name)] = values[f"{name}.feedback"]
+    tensors |= {mangled("current", n): v.to(program.dtype) for n, v in moving.items()}
+    outputs = [mangled("spikes", c.name) for c in program.step.cells if c.spikes]
+    outputs += [mangled("record", *n.split(".", 1)) for n in record]
+    outputs += [mangled("final", s.name, "w") for s in program.step.synapses if "w" in s.states]
     call = _Call(program, executable, feed, program.inputs(feed, trial) | known, every, tuple(tensors), tuple(outputs))
     found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
     return Signals(
         _Spikes(
-            {c.name: found[f"{c.name}__spikes"] for c in program.step.cells if c.spikes},
+            {c.name: found[mangled("spikes", c.name)] for c in program.step.cells if c.spikes},
             {c.name: partial(_events, call, c) for c in program.step.cells if c.spikes},
         ),
-        {n: found[f"{local(*n.split('.', 1))}__record"] for n in record},
+        {n: found[mangled("record", *n.split(".", 1))] for n in record},
         {
-            f"{s.name}.w": program.out_of_order(s, found[f"{s.name}__w__final"])
+            f"{s.name}.w": program.out_of_order(s, found[mangled("final", s.name, "w")])
             for s in program.step.synapses if "w" in s.states
         },
     )  # fmt: skip

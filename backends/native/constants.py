@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from backends.torch_groups import local
+from backends.structure import local
 from neuro.evaluation import evaluate
+from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Step, Synapses
 from neuro.symbolic import symbol
 
@@ -42,6 +43,7 @@ class Constants:
         self.step, self.shapes = step, shapes
         self.table: dict[str, Constant] = {}
         self._known: dict[tuple[str, sp.Expr], str] = {}
+        self._matrices: dict[tuple[Couple, sp.Expr], str] = {}
         self._parameters: dict[str, frozenset[str]] = {}
         self._dt = {symbol("dt"): sp.Float(repr(step.dt), 17)}
 
@@ -55,9 +57,12 @@ class Constants:
 
     def amounts(self, op: Couple, expr: sp.Expr) -> str:
         """Name of an invariant expression as one value a synapse, whatever its shape."""
-        name = f"{op.projection}__to__{op.target}"
-        self.table.setdefault(name, Constant(name, op.projection, expr.xreplace(self._dt), one=False, matrix=True))
-        return name
+        value = expr.xreplace(self._dt)
+        if (op, value) not in self._matrices:
+            name = mangled("amounts", op.projection, op.target, str(len(self._matrices)))
+            self._matrices[op, value] = name
+            self.table[name] = Constant(name, op.projection, value, one=False, matrix=True)
+        return self._matrices[op, value]
 
     def fixed(self, synapses: Synapses, expr: sp.Expr) -> bool:
         """Whether a projection's expression is invariant."""
@@ -95,7 +100,7 @@ class Constants:
         if (owner, expr) not in self._known:
             one = all(self.shapes[key(s.name)] == () for s in expr.free_symbols)
             bare = expr.is_Symbol and key(expr.name).partition(".")[0] == owner
-            name = local(owner, expr.name) if bare else f"{owner}__c{len(self.table)}"
+            name = local(owner, expr.name) if bare else mangled("hoisted", owner, str(len(self.table)))
             self._known[owner, expr] = name
             self.table[name] = Constant(name, owner, expr, one)
         return self._known[owner, expr]

@@ -21,6 +21,7 @@ from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
 from backends.native.layout import C_TYPES
 from backends.native.printer import prelude
+from neuro.mangling import unmangled
 from neuro.protocols import RunError
 from neuro.step import Step
 
@@ -123,7 +124,7 @@ class Executable:
     def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
         loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self._numbers(run))
-        sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if n.startswith("G_")}
+        sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if unmangled(n)[0] == "G"}
         for array in sums.values():
             array.fill(0)
         arrays = {**run.arrays, **given, **sums}
@@ -135,7 +136,7 @@ class Executable:
                 again = [(start, stop, 0) for start, stop in parts(run.units, min(run.threads, run.units))]
                 self._call("forward", run, arrays, (begin, end), again, run.kept)
             self._call("backward", run, arrays, (begin, end), work, kept)
-        return {n: a.copy() if n.endswith("__current") else a.sum(axis=0) for n, a in sums.items()}
+        return {n: a.copy() if unmangled(n)[1] == "current" else a.sum(axis=0) for n, a in sums.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -150,13 +151,13 @@ class Executable:
         layout, found = self.kernel.layout, {}
         sizes = layout.room_bytes(numbers, np.dtype(self.real).itemsize)
         # lists of spikes have room for all cells in all steps; what no spike reaches costs nothing
-        self._check_memory({n: size // 16 if n.endswith("__events") else size for n, size in sizes.items()})
+        self._check_memory({n: size // 16 if unmangled(n)[0] == "events" else size for n, size in sizes.items()})
         shapes = layout.shapes(numbers)
         for name, slot in layout.slots.items():
             dtype = self.real if slot.kind == "real" else C_TYPES[slot.kind]
             if slot.shape is None:
                 found[name] = np.asarray(given[name], dtype=dtype, order="C") if name in given else np.zeros(1, dtype)
-            elif not name.startswith("G_"):
+            elif unmangled(name)[0] != "G":
                 found[name] = loan.take(name, shapes[name], dtype) if slot.inner else np.empty(shapes[name], dtype)
         return found
 
@@ -167,8 +168,10 @@ class Executable:
         if free is None or total < free:
             return
         largest = max(sizes, key=lambda n: sizes[n])
+        role, *names = unmangled(largest)
+        of_what = f"the {role} of '{'.'.join(names)}'"
         raise RunError(
-            f"this run needs {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; most of it is '{largest}' "
+            f"this run needs {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; most of it is {of_what} "
             f"({sizes[largest] / 2**30:.1f} GiB); use a smaller batch, fewer steps, or a larger every"
         )
 
@@ -210,7 +213,7 @@ class Executable:
         if name in self.constants.table and self.constants.table[name].one:
             return 0
         constant = self.constants.table.get(name)
-        owner = constant.owner if constant is not None else name.partition("__")[0]
+        owner = constant.owner if constant is not None else unmangled(name)[1]
         synapses = next((s for s in self.step.synapses if s.name == owner), None)
         return 1 if synapses is None else len(synapses.shape)
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code
-from backends.structure import delays_of
-from backends.torch_groups import local
+from backends.structure import delays_of, local
+from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 
 SPAN = "const long span = end - begin;"
@@ -33,7 +33,7 @@ class Forward:
     def body(self) -> list[str]:
         """What is done for one unit: a tile of trials of one parameter set."""
         body = [SPAN] if self.kernel.training is not None else []
-        body.append("for (long k = begin; k < end; k++) {\nconst real t = k*(real)" + repr(self.step.dt) + ";")
+        body.append("for (long k = begin; k < end; k++) {\nconst real t = (real)(k*" + repr(self.step.dt) + ");")
         for cells in self.step.cells:
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
                 body.append(f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};")
@@ -57,22 +57,22 @@ class Forward:
         size, found = cells.size, []
         for name in cells.states:
             state = self.layout.room(local(cells.name, name), self.kernel.tile * size)
-            first = self.layout.given(f"{state}__initial")
+            first = self.layout.given(mangled("initial", cells.name, name))
             found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {first}, {size}*sizeof(real));")
         for name in cells.inputs:
             self.layout.room(local(cells.name, name), self.kernel.tile * size)
         if cells.spikes:
-            self.layout.room(f"{cells.name}__z", self.kernel.tile * size, "int")
+            self.layout.room(mangled("fired", cells.name), self.kernel.tile * size, "int")
             found.append(f"for (long b = 0; b < active; b++) {self.kernel.lists(cells.name)[0]}[0] = 0;")
         if cells.refractory:
-            self.layout.room(f"{cells.name}__left", self.kernel.tile * size, "int")
+            self.layout.room(mangled("left", cells.name), self.kernel.tile * size, "int")
         return found
 
     def begin_synapses(self, synapses: Synapses) -> list[str]:
         size, found = count(synapses), []
         for name in synapses.states:
             state = self.layout.room(local(synapses.name, name), self.kernel.tile * size)
-            first = self.layout.given(f"{state}__initial", sets=name == "w")
+            first = self.layout.given(mangled("initial", synapses.name, name), sets=name == "w")
             found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {first}, {size}*sizeof(real));")
         return found
 
@@ -96,7 +96,7 @@ class Forward:
         found = []
         for name in self.kernel.record:
             cells, value = self.kernel.observed(name)
-            out = self.layout.filled(f"{local(*name.split('.', 1))}__record", ("trials", "records", cells.size))
+            out = self.layout.filled(mangled("record", *name.split(".", 1)), ("trials", "records", cells.size))
             text = c_code(value, self.kernel.cell_names(cells, None))
             found += [
                 f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};",
@@ -109,8 +109,8 @@ class Forward:
         if "w" not in synapses.states:
             return []
         size = count(synapses)
-        out = self.layout.filled(f"{synapses.name}__w__final", ("trials", size))
-        return [f"memcpy({out} + trial*{size}, {synapses.name}__w, active*{size}*sizeof(real));"]
+        out = self.layout.filled(mangled("final", synapses.name, "w"), ("trials", size))
+        return [f"memcpy({out} + trial*{size}, {local(synapses.name, 'w')}, active*{size}*sizeof(real));"]
 
     # -- operations ----------------------------------------------------------------------------------------
 
@@ -140,8 +140,8 @@ class Forward:
         for couple in op.couplings:
             found += self.graded(couple)
         for name, source in op.currents:
-            given = self.layout.given(f"{source}__current")
-            wide = self.layout.given(f"{source}__channels", "long")
+            given = self.layout.given(mangled("current", source))
+            wide = self.layout.given(mangled("channels", source), "long")
             found += [
                 f"for (long b = 0; b < active; b++) {{ const real *in = {given} + ((first + b)*steps + k)*{wide}[0];",
                 f"const long one = {wide}[0] == 1;",
@@ -158,12 +158,12 @@ class Forward:
             body = kernel.each_synapse(synapses, [f"{target}[b*{post} + j] += {value};"])
             return ["for (long b = 0; b < active; b++) {", *body, "}"]
         assert op.factors is not None
-        sent, total = self.sent(op), self.layout.room(f"{op.projection}__total", kernel.tile * post)
+        sent, total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
         factor = c_code(kernel.constants.synapses(synapses, op.factors.post), kernel.synapse_names(synapses, None))
         return [
             *sent,
             f"memset({total}, 0, TILE*{post}*sizeof(real));",
-            f"project({total}, {op.projection}__sent, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
+            f"project({total}, {mangled('sent', op.projection)}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
             f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += {factor}*{total}[b*{post} + j]; }}",
         ]  # fmt: skip
 
@@ -171,7 +171,7 @@ class Forward:
         """Presynaptic factors of a factored coupling, in an array of their own."""
         assert op.factors is not None
         synapses, pre = self.step.projection(op.projection), self.step.projection(op.projection).ends[0]
-        out = self.layout.room(f"{op.projection}__sent", self.kernel.tile * pre)
+        out = self.layout.room(mangled("sent", op.projection), self.kernel.tile * pre)
         value = c_code(
             self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
         )
@@ -186,10 +186,10 @@ class Forward:
             if not (cells.refractory and op.target in cells.frozen):
                 return self.graded(op)
             target, size = local(op.population, op.target), cells.size
-            before = self.layout.room(f"{target}__before", self.kernel.tile * size)
+            before = self.layout.room(mangled("before", op.population, op.target), self.kernel.tile * size)
             return [
                 f"memcpy({before}, {target}, active*{size}*sizeof(real));", *self.graded(op),
-                f"for (long n = 0; n < active*{size}; n++) if ({cells.name}__left[n] > 0) {target}[n] = {before}[n];",
+                f"for (long n = 0; n < active*{size}; n++) if ({mangled('left', cells.name)}[n] > 0) {target}[n] = {before}[n];",
             ]  # fmt: skip
         found = self.send(op, synapses) if self.kernel.is_static(op) else self.events(op, synapses)
         if op.target in cells.states and self.kernel.last_into(op) and not self.kernel.direct(op):
@@ -236,7 +236,7 @@ class Forward:
         v, size, depth = local(op.population, op.target), cells.size, self.kernel.depth[op.population, op.target]
         slot = f"{self.kernel.arrivals(op.population, op.target)} + {_slot(0, depth)}*TILE*{size}"
         frozen = cells.refractory and op.target in cells.frozen
-        amount = f"{cells.name}__left[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
+        amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
         return [
             f"{{ real *restrict in = {slot};",
             f"VECTOR for (long n = 0; n < active*{size}; n++) {v}[n] += {amount};",
@@ -253,7 +253,7 @@ class Forward:
                 line for d in delays_of(synapses)
                 for line in kernel.spikes_of(synapses.pre, d, kernel.of_source(synapses, body, d))
             ]  # fmt: skip
-        fired = f"if (!{synapses.post}__z[b*{synapses.ends[1]} + j]) continue;"
+        fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
         return [f"if ({kernel.events(synapses.post)[1]}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
 
     def update_cells(self, op: Update) -> list[str]:
@@ -263,7 +263,7 @@ class Forward:
         lines, names = kernel.cell_lines(op), kernel.cell_names(cells, None)
         last, integrates = results(lines), op.phase == "integrate"
         body = [_counted(cells.name, "o + i") + ";"] if cells.refractory and integrates else []
-        body += [f"const int frozen = {cells.name}__left[o + i] > 0;"] if cells.refractory else []
+        body += [f"const int frozen = {mangled('left', cells.name)}[o + i] > 0;"] if cells.refractory else []
         body += forward(lines, names)
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in last.items()]
         if integrates and last:
@@ -291,7 +291,7 @@ class Forward:
     def frozen_tape(self, cells: Cells) -> str:
         """Which of a trial's cells are refractory in this step, for the adjoint."""
         tape = self.layout.filled(
-            f"{cells.name}__frozen", ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
+            mangled("frozen", cells.name), ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
         )
         return f"byte *restrict kept = {tape} + {self.kernel.row(cells.name)};"
 
@@ -320,7 +320,9 @@ class Forward:
         if integration is not None and kernel.fused(integration) is op:
             return []
         head, body = self.threshold_lines(op, kernel.cell_names(cells, None))
-        body = ["const int frozen = " + f"{cells.name}__left[o + i] > 0;", *body] if cells.refractory else body
+        body = (
+            ["const int frozen = " + f"{mangled('left', cells.name)}[o + i] > 0;", *body] if cells.refractory else body
+        )
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *head,
             f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }", *self.listed(op.population),
@@ -331,9 +333,11 @@ class Forward:
         kernel, cells = self.kernel, self.kernel.populations[op.population]
         condition = c_code(kernel.constants.cells(cells, op.condition), names)
         free = " & !frozen" if cells.refractory else ""
-        body = [f"const int z = (({condition}) > 0){free};", f"{cells.name}__z[o + i] = z;"]
+        body = [f"const int z = (({condition}) > 0){free};", f"{mangled('fired', cells.name)}[o + i] = z;"]
         if cells.refractory:
-            body.append(f"{cells.name}__left[o + i] = z ? {cells.refractory} : {cells.name}__left[o + i];")
+            body.append(
+                f"{mangled('left', cells.name)}[o + i] = z ? {cells.refractory} : {mangled('left', cells.name)}[o + i];"
+            )
         if kernel.training is None or cells.name not in kernel.rasters:
             return [], body
         out = f"{kernel.raster(cells.name)} + ((trial + b)*steps + k)*{cells.size}"
@@ -344,13 +348,14 @@ class Forward:
         size, (offsets, events) = self.kernel.size(population), self.kernel.lists(population)
         return [
             f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
-            f"at[1] = at[0] + hits({population}__z + b*{size}, {size}, {events} + at[0]); }}",
+            f"at[1] = at[0] + hits({mangled('fired', population)} + b*{size}, {size}, {events} + at[0]); }}",
         ]
 
 
 def _counted(population: str, index: str) -> str:
     """One step of a refractory period has passed."""
-    return f"{population}__left[{index}] -= {population}__left[{index}] > 0"
+    left = mangled("left", population)
+    return f"{left}[{index}] -= {left}[{index}] > 0"
 
 
 def _slot(delay: int | str, depth: int) -> str:

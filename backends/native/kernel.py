@@ -14,8 +14,8 @@ import sympy as sp
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
-from backends.structure import Backward, is_static
-from backends.torch_groups import local
+from backends.structure import Backward, is_static, local
+from neuro.mangling import mangled
 from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
 
@@ -108,7 +108,7 @@ class Kernel:
 
     def tape(self, owner: str, variable: str, version: int) -> str:
         return self.layout.filled(
-            f"{local(owner, variable)}__at{version}", ("units", "span", self.tile, self.size(owner)), inner=True
+            mangled("tape", owner, variable, str(version)), ("units", "span", self.tile, self.size(owner)), inner=True
         )
 
     def size(self, owner: str) -> int:
@@ -146,14 +146,14 @@ class Kernel:
             if at is None:
                 found[name] = f"{local(synapses.name, name)}[b*{size} + s]"
             else:
-                found.later[name] = (synapses.name, name, at, f"qs_{synapses.name} + s")
+                found.later[name] = (synapses.name, name, at, f"{mangled('q', synapses.name)} + s")
         for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
             cells = self.populations.get(end)
             for name in () if cells is None else (*cells.states, *cells.inputs):
                 if at is None:
                     found[name + suffix] = f"{local(end, name)}[b*{self.size(end)} + {index}]"
                 else:
-                    found.later[name + suffix] = (end, name, at, f"q_{end} + {index}")
+                    found.later[name + suffix] = (end, name, at, f"{mangled('q', end)} + {index}")
         return found
 
     def row(self, owner: str) -> str:
@@ -191,8 +191,8 @@ class Kernel:
     def events(self, source: str, delay: int = 0) -> tuple[str, str]:
         """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number."""
         if source in self.step.sources:
-            offsets = f"({self.layout.given(f'{source}__offsets', 'long')} + (first + b)*steps)"
-            base = self.layout.given(f"{source}__channels", "int")
+            offsets = f"({self.layout.given(mangled('offsets', source), 'long')} + (first + b)*steps)"
+            base = self.layout.given(mangled("channels", source), "int")
         else:
             offsets, base = self.lists(source)
         row = "k" if not delay else f"k - {delay}"
@@ -201,9 +201,9 @@ class Kernel:
 
     def lists(self, population: str) -> tuple[str, str]:
         """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets."""
-        offsets = self.layout.filled(f"{population}__offsets", ("trials", "bounds"), "long", inner=True)
+        offsets = self.layout.filled(mangled("offsets", population), ("trials", "bounds"), "long", inner=True)
         events = self.layout.filled(
-            f"{population}__events", ("trials", "steps", self.size(population)), "int", inner=True
+            mangled("events", population), ("trials", "steps", self.size(population)), "int", inner=True
         )
         return f"({offsets} + (trial + b)*(steps + 1))", f"({events} + (trial + b)*steps*{self.size(population)})"
 
@@ -221,18 +221,22 @@ class Kernel:
         if synapses.kind == "dense":
             post = synapses.ends[1]
             only = (
-                f"if ({self.layout.given(f'{synapses.name}__delay', 'int')}[s] != {delay}) continue;" if mixed else ""
+                f"if ({self.layout.given(mangled('delay', synapses.name), 'int')}[s] != {delay}) continue;"
+                if mixed
+                else ""
             )
             return [
                 f"for (long j = 0; j < {post}; j++) {{ const long s = i*{post} + j; {self.missing(synapses)}{only}",
                 *body,
                 "}",
             ]
-        only = f"if ({self.layout.given(f'{synapses.name}__delay', 'int')}[s] != {delay}) continue;" if mixed else ""
+        only = (
+            f"if ({self.layout.given(mangled('delay', synapses.name), 'int')}[s] != {delay}) continue;" if mixed else ""
+        )
         if synapses.kind == "one_to_one":
             return [f"for (long s = i; s <= i; s++) {{ const long j = s; {only}", *body, "}"]
-        first = self.layout.given(f"{synapses.name}__first", "long")
-        post_index = self.layout.given(f"{synapses.name}__post", "int")
+        first = self.layout.given(mangled("first", synapses.name), "long")
+        post_index = self.layout.given(mangled("post", synapses.name), "int")
         return [f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s]; {only}", *body, "}"]  # fmt: skip
 
     def each_synapse(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
@@ -243,18 +247,18 @@ class Kernel:
         """Skips synapse s where there is none."""
         if synapses.mask is None:
             return ""
-        return f"if (!{self.layout.given(f'{synapses.name}__mask', 'byte')}[s]) continue;"
+        return f"if (!{self.layout.given(mangled('mask', synapses.name), 'byte')}[s]) continue;"
 
     def delay(self, synapses: Synapses) -> str:
         """Steps of synapse s."""
         if isinstance(synapses.delay, int):
             return str(synapses.delay)
-        return f"{self.layout.given(f'{synapses.name}__delay', 'int')}[s]"
+        return f"{self.layout.given(mangled('delay', synapses.name), 'int')}[s]"
 
     def raster(self, population: str) -> str:
         """Spikes as bytes, for the adjoint."""
         return self.layout.filled(
-            f"{population}__spikes", ("trials", "steps", self.size(population)), "byte", inner=True
+            mangled("raster", population), ("trials", "steps", self.size(population)), "byte", inner=True
         )
 
     def direct(self, op: Couple) -> bool:
@@ -278,7 +282,7 @@ class Kernel:
     def arrivals(self, population: str, variable: str) -> str:
         """What is on its way to a variable: one slot a step, [slot][trial][cell]."""
         depth = self.depth[population, variable]
-        return self.layout.room(f"{local(population, variable)}__coming", depth * self.tile * self.size(population))
+        return self.layout.room(mangled("coming", population, variable), depth * self.tile * self.size(population))
 
     def is_static(self, op: Couple) -> bool:
         return is_static(self.step, op)
@@ -319,7 +323,7 @@ class _Names(dict[str, str]):
             return f"{self.kernel.keep(owner, variable, at)}[{index}]"
         if name in self.noise:
             cells, xi = self.noise[name]
-            stream = self.kernel.layout.given(f"{local(cells.name, xi)}__stream")
+            stream = self.kernel.layout.given(mangled("stream", cells.name, xi))
             return f"{stream}[((first + b)*steps + k)*{cells.size} + i]"
         return self.kernel.constant(name, self.index)
 

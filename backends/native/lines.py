@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from backends.native.printer import c_code
+from neuro.mangling import mangled
 from neuro.step import Assign
 from neuro.symbolic import symbol
 
@@ -42,7 +43,7 @@ def in_order(
     found: list[Line] = []
     for n, assign in enumerate(assigns):
         value = hoist(assign.expr.xreplace(now))
-        name = f"l_{assign.target}" if assign.temporary else f"l_{assign.target}__{n}"
+        name = mangled("let", assign.target) if assign.temporary else mangled("new", assign.target, str(n))
         if assign.temporary:
             found.append(Line(name, value))
         else:
@@ -98,14 +99,14 @@ def reverse(
     for line in reversed(lines):
         if line.name not in terms:
             continue
-        g = f"g_{line.name}"
+        g = mangled("g", line.name)
         found.append(f"const real {g} = {' + '.join(terms.pop(line.name))};")
         through = g
         if line.keep or line.take:
             if line.passes:
                 gates.append(f"{g}*({c_code(line.value, known)} - {known[line.old]})")
                 needs |= {s.name for s in line.value.free_symbols} | {line.old}
-            through = f"h_{line.name}"
+            through = mangled("h", line.name)
             kept = f"{line.keep} ? {g} : 0" if line.keep else f"{line.take} ? 0 : {g}"
             found.append(f"const real {through} = {g} - ({kept});")
             if line.old in made or wanted(line.old):

@@ -36,9 +36,45 @@ static inline real exprel(real x) { const real safe = x == 0 ? 1 : x; return x =
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
 static inline real step(real x) { return x > 0 ? 1 : 0; }
 static inline real step_or_equal(real x) { return x >= 0 ? 1 : 0; }
-static inline real minimum(real a, real b) { return a < b ? a : b; }
-static inline real maximum(real a, real b) { return a > b ? a : b; }
-static inline real remainder_of(real a, real b) { return a - b * R(floor)(a / b); }
+/* NaN passes through both; at a tie the first is taken. */
+static inline real minimum(real a, real b) { return a <= b ? a : b < a ? b : a + b; }
+static inline real maximum(real a, real b) { return a >= b ? a : b > a ? b : a + b; }
+/* The rest of an exact division, with the sign of b, as numpy has it. */
+static inline real remainder_of(real a, real b) {
+    const real rest = R(fmod)(a, b);
+    return rest == 0 ? R(copysign)(rest, b) : (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+/* An entry of the exponential of the n x n matrix m: Taylor's series of m/2^k, squared k times. */
+static real propagator(int row, int column, int n, const real *m) {
+    double power[n * n], sum[n * n], next[n * n], norm = 0;
+    for (int i = 0; i < n; i++) {
+        double length = 0;
+        for (int j = 0; j < n; j++) length += fabs((double)m[i * n + j]);
+        norm = length > norm || !(length <= norm) ? length : norm;
+    }
+    if (!isfinite(norm)) return (real)NAN;
+    const int halved = norm > 0.25 ? (int)ceil(log2(norm)) + 2 : 0;
+    const double scale = ldexp(1.0, -halved);
+    for (int i = 0; i < n * n; i++) power[i] = sum[i] = i % (n + 1) == 0;
+    for (int term = 1; term <= 14; term++) {
+        for (int i = 0; i < n; i++) for (int j = 0; j < n; j++) {
+            double dot = 0;
+            for (int l = 0; l < n; l++) dot += power[i * n + l] * (double)m[l * n + j];
+            next[i * n + j] = dot * scale / term;
+        }
+        for (int i = 0; i < n * n; i++) power[i] = next[i], sum[i] += next[i];
+    }
+    for (int square = 0; square < halved; square++) {
+        for (int i = 0; i < n; i++) for (int j = 0; j < n; j++) {
+            double dot = 0;
+            for (int l = 0; l < n; l++) dot += sum[i * n + l] * sum[l * n + j];
+            next[i * n + j] = dot;
+        }
+        for (int i = 0; i < n * n; i++) sum[i] = next[i];
+    }
+    return (real)sum[row * n + column];
+}
 static inline long wrapped(long k, long depth) { return ((k % depth) + depth) % depth; }
 
 /* The next piece of scratch, on a cache line of its own. */

@@ -17,10 +17,10 @@ from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
 from backends.native.slopes import slope_of
 from backends.structure import Backward, with_feedback
-from backends.torch_groups import local
 from neuro.evaluation import evaluate, margin_scales
 from neuro.events import Events, Rasters
 from neuro.lowering import lower
+from neuro.mangling import mangled, unmangled
 from neuro.model import Network
 from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
@@ -162,10 +162,11 @@ class NativeProgram:
         """What only the adjoint reads: matrices by their other side, input spikes as rasters."""
         found: dict[str, Array] = {}
         for name in executable.kernel.layout.slots:
-            if name.endswith("__T"):
-                found[name] = np.ascontiguousarray(given[name.removesuffix("__T")].T, self.real)
-            elif name.endswith("__raster"):
-                found[name] = np.asarray(feed.arrays[name.removesuffix("__raster")], np.uint8)
+            role, *parts = unmangled(name)
+            if role == "turned":
+                found[name] = np.ascontiguousarray(given[mangled(*parts)].T, self.real)
+            elif role == "raster" and parts[0] in self.step.sources:
+                found[name] = np.asarray(feed.arrays[parts[0]], np.uint8)
         return found
 
     # -- arrays --------------------------------------------------------------------------------------------
@@ -183,11 +184,11 @@ class NativeProgram:
         found = dict(self._fixed)
         for name, value in feed.arrays.items():
             if isinstance(value, Events):
-                found[f"{name}__offsets"], found[f"{name}__channels"] = value.offsets, value.channels
+                found[mangled("offsets", name)], found[mangled("channels", name)] = value.offsets, value.channels
             else:
-                found[f"{name}__current"], found[f"{name}__channels"] = value, np.array([value.shape[2]])
+                found[mangled("current", name)], found[mangled("channels", name)] = value, np.array([value.shape[2]])
         noise = draw_noise(self.merged, steps=feed.steps, batch=feed.batch, trial=trial)
-        found |= {f"{local(*n.split('.', 1))}__stream": v for n, v in noise.items()}
+        found |= {mangled("stream", *n.split(".", 1)): v for n, v in noise.items()}
         return found
 
     def constants(self, executable: Executable, given: Parameters, population: int | None) -> Arrays:
@@ -218,7 +219,7 @@ class NativeProgram:
         }  # fmt: skip
         for s in self.step.synapses:
             if "w" in s.states and (changed is None or f"{s.name}.w" in changed):
-                found[f"{s.name}__w__initial"] = self.in_order(s.name, values[f"{s.name}.w"])
+                found[mangled("initial", s.name, "w")] = self.in_order(s.name, values[f"{s.name}.w"])
         return found
 
     def in_order(self, owner: str, values: Any) -> Any:
@@ -236,13 +237,13 @@ class NativeProgram:
         for s in self.step.synapses:
             if s.kind == "sparse":
                 order = self.order[s.name]
-                found[f"{s.name}__post"] = s.post_index[order].astype(np.intc)
-                found[f"{s.name}__first"] = np.searchsorted(s.pre_index[order], np.arange(s.ends[0] + 1))
-            found[f"{s.name}__delay"] = self.in_order(s.name, np.broadcast_to(np.asarray(s.delay), s.shape))
+                found[mangled("post", s.name)] = s.post_index[order].astype(np.intc)
+                found[mangled("first", s.name)] = np.searchsorted(s.pre_index[order], np.arange(s.ends[0] + 1))
+            found[mangled("delay", s.name)] = self.in_order(s.name, np.broadcast_to(np.asarray(s.delay), s.shape))
             if s.mask is not None:
-                found[f"{s.name}__mask"] = s.mask
+                found[mangled("mask", s.name)] = s.mask
         for name, value in initial_state(self.network).items():
-            found[f"{local(*name.split('.', 1))}__initial"] = self.in_order(name.partition(".")[0], value)
+            found[mangled("initial", *name.split(".", 1))] = self.in_order(name.partition(".")[0], value)
         return found
 
     # -- results -------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ class NativeProgram:
 
     def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
         """Spikes of all trials of all parameter sets, one after another."""
-        offsets, events = found[f"{cells.name}__offsets"], found[f"{cells.name}__events"]
+        offsets, events = found[mangled("offsets", cells.name)], found[mangled("events", cells.name)]
         counts = offsets[:, -1]
         starts = np.concatenate([[0], np.cumsum(counts)])
         room = events[0].size
@@ -271,7 +272,7 @@ class NativeProgram:
 
     def recording(self, found: Arrays, feed: Feed, record: Sequence[str], every: int) -> Recording:
         final = {
-            f"{s.name}.w": self.out_of_order(s, found[f"{s.name}__w__final"]).reshape(*feed.lead, *s.shape)
+            f"{s.name}.w": self.out_of_order(s, found[mangled("final", s.name, "w")]).reshape(*feed.lead, *s.shape)
             for s in self.step.synapses
             if "w" in s.states
         }
@@ -280,7 +281,7 @@ class NativeProgram:
             return array.reshape(*feed.lead, *array.shape[1:])
 
         spikes = Rasters({c.name: self.events(c, found, feed) for c in self.step.cells if c.spikes}, feed.lead)
-        traces = {n: shaped(found[f"{local(*n.split('.', 1))}__record"]) for n in record}
+        traces = {n: shaped(found[mangled("record", *n.split(".", 1))]) for n in record}
         return Recording(self.step.dt, spikes, traces, every, final)
 
 

@@ -107,7 +107,9 @@ def test_the_first_state_that_is_not_finite_is_named() -> None:
 
 def test_memory_is_estimated_before_the_run() -> None:
     network = Network((Population("cells", LIF, 1000),), dt="1 ms")
-    with pytest.raises(RunError, match=r"needs \d+\.\d GiB, .* free; most of it is 'cells__events'.*smaller batch"):
+    with pytest.raises(
+        RunError, match=r"needs \d+\.\d GiB, .* free; most of it is the events of 'cells'.*smaller batch"
+    ):
         backends.get("native").compile(network).run(steps=10**7, batch=1000)
 
 

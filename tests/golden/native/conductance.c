@@ -6,63 +6,63 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         char *const scratch = kept ? kept + unit*room : own, *at = scratch;
         const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
         const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
-        real *restrict cells__v = (real *)take(&at, 5*sizeof(real));
-        real *restrict cells__g_ampa = (real *)take(&at, 5*sizeof(real));
-        real *restrict cells__I_in = (real *)take(&at, 5*sizeof(real));
-        int *restrict cells__z = (int *)take(&at, 5*sizeof(int));
-        real *restrict cells__v__initial = (real *)arrays[0];
-        real *restrict cells__g_ampa__initial = (real *)arrays[1];
-        long *restrict cells__offsets = (long *)arrays[2];
-        int *restrict cells__events = (int *)arrays[3];
-        const real cells__c1 = *((real *)arrays[4] + set*strides[4]);
-        const real cells__c0 = *((real *)arrays[5] + set*strides[5]);
-        const real cells__E_L = *((real *)arrays[6] + set*strides[6]);
-        const real cells__R = *((real *)arrays[7] + set*strides[7]);
-        const real cells__E_ampa = *((real *)arrays[8] + set*strides[8]);
-        const real cells__c5 = *((real *)arrays[9] + set*strides[9]);
-        const real cells__c6 = *((real *)arrays[10] + set*strides[10]);
-        real *restrict feed__to__g_ampa = (real *)arrays[11] + set*strides[11];
-        long *restrict x__offsets = (long *)arrays[12];
-        int *restrict x__channels = (int *)arrays[13];
+        real *restrict of__cells__v = (real *)take(&at, 5*sizeof(real));
+        real *restrict of__cells__g_ampa = (real *)take(&at, 5*sizeof(real));
+        real *restrict of__cells__I_in = (real *)take(&at, 5*sizeof(real));
+        int *restrict fired__cells = (int *)take(&at, 5*sizeof(int));
+        real *restrict initial__cells__v = (real *)arrays[0];
+        real *restrict initial__cells__g_ampa = (real *)arrays[1];
+        long *restrict offsets__cells = (long *)arrays[2];
+        int *restrict events__cells = (int *)arrays[3];
+        const real hoisted__cells__1 = *((real *)arrays[4] + set*strides[4]);
+        const real hoisted__cells__0 = *((real *)arrays[5] + set*strides[5]);
+        const real of__cells__E_L = *((real *)arrays[6] + set*strides[6]);
+        const real of__cells__R = *((real *)arrays[7] + set*strides[7]);
+        const real of__cells__E_ampa = *((real *)arrays[8] + set*strides[8]);
+        const real hoisted__cells__5 = *((real *)arrays[9] + set*strides[9]);
+        const real hoisted__cells__6 = *((real *)arrays[10] + set*strides[10]);
+        real *restrict amounts__feed__g_ampa__0 = (real *)arrays[11] + set*strides[11];
+        long *restrict offsets__x = (long *)arrays[12];
+        int *restrict channels__x = (int *)arrays[13];
         if (begin == 0) {
             memset(scratch, 0, room);
-            for (long b = 0; b < active; b++) memcpy(cells__v + b*5, cells__v__initial, 5*sizeof(real));
-            for (long b = 0; b < active; b++) memcpy(cells__g_ampa + b*5, cells__g_ampa__initial, 5*sizeof(real));
-            for (long b = 0; b < active; b++) (cells__offsets + (trial + b)*(steps + 1))[0] = 0;
+            for (long b = 0; b < active; b++) memcpy(of__cells__v + b*5, initial__cells__v, 5*sizeof(real));
+            for (long b = 0; b < active; b++) memcpy(of__cells__g_ampa + b*5, initial__cells__g_ampa, 5*sizeof(real));
+            for (long b = 0; b < active; b++) (offsets__cells + (trial + b)*(steps + 1))[0] = 0;
         }
         for (long k = begin; k < end; k++) {
-            const real t = k*(real)0.001;
+            const real t = (real)(k*0.001);
             /* inputs of cells */
-            memset(cells__I_in, 0, active*5*sizeof(real));
+            memset(of__cells__I_in, 0, active*5*sizeof(real));
             /* integrate of cells */
             for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
                 VECTOR for (long i = 0; i < 5; i++) {
-                    const real l_v_new = cells__v[o + i]*R(exp)(cells__c1*((-(real)1.0) + cells__c0*cells__g_ampa[o + i])) + cells__c1*(cells__E_L + cells__R*(cells__I_in[o + i] + cells__E_ampa*cells__g_ampa[o + i]))*exprel(cells__c1*((-(real)1.0) + cells__c0*cells__g_ampa[o + i]));
-                    const real l_g_ampa_new = cells__c5*cells__g_ampa[o + i];
-                    const real l_v__2 = l_v_new;
-                    const real l_g_ampa__3 = l_g_ampa_new;
-                    cells__v[o + i] = l_v__2;
-                    cells__g_ampa[o + i] = l_g_ampa__3;
-                    { const real sum = l_v__2 + l_g_ampa__3; bad |= !(sum - sum == 0); }
-                    const int z = ((step(cells__c6 + l_v__2)) > 0);
-                    cells__z[o + i] = z;
+                    const real let__v_new = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
+                    const real let__g_ampa_new = of__cells__g_ampa[o + i]*hoisted__cells__5;
+                    const real new__v__2 = let__v_new;
+                    const real new__g_ampa__3 = let__g_ampa_new;
+                    of__cells__v[o + i] = new__v__2;
+                    of__cells__g_ampa[o + i] = new__g_ampa__3;
+                    { const real sum = new__v__2 + new__g_ampa__3; bad |= !(sum - sum == 0); }
+                    const int z = ((step(hoisted__cells__6 + new__v__2)) > 0);
+                    fired__cells[o + i] = z;
                 }
                 if (bad) for (long i = 0; i < 5; i++) {
-                    if (!isfinite(cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
-                    if (!isfinite(cells__g_ampa[o + i])) { status[0] = 1; status[1] = 0; status[2] = 1; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
+                    if (!isfinite(of__cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
+                    if (!isfinite(of__cells__g_ampa[o + i])) { status[0] = 1; status[1] = 0; status[2] = 1; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
                 }
             }
-            for (long b = 0; b < active; b++) { long *at = (cells__offsets + (trial + b)*(steps + 1)) + k;
-                at[1] = at[0] + hits(cells__z + b*5, 5, (cells__events + (trial + b)*steps*5) + at[0]); }
+            for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
+                at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
             /* spikes of cells */
             /* feed delivers to cells.g_ampa */
-            for (long b = 0; b < active; b++) gather(cells__g_ampa + (0*TILE + b)*5, feed__to__g_ampa, (x__channels + (x__offsets + (first + b)*steps)[k]), ((x__offsets + (first + b)*steps)[k + 1] - (x__offsets + (first + b)*steps)[k]), 5);
+            for (long b = 0; b < active; b++) gather(of__cells__g_ampa + (0*TILE + b)*5, amounts__feed__g_ampa__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
             /* reset of cells */
             for (long b = 0; b < active; b++) { const long o = b*5;
-                { const int *list = ((cells__events + (trial + b)*steps*5) + (cells__offsets + (trial + b)*(steps + 1))[k]);
-                    for (long e = 0, n = ((cells__offsets + (trial + b)*(steps + 1))[k + 1] - (cells__offsets + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
-                        const real l_v__0 = cells__E_L;
-                        cells__v[o + i] = l_v__0;
+                { const int *list = ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]);
+                    for (long e = 0, n = ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
+                        const real new__v__0 = of__cells__E_L;
+                        of__cells__v[o + i] = new__v__0;
                     } }
             }
         }

@@ -6,114 +6,114 @@ void forward(void *const *arrays, const long *strides, long *status, long steps,
         char *const scratch = kept ? kept + unit*room : own, *at = scratch;
         const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
         const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
-        real *restrict cells__v = (real *)take(&at, 5*sizeof(real));
-        real *restrict cells__I = (real *)take(&at, 5*sizeof(real));
-        int *restrict cells__z = (int *)take(&at, 5*sizeof(int));
-        real *restrict feed__w = (real *)take(&at, 35*sizeof(real));
-        real *restrict feed__x = (real *)take(&at, 35*sizeof(real));
-        real *restrict feed__y = (real *)take(&at, 35*sizeof(real));
-        real *restrict cells__v__initial = (real *)arrays[0];
-        long *restrict cells__offsets = (long *)arrays[1];
-        int *restrict cells__events = (int *)arrays[2];
-        real *restrict feed__w__initial = (real *)arrays[3] + set*strides[3];
-        real *restrict feed__x__initial = (real *)arrays[4];
-        real *restrict feed__y__initial = (real *)arrays[5];
-        const real feed__c0 = *((real *)arrays[6] + set*strides[6]);
-        const real cells__c1 = *((real *)arrays[7] + set*strides[7]);
-        const real cells__c4 = *((real *)arrays[8] + set*strides[8]);
-        const real cells__E_L = *((real *)arrays[9] + set*strides[9]);
-        const real cells__R = *((real *)arrays[10] + set*strides[10]);
-        const real cells__c5 = *((real *)arrays[11] + set*strides[11]);
-        long *restrict x__offsets = (long *)arrays[12];
-        int *restrict x__channels = (int *)arrays[13];
-        real *restrict feed__w__final = (real *)arrays[14];
+        real *restrict of__cells__v = (real *)take(&at, 5*sizeof(real));
+        real *restrict of__cells__I = (real *)take(&at, 5*sizeof(real));
+        int *restrict fired__cells = (int *)take(&at, 5*sizeof(int));
+        real *restrict of__feed__w = (real *)take(&at, 35*sizeof(real));
+        real *restrict of__feed__x = (real *)take(&at, 35*sizeof(real));
+        real *restrict of__feed__y = (real *)take(&at, 35*sizeof(real));
+        real *restrict initial__cells__v = (real *)arrays[0];
+        long *restrict offsets__cells = (long *)arrays[1];
+        int *restrict events__cells = (int *)arrays[2];
+        real *restrict initial__feed__w = (real *)arrays[3] + set*strides[3];
+        real *restrict initial__feed__x = (real *)arrays[4];
+        real *restrict initial__feed__y = (real *)arrays[5];
+        const real hoisted__feed__0 = *((real *)arrays[6] + set*strides[6]);
+        const real hoisted__cells__1 = *((real *)arrays[7] + set*strides[7]);
+        const real hoisted__cells__4 = *((real *)arrays[8] + set*strides[8]);
+        const real of__cells__E_L = *((real *)arrays[9] + set*strides[9]);
+        const real of__cells__R = *((real *)arrays[10] + set*strides[10]);
+        const real hoisted__cells__5 = *((real *)arrays[11] + set*strides[11]);
+        long *restrict offsets__x = (long *)arrays[12];
+        int *restrict channels__x = (int *)arrays[13];
+        real *restrict final__feed__w = (real *)arrays[14];
         if (begin == 0) {
             memset(scratch, 0, room);
-            for (long b = 0; b < active; b++) memcpy(cells__v + b*5, cells__v__initial, 5*sizeof(real));
-            for (long b = 0; b < active; b++) (cells__offsets + (trial + b)*(steps + 1))[0] = 0;
-            for (long b = 0; b < active; b++) memcpy(feed__w + b*35, feed__w__initial, 35*sizeof(real));
-            for (long b = 0; b < active; b++) memcpy(feed__x + b*35, feed__x__initial, 35*sizeof(real));
-            for (long b = 0; b < active; b++) memcpy(feed__y + b*35, feed__y__initial, 35*sizeof(real));
+            for (long b = 0; b < active; b++) memcpy(of__cells__v + b*5, initial__cells__v, 5*sizeof(real));
+            for (long b = 0; b < active; b++) (offsets__cells + (trial + b)*(steps + 1))[0] = 0;
+            for (long b = 0; b < active; b++) memcpy(of__feed__w + b*35, initial__feed__w, 35*sizeof(real));
+            for (long b = 0; b < active; b++) memcpy(of__feed__x + b*35, initial__feed__x, 35*sizeof(real));
+            for (long b = 0; b < active; b++) memcpy(of__feed__y + b*35, initial__feed__y, 35*sizeof(real));
         }
         for (long k = begin; k < end; k++) {
-            const real t = k*(real)0.001;
+            const real t = (real)(k*0.001);
             /* inputs of cells */
-            memset(cells__I, 0, active*5*sizeof(real));
+            memset(of__cells__I, 0, active*5*sizeof(real));
             /* integrate of feed */
             for (long b = 0; b < active; b++) {
                 for (long i = 0; i < 7; i++) {
                     for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                        const real l_x_new = feed__c0*feed__x[b*35 + s];
-                        const real l_y_new = feed__c0*feed__y[b*35 + s];
-                        const real l_x__2 = l_x_new;
-                        const real l_y__3 = l_y_new;
-                        feed__x[b*35 + s] = l_x__2;
-                        feed__y[b*35 + s] = l_y__3;
+                        const real let__x_new = hoisted__feed__0*of__feed__x[b*35 + s];
+                        const real let__y_new = hoisted__feed__0*of__feed__y[b*35 + s];
+                        const real new__x__2 = let__x_new;
+                        const real new__y__3 = let__y_new;
+                        of__feed__x[b*35 + s] = new__x__2;
+                        of__feed__y[b*35 + s] = new__y__3;
                     }
                 }
             }
             /* integrate of cells */
             for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
                 VECTOR for (long i = 0; i < 5; i++) {
-                    const real l_v_new = cells__c1*cells__v[o + i] + cells__c4*(cells__E_L + cells__I[o + i]*cells__R);
-                    const real l_v__1 = l_v_new;
-                    cells__v[o + i] = l_v__1;
-                    { const real sum = l_v__1; bad |= !(sum - sum == 0); }
-                    const int z = ((step(cells__c5 + l_v__1)) > 0);
-                    cells__z[o + i] = z;
+                    const real let__v_new = hoisted__cells__1*of__cells__v[o + i] + hoisted__cells__4*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
+                    const real new__v__1 = let__v_new;
+                    of__cells__v[o + i] = new__v__1;
+                    { const real sum = new__v__1; bad |= !(sum - sum == 0); }
+                    const int z = ((step(hoisted__cells__5 + new__v__1)) > 0);
+                    fired__cells[o + i] = z;
                 }
                 if (bad) for (long i = 0; i < 5; i++) {
-                    if (!isfinite(cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
+                    if (!isfinite(of__cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
                 }
             }
-            for (long b = 0; b < active; b++) { long *at = (cells__offsets + (trial + b)*(steps + 1)) + k;
-                at[1] = at[0] + hits(cells__z + b*5, 5, (cells__events + (trial + b)*steps*5) + at[0]); }
+            for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
+                at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
             /* spikes of cells */
             /* feed delivers to cells.v */
             for (long b = 0; b < active; b++) {
-                { const int *list = (x__channels + (x__offsets + (first + b)*steps)[k]);
-                    for (long e = 0, n = ((x__offsets + (first + b)*steps)[k + 1] - (x__offsets + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
+                { const int *list = (channels__x + (offsets__x + (first + b)*steps)[k]);
+                    for (long e = 0, n = ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
                         for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                            cells__v[(0*TILE + b)*5 + j] += feed__w[b*35 + s];
+                            of__cells__v[(0*TILE + b)*5 + j] += of__feed__w[b*35 + s];
                         }
                     } }
             }
             /* on_pre of feed */
             for (long b = 0; b < active; b++) {
-                { const int *list = (x__channels + (x__offsets + (first + b)*steps)[k]);
-                    for (long e = 0, n = ((x__offsets + (first + b)*steps)[k + 1] - (x__offsets + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
+                { const int *list = (channels__x + (offsets__x + (first + b)*steps)[k]);
+                    for (long e = 0, n = ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
                         for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                            const real l_x__0 = (real)1.0 + feed__x[b*35 + s];
-                            const real l_w__1 = minimum(maximum(feed__w[b*35 + s] + ((-(real)0.0002))*feed__y[b*35 + s], (real)0.0), (real)0.02);
-                            feed__x[b*35 + s] = l_x__0;
-                            feed__w[b*35 + s] = l_w__1;
+                            const real new__x__0 = (real)1.0 + of__feed__x[b*35 + s];
+                            const real new__w__1 = minimum(maximum(of__feed__w[b*35 + s] + (-(real)0.0002)*of__feed__y[b*35 + s], (real)0.0), (real)0.02);
+                            of__feed__x[b*35 + s] = new__x__0;
+                            of__feed__w[b*35 + s] = new__w__1;
                         }
                     } }
             }
             /* on_post of feed */
             for (long b = 0; b < active; b++) {
-                if (((cells__offsets + (trial + b)*(steps + 1))[k + 1] - (cells__offsets + (trial + b)*(steps + 1))[k])) {
+                if (((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k])) {
                     for (long i = 0; i < 7; i++) {
                         for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                            if (!cells__z[b*5 + j]) continue;
-                            const real l_y__0 = (real)1.0 + feed__y[b*35 + s];
-                            const real l_w__1 = minimum(maximum(feed__w[b*35 + s] + (real)0.0002*feed__x[b*35 + s], (real)0.0), (real)0.02);
-                            feed__y[b*35 + s] = l_y__0;
-                            feed__w[b*35 + s] = l_w__1;
+                            if (!fired__cells[b*5 + j]) continue;
+                            const real new__y__0 = (real)1.0 + of__feed__y[b*35 + s];
+                            const real new__w__1 = minimum(maximum(of__feed__w[b*35 + s] + (real)0.0002*of__feed__x[b*35 + s], (real)0.0), (real)0.02);
+                            of__feed__y[b*35 + s] = new__y__0;
+                            of__feed__w[b*35 + s] = new__w__1;
                         }
                     }
                 }
             }
             /* reset of cells */
             for (long b = 0; b < active; b++) { const long o = b*5;
-                { const int *list = ((cells__events + (trial + b)*steps*5) + (cells__offsets + (trial + b)*(steps + 1))[k]);
-                    for (long e = 0, n = ((cells__offsets + (trial + b)*(steps + 1))[k + 1] - (cells__offsets + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
-                        const real l_v__0 = cells__E_L;
-                        cells__v[o + i] = l_v__0;
+                { const int *list = ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]);
+                    for (long e = 0, n = ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
+                        const real new__v__0 = of__cells__E_L;
+                        of__cells__v[o + i] = new__v__0;
                     } }
             }
         }
-        memcpy(feed__w__final + trial*35, feed__w, active*35*sizeof(real));
+        memcpy(final__feed__w + trial*35, of__feed__w, active*35*sizeof(real));
     }
     done:
     if (!kept) free(own);
