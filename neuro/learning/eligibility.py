@@ -1,8 +1,8 @@
 """Eligibility recursions for any model, from the symbolic derivatives of its step.
 
-M = dS/dw is carried forward: M' = (dS'/dS) M + (dS'/dI) pre, e = surrogate * (dmargin/dS') M', M'' = (dS''/dS') M' + jump e;
-dloss/dw = sum over steps of signal * e. Scope says which part of the recurrent Jacobian M sees: "none" (e-prop, RFLO),
-"diagonal" (SnAp-1), a number of hops, or "full" (RTRL).
+M = dS/dw is carried forward: M' = (dS'/dS) M + (dS'/dI) pre, e = surrogate * (dmargin/dS') M', then events that land on states
+add theirs, and M'' = (dS''/dS') M' + jump e; dloss/dw = sum over steps of signal * e, and of direct * M''. Scope says which part
+of the recurrent Jacobian M sees: "none" (e-prop, RFLO), "diagonal" (SnAp-1), a number of hops, or "full" (RTRL).
 
 Source: Bellec et al. (2020), Nat Commun 11:3625; Murray (2019), eLife 8:e43299; Menick et al. (2021), ICLR; Williams & Zipser
 (1989), Neural Comput 1:270; Liu et al. (2021), PNAS 118:e2111821118 (hops).
@@ -39,19 +39,7 @@ def by_adjoint(trial: Trial, trained: Sequence[str]) -> dict[str, Array]:
 def _input_slopes(trial: Trial, population: str) -> Mapping[str, Array]:
     if population == trial.output:
         return trial.outputs
-    return adjoint(trial.cells[population], trial.signals.get(population), _direct(trial, population))
-
-
-def _direct(trial: Trial, population: str) -> dict[str, Array]:
-    """dloss/dstate of cells that send graded values."""
-    found: dict[str, Array] = {}
-    if population in trial.graded:
-        site = next(s for s in trial.into(trial.output) if s.synapses.pre == population)
-        cells, signal = trial.cells[population], trial.graded[population]
-        for k in range(cells.steps):
-            for name, slope in trial.sent(site, k).items():
-                found.setdefault(name, np.zeros_like(signal))[:, k] = signal[:, k] * slope
-    return found
+    return adjoint(trial.cells[population], trial.signals[population])
 
 
 def _masked(site: Site, gradient: Array) -> Array:
@@ -74,21 +62,18 @@ def by_traces(trial: Trial, trained: Sequence[str]) -> dict[str, Array]:
 
 
 def _of_traces(trial: Trial, site: Site) -> Array:
-    cells = trial.cells[site.population]
-    direct, signal = _direct(trial, site.population), trial.signals.get(site.population)
+    cells, signal = trial.cells[site.population], trial.signals[site.population]
     total = np.zeros(site.synapses.ends)
     for k, e, traces in eligibility(cells, site, trial.activity[site.synapses.name]):
-        if signal is not None:
-            total += np.einsum("bj,bij->ij", signal[:, k], np.broadcast_to(e, (*e.shape[:2], total.shape[1])))
-        for name, slope in direct.items():
-            total += np.einsum(
-                "bj,bij->ij", slope[:, k], np.broadcast_to(traces[name], (*traces[name].shape[:2], total.shape[1]))
-            )
+        parts = [(signal.spikes, e)] if signal.spikes is not None else []
+        parts += [(slope, traces[n]) for n, slope in signal.direct.items() if n in traces]
+        for slope, trace in parts:
+            total += np.einsum("bj,bij->ij", slope[:, k], np.broadcast_to(trace, (cells.batch, *total.shape)))
     return site.layout(total)
 
 
 def eligibility(cells: Cells, site: Site, activity: Array) -> Iterator[tuple[int, Array, dict[str, Array]]]:
-    """Step, e [batch, pre, post], and the traces after the step, one step after another.
+    """Step, e [batch, pre, post], and the traces of states after the step and of the input, one step after another.
 
     Memory: one array [batch, pre, post] a state, or [batch, pre, 1] where `collapses`, whatever the number of steps.
     """
@@ -96,30 +81,41 @@ def eligibility(cells: Cells, site: Site, activity: Array) -> Iterator[tuple[int
     traces = {n: np.zeros((cells.batch, activity.shape[2], width)) for n in cells.states}
     for k in range(cells.steps):
         slopes = cells.at(k)
-        pre = site.gain * activity[:, k, :, None]
-        e, traces = advance(slopes, traces, {site.variable: pre}, cells.states)
-        yield k, e, traces
+        pre = {site.variable: site.gain * activity[:, k, :, None]}
+        moved = integrated(slopes, traces, {} if site.lands else pre, cells.states)
+        e = fired(slopes, moved)
+        traces = landed(slopes, moved, e, pre if site.lands else {}, traces)
+        yield k, e, traces if site.lands else {**pre, **traces}
 
 
-def advance(
+def integrated(
     slopes: Slopes, traces: Mapping[str, Array], driven: Mapping[str, Array], states: Sequence[str]
-) -> tuple[Array, dict[str, Array]]:
-    """One step of the recursion for arrays [batch, any, post]: e, and the new traces. driven: input -> dI/dw."""
+) -> dict[str, Any]:
+    """Traces of new states, and of the inputs that are driven: input -> dI/dw. Arrays [batch, any, post]."""
     moved: dict[str, Any] = dict.fromkeys(states, 0.0)
     for (new, old), slope in slopes.state.items():
         source = traces[old] if old in traces else driven.get(old)
         if source is not None:
             moved[new] = moved[new] + wide(slope) * source
-    e: Any = sum((wide(f) * moved[n] for n, f in slopes.fire.items()), start=0.0)
-    found: dict[str, Any] = dict.fromkeys(states, 0.0)
+    return {**moved, **driven}
+
+
+def fired(slopes: Slopes, moved: Mapping[str, Any]) -> Any:
+    """e: the spikes' derivative, 0.0 where nothing moves the margin."""
+    return np.asarray(sum((wide(f) * moved[n] for n, f in slopes.fire.items() if n in moved), start=0.0))
+
+
+def landed(
+    slopes: Slopes, moved: Mapping[str, Any], e: Any, brought: Mapping[str, Array], traces: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Traces after events and resets, in the shapes of `traces`. brought: state -> derivative of the events onto it."""
+    moved = {**moved, **{n: moved[n] + wide(slopes.open.get(n, 1.0)) * v for n, v in brought.items()}}
+    found: dict[str, Any] = dict.fromkeys(traces, 0.0)
     for (new, old), slope in slopes.after.items():
-        found[new] = found[new] + wide(slope) * moved[old]
+        found[new] = found[new] + wide(slope) * moved.get(old, 0.0)
     for name, jump in slopes.jump.items():
         found[name] = found[name] + wide(jump) * e
-    some = next(iter(traces.values()))
-    return np.asarray(e), {
-        n: np.broadcast_to(v, np.broadcast_shapes(np.shape(v), some.shape)) for n, v in found.items()
-    }
+    return {n: np.broadcast_to(v, np.broadcast_shapes(np.shape(v), traces[n].shape)) for n, v in found.items()}
 
 
 def wide(slope: Any) -> Any:

@@ -18,13 +18,17 @@ from neuro.learning.bptt import gradient_of
 from neuro.learning.eligibility import by_adjoint, by_traces
 from neuro.learning.gradient_rule import GradientRule, GradientState
 from neuro.learning.influence import by_influence
-from neuro.learning.trial import Trial, run_trial
+from neuro.learning.parametrisation import Parametrisation
+from neuro.learning.trial import Trial, check_trial, run_trial
 from neuro.lowering import lower
+from neuro.model import Network
+from neuro.parameters import parameters as declared_parameters
 from neuro.parameters import values
 from neuro.protocols import Array, Batch, Parameters
 
 FEEDBACKS = ("symmetric", "random", "adaptive", "sign")
 FORMS = ("adjoint", "traces")
+_NAMES: dict[str | int, str] = {"full": "rtrl", "diagonal": "snap1"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class EProp(GradientRule):
         feedback = self._feedback(program, parameters, memory, task.output)
         if self.recurrent == "none" and self.form == "adjoint" and hasattr(program, "variant"):
             return self._by_autograd(program, parameters, batch, task, feedback)
+        self.check_network(program.network, task.output)
         trial = run_trial(
             program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength,
             detach_reset=self.detach_reset,
@@ -84,15 +89,29 @@ class EProp(GradientRule):
         trained = [n.removesuffix(".w") for n in self.names(program)]
         return trial.loss, self.slopes(trial, trained, draw)
 
+    def check_network(self, network: Network, output: str) -> None:
+        """Raises UnsupportedError naming the projection, parameter or population for which there are no traces.
+
+        output: the population that the loss reads. Where it raises nothing, RTRL's gradient is that of BPTT.
+        """
+        rule = _NAMES.get(self.recurrent, "eprop")
+        names = Parametrisation.of(declared_parameters(network), self.trainable).names
+        check_trial(network, output, names, rule)
+
     def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
         """Gradient of a trial with respect to the weights of the trained projections."""
         if self.recurrent == "none":
             return by_adjoint(trial, trained) if self.form == "adjoint" else by_traces(trial, trained)
-        hidden = [n for n in trained if trial.sites[n].population != trial.output]
-        found = by_traces(trial, [n for n in trained if n not in hidden])
+        inner = self.recurrent_weights(trial, trained)
+        found = by_traces(trial, [n for n in trained if n not in inner])
         if self.recurrent == "diagonal":
-            return found | by_influence(trial, hidden, snap=1)
-        return found | by_influence(trial, hidden, hops=None if self.recurrent == "full" else int(self.recurrent))
+            return found | by_influence(trial, inner, snap=1)
+        return found | by_influence(trial, inner, hops=None if self.recurrent == "full" else int(self.recurrent))
+
+    @staticmethod
+    def recurrent_weights(trial: Trial, trained: list[str]) -> list[str]:
+        """The trained projections whose influence goes on from cell to cell."""
+        return [n for n in trained if trial.closed or trial.sites[n].population != trial.output]
 
     def _feedback(
         self, program: Any, parameters: Parameters, memory: Mapping[str, Array], output: str
@@ -105,10 +124,10 @@ class EProp(GradientRule):
     def _by_autograd(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, feedback: Mapping[str, Array]
     ) -> tuple[float, dict[str, Array]]:
-        """The adjoint by torch: the graph without the connections among hidden cells."""
-        step = lower(program.network)
-        hidden = {s.post for s in step.synapses} - {task.output}
-        detached = tuple(s.name for s in step.synapses if s.pre in hidden and s.post in hidden)
+        """The adjoint by torch: the graph without connections among cells, but for those from hidden cells to the readout."""
+        step, output = lower(program.network), task.output
+        fed = {s.post for s in step.synapses}
+        detached = tuple(s.name for s in step.synapses if s.pre in fed and (s.post != output or s.pre == output))
         variant = program.variant(detached=detached, feedback=tuple(feedback), detach_reset=self.detach_reset)
         given = {**parameters, **{f"{n}.feedback": w for n, w in feedback.items()}}
         return gradient_of(self, variant, given, batch, task)

@@ -1,6 +1,6 @@
 """Influence of every weight on every hidden cell, with the recurrent Jacobian: RTRL and what is cut out of it.
 
-M[state] is [batch, weight, cell]: RTRL keeps all of it, SnAp-n the cells that a weight reaches within n - 1 further steps,
+Influence is [batch, weight, cell]: RTRL keeps all of it, SnAp-n the cells that a weight reaches within n - 1 further steps,
 an S-hop rule counts hops on an axis of its own and stops at S. UORO keeps one random vector for it.
 
 Source: Williams & Zipser (1989), Neural Comput 1:270; Menick et al. (2021), ICLR; Liu et al. (2021), PNAS 118:e2111821118;
@@ -10,63 +10,83 @@ Tallec & Ollivier (2018), ICLR.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro.jacobians import Slopes
-from neuro.learning.eligibility import advance, wide
+from neuro.learning.eligibility import fired, integrated, landed, wide
 from neuro.learning.sites import Site
 from neuro.learning.trial import Trial
+from neuro.lowering import lower
 from neuro.protocols import UnsupportedError
+from neuro.step import Gather
 
 Array = npt.NDArray[np.float64]
-State = dict[str, dict[str, Array]]  # population -> state -> [batch, weight, cell]
+Variables = dict[str, dict[str, Array]]  # population -> variable -> [batch, weight, cell]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Influence:
+    """What weights do to cells, [batch, weight, cell]: to states after the last step and before it, inputs, spikes.
+
+    history: spikes of the steps before the last one, newest first.
+    """
+
+    states: Variables
+    before: Variables = field(default_factory=dict)
+    inputs: Variables = field(default_factory=dict)
+    spikes: dict[str, Array] = field(default_factory=dict)
+    history: list[dict[str, Array]] = field(default_factory=list)
+
+    def sent(self, population: str, late: int) -> Array | None:
+        """Spikes of a population, so many steps before the one that goes on."""
+        if late == 0:
+            return self.spikes.get(population)
+        return self.history[late - 1].get(population) if late <= len(self.history) else None
 
 
 class Recurrence:
-    """The hidden cells of a trial and the weights between them.
+    """The cells that influence each other, in the order in which they gather their inputs, and the weights between them.
 
-    hops: weights that carry influence from cell to cell, by projection; their own where left out.
+    These are the hidden ones, and the readout where it sends something. hops: weights that carry influence from cell to cell,
+    by projection; their own where left out.
     """
 
     def __init__(self, trial: Trial, hops: Mapping[str, Array] | None = None) -> None:
-        self.trial, self.hidden = trial, trial.hidden
-        inner = [s for s in trial.sites.values() if s.population in self.hidden and s.synapses.pre in self.hidden]
+        self.trial = trial
+        self.signals = trial.own if trial.closed else trial.signals
+        among = tuple(trial.cells) if trial.closed else trial.hidden
+        gathers = [o.population for o in lower(trial.network).operations if isinstance(o, Gather)]
+        self.populations = sorted(among, key=lambda n: gathers.index(n) if n in gathers else len(gathers))
+        inner = [s for s in trial.sites.values() if s.population in among and s.synapses.pre in among]
         self.links = [(s, self._weights(s, hops or {})) for s in inner]
-        self.depth = max((s.late for s in inner if s.pre is None), default=1)
+        self.depth = max((s.late for s in inner), default=0)
 
     def _weights(self, site: Site, hops: Mapping[str, Array]) -> Array:
-        name = site.synapses.name
-        return site.gain * site.dense(hops.get(name, self.trial.parameters[f"{name}.w"]))
+        return site.gain * site.dense(hops.get(site.synapses.name, self.trial.parameters[site.name]))
 
-    def driven(
-        self, population: str, sent: Sequence[Mapping[str, Array]], graded: Mapping[str, Array]
-    ) -> dict[str, Array]:
-        """dI/dw of a population from what its neighbours sent: spikes' influence of the last steps, newest first."""
+    def carried(self, population: str, source: Influence, k: int, lands: bool) -> dict[str, Array]:
+        """Derivative of what neighbours bring in step k to inputs, or to states that events land on."""
         found: dict[str, Any] = {}
         for site, weights in self.links:
-            if site.population == population:
-                source = site.synapses.pre
-                z = (
-                    graded.get(source)
-                    if site.pre is not None
-                    else (sent[site.late - 1].get(source) if len(sent) >= site.late else None)
-                )
-                if z is not None:
-                    found[site.variable] = found.get(site.variable, 0.0) + z @ weights
+            if site.population == population and site.lands == lands:
+                sent = source.sent(site.synapses.pre, site.late) if site.pre is None else self._graded(site, source, k)
+                if sent is not None:
+                    found[site.variable] = found.get(site.variable, 0.0) + sent @ weights
         return found
 
-    def sent_values(self, state: State, k: int) -> dict[str, Array]:
-        """Influence on the graded values that cells send after step k."""
-        found: dict[str, Any] = {}
-        for name in self.hidden:
-            if name in self.trial.graded:
-                site = next(s for s in self.trial.sites.values() if s.synapses.pre == name)
-                found[name] = sum(wide(slope) * state[name][n] for n, slope in self.trial.sent(site, k).items())
-        return found
+    def _graded(self, site: Site, source: Influence, k: int) -> Array | None:
+        pre, total = site.synapses.pre, None
+        known = {**source.before.get(pre, {}), **source.inputs.get(pre, {})}
+        for name, slope in self.trial.slopes[site.synapses.name].items():
+            if name in known:
+                part = wide(slope[:, k] if np.ndim(slope) == 3 else slope) * known[name]
+                total = part if total is None else total + part
+        return total
 
 
 class Weights:
@@ -74,12 +94,12 @@ class Weights:
 
     def __init__(self, trial: Trial, trained: Sequence[str]) -> None:
         self.trial = trial
-        self.sites = [trial.sites[n] for n in trained if trial.sites[n].population in trial.hidden]
+        self.sites = [trial.sites[n] for n in trained]
         self.sizes = [s.synapses.ends[0] * s.synapses.ends[1] for s in self.sites]
         self.size = sum(self.sizes)
 
     def immediate(self, population: str, k: int) -> dict[str, Array]:
-        """dI/dw in step k without any recurrence: input -> [batch, weight, cell]."""
+        """What weights bring in step k without any recurrence: input or state -> [batch, weight, cell]."""
         found: dict[str, Array] = {}
         start, cells = 0, self.trial.cells[population]
         for site, size in zip(self.sites, self.sizes, strict=True):
@@ -110,9 +130,9 @@ class Weights:
         return found
 
 
-def reachable(recurrence: Recurrence, weights: Weights, n: int) -> dict[str, npt.NDArray[np.bool_]]:
+def reachable(recurrence: Recurrence, weights: Weights, n: int) -> dict[str, Mask]:
     """SnAp-n's mask, population -> [weight, cell]: cells that a weight reaches in at most n - 1 connections."""
-    found = {p: weights.own(p) for p in recurrence.hidden}
+    found = {p: weights.own(p) for p in recurrence.populations}
     for _ in range(n - 1):
         new = {p: m.copy() for p, m in found.items()}
         for site, w in recurrence.links:
@@ -125,66 +145,67 @@ def by_influence(
     trial: Trial, trained: Sequence[str], *, snap: int | None = None, hops: int | None = None,
     hop_weights: Mapping[str, Array] | None = None, smooth: bool = False,
 ) -> dict[str, Array]:  # fmt: skip
-    """Gradients of hidden weights. snap: SnAp-n. hops: at most so many. Neither: RTRL.
+    """Gradients of weights onto the cells of the recurrence. snap: SnAp-n. hops: at most so many. Neither: RTRL.
 
     hop_weights: see Recurrence. smooth: on the way from cell to cell, a cell's slope by its input is the mean over cells and
     steps (ModProp; Liu et al., 2022, NeurIPS 35); a weight's own cell keeps its exact slope.
     """
     weights, recurrence = Weights(trial, trained), Recurrence(trial, hop_weights)
-    masks = None if snap is None else reachable(recurrence, weights, snap)
-    layers = 1 if hops is None else hops + 1
-    cells = trial.cells
-    batch = next(iter(cells.values())).batch
+    masks = {} if snap is None else reachable(recurrence, weights, snap)
+    means = {p: _mean_slopes(trial, p) for p in recurrence.populations} if smooth else {}
+    layers = [_nothing(recurrence, weights.size) for _ in range(1 if hops is None else hops + 1)]
     total = np.zeros(weights.size)
-    means = {p: _mean_slopes(trial, p) for p in trial.hidden} if smooth else {}
-
-    def empty(p: str) -> dict[str, Array]:
-        return {n: np.zeros((batch, weights.size, cells[p].shape[1])) for n in cells[p].states}
-
-    state: list[State] = [{p: empty(p) for p in trial.hidden} for _ in range(layers)]
-    history: list[list[dict[str, Array]]] = [[] for _ in range(layers)]
-    graded: list[dict[str, Array]] = [{} for _ in range(layers)]
-    for k in range(next(iter(cells.values())).steps):
-        slopes = {p: cells[p].at(k) for p in trial.hidden}
-        new_state, fresh = [], []
-        for layer in range(layers):
-            source = layer if hops is None else layer - 1
-            moved, e = _step(trial, recurrence, weights if layer == 0 else None, slopes, state[layer],
-                             (history[source], graded[source]) if source >= 0 else ([], {}), k, means)  # fmt: skip
-            if masks is not None:
-                moved = {p: {n: v * masks[p] for n, v in s.items()} for p, s in moved.items()}
-                e = {p: v * masks[p] for p, v in e.items()}
-            new_state.append(moved)
-            fresh.append(e)
-        state = new_state
-        for layer in range(layers):
-            history[layer] = [fresh[layer], *history[layer][: recurrence.depth - 1]]
-            graded[layer] = recurrence.sent_values(state[layer], k)
-            total += _credit(trial, fresh[layer], graded[layer], k)
+    for k in range(next(iter(trial.cells.values())).steps):
+        slopes = {p: trial.cells[p].at(k) for p in recurrence.populations}
+        for i, layer in enumerate(layers):
+            source = layer if hops is None else layers[i - 1] if i else None
+            _step(recurrence, weights if i == 0 else None, slopes, layer, source, k, masks, means)
+            total += np.einsum("bp->p", _credit(recurrence, layer, k))
     return weights.split(total)
 
 
+def _nothing(recurrence: Recurrence, size: int) -> Influence:
+    """No influence yet, of `size` weights."""
+    cells = {p: recurrence.trial.cells[p] for p in recurrence.populations}
+    return Influence({p: {n: np.zeros((c.batch, size, c.shape[1])) for n in c.states} for p, c in cells.items()})
+
+
 def _step(
-    trial: Trial, recurrence: Recurrence, weights: Weights | None, slopes: Mapping[str, Slopes], state: State,
-    sent: tuple[Sequence[Mapping[str, Array]], Mapping[str, Array]], k: int,
-    means: Mapping[str, Mapping[tuple[str, str], float]],
-) -> tuple[State, dict[str, Array]]:  # fmt: skip
-    """One step of M for all hidden cells. weights: None where there is no immediate influence. means: see by_influence."""
-    moved: State = {}
-    fired: dict[str, Array] = {}
-    for p in trial.hidden:
-        cells, carried = trial.cells[p], recurrence.driven(p, *sent)
-        driven = weights.immediate(p, k) if weights is not None else {}
-        if p not in means:
-            driven = {n: np.asarray(driven.get(n, 0.0) + carried.get(n, 0.0)) for n in {*driven, *carried}}
-        e, moved[p] = advance(slopes[p], state[p], driven, cells.states)
+    recurrence: Recurrence, weights: Weights | None, slopes: Mapping[str, Slopes], layer: Influence,
+    source: Influence | None, k: int, masks: Mapping[str, Mask], means: Mapping[str, Mapping[tuple[str, str], float]],
+) -> None:  # fmt: skip
+    """Move `layer` by one step. weights: None where there is no immediate influence. source: whose influence the connections
+    carry on; `layer` itself for RTRL. means: see by_influence.
+    """
+    trial = recurrence.trial
+    layer.history = [layer.spikes, *layer.history][: recurrence.depth]
+    layer.before, layer.inputs, layer.spikes, layer.states = layer.states, {}, {}, {}
+    at_once, moved = {}, {}
+    for p in recurrence.populations:
+        at_once[p] = weights.immediate(p, k) if weights is not None else {}
+        cells, mask = trial.cells[p], masks.get(p)
+        driven = {n: v for n, v in at_once[p].items() if n in cells.inputs}
+        carried = recurrence.carried(p, source, k, lands=False) if source is not None else {}
+        if mask is not None:
+            driven, carried = ({n: v * mask for n, v in d.items()} for d in (driven, carried))
+        layer.inputs[p] = {n: np.asarray(driven.get(n, 0.0) + carried.get(n, 0.0)) for n in {*driven, *carried}}
         if p in means and carried:
             even = replace(slopes[p], state={**slopes[p].state, **means[p]})
-            e_carried, more = advance(even, {n: np.zeros_like(v) for n, v in state[p].items()}, carried, cells.states)
-            e, moved[p] = e + e_carried, {n: v + more[n] for n, v in moved[p].items()}
-        if trial.cells[p].spikes is not None:
-            fired[p] = e
-    return moved, fired
+            other = integrated(even, {}, carried, cells.states)
+            own = integrated(slopes[p], layer.before[p], driven, cells.states)
+            moved[p] = {n: own.get(n, 0.0) + other.get(n, 0.0) for n in {**own, **other}}
+        else:
+            moved[p] = integrated(slopes[p], layer.before[p], layer.inputs[p], cells.states)
+        if cells.spikes is not None:
+            e = fired(slopes[p], moved[p])
+            layer.spikes |= {p: e} if e.ndim else {}
+    for p in recurrence.populations:
+        cells, mask = trial.cells[p], masks.get(p)
+        carried = recurrence.carried(p, source, k, lands=True) if source is not None else {}
+        own = {n: v for n, v in at_once[p].items() if n in cells.states}
+        brought = {n: own.get(n, 0.0) + carried.get(n, 0.0) for n in {*own, *carried}}
+        found = landed(slopes[p], moved[p], layer.spikes.get(p, 0.0), brought, layer.before[p])
+        layer.states[p] = found if mask is None else {n: v * mask for n, v in found.items()}
 
 
 def _mean_slopes(trial: Trial, population: str) -> dict[tuple[str, str], float]:
@@ -198,70 +219,91 @@ def _mean_slopes(trial: Trial, population: str) -> dict[tuple[str, str], float]:
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
-def _credit(trial: Trial, fired: Mapping[str, Array], graded: Mapping[str, Array], k: int) -> Array:
-    """Signals of step k times influence, summed over batch and cells: [weight]."""
-    parts = [np.einsum("bj,bpj->p", trial.signals[p][:, k], e) for p, e in fired.items()]
-    parts += [np.einsum("bj,bpj->p", trial.graded[p][:, k], v) for p, v in graded.items()]
-    return np.asarray(sum(parts))
+def _credit(recurrence: Recurrence, layer: Influence, k: int) -> Array:
+    """Signals of step k times influence, summed over cells: [batch, weight]."""
+    total = np.zeros((1, 1))
+    for p in recurrence.populations:
+        signal, known = recurrence.signals[p], {**layer.states[p], **layer.inputs[p]}
+        parts = [(a, known[n]) for n, a in signal.direct.items() if n in known]
+        if signal.spikes is not None and p in layer.spikes:
+            parts.append((signal.spikes, layer.spikes[p]))
+        for slope, v in parts:
+            total = total + np.einsum("bj,bpj->bp", slope[:, k], v)
+    return total
 
 
 def by_uoro(trial: Trial, trained: Sequence[str], random: np.random.Generator) -> dict[str, Array]:
-    """One unbiased draw: M is kept as the product of a vector over cells and one over weights, mixed by random signs."""
+    """One unbiased draw: M is kept as the product of a vector over cells and one over weights, mixed by random signs.
+
+    Raises UnsupportedError where influence reaches other cells within a step, or later than in the next one.
+    """
     weights, recurrence = Weights(trial, trained), Recurrence(trial)
-    if recurrence.depth > 1:
-        raise UnsupportedError("any", "rule 'uoro'", "it needs recurrent connections without delay")
+    _check_uoro(recurrence)
     cells = trial.cells
-    batch = next(iter(cells.values())).batch
-    a: State = {p: {n: np.zeros((batch, 1, cells[p].shape[1])) for n in cells[p].states} for p in trial.hidden}
-    sent: dict[str, Array] = {}
-    graded: dict[str, Array] = {}
-    along = np.zeros((batch, weights.size))
+    a = _nothing(recurrence, 1)
+    along = np.zeros((next(iter(cells.values())).batch, weights.size))
     total = np.zeros(weights.size)
     for k in range(next(iter(cells.values())).steps):
-        slopes = {p: cells[p].at(k) for p in trial.hidden}
-        carried, fired = _step(trial, recurrence, None, slopes, a, ([sent] if sent else [], graded), k, {})
-        signs = _signs(carried, fired, random)
+        slopes = {p: cells[p].at(k) for p in recurrence.populations}
+        _step(recurrence, None, slopes, a, a, k, {}, {})
+        signs = _signs(a.states, a.spikes, random)
         new = _immediate(trial, weights, slopes, signs, k)
-        size = [np.sqrt(_squares(v)) for v in (_flat(carried, fired), along)]
+        size = [np.sqrt(_squares(v)) for v in (_flat(a.states, a.spikes), along)]
         mixed = [np.sqrt(_squares(v)) for v in (_flat(*signs), new)]
         rho = [np.sqrt((y + 1e-12) / (x + 1e-12)) for x, y in ((size[0], size[1]), (mixed[0], mixed[1]))]
         along = along / rho[0][:, None] + new / rho[1][:, None]
         weigh = [r[:, None, None] for r in rho]
-        a = {p: {n: weigh[0] * v + weigh[1] * signs[0][p][n] for n, v in s.items()} for p, s in carried.items()}
-        sent = {p: weigh[0] * v + weigh[1] * signs[1][p] for p, v in fired.items()}
-        graded = recurrence.sent_values(a, k)
-        pull = sum(np.einsum("bj,bpj->b", trial.signals[p][:, k], v) for p, v in sent.items())
-        pull = pull + sum(np.einsum("bj,bpj->b", trial.graded[p][:, k], v) for p, v in graded.items())
-        total += np.einsum("b,bp->p", np.asarray(pull), along)
+        a.states = {p: {n: weigh[0] * v + weigh[1] * signs[0][p][n] for n, v in s.items()} for p, s in a.states.items()}
+        a.spikes = {p: weigh[0] * v + weigh[1] * signs[1][p] for p, v in a.spikes.items()}
+        total += np.einsum("b,bp->p", _credit(recurrence, a, k)[:, 0], along)
     return weights.split(total)
 
 
-def _signs(state: State, fired: Mapping[str, Array], random: np.random.Generator) -> tuple[State, dict[str, Array]]:
+def _check_uoro(recurrence: Recurrence) -> None:
+    for site, _ in recurrence.links:
+        cells = recurrence.trial.cells[site.synapses.pre]
+        inputs = set(cells.inputs) & set(recurrence.trial.slopes.get(site.synapses.name, ()))
+        if inputs or (site.pre is None and site.late != 1):
+            why = "what it carries must reach cells in the next step, neither within the step nor later"
+            raise UnsupportedError("any", f"projection '{site.synapses.name}' for rule 'uoro'", f"{why}; use rule 'rtrl'")
+    for p in recurrence.populations:
+        read = [n for n in recurrence.signals[p].direct if n in recurrence.trial.cells[p].inputs]
+        if read:
+            why = f"the loss depends on its input '{read[0]}', not only on states and spikes; use rule 'rtrl'"
+            raise UnsupportedError("any", f"population '{p}' for rule 'uoro'", why)
+
+
+def _signs(
+    states: Variables, spikes: Mapping[str, Array], random: np.random.Generator
+) -> tuple[Variables, dict[str, Array]]:
     """A random sign for each state and each spike of each cell."""
 
     def draw(like: Array) -> Array:
         return np.where(random.integers(0, 2, like.shape) > 0, 1.0, -1.0)
 
-    return {p: {n: draw(v) for n, v in s.items()} for p, s in state.items()}, {p: draw(v) for p, v in fired.items()}
+    return {p: {n: draw(v) for n, v in s.items()} for p, s in states.items()}, {p: draw(v) for p, v in spikes.items()}
 
 
 def _immediate(
-    trial: Trial, weights: Weights, slopes: Mapping[str, Slopes], signs: tuple[State, dict[str, Array]], k: int
+    trial: Trial, weights: Weights, slopes: Mapping[str, Slopes], signs: tuple[Variables, dict[str, Array]], k: int
 ) -> Array:
     """The signs' product with the immediate influence on states and spikes, [batch, weight]."""
     parts = []
     for site in weights.sites:
         p, cells = site.population, trial.cells[site.population]
         nothing = {n: np.zeros((cells.batch, 1, cells.shape[1])) for n in cells.states}
-        e, after = advance(slopes[p], nothing, {site.variable: np.ones((1, 1, 1))}, cells.states)
+        one = {site.variable: np.ones((1, 1, 1))}
+        moved = integrated(slopes[p], nothing, {} if site.lands else one, cells.states)
+        e = fired(slopes[p], moved)
+        after = landed(slopes[p], moved, e, one if site.lands else {}, nothing)
         answer = sum(v * signs[0][p][n] for n, v in after.items()) + (e * signs[1][p] if p in signs[1] else 0.0)
         pre = site.gain * trial.activity[site.synapses.name][:, k]
         parts.append((pre[:, :, None] * answer).reshape(cells.batch, -1))
     return np.concatenate(parts, axis=1)
 
 
-def _flat(state: State, fired: Mapping[str, Array]) -> Array:
-    parts = [v for s in state.values() for v in s.values()] + list(fired.values())
+def _flat(states: Variables, spikes: Mapping[str, Array]) -> Array:
+    parts = [v for s in states.values() for v in s.values()] + list(spikes.values())
     return np.concatenate([p.reshape(len(p), -1) for p in parts], axis=1)
 
 

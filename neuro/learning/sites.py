@@ -1,16 +1,16 @@
-"""Where trainable weights act: the summed inputs they feed, the presynaptic activity they multiply, noise on those inputs."""
+"""Where weights act: the sums they are factors of, the presynaptic activity they multiply, noise on summed inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
+from neuro.evaluation import evaluate
 from neuro.learning.parametrisation import Parametrisation
 from neuro.lowering import lower
 from neuro.model import Input, Network
@@ -18,18 +18,23 @@ from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
-from neuro.step import Assign, Couple, Gather, Operation, Step, Synapses, composed
+from neuro.step import Couple, Gather, Synapses
 from neuro.symbolic import symbol
 
 Array = npt.NDArray[np.float64]
 
 
+class NoSite(Exception):
+    """A projection's weights aren't plain factors of one sum; the text says why."""
+
+
 @dataclass(frozen=True)
 class Site:
-    """A trainable projection and the summed input that it feeds.
+    """A projection and the sum that its weights are factors of.
 
-    pre: presynaptic activity as an expression of states, inputs and parameters of the cells; None for spikes, which arrive
-    `late` steps after they were sent. gain: change of the summed input for activity 1 and a weight larger by 1, SI.
+    variable: of the population: an input, or a state that events reach directly (`lands`), after the threshold and before the
+    reset. pre: presynaptic activity as an expression of states, inputs and parameters of the cells; None for spikes, which
+    arrive `late` steps after they were sent. gain: change of the sum for activity 1 and a weight larger by 1, SI.
     """
 
     synapses: Synapses
@@ -38,6 +43,7 @@ class Site:
     pre: sp.Expr | None
     late: int
     gain: float
+    lands: bool = False
 
     @property
     def name(self) -> str:
@@ -48,13 +54,22 @@ class Site:
         """The input that `attach` adds to the summed input."""
         return f"noise_into_{self.population}_{self.variable}"
 
+    @property
+    def at_once(self) -> bool:
+        """True where presynaptic cells are felt in the step in which they change."""
+        return self.lands and self.late == 0
+
     def traces(self, network: Network) -> tuple[str, ...]:
         """What a run must record for `activity`."""
-        scope = None if self.pre is None else without_receptors(network).population(self.synapses.pre).neuron.scope
-        if scope is None or self.pre is None:
+        if self.pre is None:
             return ()
-        variables = {*scope.states, *scope.inputs} & {s.name for s in self.pre.free_symbols}
-        return tuple(f"{self.synapses.pre}.{name}" for name in sorted(variables))
+        return tuple(f"{self.synapses.pre}.{n}" for n in self._variables(network))
+
+    def _variables(self, network: Network) -> list[str]:
+        """States and inputs of the presynaptic cells that the activity depends on."""
+        scope = without_receptors(network).population(self.synapses.pre).neuron.scope
+        names = {s.name for s in self.pre.free_symbols} if self.pre is not None else set()
+        return [n for n in (*scope.states, *scope.inputs) if n in names]
 
     def activity(self, network: Network, parameters: Parameters, inputs: Inputs, found: Recording) -> Array:
         """Presynaptic activity [batch, time, pre] as it entered each step."""
@@ -62,16 +77,27 @@ class Site:
         if self.pre is None:
             spikes = np.asarray(inputs[source] if source in inputs else found.spikes[source], dtype=np.float64)
             return _later(spikes, np.zeros((self.late, spikes.shape[2])))
-        scope = without_receptors(network).population(source).neuron.scope
-        values: dict[str, Any] = {}
-        for s in self.pre.free_symbols:
-            key = s.name if "." in s.name else f"{source}.{s.name}"
-            if s.name in scope.states:  # sums are formed from the states before the step
-                values[s.name] = _later(found.traces[key], initial_state(network)[key][None])
-            else:
-                values[s.name] = found.traces[key] if key in found.traces else parameters[key]
-        names = tuple(sorted(values))
-        return np.asarray(_function(self.pre, names)(*(values[n] for n in names)), dtype=np.float64)
+        value = evaluate(self.pre, self._lookup(network, parameters, found))
+        lead = next(iter({**found.traces, **found.spikes}.values())).shape[:2]
+        return np.array(np.broadcast_to(value, (*lead, self.synapses.ends[0])), dtype=np.float64)
+
+    def slopes(self, network: Network, parameters: Parameters, found: Recording) -> dict[str, Any]:
+        """Derivative of graded activity by the presynaptic states before each step and inputs in it, by name."""
+        assert self.pre is not None
+        lookup = self._lookup(network, parameters, found)
+        derivatives = {n: sp.diff(self.pre, symbol(n)) for n in self._variables(network)}
+        return {n: evaluate(e, lookup) for n, e in derivatives.items() if e != 0}
+
+    def _lookup(self, network: Network, parameters: Parameters, found: Recording) -> Callable[[str], Any]:
+        """Values as they entered each step; sums are formed from the states before it."""
+        source, dt = self.synapses.pre, lower(network).dt
+        first = initial_state(network)
+        steps = next(iter({**found.traces, **found.spikes}.values())).shape[1]
+        values: dict[str, Any] = {"dt": dt, "t": np.arange(steps)[:, None] * dt}
+        for name in self._variables(network):
+            key = f"{source}.{name}"
+            values[name] = _later(found.traces[key], first[key][None]) if key in first else found.traces[key]
+        return lambda n: values[n] if n in values else parameters[n if "." in n else f"{source}.{n}"]
 
     def change(self, activity: Array, weights: Array) -> Array:
         """What weights in their layout add to the summed input, [batch, time, post]."""
@@ -95,7 +121,7 @@ class Site:
         if self.synapses.kind == "dense":
             return weights if self.synapses.mask is None else weights * self.synapses.mask
         found = np.zeros(self.synapses.ends)
-        found[self.synapses.pre_index, self.synapses.post_index] = weights
+        np.add.at(found, (self.synapses.pre_index, self.synapses.post_index), weights)
         return found
 
     def layout(self, matrix: Array) -> Array:
@@ -112,11 +138,6 @@ class Site:
         return np.asarray(found[self.synapses.pre_index])
 
 
-@lru_cache(maxsize=64)
-def _function(expr: sp.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
-    return sp.lambdify([symbol(n) for n in names], expr, modules="numpy")  # type: ignore[no-any-return]
-
-
 def _later(values: Array, before: Array) -> Array:
     """[batch, time, n] moved to later steps, after `before` [steps, n]."""
     first = np.broadcast_to(before, (len(values), *before.shape))
@@ -125,47 +146,50 @@ def _later(values: Array, before: Array) -> Array:
 
 def sites(network: Network, trainable: Sequence[str]) -> tuple[Site, ...]:
     """One for each trainable weight. Raises UnsupportedError where it isn't a factor of a sum into an input."""
-    step = lower(network)
-    couples = [c for o in step.operations for c in _couples(o)]
     found = []
     for name in Parametrisation.of(declared_parameters(network), trainable).names:
         owner, _, variable = name.partition(".")
-        own = [c for c in couples if c.projection == owner]
-        if variable != "w" or len(own) != 1:
-            raise _refusal(name, "only weights of projections that add to one variable have a summed input")
-        found.append(_site(step, own[0], name))
+        try:
+            if variable != "w":
+                raise NoSite("only weights of projections have a summed input")
+            site = site_of(network, owner)
+            if site.lands:
+                raise NoSite(f"it changes '{site.variable}' itself, not an input that noise can be added to")
+        except NoSite as error:
+            what = f"a perturbation of the summed input of '{name}'"
+            raise UnsupportedError("any", what, f"{error}; use rule 'wp'") from None
+        found.append(site)
     return tuple(found)
 
 
-def _couples(operation: Operation) -> tuple[Couple, ...]:
-    if isinstance(operation, Couple):
-        return (operation,)
-    return operation.couplings if isinstance(operation, Gather) else ()
-
-
-def _site(step: Step, couple: Couple, name: str) -> Site:
-    synapses, factors = step.projection(couple.projection), couple.factors
-    if couple.target not in step.population(couple.population).inputs:
-        raise _refusal(name, f"it changes '{couple.target}' itself, not an input that noise can be added to")
+def site_of(network: Network, projection: str) -> Site:
+    """Where a projection's weights act. Raises NoSite."""
+    step = lower(network)
+    graded = {c: g.population for g in step.operations if isinstance(g, Gather) for c in g.couplings}
+    couples = [*graded, *(o for o in step.operations if isinstance(o, Couple))]
+    own = [c for c in couples if c.projection == projection]
+    if len(own) != 1:
+        raise NoSite("only weights of projections that add to one variable have a sum of their own")
+    couple, synapses, factors = own[0], step.projection(projection), own[0].factors
     if factors is None or factors.post.free_symbols or not isinstance(synapses.delay, int):
-        raise _refusal(name, "its value must be a product of weight and presynaptic activity, with one delay")
+        raise NoSite("its value must be a product of weight and presynaptic activity, with one delay")
     slope = sp.diff(factors.synapse * factors.post, symbol("w"))
-    if slope.free_symbols or "w" in synapses.states:
-        raise _refusal(name, "its value must be linear in a constant weight")
+    if slope.free_symbols or slope == 0 or "w" in synapses.states or factors.synapse.coeff(symbol("w"), 0) != 0:
+        raise NoSite("its value must be a constant weight times numbers and presynaptic activity")
+    if couple.when == "always" and couple not in graded:
+        raise NoSite("what 'every_step' adds isn't gathered with the other sums")
+    lands = couple.target not in step.population(couple.population).inputs
     if couple.when == "pre" and not factors.pre.free_symbols:
-        gain = float(slope * factors.pre)
-        return Site(synapses, couple.population, couple.target, None, synapses.delay + 1, gain)
+        late, gain = synapses.delay + (not lands), float(slope * factors.pre)
+        return Site(synapses, couple.population, couple.target, None, late, gain, lands)
     if couple.when != "always":
-        raise _refusal(name, "what a spike brings changes from spike to spike")
-    inlined = composed(tuple(Assign(n, e) for n, e in step.population(synapses.pre).subexpressions))
+        raise NoSite("what a spike brings changes from spike to spike")
     cell = {s: symbol(s.name.removesuffix("_pre")) for s in factors.pre.free_symbols if s.name.endswith("_pre")}
-    own = {s: symbol(f"{synapses.name}.{s.name}") for s in factors.pre.free_symbols if s not in cell}
-    pre = factors.pre.xreplace({**cell, **own}).xreplace({symbol(n): e for n, e in inlined.items()})
+    own_names = {s: symbol(f"{projection}.{s.name}") for s in factors.pre.free_symbols if s not in cell}
+    kept = {symbol(n): symbol(n) for n in ("t", "dt")}
+    inlined = {symbol(n): e for n, e in step.population(synapses.pre).inlined.items()}
+    pre = factors.pre.xreplace({**cell, **own_names, **kept}).xreplace(inlined)
     return Site(synapses, couple.population, couple.target, pre, 0, float(slope))
-
-
-def _refusal(name: str, why: str) -> UnsupportedError:
-    return UnsupportedError("any", f"a perturbation of the summed input of '{name}'", f"{why}; use rule 'wp'")
 
 
 def attach(network: Network, trainable: Sequence[str]) -> Network:

@@ -1,13 +1,13 @@
 """A recorded trial as eligibility rules see it: hidden cells, readout, what the loss says about both.
 
-The readout is the task's output population; all others with an input are hidden. The learning signal of a hidden cell is
-the loss's derivative by its spikes (or by the graded value it sends) through the readout alone: nothing goes back through
-the recurrent connections.
+The readout is the task's output population; all others with synapses onto them are hidden. The learning signal of a hidden
+cell is the loss's derivative by its spikes, and by its states and inputs where it sends graded values, directly and through
+the readout alone: nothing goes back through the recurrent connections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,11 @@ import torch
 from neuro.evaluation import evaluate, margin_scales
 from neuro.jacobians import Cells, Slope
 from neuro.learning.regularisation import rate_penalty
-from neuro.learning.sites import Site, silent, sites
+from neuro.learning.sites import NoSite, Site, silent, site_of
 from neuro.lowering import lower
 from neuro.model import Network
-from neuro.protocols import Batch, Parameters, Recording
+from neuro.protocols import Batch, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
-from neuro.step import Assign, composed
 from neuro.symbolic import symbol
 
 Array = npt.NDArray[np.float64]
@@ -43,42 +42,77 @@ def triangle_slope(network: Network) -> Slope:
 
 
 @dataclass
+class Signal:
+    """What a loss says about a population. spikes: dloss/dspike [batch, time, neuron], None where it has no threshold.
+
+    direct: state after each step, or input in it -> dloss/d(variable), [batch, time, neuron].
+    """
+
+    spikes: Array | None
+    direct: dict[str, Array] = field(default_factory=dict)
+
+    def copy(self) -> Signal:
+        return Signal(None if self.spikes is None else self.spikes.copy(), {n: a.copy() for n, a in self.direct.items()})
+
+    def add(self, variable: str, slopes: Array) -> None:
+        self.direct[variable] = self.direct[variable] + slopes if variable in self.direct else slopes
+
+
+@dataclass
 class Trial:
     """One run of a program on a batch, with everything that its derivatives need.
 
-    signals: hidden population -> dloss/dspike [batch, time, neuron]; graded: hidden population -> dloss/dsent value after
-    each step. outputs: input of the readout -> dloss/dinput.
+    own: population -> what the loss itself says. signals: the same, with what it says through the readout. outputs: variable
+    of the readout that synapses reach -> dloss/d(what they bring). slopes: graded projection -> see Site.slopes.
     """
 
     network: Network
     parameters: Parameters
-    inputs: Mapping[str, Any]
     recording: Recording
     output: str
     loss: float
     cells: dict[str, Cells]
     activity: dict[str, Array]
+    slopes: dict[str, dict[str, Any]]
     sites: dict[str, Site]
-    signals: dict[str, Array] = field(default_factory=dict)
-    graded: dict[str, Array] = field(default_factory=dict)
+    own: dict[str, Signal] = field(default_factory=dict)
+    signals: dict[str, Signal] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """Populations that feed the readout or each other, and are fed."""
+        """Populations other than the readout that synapses reach."""
         return tuple(n for n in self.cells if n != self.output)
+
+    @property
+    def closed(self) -> bool:
+        """True where the readout sends something: then it is part of the recurrence."""
+        return any(s.synapses.pre == self.output for s in self.sites.values())
 
     def into(self, population: str) -> list[Site]:
         return [s for s in self.sites.values() if s.population == population]
 
-    def sent(self, site: Site, k: int) -> dict[str, Any]:
-        """Slope of a graded site's value by the states of its cells after step k."""
-        assert site.pre is not None
-        cells = self.cells[site.synapses.pre]
-        values = {n: self.recording.traces[f"{cells.name}.{n}"][:, k] for n in cells.states}
-        values |= {n.partition(".")[2]: v for n, v in self.parameters.items() if n.startswith(f"{cells.name}.")}
-        slopes = {n: sp.diff(site.pre, symbol(n)) for n in cells.states}
-        return {n: evaluate(e, values.__getitem__) for n, e in slopes.items() if e != 0}
+
+def fed_sites(network: Network, rule: str) -> dict[str, Site]:
+    """Projection -> site, of all that reach cells. Raises UnsupportedError naming the projection that has none."""
+    found = {}
+    for synapses in lower(network).synapses:
+        try:
+            found[synapses.name] = site_of(network, synapses.name)
+        except NoSite as error:
+            what = f"projection '{synapses.name}' for rule '{rule}'"
+            raise UnsupportedError("any", what, f"{error}; use rule 'bptt'") from None
+    return found
+
+
+def check_trial(network: Network, output: str, trained: Sequence[str], rule: str) -> None:
+    """Raises UnsupportedError naming what keeps eligibility rules from a network. trained: parameters."""
+    found = fed_sites(network, rule)
+    for name in trained:
+        if name.removesuffix(".w") not in found:
+            raise UnsupportedError("any", f"'{name}' for rule '{rule}'", "it trains weights only; use rule 'bptt'")
+    if all(s.population != output for s in found.values()):
+        raise UnsupportedError("any", f"output '{output}' for rule '{rule}'", "no projection reaches it")
 
 
 def run_trial(
@@ -88,28 +122,45 @@ def run_trial(
     """Run, differentiate the loss by what was recorded, and bring it back through the readout.
 
     feedback: projection into the readout -> weights [pre, post] that carry signals back; its own weights where left out.
-    detach_reset: None for what the program does.
+    detach_reset: None for what the program does. Raises UnsupportedError, before the run, naming what doesn't fit.
     """
     network, step = program.network, lower(program.network)
+    found = fed_sites(network, "eprop")
     inputs = silent(network, batch.inputs)
-    fed = [c.name for c in step.cells if any(s.post == c.name for s in step.synapses)]
+    fed = [c.name for c in step.cells if any(s.population == c.name for s in found.values())]
     names = [f"{p}.{v}" for p in fed for v in (*step.population(p).states, *step.population(p).inputs)]
-    found = {s.synapses.name: s for s in sites(network, [f"{s.name}.w" for s in step.synapses if s.post in fed])}
     names += [t for s in found.values() for t in s.traces(network)]
     recording = program.run(parameters, inputs, tuple(dict.fromkeys([*task.record(), *names])), trial=trial)
     loss, spikes, traces = _loss(task, batch, recording, network, target_rate, rate_strength)
+    activity = {n: s.activity(network, parameters, inputs, recording) for n, s in found.items()}
     slope = getattr(program, "slope", None) or triangle_slope(network)
     detach = program.semantics.detach_reset is not False if detach_reset is None else detach_reset
     cells = {
         p: Cells(network, p, parameters, recording, slope if step.population(p).spikes else None, detach_reset=detach,
-                 trial=trial)
+                 trial=trial, landed=_landed(found, p, activity, parameters))
         for p in fed
     }  # fmt: skip
-    activity = {n: s.activity(network, parameters, inputs, recording) for n, s in found.items()}
-    made = Trial(network, parameters, inputs, recording, task.output, loss, cells, activity, found)
-    made.outputs = adjoint(cells[task.output], spikes.get(task.output), _states(made, traces, task.output))
-    _signals(made, spikes, feedback)
+    slopes = {n: s.slopes(network, parameters, recording) for n, s in found.items() if s.pre is not None}
+    made = Trial(network, parameters, recording, task.output, loss, cells, activity, slopes, found)
+    for name in fed:
+        zeros = np.zeros((cells[name].batch, cells[name].steps, cells[name].shape[1]))
+        made.own[name] = Signal(None if cells[name].spikes is None else zeros + spikes.get(name, 0.0))
+        made.own[name].direct = _direct(made, traces, name)
+    made.outputs = adjoint(cells[task.output], made.own[task.output])
+    made.signals = _through_the_readout(made, feedback)
     return made
+
+
+def _landed(
+    found: Mapping[str, Site], population: str, activity: Mapping[str, Array], parameters: Parameters
+) -> dict[str, Array]:
+    """State -> sum of the events that reach it directly, [batch, time, neuron]."""
+    total: dict[str, Any] = {}
+    for name, site in found.items():
+        if site.population == population and site.lands:
+            sums = site.change(activity[name], parameters[site.name])
+            total[site.variable] = total.get(site.variable, 0.0) + sums
+    return total
 
 
 def _loss(
@@ -128,41 +179,41 @@ def _loss(
     return float(loss.detach()), by_spikes, by_traces
 
 
-def _states(trial: Trial, traces: Mapping[str, Array], population: str) -> dict[str, Array]:
+def _direct(trial: Trial, traces: Mapping[str, Array], population: str) -> dict[str, Array]:
     """dloss/d(states and inputs) of a population from dloss/d(its traces): subexpressions put in."""
-    cells, step = trial.cells[population], lower(trial.network)
-    inlined = composed(tuple(Assign(n, e) for n, e in step.population(population).subexpressions))
-    found: dict[str, Array] = {}
+    cells = trial.cells[population]
+    found = Signal(None)
     for name, direct in traces.items():
         owner, _, variable = name.partition(".")
         if owner != population or not np.any(direct):
             continue
-        expr = inlined.get(variable, symbol(variable))
-        values = {n: trial.recording.traces[f"{owner}.{n}"] for n in (*cells.states, *cells.inputs)}
-        values |= {n.partition(".")[2]: v for n, v in trial.parameters.items() if n.startswith(f"{owner}.")}
+        expr = cells.cells.inlined.get(variable, symbol(variable))
         for s in (*cells.states, *cells.inputs):
             slope = sp.diff(expr, symbol(s))
             if slope != 0:
-                found[s] = found.get(s, 0.0) + direct * evaluate(slope, values.__getitem__)
-    return found
+                found.add(s, direct * evaluate(slope, cells.after))
+    return found.direct
 
 
-def adjoint(cells: Cells, spikes: Array | None, direct: Mapping[str, Array]) -> dict[str, Array]:
-    """dloss/dinput [batch, time, neuron] of one population by itself, backwards in time.
-
-    spikes: dloss/dspike. direct: dloss/d(state after a step) and dloss/dinput.
-    """
+def adjoint(cells: Cells, signal: Signal) -> dict[str, Array]:
+    """dloss/dinput, and by events that land on states, [batch, time, neuron], of one population by itself, backwards."""
     shape = (cells.batch, cells.steps, cells.shape[1])
-    found = {i: np.zeros(shape) + direct.get(i, 0.0) for i in cells.inputs}
+    found = {n: np.zeros(shape) for n in (*cells.states, *cells.inputs)}
     later: dict[str, Any] = dict.fromkeys(cells.states, 0.0)
     for k in reversed(range(cells.steps)):
         slopes = cells.at(k)
-        after = {n: later[n] + (direct[n][:, k] if n in direct else 0.0) for n in cells.states}
-        fired = (spikes[:, k] if spikes is not None else 0.0) + sum(j * after[n] for n, j in slopes.jump.items())
-        before = {n: _sum(slopes.after, after, n) + slopes.fire.get(n, 0.0) * fired for n in cells.states}
+        direct = {n: a[:, k] for n, a in signal.direct.items()}
+        after = {n: later[n] + direct.get(n, 0.0) for n in cells.states}
+        fired = sum((j * after[n] for n, j in slopes.jump.items()), start=0.0)
+        fired = fired + (signal.spikes[:, k] if signal.spikes is not None else 0.0)
+        landed = {n: _sum(slopes.after, after, n) for n in (*cells.states, *cells.inputs)}
+        before = {n: landed[n] + slopes.fire.get(n, 0.0) * fired for n in (*cells.states, *cells.inputs)}
+        moved = {n: before[n] for n in cells.states}
+        for n in cells.states:
+            found[n][:, k] = slopes.open.get(n, 1.0) * landed[n]
         for i in cells.inputs:
-            found[i][:, k] += _sum(slopes.state, before, i)
-        later = {n: _sum(slopes.state, before, n) for n in cells.states}
+            found[i][:, k] = direct.get(i, 0.0) + before[i] + _sum(slopes.state, moved, i)
+        later = {n: _sum(slopes.state, moved, n) for n in cells.states}
     return found
 
 
@@ -170,20 +221,25 @@ def _sum(slopes: Mapping[tuple[str, str], Any], values: Mapping[str, Any], by: s
     return sum((s * values[n] for (n, seed), s in slopes.items() if seed == by), start=0.0)
 
 
-def _signals(trial: Trial, spikes: Mapping[str, Array], feedback: Mapping[str, Array]) -> None:
-    """Fill in what the readout and the loss say about hidden cells."""
-    for name in trial.hidden:
-        shape = (trial.cells[name].batch, trial.cells[name].steps, trial.cells[name].shape[1])
-        if trial.cells[name].spikes is not None:
-            trial.signals[name] = np.zeros(shape) + spikes.get(name, 0.0)
-        else:
-            trial.graded[name] = np.zeros(shape)
+def _through_the_readout(trial: Trial, feedback: Mapping[str, Array]) -> dict[str, Signal]:
+    """What the loss says about each population, through the readout as well."""
+    found = {n: s.copy() for n, s in trial.own.items()}
     for site in trial.into(trial.output):
         source = site.synapses.pre
-        if source not in trial.cells:
+        if source not in trial.hidden:
             continue
-        weights = feedback.get(site.synapses.name, trial.parameters[f"{site.synapses.name}.w"])
+        weights = feedback.get(site.synapses.name, trial.parameters[site.name])
         back = site.gain * trial.outputs[site.variable] @ site.dense(weights).T
-        late = site.late if site.pre is None else 1
-        table = trial.signals if site.pre is None else trial.graded
-        table[source][:, : back.shape[1] - late] += back[:, late:]
+        signal, steps = found[source], back.shape[1]
+        if site.pre is None and signal.spikes is not None:
+            signal.spikes[:, : max(steps - site.late, 0)] += back[:, site.late :]
+            continue
+        for name, slope in trial.slopes[site.synapses.name].items():
+            by, cells = back * slope, trial.cells[source]
+            signal.add(name, _earlier(by) if name in cells.states else by)
+    return found
+
+
+def _earlier(values: Array) -> Array:
+    """[batch, time, n] one step earlier: what acts on a step is the state after the one before."""
+    return np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], axis=1)

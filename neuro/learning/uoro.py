@@ -20,6 +20,6 @@ class UORO(EProp):
     detach_reset: bool | None = None
 
     def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
-        hidden = [n for n in trained if trial.sites[n].population != trial.output]
+        inner = self.recurrent_weights(trial, trained)
         random = streams.generator(self.seed, "uoro", draw)
-        return by_traces(trial, [n for n in trained if n not in hidden]) | by_uoro(trial, hidden, random)
+        return by_traces(trial, [n for n in trained if n not in inner]) | by_uoro(trial, inner, random)
