@@ -57,7 +57,8 @@ def value_and_grad(
             tensors[name] = torch.zeros((), dtype=program.dtype)  # forward raises the error that names it
         tensors[name].requires_grad_()
     value = loss(program.forward(tensors, inputs, record, **options))
-    grads = torch.autograd.grad(value, [tensors[n] for n in wrt], allow_unused=True)
+    wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
+    grads = torch.autograd.grad(value, wanted, allow_unused=True) if depends else [None] * len(wanted)
     found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
     return float(value.detach()), found
 

@@ -83,7 +83,8 @@ class _Renderer:
             owner = getattr(synapses, end)
             inner = local(owner, s.name.removesuffix(f"_{end}"))
             spread = f"{synapses.name}__{end}__{inner}"
-            self.source.lines.append(f"{spread} = {self.spread(synapses, end, inner)}")
+            value = self.spread(synapses, end, inner)
+            self.source.lines.append(f"{spread} = {self.passed(synapses, value) if end == 'pre' else value}")
             table[s] = symbol(spread)
         return expr.xreplace(table)
 
@@ -267,7 +268,7 @@ class _Renderer:
             return name
         terms = []
         for delay in delays_of(synapses):
-            spread = self.spread(synapses, "pre", self.spikes(synapses.pre, delay))
+            spread = self.passed(synapses, self.spread(synapses, "pre", self.spikes(synapses.pre, delay)))
             if not isinstance(synapses.delay, int):
                 chosen = f"{synapses.name}__at_{delay}"
                 self.functions[chosen] = torch.as_tensor(np.asarray(synapses.delay) == delay)

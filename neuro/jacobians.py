@@ -135,7 +135,9 @@ class Cells:
         }
         threshold = (o for o in self.step.operations if isinstance(o, Threshold) and o.population == population)
         self._margin = next((o.margin for o in threshold), None)
-        slopes = {} if self._margin is None else {n: sp.diff(self._margin, symbol(n)) for n in (*self.states, *self.inputs)}
+        slopes = (
+            {} if self._margin is None else {n: sp.diff(self._margin, symbol(n)) for n in (*self.states, *self.inputs)}
+        )
         self._margin_slopes = {n: e for n, e in slopes.items() if e != 0}
 
     def _chain(self, phase: str) -> Chain | None:

@@ -265,7 +265,9 @@ def _check_uoro(recurrence: Recurrence) -> None:
         inputs = set(cells.inputs) & set(recurrence.trial.slopes.get(site.synapses.name, ()))
         if inputs or (site.pre is None and site.late != 1):
             why = "what it carries must reach cells in the next step, neither within the step nor later"
-            raise UnsupportedError("any", f"projection '{site.synapses.name}' for rule 'uoro'", f"{why}; use rule 'rtrl'")
+            raise UnsupportedError(
+                "any", f"projection '{site.synapses.name}' for rule 'uoro'", f"{why}; use rule 'rtrl'"
+            )
     for p in recurrence.populations:
         read = [n for n in recurrence.signals[p].direct if n in recurrence.trial.cells[p].inputs]
         if read:

@@ -52,7 +52,9 @@ class Signal:
     direct: dict[str, Array] = field(default_factory=dict)
 
     def copy(self) -> Signal:
-        return Signal(None if self.spikes is None else self.spikes.copy(), {n: a.copy() for n, a in self.direct.items()})
+        return Signal(
+            None if self.spikes is None else self.spikes.copy(), {n: a.copy() for n, a in self.direct.items()}
+        )
 
     def add(self, variable: str, slopes: Array) -> None:
         self.direct[variable] = self.direct[variable] + slopes if variable in self.direct else slopes

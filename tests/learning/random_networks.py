@@ -6,7 +6,6 @@ counted by kind, so that a test can say what it has seen.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,11 +32,12 @@ from neuro import (
 from neuro.equations import ModelError
 from neuro.lowering import lower
 from neuro.protocols import Batch
+from neuro.receptors import rename
 
-POOL = (
-    "z w2 E S p_ Q e_ k q a1 b c d f g h l m n o p r s u v x y ee eps signal credit arrived out0 gate margin "
-    "state total Abs beta gamma lam theta zeta sigma tau alpha mu nu rho phi"
-).split()
+POOL = [
+    *"ESQkqbcdfghlmnoprsuvxy", "w2", "a1", "ee", "eps", "signal", "credit", "arrived", "out0", "gate", "margin", "state",
+    "total", "Abs", "beta", "gamma", "lam", "theta", "zeta", "sigma", "tau", "alpha", "mu", "nu", "rho", "phi",
+]  # fmt: skip
 INPUT, STEPS = 4, 30
 
 
@@ -146,8 +146,7 @@ class _Maker:
             "slow += 0.2", what="reset",
         )  # fmt: skip
         table = {"v": v, "g": g, "slow": slow, "I": into}
-        put = lambda text: "".join(table.get(t, t) for t in _tokens(text))  # noqa: E731
-        found: dict[str, Any] = {"threshold": put(condition), "reset": put(reset)}
+        found: dict[str, Any] = {"threshold": rename(condition, table), "reset": rename(reset, table)}
         if self.chance(0.6):
             found["refractory"] = f"{self.random.integers(1, 5)} ms"
             self.kinds["refractory"] += 1
@@ -166,10 +165,7 @@ class _Maker:
             options["delay"] = f"{self.random.integers(1, 5)} ms"
             self.kinds["delay"] += 1
         bad = self.chance(0.05) and pre in cells
-        if graded:
-            synapse = self.graded(cells[pre], target)
-        else:
-            synapse = self.event(target)
+        synapse = self.graded(cells[pre], target) if graded else self.event(target)
         if bad:
             synapse, options = self.beyond(cells[pre], target, graded), {}
             self.spoiled.append(name)
@@ -214,10 +210,6 @@ class _Maker:
         return AllToAll(not (how == "others" and own)), (pre, post)
 
 
-def _tokens(text: str) -> list[str]:
-    return re.findall(r"[A-Za-z_]\w*|\W|\d", text)
-
-
 def sample(seed: int) -> Sample:
     """The network of a seed; the same whenever it is asked for. Draws again where graded values form a loop within a step."""
     for attempt in count():
@@ -250,8 +242,11 @@ def _sample(seed: int, attempt: int) -> Sample:
         (Input(source, INPUT), Input(drive, sizes[hidden[-1]], "current", f"{hidden[-1]}.{cells[hidden[-1]].into}")),
         dt="1 ms", seed=seed,
     )  # fmt: skip
-    read = [f"{n}.{str(random.choice(c.traces))}" for n, c in cells.items() if n == output or make.chance(0.3)]
-    inputs = {source: random.random((2, STEPS, INPUT)) < 0.3, drive: random.normal(0.4, 0.3, (2, STEPS, sizes[hidden[-1]]))}
+    read = [f"{n}.{random.choice(c.traces)}" for n, c in cells.items() if n == output or make.chance(0.3)]
+    inputs = {
+        source: random.random((2, STEPS, INPUT)) < 0.3,
+        drive: random.normal(0.4, 0.3, (2, STEPS, sizes[hidden[-1]])),
+    }
     return Sample(network, Loss(output, tuple(read), seed), Batch(inputs, np.zeros(2)), make.kinds, make.spoiled)
 
 
@@ -260,4 +255,6 @@ def _population(make: _Maker, name: str, cell: _Cell, size: int) -> Population:
         return Population(name, cell.neuron, size)
     many = {cell.gain: quantity(make.random.uniform(0.8, 1.6, size), "")} if make.chance(0.5) else {}
     make.kinds["heterogeneous"] += bool(many)
-    return Population(name, cell.neuron, size, many, {cell.traces[0]: quantity(make.random.uniform(-0.2, 0.3, size), "")})
+    return Population(
+        name, cell.neuron, size, many, {cell.traces[0]: quantity(make.random.uniform(-0.2, 0.3, size), "")}
+    )
