@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from backends.values import given_parameters, input_array, known, named, of_input, whole
 from neuro import streams
 from neuro.events import Events
+from neuro.foreign import shown
 from neuro.model import Input, Network
 from neuro.parameters import Parameter, wiring
 from neuro.parameters import parameters as declared_parameters
@@ -39,35 +40,19 @@ class Feed:
         return (self.batch,) if self.population is None else (self.population, self.batch)
 
 
-def _known(name: str, known: Iterable[str], what: str) -> None:
-    names = list(known)
-    if name not in names:
-        close = get_close_matches(name, names, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names) or 'none'}"
-        raise RunError(f"there is no {what} '{name}'; {hint}")
-
-
 def check_parameters(
     network: Network, given: Parameters | None, population: int | None = None,
     declared: Mapping[str, Parameter] | None = None,
 ) -> dict[str, Array]:  # fmt: skip
-    """The network's parameters with the given ones put in. Raises RunError on unknown names and other shapes.
+    """The network's parameters with the given ones put in: see backends.values.given_parameters. Raises RunError.
 
-    A parameter that is one number in the network may be given as one number only; arrays keep their shape. With a
-    population the given ones have its axis first, and come back as `with_lead` shapes them. declared: the network's
+    With a population the given ones have its axis first, and come back as `with_lead` shapes them. declared: the network's
     parameters where somebody has them at hand; random ones are drawn for this otherwise.
     """
     declared = declared_parameters(network) if declared is None else declared
     found = {name: parameter.value for name, parameter in declared.items()}
-    for name, value in (given or {}).items():
-        _known(name, declared, "parameter")
-        value = np.asarray(value, dtype=np.float64)
-        shape = declared[name].shape if population is None else (population, *declared[name].shape)
-        if value.shape != shape:
-            raise RunError(f"parameter '{name}' has shape {value.shape}; this run needs {shape}")
-        if not np.isfinite(value).all():
-            raise RunError(f"parameter '{name}' is not finite everywhere")
-        found[name] = value if population is None else value.reshape(with_lead(network, name, shape))
+    for name, value in given_parameters(declared, given, population).items():
+        found[name] = value if population is None else value.reshape(with_lead(network, name, value.shape))
     return found
 
 
@@ -87,27 +72,30 @@ def check_inputs(
 
     convert: False leaves the given arrays' own types. events: spikes come back as Events, not as arrays.
     """
-    given = {n: value if isinstance(value, Events) else np.asarray(value) for n, value in (given or {}).items()}
     inputs = {i.name: i for i in network.inputs}
-    for name, value in given.items():
-        _known(name, inputs, "input")
-        _check_array(inputs[name], value)
-        batch, steps = _agree(name, "batch", batch, value.shape[0]), _agree(name, "time", steps, value.shape[1])
+    steps, batch = (None if n is None else whole(k, n) for k, n in (("steps", steps), ("batch", batch)))
+    population = None if population is None else whole("population", population)
+    whole("trial", trial, 0)
+    found = {}
+    for name, value in named(given, "inputs").items():
+        if name not in inputs:
+            known(name, inputs, "input")
+        found[name] = array = input_array(network, inputs[name], value)
+        batch, steps = _agree(name, array.shape, batch, steps)
     if steps is None:
         raise RunError("the number of steps is unknown; give steps=..., or an input array")
-    if population is not None and population < 1:
-        raise RunError(f"a population needs at least one parameter set, not population={population}")
     batch = 1 if batch is None else batch
     if steps < 1 or batch < 1:
         raise RunError(f"a run needs at least one step and one trial, not steps={steps}, batch={batch}")
     arrays = {}
     for item in network.inputs:
-        if item.name in given:
-            arrays[item.name] = _converted(item, given[item.name], convert, events)
+        if item.name in found:
+            arrays[item.name] = _converted(item, found[item.name], convert, events)
         elif item.kind == "poisson":
             arrays[item.name] = _drawn(network, item, trial, batch, steps, events)
         else:
-            raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]")
+            call = of_input(network, item)[2]
+            raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]: write {call}")
     return Feed(steps, batch, arrays, population)
 
 
@@ -125,24 +113,14 @@ def _converted(item: Input, value: Any, convert: bool, events: bool) -> Any:
     return value.astype(np.float64 if item.kind == "current" else np.bool_, copy=False) if convert else value
 
 
-def _agree(name: str, axis: str, known: int | None, found: int) -> int:
-    if known is not None and known != found:
-        raise RunError(f"input '{name}' has {found} entries along {axis}; the run has {known}")
-    return found
-
-
-def _check_array(item: Input, value: Any) -> None:
-    if value.ndim != 3 or value.shape[2] != item.size:
-        raise RunError(f"input '{item.name}' has shape {value.shape}; it needs [batch, time, {item.size}]")
-    if item.kind == "current":
-        if not np.isfinite(value).all():
-            raise RunError(f"input '{item.name}' is not finite everywhere")
-    elif (
-        not isinstance(value, Events)
-        and value.dtype != np.bool_
-        and not all(((trial == 0) | (trial == 1)).all() for trial in value)
-    ):
-        raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
+def _agree(name: str, shape: tuple[int, ...], batch: int | None, steps: int | None) -> tuple[int, int]:
+    """Trials and steps of the run, which all inputs share."""
+    for axis, known_, found in (("batch", batch, shape[0]), ("time", steps, shape[1])):
+        if known_ is not None and known_ != found:
+            turned = batch in (None, shape[1]) and steps in (None, shape[0])
+            fix = "; an array [time, batch, channel] needs array.swapaxes(0, 1)" if turned else ""
+            raise RunError(f"input '{name}' has {found} entries along {axis}; the run has {known_}{fix}")
+    return shape[0], shape[1]
 
 
 def draw_poisson(network: Network, item: Input, trial: int, batch: int, steps: int) -> npt.NDArray[np.bool_]:
@@ -164,15 +142,18 @@ def draw_noise(network: Network, *, steps: int, batch: int, trial: int = 0) -> d
 
 def check_record(network: Network, names: Sequence[str], every: int) -> tuple[tuple[str, str], ...]:
     """ "population.variable" names as pairs. Raises RunError on unknown ones."""
-    if every < 1:
-        raise RunError(f"every={every}: record every n-th step, n at least 1")
+    whole("every", every)
+    if isinstance(names, str):
+        raise RunError(f"record={names!r} is one text; it is a list of names: write record=[{names!r}]")
     populations = {p.name: p.neuron.scope for p in without_receptors(network).populations}
     found = []
     for name in names:
+        if not isinstance(name, str):
+            raise RunError(f"record holds {shown(name)}; it is a list of names, like record=['population.variable']")
         owner, _, variable = name.partition(".")
-        _known(owner, populations, "population")
+        known(owner, populations, "population")
         scope = populations[owner]
-        _known(variable, (*scope.states, *scope.inputs, *scope.subexpressions), f"variable of population '{owner}'")
+        known(variable, (*scope.states, *scope.inputs, *scope.subexpressions), f"variable of population '{owner}'")
         found.append((owner, variable))
     return tuple(found)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from backends.values import given_parameters, known
 from neuro.learning.parametrisation import Parametrisation
 from neuro.parameters import Parameter
 
@@ -44,17 +45,25 @@ class Differentiable(Protocol):
     def forward(self) -> Callable[..., Signals]: ...
 
 
+def as_tensor(given: Any, checked: npt.NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
+    """What a run is given, as a tensor; one that requires gradients gets them. checked: its SI array in the run's shape."""
+    if isinstance(given, torch.Tensor) and given.requires_grad:
+        return given.to_dense().to("cpu", dtype).reshape(checked.shape)
+    return torch.from_numpy(np.asarray(checked, order="C")).to(dtype)
+
+
 def value_and_grad(
     program: Differentiable, loss: Callable[[Signals], torch.Tensor], parameters: Parameters, inputs: Inputs,
     wrt: Sequence[str], record: Sequence[str] = (), **options: Any,
 ) -> tuple[float, dict[str, npt.NDArray[Any]]]:  # fmt: skip
     """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
-    tensors = {n: torch.tensor(np.asarray(v), dtype=program.dtype) for n, v in parameters.items()}
+    given = given_parameters(program.declared, parameters, options.get("population"))
+    tensors = {n: torch.tensor(v, dtype=program.dtype) for n, v in given.items()}
     for name in wrt:
-        if name not in tensors and name in program.declared:
+        if name not in program.declared:
+            known(name, program.declared, "parameter")
+        if name not in tensors:
             tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
-        elif name not in tensors:
-            tensors[name] = torch.zeros((), dtype=program.dtype)  # forward raises the error that names it
         tensors[name].requires_grad_()
     value = loss(program.forward(tensors, inputs, record, **options))
     wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all

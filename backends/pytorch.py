@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from backends import surrogates
-from backends.arrays import Feed, check_inputs, check_parameters, check_record, with_lead
-from backends.differentiable import NetworkModule, Signals, Tensors, value_and_grad
+from backends.arrays import Feed, check_inputs, check_record, with_lead
+from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, value_and_grad
 from backends.structure import Backward, with_feedback
 from backends.torch_groups import Group, local
 from backends.torch_render import render
 from backends.torch_run import ForwardPass
+from backends.values import given_parameters
 from neuro.evaluation import margin_scales
 from neuro.lowering import lower
 from neuro.model import Network
@@ -82,10 +82,9 @@ class TorchProgram:
         population: int | None = None,
     ) -> Recording:
         """See Program.run."""
-        check_parameters(self._merged, parameters, population, self.declared)
         with torch.no_grad():
             found = self.forward(
-                {n: torch.as_tensor(v, dtype=self.dtype) for n, v in (parameters or {}).items()}, inputs, record,
+                parameters, inputs, record,
                 steps=steps, batch=batch, every=every, trial=trial, population=population,
             )  # fmt: skip
         return Recording(
@@ -98,7 +97,7 @@ class TorchProgram:
 
     def forward(
         self,
-        parameters: Tensors | None = None,
+        parameters: Tensors | Parameters | None = None,
         inputs: Mapping[str, Any] | None = None,
         record: Sequence[str] = (),
         *,
@@ -112,38 +111,27 @@ class TorchProgram:
         [batch, time, channel]; tensors that require gradients get them. The rest as in Program.run. Raises RunError.
         """
         check_record(self._merged, record, every)
-        values = {**self._defaults, **self._tensors(parameters or {}, population)}
-        feed = self._feed(inputs or {}, steps, batch, trial, population)
+        values = {**self._defaults, **self._tensors(parameters, population)}
+        feed = self._feed(inputs, steps, batch, trial, population)
         run = ForwardPass(self, values, feed, tuple(record), every, trial)
         for group, functions in zip(self.groups, self._functions, strict=True):
             run.group(group, *functions)
         return run.signals()
 
-    def _tensors(self, given: Tensors, population: int | None = None) -> dict[str, torch.Tensor]:
+    def _tensors(self, given: Any, population: int | None) -> dict[str, torch.Tensor]:
         """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
         found = {}
-        for name, value in given.items():
-            shape = (population or 1, *self.declared[name].shape) if name in self.declared else ()
-            if not shape or tuple(value.shape) != (shape if population else shape[1:]):
-                check_parameters(
-                    self._merged, {name: np.zeros(value.shape)}, population
-                )  # raises the error that names it
-            value = value.to(self.dtype)
-            found[name] = value.reshape(with_lead(self._merged, name, shape)) if population else value
+        for name, array in given_parameters(self.declared, given, population).items():
+            value = as_tensor(given[name], array, self.dtype)
+            found[name] = value if population is None else value.reshape(with_lead(self._merged, name, array.shape))
         return found
 
-    def _feed(
-        self, inputs: Mapping[str, Any], steps: int | None, batch: int | None, trial: int, population: int | None
-    ) -> Feed:
-        plain = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
+    def _feed(self, inputs: Any, steps: int | None, batch: int | None, trial: int, population: int | None) -> Feed:
         feed = check_inputs(
-            self._merged, plain, steps=steps, batch=batch, trial=trial, population=population, convert=False
+            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, convert=False
         )
-        tensors = {
-            n: inputs[n] if isinstance(inputs.get(n), torch.Tensor) else torch.from_numpy(a)
-            for n, a in feed.arrays.items()
-        }
-        arrays: Any = {n: t.to(self.dtype).transpose(0, 1) for n, t in tensors.items()}
+        tensors = {n: as_tensor((inputs or {}).get(n), a, self.dtype) for n, a in feed.arrays.items()}
+        arrays: Any = {n: t.transpose(0, 1) for n, t in tensors.items()}
         return Feed(feed.steps, feed.batch, arrays, population)
 
     def variant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,11 @@ def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[st
             raise UnsupportedError(
                 "torch", f"feedback through '{name}'", f"projections with dense weights are: {known}"
             )
-    return declared | {f"{n}.feedback": declared[f"{n}.w"] for n in backward.feedback}
+    found = dict(declared)
+    for name in backward.feedback:  # they stand for no synapse
+        own = f"{name}.feedback"
+        found[own] = replace(declared[f"{name}.w"], name=own, low=-np.inf, high=np.inf, sign=None)
+    return found
 
 
 def is_static(step: Step, couple: Couple) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro import checks, streams
+from neuro.equations import Problem
 from neuro.model import (
     AllToAll,
     Network,
@@ -22,6 +25,7 @@ from neuro.receptors import without_receptors
 from neuro.units import Dimension, Quantity, unit
 
 Array = npt.NDArray[Any]
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,34 @@ class Parameter:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
+
+    @property
+    def is_weight(self) -> bool:
+        return self.name.endswith((".w", ".feedback"))
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest number that it may hold, SI: the narrowest bounds, the sign, and what its dimension allows."""
+        low, high = float(np.max(self.low)), float(np.min(self.high))
+        if not self.is_weight:
+            least, included = checks.least(self.dimension)
+            low = max(low, least if included else np.nextafter(least, np.inf))
+        return max(low, 0.0) if self.sign == "+" else low, min(high, 0.0) if self.sign == "-" else high
+
+    def problems(self, value: Array, where: str, rounding: float = 0.0) -> Iterator[Problem]:
+        """The rules that SI values in its shape, or with more axes before, break. rounding: see check_value."""
+        value = value if self.mask is None else value[..., self.mask]
+        low, high = self.range
+        if not value.size or (max(low, -_LARGEST) <= value.min() and value.max() <= min(high, _LARGEST)):
+            return  # the usual case, in little time; the rules say what is wrong
+        low_, high_ = (self._quantity(b) if np.isfinite(b).any() else None for b in (self.low, self.high))
+        yield from checks.check_value(
+            self.name.partition(".")[2], self._quantity(value), where, (low_, high_), weight=self.is_weight,
+            sign=self.sign, rounding=rounding,
+        )  # fmt: skip
+
+    def _quantity(self, value: Any) -> Quantity:
+        return Quantity(value if np.ndim(value) else float(value), self.dimension, self.unit)
 
 
 @dataclass(frozen=True)
@@ -110,14 +142,18 @@ def parameters(network: Network) -> dict[str, Parameter]:
             scalar = isinstance(value, Quantity) and not value.shape
             low, high = population.neuron.bounds.get(name, (None, None))
             text, dimension = _unit_of(value)
-            found[key] = Parameter(
-                key,
-                resolve(network, value, f"parameter/{key}", () if scalar else (population.size,)),
-                text,
-                dimension,
-                () if scalar else ("neuron",),
-                -np.inf if low is None else low.value,
-                np.inf if high is None else high.value,
+            found[key] = _declared(
+                f"population '{population.name}', parameter '{name}' drawn",
+                value,
+                Parameter(
+                    key,
+                    resolve(network, value, f"parameter/{key}", () if scalar else (population.size,)),
+                    text,
+                    dimension,
+                    () if scalar else ("neuron",),
+                    -np.inf if low is None else low.value,
+                    np.inf if high is None else high.value,
+                ),
             )
     for projection in network.projections:
         found |= _synaptic(network, projection)
@@ -131,22 +167,24 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
     if projection.weights is not None:
         key = f"{projection.name}.w"
         weights = resolve(network, projection.weights, f"weights/{projection.name}", wires.shape)
-        if not isinstance(projection.weights, Quantity):
-            checks.enforce(checks.drawn_weights(projection, weights))
         if wires.mask is not None:
             weights = np.where(wires.mask, weights, 0.0)
         low, high = projection.bounds
         text, dimension = _unit_of(projection.weights)
-        found[key] = Parameter(
-            key,
-            weights,
-            text,
-            dimension,
-            axes,
-            -np.inf if low is None else low.value,
-            np.inf if high is None else high.value,
-            projection.sign,
-            wires.mask,
+        found[key] = _declared(
+            f"projection '{projection.name}', weights drawn",
+            projection.weights,
+            Parameter(
+                key,
+                weights,
+                text,
+                dimension,
+                axes,
+                -np.inf if low is None else low.value,
+                np.inf if high is None else high.value,
+                projection.sign,
+                wires.mask,
+            ),
         )
     for name, value in {**projection.synapse.parameters, **projection.parameters}.items():
         if name not in _used_names(projection):
@@ -155,10 +193,17 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
         scalar = isinstance(value, Quantity) and not value.shape
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
-        found[key] = Parameter(
-            key, resolve(network, value, f"parameter/{key}", shape), text, dimension, () if scalar else axes
-        )
+        drawn = resolve(network, value, f"parameter/{key}", shape)
+        parameter = Parameter(key, drawn, text, dimension, () if scalar else axes)
+        found[key] = _declared(f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
+
+
+def _declared(where: str, value: Value, parameter: Parameter) -> Parameter:
+    """The parameter; its numbers are looked at here where they come from a distribution."""
+    if not isinstance(value, Quantity):
+        checks.enforce(parameter.problems(parameter.value, where))
+    return parameter
 
 
 def _used_names(projection: Projection) -> set[str]:

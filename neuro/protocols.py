@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from neuro.semantics import Semantics
 
 Array = npt.NDArray[Any]
-Parameters = Mapping[str, Array]  # "population.parameter" or "projection.w" -> SI values
-# input name -> [batch, time, channel]: booleans or Events for spikes, SI values for currents
+# "population.parameter" or "projection.w" -> SI values; a run takes quantities and text ("10 ms") as well
+Parameters = Mapping[str, Array]
+# input name -> [batch, time, channel]: booleans or Events for spikes, SI values or quantities for currents
 Inputs = Mapping[str, Any]
 
 
@@ -90,8 +91,10 @@ class Program(Protocol):
     ) -> Recording:
         """Simulate from the initial state.
 
-        parameters: values that replace those of the network, same shapes and SI units. inputs: one array
-        [batch, time, channel] an input (Poisson inputs are drawn from the network's seed when left out).
+        parameters: values that replace those of the network, in the same shapes. inputs: one array [batch, time, channel]
+        an input (Poisson inputs are drawn from the network's seed when left out). Plain numbers, lists and tensors are SI;
+        quantities (this library's, pint's, Brian2's) are converted; every rule of the definition, such as a sign or a
+        bound, holds for them. The `final` weights of a run of one trial fit as parameters of the next.
         record: "population.variable" names. steps: number of steps, needed only without input arrays. batch:
         number of trials, likewise. trial: index of the first trial in the random streams, so that splitting a batch
         changes nothing. population: number of parameter sets; the given parameters then have this axis first, and all

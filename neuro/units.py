@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from neuro.foreign import NumbersError, leaves, numbers, shown
 
 if TYPE_CHECKING:
     import pint
@@ -88,10 +91,12 @@ def _named() -> dict[Dimension, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantity:
+class Quantity(NDArrayOperatorsMixin):
     """A number or array in SI, its dimension, and the unit that the user wrote.
 
-    value: float or float64 array, in SI units. unit: text that `unit()` reads.
+    value: float or float64 array, in SI units. unit: text that `unit()` reads. Arithmetic with numbers, arrays and other
+    quantities gives quantities; 0 fits every dimension. == asks for the same whole, < and > look at each element.
+    Raises UnitError where dimensions don't fit.
     """
 
     value: float | FloatArray
@@ -117,8 +122,37 @@ class Quantity:
             and bool(np.array_equal(self.value, other.value, equal_nan=True))
         )
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
-        return hash((np.asarray(self.value).tobytes(), self.dimension))
+        value = np.asarray(self.value) + 0.0  # -0.0 equals 0.0
+        return hash((np.where(np.isnan(value), np.nan, value).tobytes(), self.dimension))
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"{self} is one number and has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Quantity:
+        if not self.shape:
+            raise UnitError(f"{self} is one number; only arrays of quantities can be indexed")
+        return _like(self, np.asarray(self.value)[index])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        """numpy would drop the unit."""
+        raise UnitError(f"an array of numbers can't hold {self} with its unit; say which: .to('{self.unit}')")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or options.get("out") is not None:
+            raise UnitError(f"{ufunc.__name__}.{method} does not take quantities; use the numbers: .to('{self.unit}')")
+        items = [quantity(item) for item in inputs]
+        dimension, text = _result(ufunc.__name__, items)
+        found = ufunc(*(item.value for item in items), **options)
+        return found if dimension is None else Quantity(_plain(found), dimension, text)
 
     def __str__(self) -> str:
         magnitude = self.to(self.unit)
@@ -126,6 +160,56 @@ class Quantity:
         return text if self.unit == "1" else f"{text} {self.unit}"
 
     __repr__ = __str__
+
+
+_SAME = {"add", "subtract", "remainder", "fmod", "minimum", "maximum", "fmin", "fmax", "hypot"}
+_KEEP = {"negative", "positive", "absolute", "fabs"}
+_COMPARE = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+_TEST = {"isfinite", "isnan", "isinf", "sign", "signbit"}
+_ROOTS = {"sqrt": Fraction(1, 2), "cbrt": Fraction(1, 3), "square": Fraction(2), "reciprocal": Fraction(-1)}
+
+
+def _result(name: str, items: list[Quantity]) -> tuple[Dimension | None, str]:
+    """Dimension and unit of what a numpy function gives; None where it gives truth values or signs. Raises UnitError."""
+    first, last = items[0], items[-1]
+    if name in _SAME | _COMPARE and first.dimension != last.dimension:
+        if not _is_zero(first) and not _is_zero(last):
+            verb = name if name in ("add", "subtract") else "compare"
+            raise UnitError(
+                f"can't {verb} {first} ({first.dimension}) and {last} ({last.dimension}); give both one unit"
+            )
+        first = last if _is_zero(first) else first
+    if name in _COMPARE | _TEST:
+        return None, "1"
+    if name in _SAME | _KEEP:
+        return first.dimension, first.unit
+    if name in ("multiply", "divide", "true_divide"):
+        dimension = first.dimension * last.dimension if name == "multiply" else first.dimension / last.dimension
+        scaled = first if last.unit == "1" else last if first.unit == "1" and name == "multiply" else None
+        return dimension, str(dimension) if scaled is None else scaled.unit
+    if name in _ROOTS:
+        dimension = first.dimension ** _ROOTS[name]
+        return dimension, str(dimension)
+    if name in ("power", "float_power") and last.dimension.dimensionless and not last.shape:
+        dimension = first.dimension ** float(last.value)
+        return dimension, str(dimension)
+    if all(item.dimension.dimensionless for item in items):
+        return DIMENSIONLESS, "1"
+    raise UnitError(f"{name} takes numbers without a unit, not {first}; divide by a quantity first")
+
+
+def _is_zero(item: Quantity) -> bool:
+    """A plain 0 fits every dimension."""
+    return item.dimension.dimensionless and not item.shape and item.value == 0
+
+
+def _plain(value: Any) -> float | FloatArray:
+    return float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
+
+
+def _like(item: Quantity, value: Any) -> Quantity:
+    """The same unit, another SI value."""
+    return Quantity(_plain(value), item.dimension, item.unit)
 
 
 @cache
@@ -177,32 +261,62 @@ _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|na
 
 
 def quantity(value: Any, unit_text: str | None = None) -> Quantity:
-    """Read a quantity: "20 ms", a number or array (with `unit_text`), a pint or a Brian2 quantity.
+    """Read a quantity: "20 ms", a number, array, list or tensor (with `unit_text`), a pint or a Brian2 quantity.
 
     Returns SI values. Raises UnitError naming the text and what would be right.
     """
+    one = unit(unit_text or "1")
+    try:
+        if has_unit(value):
+            if unit_text is not None:
+                raise UnitError(f"{shown(value)} has a unit already; leave {unit_text!r} out")
+            return _with_unit(value)
+        return Quantity(_plain(numbers(value).astype(np.float64) * one.value), one.dimension, one.unit)
+    except NumbersError as error:
+        raise UnitError(f"{error}; {_EXAMPLE}") from None
+    except (UnitError, MemoryError):
+        raise
+    except Exception:  # whatever a foreign object raises when it is asked for its numbers
+        raise UnitError(f"can't read {shown(value)} as a quantity; {_EXAMPLE}") from None
+
+
+_EXAMPLE = "write a number and a unit, like '20 ms', or quantity(array, 'ms')"
+
+
+def has_unit(value: Any) -> bool:
+    """True for what says its unit itself: quantities of this library, pint and Brian2, text, stored data, lists of them."""
+    if isinstance(value, list | tuple):
+        return any(has_unit(item) for item in leaves(value))
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return has_unit(value.tolist())
+    return (
+        isinstance(value, Quantity | str | Mapping)
+        or hasattr(getattr(value, "dim", None), "_dims")
+        or hasattr(value, "to_base_units")
+    )
+
+
+def _with_unit(value: Any) -> Quantity:
     if isinstance(value, Quantity):
         return value
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value)
-        if unit_text is not None or match is None:
-            raise UnitError(f"can't read {value!r} as a quantity; write a number and a unit, like '20 ms'")
-        return quantity(float(match[1]), match[2].strip() or "1")
+        if match is None:
+            raise NumbersError(f"can't read {value!r} as a quantity")
+        one = unit(match[2].strip() or "1")
+        return Quantity(float(match[1]) * one.value, one.dimension, one.unit)
     if isinstance(value, Mapping):
         return from_data(value)
-    if hasattr(value, "dim") and hasattr(value.dim, "_dims"):  # a Brian2 quantity: SI inside, same seven dimensions
-        dimension = Dimension(tuple(Fraction(float(d)).limit_denominator(1000) for d in value.dim._dims))
-        plain = np.asarray(value, dtype=np.float64)
-        return Quantity(float(plain) if plain.ndim == 0 else plain, dimension, str(dimension))
     if hasattr(value, "to_base_units"):
         return _from_pint(value, f"{value.units:~}" or "1")
-    try:
-        magnitude = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UnitError(f"can't read {value!r} as a quantity; write a number and a unit, like '20 ms'") from None
-    one = unit(unit_text or "1")
-    scaled = magnitude * one.value
-    return Quantity(float(scaled) if scaled.ndim == 0 else scaled, one.dimension, one.unit)
+    if hasattr(value, "dim"):  # a Brian2 quantity: SI inside, same seven dimensions
+        dimension = Dimension(tuple(Fraction(float(d)).limit_denominator(1000) for d in value.dim._dims))
+        return Quantity(_plain(np.asarray(value, dtype=np.float64)), dimension, str(dimension))
+    items = [quantity(item) for item in value]
+    for item in items:
+        if item.dimension != items[0].dimension or item.shape != items[0].shape:
+            raise UnitError(f"{items[0]} and {item} stand in one list; give all the same unit and shape")
+    return _like(items[0], np.array([item.value for item in items]))
 
 
 def to_data(item: Quantity) -> Any:

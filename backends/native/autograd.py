@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from backends.arrays import Feed, check_parameters, check_record
-from backends.differentiable import Signals, Tensors
+from backends.arrays import Feed, check_record
+from backends.differentiable import Signals, Tensors, as_tensor
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
 from backends.torch_functions import FUNCTIONS
 from backends.torch_printer import code
+from backends.values import given_parameters, named
 from neuro.events import Events
 from neuro.mangling import mangled, unmangled
 from neuro.protocols import UnsupportedError
@@ -94,37 +95,35 @@ class _Run(torch.autograd.Function):
 
 
 def forward(
-    program: NativeProgram, parameters: Tensors, inputs: Mapping[str, Any], record: Sequence[str], *,
+    program: NativeProgram, parameters: Tensors | None, inputs: Mapping[str, Any] | None, record: Sequence[str], *,
     steps: int | None = None, batch: int | None = None, every: int = 1, trial: int = 0, population: int | None = None,
 ) -> Signals:  # fmt: skip
     """Run under autograd. See TorchProgram.forward."""
     if population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
     check_record(program.merged, record, every)
-    feedback = {n for n in program.declared if n.endswith(".feedback")}
-    plain = {n: v.detach().numpy() for n, v in parameters.items() if n not in feedback}
-    check_parameters(program.merged, plain, None, program.declared)
-    moving = {n: v for n, v in inputs.items() if isinstance(v, torch.Tensor) and v.requires_grad}
+    arrays = given_parameters(program.declared, parameters, None)
+    given = {n: as_tensor((parameters or {})[n], a, program.dtype) for n, a in arrays.items()}
+    moving = {n: v for n, v in named(inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
+    feed = program.feed(inputs, steps, batch, trial, None)
     for name in moving:
-        if next(i for i in program.merged.inputs if i.name == name).kind != "current":
+        if program.merged.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
-    arrays = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in inputs.items()}
-    feed = program.feed(arrays, steps, batch, trial, None)
-    wrt = frozenset(n for n, v in parameters.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
+    wrt = frozenset(n for n, v in given.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
     training = program.training(wrt, frozenset(moving)) if wrt or moving else None
     executable = program.executable(tuple(record), feed.batch, training)
-    values = {**program.defaults, **{n: v.to(program.dtype) for n, v in parameters.items()}}
+    values = {**program.defaults, **given}
     known = program.constants(executable, {}, None)
     tensors = {
         n: _value(program, executable.constants.table[n], values, executable.formulas)
-        for n in executable.constants_read if executable.constants.parameters_of(n) & set(parameters)
+        for n in executable.constants_read if executable.constants.parameters_of(n) & set(given)
     }  # fmt: skip
     for s in program.step.synapses:
-        if "w" in s.states and f"{s.name}.w" in parameters:
+        if "w" in s.states and f"{s.name}.w" in given:
             tensors[mangled("initial", s.name, "w")] = program.in_order(s.name, values[f"{s.name}.w"])
     for name in program.backward.feedback:
         tensors[mangled("feedback", name)] = values[f"{name}.feedback"]
-    tensors |= {mangled("current", n): v.to(program.dtype) for n, v in moving.items()}
+    tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], program.dtype) for n, v in moving.items()}
     outputs = [mangled("spikes", c.name) for c in program.step.cells if c.spikes]
     outputs += [mangled("record", *n.split(".", 1)) for n in record]
     outputs += [mangled("final", s.name, "w") for s in program.step.synapses if "w" in s.states]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
+from backends.arrays import Feed, check_inputs, check_record, draw_noise
 from backends.native.build import OTHERS
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
 from backends.native.slopes import slope_of
 from backends.structure import Backward, with_feedback
+from backends.values import given_parameters
 from neuro.evaluation import evaluate, margin_scales
 from neuro.events import Events, Rasters
 from neuro.lowering import lower
@@ -91,9 +92,9 @@ class NativeProgram:
         """See Program.run. inputs: spikes also as neuro.events.Events."""
         feed = self.feed(inputs, steps, batch, trial, population)
         check_record(self.merged, record, every)
-        check_parameters(self.merged, parameters, population, self.declared)
+        values = given_parameters(self.declared, parameters, population)
         executable = self.executable(tuple(record), feed.batch)
-        given = self.inputs(feed, trial) | self.constants(executable, parameters or {}, population)
+        given = self.inputs(feed, trial) | self.constants(executable, values, population)
         run = executable.forward(given, feed, every, self.threads)
         self.check(executable)
         return self.recording(run.arrays, feed, record, every)
@@ -114,7 +115,7 @@ class NativeProgram:
         """Run under torch's autograd: see TorchProgram.forward."""
         from backends.native.autograd import forward
 
-        return forward(self, parameters or {}, inputs or {}, record, **options)
+        return forward(self, parameters, inputs, record, **options)
 
     def value_and_grad(
         self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
@@ -200,10 +201,9 @@ class NativeProgram:
         known = self._known[id(executable)]
         if not given:
             return known
-        given = {n: np.asarray(v, np.float64) for n, v in given.items()}
-        own = {n: p.value for n, p in self.declared.items()}
+        own: dict[str, Array] = {n: p.value for n, p in self.declared.items()}
         if population is None:
-            return known | self._constants(executable, own | given, set(given))
+            return known | self._constants(executable, {**own, **given}, set(given))
         sets = [
             self._constants(executable, own | {n: v[p] for n, v in given.items()}, set(given))
             for p in range(population)

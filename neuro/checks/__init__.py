@@ -1,16 +1,26 @@
 """The rules that a model must obey: one small function a rule, each yields Problems with a fix."""
 
 from neuro.checks.cells import neuron, population
-from neuro.checks.common import ModelWarning, distribution, enforce, pair, read_quantity, unknown_name
+from neuro.checks.common import (
+    ModelWarning,
+    check_value,
+    distribution,
+    enforce,
+    least,
+    pair,
+    read_quantity,
+    unknown_name,
+)
 from neuro.checks.networks import network
-from neuro.checks.synapses import drawn_weights, input_, projection, synapse
+from neuro.checks.synapses import input_, projection, synapse
 
 __all__ = [
     "ModelWarning",
+    "check_value",
     "distribution",
-    "drawn_weights",
     "enforce",
     "input_",
+    "least",
     "network",
     "neuron",
     "pair",

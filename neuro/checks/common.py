@@ -181,14 +181,44 @@ def check_finite(item: Quantity, where: str) -> Iterator[Problem]:
         yield plain(where, f"the value {_sample(item)} is not finite", "give finite numbers", str(item))
 
 
+def least(dimension: Dimension) -> tuple[float, bool]:
+    """The least value of a parameter of this dimension, and whether it may have that very value."""
+    if dimension in (unit("second").dimension, unit("farad").dimension, unit("ohm").dimension):
+        return 0.0, False
+    return (0.0 if dimension == unit("siemens").dimension else -np.inf), True
+
+
 def check_positive(name: str, item: Quantity, where: str) -> Iterator[Problem]:
     """Times, capacitances and resistances are positive; conductances are not negative."""
-    value = np.asarray(item.value)
-    strict = item.dimension in (unit("second").dimension, unit("farad").dimension, unit("ohm").dimension)
-    if strict and not (value > 0).all():
+    value, (low, included) = np.asarray(item.value), least(item.dimension)
+    if not included and not (value > low).all():
         yield plain(where, f"'{name}' must be positive", "give a positive value", str(item))
-    elif item.dimension == unit("siemens").dimension and not (value >= 0).all():
+    elif not (value >= low).all():
         yield plain(where, f"'{name}' must not be negative", "give a conductance of at least 0", str(item))
+
+
+def check_dale(sign: str | None, item: Quantity, where: str) -> Iterator[Problem]:
+    """All weights of a projection with a sign have it, or are 0."""
+    wrong = {"+": np.less, "-": np.greater}.get(sign or "")
+    if wrong is not None and np.any(wrong(item.value, 0)):
+        kinds = ("negative", "positive") if sign == "+" else ("positive", "negative")
+        fix = f"make the weights {kinds[1]} or drop the sign"
+        yield plain(where, f"sign '{sign}' but a weight is {kinds[0]}", fix, str(item))
+
+
+def check_value(
+    name: str, item: Quantity, where: str, pair: tuple[Quantity | None, Quantity | None] = (None, None),
+    *, weight: bool = False, sign: str | None = None, rounding: float = 0.0,
+) -> Iterator[Problem]:  # fmt: skip
+    """Every rule for the numbers of a parameter or weight, in a definition, drawn, or given to a run.
+
+    rounding: how far beyond a bound a value may lie, relative to the bound.
+    """
+    yield from check_finite(item, where)
+    if not weight:
+        yield from check_positive(name, item, where)
+    yield from check_dale(sign, item, where)
+    yield from check_within(pair, item, f"{where}, bounds", f"'{name}' =", rounding)
 
 
 def _sample(item: Quantity) -> str:
@@ -229,8 +259,19 @@ def check_bounds(
     low, high = (limit if b is None else b.value for b, limit in zip(pair, (-np.inf, np.inf), strict=True))
     if not np.all(np.asarray(low) < np.asarray(high)):
         yield plain(where, f"the lower bound {pair[0]} is not below the upper bound {pair[1]}", "swap them")
-    elif np.any(item.value < low) or np.any(item.value > high):
-        yield plain(where, f"{name} {item} lies outside its bounds", "change the value or the bounds", str(item))
+    else:
+        yield from check_within(pair, item, where, name)
+
+
+def check_within(
+    pair: tuple[Quantity | None, Quantity | None], item: Quantity, where: str, name: str, rounding: float = 0.0
+) -> Iterator[Problem]:
+    """No number beyond its bounds, which have its unit and broadcast against it."""
+    for bound, side in zip(pair, (1, -1), strict=True):
+        if bound is not None and np.any(side * (item.value - bound.value) < -rounding * np.abs(bound.value)):
+            message = f"{name} {item} lies outside its bounds ({pair[0]}, {pair[1]})"
+            yield plain(where, message, "change the value or the bounds", str(item))
+            return
 
 
 def parts_of(value: object) -> list[Quantity]:

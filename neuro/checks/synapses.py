@@ -10,6 +10,7 @@ import numpy as np
 from neuro.checks.common import (
     check_bounds,
     check_cycles,
+    check_dale,
     check_finite,
     check_method,
     check_name,
@@ -22,7 +23,7 @@ from neuro.checks.common import (
 )
 from neuro.equations import Problem, Statement, suggestion
 from neuro.scope import SynapseScope
-from neuro.units import Dimension, FloatArray, Quantity, unit
+from neuro.units import Dimension, Quantity, unit
 
 if TYPE_CHECKING:
     from neuro.model import Input, Projection, Synapse, Value
@@ -142,24 +143,8 @@ def check_sign(item: Projection, where: str) -> Iterator[Problem]:
 
 
 def check_weights(item: Projection, weights: Quantity, where: str) -> Iterator[Problem]:
-    wrong = {"+": np.less, "-": np.greater}.get(item.sign or "")
-    if wrong is not None and np.any(wrong(weights.value, 0)):
-        kinds = ("negative", "positive") if item.sign == "+" else ("positive", "negative")
-        yield plain(
-            where,
-            f"sign '{item.sign}' but a weight is {kinds[0]}",
-            f"make the weights {kinds[1]} or drop the sign",
-            str(weights),
-        )
+    yield from check_dale(item.sign, weights, where)
     yield from check_bounds(item.bounds, weights, f"{where}, bounds", "a weight of")
-
-
-def drawn_weights(item: Projection, values: FloatArray) -> Iterator[Problem]:
-    """Dale's law and bounds for weights drawn from a distribution."""
-    one = parts_of(item.weights)[0]
-    yield from check_weights(
-        item, Quantity(values, one.dimension, one.unit), f"projection '{item.name}', weights drawn"
-    )
 
 
 def input_(item: Input) -> Iterator[Problem]:

@@ -65,13 +65,7 @@ class _Map:
 
 def _map(parameter: Parameter) -> _Map:
     scale = float(unit(parameter.unit).value)
-    low, high = float(np.max(parameter.low)) / scale, float(np.min(parameter.high)) / scale
-    if parameter.sign == "+":
-        low = max(low, 0.0)
-    if parameter.sign == "-":
-        high = min(high, 0.0)
-    if parameter.dimension == unit("second").dimension:
-        low = max(low, 0.0)  # a time constant of 0 divides by zero
+    low, high = (limit / scale for limit in parameter.range)
     x = parameter.value / scale
     if np.any(x < low) or np.any(x > high):
         raise ParameterError(

@@ -233,7 +233,10 @@ def test_wrong_arrays_are_named(backend: str) -> None:
         ({"steps": 5}, "input 'x' is missing"),
         ({"inputs": {"x": x}, "parameters": {"feed.ww": 1}}, "did you mean 'feed.w'"),
         ({"inputs": {"x": x}, "parameters": {"feed.w": np.zeros(3)}}, r"has shape \(3,\); this run needs \(7, 5\)"),
-        ({"inputs": {"x": x}, "parameters": {"cells.tau_m": np.array(np.nan)}}, "'cells.tau_m' is not finite"),
+        (
+            {"inputs": {"x": x}, "parameters": {"cells.tau_m": np.array(np.nan)}},
+            "'cells.tau_m': the value nan is not finite",
+        ),
         ({"inputs": {"x": x}, "record": ["cells.u"]}, "there is no variable of population 'cells' 'u'"),
         ({"inputs": {"x": x}, "every": 0}, "every=0"),
     ]
@@ -309,7 +312,7 @@ def test_wrong_populations_are_named(backend: str) -> None:
     for options, message in (
         ({"parameters": {"feed.w": np.zeros((2, 7, 5))}, "population": 3}, r"this run needs \(3, 7, 5\)"),
         ({"parameters": {"feed.w": np.zeros((2, 7, 5))}}, r"this run needs \(7, 5\)"),
-        ({"population": 0}, "not population=0"),
+        ({"population": 0}, "population=0 is no count"),
     ):
         with pytest.raises(RunError, match=message):
             program.run(inputs=x, **options)  # type: ignore[arg-type]
