@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends import brian_text as words
 from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
 from backends.brian_build import Builder, Built, pairs
 from backends.brian_devices import settings
+from backends.brian_names import finite_steps
 from backends.brian_simulations import InProcess, Simulation, Standalone
 from neuro.model import Network
 from neuro.parameters import initial_state, wiring
@@ -70,7 +70,7 @@ class BrianProgram:
             built = simulation.built
             simulation.run(self._values(built, values, feed.lead), self._arrays(built, feed, trial), feed.steps)
             self._check(built, feed)
-            return self._recording(built, feed, every)
+            return self._recording(built, feed, wanted, every)
 
     def _simulation(self, copies: int, record: tuple[str, ...], steps: int) -> Simulation:
         key = (copies, record, steps if self.target == "cpp_standalone" else None)
@@ -94,12 +94,12 @@ class BrianProgram:
             owner, _, variable = name.partition(".")
             if owner in built.groups:
                 size = self._merged.population(owner).size
-                found[built.groups[owner], words.safe(variable)] = np.broadcast_to(value, (*lead, size)).ravel()
+                found[built.groups[owner], built.names[owner][variable]] = np.broadcast_to(value, (*lead, size)).ravel()
             elif owner in built.synapses:
                 shape = wiring(self._merged, self._merged.projection(owner)).shape
                 chosen = pairs(self._merged, self._merged.projection(owner))[2]
                 flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
-                found[built.synapses[owner], words.of_synapse([variable])(variable)] = flat.ravel()
+                found[built.synapses[owner], built.names[owner][variable]] = flat.ravel()
             if name in built.numbers:
                 group, held = built.numbers[name]
                 number = np.reshape(value, (-1, 1, 1) if np.ndim(value) else ())
@@ -124,7 +124,11 @@ class BrianProgram:
         first: tuple[int, str, int] | None = None
         for population in self._merged.populations:
             for name in population.neuron.scope.states:
-                counted = built.groups[population.name].variables[words.finite_steps(name)].get_value()
+                counted = (
+                    built.groups[population.name]
+                    .variables[finite_steps(built.names[population.name][name])]
+                    .get_value()
+                )
                 cell = int(np.argmin(counted))
                 if counted[cell] < feed.steps and (first is None or counted[cell] < first[0]):
                     first = (int(counted[cell]), f"{population.name}.{name}", cell)
@@ -136,7 +140,7 @@ class BrianProgram:
                 "use a smaller dt, another method, or weaker input"
             )
 
-    def _recording(self, built: Built, feed: Feed, every: int) -> Recording:
+    def _recording(self, built: Built, feed: Feed, wanted: Sequence[str], every: int) -> Recording:
         spikes = {}
         for name, monitor in built.spikes.items():
             size = self._merged.population(name).size
@@ -144,9 +148,10 @@ class BrianProgram:
             raster[np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int), np.asarray(monitor.i)] = True
             spikes[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
         traces = {}
-        for name, monitor in built.traces.items():
-            found = np.asarray(getattr(monitor, words.safe(name.partition(".")[2]) + "_"))[:, every - 1 :: every]
-            size = self._merged.population(name.partition(".")[0]).size
+        for name in wanted:
+            owner, _, variable = name.partition(".")
+            found = np.asarray(getattr(built.traces[owner], built.names[owner][variable] + "_"))[:, every - 1 :: every]
+            size = self._merged.population(owner).size
             traces[name] = np.swapaxes(
                 found.reshape(*feed.lead, size, found.shape[1]), -1, -2
             ).copy()  # the monitor's own
@@ -157,7 +162,7 @@ class BrianProgram:
                 full = np.zeros((*feed.lead, int(np.prod(shape))))
                 if projection.name in built.synapses:
                     values = np.asarray(
-                        built.synapses[projection.name].variables[words.of_synapse("w")("w")].get_value()
+                        built.synapses[projection.name].variables[built.names[projection.name]["w"]].get_value()
                     )
                     full[..., pairs(self._merged, projection)[2]] = values.reshape(*feed.lead, -1)
                 final[f"{projection.name}.w"] = full.reshape(*feed.lead, *shape)

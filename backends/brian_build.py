@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from backends import brian_text as words
 from backends.brian_devices import brian2
+from backends.brian_names import Names, Table, arriving, finite_steps
 from neuro.dimensions import dimension_of
 from neuro.equations import Expression, Statement
 from neuro.model import Input, Network, Population, Projection
@@ -60,9 +61,10 @@ class Built:
     """One Brian2 network, for a batch size and what is recorded."""
 
     network: Any
+    names: Names
     groups: dict[str, Any] = field(default_factory=dict)
     synapses: dict[str, Any] = field(default_factory=dict)
-    traces: dict[str, Any] = field(default_factory=dict)
+    traces: dict[str, Any] = field(default_factory=dict)  # by population
     spikes: dict[str, Any] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
     numbers: dict[str, tuple[Any, str]] = field(
@@ -82,18 +84,28 @@ def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array
     return pre, post, np.flatnonzero(mask)
 
 
-def sums(projection: Projection) -> tuple[Sum, ...]:
+def sums(projection: Projection, names: Names) -> tuple[Sum, ...]:
     """Graded values, and sums that every_step statements make."""
-    scope, name = projection.synapse.scope, projection.name
+    scope, cells = projection.synapse.scope, names[projection.post]
     found = []
     if scope.transmits is not None:
         target = projection.synapse.target
-        found.append(Sum(words.part(target, name), target, scope.transmits))
+        found.append(Sum(names.part(cells[target], projection.name), target, scope.transmits))
     for number, statement in enumerate(scope.every_step):
         if statement.target.endswith("_post"):
             target = statement.target.removesuffix("_post")
-            found.append(Sum(f"{words.part(target, name)}__{number}", target, statement.expression, statement))
+            variable = f"{names.part(cells[target], projection.name)}_{number}"
+            found.append(Sum(variable, target, statement.expression, statement))
     return tuple(found)
+
+
+def recorded(record: Iterable[str]) -> dict[str, list[str]]:
+    """Population -> its variables to record: one monitor each, since every object costs code of its own."""
+    found: dict[str, list[str]] = {}
+    for name in record:
+        owner, _, variable = name.partition(".")
+        found.setdefault(owner, []).append(variable)
+    return found
 
 
 def _follows_inputs(scope: NeuronScope, names: Iterable[str], suffix: str) -> bool:
@@ -133,7 +145,8 @@ class Builder:
         self.network, self.batch, self.steps = network, batch, steps
         self.dt = float(network.dt.value) * brian2.second
         self.clock = brian2.Clock(dt=self.dt, name="steps")
-        self.built = Built(brian2.Network(name="simulation"))
+        self.names = Names(network)
+        self.built = Built(brian2.Network(name="simulation"), self.names)
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network))}
         self.every_step_order = count(2)
@@ -148,16 +161,15 @@ class Builder:
                 self.source(source)
         for number, projection in enumerate(network.projections):
             self.projection(projection, number)
-        for name in record:
-            owner, _, variable = name.partition(".")
-            built.traces[name] = brian2.StateMonitor(
-                built.groups[owner], words.safe(variable), record=True, when="end", clock=self.clock,
-                name=f"trace_{owner}_{variable}",
+        for owner, names in recorded(record).items():
+            built.traces[owner] = brian2.StateMonitor(
+                built.groups[owner], [self.names[owner][n] for n in names], record=True, when="end", clock=self.clock,
+                name=self.names.object("traces", owner),
             )  # fmt: skip
         for population in network.populations:
             if population.neuron.threshold:
                 name = population.name
-                built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=f"spikes_{name}")
+                built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=self.names.object("spikes", name))
         self.feeds()
         objects = [*built.groups.values(), *built.synapses.values(), *built.traces.values(), *built.spikes.values()]
         built.network.add(*objects)
@@ -167,62 +179,64 @@ class Builder:
 
     def cells(self, population: Population) -> None:
         scope, name = population.neuron.scope, population.name
+        own = self.names[name]
         refractory = int(steps_of(population.neuron.refractory, self.network.dt))
         group = brian2.NeuronGroup(
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
-            threshold=words.text(scope.threshold) if scope.threshold else None,
-            reset=words.statements(scope.reset) or None,
+            threshold=words.text(scope.threshold, own) if scope.threshold else None,
+            reset=words.statements(scope.reset, own) or None,
             refractory=refractory * self.dt if refractory else False,
             method=population.neuron.method,
             clock=self.clock,
-            name=f"cells_{name}",
+            name=self.names.object("cells", name),
         )
         self.built.groups[name] = group
-        self.built.feeds |= {f"{name}.{n}": Feed(group, words.draw(n)) for n in scope.noise}
+        self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
         gather = []
         for n in scope.inputs:
-            terms = [words.arriving(n)]
+            events = arriving(own[n])
+            terms = [events]
             for i in self.currents(name):
                 if i.target == f"{name}.{n}":
-                    terms.append(words.part(n, i.name))
-                    unit = words.unit_text(scope.dimensions[n])
-                    self.built.feeds[i.name] = Feed(group, words.part(n, i.name), unit)
+                    terms.append(self.names.part(own[n], i.name))
+                    self.built.feeds[i.name] = Feed(group, terms[-1], words.unit_text(scope.dimensions[n]))
             terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
-            gather += [f"{words.safe(n)} = {' + '.join(terms)}", f"{words.arriving(n)} = 0*{words.arriving(n)}"]
+            gather += [f"{own[n]} = {' + '.join(terms)}", f"{events} = 0*{words.unit_text(scope.dimensions[n])}"]
         if gather:
             group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 2, clock=self.clock)
         self.send(population, group)
         if scope.every_step:
-            group.run_regularly(words.statements(scope.every_step), when="groups", order=1, clock=self.clock)
+            group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if scope.states:
-            group.run_regularly("\n".join(self.finite(scope)), when="end", order=1, clock=self.clock)
+            group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
 
     def cell_lines(self, population: Population) -> Iterator[str]:
         """Equations: the neuron's own, then variables that only this backend has."""
         scope, dimension = population.neuron.scope, population.neuron.scope.dimensions
+        own = self.names[population.name]
         for equation in scope.equations:
             if equation.name not in scope.parameters:
-                yield words.equation(equation, equation.flags & {"unless refractory"})
+                yield words.equation(equation, own, equation.flags & {"unless refractory"})
         for name in scope.parameters:
-            yield words.declaration(words.safe(name), dimension[name], "constant")
+            yield words.declaration(own[name], dimension[name], "constant")
         for name in scope.inputs:
-            yield words.declaration(words.arriving(name), dimension[name])
+            yield words.declaration(arriving(own[name]), dimension[name])
         for name in scope.noise:
-            yield f"{words.draw(name)} : 1"
+            yield f"{own[name]} : 1"
         for name in scope.states:
-            yield f"{words.finite_steps(name)} : integer"
+            yield f"{finite_steps(own[name])} : integer"
         for source in self.currents(population.name):
             name = source.target.partition(".")[2]
-            yield words.declaration(words.part(name, source.name), dimension[name])
+            yield words.declaration(self.names.part(own[name], source.name), dimension[name])
         for item in self.sums_into(population.name):
             yield words.declaration(item.variable, dimension[item.target])
         yield from self.sent_lines(population)
 
-    def finite(self, scope: NeuronScope) -> Iterator[str]:
+    def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
         for name in scope.states:
-            counter, infinite = words.finite_steps(name), f"inf*({words.unit_text(scope.dimensions[name])})"
-            yield f"{counter} += int({counter} == t_in_timesteps and abs({words.safe(name)}) < {infinite})"
+            counter, infinite = finite_steps(own[name]), f"inf*({words.unit_text(scope.dimensions[name])})"
+            yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
 
     def split(self, projection: Projection) -> tuple[Expression, Expression] | None:
         """Presynaptic factor and rest of a projection's graded value: the factor is computed once a cell."""
@@ -250,33 +264,31 @@ class Builder:
         for projection, factor, numbers in self.sending(population):
             dimensions = {**projection.synapse.scope.dimensions, **own}
             found = dimension_of(factor, dimensions)
-            yield words.declaration(words.sent(projection.name), found)  # type: ignore[arg-type]
+            yield words.declaration(self.names.sent(projection.name), found)  # type: ignore[arg-type]
             for name in numbers:
-                yield words.declaration(words.number(name, projection.name), dimensions[name], "constant")
+                yield words.declaration(self.names.number(name, projection.name), dimensions[name], "constant")
 
     def send(self, population: Population, group: Any) -> None:
         """Compute the presynaptic factors when the sums of their targets are formed."""
         for projection, factor, numbers in self.sending(population):
-            table = {n: words.number(n, projection.name) for n in numbers}
-
-            def name(own: str, table: dict[str, str] = table) -> str:
-                return table[own] if own in table else words.safe(own.removesuffix("_pre"))
-
-            code = f"{words.sent(projection.name)} = {words.text(factor, name)}"
+            held_here = {n: self.names.number(n, projection.name) for n in numbers}
+            own = {f"{n}_pre": variable for n, variable in self.names[population.name].items()}
+            code = f"{self.names.sent(projection.name)} = {words.text(factor, own | held_here)}"
             group.run_regularly(code, when="start", order=self.rank[projection.post], clock=self.clock)
-            for own, held in table.items():
-                self.built.numbers[f"{projection.name}.{own}"] = (group, held)
+            for name, held in held_here.items():
+                self.built.numbers[f"{projection.name}.{name}"] = (group, held)
 
     def currents(self, population: str) -> list[Input]:
         return [i for i in self.network.inputs if i.kind == "current" and i.target.partition(".")[0] == population]
 
     def sums_into(self, population: str) -> list[Sum]:
-        return [s for p in self.network.projections if p.post == population for s in sums(p)]
+        return [s for p in self.network.projections if p.post == population for s in sums(p, self.names)]
 
     def source(self, source: Input) -> None:
         group = brian2.NeuronGroup(
-            self.batch * source.size, "s : 1", threshold="s > 0.5", clock=self.clock, name=f"source_{source.name}"
-        )
+            self.batch * source.size, "s : 1", threshold="s > 0.5", clock=self.clock,
+            name=self.names.object("source", source.name),
+        )  # fmt: skip
         self.built.groups[source.name] = group
         self.built.feeds[source.name] = Feed(group, "s")
 
@@ -287,17 +299,17 @@ class Builder:
         if not len(pre):
             return  # Brian2 has no empty projections
         scope, cells = projection.synapse.scope, self.network.population(projection.post)
-        name = self.names(projection)
-        target = words.synapse_target(cells.neuron.scope.inputs, name)
+        own, inputs = self.names[projection.name], cells.neuron.scope.inputs
+        targets = own | {f"{n}_post": f"{arriving(self.names[cells.name][n])}_post" for n in inputs}
         synapses = brian2.Synapses(
             self.built.groups[projection.pre],
             self.built.groups[projection.post],
             "\n".join(self.synapse_lines(projection)),
-            on_pre=words.statements(scope.on_pre, name, target) or None,
-            on_post=words.statements(scope.on_post, name, target) or None,
+            on_pre=words.statements(scope.on_pre, own, targets) or None,
+            on_post=words.statements(scope.on_post, own, targets) or None,
             method=projection.synapse.method,
             clock=self.clock,
-            name=f"synapses_{projection.name}",
+            name=self.names.object("synapses", projection.name),
         )
         shift = np.arange(self.batch)[:, None]
         size = self.network.source_size(projection.pre)
@@ -314,32 +326,28 @@ class Builder:
         self.synaptic_steps(projection, synapses)
 
     def synapse_lines(self, projection: Projection) -> Iterator[str]:
-        scope, names = projection.synapse.scope, self.names(projection)
+        scope, own = projection.synapse.scope, self.names[projection.name]
         for equation in scope.equations:
             if equation.kind == "differential":
-                yield words.equation(equation, ["clock-driven"], names)
+                yield words.equation(equation, own, ["clock-driven"])
             elif equation.name not in scope.parameters:
-                yield words.equation(equation, (), names)
+                yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell
             if f"{projection.name}.{name}" in self.declared:
-                yield words.declaration(names(name), scope.dimensions[name], "constant")
+                yield words.declaration(own[name], scope.dimensions[name], "constant")
         dimensions = self.network.population(projection.post).neuron.scope.dimensions
-        for item in sums(projection):
-            value = words.text(item.value, names)
+        for item in sums(projection, self.names):
+            value = words.text(item.value, own)
             if item.statement is None and projection.name in self.sent:
-                value = f"{words.text(self.sent[projection.name][1], names)}*{words.sent(projection.name)}_pre"
+                value = f"({words.text(self.sent[projection.name][1], own)})*{self.names.sent(projection.name)}_pre"
             line = f"{item.variable}_post = {value}"
             yield f"{line} : {words.unit_text(dimensions[item.target])} (summed)"
-
-    def names(self, projection: Projection) -> words.Name:
-        scope = projection.synapse.scope
-        return words.of_synapse({*(e.name for e in scope.equations), *scope.parameters})
 
     def synaptic_steps(self, projection: Projection, synapses: Any) -> None:
         """When sums are formed; every_step statements, one after another."""
         updaters = {u.target_varname.removesuffix("_post"): u for u in synapses.summed_updaters.values()}
         by_statement = {}
-        for item in sums(projection):
+        for item in sums(projection, self.names):
             if item.statement is None:
                 updaters[item.variable].when, updaters[item.variable].order = "start", self.rank[projection.post] + 1
             else:
@@ -349,10 +357,11 @@ class Builder:
         for statement in projection.synapse.scope.every_step:
             found = by_statement.get(statement)
             if found is None:
-                self.regularly(synapses, words.statements([statement], self.names(projection)))
+                self.regularly(synapses, words.statements([statement], self.names[projection.name]))
                 continue
             updaters[found.variable].order = next(self.every_step_order)
-            name = words.arriving(found.target) if found.target in inputs else words.safe(found.target)
+            name = self.names[projection.post][found.target]
+            name = arriving(name) if found.target in inputs else name
             self.regularly(group, f"{name} {statement.op} {found.variable}")
 
     def regularly(self, group: Any, code: str) -> None:
@@ -375,8 +384,8 @@ class Builder:
 
             built.network.add(brian2.NetworkOperation(write, when="start", order=-1, clock=clock, name="write_inputs"))
             return
-        for name, feed in built.feeds.items():
-            table = f"table_{name.replace('.', '__')}"
+        for number, (name, feed) in enumerate(built.feeds.items()):
+            table = f"table{number}"
             values = np.zeros((self.steps, len(feed.group)))
             built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
             code = f"{feed.variable} = {table}(t, i)*({feed.unit})"

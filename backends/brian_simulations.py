@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from backends.brian_build import Builder, Built
 from backends.brian_devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian_functions import FUNCTIONS
 from neuro.model import Network
 from neuro.protocols import RunError
 
@@ -70,7 +71,7 @@ class InProcess(Simulation):
         self.built.arrays.clear()
         self.built.arrays.update(arrays)
         with _nothing_to_collect():
-            self.built.network.run(self.duration(steps), namespace={})
+            self.built.network.run(self.duration(steps), namespace=FUNCTIONS)
 
 
 class Standalone(Simulation):
@@ -82,7 +83,9 @@ class Standalone(Simulation):
         self.device = CPPStandaloneDevice()
         with activated(self.device):
             built = Builder(self.network, batch, steps).build(record)
-            built.network.run(self.duration(steps), namespace={t.name: t for t in built.tables.values()})
+            built.network.run(
+                self.duration(steps), namespace={**FUNCTIONS, **{t.name: t for t in built.tables.values()}}
+            )
             self.device.build(directory=str(Path(self.folder) / "code"), compile=True, run=False, with_output=False)
         return built
 

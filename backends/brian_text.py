@@ -1,109 +1,33 @@
 """Our equations and statements in Brian2's words: the same continuous text, nothing discretised.
 
-Names that Brian2, C++ or Cython keep for themselves get two underscores at their end, which no model's name has.
+Forms are chosen that mean the same on all targets of Brian2. Whole numbers stay whole numbers, so that sympy sees what cancels.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Iterator
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
+from typing import Any
 
-from backends.brian_devices import DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
-from neuro.equations import Equation, Expression, Statement, literal
+import numpy as np
+
+from backends.brian_devices import DEFAULT_UNITS
+from backends.brian_names import Table
+from neuro.equations import Equation, Expression, Statement
 from neuro.scope import is_noise
 from neuro.units import BASE_UNITS, Dimension, is_unit_name, unit
 
-_CODE_WORDS = frozenset(
-    [
-        "alignas",
-        "alignof",
-        "asm",
-        "auto",
-        "bint",
-        "bool",
-        "catch",
-        "char",
-        "cdef",
-        "cimport",
-        "complex",
-        "const",
-        "constexpr",
-        "cpdef",
-        "ctypedef",
-        "decltype",
-        "default",
-        "delay",
-        "delete",
-        "do",
-        "double",
-        "dynamic_cast",
-        "enum",
-        "explicit",
-        "export",
-        "extern",
-        "float",
-        "friend",
-        "goto",
-        "inline",
-        "int32",
-        "int64",
-        "lastupdate",
-        "long",
-        "mutable",
-        "namespace",
-        "new",
-        "noexcept",
-        "nullptr",
-        "object",
-        "operator",
-        "private",
-        "protected",
-        "public",
-        "register",
-        "reinterpret_cast",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "static_assert",
-        "static_cast",
-        "str",
-        "struct",
-        "switch",
-        "template",
-        "this",
-        "thread_local",
-        "throw",
-        "typedef",
-        "typeid",
-        "typename",
-        "union",
-        "unsigned",
-        "using",
-        "virtual",
-        "void",
-        "volatile",
-        "wchar_t",
-        "N_incoming",
-        "N_outgoing",
-    ]
-)
-Name = Callable[[str], str]
-_FORMS = {"sigmoid": "1.0/(1.0 + exp(-(X)))", "relu": "0.5*((X) + abs(X))"}
-
-
-@cache
-def safe(name: str) -> str:
-    """A variable's name in Brian2."""
-    for end in ("_pre", "_post"):
-        if name.endswith(end):
-            return safe(name.removesuffix(end)) + end
-    try:
-        brian2.Equations.check_identifier(name)
-    except SyntaxError:
-        return f"{name}__"
-    return f"{name}__" if name in _CODE_WORDS else name
+# Forms of functions whose own form in Brian2 is another on some target, or that it lacks; their values are floats.
+_FORMS = {
+    "sigmoid": "1.0/(1.0 + exp(-X))",
+    "relu": "maximum_of(X, 0.0)",
+    "clip": "minimum_of(maximum_of(X, Y), Z)",
+    "floor": "floor_of(X)",
+    "ceil": "ceil_of(X)",
+    "sign": "sign_of(X)",
+}
 
 
 @cache
@@ -122,36 +46,133 @@ def _unit(name: str) -> ast.expr:
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Functions and units that Brian2 lacks in terms of those it has; noise as a number drawn for the step."""
+    """Names, units, functions and conditions in Brian2's words; noise as a number drawn for the step."""
 
-    def __init__(self, name: Name) -> None:
-        self.name = name
+    def __init__(self, names: Table) -> None:
+        self.names = names
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        node.args = [self.visit(argument) for argument in node.args]
-        form = _FORMS.get(node.func.id) if isinstance(node.func, ast.Name) else None
-        return ast.parse(form.replace("X", ast.unparse(node.args[0])), mode="eval").body if form else node
+    def visit(self, node: ast.AST) -> Any:
+        condition = isinstance(node, ast.Compare | ast.BoolOp) or getattr(node, "op", None).__class__ is ast.Not
+        value = None if condition or isinstance(node, ast.Name) else _number(node)
+        return super().visit(node) if value is None else _constant(value)
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        if isinstance(node.op, ast.Div) and (value := literal(node)) is not None:
-            return ast.Constant(value)  # C++ code divides whole numbers in single precision
-        self.generic_visit(node)
-        return node
+    def visit_Call(self, node: ast.Call) -> Any:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "int":
+            return self.counted(node.args[0])
+        arguments = [self.visit(argument) for argument in node.args]
+        if name in _FORMS:
+            return _parsed(_FORMS[name], **dict(zip("XYZ", arguments, strict=False)))
+        return ast.Call(node.func, arguments, [])
+
+    def counted(self, condition: ast.expr) -> Any:
+        """A condition as the number 0 or 1. Brian2's numpy has no `and`, `or`, `not` within an expression."""
+        match condition:
+            case ast.BoolOp(op=ast.And(), values=values):
+                return _product(self.counted(v) for v in values)
+            case ast.BoolOp(values=values):
+                return _parsed("1 - C", C=_product(_parsed("1 - C", C=self.counted(v)) for v in values))
+            case ast.UnaryOp(operand=inner):
+                return _parsed("1 - C", C=self.counted(inner))
+        value = _number(condition)
+        return _parsed("truth_of(C)", C=self.visit(condition)) if value is None else _constant(value)
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        left, right = self.visit(node.left), self.visit(node.right)
+        return (
+            _parsed("remainder_of(X, Y)", X=left, Y=right)
+            if isinstance(node.op, ast.Mod)
+            else ast.BinOp(left, node.op, right)
+        )
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if is_noise(node.id):
+            return _parsed(f"{self.names[node.id]}/sqrt(dt)")  # Euler-Maruyama
+        if node.id in self.names:
+            return ast.Name(self.names[node.id])
+        return _unit(node.id) if is_unit_name(node.id) else node  # pi, inf, t, dt
+
+
+class _Put(ast.NodeTransformer):
+    def __init__(self, parts: Mapping[str, ast.expr]) -> None:
+        self.parts = parts
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id in ("pi", "inf", "t", "dt"):
-            return node
-        if is_unit_name(node.id):
-            return _unit(node.id)
-        if is_noise(node.id):
-            return ast.parse(f"{draw(node.id)}/sqrt(dt)", mode="eval").body  # Euler-Maruyama
-        return ast.Name(self.name(node.id))
+        return self.parts.get(node.id, node)
 
 
-def text(expression: Expression, name: Name = safe) -> str:
-    """An expression on one line. name: variables in Brian2, by our names."""
-    tree = ast.parse(f"({expression.text})", mode="eval")
-    return ast.unparse(_Rewriter(name).visit(tree))
+def _parsed(form: str, **parts: ast.expr) -> Any:
+    """A form with parts put in place of its capitals."""
+    return _Put(parts).visit(ast.parse(form, mode="eval").body)
+
+
+def _product(factors: Iterable[ast.expr]) -> ast.expr:
+    first, *rest = factors
+    for factor in rest:
+        first = ast.BinOp(first, ast.Mult(), factor)
+    return first
+
+
+_NUMERIC: Mapping[str, Callable[..., Any]] = {
+    **{n: getattr(np, n) for n in ("exp", "log", "log10", "log1p", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{n: getattr(np, n) for n in ("arcsin", "arccos", "arctan", "abs", "sqrt", "sign", "floor", "ceil")},
+    "exprel": lambda x: np.expm1(x) / x if x else 1.0,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0.0),
+    "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
+    "int": float,
+}  # fmt: skip
+_OPERATORS: Mapping[type, Callable[..., Any]] = {
+    ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
+    ast.Mod: np.mod, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Lt: np.less, ast.LtE: np.less_equal,
+    ast.And: np.logical_and, ast.Or: np.logical_or, ast.USub: np.negative, ast.UAdd: np.positive,
+    ast.Not: np.logical_not,
+}  # fmt: skip
+
+
+def _number(node: ast.AST) -> float | None:
+    """The finite value of an expression or condition of numbers alone, None for others."""
+    value = _value(node)
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _value(node: ast.AST) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return np.float64(value)
+        case ast.Name(id="pi"):
+            return np.float64(math.pi)
+        case ast.Name(id="inf"):
+            return np.float64(math.inf)
+        case ast.Call(func=ast.Name(id=name), args=arguments):
+            return _applied(_NUMERIC[name], arguments)
+        case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
+            return _applied(_OPERATORS[type(op)], (left, right))
+        case ast.UnaryOp(op=op, operand=operand):
+            return _applied(_OPERATORS[type(op)], (operand,))
+        case ast.BoolOp(op=op, values=[first, *rest]):
+            found = _value(first)
+            for value in map(_value, rest):
+                found = None if found is None or value is None else _OPERATORS[type(op)](found, value)
+            return found
+    return None
+
+
+def _applied(function: Callable[..., Any], arguments: Iterable[ast.AST]) -> Any:
+    values = [_value(a) for a in arguments]
+    with np.errstate(all="ignore"):
+        return None if any(v is None for v in values) else function(*values)
+
+
+def _constant(value: float) -> ast.expr:
+    whole = value.is_integer() and abs(value) < 2**31  # larger ones are no integers to C++
+    found = ast.Constant(int(abs(value)) if whole else abs(value))
+    return ast.UnaryOp(ast.USub(), found) if value < 0 else found
+
+
+def text(expression: Expression, names: Table) -> str:
+    """An expression on one line."""
+    return ast.unparse(_Rewriter(names).visit(ast.parse(f"({expression.text})", mode="eval").body))
 
 
 def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression, Expression] | None:
@@ -181,66 +202,20 @@ def _factors(node: ast.expr) -> Iterator[ast.expr]:
         yield node
 
 
-def statements(block: Iterable[Statement], name: Name = safe, target: Name | None = None) -> str:
-    """Statements, one a line. target: what they assign, where it is not the variable they name."""
-    return "\n".join(f"{(target or name)(s.target)} {s.op} {text(s.expression, name)}" for s in block)
+def statements(block: Iterable[Statement], names: Table, targets: Table | None = None) -> str:
+    """Statements, one a line. targets: what they assign, where it is not the variable they name."""
+    return "\n".join(f"{(targets or names)[s.target]} {s.op} {text(s.expression, names)}" for s in block)
 
 
-def equation(item: Equation, flags: Iterable[str] = (), names: Name = safe) -> str:
+def equation(item: Equation, names: Table, flags: Iterable[str] = ()) -> str:
     """One line of equations."""
-    name = names(item.name)
-    end = f" ({', '.join(flags)})" if flags else ""
+    name = names[item.name]
     if item.expression is None:
-        return f"{name} : {unit_text(item.dimension)}{end}"
+        return declaration(name, item.dimension, *flags)
     left = f"d{name}/dt" if item.kind == "differential" else name
-    return f"{left} = {text(item.expression, names)} : {unit_text(item.dimension)}{end}"
+    return declaration(f"{left} = {text(item.expression, names)}", item.dimension, *flags)
 
 
-def declaration(name: str, dimension: Dimension, flag: str = "") -> str:
-    """A variable without equation; the name is Brian2's."""
-    return f"{name} : {unit_text(dimension)}" + (f" ({flag})" if flag else "")
-
-
-# -- variables that only this backend has; their double underscore keeps them apart from a model's ---------------------
-
-
-def arriving(name: str) -> str:
-    """What events add up for the next step's value of an input."""
-    return f"{name}__next"
-
-
-def part(name: str, source: str) -> str:
-    """What a current input or projection adds to a variable."""
-    return f"{name}__from__{source}"
-
-
-def sent(projection: str) -> str:
-    """Presynaptic factor of a projection's graded values."""
-    return f"sent__{projection}"
-
-
-def number(name: str, projection: str) -> str:
-    """A projection's parameter that its presynaptic cells hold."""
-    return f"{name}__of__{projection}"
-
-
-def draw(noise: str) -> str:
-    """The step's standard normal number."""
-    return f"draw__{noise}"
-
-
-def finite_steps(name: str) -> str:
-    """Number of steps that a state stayed finite."""
-    return f"{name}__finite"
-
-
-def of_synapse(variables: Iterable[str]) -> Name:
-    """Names in a synapse: Brian2 wants its own variables to differ from the cells'."""
-    table = {n: f"{n}__synapse" for n in variables}
-    return lambda name: table.get(name, safe(name))
-
-
-def synapse_target(inputs: Iterable[str], name: Name) -> Name:
-    """Synapses write to an input's arriving sum."""
-    table = {f"{n}_post": f"{arriving(n)}_post" for n in inputs}
-    return lambda n: table.get(n, name(n))
+def declaration(name: str, dimension: Dimension, *flags: str) -> str:
+    """A variable (its name is Brian2's) with its unit."""
+    return f"{name} : {unit_text(dimension)}" + (f" ({', '.join(flags)})" if flags else "")
