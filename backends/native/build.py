@@ -14,7 +14,7 @@ from pathlib import Path
 
 from neuro.protocols import UnsupportedError
 
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
+FLAGS = (*__import__("os").environ.get("TWINSPIKE_CFLAGS", "-O3 -march=native").split(), "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
 CONTRACTION = {"float64": "-ffp-contract=off", "float32": "-ffp-contract=fast"}  # float64 rounds as numpy does
 OTHERS = ("torch", "reference", "brian2")
 

@@ -1,0 +1,1 @@
+"""Differential testing: random networks over the whole language, and oracles that every backend must satisfy."""

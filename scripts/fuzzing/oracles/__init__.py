@@ -1,0 +1,1 @@
+"""What must hold for every network. Each oracle is `check(case, programs) -> Outcome`."""

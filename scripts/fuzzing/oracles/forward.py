@@ -1,0 +1,67 @@
+"""a) reference = native = torch = Brian2: spikes exactly, traces to 1e-9; or all refuse alike; or one refuses and says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fuzzing.networks import Case
+from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, expected, summary
+from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
+from neuro.equations import ModelError
+from neuro.protocols import RunError, UnsupportedError
+
+NAME = "forward"
+
+
+def check(case: Case, programs: Programs) -> Outcome:
+    """Every backend against the reference."""
+    outcome, found = Outcome(), {name: programs.run(name) for name in ALL}
+    reference = found["reference"]
+    for name, result in found.items():
+        if isinstance(result, Exception) and not expected(result):
+            outcome.failures.append(Failure(NAME, f"{name} raises {type(result).__name__}", summary(result)))
+        elif isinstance(result, UnsupportedError):
+            outcome.refusals.append((name, f"{result.what}: {result.why}"))
+            if raw(result):
+                outcome.failures.append(Failure(NAME, f"{name} refuses by accident", summary(result)))
+    if isinstance(reference, ModelError | RunError):
+        outcome.notes.append(f"refused by all: {type(reference).__name__}")
+    elif not isinstance(reference, Exception):
+        outcome.spikes = reference.spike_count()
+    sensitivity = Sensitivity(case, reference)
+    for name in ALL[1:]:
+        compare(case, name, reference, found[name], sensitivity, outcome)
+    return outcome
+
+
+def compare(case: Case, name: str, reference: Any, result: Any, sensitivity: Sensitivity, outcome: Outcome) -> None:
+    """One backend against the reference."""
+    if isinstance(result, UnsupportedError) or (isinstance(result, Exception) and not expected(result)):
+        return
+    if isinstance(reference, Exception) or isinstance(result, Exception):
+        if type(reference) is not type(result):
+            outcome.failures.append(
+                Failure(NAME, f"{name} {verdict(result)} where reference {verdict(reference)}", f"{told(result)} | {told(reference)}")
+            )
+        return
+    difference = first_difference(reference, result, 1e-13 if case.dyadic else BOUND)
+    if difference is None:
+        return
+    if sensitivity.explains(difference):
+        outcome.notes.append(f"tie: {'spikes' if difference.spikes else 'traces'}")
+    else:
+        kind = "spikes" if difference.spikes else "traces"
+        outcome.failures.append(Failure(NAME, f"{name} differs in {kind}", str(difference)))
+
+
+def raw(error: UnsupportedError) -> bool:
+    """True for refusals that only pass on what a compiler or Brian2 stumbled over."""
+    return "the C compiler refused it" in error.why or "Brian2 says" in error.why
+
+
+def verdict(result: Any) -> str:
+    return f"raises {type(result).__name__}" if isinstance(result, Exception) else "runs"
+
+
+def told(result: Any) -> str:
+    return summary(result) if isinstance(result, Exception) else f"{result.spike_count()} spikes"

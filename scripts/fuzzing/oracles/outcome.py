@@ -1,0 +1,95 @@
+"""What an oracle found, and the compiled programs that oracles share."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import backends
+from fuzzing.networks import Case
+from neuro.equations import ModelError
+from neuro.protocols import RunError, UnsupportedError
+
+ALL = ("reference", "native", "torch", "brian2")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """oracle: which one. kind: short and stable, so that a shrunk network can be asked for the same. detail: what differs."""
+
+    oracle: str
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.oracle}, {self.kind}: {self.detail}"
+
+
+@dataclass
+class Outcome:
+    """refusals: (backend, reason). notes: other things that are counted, such as ties."""
+
+    failures: list[Failure] = field(default_factory=list)
+    refusals: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    spikes: int = 0
+
+    def add(self, other: Outcome) -> None:
+        self.failures += other.failures
+        self.refusals += other.refusals
+        self.notes += other.notes
+        self.spikes = max(self.spikes, other.spikes)
+
+
+class Programs:
+    """A case's network, compiled and run by each backend once. Expected errors are kept as values."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self._programs: dict[tuple[Any, ...], Any] = {}
+        self._runs: dict[str, Any] = {}
+
+    def get(self, backend: str, **options: Any) -> Any:
+        """The program; or the exception that compiling raised."""
+        key = (backend, *sorted(options.items()))
+        if key not in self._programs:
+            self._programs[key] = attempt(lambda: backends.get(backend).compile(self.case.network, **options))
+        return self._programs[key]
+
+    def run(self, backend: str) -> Any:
+        """The recording of everything; or the exception that compiling or running raised."""
+        if backend not in self._runs:
+            program = self.get(backend)
+            failed = isinstance(program, Exception)
+            self._runs[backend] = program if failed else attempt(lambda: self.case.run(program))
+        return self._runs[backend]
+
+
+def attempt(action: Any) -> Any:
+    """The value, or the exception as a value."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            return action()
+        except Exception as error:
+            return error
+
+
+def expected(error: Any) -> bool:
+    """True for the errors that users are meant to see."""
+    return isinstance(error, UnsupportedError | ModelError | RunError)
+
+
+def summary(error: BaseException) -> str:
+    """Its type, place and first line, without what is particular to one network."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if "/neuro/" in file or "/backends/" in file:
+            place = f" in {file.rsplit('/', 1)[-1]}:{trace.tb_frame.f_code.co_name}"
+        trace = trace.tb_next
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}{place}: {lines[0][:300]}"

@@ -1,0 +1,119 @@
+"""When two recordings are the same: spikes exactly, traces to a bound, and what rounding alone explains.
+
+A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
+condition, or dynamics that let rounding grow. The reference runs again with parameters and initial values moved by a few units in the last place;
+where that moves its own numbers as far, the case is a tie: counted, never passed in silence. Networks whose arithmetic is exact
+(Case.dyadic) have no such excuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import backends
+from fuzzing.networks import Case
+from fuzzing.oracles.outcome import attempt
+from neuro.parameters import initial_state, values
+
+BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
+ROUNDING = 4e-16  # relative size of the perturbation, about two units in the last place
+TRIES = 6
+GROWTH = 100.0  # how much further than the perturbed reference another backend may be
+
+
+@dataclass(frozen=True)
+class Difference:
+    """name: what differs. step: the first one where it does. size: relative to its scale, or the number of spikes."""
+
+    name: str
+    step: int
+    size: float
+    spikes: bool
+
+    def __str__(self) -> str:
+        what = f"{self.size:.0f} spikes" if self.spikes else f"{self.size:.2g} of its scale"
+        return f"{self.name} from step {self.step} on, {what}"
+
+
+def first_difference(a: Any, b: Any, bound: float = BOUND) -> Difference | None:
+    """The earliest difference of two recordings; None where they agree."""
+    found = []
+    for name, raster in a.spikes.items():
+        other = np.asarray(b.spikes[name])
+        off = np.asarray(raster) != other
+        if off.any():
+            found.append(Difference(f"spikes of {name}", int(np.argwhere(off.any(axis=(0, 2)))[0, 0]), float(off.sum()), True))
+    for name, trace in a.traces.items():
+        error = relative(trace, b.traces[name])
+        if (error > bound).any():
+            found.append(Difference(name, int(np.argwhere((error > bound).any(axis=(0, 2)))[0, 0]), float(error.max()), False))
+    for name, weights in a.final.items():
+        error = relative(weights, b.final[name])
+        if error.size and (error > bound).any():
+            found.append(Difference(f"final {name}", 10**6, float(error.max()), False))
+    return min(found, key=lambda d: (d.step, not d.spikes)) if found else None
+
+
+def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
+    """|a - b| over the largest finite number in a; where both are not finite alike, 0."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        return np.full((1, 1, 1), np.inf)
+    finite = np.abs(a[np.isfinite(a)])
+    scale = float(finite.max()) if finite.size else 0.0
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(all="ignore"):
+        error = np.abs(a - b) / (scale or 1e-300)
+    return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
+
+
+class Sensitivity:
+    """How far rounding moves the reference's own numbers."""
+
+    def __init__(self, case: Case, reference: Any) -> None:
+        self.case, self.reference, self._runs = case, reference, list[Any]()
+
+    def runs(self) -> list[Any]:
+        if not self._runs:
+            program = backends.get("reference").compile(self.case.network)
+            for number in range(TRIES):
+                self._runs.append(attempt(lambda n=number: self.moved(program, np.random.default_rng([self.case.seed, n]))))
+        return [r for r in self._runs if not isinstance(r, Exception)]
+
+    def moved(self, program: Any, random: np.random.Generator) -> Any:
+        """A run whose parameters, inputs and initial values are off by rounding."""
+        from backends import reference
+
+        given = {n: off(v, random) for n, v in values(self.case.network).items()}
+        inputs = {n: off(a, random) if a.dtype != bool else a for n, a in self.case.inputs().items()}
+        original = reference.initial_state
+        reference.initial_state = lambda network: {n: off(v, random) for n, v in initial_state(network).items()}
+        try:
+            return self.case.run(program, parameters=given, inputs=inputs)
+        finally:
+            reference.initial_state = original
+
+    def explains(self, difference: Difference, bound: float = BOUND) -> bool:
+        """True where rounding alone makes a difference as early and as large."""
+        if self.case.dyadic:
+            return False
+        for run in self.runs():
+            own = first_difference(self.reference, run, bound / GROWTH)
+            if own is not None and own.step <= difference.step and (own.spikes or own.size * GROWTH >= difference.size):
+                return True
+        return False
+
+
+def off(value: Any, random: np.random.Generator) -> Any:
+    """Off by a few units in the last place; what is 0 stays 0."""
+    array = np.asarray(value, np.float64)
+    return array * (1 + ROUNDING * random.choice((-1.0, 1.0), array.shape))
+
+
+def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """True where all arrays are equal."""
+    return all(np.array_equal(np.asarray(a[n]), np.asarray(b[n]), equal_nan=a[n].dtype.kind == "f") for n in a)
