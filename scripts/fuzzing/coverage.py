@@ -1,0 +1,130 @@
+"""What of the language occurs in a network: read off its definition, not off how it was made."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fuzzing.editing import blocks, models
+from neuro import Network, Neuron, Normal, Projection, Uniform
+from neuro.equations import CONSTANTS, FUNCTIONS
+from neuro.scope import METHODS
+
+_OPERATORS = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.USub: "unary -", ast.UAdd: "unary +",
+    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=",
+}  # fmt: skip
+
+# What a long run must have met: every row of the report that may not be 0.
+WANTED = (
+    *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
+    *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "Pairs", "none")),
+    *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "no weight", "adds twice")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "t", "dimensions")),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs"),
+)  # fmt: skip
+
+
+def features(network: Network) -> Counter[str]:
+    """How often each element of the language occurs."""
+    found: Counter[str] = Counter()
+    for model in models(network):
+        prefix = "integrator"
+        if any(line.left.startswith("d") and "/dt" in line.left for line in blocks(model)["equations"]):
+            found[f"{prefix} {model.method}"] += 1
+        for lines in blocks(model).values():
+            for line in lines:
+                if line.text:
+                    found.update(_expression(line.text))
+        found.update(_cell(model) if isinstance(model, Neuron) else _synapse(model))
+    for population in network.populations:
+        found.update(f"values {_kind(v)}" for v in (*population.values().values(), *population.initial_values().values()))
+        found["initial values"] += bool(population.initial_values())
+    for projection in network.projections:
+        found.update(_projection(network, projection))
+    found.update(f"input {i.kind}" for i in network.inputs)
+    found["loop"] += _loops(network)
+    return found
+
+
+def _expression(text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        match node:
+            case ast.Call(func=ast.Name(id=name)):
+                yield f"function {name}"
+            case ast.Name(id=name) if name in CONSTANTS:
+                yield f"constant {name}"
+            case ast.BinOp(op=op) | ast.UnaryOp(op=op) | ast.BoolOp(op=op):
+                yield f"operator {_OPERATORS[type(op)]}"
+            case ast.Compare(ops=[op]):
+                yield f"operator {_OPERATORS[type(op)]}"
+
+
+def _cell(neuron: Neuron) -> Iterator[str]:
+    scope = neuron.scope
+    yield "cell threshold" if neuron.threshold else "cell no threshold"
+    names = {n for e in scope.equations if e.expression for n in e.expression.names}
+    there = {
+        "reset": neuron.reset, "refractory": neuron.refractory.value, "unless refractory": neuron.refractory.value and scope.frozen_when_refractory,
+        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.noise, "t": "t" in names,
+        "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states),
+    }  # fmt: skip
+    yield from (f"cell {name}" for name, yes in there.items() if yes)
+
+
+def _synapse(synapse: Any) -> Iterator[str]:
+    scope = synapse.scope
+    added = [s.target for s in scope.on_pre if s.target.endswith("_post")]
+    there = {
+        "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
+        "every_step": scope.every_step, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight, "adds twice": len(added) > len(set(added)),
+    }  # fmt: skip
+    yield from (f"synapse {name}" for name, yes in there.items() if yes)
+
+
+def _projection(network: Network, p: Projection) -> Iterator[str]:
+    c: Any = p.connectivity
+    size = len(c.pre) if hasattr(c, "pre") else None
+    yield f"connectivity {type(c).__name__}"
+    if size == 0 or getattr(c, "p", 1) == 0:
+        yield "connectivity none"
+    if size and len(set(zip(c.pre.tolist(), c.post.tolist(), strict=True))) < size:
+        yield "repeated pairs"
+    if p.synapse.scope.on_pre:
+        yield "delay each" if p.delay.shape else "delay uniform" if np.any(p.delay.value) else "delay zero"
+    yield from (f"values {_kind(v)}" for v in (p.weights, *p.parameters.values(), *p.initial.values()) if v is not None)
+    if p.pre == p.post:
+        yield "self projection"
+    if p.sign:
+        yield "sign"
+    if p.bounds != (None, None):
+        yield "bounds"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Normal | Uniform):
+        return type(value).__name__
+    return "array" if value.shape else "one"
+
+
+def _loops(network: Network) -> int:
+    """1 if a population reaches itself through others."""
+    targets: dict[str, set[str]] = {p.name: set() for p in network.populations}
+    for p in network.projections:
+        if p.pre in targets and p.pre != p.post:
+            targets[p.pre].add(p.post)
+    for start in targets:
+        seen, todo = set[str](), list(targets[start])
+        while todo:
+            name = todo.pop()
+            if name == start:
+                return 1
+            if name not in seen:
+                seen.add(name)
+                todo += targets[name]
+    return 0
