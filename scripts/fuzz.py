@@ -8,10 +8,13 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cli
 import typer
+
+if TYPE_CHECKING:
+    from fuzzing.report import Report
 
 
 def main(
@@ -21,7 +24,9 @@ def main(
     jobs: Annotated[int, typer.Option(help="processes")] = 2,
     minutes: Annotated[float, typer.Option(help="stop after so many")] = 1e9,
     out: Annotated[Path | None, typer.Option(help="report as JSON")] = None,
-    shrink: Annotated[int, typer.Option(help="print the first failures of each kind as scripts, so many kinds at most")] = 3,
+    shrink: Annotated[
+        int, typer.Option(help="print the first failures of each kind as scripts, so many kinds at most")
+    ] = 3,
 ) -> None:
     """Print what was examined, what occurred and what failed; exit code 1 where anything failed. Ctrl-C prints the report so far."""
     from fuzzing.campaign import Campaign
@@ -33,7 +38,10 @@ def main(
     if unknown:
         raise cli.UserError(f"there is no oracle '{unknown[0]}'; known: {', '.join(ORACLES)}, all")
     first = secrets.randbelow(10**9) if seed < 0 else seed
-    print(f"seeds {first} to {first + networks - 1}: python scripts/fuzz.py --networks {networks} --oracle {oracle} --seed {first}", flush=True)
+    print(
+        f"seeds {first} to {first + networks - 1}: python scripts/fuzz.py --networks {networks} --oracle {oracle} --seed {first}",
+        flush=True,
+    )
     report = Report()
     try:
         with cli.progress("fuzzing") as update:
@@ -47,12 +55,10 @@ def main(
     finish(report, out, shrink)
 
 
-def finish(report: object, out: Path | None, kinds: int) -> None:
+def finish(report: Report, out: Path | None, kinds: int) -> None:
     """Print the report, and a script for each of the first kinds of failure."""
-    from fuzzing.report import Report
     from fuzzing.reproduction import reproduce
 
-    assert isinstance(report, Report)  # noqa: S101
     for title, rows in report.rows().items():
         if rows:
             cli.table(title, ("what", *("",) * (len(rows[0]) - 1)), rows)

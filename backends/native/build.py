@@ -14,7 +14,8 @@ from pathlib import Path
 
 from neuro.protocols import UnsupportedError
 
-FLAGS = (*__import__("os").environ.get("TWINSPIKE_CFLAGS", "-O3 -march=native").split(), "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
+OPTIMISATION = "-O3 -march=native"  # or what TWINSPIKE_CFLAGS says: thousands of small kernels build faster without
+FLAGS = ("-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
 CONTRACTION = {"float64": "-ffp-contract=off", "float32": "-ffp-contract=fast"}  # float64 rounds as numpy does
 OTHERS = ("torch", "reference", "brian2")
 
@@ -57,7 +58,8 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
     path = compiler()
     if path is None:
         raise UnsupportedError("native", f"network '{network}'", str(missing()), OTHERS)
-    flags = (*FLAGS, CONTRACTION[dtype], *(("-mprefer-vector-width=512",) if " avx512f" in _cpu() else ()))
+    wide = ("-mprefer-vector-width=512",) if " avx512f" in _cpu() else ()
+    flags = (*os.environ.get("TWINSPIKE_CFLAGS", OPTIMISATION).split(), *FLAGS, CONTRACTION[dtype], *wide)
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
     library = folder() / f"{key}.so"
     if library.exists():

@@ -11,7 +11,14 @@ from fuzzing.expressions import SCALES, Atom, Grammar, put
 from fuzzing.names import VARIABLES, Names
 from neuro import Neuron, Normal, Population, Uniform, quantity
 
-UNITS = {"1": "1", "volt": "mV", "amp": "nA", "siemens": "nS", "hertz": "Hz", "second": "ms"}  # in which values are given
+UNITS = {
+    "1": "1",
+    "volt": "mV",
+    "amp": "nA",
+    "siemens": "nS",
+    "hertz": "Hz",
+    "second": "ms",
+}  # in which values are given
 SIZES = {"1": 1.0, "volt": 10.0, "amp": 1.0, "siemens": 10.0, "hertz": 100.0}  # natural size in them
 METHODS = {"euler": 0.35, "exact": 0.2, "exponential_euler": 0.15, "rk2": 0.15, "rk4": 0.15}
 
@@ -77,7 +84,11 @@ class CellMaker:
         threshold, reset = self.threshold(grammar), ""
         if threshold:
             reset = self.reset(grammar) if dice.chance(0.92) else ""
-        order = [draft.equations[i] for i in dice.random.permutation(len(draft.equations))] if dice.chance(0.5) else draft.equations
+        order = (
+            [draft.equations[i] for i in dice.random.permutation(len(draft.equations))]
+            if dice.chance(0.5)
+            else draft.equations
+        )
         return Neuron(
             self.name, "\n".join(order), threshold=threshold, reset=reset, every_step=every_step, parameters=draft.parameters,
             initial=draft.initial, refractory=self.setting.time(refractory) if refractory else "0 ms", method=self.method,
@@ -153,7 +164,11 @@ class CellMaker:
     def add_subexpressions(self, grammar: Grammar, count: int) -> Grammar:
         for _ in range(count):
             unit, name = self.dice.choose(("1", self.unit)), self.names.new()
-            text = grammar.constant() if unit == "1" and self.dice.chance(0.12) else grammar.bounded(unit, self.dice.whole(1, 2))
+            text = (
+                grammar.constant()
+                if unit == "1" and self.dice.chance(0.12)
+                else grammar.bounded(unit, self.dice.whole(1, 2))
+            )
             self.draft.equations.append(f"{name} = {text} : {unit}")
             self.draft.subexpressions.append(Atom(name, unit))
             grammar = grammar.over(self.draft.subexpressions[-1])
@@ -192,7 +207,11 @@ class CellMaker:
         drive = self.arriving(unit) if number == 0 or dice.chance(0.4) else ""
         base = f"{dice.number(0.8, 2.2)}*{SCALES[unit]}" if number == 0 else "0*" + SCALES[unit]
         if unit == "1":
-            base = (str(dice.choose((1, 1.5, 2))) if self.setting.dyadic else str(dice.number(0.8, 2.2))) if number == 0 else "0.25"
+            base = (
+                (str(dice.choose((1, 1.5, 2))) if self.setting.dyadic else str(dice.number(0.8, 2.2)))
+                if number == 0
+                else "0.25"
+            )
         if self.method == "exact":
             return self.linear_rate(number, base, drive, tau)
         if self.method == "exponential_euler":
@@ -222,7 +241,13 @@ class CellMaker:
     def every_step(self, grammar: Grammar) -> str:
         dice, lines, k = self.dice, [], self.discrete
         if k is not None:
-            forms = ("{k} = 0.5*{k} + X", "{k} += 0.25*(X - {k})", "{k} = clip({k} + X, -3, 3)", "{k} = X", "{k} -= 0.5*{k} - X")
+            forms = (
+                "{k} = 0.5*{k} + X",
+                "{k} += 0.25*(X - {k})",
+                "{k} = clip({k} + X, -3, 3)",
+                "{k} = X",
+                "{k} -= 0.5*{k} - X",
+            )
             more = ("{k} = t/ms % 3.7", "{k} *= 0.8", "{k} /= 1.25", "{k} = t/dt")
             chosen = dice.some(forms if self.setting.dyadic else (*forms, *more), dice.whole(1, 2))
             lines += [f.format(k=k).replace("X", f"({grammar.bounded('1', 1)})") for f in chosen]
@@ -255,7 +280,15 @@ class CellMaker:
     def reset(self, grammar: Grammar) -> str:
         dice, v = self.dice, self.draft.states[0]
         scale = SCALES[v.unit]
-        kinds = {"v = 0*S": 3, "v = P": 2, "v -= 0.75*S": 2, "v *= 0.25": 1, "v /= 4": 1, "v = -0.5*S": 1, "v = clip(A, -S, 0*S)": 1}
+        kinds = {
+            "v = 0*S": 3,
+            "v = P": 2,
+            "v -= 0.75*S": 2,
+            "v *= 0.25": 1,
+            "v /= 4": 1,
+            "v = -0.5*S": 1,
+            "v = clip(A, -S, 0*S)": 1,
+        }
         form = dice.weighted(kinds)
         parts = {"v": v.text, "S": scale, "A": grammar.amount(v.unit, 1), "P": ""}
         if "P" in form:
@@ -264,7 +297,9 @@ class CellMaker:
         for state in self.draft.states[1:]:
             if dice.chance(0.35):
                 step = f"0.25*{SCALES[state.unit]}"
-                lines.append(dice.choose((f"{state.text} += {step}", f"{state.text} -= {step}", f"{state.text} = {step}")))
+                lines.append(
+                    dice.choose((f"{state.text} += {step}", f"{state.text} -= {step}", f"{state.text} = {step}"))
+                )
         if self.discrete and dice.chance(0.4):
             lines.append(dice.choose((f"{self.discrete} += 0.5", f"{self.discrete} = 0.25")))
         return dice.choose(("\n", "; ")).join(lines)

@@ -28,7 +28,14 @@ class Entry:
     def line(self) -> str:
         """One line of the file."""
         case = self.case
-        data = {"comment": self.comment, "oracle": self.oracle, "steps": case.steps, "batch": case.batch, "seed": case.seed, "dyadic": case.dyadic}
+        data = {
+            "comment": self.comment,
+            "oracle": self.oracle,
+            "steps": case.steps,
+            "batch": case.batch,
+            "seed": case.seed,
+            "dyadic": case.dyadic,
+        }
         return json.dumps({**data, "network": to_data(case.network)}, separators=(",", ":"))
 
 

@@ -43,13 +43,15 @@ def features(network: Network) -> Counter[str]:
                     found.update(_expression(line.text))
         found.update(_cell(model) if isinstance(model, Neuron) else _synapse(model))
     for population in network.populations:
-        found.update(f"values {_kind(v)}" for v in (*population.values().values(), *population.initial_values().values()))
+        found.update(
+            f"values {_kind(v)}" for v in (*population.values().values(), *population.initial_values().values())
+        )
         found["initial values"] += bool(population.initial_values())
     for projection in network.projections:
         found.update(_projection(network, projection))
     found.update(f"input {i.kind}" for i in network.inputs)
     found["loop"] += _loops(network)
-    return found
+    return +found
 
 
 def _expression(text: str) -> Iterator[str]:

@@ -29,7 +29,9 @@ class Line:
 
 def equation_line(item: Equation) -> Line:
     flags = f" ({', '.join(sorted(item.flags))})" if item.flags else ""
-    left = {"differential": f"d{item.name}/dt = ", "subexpression": f"{item.name} = ", "declaration": item.name}[item.kind]
+    left = {"differential": f"d{item.name}/dt = ", "subexpression": f"{item.name} = ", "declaration": item.name}[
+        item.kind
+    ]
     return Line(item.name, left, item.expression.text if item.expression else None, f" : {item.unit}{flags}")
 
 
@@ -58,9 +60,14 @@ def with_blocks(model: Any, changed: dict[str, list[Line]], **options: Any) -> A
 
 def with_model(network: Network, old: Model, new: Any) -> Network:
     """The network with a neuron or synapse changed wherever it occurs; values that no longer have a name are dropped."""
-    populations = tuple(_kept(replace(p, neuron=new, parameters={}, initial={}), p) if p.neuron is old else p for p in network.populations)
+    populations = tuple(
+        _kept(replace(p, neuron=new, parameters={}, initial={}), p) if p.neuron is old else p
+        for p in network.populations
+    )
     projections = tuple(
-        _kept(replace(p, synapse=new, parameters={}, initial={}, weights=_weights(p, new)), p) if p.synapse is old else p
+        _kept(replace(p, synapse=new, parameters={}, initial={}, weights=_weights(p, new)), p)
+        if p.synapse is old
+        else p
         for p in network.projections
     )
     return replace(network, populations=populations, projections=projections)
@@ -94,18 +101,20 @@ class Renamer(ast.NodeTransformer):
     def __init__(self, names: dict[str, ast.expr | str]) -> None:
         self.names = names
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         node.args = [self.visit(a) for a in node.args]
         return node
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         new = self.names.get(node.id, node)
         return ast.Name(new) if isinstance(new, str) else new
 
 
 def substituted(text: str, names: dict[str, Any]) -> str:
     """An expression with names replaced by others, or by expressions."""
-    return mapped(text, Renamer({n: v if isinstance(v, str) and v.isidentifier() else _tree(v) for n, v in names.items()}).visit)
+    return mapped(
+        text, Renamer({n: v if isinstance(v, str) and v.isidentifier() else _tree(v) for n, v in names.items()}).visit
+    )
 
 
 def _tree(text: Any) -> ast.expr:
@@ -121,9 +130,7 @@ def smaller(text: str) -> Iterator[str]:
         if id(node) in called:
             continue
         parts = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.expr) and id(c) not in called]
-        if not isinstance(node, ast.Constant):
-            parts += [ast.Constant(1), ast.Constant(0.5)]
-        elif node.value not in (1, 0.5, 2):
+        if not isinstance(node, ast.Constant) or node.value not in (1, 0.5, 2):
             parts += [ast.Constant(1), ast.Constant(0.5)]
         for part in parts:
             yield ast.unparse(_swapped(tree, node, part))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,9 +53,14 @@ def guarded(name: str, case: Case, programs: Programs) -> Outcome:
         return Outcome([Failure(name, f"the oracle raises {type(error).__name__}", summary(error))])
 
 
+def _processor_time() -> float:
+    """Seconds of this process and of the compilers it ran."""
+    return sum(os.times()[:4])
+
+
 def examine(seed: int, oracles: Iterable[str], *, all_turns: bool = False) -> Examination:
     """A seed's network through the oracles whose turn it is."""
-    found, clock = Examination(seed), time.process_time
+    found, clock = Examination(seed), _processor_time
     start, maker = clock(), NetworkMaker(seed)
     case = maker.make()
     found.drafts, found.features = maker.tally.drafts, features(case.network)
@@ -66,6 +71,11 @@ def examine(seed: int, oracles: Iterable[str], *, all_turns: bool = False) -> Ex
         outcome.add(guarded(name, case, programs))
         found.seconds[name] = clock() - start
         found.features[f"oracle {name}"] += 1
-    found.failures, found.refusals, found.notes, found.spikes = outcome.failures, outcome.refusals, outcome.notes, outcome.spikes
+    found.failures, found.refusals, found.notes, found.spikes = (
+        outcome.failures,
+        outcome.refusals,
+        outcome.notes,
+        outcome.spikes,
+    )
     found.accepted = not outcome.refusals and not any(n.startswith("refused by all") for n in outcome.notes)
     return found

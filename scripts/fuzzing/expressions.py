@@ -43,7 +43,20 @@ _DYADIC_FORMS = (
     "X + Y", "X - Y", "-X", "X - (Y - Z)", "X*0.5", "abs(X)", "relu(X)", "clip(X, -1.5, 0.75)", "floor(X)", "ceil(X)", "sign(X)", "int(C)",
     "int(C)*X", "X % 1.5", "clip(X, -inf, 1.25)", "X/2", "X*int(C) + Y*(1 - int(C))", "(X + Y)/4", "+X", "clip(X, -2, Y + 1)", "X % 0.25",
 )  # fmt: skip
-_DYADIC_CONSTANTS = ("2", "1", "0.5", "-1", "0.25", "0", "floor(-1.5)", "(-7 % 3)", "clip(3, 0, 1)", "int(2.0 > 1.0)", "(-0.5)**2", "3/4")
+_DYADIC_CONSTANTS = (
+    "2",
+    "1",
+    "0.5",
+    "-1",
+    "0.25",
+    "0",
+    "floor(-1.5)",
+    "(-7 % 3)",
+    "clip(3, 0, 1)",
+    "int(2.0 > 1.0)",
+    "(-0.5)**2",
+    "3/4",
+)
 _DYADIC_CONDITIONS = tuple(c for c in _CONDITIONS if "0.3" not in c and "0.1" not in c and "*" not in c)
 
 
@@ -87,7 +100,14 @@ class Grammar:
         if self.dyadic:
             return tidy(f"clip({x}, -2, 2)")
         if unit == "1":
-            forms = {"tanh(X)": 3, "clip(X, -2, 2)": 3, "sin(X)": 1, "2*sigmoid(X) - 1": 1, "X/(1 + abs(X))": 1, "arctan(X)": 1}
+            forms = {
+                "tanh(X)": 3,
+                "clip(X, -2, 2)": 3,
+                "sin(X)": 1,
+                "2*sigmoid(X) - 1": 1,
+                "X/(1 + abs(X))": 1,
+                "arctan(X)": 1,
+            }
             return tidy(self.dice.weighted(forms).replace("X", f"({x})"))  # type: ignore[arg-type]
         forms = {"clip(X, -2*(S), 2*(S))": 3, "(S)*tanh(X/(S))": 3, "X/(1 + abs(X)/(S))": 1}
         return tidy(self.dice.weighted(forms).replace("X", f"({x})").replace("S", scale))  # type: ignore[arg-type]
@@ -119,7 +139,9 @@ class Grammar:
     def _ratio(self, atom: Atom) -> str:
         if atom.unit == "1":
             return atom.text
-        alike = [a.text for a in self.atoms if a.unit == atom.unit and a.text != atom.text and a.text.startswith("SCALE")]
+        alike = [
+            a.text for a in self.atoms if a.unit == atom.unit and a.text != atom.text and a.text.startswith("SCALE")
+        ]
         return f"{atom.text}/({self.dice.choose((*alike, SCALES[atom.unit]))})"
 
     def _filled(self, form: str, depth: int) -> str:
@@ -139,7 +161,12 @@ class Grammar:
             return dice.choose(alike)
         if depth <= 0:
             return f"{dice.number(0.2, 1.5)}*{SCALES[unit]}"
-        a, b, n, s = (self._amount(unit, depth - 1), self._amount(unit, depth - 1), self._number(depth - 1), SCALES[unit])
+        a, b, n, s = (
+            self._amount(unit, depth - 1),
+            self._amount(unit, depth - 1),
+            self._number(depth - 1),
+            SCALES[unit],
+        )
         forms = (
             f"({n})*{s}", f"({a}) + ({b})", f"({a}) - ({b})", f"abs({a})", f"relu({a})", f"clip({a}, -({s}), {s})", f"({a})*tanh({n})",
             f"({a}) % (1.5*{s})", f"sqrt(({a})**2 + ({s})**2)", f"(({a})**2)**0.5", f"-({a})", f"({a})/(1 + abs({n}))", f"sign({a})*({b})",

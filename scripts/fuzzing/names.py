@@ -7,7 +7,11 @@ from collections.abc import Collection
 from fuzzing.dice import Dice
 from neuro.checks.common import reserved_problem
 
-_HOSTILE = """
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_HOSTILE = _words("""
 z left zeros frozen pending drive spike spikes_ margin out across take full total rows through above not_below states step constants observe
 e E S Q C O I_in I beta gamma zeta oo zoo nan Lambda lambda_ symbol
 g G G_a p_ c0 c1 v_new v_k1 v_k2 u_new l_v t0 x0 xi2 i_ k n m w_ h f r s a b q u v x y tau_ dt_ t_ T
@@ -17,12 +21,12 @@ INFINITY TILE M_PI REAL_IS_FLOAT R restrict inline printf main memset arrays str
 first active trial lane kept record offsets events channels mask delay weight post pre index counts
 cells synapses group clock rate refractory lastupdate N_incoming N_outgoing namespace method order when name source target
 sum len abs_ pow fabs gain bias alpha eps delta_ E_L v_th v_reset tau_m tau_s I_syn g_syn R_m
-""".split()
+""")
 
-POPULATIONS = """
+POPULATIONS = _words("""
 G G_a p_ c0 z left a A_ cells hidden out main real e E x y n_ in_1 double new pre_ post1 network step spikes t_1 x_pre N_ s S torch np
 first unit lambda_ G_G w i_1 default sources cells_a synapses_a trace_a
-""".split()
+""")
 
 
 def is_free(name: str) -> bool:
@@ -31,7 +35,9 @@ def is_free(name: str) -> bool:
 
 
 VARIABLES = tuple(dict.fromkeys(n for n in _HOSTILE if is_free(n) and n != "w"))
-PLAIN = tuple(f"{letter}{number}" for number in (1, 2) for letter in "abcdhkmnpqruvxy")  # names that mean nothing to anybody
+PLAIN = tuple(
+    f"{letter}{number}" for number in (1, 2) for letter in "abcdhkmnpqruvxy"
+)  # names that mean nothing to anybody
 PLAIN_OWNERS = tuple(f"part_{letter}" for letter in "abcdefghijklmn")
 
 

@@ -9,14 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from fuzzing.cells import SIZES, UNITS, CellMaker, Setting, population, spread
+from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.dice import Dice
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.synapses import Draft, SynapseMaker, units_of
-from neuro import AllToAll, Input, Network, Normal, OneToOne, Pairs, Population, Probability, Projection, Synapse, Uniform, quantity
+from neuro import (
+    AllToAll,
+    Input,
+    Network,
+    Normal,
+    OneToOne,
+    Pairs,
+    Population,
+    Probability,
+    Projection,
+    Synapse,
+    Uniform,
+    quantity,
+)
 from neuro.equations import ModelError
 
 Array = np.ndarray[Any, Any]
+_DRAFTS = 20  # of one part, before its error is raised
 _AMPLITUDE = {"1": 0.6, "volt": 6e-3, "amp": 0.6e-9, "siemens": 5e-9, "hertz": 50.0}  # of currents, SI
 
 
@@ -49,11 +63,20 @@ class Case:
 
     def record(self) -> list[str]:
         """Everything that all backends can record."""
-        return [f"{p.name}.{v}" for p in self.network.populations for v in (*p.neuron.scope.states, *p.neuron.scope.subexpressions)]
+        return [
+            f"{p.name}.{v}"
+            for p in self.network.populations
+            for v in (*p.neuron.scope.states, *p.neuron.scope.subexpressions)
+        ]
 
     def run(self, program: Any, **options: Any) -> Any:
         """A recording of everything."""
-        given: Mapping[str, Any] = {"inputs": self.inputs(), "record": self.record(), "steps": self.steps, "batch": self.batch}
+        given: Mapping[str, Any] = {
+            "inputs": self.inputs(),
+            "record": self.record(),
+            "steps": self.steps,
+            "batch": self.batch,
+        }
         return program.run(**{**given, **options})
 
 
@@ -80,26 +103,37 @@ class NetworkMaker:
 
     def make(self) -> Case:
         dice = self.dice
-        neurons = [self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make()) for _ in range(dice.weighted({1: 4, 2: 4, 3: 2}))]
+        neurons = [
+            self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
+            for _ in range(dice.weighted({1: 4, 2: 4, 3: 2}))
+        ]
         populations = [population(dice, self.setting, self.names.new(), n, dice.whole(1, 5)) for n in neurons]
         inputs = self.make_inputs(populations)
         projections = self.make_projections(populations, [i for i in inputs if i.kind != "current"])
-        steps, batch = dice.whole(10, 16) if self.setting.dyadic else dice.whole(15, 40), dice.weighted({1: 3, 2: 4, 3: 2})
+        steps, batch = (
+            dice.whole(10, 16) if self.setting.dyadic else dice.whole(15, 40),
+            dice.weighted({1: 3, 2: 4, 3: 2}),
+        )
         network = Network(
-            tuple(populations), tuple(projections), tuple(inputs), dt=self.setting.time(1), seed=dice.whole(0, 10**6), name=f"seed_{self.seed}"
+            tuple(populations),
+            tuple(projections),
+            tuple(inputs),
+            dt=self.setting.time(1),
+            seed=dice.whole(0, 10**6),
+            name=f"seed_{self.seed}",
         )
         return Case(network, steps, batch, self.seed, self.setting.dyadic)
 
     def part(self, make: Any) -> Any:
         """What `make` gives, drawn again where it breaks a rule."""
-        for _ in range(20):
+        for _ in range(_DRAFTS):
             self.tally.parts += 1
             try:
                 return make()
             except ModelError as error:
                 self.tally.drafts += 1
                 self.tally.reasons.append(str(error.problems[0]))
-        raise ModelError(error.problems)
+        return make()
 
     # -- inputs --------------------------------------------------------------------------------------------
 
@@ -109,13 +143,19 @@ class NetworkMaker:
             kind = dice.weighted({"spikes": 5, "poisson": 2, "current": 2})
             size, name = dice.whole(1, 5), self.names.new()
             if kind == "poisson" and not self.setting.dyadic:
-                rate = quantity(dice.random.uniform(0.1, 0.5, size).round(2) / self.setting.dt, "Hz") if dice.chance(0.4) else quantity(0.3 / self.setting.dt, "Hz")
+                rate = (
+                    quantity(dice.random.uniform(0.1, 0.5, size).round(2) / self.setting.dt, "Hz")
+                    if dice.chance(0.4)
+                    else quantity(0.3 / self.setting.dt, "Hz")
+                )
                 found.append(Input(name, size, "poisson", rate=rate))
             elif kind == "current":
                 targets = [(p, v) for p in populations for v in p.neuron.scope.inputs]
                 if targets:
                     chosen, variable = dice.choose(targets)
-                    found.append(Input(name, dice.choose((1, chosen.size)), "current", target=f"{chosen.name}.{variable}"))
+                    found.append(
+                        Input(name, dice.choose((1, chosen.size)), "current", target=f"{chosen.name}.{variable}")
+                    )
             else:
                 found.append(Input(name, size))
         return found
@@ -133,7 +173,9 @@ class NetworkMaker:
             key = (neuron.name if neuron else "", post.neuron.name)
             made = earlier.get(key) if dice.chance(0.25) else None
             if made is None:
-                made = self.part(lambda n=neuron, p=post: SynapseMaker(dice, self.setting, self.kinds.new(), n, p.neuron).make())
+                made = self.part(
+                    lambda n=neuron, p=post: SynapseMaker(dice, self.setting, self.kinds.new(), n, p.neuron).make()
+                )
             if made is not None:
                 earlier[key] = made
                 found.append(self.part(lambda a=pre, b=post, m=made: self.projection(a, b, *m)))
@@ -148,11 +190,19 @@ class NetworkMaker:
             options["weights"] = self.weights(draft, shape, options)
         if not draft.transmits:
             delay = dice.weighted({"none": 4, "uniform": 3, "each": 2 if shape else 0})
-            steps = np.asarray(dice.whole(1, 4)) if delay == "uniform" else np.zeros(()) if delay == "none" else dice.random.integers(0, 4, shape or ())
+            steps = (
+                np.asarray(dice.whole(1, 4))
+                if delay == "uniform"
+                else np.zeros(())
+                if delay == "none"
+                else dice.random.integers(0, 4, shape or ())
+            )
             options["delay"] = quantity(steps * self.setting.dt, "s")
         if not self.setting.dyadic:
             options["parameters"] = {
-                k: self.one_each(v, shape) for k, v in synapse.parameters.items() if self.lives_in_synapse(synapse, k) and dice.chance(0.2)
+                k: self.one_each(v, shape)
+                for k, v in synapse.parameters.items()
+                if self.lives_in_synapse(synapse, k) and dice.chance(0.2)
             }
             states = [s for s in synapse.scope.states if s != "w" and dice.chance(0.15)]
             options["initial"] = {s: self.one_each(quantity(0.3), shape) for s in states}
@@ -175,7 +225,9 @@ class NetworkMaker:
     def connectivity(self, pre: Population | Input, post: Population) -> tuple[Any, int | None]:
         """Which synapses there are, and how many, where that is known."""
         dice = self.dice
-        kind = dice.weighted({"all": 4, "one": 2 if pre.size == post.size else 0, "probability": 2, "pairs": 2, "empty": 0.15})
+        kind = dice.weighted(
+            {"all": 4, "one": 2 if pre.size == post.size else 0, "probability": 2, "pairs": 2, "empty": 0.15}
+        )
         if kind == "all":
             return AllToAll(not (pre is post and dice.chance(0.5))), None
         if kind == "one":
@@ -192,7 +244,9 @@ class NetworkMaker:
         options["sign"] = sign
         low, high = {None: (-0.5, 1.5), "+": (0.1, 1.5), "-": (-1.5, -0.1)}[sign]
         if dice.chance(0.2):
-            options["bounds"] = dice.choose(((None, quantity(2 * size, unit)), (quantity(-2 * size, unit), quantity(2 * size, unit))))
+            options["bounds"] = dice.choose(
+                ((None, quantity(2 * size, unit)), (quantity(-2 * size, unit), quantity(2 * size, unit)))
+            )
         kind = dice.choose(("one", "each", "normal", "uniform"))
         if self.setting.dyadic:
             kind, grid = dice.choose(("one", "each")), 4
@@ -205,7 +259,9 @@ class NetworkMaker:
             return Normal(quantity(0.5 * size, unit), quantity(0.6 * size, unit))
         if kind == "uniform":
             return Uniform(quantity(low * size, unit), quantity(high * size, unit))
-        return quantity(np.round(dice.random.uniform(max(low, 0.25) if high > 0 else low, high) * grid) / grid * size, unit)
+        return quantity(
+            np.round(dice.random.uniform(max(low, 0.25) if high > 0 else low, high) * grid) / grid * size, unit
+        )
 
 
 def generate(seed: int) -> Case:

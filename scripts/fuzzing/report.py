@@ -39,7 +39,7 @@ class Report:
         for name, seconds in found.seconds.items():
             self.seconds[name] += seconds
         for failure in found.failures:
-            self.failures[f"{failure.oracle}: {failure.kind}"].append((found.seed, failure))
+            self.failures[failure.signature].append((found.seed, failure))
 
     @property
     def failed(self) -> int:
@@ -52,9 +52,16 @@ class Report:
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Tables by title."""
         share = 100 / max(self.networks, 1)
-        sums = [("networks", self.networks), ("accepted by all backends, %", self.accepted * share), ("with spikes, %", self.spiking * share)]
+        sums = [
+            ("networks", self.networks),
+            ("accepted by all backends, %", self.accepted * share),
+            ("with spikes, %", self.spiking * share),
+        ]
         sums += [("failures", self.failed), ("drafts drawn again", self.drafts)]
-        sums += [(f"{name}, s of processor a network", seconds / max(self.networks, 1)) for name, seconds in self.seconds.items()]
+        sums += [
+            (f"{name}, s of processor a network", seconds / max(self.networks, 1))
+            for name, seconds in self.seconds.items()
+        ]
         failures = [(kind, len(found), found[0][0], found[0][1].detail) for kind, found in _by_count(self.failures)]
         return {
             "sums": sums, "notes": self.notes.most_common(), "refusals": self.refusals.most_common(20),
@@ -64,7 +71,7 @@ class Report:
 
     def to_json(self) -> str:
         """Everything, failures with their seeds."""
-        data = {**asdict(self), "failures": {k: [(s, asdict(f)) for s, f in v] for k, v in self.failures.items()}}
+        data = {**vars(self), "failures": {k: [(s, asdict(f)) for s, f in v] for k, v in self.failures.items()}}
         return json.dumps(data, indent=1)
 
     def write(self, path: Path) -> None:

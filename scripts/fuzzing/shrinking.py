@@ -90,14 +90,28 @@ def _values(network: Network) -> Iterator[Callable[[], Network]]:
             if getattr(p, field):
                 yield lambda p=p, f=field: _swap(network, "populations", p, replace(p, **{f: {}}))
     for j in network.projections:
-        plain = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}, "sign": None, "bounds": (None, None)}
+        plain = {
+            "connectivity": AllToAll(),
+            "delay": quantity(0, "s"),
+            "parameters": {},
+            "initial": {},
+            "sign": None,
+            "bounds": (None, None),
+        }
         for field, value in plain.items():
             if getattr(j, field) != value:
                 yield lambda j=j, f=field, v=value: _swap(network, "projections", j, replace(j, **{f: v}))
         if j.weights is not None and getattr(j.weights, "shape", (1,)):
             unit = j.synapse.scope.weight_unit
-            yield lambda j=j, u=unit: _swap(network, "projections", j, replace(j, weights=quantity({"amp": 1e-9, "volt": 0.01}.get(u, 0.5), u)))
-            yield lambda j=j, u=unit: _swap(network, "projections", j, replace(j, connectivity=AllToAll(), weights=quantity({"amp": 1e-9, "volt": 0.01}.get(u, 0.5), u)))
+            yield lambda j=j, u=unit: _swap(
+                network, "projections", j, replace(j, weights=quantity({"amp": 1e-9, "volt": 0.01}.get(u, 0.5), u))
+            )
+            yield lambda j=j, u=unit: _swap(
+                network,
+                "projections",
+                j,
+                replace(j, connectivity=AllToAll(), weights=quantity({"amp": 1e-9, "volt": 0.01}.get(u, 0.5), u)),
+            )
     for i in network.inputs:
         if i.kind == "poisson":
             yield lambda i=i: _swap(network, "inputs", i, replace(i, kind="spikes", rate=None))
@@ -114,7 +128,9 @@ def _texts(model: Any) -> Iterator[Callable[[], Any]]:
         yield from _without_spikes(model, found)
     for block, lines in found.items():
         for number in range(len(lines)):
-            yield lambda b=block, n=number: with_blocks(model, {b: [*found[b][:n], *found[b][n + 1 :]]}, **_without_target(model, b))
+            yield lambda b=block, n=number: with_blocks(
+                model, {b: [*found[b][:n], *found[b][n + 1 :]]}, **_without_target(model, b)
+            )
     if isinstance(model, Neuron) and model.refractory.value:
         yield lambda: replace(model, refractory="0 ms")
     if model.method != "euler":
@@ -128,10 +144,13 @@ def _texts(model: Any) -> Iterator[Callable[[], Any]]:
     for block, lines in found.items():
         for number, line in enumerate(lines):
             for text in smaller(line.text) if line.text else ():
-                yield lambda b=block, n=number, t=text: with_blocks(model, {b: [replace(x, text=t) if i == n else x for i, x in enumerate(found[b])]})
+                yield lambda b=block, n=number, t=text: with_blocks(
+                    model, {b: [replace(x, text=t) if i == n else x for i, x in enumerate(found[b])]}
+                )
             if " (" in line.tail:
                 yield lambda b=block, n=number: with_blocks(
-                    model, {b: [replace(x, tail=x.tail.split(" (")[0]) if i == n else x for i, x in enumerate(found[b])]}
+                    model,
+                    {b: [replace(x, tail=x.tail.split(" (")[0]) if i == n else x for i, x in enumerate(found[b])]},
                 )
 
 

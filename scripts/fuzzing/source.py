@@ -38,19 +38,37 @@ for name, run in found.items():
 """
 
 
-def script(case: Case, title: str = "", backends: tuple[str, ...] = ("reference", "native", "torch", "brian2"), options: str = "") -> str:
+def script(
+    case: Case,
+    title: str = "",
+    backends: tuple[str, ...] = ("reference", "native", "torch", "brian2"),
+    options: str = "",
+) -> str:
     """Python text that shows the case."""
     network = case.network
     used = ["Network", "Population", "Neuron"]
     body = []
     neurons = {id(p.neuron): p.neuron for p in network.populations}
     synapses = {id(p.synapse): p.synapse for p in network.projections}
-    variables = {key: f"cell_{n}" for n, key in enumerate(neurons)} | {key: f"synapse_{n}" for n, key in enumerate(synapses)}
+    variables = {key: f"cell_{n}" for n, key in enumerate(neurons)} | {
+        key: f"synapse_{n}" for n, key in enumerate(synapses)
+    }
     body += [f"{variables[k]} = {_model(m)}" for k, m in (*neurons.items(), *synapses.items())]
     body.append(_network(network, variables))
     body += [_inputs(case), f"record = {case.record()!r}"]
     text = "\n".join(body)
-    for name in ("Synapse", "Projection", "Input", "Normal", "Uniform", "Pairs", "OneToOne", "Probability", "AllToAll", "quantity"):
+    for name in (
+        "Synapse",
+        "Projection",
+        "Input",
+        "Normal",
+        "Uniform",
+        "Pairs",
+        "OneToOne",
+        "Probability",
+        "AllToAll",
+        "quantity",
+    ):
         if f"{name}(" in text:
             used.append(name)
     head = _HEAD.format(title=title.replace("\\", "/").replace('"""', "'"), names=", ".join(sorted(used)))
@@ -58,7 +76,11 @@ def script(case: Case, title: str = "", backends: tuple[str, ...] = ("reference"
 
 
 def _model(model: Neuron | Synapse) -> str:
-    fields = ["threshold", "reset", "every_step"] if isinstance(model, Neuron) else ["on_pre", "on_post", "every_step", "transmits", "target", "receptor"]
+    fields = (
+        ["threshold", "reset", "every_step"]
+        if isinstance(model, Neuron)
+        else ["on_pre", "on_post", "every_step", "transmits", "target", "receptor"]
+    )
     parts = [repr(model.name), _text(model.equations)]
     parts += [f"{f}={_text(getattr(model, f))}" for f in fields if getattr(model, f)]
     parts += [f"{f}={_mapping(getattr(model, f))}" for f in ("parameters", "initial") if getattr(model, f)]
@@ -80,7 +102,11 @@ def _mapping(items: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, Quantity):
         data = unit_data.to_data(value)
-        return repr(data) if isinstance(data, str) else f"quantity({np.asarray(value.value).tolist()!r}, {str(value.dimension)!r})"
+        return (
+            repr(data)
+            if isinstance(data, str)
+            else f"quantity({np.asarray(value.value).tolist()!r}, {str(value.dimension)!r})"
+        )
     if isinstance(value, Normal | Uniform):
         a, b = vars(value).values()
         return f"{type(value).__name__}({_value(a)}, {_value(b)})"
@@ -88,8 +114,13 @@ def _value(value: Any) -> str:
 
 
 def _network(network: Network, variables: dict[int, str]) -> str:
-    populations = [f"Population({p.name!r}, {variables[id(p.neuron)]}, {p.size}{_extra(p)})" for p in network.populations]
-    projections = [f"Projection({p.name!r}, {p.pre!r}, {p.post!r}, {variables[id(p.synapse)]}{_links(p)}{_extra(p)})" for p in network.projections]
+    populations = [
+        f"Population({p.name!r}, {variables[id(p.neuron)]}, {p.size}{_extra(p)})" for p in network.populations
+    ]
+    projections = [
+        f"Projection({p.name!r}, {p.pre!r}, {p.post!r}, {variables[id(p.synapse)]}{_links(p)}{_extra(p)})"
+        for p in network.projections
+    ]
     inputs = [_input(i) for i in network.inputs]
     lists = ", ".join("[\n    " + ",\n    ".join(x) + ",\n]" if x else "[]" for x in (populations, projections, inputs))
     return f"network = Network({lists}, dt={_value(network.dt)}, seed={network.seed})"

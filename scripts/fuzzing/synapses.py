@@ -12,7 +12,16 @@ from fuzzing.names import Names
 from neuro import Neuron, Synapse
 from neuro.units import unit as unit_of
 
-KINDS = {"event": 5, "several": 2, "plastic": 3, "short_term": 1, "graded": 3, "receptor": 3, "weightless": 1, "stepped": 1}
+KINDS = {
+    "event": 5,
+    "several": 2,
+    "plastic": 3,
+    "short_term": 1,
+    "graded": 3,
+    "receptor": 3,
+    "weightless": 1,
+    "stepped": 1,
+}
 
 
 @dataclass
@@ -76,7 +85,11 @@ class SynapseMaker:
         """A variable of the target and its unit."""
         scope = self.post.scope
         states = () if inputs_only else scope.states
-        name = self.dice.choose(scope.inputs) if scope.inputs and (not states or self.dice.chance(0.65)) else self.dice.choose(states)
+        name = (
+            self.dice.choose(scope.inputs)
+            if scope.inputs and (not states or self.dice.chance(0.65))
+            else self.dice.choose(states)
+        )
         return name, self.post_units[name]
 
     def declare_weight(self, unit: str) -> None:
@@ -98,7 +111,11 @@ class SynapseMaker:
 
     def ends(self, *, written: tuple[str, ...] = ()) -> Grammar:
         """Expressions over the cells' variables; a block may not read what it adds to."""
-        atoms = [Atom(f"{n}_post", u) for n, u in self.post_units.items() if n not in written and self.readable(n, written) and u != "second"]
+        atoms = [
+            Atom(f"{n}_post", u)
+            for n, u in self.post_units.items()
+            if n not in written and self.readable(n, written) and u != "second"
+        ]
         if self.pre is not None:
             atoms += [Atom(f"{n}_pre", u) for n, u in units_of(self.pre).items() if u != "second"]
         return Grammar(self.dice, atoms, self.setting.dyadic)
@@ -180,7 +197,15 @@ class SynapseMaker:
         if self.post.threshold:
             d.on_post += [f"{y} += 1", after] if dice.chance(0.5) else [after, f"{y} = 1"]
         if dice.chance(0.3):
-            d.every_step.append(dice.choose((f"w = clip(w + 0.0625*({scale})*{x}, 0*({scale}), 3*({scale}))", f"{x} *= 0.5", f"w -= 0.125*w*{y}")))
+            d.every_step.append(
+                dice.choose(
+                    (
+                        f"w = clip(w + 0.0625*({scale})*{x}, 0*({scale}), 3*({scale}))",
+                        f"{x} *= 0.5",
+                        f"w -= 0.125*w*{y}",
+                    )
+                )
+            )
 
     def short_term(self) -> None:
         d, dice = self.draft, self.dice
@@ -222,7 +247,9 @@ class SynapseMaker:
         form = dice.weighted(forms)
         own = self.parameter(0.25, 1.5) if dice.chance(0.3) else ""
         parts = {"P": only_pre.bounded("1", 1), "Q": ends.bounded("1", 1), "B": ends.bounded("1", 2)}
-        d.transmits = "".join(f"({parts[c]})" if c in parts and form[i - 1 : i] == "(" else c for i, c in enumerate(form)) + (f"*{own}" if own else "")
+        d.transmits = "".join(
+            f"({parts[c]})" if c in parts and form[i - 1 : i] == "(" else c for i, c in enumerate(form)
+        ) + (f"*{own}" if own else "")
         if dice.chance(0.2):
             x = self.trace()
             d.transmits += f"*(1 + {x})"
@@ -240,7 +267,9 @@ class SynapseMaker:
 
             def follows(name: str, table: Any = table, inputs: set[str] = inputs) -> bool:
                 expression = table.get(name)
-                return name in inputs or (expression is not None and any(follows(n, table, inputs) for n in expression.names))
+                return name in inputs or (
+                    expression is not None and any(follows(n, table, inputs) for n in expression.names)
+                )
 
             found |= {f"{n}_{end}" for n in table if follows(n)}
         return found
@@ -257,12 +286,19 @@ class SynapseMaker:
             self.declare_weight("siemens")
             tau, e = self.local_time(local), local.new()
             d.parameters[e] = "25 mV"
-            d.receptor += [f"d{g}/dt = -{g}/{tau} : siemens", f"{name} = {g}*clip({e} - {voltage}, -30*mV, 40*mV) : amp"]
+            d.receptor += [
+                f"d{g}/dt = -{g}/{tau} : siemens",
+                f"{name} = {g}*clip({e} - {voltage}, -30*mV, 40*mV) : amp",
+            ]
             d.size = 8.0
         elif dice.chance(0.35):
             self.declare_weight(unit)
             h, tau = local.new(), self.local_time(local)
-            d.receptor += [f"d{h}/dt = -{h}/{tau} : {unit}", f"d{g}/dt = ({h} - {g})/{tau} : {unit}", f"{name} = {g} : {unit}"]
+            d.receptor += [
+                f"d{h}/dt = -{h}/{tau} : {unit}",
+                f"d{g}/dt = ({h} - {g})/{tau} : {unit}",
+                f"{name} = {g} : {unit}",
+            ]
             g = h
         else:
             self.declare_weight(unit)

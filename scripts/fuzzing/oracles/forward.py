@@ -41,7 +41,11 @@ def compare(case: Case, name: str, reference: Any, result: Any, sensitivity: Sen
     if isinstance(reference, Exception) or isinstance(result, Exception):
         if type(reference) is not type(result):
             outcome.failures.append(
-                Failure(NAME, f"{name} {verdict(result)} where reference {verdict(reference)}", f"{told(result)} | {told(reference)}")
+                Failure(
+                    NAME,
+                    f"{name} {verdict(result)} where reference {verdict(reference)}",
+                    f"{told(result)} | {told(reference)}",
+                )
             )
         return
     difference = first_difference(reference, result, 1e-13 if case.dyadic else BOUND)

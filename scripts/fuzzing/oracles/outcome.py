@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from fuzzing.networks import Case
 from neuro.equations import ModelError
 from neuro.protocols import RunError, UnsupportedError
 
+_PARTICULAR = re.compile(r"'[^']*'|‘[^’]*’|\d+")
 ALL = ("reference", "native", "torch", "brian2")
 
 
@@ -23,6 +25,16 @@ class Failure:
     oracle: str
     kind: str
     detail: str
+
+    @property
+    def signature(self) -> str:
+        """What a smaller case must share: for errors their text without names, too."""
+        text = f"{self.oracle}, {self.kind}"
+        return (
+            f"{text}: {_PARTICULAR.sub('_', self.detail)[:110]}"
+            if "raises" in self.kind or "refuses" in self.kind
+            else text
+        )
 
     def __str__(self) -> str:
         return f"{self.oracle}, {self.kind}: {self.detail}"
@@ -92,4 +104,5 @@ def summary(error: BaseException) -> str:
             place = f" in {file.rsplit('/', 1)[-1]}:{trace.tb_frame.f_code.co_name}"
         trace = trace.tb_next
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}{place}: {lines[0][:300]}"
+    cause = f" because {summary(error.__cause__)}" if error.__cause__ is not None else ""
+    return f"{type(error).__name__}{place}: {lines[0][:300]}{cause}"

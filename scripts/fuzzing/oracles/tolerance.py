@@ -46,13 +46,20 @@ def first_difference(a: Any, b: Any, bound: float = BOUND) -> Difference | None:
         other = np.asarray(b.spikes[name])
         off = np.asarray(raster) != other
         if off.any():
-            found.append(Difference(f"spikes of {name}", int(np.argwhere(off.any(axis=(0, 2)))[0, 0]), float(off.sum()), True))
+            found.append(
+                Difference(f"spikes of {name}", int(np.argwhere(off.any(axis=(0, 2)))[0, 0]), float(off.sum()), True)
+            )
     for name, trace in a.traces.items():
         error = relative(trace, b.traces[name])
         if (error > bound).any():
-            found.append(Difference(name, int(np.argwhere((error > bound).any(axis=(0, 2)))[0, 0]), float(error.max()), False))
-    for name, weights in a.final.items():
-        error = relative(weights, b.final[name])
+            found.append(
+                Difference(name, int(np.argwhere((error > bound).any(axis=(0, 2)))[0, 0]), float(error.max()), False)
+            )
+    for name in sorted({*a.final, *b.final}):
+        if name not in a.final or name not in b.final:
+            found.append(Difference(f"{name}, which only one calls final", 10**6, np.inf, False))
+            continue
+        error = relative(a.final[name], b.final[name])
         if error.size and (error > bound).any():
             found.append(Difference(f"final {name}", 10**6, float(error.max()), False))
     return min(found, key=lambda d: (d.step, not d.spikes)) if found else None
@@ -81,7 +88,9 @@ class Sensitivity:
         if not self._runs:
             program = backends.get("reference").compile(self.case.network)
             for number in range(TRIES):
-                self._runs.append(attempt(lambda n=number: self.moved(program, np.random.default_rng([self.case.seed, n]))))
+                self._runs.append(
+                    attempt(lambda n=number: self.moved(program, np.random.default_rng([self.case.seed, n])))
+                )
         return [r for r in self._runs if not isinstance(r, Exception)]
 
     def moved(self, program: Any, random: np.random.Generator) -> Any:

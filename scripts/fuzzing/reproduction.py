@@ -1,0 +1,42 @@
+"""A failure of a seed, made small and written as a script."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from fuzzing.campaign import choose_flags
+from fuzzing.corpus import Entry
+from fuzzing.examination import ORACLES, examine_case
+from fuzzing.networks import Case, generate
+from fuzzing.oracles.outcome import Failure
+from fuzzing.shrinking import shrink
+from fuzzing.source import script
+
+
+def reproduce(seed: int, failure: Failure, seconds: float = 60.0) -> str:
+    """A script that shows the failure, with the line for the corpus at its end; without either where a process died."""
+    if failure.oracle not in ORACLES:
+        return f"# {failure}: python scripts/fuzz.py --networks 1 --seed {seed}\n"
+    small = smallest(generate(seed), failure, seconds)
+    again = [f for f in examine_case(small, [failure.oracle]).failures if f.signature == failure.signature]
+    title = f"seed {seed}, {again[0] if again else failure}"
+    return script(small, title) + f"\n# corpus: {Entry(small, failure.oracle, str(failure.kind)).line()}\n"
+
+
+def smallest(case: Case, failure: Failure, seconds: float) -> Case:
+    """The case shrunk as far as the time allows."""
+    with tempfile.TemporaryDirectory(prefix="twinspike-fuzz-") as folder:
+        before = os.environ.get("XDG_CACHE_HOME")
+        os.environ["XDG_CACHE_HOME"] = folder
+        choose_flags(case.seed)
+        try:
+            return shrink(case, lambda c: _fails(c, failure), seconds)
+        finally:
+            os.environ.pop("XDG_CACHE_HOME")
+            if before is not None:
+                os.environ["XDG_CACHE_HOME"] = before
+
+
+def _fails(case: Case, failure: Failure) -> bool:
+    return any(f.signature == failure.signature for f in examine_case(case, [failure.oracle]).failures)
