@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ class Dice:
     def choose(self, items: Sequence[T]) -> T:
         return items[int(self.random.integers(len(items)))]
 
-    def weighted(self, items: dict[T, float]) -> T:
+    def weighted(self, items: Mapping[T, float]) -> T:
         """A key, in proportion to its value."""
         shares = np.array(list(items.values()))
         return list(items)[int(self.random.choice(len(items), p=shares / shares.sum()))]

@@ -108,9 +108,9 @@ class Grammar:
                 "X/(1 + abs(X))": 1,
                 "arctan(X)": 1,
             }
-            return tidy(self.dice.weighted(forms).replace("X", f"({x})"))  # type: ignore[arg-type]
+            return tidy(self.dice.weighted(forms).replace("X", f"({x})"))
         forms = {"clip(X, -2*(S), 2*(S))": 3, "(S)*tanh(X/(S))": 3, "X/(1 + abs(X)/(S))": 1}
-        return tidy(self.dice.weighted(forms).replace("X", f"({x})").replace("S", scale))  # type: ignore[arg-type]
+        return tidy(self.dice.weighted(forms).replace("X", f"({x})").replace("S", scale))
 
     def constant(self) -> str:
         """An expression of numbers alone."""

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from fuzzing.dice import Dice
 from neuro.checks.common import reserved_problem
 
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 

@@ -164,9 +164,10 @@ class NetworkMaker:
 
     def make_projections(self, populations: list[Population], sources: list[Input]) -> list[Projection]:
         dice, found = self.dice, []
-        wanted = [(s, dice.choose(populations)) for s in sources]
+        ends: list[Population | Input] = [*populations, *sources]
+        wanted: list[tuple[Population | Input, Population]] = [(s, dice.choose(populations)) for s in sources]
         for _ in range(dice.weighted({0: 2, 1: 4, 2: 3, 3: 1})):
-            wanted.append((dice.choose([*populations, *sources]), dice.choose(populations)))
+            wanted.append((dice.choose(ends), dice.choose(populations)))
         earlier: dict[tuple[str, str], tuple[Synapse, Draft]] = {}
         for pre, post in wanted:
             neuron = pre.neuron if isinstance(pre, Population) else None
@@ -182,9 +183,11 @@ class NetworkMaker:
         return found
 
     def projection(self, pre: Population | Input, post: Population, synapse: Synapse, draft: Draft) -> Projection:
-        dice, shape = self.dice, ()
+        dice = self.dice
         connectivity, count = self.connectivity(pre, post)
-        shape = (pre.size, post.size) if isinstance(connectivity, AllToAll) else (count,) if count is not None else None
+        shape: tuple[int, ...] | None = None if count is None else (count,)
+        if isinstance(connectivity, AllToAll):
+            shape = (pre.size, post.size)
         options: dict[str, Any] = {}
         if draft.weight is not None:
             options["weights"] = self.weights(draft, shape, options)

@@ -6,15 +6,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fuzzing.editing import Line, blocks, models, smaller, substituted, with_blocks, with_model
 from fuzzing.networks import Case
 from neuro import AllToAll, Network, Neuron, quantity
 from neuro.equations import ModelError
-from neuro.units import UnitError
+from neuro.units import Quantity, UnitError
 
-Candidate = Callable[[], Case]
+Change = Callable[[], Any]
+_NUMBERS = ("1", "0.5", "(10*mV)", "nA", "(5*ms)", "(10*Mohm)")  # what may stand for a name
+_WEIGHTS = {"amp": 1e-9, "volt": 0.01, "siemens": 1e-8}
 
 
 def shrink(case: Case, fails: Callable[[Case], bool], seconds: float = 60.0) -> Case:
@@ -38,30 +41,33 @@ def _valid(case: Case, end: float) -> Iterator[Case]:
             continue
 
 
-def candidates(case: Case) -> Iterator[Candidate]:
+def candidates(case: Case) -> Iterator[Callable[[], Case]]:
     """Smaller cases, the largest steps first."""
     network = case.network
-    yield from _parts(case)
-    for fewer in {1, case.steps // 2, case.steps - 1}:
-        if 0 < fewer < case.steps:
-            yield lambda n=fewer: replace(case, steps=n)
+    parts: list[Any] = [
+        *(network.populations if len(network.populations) > 1 else ()),
+        *network.projections,
+        *network.inputs,
+    ]
+    for part in parts:
+        yield partial(_with, case, partial(without, network, part.name))
+    for fewer in sorted({1, case.steps // 2, case.steps - 1} - {0, case.steps}):
+        yield partial(replace, case, steps=fewer)
     if case.batch > 1:
-        yield lambda: replace(case, batch=1)
+        yield partial(replace, case, batch=1)
     for change in (*_sizes(network), *_values(network)):
-        yield lambda c=change: replace(case, network=c())
+        yield partial(_with, case, change)
     for model in models(network):
         for change in _texts(model):
-            yield lambda m=model, c=change: replace(case, network=with_model(network, m, c()))
+            yield partial(_with, case, partial(_changed_model, network, model, change))
 
 
-def _parts(case: Case) -> Iterator[Candidate]:
-    """Without one population, projection or input."""
-    network = case.network
-    for gone in network.populations:
-        if len(network.populations) > 1:
-            yield lambda g=gone: replace(case, network=without(network, g.name))
-    for gone in (*network.projections, *network.inputs):
-        yield lambda g=gone: replace(case, network=without(network, g.name))
+def _with(case: Case, change: Change) -> Case:
+    return replace(case, network=change())
+
+
+def _changed_model(network: Network, model: Any, change: Change) -> Network:
+    return with_model(network, model, change())
 
 
 def without(network: Network, name: str) -> Network:
@@ -72,95 +78,79 @@ def without(network: Network, name: str) -> Network:
     return replace(network, populations=populations, projections=projections, inputs=inputs)
 
 
-def _swap(network: Network, field: str, old: Any, new: Any) -> Network:
-    return replace(network, **{field: tuple(new if x is old else x for x in getattr(network, field))})
+def changed(network: Network, old: Any, **fields: Any) -> Network:
+    """The network with one population, projection or input changed."""
+    new = replace(old, **fields)
+    populations, projections, inputs = (
+        tuple[Any, ...](new if x is old else x for x in items)
+        for items in (network.populations, network.projections, network.inputs)
+    )
+    return replace(network, populations=populations, projections=projections, inputs=inputs)
 
 
-def _sizes(network: Network) -> Iterator[Callable[[], Network]]:
-    for field in ("populations", "inputs"):
-        for item in getattr(network, field):
-            for size in sorted({1, item.size // 2, item.size - 1} - {0, item.size}):
-                yield lambda f=field, i=item, n=size: _swap(network, f, i, replace(i, size=n))
+def _sizes(network: Network) -> Iterator[Change]:
+    items: list[Any] = [*network.populations, *network.inputs]
+    for item in items:
+        for size in sorted({1, item.size // 2, item.size - 1} - {0, item.size}):
+            yield partial(changed, network, item, size=size)
 
 
-def _values(network: Network) -> Iterator[Callable[[], Network]]:
+def _values(network: Network) -> Iterator[Change]:
     """Plainer values of populations, projections and inputs."""
     for p in network.populations:
         for field in ("parameters", "initial"):
             if getattr(p, field):
-                yield lambda p=p, f=field: _swap(network, "populations", p, replace(p, **{f: {}}))
+                yield partial(changed, network, p, **{field: {}})
     for j in network.projections:
-        plain = {
-            "connectivity": AllToAll(),
-            "delay": quantity(0, "s"),
-            "parameters": {},
-            "initial": {},
-            "sign": None,
-            "bounds": (None, None),
-        }
-        for field, value in plain.items():
-            if getattr(j, field) != value:
-                yield lambda j=j, f=field, v=value: _swap(network, "projections", j, replace(j, **{f: v}))
-        if j.weights is not None and getattr(j.weights, "shape", (1,)):
+        plain: dict[str, Any] = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}}
+        plain |= {"sign": None, "bounds": (None, None)}
+        yield from (partial(changed, network, j, **{f: v}) for f, v in plain.items() if getattr(j, f) != v)
+        if j.weights is not None and not (isinstance(j.weights, Quantity) and j.weights.shape == ()):
             unit = j.synapse.scope.weight_unit
-            yield lambda j=j, u=unit: _swap(
-                network, "projections", j, replace(j, weights=quantity({"amp": 1e-9, "volt": 0.01}.get(u, 0.5), u))
-            )
-            yield lambda j=j, u=unit: _swap(
-                network,
-                "projections",
-                j,
-                replace(j, connectivity=AllToAll(), weights=quantity({"amp": 1e-9, "volt": 0.01}.get(u, 0.5), u)),
-            )
+            weights = quantity(_WEIGHTS.get(unit, 0.5), unit)
+            yield partial(changed, network, j, weights=weights)
+            yield partial(changed, network, j, weights=weights, connectivity=AllToAll(), sign=None, bounds=(None, None))
     for i in network.inputs:
         if i.kind == "poisson":
-            yield lambda i=i: _swap(network, "inputs", i, replace(i, kind="spikes", rate=None))
-    for name in ("seed", "name"):
-        plainest = {"seed": 0, "name": "network"}[name]
-        if getattr(network, name) != plainest:
-            yield lambda n=name, v=plainest: replace(network, **{n: v})
+            yield partial(changed, network, i, kind="spikes", rate=None)
+    if network.seed:
+        yield partial(replace, network, seed=0)
 
 
-def _texts(model: Any) -> Iterator[Callable[[], Any]]:
+def _texts(model: Any) -> Iterator[Change]:
     """A neuron's or synapse's text without a line, a name or a part of an expression."""
     found = blocks(model)
-    if isinstance(model, Neuron):
-        yield from _without_spikes(model, found)
+    if isinstance(model, Neuron) and model.threshold:
+        yield partial(replace, model, threshold="", reset="")
     for block, lines in found.items():
         for number in range(len(lines)):
-            yield lambda b=block, n=number: with_blocks(
-                model, {b: [*found[b][:n], *found[b][n + 1 :]]}, **_without_target(model, b)
-            )
+            rest = [*lines[:number], *lines[number + 1 :]]
+            yield partial(with_blocks, model, {block: rest}, **({"target": ""} if block == "transmits" else {}))
     if isinstance(model, Neuron) and model.refractory.value:
-        yield lambda: replace(model, refractory="0 ms")
+        yield partial(replace, model, refractory="0 ms")
     if model.method != "euler":
-        yield lambda: replace(model, method="euler")
+        yield partial(replace, model, method="euler")
     for name in (*model.parameters, *(line.name for line in found["equations"])):
-        for value in ("1", "0.5", "(10*mV)", "nA", "(5*ms)", "(10*Mohm)"):
-            yield lambda n=name, v=value: without_name(model, n, v)
+        yield from (partial(without_name, model, name, value) for value in _NUMBERS)
     for field in ("initial", "parameters"):
         for name in getattr(model, field):
-            yield lambda f=field, n=name: replace(model, **{f: {k: v for k, v in getattr(model, f).items() if k != n}})
+            kept = {k: v for k, v in getattr(model, field).items() if k != name}
+            yield partial(replace, model, **{field: kept})
     for block, lines in found.items():
         for number, line in enumerate(lines):
-            for text in smaller(line.text) if line.text else ():
-                yield lambda b=block, n=number, t=text: with_blocks(
-                    model, {b: [replace(x, text=t) if i == n else x for i, x in enumerate(found[b])]}
-                )
-            if " (" in line.tail:
-                yield lambda b=block, n=number: with_blocks(
-                    model,
-                    {b: [replace(x, tail=x.tail.split(" (")[0]) if i == n else x for i, x in enumerate(found[b])]},
-                )
+            yield from (partial(with_blocks, model, {block: _put(lines, number, new)}) for new in _plainer(line))
 
 
-def _without_target(model: Any, block: str) -> dict[str, Any]:
-    return {"target": ""} if block == "transmits" else {}
+def _plainer(line: Line) -> Iterator[Line]:
+    """The line with a smaller expression, or without its flags."""
+    if line.text:
+        yield from (replace(line, text=text) for text in smaller(line.text))
+    if " (" in line.tail:
+        yield replace(line, tail=line.tail.split(" (")[0])
 
 
-def _without_spikes(model: Neuron, found: dict[str, list[Line]]) -> Iterator[Callable[[], Any]]:
-    if model.threshold:
-        yield lambda: replace(model, threshold="", reset="")
+def _put(lines: list[Line], number: int, line: Line) -> list[Line]:
+    return [*lines[:number], line, *lines[number + 1 :]]
 
 
 def without_name(model: Any, name: str, value: str) -> Any:

@@ -48,8 +48,8 @@ def script(
     network = case.network
     used = ["Network", "Population", "Neuron"]
     body = []
-    neurons = {id(p.neuron): p.neuron for p in network.populations}
-    synapses = {id(p.synapse): p.synapse for p in network.projections}
+    neurons: dict[int, Neuron | Synapse] = {id(p.neuron): p.neuron for p in network.populations}
+    synapses: dict[int, Neuron | Synapse] = {id(p.synapse): p.synapse for p in network.projections}
     variables = {key: f"cell_{n}" for n, key in enumerate(neurons)} | {
         key: f"synapse_{n}" for n, key in enumerate(synapses)
     }

@@ -61,7 +61,7 @@ class SynapseMaker:
     def make(self) -> tuple[Synapse, Draft] | None:
         """None where these two cells can't have one of the kind that was drawn."""
         dice, post = self.dice, self.post.scope
-        kinds = dict(KINDS)
+        kinds: dict[str, float] = dict(KINDS)
         if self.pre is None or not (self.pre.scope.states or self.pre.scope.subexpressions) or not post.inputs:
             kinds.pop("graded")
         if self.pre is not None and not self.pre.threshold:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -95,16 +96,11 @@ class Sensitivity:
 
     def moved(self, program: Any, random: np.random.Generator) -> Any:
         """A run whose parameters, inputs and initial values are off by rounding."""
-        from backends import reference
-
         given = {n: off(v, random) for n, v in values(self.case.network).items()}
         inputs = {n: off(a, random) if a.dtype != bool else a for n, a in self.case.inputs().items()}
-        original = reference.initial_state
-        reference.initial_state = lambda network: {n: off(v, random) for n, v in initial_state(network).items()}
-        try:
+        starts = {n: off(v, random) for n, v in initial_state(self.case.network).items()}
+        with patch("backends.reference.initial_state", lambda network: starts):
             return self.case.run(program, parameters=given, inputs=inputs)
-        finally:
-            reference.initial_state = original
 
     def explains(self, difference: Difference, bound: float = BOUND) -> bool:
         """True where rounding alone makes a difference as early and as large."""
