@@ -16,6 +16,7 @@ from neuro.checks.common import plain
 from neuro.equations import ModelError, suggestion
 
 _DEPTH = 8  # files within files
+_PARTS = 2000  # in all: files that hold others several times grow without bound
 _TABLES: dict[str, type] = {"neurons": model.Neuron, "synapses": model.Synapse}
 _CONNECTIVITY = (model.AllToAll, model.OneToOne, model.Probability, model.Pairs)
 _DISTRIBUTIONS = (model.Normal, model.Uniform)
@@ -60,11 +61,16 @@ def load(path: Path) -> Any:
 
 
 class Reader:
-    """Reads one network. folder: where its `file` entries are looked up; without one they are refused."""
+    """Reads one network. folder: where its `file` entries are looked up; without one they are refused.
 
-    def __init__(self, data: Any, schema: int, folder: Path | None = None, depth: int = 0) -> None:
+    above: the reader of the network that this one is a part of.
+    """
+
+    def __init__(self, data: Any, schema: int, folder: Path | None = None, above: Reader | None = None) -> None:
         self.data = _table(data, "network", "a network is an object with populations")
-        self.schema, self.folder, self.depth = schema, folder, depth
+        self.schema, self.folder = schema, folder
+        self.depth: int = above.depth + 1 if above else 0
+        self.parts: list[str] = above.parts if above else []
         if self.data.get("schema", schema) != schema:
             broken("network", f"schema {self.data['schema']!r} is unknown", f"this version reads schema {schema}")
         self.tables = {key: _table(self.data.get(key, {}), key) for key in _TABLES}
@@ -182,6 +188,9 @@ class Reader:
         ports = _each(_words)(entries.pop("ports"), f"{where}, ports") if "ports" in entries else None
         if self.depth == _DEPTH:
             broken(where, f"parts within parts, more than {_DEPTH} levels", "a file must not hold itself")
+        self.parts.append(where)
+        if len(self.parts) > _PARTS:
+            broken(where, f"more than {_PARTS} parts in all", "files that hold files must stay few")
         if "file" in entries:
             _check_keys(entries, {"file"}, where, "a part from a file")
             path = self.path(_words(entries["file"], where), where)
@@ -190,7 +199,7 @@ class Reader:
             above: dict[str, Any] = {k: {**self.tables[k], **_table(entries.get(k, {}), where)} for k in _TABLES}
             clock = {"dt": self.data["dt"]} if "dt" in self.data else {}
             inner, folder = {**clock, **entries, **above}, self.folder
-        return composition.Part(Reader(inner, self.schema, folder, self.depth + 1).network(), ports)
+        return composition.Part(Reader(inner, self.schema, folder, self).network(), ports)
 
     def path(self, name: str, where: str) -> Path:
         """A file in this file's folder or below it."""

@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,12 +21,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from neuro import sonata
+from neuro.hdf5 import Contents, Hdf5Error, exists, linked
+from neuro.npz import NpzError, read_npz
 from neuro.parameters import Parameter
 from neuro.protocols import Recording
 
 Array = npt.NDArray[Any]
 
-SCHEMA = "twinspike-run-1"
+SCHEMA = "twinspike-run-2"
+_UNFINISHED = "unfinished"  # where a group stands until it is whole
+_DEPTH = 16  # groups within groups
 _PACKAGES = ("twinspike", "numpy", "torch", "brian2", "snntorch", "h5py", "sympy")
 
 
@@ -146,13 +151,14 @@ class Run:
         groups: what else the run leaves, as for write_group.
         """
         self._file.close()
-        with _append(self.path) as file:
+        with _append(self.path, complete=False) as file:
             snapshots = {0: {n: p.value for n, p in declared.items()}, step: parameters}
             for update, values in snapshots.items():
+                group = file.create_group(f"parameters/{update}")
                 for name, value in values.items():
-                    data = file.create_dataset(f"parameters/{update}/{name}", data=value)
+                    data = group.create_dataset(name, data=value)
                     data.attrs.update({"unit": declared[name].unit, "axes": ", ".join(declared[name].axes)})
-            file["parameters/final"] = h5py.SoftLink(f"/parameters/{step}")
+            file["parameters"].attrs["final"] = step
             for name, data in (groups or {}).items():
                 _write_whole(file, name, data)
             file.attrs["complete"] = True
@@ -176,155 +182,188 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, list[tuple[i
         ) from None
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
         raise ResultsError(f"checkpoint '{path}' is damaged; start the run again")
-    with np.load(io.BytesIO(raw[32:]), allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
+    try:
+        arrays = read_npz(io.BytesIO(raw[32:]), len(raw))  # nothing in it is packed
+    except NpzError as error:
+        raise ResultsError(f"checkpoint '{path}' is damaged ({error}); start the run again") from None
     history = {
         n.removeprefix("metric:"): [(int(s), float(v)) for s, v in rows]
         for n, rows in arrays.items()
         if n.startswith("metric:")
     }
     state = {n.removeprefix("state:"): v for n, v in arrays.items() if n.startswith("state:")}
-    return json.loads(str(arrays["header"])), history, state
+    header = json.loads(str(arrays["header"]))
+    if header["schema"] != SCHEMA:
+        raise ResultsError(_other_schema(path, header["schema"]))
+    return header, history, state
 
 
-def _append(path: Path) -> h5py.File:
+def _other_schema(path: Path, schema: str) -> str:
+    return (
+        f"'{path}' is not a run file of this version (schema '{schema}', expected '{SCHEMA}');"
+        " its attribute 'versions' says what wrote it: read it with that version, or train again"
+    )
+
+
+@contextmanager
+def _append(path: Path, complete: bool = True) -> Iterator[h5py.File]:
+    """A run file to add to. complete: only where nobody else writes it any more."""
+    if not path.exists():
+        raise ResultsError(
+            f"there is no run file '{path}'; create one first: run = neuro.results.Run.create('{path}',"
+            " model=neuro.serialisation.to_json(network), semantics=program.semantics.to_data(), config={}, seed=0, metrics=());"
+            " run.finish(neuro.parameters.values(network), neuro.parameters.parameters(network), 0)"
+        )
+    if complete and not open_run(path).complete:
+        raise ResultsError(f"run '{path}' is not complete; finish it with train.py --resume")
     try:
-        return h5py.File(path, "r+", locking=False)
-    except OSError as error:
+        with h5py.File(path, "r+", locking=False) as file:
+            yield file
+    except (sonata.LayoutError, Hdf5Error, OSError, RuntimeError, ValueError, TypeError) as error:
         raise ResultsError(f"can't write '{path}': {error}") from None
 
 
 class Reader:
-    """A run file, read. Opened for each access, so that a run in progress shows what it has by then."""
+    """A run file, read. Opened for each access, so that a run in progress shows what it has by then.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._open() as file:
-            self.schema = str(file.attrs.get("schema", ""))
+    Links are not followed, and sizes are checked before anything is allocated. limit: bytes of what one access reads;
+    left out, it grows with the file (neuro.hdf5.allowance).
+    """
+
+    def __init__(self, path: Path, limit: int | None = None) -> None:
+        self.path, self.limit = path, limit
+        with self._open() as contents:
+            file = contents.file
+            self.schema = str(contents.attribute(file, "schema", ""))
             if self.schema != SCHEMA:
-                raise ResultsError(
-                    f"'{path}' is not a run file of this version (schema '{self.schema}', expected '{SCHEMA}')"
-                )
-            self.complete = bool(file.attrs["complete"])
-            self.seed, self.created = int(file.attrs["seed"]), str(file.attrs["created"])
-            self.versions: dict[str, str] = json.loads(file.attrs["versions"])
-            self.config: dict[str, Any] = json.loads(file["config"][()])
-            self.model = file["model/network"][()].decode()
-            self.semantics: dict[str, Any] = json.loads(file["model/semantics"][()])
+                raise ResultsError(_other_schema(path, self.schema))
+            self.complete = bool(contents.attribute(file, "complete"))
+            self.seed, self.created = int(contents.attribute(file, "seed")), str(contents.attribute(file, "created"))
+            self.versions: dict[str, str] = json.loads(contents.attribute(file, "versions"))
+            self.config: dict[str, Any] = json.loads(contents.text(file, "config"))
+            self.model = contents.text(file, "model/network")
+            self.semantics: dict[str, Any] = json.loads(contents.text(file, "model/semantics"))
 
-    def _open(self) -> h5py.File:
+    @contextmanager
+    def _open(self) -> Iterator[Contents]:
         if not self.path.is_file():
             raise ResultsError(f"there is no file '{self.path}'")
         try:
-            try:
-                return h5py.File(self.path, "r", locking=False)
-            except OSError as error:
-                if "already open" not in str(error):  # SWMR would search a truncated file for a long time
-                    raise
-                return h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
+            file = self._file()
         except (OSError, RuntimeError, KeyError) as error:
             raise ResultsError(
                 f"'{self.path}' is not a readable HDF5 file (truncated, or another format): {error}"
             ) from None
+        with file:
+            try:
+                yield Contents(file, self.limit)
+            except Hdf5Error as error:
+                raise ResultsError(f"can't read '{self.path}', {error}") from None
+            except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+                raise ResultsError(f"'{self.path}' is damaged: {error}") from None
+
+    def _file(self) -> h5py.File:
+        try:
+            return h5py.File(self.path, "r", locking=False)
+        except OSError as error:
+            if "already open" not in str(error):  # SWMR would search a truncated file for a long time
+                raise
+            return h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
 
     def metrics(self) -> dict[str, Array]:
         """name -> [entry, 2] of step and value."""
-        with self._open() as file:
-            return {n: np.stack([d["step"], d["value"]], axis=1).astype(float) for n, d in file["metrics"].items()}
+        with self._open() as contents:
+            group = contents.find(contents.file, "metrics", h5py.Group)
+            rows = {n: contents.array(group, n, "V", "pairs of step and value") for n in group or ()}
+            return {n: np.stack([d["step"], d["value"]], axis=1).astype(float) for n, d in rows.items()}
 
     def parameters(self) -> dict[str, Array]:
         """Trained parameters, SI. Raises ResultsError while the run is not complete."""
         if not self.complete:
             raise ResultsError(f"run '{self.path}' is not complete; finish it with train.py --resume")
-        with self._open() as file:
-            return {n: d[()] for n, d in file["parameters/final"].items()}
+        with self._open() as contents:
+            group = contents.member(contents.file, "parameters", h5py.Group)
+            last = contents.member(group, str(contents.attribute(group, "final")), h5py.Group)
+            return {n: contents.array(last, n) for n in last}
 
     def group(self, name: str) -> dict[str, Any]:
         """A group that write_group wrote, as nested mappings."""
-        with self._open() as file:
-            if name not in file or not file[name].attrs.get("whole", False):
+        with self._open() as contents:
+            group = contents.find(contents.file, name, h5py.Group)
+            if group is None or not contents.attribute(group, "whole", False):
                 raise ResultsError(f"'{self.path}' holds no '{name}'")
-            return _tree(file[name])
+            return _tree(contents, group)
 
     def contents(self) -> list[tuple[str, str, str]]:
-        """(path, shape and type, attributes) of every dataset."""
+        """(path, shape and type, attributes) of every dataset; of a link, that it is not followed."""
         found: list[tuple[str, str, str]] = []
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                attrs = ", ".join(f"{k}={v}" for k, v in item.attrs.items())
-                found.append((name, f"{item.dtype} {item.shape}", attrs))
-
-        with self._open() as file:
-            file.visititems(visit)
+        with self._open() as contents:
+            links: dict[str, Any] = {}
+            contents.file.visititems_links(links.__setitem__)
+            for name, link in links.items():
+                if not isinstance(link, h5py.HardLink):
+                    found.append((name, linked(link), "not followed"))
+                elif isinstance(item := contents.file[name], h5py.Dataset):
+                    attrs = ", ".join(f"{k}={contents.attribute(item, k)}" for k in item.attrs)
+                    found.append((name, f"{item.dtype} {item.shape}", attrs))
         return found
 
-    def recording(self) -> Recording:
-        """Spikes and traces that write_recording wrote. Raises ResultsError where there are none."""
-        with self._open() as file:
-            if "spikes" not in file:
-                raise ResultsError(f"'{self.path}' holds no spikes")
-            dt, spikes = float(file["spikes"].attrs["dt"]), {}
-            for name, group in file["spikes"].items():
-                raster = np.zeros(tuple(group.attrs["shape"]), bool)
-                step = np.round(group["timestamps"][()] / (dt * 1e3)).astype(int)
-                raster[group["trial"][()], step, group["node_ids"][()].astype(int)] = True
-                spikes[name] = raster
-            report = file.get("report", {})
-            traces = {f"{p}.{v}": d[()] for p, g in report.items() for v, d in g.items()}
-            return Recording(dt, spikes, traces)
+    def recording(self, limit: int = sonata.LIMIT) -> Recording:
+        """What write_recording wrote. limit: bytes of all rasters. Raises ResultsError where there is none."""
+        with self._open() as contents:
+            found = sonata.read(contents, limit)
+        if found is None:
+            raise ResultsError(f"'{self.path}' holds no recording")
+        return found
 
 
-def open_run(path: str | os.PathLike[str]) -> Reader:
-    """Open a run file for reading, also while it is written. Raises ResultsError."""
-    try:
-        return Reader(Path(path))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise ResultsError(f"'{path}' is damaged: {error}") from None
+def open_run(path: str | os.PathLike[str], limit: int | None = None) -> Reader:
+    """Open a run file for reading, also while it is written. limit: see Reader. Raises ResultsError."""
+    return Reader(Path(path), limit)
 
 
 def write_recording(path: str | os.PathLike[str], recording: Recording, units: Mapping[str, str]) -> None:
-    """Add spikes in SONATA's layout (ms, sorted by time) and traces [trial, time, neuron] to a complete run."""
+    """Add a recording to a complete run in the place of the one it has, in the layout of neuro.sonata.
+
+    units: "population.variable" -> unit of a trace. Raises ResultsError; then the file holds what it held.
+    """
     with _append(Path(path)) as file:
-        for name in ("spikes", "report"):
-            if name in file:
-                del file[name]
-        root = file.create_group("spikes")
-        root.attrs["dt"] = recording.dt
-        for name, raster in recording.spikes.items():
-            trial, step, cell = np.nonzero(raster)
-            order = np.argsort(step, kind="stable")
-            group = root.create_group(name)
-            group.attrs["shape"] = raster.shape
-            group.attrs.create(
-                "sorting", 2, dtype=h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
-            )
-            stamps = group.create_dataset("timestamps", data=step[order] * recording.dt * 1e3)
-            stamps.attrs["units"] = "ms"
-            group.create_dataset("node_ids", data=cell[order].astype(np.uint64))
-            group.create_dataset("trial", data=trial[order].astype(np.int64))
-        for name, trace in recording.traces.items():
-            owner, _, variable = name.partition(".")
-            chunks = (1, min(trace.shape[1], 1024), trace.shape[2])
-            data = file.create_dataset(f"report/{owner}/{variable}", data=trace, chunks=chunks)
-            data.attrs.update(
-                {"unit": units.get(name, "1"), "axes": "trial, time, neuron", "dt": recording.dt * recording.every}
-            )
+        _swap(file, sonata.GROUPS, lambda group: sonata.write(group, recording, units))
 
 
 def write_group(path: str | os.PathLike[str], name: str, data: Mapping[str, Any]) -> None:
-    """Add or replace a group of nested mappings of numbers, texts and arrays; whole only when its last write is done."""
+    """Add or replace a group of nested mappings of numbers, texts and arrays; it is there whole or not at all."""
     with _append(Path(path)) as file:
         _write_whole(file, name, data)
 
 
 def _write_whole(file: h5py.File, name: str, data: Mapping[str, Any]) -> None:
-    if name in file:
-        del file[name]
-    group = file.create_group(name)
-    _write_tree(group, data)
-    file.flush()
-    group.attrs["whole"] = True
+    def write(root: h5py.Group) -> None:
+        group = root.create_group(name)
+        _write_tree(group, data)
+        group.attrs["whole"] = True
+
+    _swap(file, (name,), write)
+
+
+def _swap(file: h5py.File, names: Sequence[str], write: Callable[[h5py.Group], None]) -> None:
+    """Write groups of these names apart, then put them in the place of those that are there."""
+    contents = Contents(file)
+    for name in names:
+        contents.find(file, name)  # no link on the way may lead out
+    if exists(file, _UNFINISHED):
+        del file[_UNFINISHED]
+    side = file.create_group(_UNFINISHED)
+    try:
+        write(side)
+        file.flush()
+        for name in names:
+            if contents.find(file, name) is not None:
+                del file[name]
+            if contents.find(side, name) is not None:
+                file.move(f"{_UNFINISHED}/{name}", name)
+    finally:
+        del file[_UNFINISHED]
 
 
 def _write_tree(group: h5py.Group, data: Mapping[str, Any]) -> None:
@@ -335,12 +374,17 @@ def _write_tree(group: h5py.Group, data: Mapping[str, Any]) -> None:
             group[key] = value
 
 
-def _tree(group: h5py.Group) -> dict[str, Any]:
+def _tree(contents: Contents, group: h5py.Group, depth: int = 0) -> dict[str, Any]:
+    if depth == _DEPTH:
+        raise Hdf5Error(str(group.name), f"groups nested deeper than {_DEPTH}")
     found: dict[str, Any] = {}
-    for key, item in group.items():
+    for key in group:
+        item = contents.member(group, key)
         if isinstance(item, h5py.Group):
-            found[key] = _tree(item)
+            found[key] = _tree(contents, item, depth + 1)
+        elif item.dtype.kind in "OS":
+            found[key] = contents.text(group, key)
         else:
-            value = item[()]
-            found[key] = value.decode() if isinstance(value, bytes) else value.item() if np.ndim(value) == 0 else value
+            value = contents.array(group, key)
+            found[key] = value.item() if value.ndim == 0 else value
     return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +13,11 @@ import numpy.typing as npt
 
 from neuro.export import ForeignFileError
 from neuro.export.files import replaced
+from neuro.hdf5 import allowance
+from neuro.npz import NpzError, read_npz
 from neuro.semantics import Semantics
 
 Array = npt.NDArray[Any]
-
-FORMAT: Any = np.lib.format  # without types
-LIMIT = 2**31  # bytes of all arrays
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,16 @@ def write_fixture(path: Path, fixture: Fixture) -> None:
     replaced(path, write)
 
 
-def read_fixture(path: str | Path, limit: int = LIMIT) -> Fixture:
-    """Inverse of write_fixture. limit: bytes of all arrays. Raises ForeignFileError naming the array; OSError."""
+def read_fixture(path: str | Path, limit: int | None = None) -> Fixture:
+    """Inverse of write_fixture. limit: bytes of all arrays; left out, it grows with the file (neuro.hdf5.allowance).
+
+    Raises ForeignFileError naming the array; OSError.
+    """
     where = f"file '{Path(path).name}'"
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = _arrays(archive, where, limit)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ForeignFileError(where, "zip", f"not an npz file ({error})") from None
+        arrays = read_npz(Path(path), allowance(Path(path)) if limit is None else limit)
+    except NpzError as error:
+        raise ForeignFileError(where, error.name, error.why) from None
     about = _about(arrays.pop("about", None), where)
     inputs = {n.removeprefix("input:"): _spikes(v, n, where) for n, v in arrays.items() if n.startswith("input:")}
     rasters = {n.removeprefix("raster:"): _spikes(v, n, where) for n, v in arrays.items() if n.startswith("raster:")}
@@ -70,31 +69,6 @@ def read_fixture(path: str | Path, limit: int = LIMIT) -> Fixture:
             why = f"{value.shape[:2]} trials and steps, the input has {first.shape[:2]}"
             raise ForeignFileError(where, f"raster:{name}", why)
     return Fixture(about["target"], about["dt"], inputs, rasters, about["latency"], about["semantics"])
-
-
-def _arrays(archive: zipfile.ZipFile, where: str, limit: int) -> dict[str, Array]:
-    """All members, their declared sizes checked before anything is allocated."""
-    found, total = {}, 0
-    for info in archive.infolist():
-        name = info.filename.removesuffix(".npy")
-        total += info.file_size
-        if total > limit:
-            raise ForeignFileError(where, name, f"its {info.file_size} bytes take the arrays past {limit}")
-        with archive.open(info) as file:
-            try:
-                if FORMAT.read_magic(file) != (1, 0):
-                    raise ForeignFileError(where, name, "an array of another version than 1.0")
-                shape, _, dtype = FORMAT.read_array_header_1_0(file)
-            except (ValueError, EOFError) as error:
-                raise ForeignFileError(where, name, f"not an array ({error})") from None
-        if dtype.hasobject:
-            raise ForeignFileError(where, name, "it holds objects, which are not read")
-        size = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
-        if size > info.file_size:
-            raise ForeignFileError(where, name, f"the shape {shape} declares {size} bytes of {info.file_size}")
-        with archive.open(info) as file:
-            found[name] = FORMAT.read_array(file, allow_pickle=False)
-    return found
 
 
 def _spikes(value: Array, name: str, where: str) -> Array:

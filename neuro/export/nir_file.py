@@ -13,17 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ForeignFileError
+from neuro.hdf5 import Contents, Hdf5Error, exists
 
 Array = npt.NDArray[Any]
 
-LIMIT = 2**31  # bytes of all arrays
 _NODES = 2000
 _EDGES = 50_000
 _DEPTH = 8  # graphs within graphs
 _TEXT = 2**24  # characters of a metadata entry
-_RATIO = 1100  # deflate packs at most 1032 to 1
-_SMALL = 2**16  # bytes that may be declared without being stored
-_FILTERS = {1, 2, 3, 4, 32000}  # deflate, shuffle, fletcher32, szip, lzf: built in, nothing is loaded for them
+_NAME = 80  # characters of a name in an error
 
 # Kind -> arrays that a node must have, and those that it may have.
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -53,12 +51,15 @@ class Node:
     edges: tuple[tuple[str, str], ...] = ()
 
 
-def read_file(path: str | Path, limit: int = LIMIT) -> Node:
-    """The graph in a file. limit: bytes of all its arrays. Raises ForeignFileError; OSError where it can't be opened."""
+def read_file(path: str | Path, limit: int | None = None) -> Node:
+    """The graph in a file. limit: bytes of all its arrays; left out, it grows with the file (neuro.hdf5.allowance).
+
+    Raises ForeignFileError; OSError where it can't be opened.
+    """
     source = Path(path)
     with _opened(source) as file:
         try:
-            return _Reader(source.name, limit).root(file)
+            return _Reader(source.name, Contents(file, limit)).root(file)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
             raise ForeignFileError(f"file '{source.name}'", "HDF5", f"it is damaged ({error})") from None
 
@@ -76,124 +77,100 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
+@contextmanager
+def _at(where: str, field: str = "") -> Iterator[None]:
+    """What must not be read, with the node where it stands."""
+    try:
+        yield
+    except Hdf5Error as error:
+        raise ForeignFileError(where, field or error.name, error.why) from None
+
+
 class _Reader:
-    def __init__(self, name: str, limit: int) -> None:
-        self.name, self.limit = f"file '{name}'", limit
-        self.bytes = self.count = 0
+    def __init__(self, name: str, contents: Contents) -> None:
+        self.name, self.contents = f"file '{name}'", contents
+        self.count = 0
 
     def root(self, file: h5py.File) -> Node:
-        group = self.member(file, "node", self.name, h5py.Group)
-        node = self.node(group, self.name, 0)
+        node = self.node(self.group(file, "node", self.name), self.name, 0)
         if node.kind != "NIRGraph":
             raise ForeignFileError(self.name, "type", f"a {node.kind} stands alone; a graph was expected")
         return node
 
+    def group(self, group: h5py.Group, name: str, where: str) -> h5py.Group:
+        with _at(where):
+            found: h5py.Group = self.contents.member(group, name, h5py.Group)
+            return found
+
     def node(self, group: h5py.Group, where: str, depth: int) -> Node:
         if depth > _DEPTH:
             raise ForeignFileError(where, "nodes", f"graphs nested deeper than {_DEPTH}")
-        kind = self.text(group, "type", where)
+        with _at(where):
+            kind = self.contents.text(group, "type")
         metadata = self.metadata(group, where)
         if kind == "NIRGraph":
-            parts = self.member(group, "nodes", where, h5py.Group)
+            parts = self.group(group, "nodes", where)
             self.count += len(parts)
             if self.count > _NODES:
                 raise ForeignFileError(where, "nodes", f"more than {_NODES} nodes")
-            prefix = "" if depth == 0 else f"{where.split(chr(39))[1]}."
+            prefix = "" if depth == 0 else where.removeprefix("node '")[:-1] + "."
             nodes = {
-                name: self.node(self.member(parts, name, where, h5py.Group), f"node '{prefix}{name}'", depth + 1)
-                for name in parts
+                name: self.node(self.group(parts, name, where), f"node '{prefix}{name}'", depth + 1) for name in parts
             }
             return Node(kind, {}, metadata, nodes, self.edges(group, where, nodes))
         if kind not in KINDS:
-            raise ForeignFileError(where, "type", f"'{kind}'; known: {', '.join((*KINDS, 'NIRGraph'))}")
+            raise ForeignFileError(where, "type", f"'{_short(kind)}'; known: {', '.join((*KINDS, 'NIRGraph'))}")
         needed, possible = KINDS[kind]
-        fields = {name: self.array(group, name, where) for name in needed}
-        fields |= {name: self.array(group, name, where) for name in possible if name in group}
+        fields = {
+            name: self.array(group, name, where)
+            for name in (*needed, *possible)
+            if name in needed or exists(group, name)
+        }
         return Node(kind, fields, metadata)
 
-    def member(self, group: Any, name: str, where: str, kind: type) -> Any:
-        """An item of this file; links into other files are not followed."""
-        link = group.get(name, getlink=True)
-        if link is None:
-            raise ForeignFileError(where, name, "it is missing")
-        if not isinstance(link, h5py.HardLink):
-            raise ForeignFileError(where, name, f"a link to '{link.path}'; a file must hold its own data")
-        item = group[name]
-        if not isinstance(item, kind):
-            raise ForeignFileError(where, name, f"a {type(item).__name__.lower()}, not a {kind.__name__.lower()}")
-        return item
-
-    def data(self, group: h5py.Group, name: str, where: str, width: int | None = None) -> Any:
-        """A dataset whose declared size is plausible; its bytes are counted."""
-        item = self.member(group, name, where, h5py.Dataset)
-        if item.shape is None:
-            raise ForeignFileError(where, name, "it is empty")
-        if item.is_virtual or item.external:
-            raise ForeignFileError(where, name, "its data are in other files")
-        plist = item.id.get_create_plist()
-        for i in range(plist.get_nfilters()):
-            code = plist.get_filter(i)[0]
-            if code not in _FILTERS:
-                raise ForeignFileError(where, name, f"packed with the unknown filter {code}; use gzip")
-        size = int(np.prod([int(n) for n in item.shape], dtype=object)) * (width or item.dtype.itemsize)
-        stored = item.id.get_storage_size()
-        if size > _SMALL and size > _RATIO * stored:
-            why = f"the shape {item.shape} declares {size} bytes, the file holds {stored}"
-            raise ForeignFileError(where, name, why)
-        self.bytes += size
-        if self.bytes > self.limit:
-            why = f"the shape {item.shape} takes the arrays past {self.limit} bytes"
-            raise ForeignFileError(where, name, why)
-        return item
-
     def array(self, group: h5py.Group, name: str, where: str) -> Array:
-        item = self.data(group, name, where)
-        if item.dtype.kind not in ("iu" if name in _WHOLE else "iuf"):
-            wanted = "whole numbers" if name in _WHOLE else "numbers"
-            raise ForeignFileError(where, name, f"{item.dtype} where {wanted} belong")
-        value = np.asarray(item[()])
+        kinds, wanted = ("iu", "whole numbers") if name in _WHOLE else ("iuf", "numbers")
+        with _at(where):
+            value = self.contents.array(group, name, kinds, wanted)
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ForeignFileError(where, name, "not finite everywhere")
         return value
 
-    def text(self, group: h5py.Group, name: str, where: str) -> str:
-        item = self.data(group, name, where)
-        if item.shape != () or item.dtype.kind not in "OS":
-            raise ForeignFileError(where, name, f"{item.dtype} {item.shape} where a text belongs")
-        value = item[()]
-        try:
-            return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-        except UnicodeDecodeError:
-            raise ForeignFileError(where, name, "not UTF-8 text") from None
-
     def metadata(self, group: h5py.Group, where: str) -> dict[str, str]:
         """The texts among the metadata; everything else there means nothing to us."""
-        if "metadata" not in group:
+        if not exists(group, "metadata"):
             return {}
         found = {}
-        items = self.member(group, "metadata", where, h5py.Group)
+        items = self.group(group, "metadata", where)
         for name in items:
-            item = items.get(name)
-            if isinstance(item, h5py.Dataset) and item.shape == () and item.dtype.kind in "OS":
-                value = self.text(items, name, where)
-                if len(value) > _TEXT:
-                    raise ForeignFileError(where, f"metadata '{name}'", f"more than {_TEXT} characters")
-                found[name] = value
+            with _at(where, f"metadata '{name}'"):
+                item = self.contents.member(items, name)
+                if not isinstance(item, h5py.Dataset) or item.shape != () or not h5py.check_string_dtype(item.dtype):
+                    continue
+                found[name] = self.contents.text(items, name)
+            if len(found[name]) > _TEXT:
+                raise ForeignFileError(where, f"metadata '{name}'", f"more than {_TEXT} characters")
         return found
 
     def edges(self, group: h5py.Group, where: str, nodes: Mapping[str, Node]) -> tuple[tuple[str, str], ...]:
-        item = self.data(group, "edges", where)
-        if item.ndim != 2 or item.shape[1] != 2 or item.dtype.kind not in "OS":
+        with _at(where):
+            item = self.contents.dataset(group, "edges")
+        if item.ndim != 2 or item.shape[1] != 2 or not h5py.check_string_dtype(item.dtype):
             if item.size == 0:
                 return ()
             raise ForeignFileError(where, "edges", f"{item.dtype} {item.shape} where pairs of names belong")
         if len(item) > _EDGES:
             raise ForeignFileError(where, "edges", f"{len(item)} of them")
-        found = []
-        for pair in item[()]:
+        known, found = {name: name for name in nodes}, []
+        for pair in self.contents.rows(item):
             names = tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in pair)
             for name in names:
-                if name not in nodes:
-                    raise ForeignFileError(where, "edges", f"'{names[0]}' -> '{names[1]}': there is no node '{name}'")
-            found.append((names[0], names[1]))
+                if name not in known:
+                    pair_text = " -> ".join(f"'{_short(n)}'" for n in names)
+                    raise ForeignFileError(where, "edges", f"{pair_text}: there is no node '{_short(name)}'")
+            found.append((known[names[0]], known[names[1]]))
         return tuple(found)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[:_NAME]}..."

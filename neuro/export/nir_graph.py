@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ForeignFileError
-from neuro.export.nir_file import LIMIT, Node
+from neuro.export.nir_file import Node
+from neuro.hdf5 import LIMIT
 
 Array = npt.NDArray[Any]
 
@@ -39,8 +40,12 @@ class Signal:
 
 @dataclass
 class Flat:
-    """Nodes by full name ("outer.inner"); arrivals: neuron node -> signals; order: neuron nodes along the spikes' way."""
+    """Nodes by full name ("outer.inner"); arrivals: neuron node -> signals; order: neuron nodes along the spikes' way.
 
+    limit: bytes of matrices between neurons.
+    """
+
+    limit: int = LIMIT
     nodes: dict[str, Node] = field(default_factory=dict)
     into: dict[str, list[str]] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
@@ -51,9 +56,9 @@ class Flat:
         return [name for name, node in self.nodes.items() if node.kind in CELLS]
 
 
-def flatten(root: Node) -> Flat:
-    """All nodes on one level. Raises ForeignFileError."""
-    flat = Flat()
+def flatten(root: Node, limit: int = LIMIT) -> Flat:
+    """All nodes on one level. limit: bytes of the matrices between neurons. Raises ForeignFileError."""
+    flat = Flat(limit)
     _add(flat, root, "")
     flat.inputs = [name for name, node in flat.nodes.items() if node.kind == "Input" and not flat.into[name]]
     _resolve(flat)
@@ -98,14 +103,15 @@ def _resolve(flat: Flat) -> None:
         found[name] = [Signal(name, (_size(flat.nodes[name], name),))]
     between = [n for n in flat.nodes if n not in found]
     for name in _ordered(between, flat.into):
-        incoming = _merged(s for before in flat.into[name] for s in found[before])
-        found[name] = _through(name, flat.nodes[name], incoming)
+        incoming = _merged((s for before in flat.into[name] for s in found[before]), flat.limit)
+        found[name] = _through(name, flat.nodes[name], incoming, flat.limit)
         flat.spent += sum(s.matrix.nbytes for s in found[name] if s.matrix is not None)
-        if flat.spent > LIMIT:
-            raise ForeignFileError(f"node '{name}'", "weight", f"the products of matrices take more than {LIMIT} bytes")
+        if flat.spent > flat.limit:
+            why = f"the products of matrices take more than {flat.limit} bytes"
+            raise ForeignFileError(f"node '{name}'", "weight", why)
     for name in flat.cells():
         size = _size(flat.nodes[name], name)
-        flat.arrivals[name] = _merged(s for before in flat.into[name] for s in found[before])
+        flat.arrivals[name] = _merged((s for before in flat.into[name] for s in found[before]), flat.limit)
         for signal in flat.arrivals[name]:
             if signal.size != size and size != 1:
                 why = f"{size} cells get {signal.size} values from '{signal.source or 'a bias'}'"
@@ -133,13 +139,13 @@ def _ordered(names: list[str], into: Mapping[str, list[str]]) -> list[str]:
     return order
 
 
-def _merged(signals: Iterable[Signal]) -> list[Signal]:
+def _merged(signals: Iterable[Signal], limit: int) -> list[Signal]:
     """One signal a source and delay, their matrices summed: the number of paths doesn't matter."""
     table: dict[tuple[str, float], Signal] = {}
     for signal in signals:
         key = (signal.source, signal.delay)
         if key in table:
-            a, b = (_dense(x) for x in (table[key], signal))
+            a, b = (_dense(x, limit) for x in (table[key], signal))
             if a.shape != b.shape:
                 why = f"it arrives with {a.shape[1]} and with {b.shape[1]} values"
                 raise ForeignFileError(f"node '{signal.source}'", "shape", why)
@@ -149,16 +155,16 @@ def _merged(signals: Iterable[Signal]) -> list[Signal]:
     return list(table.values())
 
 
-def _dense(signal: Signal) -> Array:
+def _dense(signal: Signal, limit: int) -> Array:
     matrix = np.ones(signal.size) if signal.matrix is None else signal.matrix
     if matrix.ndim == 2:
         return matrix
-    if 8 * matrix.size**2 > LIMIT:
+    if 8 * matrix.size**2 > limit:
         raise ForeignFileError(f"node '{signal.source}'", "shape", f"a matrix of {matrix.size}^2 values is too large")
     return np.diag(matrix)
 
 
-def _through(name: str, node: Node, signals: list[Signal]) -> list[Signal]:
+def _through(name: str, node: Node, signals: list[Signal], limit: int) -> list[Signal]:
     where = f"node '{name}'"
     match node.kind:
         case "Input" | "Output":
@@ -166,7 +172,7 @@ def _through(name: str, node: Node, signals: list[Signal]) -> list[Signal]:
         case "Flatten":
             return [replace(s, shape=(s.size,)) for s in signals]
         case "Linear" | "Affine":
-            found = [_weighted(where, node.fields["weight"], s) for s in signals]
+            found = [_weighted(where, node.fields["weight"], s, limit) for s in signals]
             if node.kind == "Affine":
                 found.append(_bias(where, node))
             return found
@@ -177,14 +183,14 @@ def _through(name: str, node: Node, signals: list[Signal]) -> list[Signal]:
     raise ForeignFileError(where, "type", f"'{node.kind}' can't stand between neurons")
 
 
-def _weighted(where: str, weight: Array, signal: Signal) -> Signal:
+def _weighted(where: str, weight: Array, signal: Signal, limit: int) -> Signal:
     if weight.ndim != 2 or len(signal.shape) != 1 or weight.shape[1] != signal.size:
         why = f"the shape {weight.shape} doesn't take the {signal.shape} values of '{signal.source}'"
         raise ForeignFileError(where, "weight", why)
     matrix = weight.T
     if signal.matrix is not None and signal.matrix.ndim == 2:
         rows, columns = len(signal.matrix), len(weight)
-        if 8 * rows * columns > LIMIT or rows * signal.size * columns > _WORK:
+        if 8 * rows * columns > limit or rows * signal.size * columns > _WORK:
             why = f"the product of {signal.matrix.shape} and {matrix.shape} values is too large"
             raise ForeignFileError(where, "weight", why)
     if signal.matrix is not None:

@@ -6,9 +6,9 @@ A reader delivers a spike in the step in which it is sent, a network one step la
 from __future__ import annotations
 
 import json
-import re
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -16,18 +16,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from neuro.checks.common import ModelWarning
 from neuro.equations import ModelError
 from neuro.export import ForeignFileError
 from neuro.export.clock import Clock
-from neuro.export.nir_file import LIMIT, Node, read_file
+from neuro.export.nir_file import Node, read_file
 from neuro.export.nir_graph import BIAS, Flat, Signal, flatten
+from neuro.export.nir_names import fitted, unused
+from neuro.hdf5 import allowance
 from neuro.library.current_jump import current_jump
 from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Neuron, OneToOne, Population, Projection
 from neuro.semantics import Semantics
-from neuro.units import Quantity, quantity, unit
+from neuro.units import Quantity, UnitError, quantity, unit
 
 Array = npt.NDArray[Any]
+TimeConstants = Literal["exact", "euler"]
 
 _WHOLE = 1e-6  # of a step: rounding of a delay
 _ALL = 800.0  # time constants in a step after which nothing is left: exp(-800) is 0
@@ -37,8 +41,9 @@ _ALL = 800.0  # time constants in a step after which nothing is left: exp(-800) 
 class Convention:
     """What a reader does where the file says nothing.
 
-    gain: "r" as the format's equations say, "one" where an input moves v by its weight. threshold, reset: of cells
-    without a record. add_then_decay: i = a (i + x).
+    clock: NIR stores time constants, but neither dt nor the decays that a step of it makes of them; its dt is 1 where a
+    file counts in steps. gain: "r" as the format's equations say, "one" where an input moves v by its weight. threshold,
+    reset: of cells without a record. add_then_decay: i = a (i + x).
     """
 
     clock: Clock
@@ -71,23 +76,78 @@ class Record:
     semantics: Semantics
 
 
-def import_nir(path: str | Path, convention: str = "nir", limit: int = LIMIT) -> Network:
+def import_nir(
+    path: str | Path, convention: str = "nir", limit: int | None = None, *, dt: Any = None,
+    time_constants: TimeConstants | None = None,
+) -> Network:  # fmt: skip
     """The network in a file. v is in volts where the file has numbers, weights in amperes.
 
     convention: whose reading of a foreign file counts, see CONVENTIONS; our own files carry theirs. limit: bytes of
-    all arrays. Raises ForeignFileError naming node and field; OSError.
+    all arrays; left out, it grows with the file (neuro.hdf5.allowance). NIR keeps no dt: give the step that the file was
+    made for, a time such as "1 ms" (default 0.1 ms, 1 ms where a convention counts in steps), and how a step reads time
+    constants, "exact" (decay exp(-dt/tau)) or "euler" (1 - dt/tau; default: the convention's). Warns (ModelWarning) of
+    nodes whose names a network can't take, with the names that they get, see `node_names`. Raises ForeignFileError
+    naming node and field; OSError.
     """
-    if convention not in CONVENTIONS:
-        close = get_close_matches(convention, CONVENTIONS, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(CONVENTIONS)}"
-        raise ForeignFileError("files", "convention", f"there is no '{convention}'; {hint}")
+    chosen, step = _reading(convention, dt, time_constants)
     root = read_file(path, limit)
     record = read_record(root)
-    flat = flatten(root)
+    if record is not None:
+        chosen, step = record.convention, record.semantics.dt
+        if dt is not None or time_constants is not None:
+            why = f"it says dt = {step:g} s and how time constants are read; leave `dt` and `time_constants` out"
+            raise ForeignFileError("the graph", "metadata 'record'", why)
+    flat = flatten(root, allowance(Path(path)) if limit is None else limit)
     try:
-        return _Builder(flat, record, record.convention if record else CONVENTIONS[convention]).network(Path(path).stem)
+        network = _Builder(flat, record, chosen, step).network(Path(path).stem)
     except ModelError as error:
         raise ForeignFileError(f"file '{Path(path).name}'", "network", str(error).strip()) from None
+    renamed = ", ".join(f"'{node}' is '{name}'" for node, name in renamings(flat, record).items())
+    if renamed:
+        warnings.warn(f"file '{Path(path).name}': nodes get names that a network can have: {renamed}", ModelWarning, 2)
+    return network
+
+
+def _reading(name: str, dt: Any, time_constants: TimeConstants | None) -> tuple[Convention, float]:
+    """How a foreign file is read, and the network's dt in seconds."""
+    if name not in CONVENTIONS:
+        close = get_close_matches(name, CONVENTIONS, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(CONVENTIONS)}"
+        raise ForeignFileError("files", "convention", f"there is no '{name}'; {hint}")
+    found = CONVENTIONS[name]
+    if time_constants not in (None, "exact", "euler"):
+        raise ForeignFileError("files", "time_constants", f"{time_constants!r} is neither 'exact' nor 'euler'")
+    clock = found.clock if time_constants is None else replace(found.clock, euler=time_constants == "euler")
+    in_steps = clock.dt == 1
+    step = _seconds(dt) if dt is not None else 1e-3 if in_steps else clock.dt
+    return replace(found, clock=clock if in_steps else replace(clock, dt=step)), step
+
+
+def _seconds(dt: Any) -> float:
+    try:
+        found = quantity(dt)
+        if found.dimension == unit("second").dimension and not found.shape and 0 < float(found.value) < np.inf:
+            return float(found.value)
+    except UnitError:
+        pass
+    raise ForeignFileError("files", "dt", f"{dt!r} is no step of time; give one like '0.1 ms'")
+
+
+def node_names(flat: Flat, record: Record | None) -> dict[str, str]:
+    """Node of an input or of neurons -> its name in the network: the population's of our own files, else the node's, fitted."""
+    return fitted(_wanted(flat, record))
+
+
+def renamings(flat: Flat, record: Record | None) -> dict[str, str]:
+    """Those of node_names that are not what the file says."""
+    wanted = _wanted(flat, record)
+    return {node: name for node, name in fitted(wanted).items() if name != wanted[node]}
+
+
+def _wanted(flat: Flat, record: Record | None) -> dict[str, str]:
+    own = {} if record is None else dict.fromkeys(flat.inputs, record.input)
+    nodes = (*flat.inputs, *flat.cells())
+    return {n: own.get(n, flat.nodes[n].metadata.get("population", n)) for n in nodes}
 
 
 def read_record(root: Node) -> Record | None:
@@ -126,10 +186,12 @@ class _Cell:
 
 
 class _Builder:
-    def __init__(self, flat: Flat, record: Record | None, convention: Convention) -> None:
-        self.flat, self.record, self.convention = flat, record, convention
-        self.dt = record.semantics.dt if record else convention.clock.dt if convention.clock.dt != 1 else 1e-3
-        self.names = self._names()
+    """dt: of the network, seconds."""
+
+    def __init__(self, flat: Flat, record: Record | None, convention: Convention, dt: float) -> None:
+        self.flat, self.record, self.convention, self.dt = flat, record, convention, dt
+        self.names = node_names(flat, record)
+        self.taken = set(self.names.values())
         self.depths = self._depths()
 
     def network(self, name: str) -> Network:
@@ -141,25 +203,10 @@ class _Builder:
         if not populations:
             raise ForeignFileError("the graph", "nodes", "there are no neurons")
         inputs = [Input(self.names[n], int(np.prod(self.flat.nodes[n].fields["shape"]))) for n in self.flat.inputs]
-        title = self.record.name if self.record else _identifier(name)
+        title = self.record.name if self.record else unused(name)
         return Network(tuple(populations), tuple(projections), tuple(inputs), quantity(self.dt, "second"), name=title)
 
-    # -- names and order ------------------------------------------------------------------------------------------
-
-    def _names(self) -> dict[str, str]:
-        """Node -> name in the network: the population's of our own files, else made from the node's."""
-        found: dict[str, str] = {}
-        for node in (*self.flat.inputs, *self.flat.cells()):
-            wanted = self.flat.nodes[node].metadata.get("population", node)
-            if self.record and node in self.flat.inputs:
-                wanted = self.record.input
-            name = first = _identifier(wanted)
-            number = 1
-            while name in found.values():
-                number += 1
-                name = f"{first}_{number}"
-            found[node] = name
-        return found
+    # -- order ----------------------------------------------------------------------------------------------------
 
     def _depths(self) -> dict[str, int]:
         """Steps by which a neuron node's spikes are later here than in a reader: the longest way from an input."""
@@ -206,7 +253,10 @@ class _Builder:
             raise ForeignFileError(where, field, "time constants must be positive")
         leak = self.convention.clock.leak(tau)
         if (leak > 1 + 1e-6).any():
-            why = f"{tau.min():g} is shorter than a reader's step of {self.convention.clock.dt:g}"
+            step = self.convention.clock.dt
+            why = f"{tau.min():g} is shorter than a reader's step of {step:g}: 1 - dt/tau would be negative."
+            if self.record is None:
+                why += " NIR keeps no dt; give the file's own, import_nir(path, dt='1 us'), or time_constants='exact'"
             raise ForeignFileError(where, field, why)
         return np.minimum(leak, 1.0)
 
@@ -290,7 +340,8 @@ class _Builder:
         matrix = np.ones(signal.size) if signal.matrix is None else signal.matrix
         weights = matrix * cell.into_i
         delay = self._delay(cell, signal)
-        name = f"{pre}_to_{post}" + (f"_{delay}" if signal.delay else "")
+        name = unused(f"{pre}_to_{post}" + (f"_{delay}" if signal.delay else ""), self.taken)
+        self.taken.add(name)
         return Projection(
             name,
             pre,
@@ -310,9 +361,3 @@ class _Builder:
         if signal.source == cell.name:
             return round(steps)
         return self.depths[cell.name] - 1 - self.depths[signal.source] + round(steps)
-
-
-def _identifier(text: str) -> str:
-    """A name that a network takes."""
-    name = re.sub(r"\W", "_", text, flags=re.ASCII).strip("_") or "node"
-    return name if name[0].isalpha() else f"n{name}"

@@ -8,21 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export.lint import Problem
-from neuro.export.nir_file import LIMIT, Node, read_file
+from neuro.export.nir_file import Node, read_file
 from neuro.export.nir_graph import BIAS, Flat, flatten
-from neuro.export.nir_import import CONVENTIONS, read_record
+from neuro.export.nir_import import CONVENTIONS, read_record, renamings
+from neuro.hdf5 import allowance
 
 _SAME = 1e-5  # relative: rounding of float32
 
 
-def undetermined(path: str | Path, limit: int = LIMIT) -> tuple[Problem, ...]:
+def undetermined(path: str | Path, limit: int | None = None) -> tuple[Problem, ...]:
     """Open points of a file, all warnings; for our own files only those in which readers differ.
 
     where: a node, or the file. Raises ForeignFileError, OSError.
     """
     root = read_file(path, limit)
-    flat = flatten(root)
-    found = [] if read_record(root) else list(_conventions(flat))
+    flat = flatten(root, allowance(Path(path)) if limit is None else limit)
+    record = read_record(root)
+    found = [] if record else list(_conventions(flat))
+    for node, name in renamings(flat, record).items():
+        found.append(_open(f"node '{node}'", "name", "a network can't have it", f"the import calls it '{name}'"))
     return tuple(found + list(_readers(root, flat)))
 
 
@@ -33,8 +37,9 @@ def _open(where: str, field: str, why: str, fix: str) -> Problem:
 def _conventions(flat: Flat) -> Iterator[Problem]:
     """What no field of the format says."""
     choose = f"the import takes that of its convention ({', '.join(CONVENTIONS)})"
-    yield _open("the file", "dt", "the clock's step isn't stored", "the import takes 0.1 ms")
-    yield _open("the file", "integrator", "Euler and exponential decays fit the same time constants", choose)
+    yield _open("the file", "dt", "the clock's step isn't stored", "the import takes 0.1 ms; give it `dt`")
+    fix = f"{choose}; give it `time_constants`"
+    yield _open("the file", "integrator", "Euler and exponential decays fit the same time constants", fix)
     for name in flat.inputs:
         yield _open(f"node '{name}'", "kind", "spikes or currents", "the import takes spikes")
     spiking = [n for n in flat.cells() if "v_threshold" in flat.nodes[n].fields]

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,44 @@ def virtual(file: h5py.File) -> None:
     file.create_virtual_dataset(f"{FEED}/weight", layout)
 
 
+def bomb(file: h5py.File) -> None:
+    """Half a gigabyte of zeros in half a megabyte."""
+    put_into(file, f"{FEED}/weight", shape=(2**15, 2**12), dtype="f4", chunks=(2**10, 2**12), compression="gzip")
+    chunk = zlib.compress(bytes(2**24), 9)
+    for row in range(0, 2**15, 2**10):
+        file[f"{FEED}/weight"].id.write_direct_chunk((row, 0), chunk)
+
+
+def wide_chunk(file: h5py.File) -> None:
+    """Twelve numbers in a chunk of an eighth of a gigabyte, which is unpacked whole."""
+    options = {"maxshape": (None, None), "dtype": "f4", "chunks": (2**12, 2**13), "compression": "gzip"}
+    put_into(file, f"{FEED}/weight", shape=(3, 4), **options)
+    file[f"{FEED}/weight"].id.write_direct_chunk((0, 0), zlib.compress(bytes(2**27), 9))
+
+
+def put_into(file: h5py.File, name: str, **options: Any) -> None:
+    del file[name]
+    file.create_dataset(name, **options)
+
+
+def long_names(file: h5py.File) -> None:
+    """A hundred thousand names of edges that are one long text."""
+    del file["node/edges"]
+    text = "x" * 2**22
+    edges = file.create_dataset("node/edges", (50_000, 2), h5py.string_dtype(), chunks=(50_000, 2))
+    edges[0] = [text, text]
+    raw = edges.id.read_direct_chunk((0, 0))[1]
+    edges.id.write_direct_chunk((0, 0), raw[:32] * 50_000)
+
+
+def many_links(file: h5py.File) -> None:
+    """One matrix of four megabytes under five hundred names."""
+    file.create_dataset("big", data=np.ones((2**10, 2**10), np.float32))
+    for i in range(500):
+        group = file.create_group(f"node/nodes/x{i}")
+        group["type"], group["weight"] = "Linear", file["big"]
+
+
 NAN = np.array([1.0, np.nan, 1.0])
 NIR: dict[str, tuple[Break, str]] = {
     "empty": (lambda p: p.write_bytes(b""), "not a whole HDF5 file"),
@@ -220,6 +259,16 @@ NIR: dict[str, tuple[Break, str]] = {
     "thousands of nodes": (edit(many_nodes), "more than 2000 nodes"),
     "a link to another file": (link(f"{FEED}/weight", h5py.ExternalLink("/etc/passwd", "/")), "weight: a link to"),
     "a dangling link": (link(f"{FEED}/weight", h5py.SoftLink("/nowhere")), "weight: a link to"),
+    "a link within the file": (link(f"{FEED}/weight", h5py.SoftLink(f"/{LOOP}/tau")), "weight: a link to"),
+    "a node in another file": (link(FEED, h5py.ExternalLink("other.nir", "/node")), "n01_fc_cells: a link to '/node' in 'other.nir'"),
+    "all nodes in another file": (link("node/nodes", h5py.ExternalLink("other.nir", "/node/nodes")), "nodes: a link to"),
+    "the graph in another file": (link("node", h5py.ExternalLink("other.nir", "/node")), "node: a link to"),
+    "metadata in another file": (link("node/metadata/record", h5py.ExternalLink("other.nir", "/x")), "record': a link to"),
+    "an optional field in another file": (link(f"{LOOP}/v_threshold", h5py.ExternalLink("other.nir", "/x")), "v_threshold: a link"),
+    "a packed bomb": (edit(bomb), "weight: .* takes the arrays past .*store it unpacked or raise `limit`"),
+    "a chunk of gigabytes": (edit(wide_chunk), "weight: a chunk of .* takes the arrays past"),
+    "a long name in every edge": (edit(long_names), "there is no node 'x"),
+    "one matrix under many names": (edit(many_links), "weight: .* takes the arrays past"),
     "a virtual dataset": (edit(virtual), "weight: its data are in other files"),
     "an unknown profile": (record(lambda d: d.update(profile="other")), "metadata 'record': damaged"),
     "a record without semantics": (record(lambda d: d.pop("semantics")), "metadata 'record': damaged"),

@@ -20,6 +20,7 @@ from snntorch.export_nir import export_to_nir
 import backends
 from backends.nir_client import replay
 from neuro import Input, Network, Neuron, Population, Projection, Uniform, library, quantity
+from neuro.checks.common import ModelWarning
 from neuro.export import ExportError, ForeignFileError, targets
 from neuro.export.nir import export_nir
 from neuro.export.nir_import import import_nir
@@ -167,7 +168,8 @@ def test_a_file_that_snntorch_wrote(tmp_path: Path) -> None:
     graph = export_to_nir(snntorch_modules(), torch.zeros(1, 8), ignore_dims=[0])
     snntorch.SpikingNeuron.instances.clear()
     nir.write(str(tmp_path / "net.nir"), graph)
-    network, spikes = import_nir(tmp_path / "net.nir"), given(8, 0.3)
+    with pytest.warns(ModelWarning, match="'1' is 'n1', '3' is 'n3'"):
+        network, spikes = import_nir(tmp_path / "net.nir"), given(8, 0.3)
     ours, theirs = fired(network, spikes)["n3"], replay(tmp_path / "net.nir", spikes)
     assert theirs.sum() > 200
     np.testing.assert_array_equal(ours[:, 2:], theirs[:, :-2])
