@@ -1,1 +1,1 @@
-"""Renders the whole time loop, and its adjoint, as one C function each; nothing outside of this package knows that C exists."""
+"""Renders each operation of a step, and its adjoint, as a C function; nothing outside of this package knows that C exists."""

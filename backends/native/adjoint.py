@@ -10,10 +10,10 @@ from __future__ import annotations
 import sympy as sp
 
 from backends.native.adjoint_writer import Writer
-from backends.native.forward import SPAN
 from backends.native.kernel import count, title
 from backends.native.lines import Line, results
 from backends.native.printer import c_code
+from backends.native.text import Piece
 from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 
@@ -21,58 +21,55 @@ from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Up
 class Adjoint(Writer):
     """Writes the backward function of a kernel, and tells it what the forward function must keep."""
 
-    def start(self) -> list[str]:
+    def start(self) -> list[Piece]:
         """What is done before a unit's last step."""
-        return [line for s in self.step.synapses for line in self.begin(s)]
+        return [Piece(f"weights of {s.name}", tuple(self.begin(s))) for s in self.step.synapses if "w" in s.states]
 
-    def body(self) -> list[str]:
-        """What is done for one unit: a tile of trials."""
-        found = self.recorded()
+    def each(self) -> list[Piece]:
+        """What is done in every step, the last of them first."""
+        found = [Piece(f"back through record of {n}", tuple(self.recorded(n))) for n in self.kernel.record]
         for at in reversed(range(len(self.step.operations))):
             self.at = at
-            found += [
-                f"/* back through {title(self.step.operations[at])} */",
-                *self.operation(self.step.operations[at]),
-            ]
-        loop = "for (long k = end - 1; k >= begin; k--) {\nconst real t = (real)(k*" + repr(self.step.dt) + ");"
-        found = [SPAN, loop, *self.ahead(), *found, "}"]
-        first = [line for s in self.step.synapses for line in self.initial_weights(s)]
-        return [*found, "if (begin == 0) {", *first, "}"] if first else found
+            lines = self.operation(self.step.operations[at])
+            if lines:
+                found.append(Piece(f"back through {title(self.step.operations[at])}", tuple(lines)))
+        return [*self.ahead(), *found]
 
-    def ahead(self) -> list[str]:
+    def finish(self) -> list[Piece]:
+        """What is done after a unit's first step."""
+        learnt = [s for s in self.step.synapses if "w" in s.states and f"{s.name}.w" in self.training.wrt]
+        return [Piece(f"first weights of {s.name}", tuple(self.initial_weights(s))) for s in learnt]
+
+    def ahead(self) -> list[Piece]:
         """Fetches what the tapes hold of the step before, while this one is computed."""
-        return [
-            f"if (k > begin) fetch({self.kernel.tape(*key)} + (unit*span + k - 1 - begin)*TILE*{self.kernel.size(key[0])}, TILE*{self.kernel.size(key[0])});"
-            for key in self.kernel.kept if key[0] in self.kernel.populations
-        ]  # fmt: skip
+        found = []
+        for key in self.kernel.kept:
+            if key[0] in self.kernel.populations:
+                size = self.kernel.size(key[0])
+                at = f"{self.kernel.tape(*key)} + (unit*span + k - 1 - begin)*TILE*{size}"
+                found.append(Piece(f"tape of {key[0]}.{key[1]}", (f"if (k > begin) fetch({at}, TILE*{size});",)))
+        return found
 
     # -- beginnings and ends -------------------------------------------------------------------------------
 
     def begin(self, synapses: Synapses) -> list[str]:
         """Gradients of the weights that the run itself changed."""
-        if "w" not in synapses.states:
-            return []
         size = count(synapses)
         given = self.layout.given(mangled("D", "final", synapses.name, "w"))
         return [f"memcpy({self.adjoint(synapses.name, 'w')}, {given} + trial*{size}, active*{size}*sizeof(real));"]
 
     def initial_weights(self, synapses: Synapses) -> list[str]:
-        if "w" not in synapses.states or f"{synapses.name}.w" not in self.training.wrt:
-            return []
         size = count(synapses)
         out = self.layout.filled(mangled("G", "initial", synapses.name, "w"), ("lanes", size))
         return [
-            f"for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
+            f"if (begin == 0) for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
         ]
 
-    def recorded(self) -> list[str]:
-        found = []
-        for name in self.kernel.record:
-            cells, value = self.kernel.observed(name)
-            place = self.outside(mangled("record", *name.split(".", 1)), "(k + 1)/every - 1")
-            body = self.of_cells(cells, [Line("out__", value)], {"out__": place})
-            found += ["if ((k + 1)%every == 0) {", *self.over_cells(cells, body), "}"]
-        return found
+    def recorded(self, name: str) -> list[str]:
+        cells, value = self.kernel.observed(name)
+        place = self.outside(mangled("record", *name.split(".", 1)), "(k + 1)/every - 1")
+        body = self.of_cells(cells, [Line("out__", value)], {"out__": place})
+        return ["if ((k + 1)%every == 0) {", *self.over_cells(cells, body), "}"]
 
     # -- operations ----------------------------------------------------------------------------------------
 

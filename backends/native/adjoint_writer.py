@@ -133,10 +133,10 @@ class Writer:
 
     def over_trials(self, synapses: Synapses, body: Iterable[str]) -> list[str]:
         """A loop over trials b, with the rows of their tapes."""
-        rows = [f"{mangled('q', synapses.name)} = {self.kernel.row(synapses.name)}"]
+        rows = [f"q_own = {self.kernel.row(synapses.name)}"]
         rows += [
-            f"{mangled('q', end)} = {self.kernel.row(end)}"
-            for end in dict.fromkeys((synapses.pre, synapses.post))
+            f"q{suffix} = {self.kernel.row(end)}"
+            for end, suffix in ((synapses.pre, "_pre"), (synapses.post, "_post"))
             if end in self.kernel.populations
         ]
         return [f"for (long b = 0; b < active; b++) {{ const long {', '.join(rows)};", *body, "}"]

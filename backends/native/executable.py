@@ -21,6 +21,7 @@ from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
 from backends.native.layout import C_TYPES
 from backends.native.printer import prelude
+from backends.native.text import function
 from neuro.mangling import unmangled
 from neuro.protocols import RunError
 from neuro.step import Step
@@ -83,15 +84,15 @@ class Executable:
         back, rooms = None, layout.scratch
         if training is not None:  # first: it says what the loop must keep
             adjoint = Adjoint(self.kernel)
-            back = adjoint.start(), adjoint.body()
+            back = adjoint.start(), adjoint.each(), adjoint.finish()
             self.rooms["backward"], layout.scratch = layout.scratch_bytes(bytes_), {}
         loop = Forward(self.kernel)
-        forth = loop.start(), loop.body()
+        forth = loop.start(), loop.each(), loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
-        texts = [prelude(dtype, tile), layout.function("forward", "begin == 0", *forth)]
+        texts = [prelude(dtype, tile, step.dt), function(layout, "forward", *forth, back=False)]
         if back is not None:
             layout.scratch = rooms
-            texts.append(layout.function("backward", "end == steps", *back))
+            texts.append(function(layout, "backward", *back, back=True))
         self.source = "\n".join(texts)
         self.library = load(self.source, network, dtype)
         self.failure: tuple[int, ...] | None = None
@@ -201,12 +202,12 @@ class Executable:
         self.failure = min(failed, key=lambda f: (f[2], f[3])) if failed else None
 
     def _stride(self, name: str, array: Array) -> int:
-        """Entries from one parameter set's values to the next's; 0 where all sets share them."""
+        """Bytes from one parameter set's values to the next's; 0 where all sets share them."""
         slot = self.kernel.layout.slots[name]
         if not slot.sets:
             return 0
         own = self._own_rank(name)
-        return int(array[0].size) if array.ndim > own else 0
+        return int(array[0].nbytes) if array.ndim > own else 0
 
     def _own_rank(self, name: str) -> int:
         """Rank of one parameter set's values."""

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code
+from backends.native.text import Piece
 from backends.structure import delays_of, local
 from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
-
-SPAN = "const long span = end - begin;"
 
 
 class Forward:
@@ -25,31 +24,47 @@ class Forward:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
         self.at = 0
 
-    def start(self) -> list[str]:
+    def start(self) -> list[Piece]:
         """What is done before a unit's first step."""
-        cells = [line for c in self.step.cells for line in self.begin_cells(c)]
-        return cells + [line for s in self.step.synapses for line in self.begin_synapses(s)]
+        cells = [Piece(f"beginning of {c.name}", tuple(self.begin_cells(c))) for c in self.step.cells]
+        return cells + [
+            Piece(f"beginning of {s.name}", tuple(self.begin_synapses(s))) for s in self.step.synapses if s.states
+        ]
 
-    def body(self) -> list[str]:
-        """What is done for one unit: a tile of trials of one parameter set."""
-        body = [SPAN] if self.kernel.training is not None else []
-        body.append("for (long k = begin; k < end; k++) {\nconst real t = (real)(k*" + repr(self.step.dt) + ");")
-        for cells in self.step.cells:
+    def each(self) -> list[Piece]:
+        """What is done in every step."""
+        found = []
+        for n, cells in enumerate(self.step.cells):
+            if cells.states and self.step.update(cells.name, "integrate") is None:
+                found.append(Piece(f"values of {cells.name}", tuple(self.checked(cells)), n))
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
-                body.append(f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};")
+                body = f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};"
+                found.append(Piece(f"refractory periods of {cells.name}", (body,)))
         for owner, variable, version in self.kernel.kept:
             if version == 0 and (
                 owner not in self.kernel.populations or variable in self.kernel.populations[owner].states
             ):
-                body += self.keep(owner, variable, 0)
+                found.append(Piece(f"tape of {owner}.{variable}", tuple(self.keep(owner, variable, 0))))
         for at, op in enumerate(self.step.operations):
             self.at = at
-            body.append(f"/* {title(op)} */")
-            body += self.operation(op)
-        body += self.recorded()
-        body.append("}")
-        body += [line for s in self.step.synapses for line in self.final(s)]
-        return body
+            lines = self.operation(op)
+            if lines:
+                found.append(Piece(title(op), tuple(lines), self.number(op)))
+        return found + [Piece(f"record of {name}", tuple(self.recorded(name))) for name in self.kernel.record]
+
+    def finish(self) -> list[Piece]:
+        """What is done after the last step."""
+        found = [
+            Piece(f"values of {c.name}", tuple(self.checked(c)), n) for n, c in enumerate(self.step.cells) if c.states
+        ]
+        return found + [
+            Piece(f"weights of {s.name}", tuple(self.final(s))) for s in self.step.synapses if "w" in s.states
+        ]
+
+    def number(self, op: Operation) -> int:
+        """Which of the populations it integrates, for the report of a failure."""
+        names = [c.name for c in self.step.cells]
+        return names.index(op.owner) if isinstance(op, Update) and op.owner in names else 0
 
     # -- beginnings and ends -------------------------------------------------------------------------------
 
@@ -91,26 +106,49 @@ class Forward:
                 found += self.keep(owner, variable, version)
         return found
 
-    def recorded(self) -> list[str]:
-        """Variables at the end of every n-th step."""
-        found = []
-        for name in self.kernel.record:
-            cells, value = self.kernel.observed(name)
-            out = self.layout.filled(mangled("record", *name.split(".", 1)), ("trials", "records", cells.size))
-            text = c_code(value, self.kernel.cell_names(cells, None))
-            found += [
-                f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};",
-                f"real *restrict out = {out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size};",
-                f"VECTOR for (long i = 0; i < {cells.size}; i++) out[i] = {text}; }}",
-            ]
-        return found
+    def recorded(self, name: str) -> list[str]:
+        """A variable at the end of every n-th step."""
+        cells, value = self.kernel.observed(name)
+        out = self.layout.filled(mangled("record", *name.split(".", 1)), ("trials", "records", cells.size))
+        text = c_code(value, self.kernel.cell_names(cells, None))
+        return [
+            f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};",
+            f"real *restrict out = {out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size};",
+            f"VECTOR for (long i = 0; i < {cells.size}; i++) out[i] = {text}; }}",
+        ]
 
     def final(self, synapses: Synapses) -> list[str]:
-        if "w" not in synapses.states:
-            return []
         size = count(synapses)
         out = self.layout.filled(mangled("final", synapses.name, "w"), ("trials", size))
         return [f"memcpy({out} + trial*{size}, {local(synapses.name, 'w')}, active*{size}*sizeof(real));"]
+
+    # -- finite numbers ------------------------------------------------------------------------------------
+
+    def suspects(self, cells: Cells) -> tuple[list[str], list[str], list[str]]:
+        """Lines that find the first cell of a trial whose state is not finite: before, in, and after a loop over cells i.
+
+        A step's states are looked at when the next one reads them: after the resets, and at no cost in memory. `k` is that step.
+        """
+        before, inside, after = [], [], []
+        for n, name in enumerate(cells.states):
+            v, late = (
+                f"{local(cells.name, name)}[o + i]",
+                mangled("bad", name),
+            )  # cells from there to the last: gcc makes that a vector
+            before.append(f"whole {late} = 0;")
+            inside.append(
+                f"{{ const whole at = {v} - {v} == 0 ? 0 : {cells.size} - (whole)i; {late} = at > {late} ? at : {late}; }}"
+            )
+            after.append(f"if ({late} && k > 0) return failed(u, id, {n}, k - 1, b, {cells.size} - {late});")
+        return before, inside, after
+
+    def checked(self, cells: Cells) -> list[str]:
+        """The same as a loop of its own."""
+        before, inside, after = self.suspects(cells)
+        return [
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *before,
+            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *inside, "}", *after, "}",
+        ]  # fmt: skip
 
     # -- operations ----------------------------------------------------------------------------------------
 
@@ -248,10 +286,14 @@ class Forward:
         kernel = self.kernel
         if when == "always":
             return kernel.each_synapse(synapses, body)
+        if when == "pre" and isinstance(synapses.delay, int):
+            return kernel.spikes_of(synapses.pre, synapses.delay, kernel.of_source(synapses, body))
         if when == "pre":
+            late = self.layout.given(mangled("delays", synapses.name), "long")
+            of_one = kernel.of_source(synapses, [f"if ({kernel.delay(synapses)} != late) continue;", *body])
             return [
-                line for d in delays_of(synapses)
-                for line in kernel.spikes_of(synapses.pre, d, kernel.of_source(synapses, body, d))
+                f"for (long d = 0; d < {len(delays_of(synapses))}; d++) {{ const long late = {late}[d];",
+                *kernel.spikes_of(synapses.pre, "late", of_one), "}",
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
         return [f"if ({kernel.events(synapses.post)[1]}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
@@ -266,16 +308,14 @@ class Forward:
         body += [f"const int frozen = {mangled('left', cells.name)}[o + i] > 0;"] if cells.refractory else []
         body += forward(lines, names)
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in last.items()]
-        if integrates and last:
-            body.append(f"{{ const real sum = {' + '.join(last.values())}; bad |= !(sum - sum == 0); }}")
         threshold = kernel.fused(op) if integrates else None
         head, tail = self.threshold_lines(threshold, ChainMap(last, names)) if threshold else ([], [])
-        bad = self.located(cells, last) if integrates and last else []
+        before, inside, after = self.suspects(cells) if integrates else ([], [], [])
         if cells.refractory and integrates and kernel.training is not None:
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         return [
-            f"for (long b = 0; b < active; b++) {{ const long o = b*{size};{' int bad = 0;' if bad else ''}", *head,
-            f"VECTOR for (long i = 0; i < {size}; i++) {{", *body, *tail, "}", *bad, "}",
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{size};", *before, *head,
+            f"VECTOR for (long i = 0; i < {size}; i++) {{", *inside, *body, *tail, "}", *after, "}",
             *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip
 
@@ -294,15 +334,6 @@ class Forward:
             mangled("frozen", cells.name), ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
         )
         return f"byte *restrict kept = {tape} + {self.kernel.row(cells.name)};"
-
-    def located(self, cells: Cells, last: dict[str, str]) -> list[str]:
-        """Say which variable, step, trial and cell left the finite numbers."""
-        found = ["if (bad) for (long i = 0; i < " + str(cells.size) + "; i++) {"]
-        number = self.step.cells.index(cells)
-        for v in last:
-            place = f"status[0] = 1; status[1] = {number}; status[2] = {cells.states.index(v)}; status[3] = k; status[4] = trial + b; status[5] = i; goto done;"  # fmt: skip
-            found.append(f"if (!isfinite({local(cells.name, v)}[o + i])) {{ {place} }}")
-        return [*found, "}"]
 
     def update_synapses(self, op: Update) -> list[str]:
         kernel, synapses = self.kernel, self.step.projection(op.owner)

@@ -146,14 +146,14 @@ class Kernel:
             if at is None:
                 found[name] = f"{local(synapses.name, name)}[b*{size} + s]"
             else:
-                found.later[name] = (synapses.name, name, at, f"{mangled('q', synapses.name)} + s")
+                found.later[name] = (synapses.name, name, at, "q_own + s")
         for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
             cells = self.populations.get(end)
             for name in () if cells is None else (*cells.states, *cells.inputs):
                 if at is None:
                     found[name + suffix] = f"{local(end, name)}[b*{self.size(end)} + {index}]"
                 else:
-                    found.later[name + suffix] = (end, name, at, f"{mangled('q', end)} + {index}")
+                    found.later[name + suffix] = (end, name, at, f"q{suffix} + {index}")
         return found
 
     def row(self, owner: str) -> str:
@@ -188,8 +188,8 @@ class Kernel:
 
     # -- events --------------------------------------------------------------------------------------------
 
-    def events(self, source: str, delay: int = 0) -> tuple[str, str]:
-        """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number."""
+    def events(self, source: str, delay: int | str = 0) -> tuple[str, str]:
+        """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number. delay: or C."""
         if source in self.step.sources:
             offsets = f"({self.layout.given(mangled('offsets', source), 'long')} + (first + b)*steps)"
             base = self.layout.given(mangled("channels", source), "int")
@@ -207,7 +207,7 @@ class Kernel:
         )
         return f"({offsets} + (trial + b)*(steps + 1))", f"({events} + (trial + b)*steps*{self.size(population)})"
 
-    def spikes_of(self, source: str, delay: int, body: Sequence[str]) -> list[str]:
+    def spikes_of(self, source: str, delay: int | str, body: Sequence[str]) -> list[str]:
         """A loop over the cells i of trial b that fired `delay` steps ago."""
         events, number = self.events(source, delay)
         return [
@@ -215,29 +215,18 @@ class Kernel:
             f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];", *body, "} }",
         ]  # fmt: skip
 
-    def of_source(self, synapses: Synapses, body: Sequence[str], delay: int | None = None) -> list[str]:
-        """A loop over the synapses s from cell i to j; of one delay, where one is given and they differ."""
-        mixed = not isinstance(synapses.delay, int) and delay is not None
+    def of_source(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
+        """A loop over the synapses s from cell i to j."""
         if synapses.kind == "dense":
             post = synapses.ends[1]
-            only = (
-                f"if ({self.layout.given(mangled('delay', synapses.name), 'int')}[s] != {delay}) continue;"
-                if mixed
-                else ""
-            )
-            return [
-                f"for (long j = 0; j < {post}; j++) {{ const long s = i*{post} + j; {self.missing(synapses)}{only}",
-                *body,
-                "}",
-            ]
-        only = (
-            f"if ({self.layout.given(mangled('delay', synapses.name), 'int')}[s] != {delay}) continue;" if mixed else ""
-        )
-        if synapses.kind == "one_to_one":
-            return [f"for (long s = i; s <= i; s++) {{ const long j = s; {only}", *body, "}"]
-        first = self.layout.given(mangled("first", synapses.name), "long")
-        post_index = self.layout.given(mangled("post", synapses.name), "int")
-        return [f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s]; {only}", *body, "}"]  # fmt: skip
+            head = f"for (long j = 0; j < {post}; j++) {{ const long s = i*{post} + j; {self.missing(synapses)}"
+        elif synapses.kind == "one_to_one":
+            head = "for (long s = i; s <= i; s++) { const long j = s;"
+        else:
+            first = self.layout.given(mangled("first", synapses.name), "long")
+            post_index = self.layout.given(mangled("post", synapses.name), "int")
+            head = f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s];"
+        return [head, *body, "}"]
 
     def each_synapse(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
         """A loop over all synapses s from i to j."""

@@ -1,16 +1,24 @@
 /* What generated kernels call. REAL_IS_FLOAT, TILE (trials side by side) come from the line before this text. */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
+/* No header but the one that names the C library: reading them takes longer than compiling a small kernel. */
+#ifdef __linux__
+#include <features.h>
 #endif
+typedef __SIZE_TYPE__ size_t;
+void *malloc(size_t);
+void free(void *);
+void *memcpy(void *restrict, const void *restrict, size_t);
+void *memset(void *, int, size_t);
+#define INFINITY __builtin_inf()
+#define NAN __builtin_nan("")
+#define isfinite __builtin_isfinite
 
 #ifdef REAL_IS_FLOAT
 typedef float real;
+typedef int whole; /* an index as wide as a real */
 #define R(name) name##f
 #else
 typedef double real;
+typedef long whole;
 #define R(name) name
 #endif
 #ifdef __AVX512F__
@@ -23,14 +31,20 @@ typedef real pack __attribute__((vector_size(LANES * sizeof(real)), aligned(size
 #define VECTOR _Pragma("GCC ivdep")
 
 /* glibc's vector functions, errors up to 4 units in the last place; elsewhere the loops call libm one by one. */
+#define SIMD
 #if defined(__x86_64__) && defined(__GLIBC_PREREQ) && !defined(__clang__)
 #if __GLIBC_PREREQ(2, 35)
-#define VECTORISED(name) __attribute__((simd("notinbranch"))) real R(name)(real);
-VECTORISED(exp) VECTORISED(log) VECTORISED(sin) VECTORISED(cos) VECTORISED(tan) VECTORISED(sinh) VECTORISED(cosh)
-VECTORISED(tanh) VECTORISED(asin) VECTORISED(acos) VECTORISED(atan) VECTORISED(expm1) VECTORISED(log1p)
-__attribute__((simd("notinbranch"))) real R(pow)(real, real);
+#undef SIMD
+#define SIMD __attribute__((simd("notinbranch")))
 #endif
 #endif
+#define LIBM(name) real R(name)(real);
+SIMD LIBM(exp) SIMD LIBM(log) SIMD LIBM(sin) SIMD LIBM(cos) SIMD LIBM(tan) SIMD LIBM(sinh) SIMD LIBM(cosh)
+SIMD LIBM(tanh) SIMD LIBM(asin) SIMD LIBM(acos) SIMD LIBM(atan) SIMD LIBM(expm1) SIMD LIBM(log1p)
+SIMD real R(pow)(real, real);
+LIBM(sqrt) LIBM(floor) LIBM(ceil) LIBM(fabs)
+real R(fmod)(real, real);
+real R(copysign)(real, real);
 
 static inline real exprel(real x) { const real safe = x == 0 ? 1 : x; return x == 0 ? 1 : R(expm1)(safe) / safe; }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
@@ -50,12 +64,12 @@ static real propagator(int row, int column, int n, const real *m) {
     double power[n * n], sum[n * n], next[n * n], norm = 0;
     for (int i = 0; i < n; i++) {
         double length = 0;
-        for (int j = 0; j < n; j++) length += fabs((double)m[i * n + j]);
+        for (int j = 0; j < n; j++) length += __builtin_fabs((double)m[i * n + j]);
         norm = length > norm || !(length <= norm) ? length : norm;
     }
     if (!isfinite(norm)) return (real)NAN;
-    const int halved = norm > 0.25 ? (int)ceil(log2(norm)) + 2 : 0;
-    const double scale = ldexp(1.0, -halved);
+    const int halved = norm > 0.25 ? (int)__builtin_ceil(__builtin_log2(norm)) + 2 : 0;
+    const double scale = __builtin_ldexp(1.0, -halved);
     for (int i = 0; i < n * n; i++) power[i] = sum[i] = i % (n + 1) == 0;
     for (int term = 1; term <= 14; term++) {
         for (int i = 0; i < n; i++) for (int j = 0; j < n; j++) {
@@ -84,16 +98,24 @@ static inline void *take(char **at, size_t bytes) {
     return found;
 }
 
+/* AVX-512 by the compiler's own functions, where it has them. */
+#if defined(__AVX512F__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_compressstoresi512_mask) && __has_builtin(__builtin_ia32_ptestmd512)
+#define COMPRESSES
+typedef int ints __attribute__((vector_size(64), aligned(4)));
+#endif
+#endif
+
 /* Indices of the cells that fired; gives their number. */
 static inline long hits(const int *restrict z, long n, int *restrict list) {
     long found = 0, i = 0;
-#ifdef __AVX512F__
-    const __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+#ifdef COMPRESSES
+    const ints count = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (; i + 16 <= n; i += 16) {
-        const __m512i some = _mm512_loadu_si512(z + i);
-        const __mmask16 fired = _mm512_test_epi32_mask(some, some);
+        const ints some = *(const ints *)(z + i);
+        const unsigned short fired = __builtin_ia32_ptestmd512(some, some, -1);
         if (fired) {
-            _mm512_mask_compressstoreu_epi32(list + found, fired, _mm512_add_epi32(count, _mm512_set1_epi32((int)i)));
+            __builtin_ia32_compressstoresi512_mask((void *)(list + found), count + (int)i, fired);
             found += __builtin_popcount(fired);
         }
     }
@@ -180,4 +202,73 @@ static void outer(real *restrict g, const real *restrict x, const real *restrict
             const real p = x[b * pre + i];
             VECTOR for (long j = 0; j < post; j++) g[i * post + j] += p * y[b * post + j];
         }
+}
+
+/* One unit, a tile of trials of one parameter set, and how far its span of steps reaches. */
+typedef struct {
+    long *status;
+    long steps, every, batch, begin, end, span, unit, first, active, trial, lane;
+} unit_t;
+#define UNIT \
+    const long steps = u->steps, every = u->every, batch = u->batch, begin = u->begin, end = u->end, span = u->span; \
+    const long unit = u->unit, first = u->first, active = u->active, trial = u->trial, lane = u->lane; \
+    const real t = (real)(k * DT);
+
+/* Says which population's state left the finite numbers in which step, trial and cell. */
+static int failed(const unit_t *u, int cells, long state, long k, long b, long i) {
+    const long found[] = {1, cells, state, k, u->trial + b, i};
+    memcpy(u->status, found, sizeof(found));
+    return 1;
+}
+
+/* An operation: gives 0, or 1 where the run has failed. p: its arrays. id: a number of its own. */
+typedef int operation_t(const unit_t *u, void *const *p, long k, int id);
+typedef struct {
+    operation_t *run;
+    int at, id;
+} call_t;
+
+/* What a function does. places: the arrays of all its calls, one after another; -1 - i is piece i of its scratch. */
+typedef struct {
+    const call_t *start, *each, *finish;
+    int starts, eachs, finishes;
+    const int *places;
+    int pointers;
+    const size_t *rooms;
+    int scratches, back;
+} text_t;
+
+static int all(const call_t *calls, int number, const unit_t *u, void *const *pointers, long k) {
+    for (int i = 0; i < number; i++) if (calls[i].run(u, pointers + calls[i].at, k, calls[i].id)) return 1;
+    return 0;
+}
+
+/* Units from ... until - 1, steps begin ... end - 1. strides: bytes from one parameter set's values to the next's. */
+static void work(const text_t *x, void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
+    size_t room = 64;
+    for (int i = 0; i < x->scratches; i++) room += x->rooms[i] + 64;
+    char *const own = kept ? kept : malloc(room);
+    void **const pointers = malloc((x->pointers + x->scratches + 1) * sizeof(void *)), **const pieces = pointers + x->pointers;
+    status[0] = own && pointers ? 0 : -1;
+    const long tiles = (batch + TILE - 1) / TILE;
+    for (long unit = from; unit < until && status[0] == 0; unit++) {
+        const long set = unit / tiles, first = unit % tiles * TILE, active = batch - first < TILE ? batch - first : TILE;
+        const unit_t u = {status, steps, every, batch, begin, end, end - begin, unit, first, active, set * batch + first, lane};
+        char *const scratch = kept ? kept + unit * room : own, *at = scratch;
+        for (int i = 0; i < x->scratches; i++) pieces[i] = take(&at, x->rooms[i]);
+        for (int i = 0; i < x->pointers; i++) {
+            const int place = x->places[i];
+            pointers[i] = place < 0 ? pieces[-1 - place] : (char *)arrays[place] + set * strides[place];
+        }
+        if (x->back ? end == steps : begin == 0) {
+            memset(scratch, 0, room);
+            all(x->start, x->starts, &u, pointers, begin);
+        }
+        for (long n = begin; n < end; n++)
+            if (all(x->each, x->eachs, &u, pointers, x->back ? begin + end - 1 - n : n)) goto done;
+        if (all(x->finish, x->finishes, &u, pointers, end)) goto done;
+    }
+done:
+    if (!kept) free(own);
+    free(pointers);
 }

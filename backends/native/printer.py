@@ -37,9 +37,9 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
 
 
 @cache
-def prelude(dtype: str, tile: int) -> str:
+def prelude(dtype: str, tile: int, dt: float) -> str:
     """What every kernel's text begins with."""
-    head = f"#define TILE {tile}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
+    head = f"#define TILE {tile}\n#define DT {dt!r}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
     return head + files("backends.native").joinpath("prelude.h").read_text(encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
 from backends.native.slopes import slope_of
-from backends.structure import Backward, with_feedback
+from backends.structure import Backward, delays_of, with_feedback
 from backends.values import given_parameters
 from neuro.evaluation import evaluate, margin_scales
 from neuro.events import Events, Rasters
@@ -239,6 +239,7 @@ class NativeProgram:
                 order = self.order[s.name]
                 found[mangled("post", s.name)] = s.post_index[order].astype(np.intc)
                 found[mangled("first", s.name)] = np.searchsorted(s.pre_index[order], np.arange(s.ends[0] + 1))
+            found[mangled("delays", s.name)] = np.array(delays_of(s), np.int_)
             found[mangled("delay", s.name)] = self.in_order(s.name, np.broadcast_to(np.asarray(s.delay), s.shape))
             if s.mask is not None:
                 found[mangled("mask", s.name)] = s.mask

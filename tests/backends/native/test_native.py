@@ -15,9 +15,9 @@ import pytest
 
 import backends
 from backends.native import build
-from neuro import Network, Population, RunError, UnsupportedError, quantity
+from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError, quantity
 from neuro.events import Events, EventsError
-from tests.backends.networks import LIF, drive, networks
+from tests.backends.networks import LIF, STDP, drive, networks
 
 NETWORKS = networks()
 GOLDEN = Path(__file__).parents[2] / "golden" / "native"
@@ -26,7 +26,7 @@ SHOWN = ("recurrent", "conductance", "heterogeneous delays", "plastic", "graded"
 
 def _text(feature: str) -> str:
     source: str = backends.get("native").compile(NETWORKS[feature]).source  # type: ignore[attr-defined]
-    return source[source.index("void forward") :]
+    return source[source.index("beginning of") :]
 
 
 @pytest.mark.parametrize("feature", SHOWN)
@@ -103,6 +103,82 @@ def test_the_first_state_that_is_not_finite_is_named() -> None:
             backends.get(name).compile(network).run(steps=200, batch=2)
         messages.append(str(caught.value))
     assert messages[0] == messages[1] and "'wild.v' is not finite at step" in messages[0] and "cell [1]" in messages[0]
+
+
+def test_what_overflows_and_is_reset_in_the_same_step_goes_on() -> None:
+    """Numbers are looked at when the step is over, as the interpreter does."""
+    cells = Neuron("n", "dv/dt = exp(v)/ms : 1", threshold="v > 30", reset="v = -5", initial={"v": -5}, method="euler")
+    pulse = Synapse("s", "w : 1", on_pre="v_post += w")
+    network = Network(
+        (Population("P", cells, 1),), (Projection("p", "x", "P", pulse, 800.0),), (Input("x", 1),), dt="1 ms"
+    )
+    spikes = np.zeros((1, 6, 1), bool)
+    spikes[0, 2] = True
+    a, b = (backends.get(n).compile(network).run(inputs={"x": spikes}, record=["P.v"]) for n in ("reference", "native"))
+    assert a.spike_count() == b.spike_count() == 1
+    np.testing.assert_allclose(b.traces["P.v"], a.traces["P.v"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("where", ["integrated", "pulse", "every_step", "reset"])
+def test_every_way_out_of_the_finite_numbers_is_found_in_its_step(where: str, last: bool) -> None:
+    """Also in the last step, after which no other one reads the states."""
+    texts = {
+        "integrated": ("dv/dt = (t > 2.5*ms)*1e308/(0.1*ms) : 1", {}),
+        "pulse": ("dv/dt = -v/ms : 1", {}),
+        "every_step": ("v : 1", {"every_step": "v = exp(300*t/ms)"}),
+        "reset": ("dv/dt = 1/ms : 1", {"threshold": "v > 2.5", "reset": "v = exp(1000*v)"}),
+    }
+    equations, more = texts[where]
+    equations = equations.replace("(t > 2.5*ms)", "int(t > 2.5*ms)")
+    cells = Neuron("n", equations, method="euler", **more)  # type: ignore[arg-type]
+    feed = Projection("p", "x", "P", Synapse("s", "w : 1", on_pre="v_post += w; v_post += w"), 1e308)
+    network = Network(
+        (Population("P", cells, 3),),
+        (feed,) if where == "pulse" else (),
+        (Input("x", 1),) if where == "pulse" else (),
+        dt="1 ms",
+    )
+    inputs, size = (
+        ({"x": np.arange(3 if last else 8)[None, :, None] == 2}, {})
+        if where == "pulse"
+        else ({}, {"steps": 4 if last else 8, "batch": 1})
+    )
+    messages = []
+    for name in ("reference", "native"):
+        with pytest.raises(RunError) as caught:
+            backends.get(name).compile(network).run(inputs=inputs, **size)  # type: ignore[arg-type]
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and "is not finite at step" in messages[0]
+
+
+def _ring(populations: int) -> Network:
+    cells = Neuron("n", "dv/dt = -v/ms : 1", threshold="v > 1", reset="v = 0")
+    pulse, numbers = Synapse("s", "w : 1", on_pre="v_post += w"), range(populations)
+    return Network(
+        tuple(Population(f"p{i}", cells, 10) for i in numbers),
+        tuple(Projection(f"j{i}", f"p{i}", f"p{(i + 1) % populations}", pulse, 0.1) for i in numbers), dt="0.1 ms",
+    )  # fmt: skip
+
+
+def test_equal_operations_share_one_function() -> None:
+    """What the compiler reads doesn't grow with the number of equal populations, but for tables."""
+    few, many = (backends.get("native").compile(_ring(n)).source for n in (2, 40))  # type: ignore[attr-defined]
+    assert many.count("static int forward_") == few.count("static int forward_") < 10
+
+
+def test_delays_are_data() -> None:
+    """Fifty different delays of a plastic projection take the text of three."""
+
+    def text(delays: int) -> str:
+        feed = Projection(
+            "feed", "x", "cells", STDP, "8 mV", delay=quantity(np.arange(1000.0).reshape(25, 40) % delays, "ms")
+        )
+        network = Network((Population("cells", LIF, 40),), (feed,), (Input("x", 25),), dt="1 ms")
+        source: str = backends.get("native").compile(network).source  # type: ignore[attr-defined]
+        return source[source.index("beginning of") :]
+
+    assert len(text(50)) < len(text(3)) + 200
 
 
 def test_memory_is_estimated_before_the_run() -> None:

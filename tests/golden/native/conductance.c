@@ -1,72 +1,110 @@
-void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
-    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64;
-    char *const own = kept ? kept : malloc(room);
-    if (!own) { status[0] = -1; return; }
-    for (long unit = from; unit < until; unit++) {
-        char *const scratch = kept ? kept + unit*room : own, *at = scratch;
-        const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
-        const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
-        real *restrict of__cells__v = (real *)take(&at, 5*sizeof(real));
-        real *restrict of__cells__g_ampa = (real *)take(&at, 5*sizeof(real));
-        real *restrict of__cells__I_in = (real *)take(&at, 5*sizeof(real));
-        int *restrict fired__cells = (int *)take(&at, 5*sizeof(int));
-        real *restrict initial__cells__v = (real *)arrays[0];
-        real *restrict initial__cells__g_ampa = (real *)arrays[1];
-        long *restrict offsets__cells = (long *)arrays[2];
-        int *restrict events__cells = (int *)arrays[3];
-        const real hoisted__cells__1 = *((real *)arrays[4] + set*strides[4]);
-        const real hoisted__cells__0 = *((real *)arrays[5] + set*strides[5]);
-        const real of__cells__E_L = *((real *)arrays[6] + set*strides[6]);
-        const real of__cells__R = *((real *)arrays[7] + set*strides[7]);
-        const real of__cells__E_ampa = *((real *)arrays[8] + set*strides[8]);
-        const real hoisted__cells__5 = *((real *)arrays[9] + set*strides[9]);
-        const real hoisted__cells__6 = *((real *)arrays[10] + set*strides[10]);
-        real *restrict amounts__feed__g_ampa__0 = (real *)arrays[11] + set*strides[11];
-        long *restrict offsets__x = (long *)arrays[12];
-        int *restrict channels__x = (int *)arrays[13];
-        if (begin == 0) {
-            memset(scratch, 0, room);
-            for (long b = 0; b < active; b++) memcpy(of__cells__v + b*5, initial__cells__v, 5*sizeof(real));
-            for (long b = 0; b < active; b++) memcpy(of__cells__g_ampa + b*5, initial__cells__g_ampa, 5*sizeof(real));
-            for (long b = 0; b < active; b++) (offsets__cells + (trial + b)*(steps + 1))[0] = 0;
+beginning of cells */
+static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__v = p[0];
+    real *restrict initial__cells__v = p[1];
+    real *restrict of__cells__g_ampa = p[2];
+    real *restrict initial__cells__g_ampa = p[3];
+    long *restrict offsets__cells = p[4];
+    for (long b = 0; b < active; b++) memcpy(of__cells__v + b*5, initial__cells__v, 5*sizeof(real));
+    for (long b = 0; b < active; b++) memcpy(of__cells__g_ampa + b*5, initial__cells__g_ampa, 5*sizeof(real));
+    for (long b = 0; b < active; b++) (offsets__cells + (trial + b)*(steps + 1))[0] = 0;
+    return 0;
+}
+
+/* inputs of cells */
+static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__I_in = p[0];
+    memset(of__cells__I_in, 0, active*5*sizeof(real));
+    return 0;
+}
+
+/* integrate of cells */
+static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__v = p[0];
+    real *restrict of__cells__g_ampa = p[1];
+    const real hoisted__cells__1 = *(real *)p[2];
+    const real hoisted__cells__0 = *(real *)p[3];
+    const real of__cells__E_L = *(real *)p[4];
+    const real of__cells__R = *(real *)p[5];
+    real *restrict of__cells__I_in = p[6];
+    const real of__cells__E_ampa = *(real *)p[7];
+    const real hoisted__cells__5 = *(real *)p[8];
+    const real hoisted__cells__6 = *(real *)p[9];
+    int *restrict fired__cells = p[10];
+    long *restrict offsets__cells = p[11];
+    int *restrict events__cells = p[12];
+    for (long b = 0; b < active; b++) { const long o = b*5;
+        whole bad__v = 0;
+        whole bad__g_ampa = 0;
+        VECTOR for (long i = 0; i < 5; i++) {
+            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
+            { const whole at = of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i] == 0 ? 0 : 5 - (whole)i; bad__g_ampa = at > bad__g_ampa ? at : bad__g_ampa; }
+            const real let__v_new = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
+            const real let__g_ampa_new = of__cells__g_ampa[o + i]*hoisted__cells__5;
+            const real new__v__2 = let__v_new;
+            const real new__g_ampa__3 = let__g_ampa_new;
+            of__cells__v[o + i] = new__v__2;
+            of__cells__g_ampa[o + i] = new__g_ampa__3;
+            const int z = ((step(hoisted__cells__6 + new__v__2)) > 0);
+            fired__cells[o + i] = z;
         }
-        for (long k = begin; k < end; k++) {
-            const real t = (real)(k*0.001);
-            /* inputs of cells */
-            memset(of__cells__I_in, 0, active*5*sizeof(real));
-            /* integrate of cells */
-            for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
-                VECTOR for (long i = 0; i < 5; i++) {
-                    const real let__v_new = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
-                    const real let__g_ampa_new = of__cells__g_ampa[o + i]*hoisted__cells__5;
-                    const real new__v__2 = let__v_new;
-                    const real new__g_ampa__3 = let__g_ampa_new;
-                    of__cells__v[o + i] = new__v__2;
-                    of__cells__g_ampa[o + i] = new__g_ampa__3;
-                    { const real sum = new__v__2 + new__g_ampa__3; bad |= !(sum - sum == 0); }
-                    const int z = ((step(hoisted__cells__6 + new__v__2)) > 0);
-                    fired__cells[o + i] = z;
-                }
-                if (bad) for (long i = 0; i < 5; i++) {
-                    if (!isfinite(of__cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
-                    if (!isfinite(of__cells__g_ampa[o + i])) { status[0] = 1; status[1] = 0; status[2] = 1; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
-                }
-            }
-            for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
-                at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
-            /* spikes of cells */
-            /* feed delivers to cells.g_ampa */
-            for (long b = 0; b < active; b++) gather(of__cells__g_ampa + (0*TILE + b)*5, amounts__feed__g_ampa__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
-            /* reset of cells */
-            for (long b = 0; b < active; b++) { const long o = b*5;
-                { const int *list = ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]);
-                    for (long e = 0, n = ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
-                        const real new__v__0 = of__cells__E_L;
-                        of__cells__v[o + i] = new__v__0;
-                    } }
-            }
-        }
+        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
+        if (bad__g_ampa && k > 0) return failed(u, id, 1, k - 1, b, 5 - bad__g_ampa);
     }
-    done:
-    if (!kept) free(own);
+    for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
+        at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
+    return 0;
+}
+
+/* feed delivers to cells.g_ampa */
+static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__g_ampa = p[0];
+    real *restrict amounts__feed__g_ampa__0 = p[1];
+    int *restrict channels__x = p[2];
+    long *restrict offsets__x = p[3];
+    for (long b = 0; b < active; b++) gather(of__cells__g_ampa + (0*TILE + b)*5, amounts__feed__g_ampa__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
+    return 0;
+}
+
+/* reset of cells */
+static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
+    int *restrict events__cells = p[0];
+    long *restrict offsets__cells = p[1];
+    const real of__cells__E_L = *(real *)p[2];
+    real *restrict of__cells__v = p[3];
+    for (long b = 0; b < active; b++) { const long o = b*5;
+        { const int *list = ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]);
+            for (long e = 0, n = ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
+                const real new__v__0 = of__cells__E_L;
+                of__cells__v[o + i] = new__v__0;
+            } }
+    }
+    return 0;
+}
+
+/* values of cells */
+static int forward_5(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__v = p[0];
+    real *restrict of__cells__g_ampa = p[1];
+    for (long b = 0; b < active; b++) { const long o = b*5;
+        whole bad__v = 0;
+        whole bad__g_ampa = 0;
+        VECTOR for (long i = 0; i < 5; i++) {
+            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
+            { const whole at = of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i] == 0 ? 0 : 5 - (whole)i; bad__g_ampa = at > bad__g_ampa ? at : bad__g_ampa; }
+        }
+        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
+        if (bad__g_ampa && k > 0) return failed(u, id, 1, k - 1, b, 5 - bad__g_ampa);
+    }
+    return 0;
+}
+
+static const call_t forward_start[] = {{forward_0, 0, 0}};
+static const call_t forward_each[] = {{forward_1, 5, 0}, {forward_2, 6, 0}, {forward_3, 19, 0}, {forward_4, 23, 0}};
+static const call_t forward_finish[] = {{forward_5, 27, 0}};
+static const int forward_places[] = {-1, 0, -2, 1, 2, -3, -1, -2, 4, 5, 6, 7, -3, 8, 9, 10, -4, 2, 3, -2, 11, 13, 12, 3, 2, 6, -1, -1, -2};
+static const size_t forward_rooms[] = {5*sizeof(real), 5*sizeof(real), 5*sizeof(real), 5*sizeof(int)};
+static const text_t forward_text = {forward_start, forward_each, forward_finish, 1, 4, 1, forward_places, 29, forward_rooms, 4, 0};
+void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
+    work(&forward_text, arrays, strides, status, steps, every, batch, begin, end, from, until, lane, kept);
 }

@@ -1,67 +1,105 @@
-void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
-    const size_t room = 64 + 5*sizeof(real) + 64 + 5*sizeof(real) + 64 + 5*sizeof(int) + 64 + 5*sizeof(real) + 64;
-    char *const own = kept ? kept : malloc(room);
-    if (!own) { status[0] = -1; return; }
-    for (long unit = from; unit < until; unit++) {
-        char *const scratch = kept ? kept + unit*room : own, *at = scratch;
-        const long tiles = (batch + TILE - 1)/TILE, set = unit/tiles, first = unit%tiles*TILE;
-        const long active = batch - first < TILE ? batch - first : TILE, trial = set*batch + first;
-        real *restrict of__cells__v = (real *)take(&at, 5*sizeof(real));
-        real *restrict of__cells__I = (real *)take(&at, 5*sizeof(real));
-        int *restrict fired__cells = (int *)take(&at, 5*sizeof(int));
-        real *restrict coming__cells__I = (real *)take(&at, 5*sizeof(real));
-        real *restrict initial__cells__v = (real *)arrays[0];
-        long *restrict offsets__cells = (long *)arrays[1];
-        int *restrict events__cells = (int *)arrays[2];
-        const real hoisted__cells__0 = *((real *)arrays[3] + set*strides[3]);
-        const real hoisted__cells__3 = *((real *)arrays[4] + set*strides[4]);
-        const real of__cells__E_L = *((real *)arrays[5] + set*strides[5]);
-        const real of__cells__R = *((real *)arrays[6] + set*strides[6]);
-        const real hoisted__cells__4 = *((real *)arrays[7] + set*strides[7]);
-        real *restrict amounts__feed__I__0 = (real *)arrays[8] + set*strides[8];
-        long *restrict offsets__x = (long *)arrays[9];
-        int *restrict channels__x = (int *)arrays[10];
-        real *restrict amounts__loop__I__1 = (real *)arrays[11] + set*strides[11];
-        if (begin == 0) {
-            memset(scratch, 0, room);
-            for (long b = 0; b < active; b++) memcpy(of__cells__v + b*5, initial__cells__v, 5*sizeof(real));
-            for (long b = 0; b < active; b++) (offsets__cells + (trial + b)*(steps + 1))[0] = 0;
+beginning of cells */
+static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__v = p[0];
+    real *restrict initial__cells__v = p[1];
+    long *restrict offsets__cells = p[2];
+    for (long b = 0; b < active; b++) memcpy(of__cells__v + b*5, initial__cells__v, 5*sizeof(real));
+    for (long b = 0; b < active; b++) (offsets__cells + (trial + b)*(steps + 1))[0] = 0;
+    return 0;
+}
+
+/* inputs of cells */
+static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__I = p[0];
+    real *restrict coming__cells__I = p[1];
+    memcpy(of__cells__I, coming__cells__I + wrapped(k - 1, 1)*TILE*5, active*5*sizeof(real)); memset(coming__cells__I + wrapped(k - 1, 1)*TILE*5, 0, active*5*sizeof(real));
+    return 0;
+}
+
+/* integrate of cells */
+static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__v = p[0];
+    const real hoisted__cells__0 = *(real *)p[1];
+    const real hoisted__cells__3 = *(real *)p[2];
+    const real of__cells__E_L = *(real *)p[3];
+    real *restrict of__cells__I = p[4];
+    const real of__cells__R = *(real *)p[5];
+    const real hoisted__cells__4 = *(real *)p[6];
+    int *restrict fired__cells = p[7];
+    long *restrict offsets__cells = p[8];
+    int *restrict events__cells = p[9];
+    for (long b = 0; b < active; b++) { const long o = b*5;
+        whole bad__v = 0;
+        VECTOR for (long i = 0; i < 5; i++) {
+            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
+            const real let__v_new = hoisted__cells__0*of__cells__v[o + i] + hoisted__cells__3*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
+            const real new__v__1 = let__v_new;
+            of__cells__v[o + i] = new__v__1;
+            const int z = ((step(hoisted__cells__4 + new__v__1)) > 0);
+            fired__cells[o + i] = z;
         }
-        for (long k = begin; k < end; k++) {
-            const real t = (real)(k*0.001);
-            /* inputs of cells */
-            memcpy(of__cells__I, coming__cells__I + wrapped(k - 1, 1)*TILE*5, active*5*sizeof(real)); memset(coming__cells__I + wrapped(k - 1, 1)*TILE*5, 0, active*5*sizeof(real));
-            /* integrate of cells */
-            for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
-                VECTOR for (long i = 0; i < 5; i++) {
-                    const real let__v_new = hoisted__cells__0*of__cells__v[o + i] + hoisted__cells__3*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
-                    const real new__v__1 = let__v_new;
-                    of__cells__v[o + i] = new__v__1;
-                    { const real sum = new__v__1; bad |= !(sum - sum == 0); }
-                    const int z = ((step(hoisted__cells__4 + new__v__1)) > 0);
-                    fired__cells[o + i] = z;
-                }
-                if (bad) for (long i = 0; i < 5; i++) {
-                    if (!isfinite(of__cells__v[o + i])) { status[0] = 1; status[1] = 0; status[2] = 0; status[3] = k; status[4] = trial + b; status[5] = i; goto done; }
-                }
-            }
-            for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
-                at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
-            /* spikes of cells */
-            /* feed delivers to cells.I */
-            for (long b = 0; b < active; b++) gather(coming__cells__I + (0*TILE + b)*5, amounts__feed__I__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
-            /* loop delivers to cells.I */
-            for (long b = 0; b < active; b++) gather(coming__cells__I + (0*TILE + b)*5, amounts__loop__I__1, ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]), ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]), 5);
-            /* reset of cells */
-            for (long b = 0; b < active; b++) { const long o = b*5;
-                { const int *list = ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]);
-                    for (long e = 0, n = ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
-                        const real new__v__0 = of__cells__E_L;
-                        of__cells__v[o + i] = new__v__0;
-                    } }
-            }
-        }
+        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
     }
-    done:
-    if (!kept) free(own);
+    for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
+        at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
+    return 0;
+}
+
+/* feed delivers to cells.I */
+static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict coming__cells__I = p[0];
+    real *restrict amounts__feed__I__0 = p[1];
+    int *restrict channels__x = p[2];
+    long *restrict offsets__x = p[3];
+    for (long b = 0; b < active; b++) gather(coming__cells__I + (0*TILE + b)*5, amounts__feed__I__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
+    return 0;
+}
+
+/* loop delivers to cells.I */
+static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict coming__cells__I = p[0];
+    real *restrict amounts__loop__I__1 = p[1];
+    int *restrict events__cells = p[2];
+    long *restrict offsets__cells = p[3];
+    for (long b = 0; b < active; b++) gather(coming__cells__I + (0*TILE + b)*5, amounts__loop__I__1, ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]), ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]), 5);
+    return 0;
+}
+
+/* reset of cells */
+static int forward_5(const unit_t *u, void *const *p, long k, int id) { UNIT
+    int *restrict events__cells = p[0];
+    long *restrict offsets__cells = p[1];
+    const real of__cells__E_L = *(real *)p[2];
+    real *restrict of__cells__v = p[3];
+    for (long b = 0; b < active; b++) { const long o = b*5;
+        { const int *list = ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]);
+            for (long e = 0, n = ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]); e < n; e++) { const long i = list[e];
+                const real new__v__0 = of__cells__E_L;
+                of__cells__v[o + i] = new__v__0;
+            } }
+    }
+    return 0;
+}
+
+/* values of cells */
+static int forward_6(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict of__cells__v = p[0];
+    for (long b = 0; b < active; b++) { const long o = b*5;
+        whole bad__v = 0;
+        VECTOR for (long i = 0; i < 5; i++) {
+            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
+        }
+        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
+    }
+    return 0;
+}
+
+static const call_t forward_start[] = {{forward_0, 0, 0}};
+static const call_t forward_each[] = {{forward_1, 3, 0}, {forward_2, 5, 0}, {forward_3, 15, 0}, {forward_4, 19, 0}, {forward_5, 23, 0}};
+static const call_t forward_finish[] = {{forward_6, 27, 0}};
+static const int forward_places[] = {-1, 0, 1, -2, -4, -1, 3, 4, 5, -2, 6, 7, -3, 1, 2, -4, 8, 10, 9, -4, 11, 2, 1, 2, 1, 5, -1, -1};
+static const size_t forward_rooms[] = {5*sizeof(real), 5*sizeof(real), 5*sizeof(int), 5*sizeof(real)};
+static const text_t forward_text = {forward_start, forward_each, forward_finish, 1, 5, 1, forward_places, 28, forward_rooms, 4, 0};
+void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
+    work(&forward_text, arrays, strides, status, steps, every, batch, begin, end, from, until, lane, kept);
 }

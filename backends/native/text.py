@@ -1,0 +1,76 @@
+"""Operations -> C: a function for each, which operations of one text share, and tables that say in which order they run.
+
+The compiler's time grows faster than a function, so each operation has its own; three hundred populations of one neuron have one
+function between them, called with the pointers of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from backends.native.layout import Layout
+
+SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept)"  # fmt: skip
+FUNCTION = "static int {name}(const unit_t *u, void *const *p, long k, int id) {{ UNIT"
+_NAME = re.compile(r"\b[A-Za-z]\w*__\w*\b")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An operation in C. title: what it does to the model. id: a number that its lines know as `id`."""
+
+    title: str
+    lines: tuple[str, ...]
+    id: int = 0
+
+
+def function(
+    layout: Layout, name: str, start: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece], *, back: bool
+) -> str:
+    """C of the function that runs pieces for each of its units: at the start, in each step, at the end.
+
+    It takes the scratch that the layout has been asked for so far: its own, or what the caller kept of earlier steps.
+    """
+    rooms, slots = list(layout.scratch), {n: i for i, n in enumerate(layout.slots)}
+    places = slots | {n: -1 - i for i, n in enumerate(rooms)}
+    texts: dict[str, str] = {}
+    known: dict[str, str] = {}
+    pointers: list[int] = []
+
+    def call(piece: Piece) -> str:
+        names = [n for n in dict.fromkeys(_NAME.findall("\n".join(piece.lines))) if n in places]
+        body = [*(layout.declared(n, i) for i, n in enumerate(names)), *piece.lines]
+        numbers = {n: f"#{i}" for i, n in enumerate(names)}
+        key = _NAME.sub(lambda m: numbers.get(m.group(), m.group()), "\n".join(body))
+        if key not in known:
+            known[key] = f"{name}_{len(known)}"
+            head = [f"/* {piece.title} */", FUNCTION.format(name=known[key])]
+            texts[known[key]] = indented([*head, *body, "return 0;", "}"])
+        pointers.extend(places[n] for n in names)
+        return f"{{{known[key]}, {len(pointers) - len(names)}, {piece.id}}}"
+
+    tables = [[call(p) for p in pieces] for pieces in (start, each, finish)]
+    sizes = ", ".join(f"{length}*sizeof({kind})" for kind, length in layout.scratch.values())
+    lists = [f"static const call_t {name}_{t}[] = {{{', '.join(c)}}};" for t, c in zip(("start", "each", "finish"), tables, strict=True)]  # fmt: skip
+    numbers = ", ".join(str(len(c)) for c in tables)
+    return "\n".join((
+        *texts.values(), *lists, f"static const int {name}_places[] = {{{', '.join(map(str, pointers))}}};",
+        f"static const size_t {name}_rooms[] = {{{sizes}}};",
+        f"static const text_t {name}_text = {{{name}_start, {name}_each, {name}_finish, {numbers}, {name}_places, {len(pointers)}, "
+        f"{name}_rooms, {len(rooms)}, {int(back)}}};",
+        SIGNATURE.format(name=name) + " {",
+        f"    work(&{name}_text, arrays, strides, status, steps, every, batch, begin, end, from, until, lane, kept);\n}}\n",
+    ))  # fmt: skip
+
+
+def indented(lines: Sequence[str]) -> str:
+    """C statements as text, four spaces a brace."""
+    depth, found = 0, []
+    for line in "\n".join(lines).splitlines():
+        text = line.strip()
+        leading = len(text) - len(text.lstrip("}"))
+        found.append("    " * max(depth - leading, 0) + text)
+        depth += text.count("{") - text.count("}")
+    return "\n".join(found) + "\n"
