@@ -75,18 +75,6 @@ class Chain:
             values[target], tangents[target] = value, found
         return values, tangents
 
-    def depends(self) -> dict[tuple[str, str], set[str]]:
-        """(variable, seed) -> names that the derivative depends on; pairs without a derivative are left out."""
-        table: dict[str, dict[str, set[str]]] = {s: {s: set()} for s in self.seeds}
-        for target, _, slopes in self.steps:
-            found: dict[str, set[str]] = {}
-            for name, slope in slopes.items():
-                own = {s.name for s in slope.free_symbols}
-                for seed, names in table[name].items():
-                    found[seed] = found.get(seed, set()) | names | own
-            table[target] = found
-        return {(variable, seed): names for variable, seeds in table.items() for seed, names in seeds.items()}
-
 
 @dataclass(frozen=True)
 class Slopes:

@@ -50,7 +50,7 @@ def _masked(site: Site, gradient: Array) -> Array:
 
 
 def by_traces(trial: Trial, trained: Sequence[str]) -> dict[str, Array]:
-    """Scope "none", forwards: one trace a synapse and state, or one a presynaptic cell where `collapses`."""
+    """Scope "none", forwards: one trace a synapse and state, or one a presynaptic cell where they are equal."""
     found = {}
     for name in trained:
         site = trial.sites[name]
@@ -75,10 +75,10 @@ def _of_traces(trial: Trial, site: Site) -> Array:
 def eligibility(cells: Cells, site: Site, activity: Array) -> Iterator[tuple[int, Array, dict[str, Array]]]:
     """Step, e [batch, pre, post], and the traces of states after the step and of the input, one step after another.
 
-    Memory: one array [batch, pre, post] a state, or [batch, pre, 1] where `collapses`, whatever the number of steps.
+    Memory: one array [batch, pre, post] a state, or [batch, pre, 1] where no slope differs between the postsynaptic cells,
+    whatever the number of steps.
     """
-    width = 1 if collapses(cells) else cells.shape[1]
-    traces = {n: np.zeros((cells.batch, activity.shape[2], width)) for n in cells.states}
+    traces = {n: np.zeros((cells.batch, activity.shape[2], 1)) for n in cells.states}
     for k in range(cells.steps):
         slopes = cells.at(k)
         pre = {site.variable: site.gain * activity[:, k, :, None]}
@@ -108,7 +108,7 @@ def fired(slopes: Slopes, moved: Mapping[str, Any]) -> Any:
 def landed(
     slopes: Slopes, moved: Mapping[str, Any], e: Any, brought: Mapping[str, Array], traces: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Traces after events and resets, in the shapes of `traces`. brought: state -> derivative of the events onto it."""
+    """Traces after events and resets, at least as wide as `traces`. brought: state -> derivative of the events onto it."""
     moved = {**moved, **{n: moved[n] + wide(slopes.open.get(n, 1.0)) * v for n, v in brought.items()}}
     found: dict[str, Any] = dict.fromkeys(traces, 0.0)
     for (new, old), slope in slopes.after.items():
@@ -121,22 +121,3 @@ def landed(
 def wide(slope: Any) -> Any:
     """[batch, post] -> [batch, 1, post]."""
     return np.asarray(slope)[:, None] if np.ndim(slope) == 2 else slope
-
-
-def collapses(cells: Cells) -> bool:
-    """True where traces don't depend on the postsynaptic cell: then one a presynaptic cell does for all of its synapses."""
-    shared = {n for n, v in cells.parameters.items() if not np.ndim(v)} | {"dt"}
-    if cells.cells.refractory and cells.cells.frozen:
-        return False
-    for phase in ("integrate", "every_step"):
-        chain = cells.chains[phase]
-        if chain is not None:
-            states = set(cells.states)
-            depends = {k: v for k, v in chain.depends().items() if k[0] in states}
-            if any(not names <= shared for names in depends.values()):
-                return False
-    chain = cells.chains["reset"]
-    return chain is None or all(
-        slopes == {target: 1} and cells.detach_reset and target in cells.cells.membranes
-        for target, _, slopes in chain.steps
-    )

@@ -109,7 +109,7 @@ class Smoothing(GradientSearch):
     directions: gaussian; signs (simultaneous perturbation); axes (one number at a time, finite differences).
     sampling: plain, L(m + e); baseline, L(m + e) - L(m); antithetic, (L(m + e) - L(m - e)) / 2. samples: directions an
     update; for axes all n. decay: the mean is multiplied by 1 - decay after each update. learning_power, sigma_power,
-    stability: gains fall as (stability + k)^-power (Spall 1998), 0 for constant ones.
+    stability: learning rates fall as (stability + k)^-power, sigmas as k^-power (Spall 1998), 0 for constant ones.
 
     Sources: Salimans et al. (2017), arXiv:1703.03864; Spall (1992), IEEE Trans Autom Control 37:332; Jabri & Flower
     (1991), Neural Comput 3:546; weight perturbation as in Zuege et al. (2023), Phys Rev X 13:021006.
@@ -137,7 +137,7 @@ class Smoothing(GradientSearch):
         return state
 
     def sigma(self, state: State) -> Array:
-        return np.asarray(state.scale * (1 + state.updates / (1 + self.stability)) ** -self.sigma_power)
+        return np.asarray(state.scale * (1.0 + state.updates) ** -self.sigma_power)
 
     def ask(self, state: State) -> tuple[Array, Array]:
         mean = state.mean.detach().numpy()
@@ -253,7 +253,8 @@ class SNES(Search):
 class SeparableCMA(Search):
     """CMA-ES with a diagonal covariance. candidates: 0 for 4 + 3 ln n.
 
-    Source: Ros & Hansen (2008), PPSN X, p. 296: rates of the full matrix times (n + 2) / 3.
+    Sources: Ros & Hansen (2008), PPSN X, p. 296: rates of the full matrix times (n + 2) / 3; Hansen (2016), arXiv:1604.00772,
+    for the rates.
     """
 
     candidates: int = 0
