@@ -19,7 +19,7 @@ from neuro.learning.eligibility import by_adjoint, by_traces
 from neuro.learning.gradient_rule import GradientRule, GradientState
 from neuro.learning.influence import by_influence
 from neuro.learning.parametrisation import Parametrisation
-from neuro.learning.trial import Trial, check_trial, run_trial
+from neuro.learning.trial import Trial, check_inputs, check_trial, run_trial
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import parameters as declared_parameters
@@ -28,7 +28,6 @@ from neuro.protocols import Array, Batch, Parameters
 
 FEEDBACKS = ("symmetric", "random", "adaptive", "sign")
 FORMS = ("adjoint", "traces")
-_NAMES: dict[str | int, str] = {"full": "rtrl", "diagonal": "snap1"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class EProp(GradientRule):
     seed: int = 0
 
     forms: ClassVar[tuple[str, ...]] = FORMS
+    known_as: ClassVar[str] = "eprop"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,6 +82,7 @@ class EProp(GradientRule):
         if self.recurrent == "none" and self.form == "adjoint" and hasattr(program, "variant"):
             return self._by_autograd(program, parameters, batch, task, feedback)
         self.check_network(program.network, task.output)
+        check_inputs(program.network, batch, self.known_as)
         trial = run_trial(
             program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength,
             detach_reset=self.detach_reset,
@@ -94,9 +95,9 @@ class EProp(GradientRule):
 
         output: the population that the loss reads. Where it raises nothing, RTRL's gradient is that of BPTT.
         """
-        rule = _NAMES.get(self.recurrent, "eprop")
-        names = Parametrisation.of(declared_parameters(network), self.trainable).names
-        check_trial(network, output, names, rule)
+        check_trial(
+            network, output, Parametrisation.of(declared_parameters(network), self.trainable).names, self.known_as
+        )
 
     def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
         """Gradient of a trial with respect to the weights of the trained projections."""

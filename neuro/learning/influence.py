@@ -19,10 +19,12 @@ import numpy.typing as npt
 from neuro.jacobians import Slopes
 from neuro.learning.eligibility import fired, integrated, landed, wide
 from neuro.learning.sites import Site
-from neuro.learning.trial import Trial
+from neuro.learning.trial import Trial, fed_sites, sends
 from neuro.lowering import lower
+from neuro.model import Network
 from neuro.protocols import UnsupportedError
 from neuro.step import Gather
+from neuro.symbolic import symbol
 
 Array = npt.NDArray[np.float64]
 Variables = dict[str, dict[str, Array]]  # population -> variable -> [batch, weight, cell]
@@ -238,7 +240,8 @@ def by_uoro(trial: Trial, trained: Sequence[str], random: np.random.Generator) -
     Raises UnsupportedError where influence reaches other cells within a step, or later than in the next one.
     """
     weights, recurrence = Weights(trial, trained), Recurrence(trial)
-    _check_uoro(recurrence)
+    check_next_step(trial.network, trial.output)
+    _check_signals(recurrence)
     cells = trial.cells
     a = _nothing(recurrence, 1)
     along = np.zeros((next(iter(cells.values())).batch, weights.size))
@@ -259,15 +262,20 @@ def by_uoro(trial: Trial, trained: Sequence[str], random: np.random.Generator) -
     return weights.split(total)
 
 
-def _check_uoro(recurrence: Recurrence) -> None:
-    for site, _ in recurrence.links:
-        cells = recurrence.trial.cells[site.synapses.pre]
-        inputs = set(cells.inputs) & set(recurrence.trial.slopes.get(site.synapses.name, ()))
-        if inputs or (site.pre is None and site.late != 1):
-            why = "what it carries must reach cells in the next step, neither within the step nor later"
-            raise UnsupportedError(
-                "any", f"projection '{site.synapses.name}' for rule 'uoro'", f"{why}; use rule 'rtrl'"
-            )
+def check_next_step(network: Network, output: str) -> None:
+    """Raises UnsupportedError naming a connection between cells that is felt within the step, or later than in the next."""
+    found = fed_sites(network, "uoro")
+    among = {s.population for s in found.values()} - ({output} if not sends(found, output) else set())
+    for name, site in found.items():
+        if site.synapses.pre in among and site.population in among:
+            cells = lower(network).population(site.synapses.pre)
+            graded_at_once = site.pre is not None and any(symbol(n) in site.pre.free_symbols for n in cells.inputs)
+            if graded_at_once or (site.pre is None and site.late != 1):
+                why = "what it carries must reach cells in the next step, neither within the step nor later; use rule 'rtrl'"
+                raise UnsupportedError("any", f"projection '{name}' for rule 'uoro'", why)
+
+
+def _check_signals(recurrence: Recurrence) -> None:
     for p in recurrence.populations:
         read = [n for n in recurrence.signals[p].direct if n in recurrence.trial.cells[p].inputs]
         if read:

@@ -24,7 +24,7 @@ from neuro import streams
 from neuro.learning.eligibility import eligibility
 from neuro.learning.eprop import FORMS, EProp
 from neuro.learning.sites import Site
-from neuro.learning.trial import Trial, run_trial
+from neuro.learning.trial import Trial, check_inputs, run_trial
 from neuro.parameters import values
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
@@ -83,6 +83,7 @@ class RewardEProp(EProp):
     value_cost: float = 0.5
 
     forms: ClassVar[tuple[str, ...]] = (*FORMS, "online")
+    known_as: ClassVar[str] = "reward-eprop"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,6 +101,8 @@ class RewardEProp(EProp):
             return -judged.reward, found
         now = {**values(program.network), **parameters}
         feedback = self._feedback(program, now, memory, task.output)
+        self.check_network(program.network, task.output)
+        check_inputs(program.network, batch, self.known_as)
         trial = run_trial(program, now, batch, judged, feedback, detach_reset=self.detach_reset)
         chosen = [trial.sites[n.removesuffix(".w")] for n in self.names(program)]
         return -judged.reward, {s.name: by_errors(trial, s, judged, feedback) for s in chosen}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from neuro.learning.eprop import EProp
 
@@ -13,3 +14,5 @@ class RFLO(EProp):
 
     feedback: str = "random"
     optimiser: str = "sgd"
+
+    known_as: ClassVar[str] = "rflo"

@@ -54,11 +54,6 @@ class Site:
         """The input that `attach` adds to the summed input."""
         return f"noise_into_{self.population}_{self.variable}"
 
-    @property
-    def at_once(self) -> bool:
-        """True where presynaptic cells are felt in the step in which they change."""
-        return self.lands and self.late == 0
-
     def traces(self, network: Network) -> tuple[str, ...]:
         """What a run must record for `activity`."""
         if self.pre is None:
@@ -194,10 +189,14 @@ def site_of(network: Network, projection: str) -> Site:
 
 def attach(network: Network, trainable: Sequence[str]) -> Network:
     """The network with one more current input for each summed input that trainable weights feed; zeros change nothing."""
-    added = {}
+    added: dict[str, Input] = {}
+    taken = {i.name for i in network.inputs}
     for site in sites(network, trainable):
-        size = network.population(site.population).size
-        added[site.noise] = Input(site.noise, size, "current", f"{site.population}.{site.variable}")
+        size, target = network.population(site.population).size, f"{site.population}.{site.variable}"
+        if site.noise in taken or added.get(site.noise, Input(site.noise, size, "current", target)).target != target:
+            why = f"its input for the noise would be '{site.noise}', a name that the network has; rename that"
+            raise UnsupportedError("any", f"a perturbation of the summed input of '{site.name}'", why)
+        added[site.noise] = Input(site.noise, size, "current", target)
     return replace(network, inputs=(*network.inputs, *added.values()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from neuro.learning.eprop import EProp
 
@@ -13,3 +14,5 @@ class SnAp1(EProp):
 
     recurrent: str | int = "diagonal"
     detach_reset: bool | None = None
+
+    known_as: ClassVar[str] = "snap1"

@@ -89,7 +89,7 @@ class Trial:
     @property
     def closed(self) -> bool:
         """True where the readout sends something: then it is part of the recurrence."""
-        return any(s.synapses.pre == self.output for s in self.sites.values())
+        return sends(self.sites, self.output)
 
     def into(self, population: str) -> list[Site]:
         return [s for s in self.sites.values() if s.population == population]
@@ -105,6 +105,19 @@ def fed_sites(network: Network, rule: str) -> dict[str, Site]:
             what = f"projection '{synapses.name}' for rule '{rule}'"
             raise UnsupportedError("any", what, f"{error}; use rule 'bptt'") from None
     return found
+
+
+def sends(found: Mapping[str, Site], population: str) -> bool:
+    """True where a projection leaves the population."""
+    return any(s.synapses.pre == population for s in found.values())
+
+
+def check_inputs(network: Network, batch: Batch, rule: str) -> None:
+    """Raises UnsupportedError naming an input whose spikes a rule can't see, because the run would draw them itself."""
+    for item in network.inputs:
+        if item.kind != "current" and item.name not in batch.inputs:
+            why = f"the batch must bring its spikes: Batch({{'{item.name}': spikes [batch, time, {item.size}], ...}}, targets)"
+            raise UnsupportedError("any", f"input '{item.name}' for rule '{rule}'", why)
 
 
 def check_trial(network: Network, output: str, trained: Sequence[str], rule: str) -> None:

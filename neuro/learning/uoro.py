@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from neuro import streams
 from neuro.learning.eligibility import by_traces
 from neuro.learning.eprop import EProp
-from neuro.learning.influence import by_uoro
+from neuro.learning.influence import by_uoro, check_next_step
 from neuro.learning.trial import Trial
+from neuro.model import Network
 from neuro.protocols import Array
 
 
@@ -18,6 +20,12 @@ class UORO(EProp):
 
     recurrent: str | int = "full"
     detach_reset: bool | None = None
+
+    known_as: ClassVar[str] = "uoro"
+
+    def check_network(self, network: Network, output: str) -> None:
+        super().check_network(network, output)
+        check_next_step(network, output)
 
     def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:
         inner = self.recurrent_weights(trial, trained)
