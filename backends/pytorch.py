@@ -8,16 +8,17 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from backends import surrogates
 from backends.arrays import Feed, check_inputs, check_record, with_lead
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, value_and_grad
-from backends.structure import Backward, with_feedback
-from backends.torch_groups import Group, local
+from backends.structure import Backward, local, with_feedback
+from backends.torch_groups import Group
 from backends.torch_render import render
 from backends.torch_run import ForwardPass
+from backends.torch_spikes import Spike, spike, spikes
 from backends.values import given_parameters
 from neuro.evaluation import margin_scales
 from neuro.lowering import lower
+from neuro.mangling import mangled
 from neuro.model import Network
 from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
@@ -41,13 +42,13 @@ class TorchProgram:
         self.declared = with_feedback(declared_parameters(network), backward)
         self.step: Step = lower(network)
         shapes = {name: p.shape for name, p in self.declared.items()}
-        self.groups = render(self.step, shapes, backward)
+        self.groups = render(self.step, shapes, backward, self.dtype)
         scales = margin_scales(self.step, self._merged)
         self.semantics: Semantics = semantics(network, dtype).for_training(
             surrogate, scales, not backward.reset, backward.detached, backward.feedback
         )
         self.source = "\n\n".join(g.source for g in self.groups)
-        self._spike = surrogates.get(surrogate)
+        self._spike = spike(surrogate)
         self._functions = [self._load(g, self._spike, scales, compile_step) for g in self.groups]
         self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self.declared.items()}
         self._initial = {
@@ -57,12 +58,10 @@ class TorchProgram:
         self.shapes = own | {n: tuple(v.shape) for n, v in self._initial.items()}
 
     @staticmethod
-    def _load(
-        group: Group, spike: surrogates.Spike, scales: Mapping[str, float], compile_step: bool
-    ) -> tuple[Any, Any, Any]:
+    def _load(group: Group, spike: Spike, scales: Mapping[str, float], compile_step: bool) -> tuple[Any, Any, Any]:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
-            namespace[f"{name}__spike"] = lambda m, c=None, s=1 / scales[name]: _spike(spike, m, s, c)
+            namespace[mangled("spike", name)] = lambda m, c=None, s=1 / scales[name]: spikes(spike, m, s, c)
         exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
         step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
         return namespace["constants"], step, namespace["observe"]
@@ -168,17 +167,6 @@ class TorchProgram:
     def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
         """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
         return NetworkModule(self, trainable)
-
-
-def _spike(
-    spike: surrogates.Spike, margin: torch.Tensor, factor: float, condition: torch.Tensor | None
-) -> torch.Tensor:
-    """Spikes where the condition is 1 (left out: where the margin is positive); the surrogate only where somebody wants
-    gradients: its slope is that at the margin."""
-    if not torch.is_grad_enabled():
-        return torch.gt(margin, 0, out=torch.empty_like(margin)) if condition is None else condition.expand_as(margin)
-    z = spike(margin * factor)
-    return z if condition is None else z + (condition - z).detach()
 
 
 class TorchBackend:

@@ -1,6 +1,7 @@
-"""Surrogate derivatives of the spike: snntorch's where it has them, e-prop's triangle, the multi-Gaussian.
+"""Surrogate derivatives of the spike, one expression each: torch, native and the local rules all render these.
 
-Each acts on x = margin / scale: 0 at the threshold, -1 one scale below. Forward is the step function, strict.
+Each is a function of x = margin / scale: 0 at the threshold, -1 one scale below. The first six are those that snntorch has, with
+its defaults: Eshraghian et al. (2023), Proc IEEE 111:1016.
 """
 
 from __future__ import annotations
@@ -8,90 +9,87 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import cache
-from typing import Any
 
-import torch
+import sympy as sp
 
-Spike = Callable[[torch.Tensor], torch.Tensor]
+from neuro.symbolic import magnitude, maximum, step_or_equal, symbol
 
-_SNNTORCH = ("fast_sigmoid", "atan", "sigmoid", "spike_rate_escape", "straight_through_estimator", "triangular")
+X = symbol("x")
 
 
 class UnknownSurrogateError(Exception):
     """No surrogate of that name, or an option that it doesn't take."""
 
 
-def triangle(x: torch.Tensor, gamma: float = 0.3) -> torch.Tensor:
-    """gamma * max(0, 1 - |x|). Bellec et al. (2020), Nat Commun 11:3625."""
-    return gamma * torch.clamp(1 - x.abs(), min=0)
+def fast_sigmoid(slope: float = 25.0) -> sp.Expr:
+    """1/(1 + k |x|)**2. Zenke & Ganguli (2018), Neural Comput 30:1514."""
+    return 1 / (slope * magnitude(X) + 1) ** 2
 
 
-def _gaussian(x: torch.Tensor, mean: float, sigma: float) -> torch.Tensor:
-    return torch.exp(-((x - mean) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
+def atan(alpha: float = 2.0) -> sp.Expr:
+    """alpha/2 / (1 + (pi alpha x/2)**2). Fang et al. (2021), ICCV, 2661."""
+    return alpha / 2 / (1 + (sp.Float(math.pi / 2 * alpha) * X) ** 2)
 
 
-def multi_gaussian(
-    x: torch.Tensor, gamma: float = 0.5, h: float = 0.15, s: float = 6.0, sigma: float = 0.5
-) -> torch.Tensor:
-    """gamma * ((1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma)).
+def sigmoid(slope: float = 25.0) -> sp.Expr:
+    """k exp(-k x)/(1 + exp(-k x))**2, which is even: of |x| it can't overflow. Zenke & Ganguli (2018), Neural Comput 30:1514."""
+    falling = sp.exp(-slope * magnitude(X))
+    return slope * falling / (falling + 1) ** 2
+
+
+def spike_rate_escape(beta: float = 1.0, slope: float = 25.0) -> sp.Expr:
+    """k exp(-beta |x - 1|). Gerstner & Kistler (2002), Spiking neuron models, Cambridge University Press."""
+    return slope * sp.exp(-beta * magnitude(X - 1))
+
+
+def straight_through_estimator() -> sp.Expr:
+    """1. Bengio, Leonard & Courville (2013), arXiv:1308.3432."""
+    return sp.Integer(1)
+
+
+def triangular(threshold: float = 1.0) -> sp.Expr:
+    """threshold below the threshold and -threshold from it on, as snntorch has it; e-prop's is `triangle`."""
+    return threshold * (1 - 2 * step_or_equal(X))
+
+
+def triangle(gamma: float = 0.3) -> sp.Expr:
+    """gamma max(0, 1 - |x|). Bellec et al. (2020), Nat Commun 11:3625."""
+    return gamma * maximum(sp.Integer(0), 1 - magnitude(X))
+
+
+def _gaussian(mean: float, sigma: float) -> sp.Expr:
+    return sp.exp(-((X - mean) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
+
+
+def multi_gaussian(gamma: float = 0.5, h: float = 0.15, s: float = 6.0, sigma: float = 0.5) -> sp.Expr:
+    """gamma ((1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma)).
 
     Source: Yin, Corradi & Bohte (2021), Nat Mach Intell 3:905. Its negative lobes regularise activity.
     """
-    lobes = _gaussian(x, sigma, s * sigma) + _gaussian(x, -sigma, s * sigma)
-    return gamma * ((1 + h) * _gaussian(x, 0.0, sigma) - h * lobes)
+    lobes = _gaussian(sigma, s * sigma) + _gaussian(-sigma, s * sigma)
+    return gamma * ((1 + h) * _gaussian(0.0, sigma) - h * lobes)
 
 
-_OURS = {"triangle": triangle, "multi_gaussian": multi_gaussian}
-
-
-class _SpikeFunction(torch.autograd.Function):
-    """Step forward, the given derivative backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, derivative: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        ctx.save_for_backward(x)
-        ctx.derivative = derivative
-        return (x > 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return grad_outputs[0] * ctx.derivative(x), None
+_ALL: dict[str, Callable[..., sp.Expr]] = {
+    f.__name__: f
+    for f in (
+        fast_sigmoid, atan, sigmoid, spike_rate_escape, straight_through_estimator, triangular, triangle, multi_gaussian,
+    )
+}  # fmt: skip
 
 
 def names() -> tuple[str, ...]:
     """Names of all surrogates."""
-    return (*_SNNTORCH, *_OURS)
+    return tuple(_ALL)
 
 
-@cache
-def get(name: str, **options: float) -> Spike:
-    """The spike function of that surrogate. Raises UnknownSurrogateError."""
-    if name not in names():
-        close = get_close_matches(name, names(), 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
+def derivative(name: str, **options: float) -> sp.Expr:
+    """The surrogate's derivative as an expression of X. Raises UnknownSurrogateError."""
+    if name not in _ALL:
+        close = get_close_matches(name, _ALL, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(_ALL)}"
         raise UnknownSurrogateError(f"there is no surrogate '{name}'; {hint}")
     try:
-        if name in _OURS:
-            derivative = _OURS[name]
-            derivative(torch.zeros(1), **options)
-            return lambda x: _SpikeFunction.apply(x, lambda u: derivative(u, **options))  # type: ignore[no-untyped-call]
-        from snntorch import surrogate
-
-        function = getattr(surrogate, name)(**options)
+        return sp.sympify(_ALL[name](**options))
     except TypeError as error:
         raise UnknownSurrogateError(f"surrogate '{name}': {error}") from None
-    return lambda x: function(x) if x.dtype == torch.float32 else _SpikeFunction.apply(x, _slope_of(function))  # type: ignore[no-untyped-call]
-
-
-def _slope_of(function: Spike) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Derivative of one of snntorch's spike functions. They give float32, so a float64 gradient that passed would be cut."""
-
-    def slope(x: torch.Tensor) -> torch.Tensor:
-        with torch.enable_grad():
-            at = x.detach().requires_grad_()
-            (found,) = torch.autograd.grad(function(at).sum(), at)
-        return found
-
-    return slope

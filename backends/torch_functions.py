@@ -1,4 +1,4 @@
-"""What the rendered torch source calls: functions torch lacks, and sums over synapses."""
+"""What the rendered torch source calls besides elementary functions: sums over synapses."""
 
 from __future__ import annotations
 
@@ -8,32 +8,16 @@ import numpy as np
 import torch
 
 from backends.structure import delays_of
+from backends.torch_elementary import ELEMENTARY
 from neuro.step import Synapses
 
 
-def exprel(x: torch.Tensor) -> torch.Tensor:
-    """(exp(x) - 1) / x, by its series near 0."""
-    near = x.abs() < 1e-5
-    safe = torch.where(near, torch.ones_like(x), x)
-    return torch.where(near, 1 + x / 2 + x * x / 6, torch.expm1(safe) / safe)
-
-
-def above(x: torch.Tensor) -> torch.Tensor:
-    """1 where x > 0."""
-    return (x > 0).to(x.dtype)
-
-
-def not_below(x: torch.Tensor) -> torch.Tensor:
-    """1 where x >= 0."""
-    return (x >= 0).to(x.dtype)
-
-
-def matrices(synapses: Synapses, value: Any) -> tuple[torch.Tensor, ...]:
-    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse.
+def matrices(synapses: Synapses, value: Any, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse, or a number.
 
     Matrices are stored by column: autograd then forms their gradient as (g' x)', which is twice as fast as x' g.
     """
-    value = torch.as_tensor(value)
+    value = torch.as_tensor(value, dtype=dtype)
     rank = len(synapses.shape)
     if value.ndim > rank and synapses.kind != "one_to_one":
         value = value.squeeze(1)  # [population, 1, *layout]
@@ -65,9 +49,9 @@ def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
     return torch.as_tensor(value, dtype=like.dtype).expand(shape)
 
 
-def full(synapses: Synapses, values: Any) -> torch.Tensor:
+def full(synapses: Synapses, values: Any, dtype: torch.dtype) -> torch.Tensor:
     """A dense coupling's matrix, without the synapses that don't exist."""
-    value: torch.Tensor = torch.as_tensor(values)
+    value: torch.Tensor = torch.as_tensor(values, dtype=dtype)
     value = value.expand(*value.shape[:-2], *synapses.shape)
     return value if synapses.mask is None else value * torch.as_tensor(synapses.mask)
 
@@ -157,7 +141,6 @@ def across(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 FUNCTIONS: dict[str, Any] = {
-    "torch": torch, "exprel": exprel, "above": above, "not_below": not_below,
-    "matrices": matrices, "rows": rows, "full": full, "weighted": weighted, "total": total, "project": project, "take": take,
-    "through": through, "across": across, "invariant": invariant, "product": product,
+    **ELEMENTARY, "torch": torch, "rows": rows, "weighted": weighted, "project": project, "take": take, "through": through,
+    "across": across, "invariant": invariant, "product": product,
 }  # fmt: skip

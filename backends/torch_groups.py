@@ -6,12 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.structure import flat, is_static
+from neuro.mangling import mangled
 from neuro.step import Couple, Step, Update
-
-
-def local(owner: str, name: str) -> str:
-    """Python name of a variable or parameter."""
-    return f"{owner}__{name}"
 
 
 @dataclass(frozen=True)
@@ -23,7 +19,7 @@ class Arrival:
 
     @property
     def name(self) -> str:
-        return f"{self.source}__z_{self.delay}"
+        return mangled("arrived", self.source, str(self.delay))
 
 
 @dataclass
@@ -44,9 +40,9 @@ class Group:
     functions: dict[str, Any] = field(default_factory=dict)
 
 
-def drive_name(couple: Couple) -> str:
-    """Argument that carries what hoisted couplings bring to a variable."""
-    return f"{local(couple.population, couple.target)}__drive"
+def drive(population: str, target: str) -> str:
+    """Argument that carries what comes to a variable from outside the group: hoisted couplings and currents."""
+    return mangled("drive", population, target)
 
 
 def groups(step: Step) -> list[tuple[str, ...]]:

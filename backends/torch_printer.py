@@ -2,92 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
-from sympy.printing.str import StrPrinter
 
+from backends.code_printer import CodePrinter
+from backends.torch_ranges import Range, range_of
+from neuro.mangling import mangled
 from neuro.symbolic import symbol
 
-_UNARY = {
-    "exp": "torch.exp", "log": "torch.log", "sqrt": "torch.sqrt", "sin": "torch.sin", "cos": "torch.cos",
-    "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "asin": "torch.asin",
-    "acos": "torch.acos", "atan": "torch.atan", "expm1": "torch.expm1", "log1p": "torch.log1p", "exprel": "exprel",
-    "sign_of": "torch.sign", "magnitude": "torch.abs", "floor_of": "torch.floor", "ceil_of": "torch.ceil",
-    "sigmoid_of": "torch.sigmoid", "step": "above", "step_or_equal": "not_below",
+_CALLS = {
+    "exp": "exp", "expm1": "expm1", "exprel": "exprel", "sqrt": "sqrt", "log": "log", "log1p": "log1p", "sin": "torch.sin",
+    "cos": "torch.cos", "tan": "torch.tan", "sinh": "sinh", "cosh": "cosh", "tanh": "torch.tanh", "asin": "asin",
+    "acos": "acos", "atan": "torch.atan", "sign_of": "torch.sign", "magnitude": "torch.abs", "Abs": "torch.abs",
+    "floor_of": "torch.floor", "ceil_of": "torch.ceil", "sigmoid_of": "torch.sigmoid", "step": "above",
+    "step_or_equal": "not_below", "remainder": "torch.remainder", "pow": "power", "propagator": "propagator",
+    "minimum": "minimum", "maximum": "maximum",
 }  # fmt: skip
+_BOUNDS = {"minimum": "at_most", "maximum": "at_least"}
 
 
-class _Printer(StrPrinter):  # type: ignore[misc]
-    """Only the functions of neuro.symbolic and plain arithmetic exist."""
+class _Printer(CodePrinter):
+    """Calls of torch and of backends.torch_elementary. known: see range_of; products and quotients that may hold an infinite
+    factor or a divisor of 0 are calls that keep 0 times anything 0 in gradients."""
 
-    def _print_Float(self, expr: sp.Float) -> str:  # noqa: N802
-        return repr(float(expr))
+    def __init__(self, known: Mapping[str, Range]) -> None:
+        super().__init__(lambda name: name)
+        self.known = known
 
-    def _print_Rational(self, expr: sp.Rational) -> str:  # noqa: N802
-        return repr(float(expr))
+    def number(self, value: float) -> str:
+        return repr(value) if value < float("inf") else "float('inf')"
 
-    def _print_NumberSymbol(self, expr: sp.Expr) -> str:  # noqa: N802
-        return repr(float(expr))
+    def call(self, function: str, arguments: Sequence[str]) -> str:
+        return f"{_CALLS[function]}({', '.join(arguments)})"
 
-    _print_Pi = _print_Exp1 = _print_NumberSymbol  # noqa: N815
-
-    def _print_Infinity(self, expr: sp.Expr) -> str:  # noqa: N802
-        return "float('inf')"
-
-    def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:  # noqa: N802
-        if expr.is_number:
-            return repr(float(expr))
-        base, exponent = self.parenthesize(expr.base, 60), expr.exp
-        if exponent.is_Integer and 2 <= int(exponent) <= 4:
-            return "*".join([base] * int(exponent))
-        if exponent == -1:
-            return f"1/{base}"
-        if exponent == sp.Rational(1, 2):
-            return f"torch.sqrt({self._print(expr.base)})"
-        if exponent == sp.Rational(-1, 2):
-            return f"torch.rsqrt({self._print(expr.base)})"
-        return f"{base}**({self._print(exponent)})"
+    def _print(self, expr: Any, **options: Any) -> str:
+        if isinstance(expr, sp.Expr) and expr.is_number:
+            return self._signed(expr)
+        return str(super()._print(expr, **options))
 
     def _print_Function(self, expr: sp.Expr) -> str:  # noqa: N802
-        if expr.is_number:
-            return repr(float(expr))
-        name, args = type(expr).__name__, expr.args
-        if name in _UNARY:
-            return f"{_UNARY[name]}({self._print(args[0])})"
-        first, second = (self._print(a) for a in args)
-        if name == "remainder":
-            return f"torch.remainder({first}, {second})"
-        kind = {"minimum": "max", "maximum": "min"}[name]
-        if args[1].is_number:
-            return f"torch.clamp({first}, {kind}={second})"
-        if args[0].is_number:
-            return f"torch.clamp({second}, {kind}={first})"
-        return f"torch.{name}({first}, {second})"
+        bound = _BOUNDS.get(type(expr).__name__)
+        if bound is not None and any(a.is_number for a in expr.args):
+            first = expr.args[1].is_number
+            x, number = expr.args if first else reversed(expr.args)
+            return f"{bound}({self._print(x)}, {self._print(number)}, first={first})"
+        return str(super()._print_Function(expr))
 
-    def emptyPrinter(self, expr: Any) -> str:  # noqa: N802
-        raise TypeError(f"no torch form for {type(expr).__name__}")
+    def _range(self, expr: sp.Expr) -> Range:
+        return range_of(expr, self.known)
+
+    def _print_Mul(self, expr: sp.Mul) -> str:  # noqa: N802
+        divisors = [f for f in expr.args if f.is_Pow and not f.is_number and f.exp.is_number and f.exp.is_negative]
+        infinite = [f for f in expr.args if f not in divisors and not self._range(f).finite]
+        single = sum(not f.is_number for f in expr.args) == 1
+        if all(self._range(f).finite for f in divisors) and (single or not infinite):
+            return str(super()._print_Mul(expr))
+        finite = [f for f in expr.args if f not in (*infinite, *divisors)]
+        text = str(self._print(sp.Mul(*finite, evaluate=False)))
+        for factor in infinite:
+            text = f"times({text}, {self._print(factor)})"
+        for factor in divisors:
+            text = f"ratio({text}, {self._print(sp.Pow(factor.base, -factor.exp))})"
+        return text
+
+    def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:  # noqa: N802
+        base, exponent = expr.base, expr.exp
+        if exponent.is_number and exponent.is_negative and not self._range(base).nonzero:
+            return f"ratio({self.number(1.0)}, {self._print(sp.Pow(base, -exponent))})"
+        if not exponent.is_Integer or exponent.is_negative or (base.is_Symbol and exponent in range(5)):
+            return str(super()._print_Pow(expr))
+        function = "torch.pow" if self._range(base).finite else "power"
+        return f"{function}({self._print(base)}, {exponent})"
 
 
-def code(expr: sp.Expr) -> str:
-    """Source of one expression."""
-    return str(_Printer({"order": "none"}).doprint(expr))
+def code(expr: sp.Expr, known: Mapping[str, Range] | None = None) -> str:
+    """Source of one expression. known: see range_of."""
+    return str(_Printer(known or {}).doprint(expr))
 
 
 class Constants:
-    """Expressions that hold only invariant names; each is computed once before the loop."""
+    """Expressions that hold only invariant names; each is computed once before the loop.
+
+    ranges: of names that the step has given values, as far as they matter to gradients.
+    """
 
     def __init__(self, invariant: Callable[[str], bool]) -> None:
         self.invariant = invariant
         self.table: dict[sp.Expr, str] = {}
+        self.ranges: dict[str, Range] = {}
 
     def name_of(self, expr: sp.Expr) -> sp.Expr:
         """A symbol for an invariant expression; numbers and names stay as they are."""
         if expr.is_number or expr.is_Symbol:
             return expr
         if expr not in self.table:
-            self.table[expr] = f"c{len(self.table)}"
+            self.table[expr] = mangled("c", str(len(self.table)))
         return symbol(self.table[expr])
 
     def fixed(self, expr: sp.Expr) -> bool:
@@ -102,9 +114,10 @@ class Constants:
             moving = [self.hoist(a) for a in expr.args if not self.fixed(a)]
             head = [self.name_of(expr.func(*fixed))] if fixed else []
             return expr.func(*head, *moving, evaluate=False)
-        argument = _sigmoid_argument(expr)
-        if argument is not None:
-            return sp.Function("sigmoid_of")(self.hoist(argument))
+        found = _sigmoid(expr)
+        if found is not None:
+            argument, factor, exponent = found
+            return factor * sp.Function("sigmoid_of")(self.hoist(argument)) ** exponent
         return expr.func(*(self.hoist(a) for a in expr.args)) if expr.args else expr
 
     def affine(self, expr: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, sp.Symbol]]] | None:
@@ -122,32 +135,38 @@ class Constants:
         """Source of an expression inside the loop."""
         found = self.affine(expr)
         if found is None:
-            return code(self.hoist(expr))
+            return code(self.hoist(expr), self.ranges)
         rest, terms = found
-        return _affine_source(rest, terms)
+        return self._affine_source(rest, terms)
+
+    def _affine_source(self, rest: sp.Expr, terms: Iterable[tuple[sp.Expr, sp.Symbol]]) -> str:
+        """`rest + sum of coefficient * variable` with fused operations."""
+        text = "" if rest == 0 else code(rest)
+        tensor = bool(text) and not rest.is_number
+        for slope, x in terms:
+            finite = x.name not in self.ranges or self.ranges[x.name].finite
+            product = f"{code(slope)}*{x.name}" if finite or slope.is_number else f"times({code(slope)}, {x.name})"
+            if not text:
+                text = x.name if slope == 1 else f"-{x.name}" if slope == -1 else product
+            elif slope in (1, -1):
+                text = f"{text} {'+' if slope == 1 else '-'} {x.name}"
+            elif slope.is_number or not tensor or not finite:
+                text = f"{text} + {product}"
+            else:
+                text = f"torch.addcmul({text}, {code(slope)}, {x.name})"
+            tensor = True
+        return text
 
 
-def _sigmoid_argument(expr: sp.Expr) -> sp.Expr | None:
-    """x of 1/(1 + exp(-x)); None for everything else."""
-    if expr.is_Pow and expr.exp == -1 and isinstance(expr.base, sp.Add) and len(expr.base.args) == 2:
-        one, other = expr.base.args
-        if one == 1 and isinstance(other, sp.exp):
-            return -other.args[0]
-    return None
-
-
-def _affine_source(rest: sp.Expr, terms: Iterable[tuple[sp.Expr, sp.Symbol]]) -> str:
-    """`rest + sum of coefficient * variable` with fused operations."""
-    text = "" if rest == 0 else code(rest)
-    tensor = bool(text) and not sp.sympify(rest).is_number
-    for slope, x in terms:
-        if not text:
-            text = x.name if slope == 1 else f"-{x.name}" if slope == -1 else f"{code(slope)}*{x.name}"
-        elif slope in (1, -1):
-            text = f"{text} {'+' if slope == 1 else '-'} {x.name}"
-        elif slope.is_number or not tensor:
-            text = f"{text} + {code(slope)}*{x.name}"
-        else:
-            text = f"torch.addcmul({text}, {code(slope)}, {x.name})"
-        tensor = True
-    return text
+def _sigmoid(expr: sp.Expr) -> tuple[sp.Expr, sp.Expr, sp.Expr] | None:
+    """(x, factor, exponent) where the expression is factor*sigmoid(x)**exponent: 1/(a + b*exp(u))**n of positive a and b."""
+    if not (
+        expr.is_Pow and expr.exp.is_number and expr.exp.is_negative and expr.base.is_Add and len(expr.base.args) == 2
+    ):
+        return None
+    a, other = sorted(expr.base.args, key=lambda x: not x.is_number)
+    b, rest = other.as_coeff_Mul()
+    if not (a.is_number and a.is_positive and b.is_positive and isinstance(rest, sp.exp)):
+        return None
+    shift = sp.Float(math.log(float(b / a)), 17) if a != b else sp.Integer(0)
+    return -rest.args[0] - shift, a**expr.exp, -expr.exp

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import sympy as sp
 import torch
 
 from backends.arrays import Feed, check_finite, draw_noise
 from backends.differentiable import Signals, Tensors
-from backends.structure import delays_of
+from backends.structure import delays_of, local
 from backends.torch_functions import FUNCTIONS, matrices, over_time, through
-from backends.torch_groups import Arrival, Group, drive_name, local
+from backends.torch_groups import Arrival, Group, drive
 from backends.torch_printer import code
+from neuro.mangling import unmangled
 from neuro.step import Couple
 
 if TYPE_CHECKING:
@@ -44,10 +46,8 @@ class ForwardPass:
         found = []
         sizes = {c.name: c.size for c in self.program.step.cells}
         for name in group.states:
-            owner, _, variable = name.partition("__")
-            if variable == "left":
-                found.append(torch.zeros(*self.feed.lead, sizes[owner], dtype=self.program.dtype))
-            elif variable.endswith("__pending"):
+            role, owner, *_ = unmangled(name)
+            if role in ("left", "pending"):
                 found.append(self.zeros(sizes[owner]))
             else:
                 value = self.values[name] if name in self.values else self.program._initial[name]
@@ -58,10 +58,10 @@ class ForwardPass:
         """What comes from outside the group, computed for all steps at once: one [batch, neuron] a step."""
         parts: dict[str, list[tuple[int, torch.Tensor]]] = {}
         for couple in group.hoisted:
-            parts.setdefault(drive_name(couple), []).extend(self.hoisted(couple))
-        sizes = {local(c.name, v): c.size for c in self.program.step.cells for v in c.inputs}
+            parts.setdefault(drive(couple.population, couple.target), []).extend(self.hoisted(couple))
+        sizes = {drive(c.name, v): c.size for c in self.program.step.cells for v in c.inputs}
         for name, source in group.currents:
-            current = self.inputs[source].expand(*self.inputs[source].shape[:2], sizes[name.removesuffix("__drive")])
+            current = self.inputs[source].expand(*self.inputs[source].shape[:2], sizes[name])
             parts.setdefault(name, []).append((0, current))
         return {name: self.in_time(found) for name, found in parts.items()}
 
@@ -83,7 +83,7 @@ class ForwardPass:
         later = 1 if couple.target in step.population(couple.population).inputs else 0
         amount = _synapse_value(couple, self.values, step.dt)
         found = []
-        for delay, matrix in zip(delays_of(synapses), matrices(synapses, amount), strict=True):
+        for delay, matrix in zip(delays_of(synapses), matrices(synapses, amount, self.program.dtype), strict=True):
             if synapses.name in self.program.backward.feedback:
                 value = through(spikes, matrix, self.values[local(synapses.name, "feedback")])
             else:
@@ -107,7 +107,8 @@ class ForwardPass:
         states, count, spiking = tuple(self.initial(group)), len(group.states), len(group.spiking)
         watched = [(self.traces[n], count + spiking + i) for i, n in enumerate(group.observed) if n in self.traces]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
-        times = (torch.arange(self.feed.steps, dtype=self.program.dtype) * self.program.step.dt).unbind(0)
+        clock = torch.arange(self.feed.steps, dtype=torch.float64) * self.program.step.dt
+        times = clock.to(self.program.dtype).unbind(0)
         for k in range(self.feed.steps):
             arrived = tuple(_arrived(a, history, nothing, k) for a in group.arrivals)
             found = step(*fixed, *states, *arrived, *(s[k] for s in streams), *zeros, times[k])
@@ -143,10 +144,10 @@ class ForwardPass:
             if isinstance(spikes, list):
                 self.spikes[name] = torch.stack(spikes)
         for name, value in zip(group.states, states, strict=True):
-            owner, _, variable = name.partition("__")
+            _, owner, *variable = unmangled(name)
             if torch.is_floating_point(value) and not bool(torch.isfinite(value).all()):
-                check_finite(owner, variable, value.detach().numpy(), self.feed.steps - 1, self.feed)
-            if variable == "w" and name in self.values:
+                check_finite(owner, variable[0], value.detach().numpy(), self.feed.steps - 1, self.feed)
+            if variable == ["w"] and name in self.values:
                 self.final[f"{owner}.w"] = value
 
     def signals(self) -> Signals:
@@ -171,5 +172,5 @@ def _synapse_value(couple: Couple, values: Tensors, dt: float) -> Any:
 
     expr = couple.factors.synapse if couple.factors is not None else couple.value
     table = {s: symbol(local(couple.projection, s.name)) for s in expr.free_symbols if s.name != "dt"}
-    source = code(expr.xreplace(table | {symbol("dt"): dt}))
+    source = code(expr.xreplace(table | {symbol("dt"): sp.Float(repr(dt), 17)}))
     return eval(source, dict(FUNCTIONS), {str(s): values[str(s)] for s in table.values()})  # source comes from sympy

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from backends.torch_groups import Group
 from backends.torch_printer import Constants, code
+from neuro.mangling import mangled
 
 
 @dataclass
@@ -27,10 +28,10 @@ class Source:
         names = [*self.constants.table.values(), *self.extra]
         free = {s.name for e in self.constants.table for s in e.free_symbols} | self._words()
         given = sorted(free & parameters)
-        zeros = [f"{n}__zeros" for n in group.populations]
+        zeros = [mangled("zeros", n) for n in group.populations]
         arrivals = [a.name for a in group.arrivals]
         arguments = [*given, *names, *group.states, *arrivals, *group.drives, *group.noise, *zeros, "t"]
-        results = [*group.states, *(f"{n}__z" for n in group.spiking), *group.observed]
+        results = [*group.states, *(mangled("z", n) for n in group.spiking), *group.observed]
         constants = [*(f"{name} = {code(expr)}" for expr, name in self.constants.table.items()), *self.setup]
         return "\n\n".join(
             (

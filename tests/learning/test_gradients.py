@@ -11,6 +11,7 @@ import torch
 
 import backends
 from backends import surrogates
+from backends.torch_spikes import spike
 from neuro import Input, Network, Normal, Population, Projection, library, quantity
 from neuro.learning.bptt import BPTT
 from neuro.learning.parametrisation import ParameterError, Parametrisation
@@ -69,13 +70,13 @@ def test_lif_gradients_are_those_of_a_plain_loop(detach: bool, surrogate: str) -
         lambda s: (s.spikes["cells"] * _ramp()).sum(), start, {"x": spikes}, ["feed.w", "loop.w"]
     )
     w, loop = (torch.tensor(start[n], requires_grad=True) for n in ("feed.w", "loop.w"))
-    spike, x = surrogates.get(surrogate), torch.tensor(spikes, dtype=torch.float64)
+    spike_of, x = spike(surrogate), torch.tensor(spikes, dtype=torch.float64)
     v, z, beta = torch.full((2, 5), -0.07, dtype=torch.float64), torch.zeros(2, 5, dtype=torch.float64), np.exp(-0.1)
     total: Any = 0.0
     for k in range(60):
         current = (x[:, k - 1] @ w if k else 0.0) + z @ loop
         v = -0.07 + beta * (v + 0.07) + 1e8 * (1 - beta) * current
-        z = spike((v + 0.05) / 0.02)
+        z = spike_of((v + 0.05) / 0.02)
         gate = z.detach() if detach else z
         v = gate * -0.07 + (1 - gate) * v
         total = total + (z * _ramp()[k]).sum()
@@ -190,21 +191,39 @@ def test_rate_penalty_points_to_the_target() -> None:
     assert spikes.grad is not None and bool((spikes.grad > 0).all())
 
 
+def _slope(name: str, x: torch.Tensor, **options: float) -> torch.Tensor:
+    at = x.clone().requires_grad_()
+    (found,) = torch.autograd.grad(spike(name, **options)(at).sum(), at)
+    return found
+
+
 def test_surrogates() -> None:
     """Closed form: value of the multi-Gaussian at 0, sign change, integral; e-prop's triangle."""
     x = torch.linspace(-40, 40, 800001, dtype=torch.float64)
-    y = surrogates.multi_gaussian(x)
-    assert float(surrogates.multi_gaussian(torch.zeros(1, dtype=torch.float64))) == pytest.approx(0.439112, abs=1e-6)
+    y = _slope("multi_gaussian", x)
+    assert float(y[400000]) == pytest.approx(0.439112, abs=1e-6)
     assert float(torch.trapezoid(y, x)) == pytest.approx(0.425, abs=1e-6)
     edge = float(x[(y > 0) & (x > 0)].max())
     assert edge == pytest.approx(1.27, abs=0.005)
     for name in surrogates.names():
         u = torch.tensor([-0.5, 0.25], requires_grad=True)
-        z = surrogates.get(name)(u)
+        z = spike(name)(u)
         z.sum().backward()
         assert z.tolist() == [0.0, 1.0] and u.grad is not None and bool(torch.isfinite(u.grad).all())
-    u = torch.tensor([-0.5, 0.25], requires_grad=True)
-    surrogates.get("triangle", gamma=0.3)(u).sum().backward()
-    assert u.grad.tolist() == pytest.approx([0.15, 0.225])
+    assert _slope("triangle", torch.tensor([-0.5, 0.25]), gamma=0.3).tolist() == pytest.approx([0.15, 0.225])
     with pytest.raises(surrogates.UnknownSurrogateError, match="did you mean 'atan'"):
-        surrogates.get("attan")
+        spike("attan")
+    with pytest.raises(surrogates.UnknownSurrogateError, match=r"surrogate .atan.: .*slope"):
+        spike("atan", slope=3.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", surrogates.names()[:6])
+def test_surrogates_that_snntorch_has_are_snntorchs(name: str, dtype: torch.dtype) -> None:
+    theirs = getattr(pytest.importorskip("snntorch.surrogate"), name)()
+    x = torch.cat([torch.linspace(-3, 3, 601, dtype=dtype), torch.tensor([0.0, 1.0, 1e-6, -1e-6], dtype=dtype)])
+    at = x.clone().requires_grad_()
+    z = theirs(at)
+    (wanted,) = torch.autograd.grad(z.sum(), at)
+    assert torch.equal(z > 0, spike(name)(x) > 0)
+    torch.testing.assert_close(_slope(name, x), wanted, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-12)
