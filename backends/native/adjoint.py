@@ -118,7 +118,7 @@ class Adjoint(Writer):
         free = f"{self.frozen(cells)}[q + i] ? 0 : " if cells.refractory else ""
         body = [
             f"const real x = ({c_code(margin, self.kernel.cell_names(cells, self.at))})*(real){1 / scale!r};",
-            f"const real z = {free}({z})[o + i]*({slope})*(real){1 / scale!r};",
+            f"const real z = {free}times(({z})[o + i], ({slope})*(real){1 / scale!r});",
             *self.of_cells(cells, [Line("margin__", margin)], {"margin__": "z"}),
             f"({z})[o + i] = 0;",
         ]
@@ -206,7 +206,7 @@ class Adjoint(Writer):
         g = f"{self.arrived(op.population, op.target)}[(k%{depth}*TILE + b)*{post} + j]"
         body, _ = self.of_synapses(synapses, [Line("value__", value)], {"value__": "(gate ? g : 0)"})
         names = kernel.synapse_names(synapses, self.at)
-        gate = self.to_gate(synapses, op.when, f"g*({c_code(value, names)})")
+        gate = self.to_gate(synapses, op.when, f"times(g, {c_code(value, names)})")
         head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op.when)};"]
         return self.over_trials(synapses, kernel.each_synapse(synapses, [*head, *body, *gate]))
 
@@ -251,7 +251,7 @@ class Adjoint(Writer):
         factors = [kernel.constants.synapses(synapses, f) for f in (op.factors.pre, op.factors.post)]
         found = self.over_trials(synapses, [
             f"VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{post}; {sent}[b*{pre} + i] = {c_code(factors[0], names)}; }}",
-            f"VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {w}[b*{post} + j] = {total}[b*{post} + j]*{c_code(factors[1], names)}; }}",
+            f"VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {w}[b*{post} + j] = times({total}[b*{post} + j], {c_code(factors[1], names)}); }}",
         ])  # fmt: skip
         if self.weighed(synapses, amounts):
             size = count(synapses)
@@ -277,7 +277,7 @@ class Adjoint(Writer):
             f"memset({sums}, 0, TILE*{post}*sizeof(real));",
             f"project({sums}, {mangled('sent', op.projection)}, {amounts}, {pre}, {post});",
             *self.along(
-                synapses, "j", post, "const long s = j;", factor, f"{total}[b*{post} + j]*{sums}[b*{post} + j]"
+                synapses, "j", post, "const long s = j;", factor, f"times({total}[b*{post} + j], {sums}[b*{post} + j])"
             ),
         ]
 

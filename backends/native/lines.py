@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from backends.native.printer import c_code
 from neuro.mangling import mangled
 from neuro.step import Assign
-from neuro.symbolic import symbol
+from neuro.symbolic import exprel, symbol
 
 
 @dataclass(frozen=True)
@@ -87,38 +87,110 @@ class Reversed:
 def reverse(
     lines: Sequence[Line], names: Mapping[str, str], seeds: Mapping[str, str], wanted: Callable[[str], bool]
 ) -> Reversed:
-    """Adjoint of a list of lines. seeds: last names -> C expression. wanted: which of the symbols read get adjoints."""
+    """Adjoint of a list of lines. seeds: last names -> C expression. wanted: which of the symbols read get adjoints.
+
+    Each primitive operation has a line, and `times` lets 0 times anything be 0: a saturated gate's slope is 0, not inf/inf.
+    """
+    lines = primitive(lines)
     made = {line.name for line in lines}
     known = ChainMap({name: name for name in made}, names)  # type: ignore[arg-type]
     terms: dict[str, list[str]] = {name: [text] for name, text in seeds.items()}
+    live = _live(lines, wanted)
     found, gates, needs = [], [], set()
 
     def collect(name: str, text: str) -> None:
-        terms.setdefault(name, []).append(text)
+        if name in live or wanted(name):
+            terms.setdefault(name, []).append(text)
 
     for line in reversed(lines):
-        if line.name not in terms:
+        if line.name not in terms or not (line.passes or line.name in live):
+            terms.pop(line.name, None)
             continue
         g = mangled("g", line.name)
         found.append(f"const real {g} = {' + '.join(terms.pop(line.name))};")
         through = g
         if line.keep or line.take:
             if line.passes:
-                gates.append(f"{g}*({c_code(line.value, known)} - {known[line.old]})")
+                gates.append(f"times({g}, {c_code(line.value, known)} - {known[line.old]})")
                 needs |= {s.name for s in line.value.free_symbols} | {line.old}
             through = mangled("h", line.name)
             kept = f"{line.keep} ? {g} : 0" if line.keep else f"{line.take} ? 0 : {g}"
             found.append(f"const real {through} = {g} - ({kept});")
-            if line.old in made or wanted(line.old):
-                collect(line.old, f"({kept})")
+            collect(line.old, f"({kept})")
         for s in sorted(line.value.free_symbols, key=lambda s: s.name):
-            slope = sp.diff(line.value, s)
-            if slope == 0 or not (s.name in made or wanted(s.name)):
-                continue
-            needs |= {x.name for x in slope.free_symbols}
-            collect(s.name, through if slope == 1 else f"{through}*({c_code(slope, known)})")
+            slope = _slope(line, s) if s.name in live or wanted(s.name) else sp.Integer(0)
+            if slope != 0:
+                needs |= {x.name for x in slope.free_symbols}
+                collect(s.name, _times(through, slope, known))
     statements = [*forward(needed(lines, needs), names), *found]
     return Reversed(statements, {n: " + ".join(t) for n, t in terms.items()}, " + ".join(gates))
+
+
+def _times(adjoint: str, slope: sp.Expr, names: Mapping[str, str]) -> str:
+    if slope.is_number:
+        return adjoint if slope == 1 else f"-{adjoint}" if slope == -1 else f"{adjoint}*{c_code(slope, names)}"
+    return f"times({adjoint}, {c_code(slope, names)})"
+
+
+def primitive(lines: Iterable[Line]) -> list[Line]:
+    """Lines of one operation each on names and numbers, equal ones shared; the text of each rounds as it did in one piece."""
+    known: dict[sp.Expr, sp.Symbol] = {}
+    found: list[Line] = []
+
+    def atom(expr: sp.Expr) -> sp.Expr:
+        if not expr.args or expr.is_number:
+            return expr
+        if expr not in known:
+            value, known[expr] = one(expr), symbol(mangled("part", str(len(known))))
+            found.append(Line(known[expr].name, value))
+        return known[expr]
+
+    def one(expr: sp.Expr) -> sp.Expr:
+        if not expr.args or expr.is_number:
+            return expr
+        if expr.is_Add:
+            return sp.Add(*(scaled(a) for a in expr.args), evaluate=False)
+        if expr.is_Mul:
+            return sp.Mul(*(divided(a) for a in expr.args), evaluate=False)
+        return expr.func(*(atom(a) for a in expr.args))
+
+    def scaled(term: sp.Expr) -> sp.Expr:
+        plain = term.is_Mul and len(term.args) == 2 and term.args[0].is_number
+        return sp.Mul(term.args[0], atom(term.args[1]), evaluate=False) if plain else atom(term)
+
+    def divided(factor: sp.Expr) -> sp.Expr:
+        below = factor.is_Pow and factor.exp.is_number and factor.exp.is_negative
+        return sp.Pow(atom(factor.base), factor.exp) if below else atom(factor)
+
+    for line in lines:
+        value = one(line.value)
+        found.append(replace(line, value=value))
+    return found
+
+
+def _live(lines: Iterable[Line], wanted: Callable[[str], bool]) -> set[str]:
+    """Names of the lines that depend on something wanted."""
+    found: set[str] = set()
+    for line in lines:
+        names = {s.name for s in line.value.free_symbols} | ({line.old} - {""})
+        if any(n in found or wanted(n) for n in names):
+            found.add(line.name)
+    return found
+
+
+def _slope(line: Line, s: sp.Symbol) -> sp.Expr:
+    """Derivative of a primitive operation, by its own value where that is part of it."""
+    value = line.value
+    if value.is_Pow and not value.exp.is_number:
+        by = [sp.Integer(0), sp.Integer(0)]
+        by[0] = sp.Function("power_by_base")(*value.args) if value.base == s else by[0]
+        by[1] = sp.Function("power_by_exponent")(*value.args) if value.exp == s else by[1]
+        return sum(by, sp.Integer(0))
+    if isinstance(value, exprel):
+        return sp.Function("exprel_slope")(*value.args)
+    slope = sp.diff(value, s)
+    gated = line.keep or line.take
+    return slope if gated or not value.is_Function else slope.xreplace({value: symbol(line.name)})
 
 
 def needed(lines: Sequence[Line], names: set[str]) -> list[Line]:

@@ -14,10 +14,12 @@ void *memset(void *, int, size_t);
 
 #ifdef REAL_IS_FLOAT
 typedef float real;
+#define EXPREL_NEAR (real)0.3
 typedef int whole; /* an index as wide as a real */
 #define R(name) name##f
 #else
 typedef double real;
+#define EXPREL_NEAR (real)0.02
 typedef long whole;
 #define R(name) name
 #endif
@@ -47,6 +49,18 @@ real R(fmod)(real, real);
 real R(copysign)(real, real);
 
 static inline real exprel(real x) { const real safe = x == 0 ? 1 : x; return x == 0 ? 1 : R(expm1)(safe) / safe; }
+/* (exp(x) - exprel(x))/x, its series near 0, where that is 0/0; without overflow before the result has it. */
+static inline real exprel_slope(real x) {
+    const real near = (real)0.5 + x * ((real)1 / 3 + x * ((real)1 / 8 + x * ((real)1 / 30 + x * ((real)1 / 144 + x * (real)(1.0 / 840)))));
+    const real safe = R(fabs)(x) > EXPREL_NEAR ? x : 1, rest = R(expm1)(safe) / safe;
+    const real far = safe > 1 ? rest * ((safe - 1) / safe) + 1 / safe : (R(exp)(safe) - rest) / safe;
+    return R(fabs)(x) > EXPREL_NEAR ? far : near;
+}
+/* 0 times anything is 0: an adjoint that has vanished stays so, however steep what it goes back through. */
+static inline real times(real g, real slope) { return (g == 0) | (slope == 0) ? 0 : g * slope; }
+/* Derivatives of x**p, with their limits at 0. */
+static inline real power_by_base(real x, real p) { return p == 0 ? 0 : p * R(pow)(x, p - 1); }
+static inline real power_by_exponent(real x, real p) { return (x == 0) & (p >= 0) ? 0 : R(pow)(x, p) * R(log)(x); }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
 static inline real step(real x) { return x > 0 ? 1 : 0; }
 static inline real step_or_equal(real x) { return x >= 0 ? 1 : 0; }
