@@ -1,4 +1,8 @@
-"""C text -> loaded library: built by the system's compiler, kept by the hash of everything that decides about it."""
+"""C text -> loaded library: built by the system's compiler, kept by the hash of everything that decides about it.
+
+What TWINSPIKE_NATIVE_FLAGS says is added to the compiler's flags, and is part of the hash: "-O1" builds kernels in half the time,
+which pays where thousands are built and each runs once. The folder of libraries is bounded: the oldest go first.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,19 @@ import re
 import shutil
 import subprocess
 import tempfile
+import weakref
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from neuro.protocols import UnsupportedError
 
-OPTIMISATION = "-O3 -march=native"  # or what TWINSPIKE_CFLAGS says: thousands of small kernels build faster without
-FLAGS = ("-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-w")
 CONTRACTION = {"float64": "-ffp-contract=off", "float32": "-ffp-contract=fast"}  # float64 rounds as numpy does
 OTHERS = ("torch", "reference", "brian2")
+ROOM = 512 * 2**20  # bytes that the libraries kept may take together
+_PRUNED = "0"  # keys that end like this look for room: every 16th
+_loaded: dict[Path, int] = {}  # libraries that this process has open, and how often
 
 
 def compiler() -> str | None:
@@ -54,21 +62,59 @@ def folder() -> Path:
 
 
 def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
-    """The library of that C text. network: what it is called in errors. Raises UnsupportedError."""
+    """The library of that C text. network: what it is called in errors. It is closed when nobody holds it any more.
+
+    Raises UnsupportedError.
+    """
     path = compiler()
     if path is None:
         raise UnsupportedError("native", f"network '{network}'", str(missing()), OTHERS)
     wide = ("-mprefer-vector-width=512",) if " avx512f" in _cpu() else ()
-    flags = (*os.environ.get("TWINSPIKE_CFLAGS", OPTIMISATION).split(), *FLAGS, CONTRACTION[dtype], *wide)
+    flags = (*FLAGS, CONTRACTION[dtype], *wide, *os.environ.get("TWINSPIKE_NATIVE_FLAGS", "").split())
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
     library = folder() / f"{key}.so"
     if library.exists():
         try:
-            return ctypes.CDLL(str(library))
-        except OSError:  # damaged since it was built
+            return _opened(library)
+        except OSError:  # damaged since it was built, or removed by another process
             library.unlink(missing_ok=True)
     _build([path, *flags], source, library, network)
-    return ctypes.CDLL(str(library))
+    found = _opened(library)
+    if key.endswith(_PRUNED):
+        prune(folder(), ROOM)
+    return found
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    _loaded[path] = _loaded.get(path, 0) + 1
+    weakref.finalize(library, _close, library._handle, path).atexit = False  # the system closes what is open then
+    with suppress(OSError):
+        os.utime(path)  # used now
+    return library
+
+
+def _close(handle: int, path: Path) -> None:
+    """Whoever calls its functions holds the library, so none of them runs now."""
+    import _ctypes
+
+    _ctypes.dlclose(handle)
+    _loaded[path] -= 1
+
+
+def prune(place: Path, room: int) -> None:
+    """Remove the libraries not used for longest until the rest fits. One that is open stays; on disk it may go, others have it mapped."""
+    found = []
+    for path in place.glob("*.so"):
+        with suppress(OSError):  # another process may remove it just now
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= room:
+            return
+        if not _loaded.get(path):
+            path.unlink(missing_ok=True)
+            total -= size
 
 
 def _build(command: list[str], source: str, library: Path, network: str) -> None:

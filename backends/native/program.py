@@ -60,6 +60,10 @@ class NativeProgram:
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
         self.executable((), 1)
 
+    def __reduce__(self) -> tuple[type[NativeProgram], tuple[Any, ...]]:
+        """Copies and other processes compile the network again, which is quick where its library is kept."""
+        return NativeProgram, (self.network, np.dtype(self.real).name, self.threads, self.surrogate, self.backward)
+
     @property
     def source(self) -> str:
         """The C text of a run that records nothing."""

@@ -153,6 +153,6 @@ def _work(connection: Connection, oracles: tuple[str, ...]) -> None:
 def choose_flags(seed: int) -> None:
     """How native compiles this seed's network."""
     if seed % FULL_FLAGS:
-        os.environ["TWINSPIKE_CFLAGS"] = QUICK
+        os.environ["TWINSPIKE_NATIVE_FLAGS"] = QUICK
     else:
-        os.environ.pop("TWINSPIKE_CFLAGS", None)
+        os.environ.pop("TWINSPIKE_NATIVE_FLAGS", None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -227,3 +230,79 @@ def test_events_that_do_not_fit_are_refused() -> None:
         Events((1, 2, 7), np.array([0, 2, 2]), np.array([3, 3], np.int32))
     with pytest.raises(RunError, match=r"input 'x' has shape \(1, 2, 6\)"):
         backends.get("native").compile(NETWORKS["feed-forward"]).run(inputs={"x": Events.of(np.ones((1, 2, 6)))})
+
+
+# -- libraries ---------------------------------------------------------------------------------------------------
+
+
+def _mapped() -> int:
+    """Libraries of ours that this process has open."""
+    return len(
+        {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/twinspike/native/" in line}
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are only listed by Linux")
+def test_a_library_is_closed_with_its_last_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    gc.collect()
+    before, kept = _mapped(), backends.get("native").compile(_ring(3))
+    again = backends.get("native").compile(_ring(3))
+    assert _mapped() == before + 1
+    del again
+    gc.collect()
+    assert _mapped() == before + 1 and kept.run(steps=3, batch=1).spike_count() == 0
+    del kept
+    gc.collect()
+    assert _mapped() == before
+
+
+def test_the_folder_of_libraries_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one not used for longest goes first, but none that is open."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    held = build.load("int f(void) { return 1; }\n", "x", "float64")
+    (opened,) = build.folder().iterdir()
+    os.utime(opened, (1, 1))
+    for age in range(4):
+        (build.folder() / f"{age}.so").write_bytes(bytes(1000))
+        os.utime(build.folder() / f"{age}.so", (100 - age, 100 - age))
+    build.prune(build.folder(), 2500)
+    assert {p.name for p in build.folder().iterdir()} == {opened.name} and held.f() == 1
+    for age in range(4):
+        (build.folder() / f"{age}.so").write_bytes(bytes(1000))
+        os.utime(build.folder() / f"{age}.so", (100 - age, 100 - age))
+    build.prune(build.folder(), opened.stat().st_size + 2500)
+    assert {p.name for p in build.folder().iterdir()} == {opened.name, "0.so", "1.so"}
+
+
+def test_more_flags_make_another_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = "int f(void) { return NUMBER; }\n"
+    for number in (3, 4):
+        monkeypatch.setenv("TWINSPIKE_NATIVE_FLAGS", f"-O1 -DNUMBER={number}")
+        assert build.load(source, "x", "float64").f() == number
+
+
+def test_a_program_survives_pickle_and_copy() -> None:
+    network = NETWORKS["recurrent"]
+    program: Any = backends.get("native").compile(
+        network, dtype="float32", threads=2, surrogate="atan", detach_reset=False
+    )
+    inputs = drive(network)
+    wanted = program.run(inputs=inputs)
+    for other in (pickle.loads(pickle.dumps(program)), copy.deepcopy(program)):
+        assert (other.threads, other.surrogate, other.backward, other.real) == (2, "atan", program.backward, np.float32)
+        np.testing.assert_array_equal(
+            np.asarray(other.run(inputs=inputs).spikes["cells"]), np.asarray(wanted.spikes["cells"])
+        )
+    assert wanted.spike_count() > 20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_clock_is_rounded_once(dtype: str) -> None:
+    """A switch at t >= n ms comes in step n/dt for every n."""
+    onsets = np.arange(1, 200)
+    cells = Neuron("b", "dv/dt = int(t >= t0)/(1*ms) : 1", parameters={"t0": "1 ms"}, method="euler")
+    network = Network((Population("c", cells, 199, parameters={"t0": quantity(onsets * 1.0, "ms")}),), dt="0.1 ms")
+    v = backends.get("native").compile(network, dtype=dtype).run(steps=2000, batch=1, record=["c.v"]).traces["c.v"][0]
+    np.testing.assert_array_equal((v > 0).argmax(axis=0), 10 * onsets)
