@@ -25,9 +25,10 @@ def prepare(run: Path | None, task: str, backend: str, rules: str) -> tuple[Any,
         found = tasks.get(task)
         network, parameters = found.network(0), None
     else:
-        from compare_backends import load
+        from given import with_task
 
-        _, found, network, parameters = load(cli.existing(run))
+        given = with_task(run, "to learn from", "scripts/audit_gradients.py --task rflo")
+        found, network, parameters = given.task, given.network, given.parameters
     chosen = rules_of(rules, found)
     for rule in chosen.values():
         network = rule.attach(network) if hasattr(rule, "attach") else network

@@ -1,7 +1,8 @@
-"""Replay a trained network on the test set in several backends, and say where they differ.
+"""Run a network in several backends, a trained one on its test set, and say where they differ.
 
 python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
 python scripts/compare_backends.py runs/digits.h5 --export loihi2 --backends brian2,reference
+python scripts/compare_backends.py net.toml --steps 1000 --backends brian2,native,reference
 """
 
 from __future__ import annotations
@@ -13,17 +14,6 @@ import cli
 import typer
 
 FINER = 10
-
-
-def load(path: Path) -> tuple[Any, Any, Any, Any]:
-    """Reader, task, network, parameters of a complete run."""
-    import tasks
-    from neuro.results import open_run
-    from neuro.serialisation import from_json
-
-    reader = open_run(path)
-    task = tasks.get(reader.config["task"], **reader.config["task_options"])
-    return reader, task, from_json(reader.model), reader.parameters()
 
 
 def rows_of(found: Any) -> list[list[Any]]:
@@ -58,15 +48,65 @@ def energies(found: Any, network: Any, parameters: Any, inputs: Any) -> dict[str
     return counted[found.reference].to_data()
 
 
+def compare_free(given: Any, names: list[str], steps: int, trials: int) -> None:
+    """A network without a test set: its inputs are drawn from its seed."""
+    import backends as registry
+    from neuro.analysis.comparison import compare
+    from neuro.protocols import UnsupportedError
+    from neuro.results import write_group, write_recording
+
+    for item in given.network.inputs:
+        if item.rate is None:
+            run = f"backends.get(name).compile(network).run(inputs={{'{item.name}': spikes}})"
+            raise cli.UserError(
+                f"input '{item.name}' has no rate to draw spikes from: make it"
+                f" Input('{item.name}', {item.size}, kind='poisson', rate='20 Hz'), or call"
+                f" neuro.analysis.comparison.compare(*({run} for name in ('{names[0]}', '{names[-1]}')))"
+            )
+    found: dict[str, Any] = {}
+    states = [f"{p.name}.{v}" for p in given.network.populations for v in p.neuron.scope.states]
+    for name in reversed(names):
+        try:
+            program = registry.get(name).compile(given.network)
+            found[name] = program.run(given.parameters, record=states, steps=steps, batch=trials)
+        except UnsupportedError as error:
+            print(f"{name} left out: {error}")
+    if not found:
+        raise cli.UserError(f"none of {', '.join(names)} runs this network")
+    reference, *others = found
+    pairs = {name: compare(found[reference], found[name], names=(reference, name)) for name in others}
+    print(f"{reference}: {found[reference].spike_count()} spikes in {trials} trials of {steps} steps")
+    for name, pair in pairs.items():
+        for what, (header, rows) in zip(("spikes", "values"), pair.tables(), strict=True):
+            cli.table(f"{name} against {reference}: {what}", header, rows)
+    if given.reader is not None:
+        write_recording(given.path, found[reference], units_of(given.network))
+        write_group(
+            given.path, "comparison", {"reference": reference, "pairs": {n: p.to_data() for n, p in pairs.items()}}
+        )
+        print(f"written to {given.path} (/comparison)")
+
+
+def units_of(network: Any) -> dict[str, str]:
+    """ "population.variable" -> SI unit."""
+    from neuro.receptors import without_receptors
+
+    cells = without_receptors(network).populations
+    return {f"{p.name}.{name}": str(dimension) for p in cells for name, dimension in p.neuron.scope.dimensions.items()}
+
+
 def compare_export(run: Path, target: str, names: list[str]) -> None:
     """What was trained, what was quantised and what the chip computes, each in every backend."""
+    from given import with_task
+
     import backends as registry
     from neuro.export.stages import differing, measure, stored
     from neuro.protocols import UnsupportedError
     from neuro.results import write_group
 
-    reader, task, network, parameters = load(run)
-    stages, batch = stored(network, parameters, reader.group(f"export/{target}")), task.test_batch()
+    given = with_task(run, "for the stages of an export", f"scripts/compare_backends.py {run} --steps 1000")
+    task, batch = given.task, given.task.test_batch()
+    stages = stored(given.network, given.parameters, given.reader.group(f"export/{target}"))
     found: dict[str, Any] = {}
     rows: list[list[Any]] = []
     for name in reversed(names):
@@ -101,14 +141,20 @@ HEADER = (
 
 
 def main(
-    run: Annotated[Path, typer.Argument(help="HDF5 file of a complete run")],
+    run: Annotated[
+        Path, typer.Argument(help="HDF5 file of a complete run; with --steps also a network's .toml or .json")
+    ],
     backends: Annotated[
         str, typer.Option(help="comma-separated; the last is the reference")
     ] = "brian2,torch,snntorch,reference",
     plot: Annotated[Path | None, typer.Option(help="PNG (default: beside the run)")] = None,
     export: Annotated[str, typer.Option(help="compare the stages of this target's export instead")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="run so long on drawn inputs, without a test set")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="with --steps")] = 1,
 ) -> None:
     """Replay a trained network in several backends in float64, in float32, and on a ten times finer clock."""
+    from given import read, with_task
+
     import backends as registry
     from neuro.analysis.plots import plot_comparison
     from neuro.analysis.refinement import finer
@@ -119,10 +165,14 @@ def main(
     if not names:
         raise cli.UserError("--backends is empty")
     if export:
-        compare_export(cli.existing(run), export, names)
+        compare_export(run, export, names)
         return
     compilers = {n: registry.get(n) for n in reversed(names)}
-    _, task, network, parameters = load(cli.existing(run))
+    if steps is not None:
+        compare_free(read(run), names, steps, trials)
+        return
+    given = with_task(run, "to replay", f"scripts/compare_backends.py {run} --steps 1000")
+    task, network, parameters = given.task, given.network, given.parameters
     with cli.progress("replay") as update:
         update(0, len(names) + 2, "compiling")
         programs = {n: c.compile(network, dtype="float64") for n, c in compilers.items()}
@@ -151,8 +201,7 @@ def main(
         reference_name=found.reference,
         title=title,
     )
-    units = dict.fromkeys(found.recordings[found.reference].traces, "volt")
-    write_recording(run, found.recordings[found.reference], units)
+    write_recording(run, found.recordings[found.reference], units_of(network))
     data = {**found.to_data(), "precision": precision.to_data(), "refined": {"factor": FINER, "accuracy": refined}}
     write_group(run, "comparison", data)
     identical = all(c.identical_spikes for c in found.comparisons.values())

@@ -29,17 +29,6 @@ def show_targets() -> None:
     cli.table("targets", header, rows)
 
 
-def definition(path: Path) -> tuple[Any, Any]:
-    """A network and its parameters: of a run, trained as far as it got, or of a .toml or .json file."""
-    from neuro.results import open_run
-    from neuro.serialisation import from_json, read_network
-
-    if path.suffix in (".toml", ".json"):
-        return read_network(path), None
-    reader = open_run(path)
-    return from_json(reader.model), reader.parameters() if reader.complete else None
-
-
 def check(name: str, network: Any, parameters: Any) -> None:
     """Print every misfit; an error where one of them stops the export."""
     from neuro.export import targets
@@ -71,13 +60,15 @@ def proved(target: str, network: Any, parameters: Any, path: Path, inputs: Any) 
 
 def export(run: Path, target: str, out: Path, budget: float, force: bool) -> None:
     """Write the files and say what each stage lost."""
-    from compare_backends import load
+    from given import with_task
 
     import backends
     from neuro.export.delivery import deliver
     from neuro.results import write_group
 
-    _, task, network, parameters = load(run)
+    alone = f"scripts/export_weights.py {run} --target {target} --out {out} --files-only"
+    given = with_task(run, "for a fixture and a report", alone)
+    task, network, parameters = given.task, given.network, given.parameters
     batch = task.test_batch()
     with cli.progress(target) as update:
         found = deliver(
@@ -92,9 +83,27 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     print(f"written: {', '.join(str(p) for p in (*found.export.files, found.fixture, found.report))}")
 
 
+def export_files(run: Path, target: str, out: Path) -> None:
+    """Write the target's files alone: of a network that has no test set, nothing can say what they lose."""
+    from given import read
+
+    from neuro.export import targets
+    from neuro.export.delivery import main_file, refuse
+    from neuro.export.lint import lint
+
+    given, found = read(run), targets.get(target)
+    refuse(lint(given.network, found.profile, given.parameters))
+    path = cli.writable(main_file(out, given.network, found.profile))
+    written = found.export(given.network, given.parameters, path)
+    print(f"written, without fixture and report: {', '.join(str(p) for p in written.files)}")
+
+
 def main(
     run: Annotated[
-        Path | None, typer.Argument(help="HDF5 file of a complete run; for --check also a network's .toml or .json")
+        Path | None,
+        typer.Argument(
+            help="HDF5 file of a complete run; for --check and --files-only also a network's .toml or .json"
+        ),
     ] = None,
     target: Annotated[str, typer.Option(help="see --list")] = "nir",
     out: Annotated[Path, typer.Option(help="folder, or the main file with the target's suffix")] = Path("runs/export"),
@@ -102,6 +111,7 @@ def main(
     check_: Annotated[bool, typer.Option("--check", help="say what the target can't hold; write nothing")] = False,
     budget: Annotated[float, typer.Option(help="points of accuracy that a stage may lose")] = 1.0,
     force: Annotated[bool, typer.Option(help="write even where a stage loses more")] = False,
+    files_only: Annotated[bool, typer.Option("--files-only", help="no test set: no fixture, no report")] = False,
 ) -> None:
     """Write a network's files for a target, a fixture and a report, and store all of it in the run (/export/<target>)."""
     if list_:
@@ -113,9 +123,14 @@ def main(
 
     targets.get(target)  # a wrong name is said before anything is read
     if check_:
-        check(target, *definition(cli.existing(run)))
+        from given import read
+
+        given = read(run, trained=False)
+        check(target, given.network, given.parameters)
+    elif files_only:
+        export_files(run, target, out)
     else:
-        export(cli.existing(run), target, out, budget, force)
+        export(run, target, out, budget, force)
 
 
 if __name__ == "__main__":

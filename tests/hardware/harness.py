@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compare_backends import load
+from given import read
 
 from backends.reference import ReferenceBackend
 from neuro.model import Network
@@ -112,8 +112,8 @@ def trained(name: str) -> Trained:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         _train(name, path)
-    _, task, network, parameters = load(path)
-    return Trained(network, parameters, np.asarray(task.test_batch().inputs["pixels"][:TRIALS]))
+    found = read(path)
+    return Trained(found.network, found.parameters, np.asarray(found.task.test_batch().inputs["pixels"][:TRIALS]))
 
 
 def _train(name: str, path: Path) -> None:
