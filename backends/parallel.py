@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ class ParallelProgram:
         self.network, self.workers, self.chunk = network, workers, chunk
         self._recipe = backend, to_json(network), json.dumps(dict(options or {}), sort_keys=True)
         self._own = _compiled(*self._recipe)
-        self.capabilities = self._own.capabilities
+        self.capabilities = replace(self._own.capabilities, gradients=False)  # processes share no graph
         self.semantics: Semantics = self._own.semantics
 
     def run(

@@ -34,6 +34,8 @@ def prepare(run: Path | None, task: str, backend: str, rules: str) -> tuple[Any,
         network = rule.attach(network) if hasattr(rule, "attach") else network
     options = {**found.settings.backends.get(backend, {}), "dtype": "float64"}
     program = backends.get(backend).compile(network, **options)
+    if not program.capabilities.gradients:
+        raise cli.UserError(f"backend '{backend}' gives no gradients to audit against; use --backend native or torch")
     return found, program, values(network) if parameters is None else parameters, chosen
 
 
@@ -47,6 +49,8 @@ def rules_of(names: str, task: Any) -> dict[str, Any]:
         found[name] = learning.get(name, **{**same, **settings.get(name, {})})
         if not hasattr(found[name], "gradient"):
             raise cli.UserError(f"rule '{name}' estimates no gradient")
+    if not found:
+        raise cli.UserError("--rules is empty")
     return found
 
 

@@ -5,6 +5,8 @@ python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,25 +21,54 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-KEYS = (*DEFAULTS, "epochs", "batch", "backend_options", "rule_options", "workers", "confirm")
+TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers")
+TABLES = ("task_options", "backend_options", "rule_options")
+KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A TOML file's settings. Raises UserError naming the key."""
+    import tomllib
+
+    try:
+        found = tomllib.loads(cli.existing(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise cli.UserError(f"'{path}' is not TOML: {error}") from None
+    for name, value in found.items():
+        if name not in KEYS:
+            raise cli.UserError(f"'{path}' has the unknown key '{name}'; known: {', '.join(KEYS)}")
+        kind: type[Any]
+        kind, wanted = (
+            (str, "text")
+            if name in TEXTS
+            else (dict, f"a table: [{name}]")
+            if name in TABLES
+            else (int, "a whole number")
+        )
+        if type(value) is not kind:
+            raise cli.UserError(f"'{path}', {name}: {value!r} is not {wanted}")
+        if name in COUNTS and value < 1:
+            raise cli.UserError(f"'{path}', {name}: {value!r} is not positive")
+    return found
+
+
+@contextmanager
+def fitting(what: str, options: dict[str, Any]) -> Iterator[None]:
+    """Options of wrong types fail where they are first used; the error names all that were given."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        if not options:
+            raise
+        raise cli.UserError(f"{what} can't be had with the options {options}: {error}") from error
 
 
 def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """Defaults, then what the task recommends for this backend and rule, then the TOML file, then the options."""
-    import tomllib
-
     import backends
     import tasks
 
-    read: dict[str, Any] = {}
-    if config is not None:
-        try:
-            read = tomllib.loads(cli.existing(config).read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise cli.UserError(f"'{config}' is not TOML: {error}") from None
-        for name in read:
-            if name not in KEYS:
-                raise cli.UserError(f"'{config}' has the unknown key '{name}'; known: {', '.join(KEYS)}")
+    read = {} if config is None else read_config(config)
     chosen = DEFAULTS | read | {name: value for name, value in given.items() if value is not None}
     chosen["backend"] = backends.resolved(chosen["backend"])
     task = tasks.get(chosen["task"], **chosen["task_options"])
@@ -63,15 +94,17 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
     import tasks
     from neuro import learning
 
-    task = tasks.get(settings["task"], **settings["task_options"])
+    with fitting(f"task '{settings['task']}'", settings["task_options"]):
+        task = tasks.get(settings["task"], **settings["task_options"])
+        network = task.network(settings["seed"])
     options = dict(settings["rule_options"])
-    if "trainable" in options:
-        options["trainable"] = tuple(options["trainable"])  # lists in TOML and JSON
+    if isinstance(options.get("trainable"), list):  # as TOML and JSON have them
+        options["trainable"] = tuple(options["trainable"])
     if options.get("scheduler") == "cosine" and "schedule_options" not in options:
         updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
         options["schedule_options"] = {"T_max": updates}
-    rule = learning.get(settings["rule"], **options)
-    network = task.network(settings["seed"])
+    with fitting(f"rule '{settings['rule']}'", options):
+        rule = learning.get(settings["rule"], **options)
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
     if settings.get("confirm"):  # a second backend, which runs an update's best candidates again
@@ -82,7 +115,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
 
         chosen = settings["backend"], network
         return task, ParallelProgram(*chosen, workers=settings["workers"], options=settings["backend_options"]), rule
-    program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
+    with fitting(f"backend '{settings['backend']}'", settings["backend_options"]):
+        program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
     return task, program, rule
 
 
@@ -139,7 +173,8 @@ def main(
     torch.manual_seed(settings["seed"])
     found, program, learner = prepare(settings)
     if not resume:
-        learner.init(program, None)  # refusals before the file is begun
+        with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
+            learner.init(program, None)  # refusals before the file is begun
         run = Run.create(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
             config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=metrics_of(learner), overwrite=overwrite,

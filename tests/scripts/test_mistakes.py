@@ -233,3 +233,45 @@ def test_a_foreign_file_is_imported_with_its_clock(tmp_path: Path, call: Any) ->
     network = read_network(out)
     assert float(network.dt.value) == 1e-3
     np.testing.assert_allclose(float(network.populations[0].neuron.parameters["tau_m"].value), 0.02, rtol=1e-9)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('batch = "x"', "batch: 'x' is not a whole number"),
+        ("epochs = 0", "epochs: 0 is not positive"),
+        ("workers = -1", "workers: -1 is not positive"),
+        ("seed = true", "seed: True is not a whole number"),
+        ("task = 3", "task: 3 is not text"),
+        ("rule_options = 3", "rule_options: 3 is not a table: [rule_options]"),
+        ("[rule_options]\ntrainable = 3", "rule 'bptt' can't be had with the options {'trainable': 3}"),
+        (
+            '[rule_options]\nlearning_rate = "fast"',
+            "rule 'bptt' can't be had with the options {'learning_rate': 'fast'}",
+        ),
+        ("[rule_options]\nlearning_rate = -1", "Invalid learning rate: -1"),
+        ('[rule_options]\nscheduler = "step"\nschedule_options = {nope = 1}', "unexpected keyword argument 'nope'"),
+        ("[rule_options]\nquantise = 3", "rule 'bptt' can't be had with the options {'quantise': 3}"),
+        ("workers = 1", "it gives no gradients"),
+        ("\udcff", "is not TOML"),
+    ],
+)
+def test_wrong_settings_of_training(config: str, message: str, tmp_path: Path, call: Any) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(config.encode("utf-8", "surrogateescape"))
+    code, _, error = call("train", "--config", path, "--out", tmp_path / "run.h5")
+    assert code == 2 and message in error and "Traceback" not in error
+    assert not (tmp_path / "run.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rules", ""), "--rules is empty"),
+        (("--backend", "reference"), "use --backend native or torch"),
+        (("--task", "x"), "no task 'x'"),
+    ],
+)
+def test_wrong_options_of_an_audit(options: tuple[str, ...], message: str, call: Any) -> None:
+    code, _, error = call("audit_gradients", *options)
+    assert code == 2 and message in error
