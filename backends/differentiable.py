@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +13,9 @@ import torch
 
 from backends.values import given_parameters, known
 from neuro.learning.parametrisation import Parametrisation
+from neuro.mangling import mangled
 from neuro.parameters import Parameter
+from neuro.protocols import RunError
 
 if TYPE_CHECKING:
     from neuro.model import Network
@@ -44,6 +47,17 @@ class Differentiable(Protocol):
     @property
     def forward(self) -> Callable[..., Signals]: ...
 
+    def in_dtype(self, dtype: str) -> Differentiable: ...
+
+
+def refuse_autocast() -> None:
+    """Raises RunError where torch would round products to fewer bits than the network was compiled for."""
+    if torch.is_autocast_enabled("cpu"):
+        raise RunError(
+            "a compiled network keeps the precision that it was compiled with; run it outside of autocast: "
+            "with torch.autocast('cpu', enabled=False): ..."
+        )
+
 
 def as_tensor(given: Any, checked: npt.NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     """What a run is given, as a tensor; one that requires gradients gets them. checked: its SI array in the run's shape."""
@@ -73,7 +87,10 @@ def value_and_grad(
 
 
 class NetworkModule(torch.nn.Module):
-    """A compiled network with its trainable parameters, free of bounds: see neuro.learning.parametrisation."""
+    """A compiled network with its trainable parameters, free of bounds: see neuro.learning.parametrisation.
+
+    double(), float() and to(dtype) compile it again for that precision. Copies share the program, which no run changes.
+    """
 
     def __init__(self, program: Differentiable, trainable: Sequence[str] | None = None) -> None:
         super().__init__()
@@ -82,13 +99,35 @@ class NetworkModule(torch.nn.Module):
         self.program = program
         self.parametrisation = Parametrisation.of(declared, chosen)
         free = self.parametrisation.free(dtype=program.dtype)
-        self._keys = {name: name.replace(".", "__") for name in free}
+        self._keys = {name: mangled(*name.split(".")) for name in free}
         self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
 
-    def forward(self, inputs: Mapping[str, Any], record: Sequence[str] = (), **options: Any) -> Signals:
-        """Run under autograd with the present parameters; options as in Program.run."""
+    def forward(self, inputs: Mapping[str, Any] | None = None, record: Sequence[str] = (), **options: Any) -> Signals:
+        """Run under autograd with the present parameters; inputs and options as in Program.run."""
+        refuse_autocast()
         return self.program.forward(self.values(), inputs, record, **options)
 
     def values(self) -> dict[str, torch.Tensor]:
         """The trained parameters, SI."""
         return self.parametrisation.values({name: self.free[key] for name, key in self._keys.items()})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NetworkModule:
+        copied = self.__class__.__new__(self.__class__)
+        memo |= {id(self): copied, id(self.program): self.program}
+        copied.__dict__.update(deepcopy(self.__dict__, memo))
+        return copied
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> NetworkModule:
+        """What to(), double() and their like do to each tensor. Raises RunError on a device or precision that it can't have."""
+        wanted = fn(torch.zeros((), dtype=self.program.dtype))
+        name = str(wanted.dtype).removeprefix("torch.")
+        if wanted.device.type != "cpu":
+            raise RunError(f"a compiled network runs on the CPU, not on '{wanted.device}'; use module.to('cpu')")
+        if name not in ("float32", "float64"):
+            raise RunError(
+                f"a compiled network computes in float32 or float64, not in {name}; use module.float(), "
+                "or compile with dtype='float32'"
+            )
+        if wanted.dtype != self.program.dtype:
+            self.program = self.program.in_dtype(name)
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]

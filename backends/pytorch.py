@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from backends.arrays import Feed, check_inputs, check_record, with_lead
-from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, value_and_grad
+from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.structure import Backward, local, with_feedback
 from backends.torch_groups import Group
 from backends.torch_render import render
@@ -109,6 +109,7 @@ class TorchProgram:
         """Run under autograd. parameters: those to replace, SI, this program's dtype. inputs: arrays or tensors
         [batch, time, channel]; tensors that require gradients get them. The rest as in Program.run. Raises RunError.
         """
+        refuse_autocast()
         check_record(self._merged, record, every)
         values = {**self._defaults, **self._tensors(parameters, population)}
         feed = self._feed(inputs, steps, batch, trial, population)
@@ -143,6 +144,16 @@ class TorchProgram:
             dtype, surrogate, compile_step = self._options
             self._variants[backward] = TorchProgram(self.network, dtype, surrogate, backward, compile_step)
         return self._variants[backward]
+
+    def in_dtype(self, dtype: str) -> TorchProgram:
+        """The same program in another precision, float32 or float64."""
+        _, surrogate, compile_step = self._options
+        return TorchProgram(self.network, dtype, surrogate, self.backward, compile_step)
+
+    def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
+        """Pickled as what it is compiled from: compiled again where it is read."""
+        dtype, surrogate, compile_step = self._options
+        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile_step)
 
     def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""

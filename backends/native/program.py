@@ -147,6 +147,10 @@ class NativeProgram:
             self._variants[backward] = NativeProgram(self.network, dtype, self.threads, self.surrogate, backward)
         return self._variants[backward]
 
+    def in_dtype(self, dtype: str) -> NativeProgram:
+        """The same program in another precision, float32 or float64."""
+        return NativeProgram(self.network, dtype, self.threads, self.surrogate, self.backward)
+
     def slope(self, population: str, margin: Array) -> Array:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
         scale = self._scales[population]
