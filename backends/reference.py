@@ -35,6 +35,7 @@ class _Simulation:
         self.noise = draw_noise(network, steps=feed.steps, batch=feed.batch, trial=trial)
         self.inputs = {n: a.astype(dtype) for n, a in feed.arrays.items()}
         self.k, lead = 0, feed.lead
+        self.synapses = {s.name: s for s in step.synapses}
         self.values = {
             n: np.broadcast_to(v, (*lead, *v.shape)).astype(dtype) for n, v in initial_state(network).items()
         }
@@ -190,7 +191,7 @@ class _Simulation:
         self.values[key] = self.values[key] + total
 
     def update(self, op: Update) -> None:
-        synapses = next((s for s in self.step.synapses if s.name == op.owner), None)
+        synapses = self.synapses.get(op.owner)
         gate: Any = None
         if synapses is not None and op.when != "always":
             gate = self.arrivals(synapses) if op.when == "pre" else self.fired(synapses)

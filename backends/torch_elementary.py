@@ -93,7 +93,7 @@ def _power_base(y: torch.Tensor, base: torch.Tensor, exponent: torch.Tensor) -> 
 
 
 def _power_exponent(y: torch.Tensor, base: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
-    return torch.where((base == 0) & (exponent >= 0), 0.0, y * torch.log(base))
+    return torch.where(base > 0, y * torch.log(base), 0.0)
 
 
 exprel = guarded(_exprel, _exprel_slope)

@@ -89,6 +89,10 @@ class Expression:
     def tree(self) -> ast.expr:
         return _parse(self.text, self.source)
 
+    def piece(self, node: ast.expr) -> str:
+        """The user's text of one node of the tree."""
+        return self.text[node.col_offset - 1 : (node.end_col_offset or 0) - 1]  # parsed within one added parenthesis
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Identifiers in order of appearance, without functions, units and constants."""

@@ -7,37 +7,56 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.special
 import sympy as sp
 
+from neuro.mangling import mangled
+from neuro.matrices import exponential
 from neuro.model import Network
 from neuro.parameters import initial_state, values
 from neuro.step import Step, Threshold
+from neuro.symbolic import symbol
 
 
 def _propagator(row: int, column: int, n: int, *entries: Any) -> Any:
-    matrix = np.stack(np.broadcast_arrays(*(np.asarray(e, np.float64) for e in entries)), axis=-1)
-    return scipy.linalg.expm(matrix.reshape(*matrix.shape[:-1], n, n))[..., row, column]
+    """See neuro.symbolic.propagator. Arrays broadcast; the value has their common shape and type."""
+    parts = np.broadcast_arrays(*entries)
+    matrix = np.stack([np.asarray(p, np.float64) for p in parts], axis=-1).reshape(*parts[0].shape, n, n)
+    return exponential(matrix)[..., row, column].astype(np.result_type(*entries, np.float32))[()]
+
+
+def _flag(condition: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A condition as 0 or 1 in the argument's own precision; a nan fulfils none."""
+    return lambda x: np.asarray(condition(x)).astype(np.result_type(x, np.float32))[()]
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
 
 
 _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
-    "step": lambda x: np.heaviside(x, 0), "step_or_equal": lambda x: np.heaviside(x, 1),
-    "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor, "ceil_of": np.ceil, "remainder": np.mod, "propagator": _propagator,
+    "step": _flag(lambda x: np.greater(x, 0)), "step_or_equal": _flag(lambda x: np.greater_equal(x, 0)),
+    "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
+    "ceil_of": np.ceil, "remainder": np.mod, "propagator": _propagator,
 }  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
-def _compiled(expr: sp.Expr) -> tuple[tuple[str, ...], Callable[..., Any]]:
-    symbols = sorted(expr.free_symbols, key=lambda s: s.name)
-    return tuple(s.name for s in symbols), sp.lambdify(symbols, expr, modules=[_FUNCTIONS, "numpy"])
+def compiled(expr: sp.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
+    """An expression as a function of numpy arrays in the order of its names.
+
+    No name appears in the generated text, so none can meet numpy's or sympy's own (e, E, S, exp).
+    """
+    arguments = [symbol(mangled("value", str(place))) for place in range(len(names))]
+    anonymous = expr.xreplace(dict(zip(map(symbol, names), arguments, strict=True)))
+    return sp.lambdify(arguments, anonymous, modules=[_FUNCTIONS, "numpy"])  # type: ignore[no-any-return]
 
 
 def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
     """A sympy expression on numpy arrays."""
-    names, function = _compiled(expr)
-    return function(*(lookup(name) for name in names))
+    names = tuple(sorted(s.name for s in expr.free_symbols))
+    return compiled(expr, names)(*map(lookup, names))
 
 
 def margin_scales(step: Step, network: Network) -> dict[str, float]:

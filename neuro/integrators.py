@@ -1,24 +1,25 @@
 """Integrators: differential equations -> assignments for one dt. Each is a few lines over `System`.
 
-euler: Euler-Maruyama where there is noise. exponential_euler: exact in the variable's own linear part. exact: the
-propagator of a linear system without loops of variables. rk2: midpoint. rk4: classical. Inputs are constant within
-a step.
+euler: Euler-Maruyama where there is noise. exponential_euler: exact in the variable's own linear part; coefficients that
+follow the variable itself are taken at its old value, as in Brian2. exact: the propagator of a linear system. rk2: midpoint.
+rk4: classical. Inputs are constant within a step.
 Sources: Hairer, Norsett & Wanner (1993), Solving ODEs I; Rotter & Diesmann (1999), Biol Cybern 81:381 (exact).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import sympy as sp
 
 from neuro.equations import Equation
-from neuro.linear import LoopError, affine, divided_difference, divisors, path_products
+from neuro.linear import affine, conditionally_linear, flow
+from neuro.mangling import mangled
 from neuro.scope import is_noise
 from neuro.step import Assign
-from neuro.symbolic import exprel, symbol, to_sympy
+from neuro.symbolic import exprel, substituted, symbol, to_sympy
 
 DT, TIME = symbol("dt"), symbol("t")
 _ZERO = sp.Integer(0)
@@ -42,47 +43,37 @@ class System:
         found = _names(table[name])
         return found.union(*(self.uses(n) for n in found & {n for n, _ in self.subexpressions}))
 
-    @cached_property
-    def taken(self) -> frozenset[str]:
-        """Names that temporaries must not hide."""
-        names = {n for pairs in (self.rates, self.subexpressions) for n, _ in pairs}
-        return frozenset(names.union(*(_names(e) for pairs in (self.rates, self.subexpressions) for _, e in pairs)))
-
-    def temporary(self, name: str, suffix: str) -> str:
-        """`name_suffix`, with underscores appended until it is free."""
-        found = f"{name}_{suffix}"
-        while found in self.taken:
-            found += "_"
-        return found
-
     def new(self, name: str, expr: sp.Expr) -> Assign:
-        return Assign(self.temporary(name, "new"), expr, temporary=True)
+        return Assign(mangled("new", name), expr, temporary=True)
 
     def commit(self) -> list[Assign]:
         """All states change together: new values are temporaries first."""
-        return [Assign(name, symbol(self.temporary(name, "new"))) for name in self.states]
+        return [Assign(name, symbol(mangled("new", name))) for name in self.states]
 
     def slope(self, name: str, number: int) -> sp.Symbol:
-        return symbol(self.temporary(name, f"k{number}"))
+        return symbol(mangled(f"slope{number}", name))
 
     def stage(
         self, number: int, values: Mapping[str, sp.Expr], time: sp.Expr
     ) -> tuple[list[Assign], dict[str, sp.Expr]]:
         """Assignments and slopes at shifted states; names of stage 1 are plain, later ones carry the number."""
-        table: dict[sp.Expr, sp.Expr] = {symbol(n): v for n, v in values.items()} | {TIME: time}
+        table: dict[sp.Symbol, sp.Expr] = {symbol(n): v for n, v in values.items()} | {TIME: time}
         assigns = []
         for name, expr in self.subexpressions:
-            local = name if number == 1 else self.temporary(name, str(number))
-            assigns.append(Assign(local, expr.xreplace(table), temporary=True))
+            local = name if number == 1 else mangled(f"stage{number}", name)
+            assigns.append(Assign(local, substituted(expr, table), temporary=True))
             table[symbol(name)] = symbol(local)
-        return assigns, {name: expr.xreplace(table) for name, expr in self.rates}
+        return assigns, {name: substituted(expr, table) for name, expr in self.rates}
 
 
 def system_of(name: str, equations: tuple[Equation, ...], rename: Callable[[sp.Expr], sp.Expr] = lambda e: e) -> System:
     """The differential equations among `equations`, with the subexpressions they need."""
     subs = ordered_subexpressions(equations, rename)
+    numbers = {symbol(n): e for n, e in subs if e.is_number}
     rates = tuple(
-        (e.name, rename(to_sympy(e.expression))) for e in equations if e.kind == "differential" and e.expression
+        (e.name, substituted(rename(to_sympy(e.expression)), numbers))
+        for e in equations
+        if e.kind == "differential" and e.expression
     )
     needed: set[str] = set().union(*(_names(r) for _, r in rates)) if rates else set()
     for sub, expr in reversed(subs):
@@ -94,16 +85,19 @@ def system_of(name: str, equations: tuple[Equation, ...], rename: Callable[[sp.E
 def ordered_subexpressions(
     equations: tuple[Equation, ...], rename: Callable[[sp.Expr], sp.Expr] = lambda e: e
 ) -> tuple[tuple[str, sp.Expr], ...]:
-    """Subexpressions so that each stands after those it uses."""
+    """Subexpressions so that each stands after those it uses; those that are numbers are put into the others."""
     table = {e.name: rename(to_sympy(e.expression)) for e in equations if e.kind == "subexpression" and e.expression}
     done: dict[str, sp.Expr] = {}
+    numbers: dict[sp.Symbol, sp.Expr] = {}
 
     def visit(name: str) -> None:
         if name in done:
             return
         for used in sorted(_names(table[name]) & set(table)):
             visit(used)
-        done[name] = table[name]
+        done[name] = substituted(table[name], numbers)
+        if done[name].is_number:
+            numbers[symbol(name)] = done[name]
 
     for name in table:
         visit(name)
@@ -122,7 +116,7 @@ def euler(system: System) -> list[Assign]:
     assigns, slopes = system.stage(1, _now(system), TIME)
     for name, slope in slopes.items():
         scaled = {s: s / sp.sqrt(DT) for s in slope.free_symbols if is_noise(s.name)}
-        assigns.append(system.new(name, symbol(name) + DT * slope.xreplace(scaled)))
+        assigns.append(system.new(name, symbol(name) + DT * substituted(slope, scaled)))
     return assigns + system.commit()
 
 
@@ -155,12 +149,11 @@ def exponential_euler(system: System) -> list[Assign]:
         x, full = symbol(name), rate
         for sub, expr in reversed(system.subexpressions):  # only those that hold the variable itself are put in
             if symbol(sub) in full.free_symbols and name in system.uses(sub):
-                full = full.xreplace({symbol(sub): expr})
-        found = affine(full, (x,))
+                full = substituted(full, {symbol(sub): expr})
+        found = conditionally_linear(full, x)
         if found is None:
-            message = f"exponential_euler needs d{name}/dt to be linear in {name}, but it is {full}"
-            raise MethodError(message, "use method='rk2' or 'rk4'")
-        slope, rest = found[0].get(x, _ZERO), found[1]
+            raise MethodError(f"exponential_euler needs d{name}/dt to be linear in {name}", "use method='rk2' or 'rk4'")
+        slope, rest = found
         new = x + DT * rate if slope == 0 else x * sp.exp(slope * DT) + DT * rest * exprel(slope * DT)
         assigns.append(system.new(name, new))
     return _needed(lets, assigns) + assigns + system.commit()
@@ -184,59 +177,34 @@ class MethodError(Exception):
 
 
 def exact(system: System) -> list[Assign]:
-    """x(t + dt) = exp(A dt) x + integral of exp(A s) b, both in closed form."""
+    """x(t + dt) = exp(A dt) x + integral of exp(A s) b, both in closed form or by the exponential of a matrix."""
     matrix, constants = _matrix(system)
     assigns = []
     for name in system.states:
         terms = []
-        for last, product, rates in _steps(system, matrix, name):
-            terms.append(product * divided_difference(rates, DT) * symbol(last))
-            if constants[last] != 0:
-                terms.append(product * constants[last] * divided_difference((*rates, _ZERO), DT))
+        for column, share, integral in flow(matrix, name, DT):
+            terms += [share * symbol(column), integral * constants[column]]
         assigns.append(system.new(name, sp.Add(*terms)))
     return assigns + system.commit()
 
 
 def _matrix(system: System) -> tuple[dict[tuple[str, str], sp.Expr], dict[str, sp.Expr]]:
     """A and b of dx/dt = A x + b, zeros of A left out."""
-    table: dict[sp.Expr, sp.Expr] = {}
+    table: dict[sp.Symbol, sp.Expr] = {}
     for sub, expr in system.subexpressions:
-        table[symbol(sub)] = expr.xreplace(table)
+        table[symbol(sub)] = substituted(expr, table)
     states = [symbol(n) for n in system.states]
     matrix: dict[tuple[str, str], sp.Expr] = {}
     constants = {}
     for name, rate in system.rates:
-        full = rate.xreplace(table)
+        full = substituted(rate, table)
         found = affine(full, states)
         if found is None or TIME in full.free_symbols:
             why = "linear with constant coefficients" if found is None else "independent of time"
-            raise MethodError(f"exact needs d{name}/dt to be {why}, but it is {full}", "use method='rk4'")
+            raise MethodError(f"exact needs d{name}/dt to be {why}", "use method='rk4'")
         slopes, constants[name] = found[0], sp.factor_terms(found[1])
         matrix |= {(name, x.name): sp.factor_terms(s) for x, s in slopes.items()}
     return matrix, constants
-
-
-def _steps(
-    system: System, matrix: Mapping[tuple[str, str], sp.Expr], name: str
-) -> Iterable[tuple[str, sp.Expr, tuple[sp.Expr, ...]]]:
-    try:
-        return tuple(path_products(matrix, name))
-    except LoopError as error:
-        raise MethodError(
-            f"exact needs variables that don't depend on each other in a loop, but {error} is one", "use method='rk4'"
-        ) from None
-
-
-def divided_by(method: str, system: System) -> set[tuple[sp.Expr, sp.Expr]]:
-    """Pairs of rates whose difference the method's assignments divide by: they must have different values."""
-    if method != "exact" or not system.rates:
-        return set()
-    matrix, constants = _matrix(system)
-    found: set[tuple[sp.Expr, sp.Expr]] = set()
-    for name in system.states:
-        for last, _, rates in _steps(system, matrix, name):
-            found |= divisors(rates) | (divisors((*rates, _ZERO)) if constants[last] != 0 else set())
-    return found
 
 
 INTEGRATORS: dict[str, Callable[[System], list[Assign]]] = {
@@ -248,6 +216,7 @@ INTEGRATORS: dict[str, Callable[[System], list[Assign]]] = {
 }
 
 
+@lru_cache(maxsize=256)
 def integrate(method: str, system: System) -> tuple[Assign, ...]:
     """Assignments of one step; none for a system without differential equations."""
     return tuple(INTEGRATORS[method](system)) if system.rates else ()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
+from neuro.caching import per_object
 from neuro.equations import ModelError, Problem, Statement
-from neuro.integrators import MethodError, System, divided_by, integrate, ordered_subexpressions, system_of
+from neuro.integrators import MethodError, System, integrate, ordered_subexpressions, system_of
 from neuro.model import Network, Population, Projection
-from neuro.parameters import steps_of, values, wiring
+from neuro.parameters import steps_of, wiring
 from neuro.receptors import without_receptors
 from neuro.step import (
     Assign,
@@ -26,32 +26,19 @@ from neuro.step import (
     Threshold,
     Update,
 )
-from neuro.symbolic import margin, symbol, to_sympy
+from neuro.symbolic import NumberError, margin, maximum, minimum, number, substituted, symbol, to_sympy
 from neuro.units import Quantity
-
-_NEAR = 1e-6  # relative difference of two rates below which dividing by it loses too many digits
-
-
-class _Key:
-    def __init__(self, network: Network) -> None:
-        self.network = network
-
-    def __hash__(self) -> int:
-        return id(self.network)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.network is self.network
 
 
 def lower(network: Network) -> Step:
     """Lower a network. Raises ModelError where an integrator doesn't fit or graded units form a loop within a step."""
-    return _lower(_Key(without_receptors(network)))
+    return _lower(without_receptors(network))
 
 
-@lru_cache(maxsize=32)
-def _lower(key: _Key) -> Step:
-    network = key.network
-    cells = tuple(_cells(network, p) for p in network.populations)
+@per_object
+def _lower(network: Network) -> Step:
+    arriving = _by_target(network.projections)
+    cells = tuple(_cells(network, p, arriving.get(p.name, [])) for p in network.populations)
     synapses = tuple(_synapses(network, p) for p in network.projections)
     operations: list[Operation] = _gathers(network)
     operations += [u for p in network.projections for u in _synaptic_integration(network, p)]
@@ -70,7 +57,7 @@ def _lower(key: _Key) -> Step:
     return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
 
 
-def _cells(network: Network, population: Population) -> Cells:
+def _cells(network: Network, population: Population, arriving: list[Projection]) -> Cells:
     neuron, scope = population.neuron, population.neuron.scope
     refractory = int(steps_of(neuron.refractory, network.dt))
     return Cells(
@@ -85,14 +72,14 @@ def _cells(network: Network, population: Population) -> Cells:
         frozen=_frozen(population),
         refractory=refractory,
         method=neuron.method,
-        membranes=_membranes(network, population),
+        membranes=_membranes(population, arriving),
     )
 
 
-def _membranes(network: Network, population: Population) -> tuple[str, ...]:
+def _membranes(population: Population, arriving: list[Projection]) -> tuple[str, ...]:
     """States that events jump, and those whose equation has an input or such a state (one that resets don't touch)."""
     scope = population.neuron.scope
-    blocks = (s for p in network.projections if p.post == population.name for s in p.synapse.scope.on_pre)
+    blocks = (s for p in arriving for s in p.synapse.scope.on_pre)
     jumped = {s.target.removesuffix("_post") for s in blocks if s.target.endswith("_post")} & set(scope.states)
     carriers = jumped - {s.target for s in scope.reset}
     inner = {e.name: set(e.expression.names) for e in scope.of_kind("subexpression") if e.expression}
@@ -137,7 +124,7 @@ def _fail(where: str, message: str, fix: str) -> ModelError:
 def _integration(network: Network, population: Population) -> Iterable[Update]:
     neuron, frozen = population.neuron, _frozen(population)
     where, system = f"population '{population.name}'", system_of(neuron.name, neuron.scope.equations)
-    assigns = _assigns(network, population.name, where, neuron.method, system)
+    assigns = _assigns(where, neuron.method, system)
     follower = next((n for n in system.states if n not in frozen and system.uses(n) & set(frozen)), None)
     if follower is not None and neuron.method in ("exact", "rk2", "rk4"):
         raise _fail(
@@ -149,25 +136,12 @@ def _integration(network: Network, population: Population) -> Iterable[Update]:
         yield Update(population.name, "integrate", assigns, frozen=frozen)
 
 
-def _assigns(network: Network, owner: str, where: str, method: str, system: System) -> tuple[Assign, ...]:
-    """One step of a system, or ModelError where the method doesn't fit its equations or parameter values."""
+def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
+    """One step of a system, or ModelError where the method doesn't fit its equations."""
     try:
-        assigns, pairs = integrate(method, system), divided_by(method, system)
+        return integrate(method, system)
     except MethodError as error:
         raise _fail(where, error.message, error.fix) from None
-    known = values(network) if pairs else {}
-    for pair in sorted(pairs, key=str):
-        names = sorted({s.name for rate in pair for s in rate.free_symbols})
-        if not {f"{owner}.{n}" for n in names} <= set(known):
-            continue  # an input or a cell's variable: known only in the run
-        a, b = (sp.lambdify(names, rate)(*(known[f"{owner}.{n}"] for n in names)) for rate in pair)
-        if np.any(np.abs(a - b) <= _NEAR * np.maximum(np.abs(a), np.abs(b))):
-            raise _fail(
-                where,
-                f"'{method}' divides by the difference of {pair[0]} and {pair[1]}, which is 0 or nearly so",
-                f"change {' or '.join(names)} a little, or use method='rk4'",
-            )
-    return assigns
 
 
 def _frozen(population: Population) -> tuple[str, ...]:
@@ -191,25 +165,32 @@ def _value(statement: Statement, target: str) -> sp.Expr:
 
 def _inline(expr: sp.Expr, population: Population, suffix: str = "") -> sp.Expr:
     """Put a population's subexpressions in, so that only states, inputs and parameters remain."""
-    subs = ordered_subexpressions(population.neuron.scope.equations)
-    for name, value in reversed(subs):
-        target = symbol(name + suffix)
-        if target in expr.free_symbols:
-            renamed = {s: symbol(s.name + suffix) for s in value.free_symbols if s.name not in ("t", "dt")}
-            expr = expr.xreplace({target: value.xreplace(renamed) if suffix else value})
+    table = {}
+    for name, value in ordered_subexpressions(population.neuron.scope.equations):
+        renamed = {s: symbol(s.name + suffix) for s in value.free_symbols if s.name not in ("t", "dt")}
+        table[symbol(name + suffix)] = value.xreplace(renamed) if suffix else value
+    return _put_in(expr, table, f"population '{population.name}'")
+
+
+def _put_in(expr: sp.Expr, table: dict[sp.Symbol, sp.Expr], where: str) -> sp.Expr:
+    """Subexpressions, in dependency order, put into an expression."""
+    try:
+        for name, value in reversed(table.items()):
+            expr = substituted(expr, {name: value})
+    except NumberError:
+        message = "numbers alone give no real, finite value where its subexpressions are put in"
+        raise _fail(where, message, "look for divisors, roots and logarithms of numbers") from None
     return expr
 
 
 def _ends(network: Network, projection: Projection) -> tuple[Population | None, Population]:
-    pre = next((p for p in network.populations if p.name == projection.pre), None)
-    return pre, network.population(projection.post)
+    return network.parts["population"].get(projection.pre), network.population(projection.post)
 
 
 def _synaptic_expression(network: Network, projection: Projection, expr: sp.Expr) -> sp.Expr:
     """A synapse's expression with the cells' and its own subexpressions put in."""
-    for name, value in reversed(ordered_subexpressions(projection.synapse.scope.equations)):
-        if symbol(name) in expr.free_symbols:
-            expr = expr.xreplace({symbol(name): value})
+    own = ordered_subexpressions(projection.synapse.scope.equations)
+    expr = _put_in(expr, {symbol(name): value for name, value in own}, f"projection '{projection.name}'")
     pre, post = _ends(network, projection)
     if pre is not None:
         expr = _inline(expr, pre, "_pre")
@@ -220,7 +201,8 @@ def _synaptic_integration(network: Network, projection: Projection) -> Iterable[
     scope = projection.synapse.scope
     equations = tuple(e for e in scope.equations if e.kind != "declaration")
     system = system_of(projection.synapse.name, equations, lambda e: _synaptic_expression(network, projection, e))
-    assigns = _assigns(network, projection.name, f"projection '{projection.name}'", projection.synapse.method, system)
+    assigns = _assigns(f"projection '{projection.name}'", projection.synapse.method, system)
+    assigns = tuple(_kept_within(a, projection) for a in assigns)
     if assigns:
         yield Update(projection.name, "integrate", assigns)
 
@@ -234,7 +216,7 @@ def _synaptic_block(network: Network, projection: Projection, phase: Any) -> Ite
     for statement in getattr(scope, phase):
         if not statement.target.endswith("_post"):
             expr = _synaptic_expression(network, projection, _value(statement, statement.target))
-            pending.append(Assign(statement.target, expr))
+            pending.append(_kept_within(Assign(statement.target, expr), projection))
             continue
         if pending:
             yield Update(projection.name, phase, tuple(pending), when)
@@ -245,6 +227,26 @@ def _synaptic_block(network: Network, projection: Projection, phase: Any) -> Ite
         yield Couple(projection.name, post.name, target, value, _factors(value, _numbers(projection)), when)
     if pending:
         yield Update(projection.name, phase, tuple(pending), when)
+
+
+def _kept_within(assign: Assign, projection: Projection) -> Assign:
+    """A weight stays within its projection's bounds and keeps its sign, whatever changes it."""
+    if assign.target != "w":
+        return assign
+    low, high = (None if b is None else number(_bound(projection, b)) for b in projection.bounds)
+    if projection.sign == "+":
+        low = sp.Integer(0) if low is None else maximum(low, 0)
+    elif projection.sign == "-":
+        high = sp.Integer(0) if high is None else minimum(high, 0)
+    expr = assign.expr if low is None else maximum(assign.expr, low)
+    return Assign("w", expr if high is None else minimum(expr, high))
+
+
+def _bound(projection: Projection, bound: Quantity) -> float:
+    if bound.shape:
+        where = f"projection '{projection.name}', bounds"
+        raise _fail(where, "bounds of weights that change by themselves are two numbers", "give one number a side")
+    return float(bound.value)
 
 
 def _factors(value: sp.Expr, numbers: frozenset[str]) -> Factors | None:
@@ -278,13 +280,11 @@ def _gathers(network: Network) -> list[Operation]:
     """Inputs of each population, sources before targets where a graded value depends on inputs of the same step."""
     gathers: dict[str, Gather] = {}
     needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
+    graded = _by_target(p for p in network.projections if p.synapse.scope.transmits is not None)
     for population in network.populations:
         couplings = []
-        for projection in network.projections:
-            scope = projection.synapse.scope
-            if projection.post != population.name or scope.transmits is None:
-                continue
-            value = _synaptic_expression(network, projection, to_sympy(scope.transmits))
+        for projection in graded.get(population.name, ()):
+            value = _synaptic_expression(network, projection, to_sympy(projection.synapse.scope.transmits))
             couplings.append(
                 Couple(
                     projection.name,
@@ -311,10 +311,17 @@ def _gathers(network: Network) -> list[Operation]:
     return [gathers[name] for name in _topological(needs) if name in gathers]
 
 
+def _by_target(projections: Iterable[Projection]) -> dict[str, list[Projection]]:
+    found: dict[str, list[Projection]] = {}
+    for projection in projections:
+        found.setdefault(projection.post, []).append(projection)
+    return found
+
+
 def _topological(needs: dict[str, set[str]]) -> list[str]:
-    done: list[str] = []
+    done: dict[str, None] = {}
     while len(done) < len(needs):
-        ready = [n for n in needs if n not in done and needs[n] <= set(done)]
+        ready = [n for n in needs if n not in done and needs[n] <= done.keys()]
         if not ready:
             loop = ", ".join(sorted(set(needs) - set(done)))
             raise _fail(
@@ -322,5 +329,5 @@ def _topological(needs: dict[str, set[str]]) -> list[str]:
                 "graded units depend on each other within one step",
                 "give one of them a state (a time constant), or send events",
             )
-        done += ready
-    return done
+        done |= dict.fromkeys(ready)
+    return list(done)

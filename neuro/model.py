@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -19,7 +20,6 @@ from neuro.units import Quantity
 
 IntArray = npt.NDArray[np.int64]
 Kept = TypeVar("Kept", covariant=True)
-Part = TypeVar("Part", bound="Population | Projection | Input")
 
 if TYPE_CHECKING:
 
@@ -266,26 +266,32 @@ class Network:
         _convert(self, "dt")
         checks.enforce(checks.network(self))
 
+    @cached_property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Kind (\"population\", \"projection\", \"input\", \"population or input\") -> name -> part."""
+        kinds: dict[str, tuple[Any, ...]] = {
+            "population": self.populations, "projection": self.projections, "input": self.inputs,
+            "population or input": (*self.populations, *self.inputs),
+        }  # fmt: skip
+        return {kind: {part.name: part for part in reversed(parts)} for kind, parts in kinds.items()}
+
+    def _part(self, kind: str, name: str) -> Any:
+        if name not in self.parts[kind]:
+            checks.unknown_name(name, self.parts[kind], kind)
+        return self.parts[kind][name]
+
     def population(self, name: str) -> Population:
-        return _named(self.populations, name, "population")
+        return self._part("population", name)  # type: ignore[no-any-return]
 
     def projection(self, name: str) -> Projection:
-        return _named(self.projections, name, "projection")
+        return self._part("projection", name)  # type: ignore[no-any-return]
 
     def input(self, name: str) -> Input:
-        return _named(self.inputs, name, "input")
+        return self._part("input", name)  # type: ignore[no-any-return]
 
     def source_size(self, name: str) -> int:
         """Number of cells or channels of a projection's source."""
-        sources: tuple[Population | Input, ...] = (*self.populations, *self.inputs)
-        return _named(sources, name, "population or input").size
-
-
-def _named(items: Iterable[Part], name: str, kind: str) -> Part:
-    table = {item.name: item for item in items}
-    if name not in table:
-        checks.unknown_name(name, table, kind)
-    return table[name]
+        return int(self._part("population or input", name).size)
 
 
 def _tuple(items: Any) -> tuple[Any, ...]:

@@ -59,6 +59,14 @@ class Semantics:
     detached: tuple[str, ...] = ()  # projections that carry no gradient back
     feedback: tuple[str, ...] = ()  # projections that carry it back through weights of their own
     rng: str = RNG
+    clock: str = "t = k*dt, formed in float64, then rounded to dtype"
+    kinks: str = (
+        "at a tie the first argument of min and max takes the whole slope; clip(x, a, b) = min(max(x, a), b); relu(x) = max(0, x); "
+        "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
+        "where x <= 0"
+    )
+    noise: str = "additive, Euler-Maruyama"
+    plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON data."""

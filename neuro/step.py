@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.symbolic import step_or_equal
+from neuro.symbolic import closed, step_or_equal, substituted, symbol
 
 IntArray = npt.NDArray[np.int64]
 When = Literal["always", "spikes", "pre", "post"]
@@ -177,15 +178,27 @@ class Step:
     sources: Mapping[str, int]  # spike inputs: name -> size
     operations: tuple[Operation, ...]
 
+    @cached_property
+    def _cells(self) -> dict[str, Cells]:
+        return {c.name: c for c in self.cells}
+
+    @cached_property
+    def _synapses(self) -> dict[str, Synapses]:
+        return {s.name: s for s in self.synapses}
+
+    @cached_property
+    def _updates(self) -> dict[tuple[str, str], Update]:
+        return {(o.owner, o.phase): o for o in reversed(self.operations) if isinstance(o, Update)}
+
     def population(self, name: str) -> Cells:
-        return next(c for c in self.cells if c.name == name)
+        return self._cells[name]
 
     def projection(self, name: str) -> Synapses:
-        return next(s for s in self.synapses if s.name == name)
+        return self._synapses[name]
 
     def update(self, owner: str, phase: str) -> Update | None:
-        found = [o for o in self.operations if isinstance(o, Update) and (o.owner, o.phase) == (owner, phase)]
-        return found[0] if found else None
+        """The first one of this phase."""
+        return self._updates.get((owner, phase))
 
     def next_state(self, owner: str) -> dict[str, sp.Expr]:
         """State after integration as expressions of the old state, temporaries put in."""
@@ -199,7 +212,7 @@ class Step:
         found = {}
         for state in cells.states:
             for old in (*cells.states, *cells.inputs):
-                slope = sp.diff(new.get(state, sp.Symbol(state, real=True)), sp.Symbol(old, real=True))
+                slope = closed(sp.diff(new.get(state, symbol(state)), symbol(old)))
                 if slope != 0:
                     found[state, old] = slope
         return found
@@ -214,6 +227,5 @@ def composed(assigns: tuple[Assign, ...]) -> dict[str, sp.Expr]:
     """What a list of assignments does, as expressions of the values before it."""
     table: dict[sp.Symbol, sp.Expr] = {}
     for assign in assigns:
-        value = assign.expr.xreplace({k: v for k, v in table.items() if k in assign.expr.free_symbols})
-        table[sp.Symbol(assign.target, real=True)] = value
-    return {a.target: table[sp.Symbol(a.target, real=True)] for a in assigns if not a.temporary}
+        table[symbol(assign.target)] = substituted(assign.expr, table)
+    return {a.target: table[symbol(a.target)] for a in assigns if not a.temporary}

@@ -16,6 +16,7 @@ from backends.native.printer import c_code
 from neuro.mangling import mangled
 from neuro.step import Assign
 from neuro.symbolic import exprel, symbol
+from neuro.symbolic import pow as power
 
 
 @dataclass(frozen=True)
@@ -181,10 +182,9 @@ def _live(lines: Iterable[Line], wanted: Callable[[str], bool]) -> set[str]:
 def _slope(line: Line, s: sp.Symbol) -> sp.Expr:
     """Derivative of a primitive operation, by its own value where that is part of it."""
     value = line.value
-    if value.is_Pow and not value.exp.is_number:
-        by = [sp.Integer(0), sp.Integer(0)]
-        by[0] = sp.Function("power_by_base")(*value.args) if value.base == s else by[0]
-        by[1] = sp.Function("power_by_exponent")(*value.args) if value.exp == s else by[1]
+    if isinstance(value, power):
+        names = ("power_by_base", "power_by_exponent")
+        by = [sp.Function(name)(*value.args) for name, a in zip(names, value.args, strict=True) if a == s]
         return sum(by, sp.Integer(0))
     if isinstance(value, exprel):
         return sp.Function("exprel_slope")(*value.args)

@@ -60,7 +60,8 @@ static inline real exprel_slope(real x) {
 static inline real times(real g, real slope) { return (g == 0) | (slope == 0) ? 0 : g * slope; }
 /* Derivatives of x**p, with their limits at 0. */
 static inline real power_by_base(real x, real p) { return p == 0 ? 0 : p * R(pow)(x, p - 1); }
-static inline real power_by_exponent(real x, real p) { return (x == 0) & (p >= 0) ? 0 : R(pow)(x, p) * R(log)(x); }
+static inline real power_by_exponent(real x, real p) { return x > 0 ? R(pow)(x, p) * R(log)(x) : 0; }
+static inline real sigmoid_of(real x) { return 1 / (1 + R(exp)(-x)); }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
 static inline real step(real x) { return x > 0 ? 1 : 0; }
 static inline real step_or_equal(real x) { return x >= 0 ? 1 : 0; }

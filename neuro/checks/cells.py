@@ -36,6 +36,11 @@ def neuron(item: Neuron) -> Iterator[Problem]:
     problems = list(check_text(item))
     yield from problems
     if not problems:
+        from neuro import meaning  # sympy loads when it is first needed
+
+        problems = list(meaning.check_numbers(item.scope))
+        yield from problems or meaning.check_noise(item.scope)
+    if not problems:
         yield from check_method(item.method, item.scope, f"neuron '{item.name}'")
 
 

@@ -305,9 +305,10 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
 
         for equation in scope.of_kind("differential"):
             term = nonlinear_term(equation, scope, method)
-            if term is not None:
+            if term is not None and (expression := equation.expression) is not None:
                 needs = "linear equations" if method == "exact" else f"an equation linear in {equation.name}"
-                yield equation.source.problem(
-                    f"'{method}' needs {needs}, but d{equation.name}/dt has the nonlinear term {term}",
+                yield expression.source.problem(
+                    f"'{method}' needs {needs}, but d{equation.name}/dt has the nonlinear term {expression.piece(term)}",
                     "use method='exponential_euler', 'rk2' or 'rk4'" if method == "exact" else "use 'rk2' or 'rk4'",
+                    term,
                 )

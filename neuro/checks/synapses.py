@@ -34,6 +34,11 @@ def synapse(item: Synapse) -> Iterator[Problem]:
     problems = list(check_text(item))
     yield from problems
     if not problems:
+        from neuro.meaning import check_numbers  # sympy loads when it is first needed
+
+        problems = list(check_numbers(item.scope))
+        yield from problems
+    if not problems:
         yield from check_method(item.method, item.scope, f"synapse '{item.name}'")
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
 import sympy as sp
 
+from neuro.evaluation import compiled
 from neuro.export.profile import NeuronKind
 from neuro.lowering import lower
 from neuro.model import Network
@@ -32,7 +32,6 @@ Reset = Literal["none", "zero", "subtract"]
 _Fail = Callable[[str, str], NoReturn]  # field, reason
 
 _TOLERANCE = 1e-10  # of the distance between rest and threshold: rounding of the closed forms
-_FUNCTIONS = {"exprel": scipy.special.exprel}
 _UNIT = sp.Integer(1)
 
 
@@ -342,10 +341,9 @@ def _reset(step: Step, cells: Cells, voltage: str, fail: _Fail) -> tuple[Reset, 
 
 
 def _evaluate(expr: sp.Expr, owner: str, dt: float, parameters: Parameters, shape: tuple[int, ...]) -> Array:
-    names = sorted(s.name for s in expr.free_symbols)
+    names = tuple(sorted(s.name for s in expr.free_symbols))
     values = [np.float64(dt) if n == "dt" else np.asarray(parameters[f"{owner}.{n}"], np.float64) for n in names]
-    function = sp.lambdify([symbol(n) for n in names], expr, modules=[_FUNCTIONS, "numpy"])
-    found: Array = np.asarray(function(*values), dtype=np.float64)
+    found: Array = np.asarray(compiled(expr, names)(*values), dtype=np.float64)
     return found if found.shape == shape else np.broadcast_to(found, shape).copy()
 
 

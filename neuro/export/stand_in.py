@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
+from neuro.evaluation import compiled
 from neuro.export.layers import Graph, Layer
 from neuro.export.leaky import Link, NotLeakyError
 from neuro.protocols import Parameters
@@ -87,7 +88,9 @@ def _set_decay(graph: Graph, owner: str, expr: sp.Expr | None, wanted: Array, fo
     solutions = sp.solve(sp.Eq(expr.xreplace({symbol("dt"): sp.Float(graph.model.step.dt, 17)}), target), known[0])
     if len(solutions) != 1 or not ((wanted > 0) & (wanted < 1)).all():
         return False
-    values = np.broadcast_to(sp.lambdify([target], solutions[0], "numpy")(wanted), wanted.shape)
+    values = np.broadcast_to(
+        compiled(solutions[0].xreplace({target: symbol("decay")}), ("decay",))(wanted), wanted.shape
+    )
     shape = np.shape(found[key])
     if shape == () and np.ptp(values) > _NEAR * np.abs(values).max():
         return False
