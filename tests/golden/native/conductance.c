@@ -39,10 +39,10 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
         VECTOR for (long i = 0; i < 5; i++) {
             { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
             { const whole at = of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i] == 0 ? 0 : 5 - (whole)i; bad__g_ampa = at > bad__g_ampa ? at : bad__g_ampa; }
-            const real let__v_new = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
-            const real let__g_ampa_new = of__cells__g_ampa[o + i]*hoisted__cells__5;
-            const real new__v__2 = let__v_new;
-            const real new__g_ampa__3 = let__g_ampa_new;
+            const real let__new__v = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
+            const real let__new__g_ampa = of__cells__g_ampa[o + i]*hoisted__cells__5;
+            const real new__v__2 = let__new__v;
+            const real new__g_ampa__3 = let__new__g_ampa;
             of__cells__v[o + i] = new__v__2;
             of__cells__g_ampa[o + i] = new__g_ampa__3;
             const int z = ((step(hoisted__cells__6 + new__v__2)) > 0);

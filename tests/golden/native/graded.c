@@ -35,8 +35,8 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
         whole bad__x = 0;
         VECTOR for (long i = 0; i < 4; i++) {
             { const whole at = of__rate__x[o + i] - of__rate__x[o + i] == 0 ? 0 : 4 - (whole)i; bad__x = at > bad__x ? at : bad__x; }
-            const real let__x_new = of__rate__x[o + i] + hoisted__rate__1*(-of__rate__x[o + i] + R(tanh)(of__rate__z[o + i]));
-            const real new__x__1 = let__x_new;
+            const real let__new__x = of__rate__x[o + i] + hoisted__rate__1*(-of__rate__x[o + i] + R(tanh)(of__rate__z[o + i]));
+            const real new__x__1 = let__new__x;
             of__rate__x[o + i] = new__x__1;
         }
         if (bad__x && k > 0) return failed(u, id, 0, k - 1, b, 4 - bad__x);

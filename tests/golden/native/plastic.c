@@ -37,10 +37,10 @@ static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
     for (long b = 0; b < active; b++) {
         for (long i = 0; i < 7; i++) {
             for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                const real let__x_new = hoisted__feed__0*of__feed__x[b*35 + s];
-                const real let__y_new = hoisted__feed__0*of__feed__y[b*35 + s];
-                const real new__x__2 = let__x_new;
-                const real new__y__3 = let__y_new;
+                const real let__new__x = hoisted__feed__0*of__feed__x[b*35 + s];
+                const real let__new__y = hoisted__feed__0*of__feed__y[b*35 + s];
+                const real new__x__2 = let__new__x;
+                const real new__y__3 = let__new__y;
                 of__feed__x[b*35 + s] = new__x__2;
                 of__feed__y[b*35 + s] = new__y__3;
             }
@@ -65,8 +65,8 @@ static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
         whole bad__v = 0;
         VECTOR for (long i = 0; i < 5; i++) {
             { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
-            const real let__v_new = hoisted__cells__1*of__cells__v[o + i] + hoisted__cells__4*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
-            const real new__v__1 = let__v_new;
+            const real let__new__v = hoisted__cells__1*of__cells__v[o + i] + hoisted__cells__4*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
+            const real new__v__1 = let__new__v;
             of__cells__v[o + i] = new__v__1;
             const int z = ((step(hoisted__cells__5 + new__v__1)) > 0);
             fired__cells[o + i] = z;

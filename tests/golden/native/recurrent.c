@@ -32,8 +32,8 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
         whole bad__v = 0;
         VECTOR for (long i = 0; i < 5; i++) {
             { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
-            const real let__v_new = hoisted__cells__0*of__cells__v[o + i] + hoisted__cells__3*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
-            const real new__v__1 = let__v_new;
+            const real let__new__v = hoisted__cells__0*of__cells__v[o + i] + hoisted__cells__3*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
+            const real new__v__1 = let__new__v;
             of__cells__v[o + i] = new__v__1;
             const int z = ((step(hoisted__cells__4 + new__v__1)) > 0);
             fired__cells[o + i] = z;
