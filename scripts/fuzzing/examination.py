@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from fuzzing.coverage import features
 from fuzzing.networks import Case, NetworkMaker
-from fuzzing.oracles import forward, gradients
+from fuzzing.oracles import forward, gradients, life, metamorphic
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, summary
 
 Check = Callable[[Case, Programs], Outcome]
-ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients)}
+ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic)}
 TURNS: Mapping[str, int] = {"forward": 1, "gradients": 3, "life": 4, "metamorphic": 2}  # every n-th seed
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
+from fuzzing.chips import chain
 from fuzzing.dice import Dice
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.synapses import Draft, SynapseMaker, units_of
@@ -103,6 +104,8 @@ class NetworkMaker:
 
     def make(self) -> Case:
         dice = self.dice
+        if not self.setting.dyadic and dice.chance(0.07):
+            return Case(chain(dice, self.names, self.seed), dice.whole(20, 40), dice.whole(1, 3), self.seed)
         neurons = [
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
             for _ in range(dice.weighted({1: 4, 2: 4, 3: 2}))

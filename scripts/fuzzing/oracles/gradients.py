@@ -46,7 +46,10 @@ class Loss:
         import torch
 
         parts = {**signals.traces, **signals.spikes}
-        return sum(((parts[n] * torch.as_tensor(w)).sum() for n, w in self.weights.items()), torch.zeros((), dtype=torch.float64))
+        return sum(
+            ((parts[n] * torch.as_tensor(w)).sum() for n, w in self.weights.items()),
+            torch.zeros((), dtype=torch.float64),
+        )
 
     def numpy(self, recording: Any) -> float:
         """Of a recording."""
@@ -93,7 +96,9 @@ def check(case: Case, programs: Programs) -> Outcome:
     return outcome
 
 
-def gradient(case: Case, programs: Programs, backend: str, loss: Loss, options: Mapping[str, Any], given: Any = None) -> Gradients:
+def gradient(
+    case: Case, programs: Programs, backend: str, loss: Loss, options: Mapping[str, Any], given: Any = None
+) -> Gradients:
     """Of the loss, for every parameter of the network."""
     program = programs.get(backend, **options)
     if isinstance(program, Exception):
@@ -124,12 +129,16 @@ def owed(gradients: Gradients, given: Mapping[str, Any]) -> dict[str, float]:
     return {n: x / largest for n, x in found.items()}
 
 
-def compare(case: Case, programs: Programs, loss: Loss, options: Any, found: Mapping[str, Gradients], outcome: Outcome) -> None:
+def compare(
+    case: Case, programs: Programs, loss: Loss, options: Any, found: Mapping[str, Gradients], outcome: Outcome
+) -> None:
     """native against torch."""
     if any(not np.isfinite(g).all() for g in found["torch"].values()):
         outcome.notes.append("gradient not finite on torch")
     share = owed(found["torch"], values(case.network))
-    off_by = {n: e for n, e in errors(found["torch"], found["native"]).items() if not e <= BOUND and not e * share[n] <= 1e-14}
+    off_by = {
+        n: e for n, e in errors(found["torch"], found["native"]).items() if not e <= BOUND and not e * share[n] <= 1e-14
+    }
     if not off_by:
         return
     for number in range(3):
@@ -169,7 +178,11 @@ def finite_differences(case: Case, programs: Programs, loss: Loss, found: Gradie
         if abs(measured[0] - measured[1]) > FINITE * scale:
             outcome.notes.append("finite differences: a kink or jump is near")
         elif not abs(computed - measured[1]) <= 3 * FINITE * scale:
-            outcome.failures.append(Failure(NAME, "differs from finite differences", f"{name}: {computed:.8g}, by differences {measured[1]:.8g}"))
+            outcome.failures.append(
+                Failure(
+                    NAME, "differs from finite differences", f"{name}: {computed:.8g}, by differences {measured[1]:.8g}"
+                )
+            )
         else:
             outcome.notes.append("finite differences agree")
 
@@ -184,7 +197,10 @@ def rules(case: Case, programs: Programs, loss: Loss, outcome: Outcome) -> None:
     """RTRL against BPTT for the weights, wherever RTRL takes the network."""
     from neuro import learning
 
-    if isinstance(attempt(lambda: learning.get("rtrl").check_network(case.network, case.network.populations[-1].name)), UnsupportedError):
+    if isinstance(
+        attempt(lambda: learning.get("rtrl").check_network(case.network, case.network.populations[-1].name)),
+        UnsupportedError,
+    ):
         outcome.notes.append("rtrl refuses")
         return
 
@@ -196,7 +212,9 @@ def rules(case: Case, programs: Programs, loss: Loss, outcome: Outcome) -> None:
     program = programs.get("torch", detach_reset=True)
     if isinstance(program, Exception):
         return
-    learn: Callable[[str], Any] = lambda name: learning.get(name, trainable=("*.w",)).gradient(program, values(case.network), batch, task)
+    learn: Callable[[str], Any] = lambda name: learning.get(name, trainable=("*.w",)).gradient(
+        program, values(case.network), batch, task
+    )
     found = {name: attempt(lambda n=name: learn(n)) for name in ("rtrl", "bptt")}
     for name, result in found.items():
         if isinstance(result, Exception):
@@ -209,12 +227,18 @@ def rules(case: Case, programs: Programs, loss: Loss, outcome: Outcome) -> None:
     off_by = {n: e for n, e in errors(shared, found["rtrl"]).items() if not e <= BOUND and not e * share[n] <= 1e-14}
     if off_by:
         worst = max(off_by, key=lambda n: off_by[n])
-        outcome.failures.append(Failure(NAME, "differs between rtrl and bptt", f"{worst} by {off_by[worst]:.2g} of its largest"))
+        outcome.failures.append(
+            Failure(NAME, "differs between rtrl and bptt", f"{worst} by {off_by[worst]:.2g} of its largest")
+        )
 
 
 def complete(case: Case) -> dict[str, Any]:
     """Inputs with the Poisson ones drawn; a network without inputs has none that could say how long it runs."""
     from backends.arrays import draw_poisson
 
-    drawn = {i.name: draw_poisson(case.network, i, 0, case.batch, case.steps) for i in case.network.inputs if i.kind == "poisson"}
+    drawn = {
+        i.name: draw_poisson(case.network, i, 0, case.batch, case.steps)
+        for i in case.network.inputs
+        if i.kind == "poisson"
+    }
     return {**case.inputs(), **drawn}

@@ -80,10 +80,10 @@ def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
 
 
 class Sensitivity:
-    """How far rounding moves the reference's own numbers."""
+    """How far rounding moves the reference's own numbers. rounding: the size of one."""
 
-    def __init__(self, case: Case, reference: Any) -> None:
-        self.case, self.reference, self._runs = case, reference, list[Any]()
+    def __init__(self, case: Case, reference: Any, rounding: float = ROUNDING) -> None:
+        self.case, self.reference, self.rounding, self._runs = case, reference, rounding, list[Any]()
 
     def runs(self) -> list[Any]:
         if not self._runs:
@@ -96,9 +96,9 @@ class Sensitivity:
 
     def moved(self, program: Any, random: np.random.Generator) -> Any:
         """A run whose parameters, inputs and initial values are off by rounding."""
-        given = {n: off(v, random) for n, v in values(self.case.network).items()}
-        inputs = {n: off(a, random) if a.dtype != bool else a for n, a in self.case.inputs().items()}
-        starts = {n: off(v, random) for n, v in initial_state(self.case.network).items()}
+        given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
+        inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in self.case.inputs().items()}
+        starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
         with patch("backends.reference.initial_state", lambda network: starts):
             return self.case.run(program, parameters=given, inputs=inputs)
 
@@ -113,10 +113,10 @@ class Sensitivity:
         return False
 
 
-def off(value: Any, random: np.random.Generator) -> Any:
+def off(value: Any, random: np.random.Generator, rounding: float = ROUNDING) -> Any:
     """Off by a few units in the last place; what is 0 stays 0."""
     array = np.asarray(value, np.float64)
-    return array * (1 + ROUNDING * random.choice((-1.0, 1.0), array.shape))
+    return array * (1 + rounding * random.choice((-1.0, 1.0), array.shape))
 
 
 def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -1,0 +1,98 @@
+"""A network with everything random drawn and written down, but for noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from backends.arrays import draw_poisson
+from fuzzing.networks import Case
+from neuro import Network, Normal, Pairs, Population, Probability, Projection, Uniform, quantity
+from neuro.parameters import initial_state, parameters, wiring
+from neuro.units import Quantity
+
+
+def drawn(case: Case) -> tuple[Case, dict[str, Any]]:
+    """The case with values in place of distributions, spikes in place of Poisson inputs; and all its inputs."""
+    network, inputs = case.network, case.inputs()
+    for item in network.inputs:
+        if item.kind == "poisson":
+            inputs[item.name] = draw_poisson(network, item, 0, case.batch, case.steps)
+    plain = tuple(replace(i, kind="spikes", rate=None) if i.kind == "poisson" else i for i in network.inputs)
+    populations = tuple(_population(network, p) for p in network.populations)
+    projections = tuple(_projection(network, p) for p in network.projections)
+    return replace(
+        case, network=replace(network, populations=populations, projections=projections, inputs=plain)
+    ), inputs
+
+
+def _is_drawn(value: Any) -> bool:
+    return isinstance(value, Normal | Uniform)
+
+
+def _quantity(value: Any, like: Any) -> Quantity:
+    """SI values with the dimension of a distribution."""
+    first = next(iter(vars(like).values()))
+    return Quantity(np.asarray(value, np.float64), first.dimension, str(first.dimension))
+
+
+def _population(network: Network, p: Population) -> Population:
+    known, starts = parameters(network), initial_state(network)
+    given = {n: _quantity(known[f"{p.name}.{n}"].value, v) for n, v in p.parameters.items() if _is_drawn(v)}
+    initial = {n: _quantity(starts[f"{p.name}.{n}"], v) for n, v in p.initial_values().items() if _is_drawn(v)}
+    return replace(p, parameters={**p.parameters, **given}, initial={**p.initial, **initial})
+
+
+def _projection(network: Network, p: Projection) -> Projection:
+    """Random connectivity as pairs; its values in their order."""
+    known, starts, wires = parameters(network), initial_state(network), wiring(network, p)
+    given = {n: _quantity(known[f"{p.name}.{n}"].value, v) for n, v in p.parameters.items() if _is_drawn(v)}
+    every = {**p.synapse.initial, **p.initial}
+    initial = {
+        n: _quantity(starts[f"{p.name}.{n}"], v) for n, v in every.items() if _is_drawn(v) and f"{p.name}.{n}" in starts
+    }
+    weights = p.weights
+    if weights is not None and _is_drawn(weights):
+        weights = _quantity(known[f"{p.name}.w"].value, weights)
+    connectivity = p.connectivity
+    if isinstance(connectivity, Probability):
+        connectivity = Pairs(wires.pre, wires.post)
+    return replace(
+        p,
+        weights=weights,
+        connectivity=connectivity,
+        parameters={**p.parameters, **given},
+        initial={**p.initial, **initial},
+    )
+
+
+def as_pairs(network: Network, p: Projection, chosen: Any) -> Projection:
+    """The chosen synapses of a projection (indices into its synapses) as pairs with their own values."""
+    wires = wiring(network, p)
+    there = np.flatnonzero(np.ones(wires.shape, bool) if wires.mask is None else wires.mask)
+    kept = there[chosen]
+
+    def part(value: Any) -> Any:
+        if not isinstance(value, Quantity) or not value.shape:
+            return value
+        flat = np.broadcast_to(np.asarray(value.value), wires.shape).ravel()[kept]
+        return Quantity(flat, value.dimension, value.unit)
+
+    return replace(
+        p, connectivity=Pairs(wires.pre[kept], wires.post[kept]), weights=part(p.weights), delay=part(p.delay),
+        parameters={n: part(v) for n, v in p.parameters.items()}, initial={n: part(v) for n, v in p.initial.items()},
+        bounds=tuple(part(b) for b in p.bounds),
+    )  # fmt: skip
+
+
+def synapses(network: Network, p: Projection) -> int:
+    """How many there are."""
+    wires = wiring(network, p)
+    return int(np.prod(wires.shape)) if wires.mask is None else int(wires.mask.sum())
+
+
+def silent(value: Any, unit: str) -> Quantity:
+    """Weights of 0."""
+    return quantity(np.zeros(np.shape(value)), unit)

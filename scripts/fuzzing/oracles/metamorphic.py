@@ -1,0 +1,132 @@
+"""d) Metamorphic: changes that mean nothing leave every number as it was. Backends may be wrong alike, so this needs no second one.
+
+What is drawn by name (distributions, connectivity, Poisson spikes) is drawn before, because streams are keyed by names. A changed
+order of sums may round otherwise: that is decided as everywhere, see tolerance.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import backends
+from fuzzing.networks import Case
+from fuzzing.oracles import variations
+from fuzzing.oracles.drawing import drawn
+from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, summary
+from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
+from neuro import Network
+from neuro.equations import ModelError
+from neuro.protocols import Recording, UnsupportedError
+
+NAME = "metamorphic"
+OTHERS = ("native", "torch", "brian2")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another way to write a network. names: what recordings and inputs are called in it, where that is another name."""
+
+    network: Network
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+Variation = Callable[[Network, np.random.Generator], Variant | None]
+
+
+def check(case: Case, programs: Programs) -> Outcome:
+    """Every variation on the reference, one of them on another backend as well."""
+    outcome, random = Outcome(), np.random.default_rng([case.seed, 10])
+    plain = attempt(lambda: drawn(case))
+    if isinstance(plain, ModelError):
+        outcome.notes.append("metamorphic: drawn values break a rule")
+        return outcome
+    if isinstance(plain, Exception):
+        raise plain
+    start, inputs = plain
+    elsewhere = str(random.choice(list(variations.ALL)))
+    other = str(random.choice(OTHERS))
+    truth = {name: run(start.network, start, inputs, name) for name in ("reference", other)}
+    original = programs.run("reference")
+    compare(start, "drawing by hand", "reference", original, truth["reference"], outcome, start.record())
+    for what, vary in variations.ALL.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = attempt(lambda v=vary: v(start.network, np.random.default_rng([case.seed, 11])))
+        if isinstance(made, Exception):
+            if not isinstance(made, ModelError):
+                raise made
+            outcome.failures.append(Failure(NAME, f"{what}: a rule forbids the variant", summary(made)))
+        elif made is not None:
+            for backend in ("reference", other) if what == elsewhere else ("reference",):
+                one(start, inputs, truth[backend], Variant(*made), what, backend, outcome)
+            outcome.notes.append(f"varied: {what}")
+    return outcome
+
+
+def run(
+    network: Network, case: Case, inputs: Mapping[str, Any], backend: str, record: Iterable[str] | None = None
+) -> Any:
+    """A recording of these variables, or the exception."""
+    names = case.record() if record is None else list(record)
+    compiled = lambda: backends.get(backend).compile(network)
+    return attempt(lambda: compiled().run(inputs=inputs, record=names, steps=case.steps, batch=case.batch))
+
+
+def one(
+    case: Case, inputs: Mapping[str, Any], truth: Any, variant: Variant, what: str, backend: str, outcome: Outcome
+) -> None:
+    """A variant on a backend against the network itself."""
+    names = variant.names
+    there = {
+        f"{p.name}.{v}"
+        for p in variant.network.populations
+        for v in (*p.neuron.scope.states, *p.neuron.scope.subexpressions)
+    }
+    record = {n: names.get(n, n) for n in case.record() if names.get(n, n) in there}
+    given = {names.get(n, n): a for n, a in inputs.items()}
+    found = run(variant.network, case, given, backend, record.values())
+    if not isinstance(found, Exception):
+        back = {new: old for old, new in names.items()}
+        found = Recording(
+            found.dt,
+            {back.get(n, n): s for n, s in found.spikes.items() if back.get(n, n) in getattr(truth, "spikes", {})},
+            {old: found.traces[new] for old, new in record.items()},
+        )
+    compare(case, what, backend, truth, found, outcome, record)
+
+
+def compare(
+    case: Case, what: str, backend: str, truth: Any, found: Any, outcome: Outcome, record: Iterable[str]
+) -> None:
+    """Both run alike, or both are refused alike."""
+    if isinstance(truth, UnsupportedError) or isinstance(found, UnsupportedError):
+        return
+    if isinstance(truth, Exception) or isinstance(found, Exception):
+        if type(truth) is not type(found):
+            kind = f"{what} on {backend}: {_verdict(found)} where it was {_verdict(truth)}"
+            error = found if isinstance(found, Exception) else truth
+            outcome.failures.append(Failure(NAME, kind, summary(error)))
+        elif not expected(found):
+            outcome.notes.append(f"metamorphic: {type(found).__name__} before and after")
+        return
+    bare = Recording(truth.dt, truth.spikes, {n: truth.traces[n] for n in record})
+    difference = first_difference(
+        bare, Recording(found.dt, found.spikes, found.traces), 1e-13 if case.dyadic else BOUND
+    )
+    if difference is None:
+        return
+    if Sensitivity(
+        case, bare if backend == "reference" else run(case.network, case, case.inputs(), "reference")
+    ).explains(difference):
+        outcome.notes.append(f"tie: {what}")
+    else:
+        outcome.failures.append(Failure(NAME, f"{what} changes numbers on {backend}", str(difference)))
+
+
+def _verdict(result: Any) -> str:
+    return f"refused ({type(result).__name__})" if isinstance(result, Exception) else "run"
