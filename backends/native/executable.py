@@ -198,6 +198,12 @@ class Executable:
                 one(i)
         if any(s[0] == -1 for s in states):
             raise RunError("the kernel got no memory for its scratch; use a smaller batch")
+        cut = [int(s[3]) for s in states if s[0] == 2]
+        if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
+            if kept is not None:
+                kept[...] = run.before[-1]
+            self._call(name, run, arrays, (steps[0], min(cut)), work, kept)
+            return
         failed = [tuple(s[1:]) for s in states if s[0] == 1]
         self.failure = min(failed, key=lambda f: (f[2], f[3])) if failed else None
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
-from backends.native.printer import c_code
+from backends.native.printer import c_code, c_condition
 from backends.native.text import Piece
 from backends.structure import delays_of, local
 from neuro.mangling import mangled
@@ -34,9 +34,9 @@ class Forward:
     def each(self) -> list[Piece]:
         """What is done in every step."""
         found = []
-        for n, cells in enumerate(self.step.cells):
+        for cells in self.step.cells:
             if cells.states and self.step.update(cells.name, "integrate") is None:
-                found.append(Piece(f"values of {cells.name}", tuple(self.checked(cells)), n))
+                found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells))))
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
                 body = f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};"
                 found.append(Piece(f"refractory periods of {cells.name}", (body,)))
@@ -49,22 +49,17 @@ class Forward:
             self.at = at
             lines = self.operation(op)
             if lines:
-                found.append(Piece(title(op), tuple(lines), self.number(op)))
+                found.append(Piece(title(op), tuple(lines)))
         return found + [Piece(f"record of {name}", tuple(self.recorded(name))) for name in self.kernel.record]
 
     def finish(self) -> list[Piece]:
         """What is done after the last step."""
         found = [
-            Piece(f"values of {c.name}", tuple(self.checked(c)), n) for n, c in enumerate(self.step.cells) if c.states
+            Piece(f"values of {c.name}", tuple(self.located(c)), n) for n, c in enumerate(self.step.cells) if c.states
         ]
         return found + [
             Piece(f"weights of {s.name}", tuple(self.final(s))) for s in self.step.synapses if "w" in s.states
         ]
-
-    def number(self, op: Operation) -> int:
-        """Which of the populations it integrates, for the report of a failure."""
-        names = [c.name for c in self.step.cells]
-        return names.index(op.owner) if isinstance(op, Update) and op.owner in names else 0
 
     # -- beginnings and ends -------------------------------------------------------------------------------
 
@@ -124,31 +119,30 @@ class Forward:
 
     # -- finite numbers ------------------------------------------------------------------------------------
 
-    def suspects(self, cells: Cells) -> tuple[list[str], list[str], list[str]]:
-        """Lines that find the first cell of a trial whose state is not finite: before, in, and after a loop over cells i.
+    @staticmethod
+    def suspicious(cells: Cells) -> list[str]:
+        """Says in a loop over cells i whether the state after the step before, resets and all, is not finite.
 
-        A step's states are looked at when the next one reads them: after the resets, and at no cost in memory. `k` is that step.
+        It costs no memory, since the loop reads the state anyway; which one it was a second run finds, cut off there.
         """
-        before, inside, after = [], [], []
-        for n, name in enumerate(cells.states):
-            v, late = (
-                f"{local(cells.name, name)}[o + i]",
-                mangled("bad", name),
-            )  # cells from there to the last: gcc makes that a vector
-            before.append(f"whole {late} = 0;")
-            inside.append(
-                f"{{ const whole at = {v} - {v} == 0 ? 0 : {cells.size} - (whole)i; {late} = at > {late} ? at : {late}; }}"
-            )
-            after.append(f"if ({late} && k > 0) return failed(u, id, {n}, k - 1, b, {cells.size} - {late});")
-        return before, inside, after
+        rest = " + ".join(f"({v} - {v})" for v in (f"{local(cells.name, n)}[o + i]" for n in cells.states))
+        return [f"bad |= !({rest} == 0);"] if rest else []
 
-    def checked(self, cells: Cells) -> list[str]:
-        """The same as a loop of its own."""
-        before, inside, after = self.suspects(cells)
+    def watched(self, cells: Cells) -> list[str]:
+        """The same where no integration reads the states."""
         return [
-            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *before,
-            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *inside, "}", *after, "}",
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}; int bad = 0;",
+            f"VECTOR for (long i = 0; i < {cells.size}; i++) {self.suspicious(cells)[0]}", "if (bad && k > 0) return 1; }",
         ]  # fmt: skip
+
+    def located(self, cells: Cells) -> list[str]:
+        """Names the first state that is not finite after the last step."""
+        found = [f"for (long b = 0; b < active; b++) for (long i = 0; i < {cells.size}; i++) {{"]
+        for n, v in enumerate(cells.states):
+            found.append(
+                f"if (!isfinite({local(cells.name, v)}[b*{cells.size} + i])) return failed(u, id, {n}, k - 1, b, i);"
+            )
+        return [*found, "}"]
 
     # -- operations ----------------------------------------------------------------------------------------
 
@@ -310,12 +304,12 @@ class Forward:
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in last.items()]
         threshold = kernel.fused(op) if integrates else None
         head, tail = self.threshold_lines(threshold, ChainMap(last, names)) if threshold else ([], [])
-        before, inside, after = self.suspects(cells) if integrates else ([], [], [])
+        watch = self.suspicious(cells) if integrates else []
         if cells.refractory and integrates and kernel.training is not None:
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         return [
-            f"for (long b = 0; b < active; b++) {{ const long o = b*{size};", *before, *head,
-            f"VECTOR for (long i = 0; i < {size}; i++) {{", *inside, *body, *tail, "}", *after, "}",
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{size}; int bad = 0;", *head,
+            f"VECTOR for (long i = 0; i < {size}; i++) {{", *watch, *body, *tail, "}", *(["if (bad && k > 0) return 1;"] if watch else []), "}",
             *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip
 
@@ -362,9 +356,9 @@ class Forward:
     def threshold_lines(self, op: Threshold, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """What goes before a loop over cells i, and into it; `frozen` is known there."""
         kernel, cells = self.kernel, self.kernel.populations[op.population]
-        condition = c_code(kernel.constants.cells(cells, op.condition), names)
+        condition = c_condition(kernel.constants.cells(cells, op.condition), names)
         free = " & !frozen" if cells.refractory else ""
-        body = [f"const int z = (({condition}) > 0){free};", f"{mangled('fired', cells.name)}[o + i] = z;"]
+        body = [f"const int z = {condition}{free};", f"{mangled('fired', cells.name)}[o + i] = z;"]
         if cells.refractory:
             body.append(
                 f"{mangled('left', cells.name)}[o + i] = z ? {cells.refractory} : {mangled('left', cells.name)}[o + i];"

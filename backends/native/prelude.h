@@ -15,12 +15,10 @@ void *memset(void *, int, size_t);
 #ifdef REAL_IS_FLOAT
 typedef float real;
 #define EXPREL_NEAR (real)0.3
-typedef int whole; /* an index as wide as a real */
 #define R(name) name##f
 #else
 typedef double real;
 #define EXPREL_NEAR (real)0.02
-typedef long whole;
 #define R(name) name
 #endif
 #ifdef __AVX512F__
@@ -236,7 +234,7 @@ static int failed(const unit_t *u, int cells, long state, long k, long b, long i
     return 1;
 }
 
-/* An operation: gives 0, or 1 where the run has failed. p: its arrays. id: a number of its own. */
+/* An operation: gives 0, or 1 where the run failed in the step before. p: its arrays. id: a number of its own. */
 typedef int operation_t(const unit_t *u, void *const *p, long k, int id);
 typedef struct {
     operation_t *run;
@@ -280,7 +278,10 @@ static void work(const text_t *x, void *const *arrays, const long *strides, long
             all(x->start, x->starts, &u, pointers, begin);
         }
         for (long n = begin; n < end; n++)
-            if (all(x->each, x->eachs, &u, pointers, x->back ? begin + end - 1 - n : n)) goto done;
+            if (all(x->each, x->eachs, &u, pointers, x->back ? begin + end - 1 - n : n)) {
+                status[0] = 2, status[3] = n;
+                goto done;
+            }
         if (all(x->finish, x->finishes, &u, pointers, end)) goto done;
     }
 done:

@@ -9,6 +9,7 @@ from importlib.resources import files
 import sympy as sp
 
 from backends.code_printer import CodePrinter
+from neuro.symbolic import step, step_or_equal
 
 TILE = 8  # trials side by side: a matrix row is read once for all of them
 
@@ -58,3 +59,14 @@ class _Printer(CodePrinter):
 def c_code(expr: sp.Expr, names: Mapping[str, str]) -> str:
     """One C expression; names: symbol -> C."""
     return str(_Printer(names.__getitem__).doprint(expr))
+
+
+def c_condition(expr: sp.Expr, names: Mapping[str, str]) -> str:
+    """A condition, 1 or 0 as a number, as C's own comparison: compilers make vectors of it more readily."""
+    if isinstance(expr, step | step_or_equal):
+        return f"({c_code(expr.args[0], names)} {'>' if isinstance(expr, step) else '>='} 0)"
+    if expr.is_Mul and all(a.has(step, step_or_equal) for a in expr.args):
+        return f"({' & '.join(c_condition(a, names) for a in expr.args)})"
+    if expr.is_Add and len(expr.args) == 2 and expr.args[0] == 1 and expr.args[1].could_extract_minus_sign():
+        return f"(!{c_condition(-expr.args[1], names)})"
+    return f"(({c_code(expr, names)}) > 0)"

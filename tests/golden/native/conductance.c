@@ -33,23 +33,19 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
     int *restrict fired__cells = p[10];
     long *restrict offsets__cells = p[11];
     int *restrict events__cells = p[12];
-    for (long b = 0; b < active; b++) { const long o = b*5;
-        whole bad__v = 0;
-        whole bad__g_ampa = 0;
+    for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
         VECTOR for (long i = 0; i < 5; i++) {
-            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
-            { const whole at = of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i] == 0 ? 0 : 5 - (whole)i; bad__g_ampa = at > bad__g_ampa ? at : bad__g_ampa; }
+            bad |= !((of__cells__v[o + i] - of__cells__v[o + i]) + (of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i]) == 0);
             const real let__new__v = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
             const real let__new__g_ampa = of__cells__g_ampa[o + i]*hoisted__cells__5;
             const real new__v__2 = let__new__v;
             const real new__g_ampa__3 = let__new__g_ampa;
             of__cells__v[o + i] = new__v__2;
             of__cells__g_ampa[o + i] = new__g_ampa__3;
-            const int z = ((step(hoisted__cells__6 + new__v__2)) > 0);
+            const int z = (hoisted__cells__6 + new__v__2 > 0);
             fired__cells[o + i] = z;
         }
-        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
-        if (bad__g_ampa && k > 0) return failed(u, id, 1, k - 1, b, 5 - bad__g_ampa);
+        if (bad && k > 0) return 1;
     }
     for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
         at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
@@ -86,15 +82,9 @@ static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
 static int forward_5(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__cells__v = p[0];
     real *restrict of__cells__g_ampa = p[1];
-    for (long b = 0; b < active; b++) { const long o = b*5;
-        whole bad__v = 0;
-        whole bad__g_ampa = 0;
-        VECTOR for (long i = 0; i < 5; i++) {
-            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
-            { const whole at = of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i] == 0 ? 0 : 5 - (whole)i; bad__g_ampa = at > bad__g_ampa ? at : bad__g_ampa; }
-        }
-        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
-        if (bad__g_ampa && k > 0) return failed(u, id, 1, k - 1, b, 5 - bad__g_ampa);
+    for (long b = 0; b < active; b++) for (long i = 0; i < 5; i++) {
+        if (!isfinite(of__cells__v[b*5 + i])) return failed(u, id, 0, k - 1, b, i);
+        if (!isfinite(of__cells__g_ampa[b*5 + i])) return failed(u, id, 1, k - 1, b, i);
     }
     return 0;
 }

@@ -31,15 +31,14 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__rate__x = p[0];
     const real hoisted__rate__1 = *(real *)p[1];
     real *restrict of__rate__z = p[2];
-    for (long b = 0; b < active; b++) { const long o = b*4;
-        whole bad__x = 0;
+    for (long b = 0; b < active; b++) { const long o = b*4; int bad = 0;
         VECTOR for (long i = 0; i < 4; i++) {
-            { const whole at = of__rate__x[o + i] - of__rate__x[o + i] == 0 ? 0 : 4 - (whole)i; bad__x = at > bad__x ? at : bad__x; }
+            bad |= !((of__rate__x[o + i] - of__rate__x[o + i]) == 0);
             const real let__new__x = of__rate__x[o + i] + hoisted__rate__1*(-of__rate__x[o + i] + R(tanh)(of__rate__z[o + i]));
             const real new__x__1 = let__new__x;
             of__rate__x[o + i] = new__x__1;
         }
-        if (bad__x && k > 0) return failed(u, id, 0, k - 1, b, 4 - bad__x);
+        if (bad && k > 0) return 1;
     }
     return 0;
 }
@@ -47,12 +46,8 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
 /* values of rate */
 static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__rate__x = p[0];
-    for (long b = 0; b < active; b++) { const long o = b*4;
-        whole bad__x = 0;
-        VECTOR for (long i = 0; i < 4; i++) {
-            { const whole at = of__rate__x[o + i] - of__rate__x[o + i] == 0 ? 0 : 4 - (whole)i; bad__x = at > bad__x ? at : bad__x; }
-        }
-        if (bad__x && k > 0) return failed(u, id, 0, k - 1, b, 4 - bad__x);
+    for (long b = 0; b < active; b++) for (long i = 0; i < 4; i++) {
+        if (!isfinite(of__rate__x[b*4 + i])) return failed(u, id, 0, k - 1, b, i);
     }
     return 0;
 }

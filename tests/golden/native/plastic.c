@@ -61,17 +61,16 @@ static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
     int *restrict fired__cells = p[7];
     long *restrict offsets__cells = p[8];
     int *restrict events__cells = p[9];
-    for (long b = 0; b < active; b++) { const long o = b*5;
-        whole bad__v = 0;
+    for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
         VECTOR for (long i = 0; i < 5; i++) {
-            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
+            bad |= !((of__cells__v[o + i] - of__cells__v[o + i]) == 0);
             const real let__new__v = hoisted__cells__1*of__cells__v[o + i] + hoisted__cells__4*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
             const real new__v__1 = let__new__v;
             of__cells__v[o + i] = new__v__1;
-            const int z = ((step(hoisted__cells__5 + new__v__1)) > 0);
+            const int z = (hoisted__cells__5 + new__v__1 > 0);
             fired__cells[o + i] = z;
         }
-        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
+        if (bad && k > 0) return 1;
     }
     for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(steps + 1)) + k;
         at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*steps*5) + at[0]); }
@@ -158,12 +157,8 @@ static int forward_8(const unit_t *u, void *const *p, long k, int id) { UNIT
 /* values of cells */
 static int forward_9(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__cells__v = p[0];
-    for (long b = 0; b < active; b++) { const long o = b*5;
-        whole bad__v = 0;
-        VECTOR for (long i = 0; i < 5; i++) {
-            { const whole at = of__cells__v[o + i] - of__cells__v[o + i] == 0 ? 0 : 5 - (whole)i; bad__v = at > bad__v ? at : bad__v; }
-        }
-        if (bad__v && k > 0) return failed(u, id, 0, k - 1, b, 5 - bad__v);
+    for (long b = 0; b < active; b++) for (long i = 0; i < 5; i++) {
+        if (!isfinite(of__cells__v[b*5 + i])) return failed(u, id, 0, k - 1, b, i);
     }
     return 0;
 }
