@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.values import given_parameters, input_array, known, named, of_input, whole
-from neuro import streams
+from neuro import checks, streams
 from neuro.events import Events
 from neuro.foreign import shown
 from neuro.model import Input, Network
@@ -85,8 +85,9 @@ def check_inputs(
     if steps is None:
         raise RunError("the number of steps is unknown; give steps=..., or an input array")
     batch = 1 if batch is None else batch
-    if steps < 1 or batch < 1:
+    if steps < 1 or batch < 1:  # an empty array
         raise RunError(f"a run needs at least one step and one trial, not steps={steps}, batch={batch}")
+    _check_room(network, steps, batch, events)
     arrays = {}
     for item in network.inputs:
         if item.name in found:
@@ -97,6 +98,27 @@ def check_inputs(
             call = of_input(network, item)[2]
             raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]: write {call}")
     return Feed(steps, batch, arrays, population)
+
+
+def _check_room(network: Network, steps: int, batch: int, events: bool) -> None:
+    """Raises RunError where noise, Poisson spikes and rasters of such a run won't fit. events: no rasters are made."""
+    sizes = {"its clock": 8 * steps}
+    for population in network.populations:
+        sizes[f"the noise of population '{population.name}'"] = (
+            8 * batch * steps * population.size * len(population.neuron.scope.noise)
+        )
+        if population.neuron.threshold and not events:
+            sizes[f"the spikes of population '{population.name}'"] = batch * steps * population.size
+    for item in network.inputs:
+        if item.kind == "poisson":
+            sizes[f"input '{item.name}'"] = (1 if events else batch) * steps * item.size
+    total, free = float(sum(sizes.values())), checks.machine_memory()
+    if total > free:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise RunError(
+            f"a run with steps={steps}, batch={batch} needs {checks.in_words(total)}, and this machine has "
+            f"{checks.in_words(free)}; most of it is {largest}; use a smaller batch or fewer steps"
+        )
 
 
 def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, events: bool) -> Any:

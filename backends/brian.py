@@ -19,6 +19,7 @@ from backends.brian_build import Builder, Built, pairs
 from backends.brian_devices import settings
 from backends.brian_names import finite_steps
 from backends.brian_simulations import InProcess, Simulation, Standalone
+from neuro.equations import ModelError
 from neuro.model import Network
 from neuro.parameters import initial_state, wiring
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
@@ -174,7 +175,7 @@ def _refusals() -> Iterator[None]:
     """Brian2's own objections to a network, as ours."""
     try:
         yield
-    except (UnsupportedError, OSError, MemoryError):
+    except (UnsupportedError, ModelError, OSError, MemoryError):
         raise
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines()[-1]

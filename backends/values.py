@@ -19,9 +19,10 @@ from neuro.foreign import NumbersError, is_plain, numbers, shown
 from neuro.model import Input, Network
 from neuro.parameters import Parameter
 from neuro.protocols import RunError
-from neuro.units import Dimension, UnitError, has_unit, quantity
+from neuro.units import Dimension, UnitError, has_unit, quantity, usual_unit
 
 Array = npt.NDArray[Any]
+MOST = 2**53
 ROUNDING = 1e-6  # of a bound: single precision
 
 
@@ -47,8 +48,10 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     """An option that counts something. Raises RunError."""
     if isinstance(value, np.integer):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise RunError(f"{name}={shown(value)} is no count; give a whole number of at least {least}, like {name}=100")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+        raise RunError(
+            f"{name}={shown(value)} is no count; give a whole number from {least} to {MOST}, like {name}=100"
+        )
     return value
 
 
@@ -138,7 +141,7 @@ def of_input(network: Network, item: Input) -> tuple[str, Dimension | None, str]
         return what, None, f"inputs={{'{item.name}': array}}, with 0 and 1, [batch, time, {item.size}]"
     owner, _, variable = item.target.partition(".")
     dimension = network.population(owner).neuron.scope.dimensions[variable]
-    return what, dimension, _call("inputs", item.name, str(dimension), dimension, one=False)
+    return what, dimension, _call("inputs", item.name, usual_unit(dimension), dimension, one=False)
 
 
 def input_array(network: Network, item: Input, value: Any) -> Any:

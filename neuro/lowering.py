@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from neuro import checks
 from neuro.caching import per_object
 from neuro.equations import ModelError, Problem, Statement
 from neuro.integrators import MethodError, System, integrate, ordered_subexpressions, system_of
@@ -37,6 +38,7 @@ def lower(network: Network) -> Step:
 
 @per_object
 def _lower(network: Network) -> Step:
+    checks.enforce(checks.memory(network))
     arriving = _by_target(network.projections)
     cells = tuple(_cells(network, p, arriving.get(p.name, [])) for p in network.populations)
     synapses = tuple(_synapses(network, p) for p in network.projections)

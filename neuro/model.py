@@ -34,6 +34,12 @@ def _default(value: Any) -> Any:
     return field(default_factory=lambda: value)
 
 
+def _hash(item: Any) -> int:
+    """Of all fields; tables of names count in any order."""
+    values = (getattr(item, f.name) for f in fields(item))
+    return hash(tuple(frozenset(v.items()) if isinstance(v, Mapping) else v for v in values))
+
+
 @dataclass(frozen=True)
 class Normal:
     """Normal distribution; one draw an element from the network's seed."""
@@ -84,11 +90,14 @@ class Neuron:
     source: str = ""
 
     def __post_init__(self) -> None:
+        checks.types(self)
         _convert_map(self, "parameters", quantities_only=True)
         _convert_map(self, "initial")
         _convert(self, "refractory")
         _set(self, "bounds", {name: _bounds(pair) for name, pair in self.bounds.items()})
         checks.enforce(checks.neuron(self))
+
+    __hash__ = _hash
 
     @property
     def scope(self) -> NeuronScope:
@@ -123,9 +132,12 @@ class Synapse:
     source: str = ""
 
     def __post_init__(self) -> None:
+        checks.types(self)
         _convert_map(self, "parameters", quantities_only=True)
         _convert_map(self, "initial")
         checks.enforce(checks.synapse(self))
+
+    __hash__ = _hash
 
     @property
     def scope(self) -> SynapseScope:
@@ -143,10 +155,13 @@ class Population:
     initial: Converted[Mapping[str, Value]] = _default({})
 
     def __post_init__(self) -> None:
+        checks.types(self)
         _convert_map(self, "parameters")
         _convert_map(self, "initial")
         _plain_int(self, "size")
         checks.enforce(checks.population(self))
+
+    __hash__ = _hash
 
     def values(self) -> dict[str, Value]:
         return {**self.neuron.parameters, **self.parameters}
@@ -161,6 +176,9 @@ class AllToAll:
 
     self_connections: bool = True
 
+    def __post_init__(self) -> None:
+        checks.types(self)
+
 
 @dataclass(frozen=True)
 class OneToOne:
@@ -174,6 +192,9 @@ class Probability:
     p: float
     self_connections: bool = True
 
+    def __post_init__(self) -> None:
+        checks.types(self)
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -184,7 +205,7 @@ class Pairs:
 
     def __post_init__(self) -> None:
         for name in ("pre", "post"):
-            _set(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+            _set(self, name, checks.indices(getattr(self, name), f"Pairs, {name}"))
 
     def __hash__(self) -> int:
         return hash((self.pre.tobytes(), self.post.tobytes()))
@@ -222,6 +243,7 @@ class Projection:
     initial: Converted[Mapping[str, Value]] = _default({})
 
     def __post_init__(self) -> None:
+        checks.types(self)
         if self.weights is not None:
             _set(self, "weights", _value(self.weights, f"projection '{self.name}', weights"))
         _convert(self, "delay")
@@ -229,6 +251,8 @@ class Projection:
         _convert_map(self, "parameters")
         _convert_map(self, "initial")
         checks.enforce(checks.projection(self))
+
+    __hash__ = _hash
 
 
 @dataclass(frozen=True)
@@ -243,6 +267,7 @@ class Input:
     rate: Converted[Quantity | None] = _default(None)
 
     def __post_init__(self) -> None:
+        checks.types(self)
         if self.rate is not None:
             _convert(self, "rate")
         _plain_int(self, "size")
@@ -263,8 +288,11 @@ class Network:
     def __post_init__(self) -> None:
         for name in ("populations", "projections", "inputs"):
             _set(self, name, _tuple(getattr(self, name)))
+        checks.types(self)
         _convert(self, "dt")
         checks.enforce(checks.network(self))
+
+    __hash__ = _hash
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -295,7 +323,7 @@ class Network:
 
 
 def _tuple(items: Any) -> tuple[Any, ...]:
-    return tuple(items) if isinstance(items, Iterable) else (items,)
+    return tuple(items) if isinstance(items, Iterable) and not isinstance(items, str | Mapping) else (items,)
 
 
 def _set(item: Any, name: str, value: Any) -> None:

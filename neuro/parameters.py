@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -108,13 +108,23 @@ def wiring(network: Network, projection: Projection) -> Wiring:
             index = np.arange(pre)
             return Wiring("one_to_one", (pre,), (index, index))
         case Probability():
-            hit = streams.generator(network.seed, f"connectivity/{projection.name}").random((pre, post)) < item.p
-            if not item.self_connections and projection.pre == projection.post:
-                np.fill_diagonal(hit, False)
-            rows, columns = np.nonzero(hit)
+            alone = not item.self_connections and projection.pre == projection.post
+            rows, columns = _drawn(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post, alone)
             return Wiring("sparse", (len(rows),), (rows, columns))
         case Pairs():
             return Wiring("sparse", item.pre.shape, (item.pre, item.post))
+
+
+@lru_cache(maxsize=32)
+def _drawn(
+    seed: int, name: str, p: float, pre: int, post: int, alone: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Random pairs, those of a cell with itself left out where it is alone; kept, since a network asks several times."""
+    rows, columns = streams.pairs(seed, name, p, pre, post)
+    if alone:
+        others = rows != columns
+        rows, columns = rows[others], columns[others]
+    return rows, columns
 
 
 def resolve(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -135,6 +145,7 @@ def parameters(network: Network) -> dict[str, Parameter]:
     A parameter given as one number has shape (); heterogeneous ones have one value a neuron or synapse.
     """
     network = without_receptors(network)
+    checks.enforce(checks.memory(network))
     found: dict[str, Parameter] = {}
     for population in network.populations:
         for name, value in population.values().items():
@@ -221,6 +232,7 @@ def values(network: Network) -> dict[str, Array]:
 def initial_state(network: Network) -> dict[str, Array]:
     """SI arrays of all states, "owner.state", zeros where nothing is given; weights are parameters, not states."""
     network = without_receptors(network)
+    checks.enforce(checks.memory(network))
     found: dict[str, Array] = {}
     for population in network.populations:
         given = population.initial_values()

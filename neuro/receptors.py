@@ -33,7 +33,7 @@ class _Merged:
     synapses: dict[str, Synapse] = field(default_factory=dict)  # suffix -> synapse
 
     def add(self, projection: Projection, neuron: Neuron) -> None:
-        synapse = projection.synapse
+        synapse = with_own_parameters(projection)
         suffix = synapse.name if self.synapses.get(synapse.name, synapse) == synapse else projection.name
         self.suffixes[projection.name] = suffix
         if suffix in self.synapses:
@@ -41,7 +41,7 @@ class _Merged:
         self.synapses[suffix] = synapse
         scope, inputs = synapse.scope, set(neuron.scope.inputs)
         own = {e.name for e in scope.receptor if e.name not in inputs}
-        used = {n for e in scope.receptor if e.expression for n in e.expression.names if n in scope.parameters}
+        used = scope.receptor_parameters
         names = {n: f"{n}_{suffix}" for n in own | used}
         self.parameters |= {names[n]: synapse.parameters[n] for n in sorted(used)}
         self.initial |= {names[n]: v for n, v in synapse.initial.items() if n in own}
@@ -50,6 +50,17 @@ class _Merged:
                 self.added.setdefault(equation.name, []).append(rename(equation.expression.text, names))
             else:
                 self.lines.append(rename(equation.source.text, names | _state_names(names)))
+
+
+def with_own_parameters(projection: Projection) -> Synapse:
+    """The synapse with what the projection gives for its receptor; one of other values is another receptor."""
+    used = projection.synapse.scope.receptor_parameters
+    given = {n: v for n, v in projection.parameters.items() if n in used}
+    return (
+        replace(projection.synapse, parameters={**projection.synapse.parameters, **given})
+        if given
+        else projection.synapse
+    )
 
 
 def _state_names(names: Mapping[str, str]) -> dict[str, str]:

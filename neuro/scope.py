@@ -113,6 +113,11 @@ class SynapseScope:
     def plastic(self) -> bool:
         return "w" in self.assigned or any(e.name == "w" and e.kind == "differential" for e in self.equations)
 
+    @property
+    def receptor_parameters(self) -> set[str]:
+        """Parameters that the receptor reads: a cell has them once."""
+        return {n for e in self.receptor if e.expression for n in e.expression.names if n in self.parameters}
+
 
 def is_noise(name: str) -> bool:
     return name == "xi" or name.startswith("xi_")

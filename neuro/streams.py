@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK = 256  # steps drawn at once
+_CHUNK = 2**20  # numbers drawn at once for connectivity
+_SPARE = 5.0  # standard deviations above the expected pairs of a row for which there is room at first
 
 
 def generator(seed: int, name: str, trial: int = 0, block: int = 0) -> np.random.Generator:
@@ -20,6 +22,73 @@ def generator(seed: int, name: str, trial: int = 0, block: int = 0) -> np.random
     key = np.frombuffer(digest[:16], dtype=np.uint64)
     counter = np.array([0, 0, trial, block], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def pairs(
+    seed: int, name: str, p: float, rows: int, columns: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row and column of each pair that is drawn, with probability p, in ascending order.
+
+    Each row has its own place in the stream, and is the same however many rows there are. Numbers are drawn for the gaps
+    between pairs, which are geometric, so that time and memory follow the number of pairs.
+    """
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+    expected = columns * p
+    room = max(1, min(columns, int(expected + _SPARE * (np.sqrt(expected) + 1))))
+    chunk = max(1, _CHUNK // room)
+    draw = generator(seed, name)
+    for first in range(0, rows if p > 0 else 0, chunk):
+        number = min(chunk, rows - first)
+        uniform = np.empty((number, room))
+        for i in range(number):
+            _move(draw, first + i)
+            draw.random(out=uniform[i])
+        places = _places(uniform, p, columns)
+        row, n = np.nonzero(places < columns)
+        parts = [(row + first, places[row, n])]
+        for short in np.flatnonzero(places[:, -1] < columns - 1):  # the row goes on
+            parts.append(_rest(draw, first + int(short), p, columns, room))
+        found += [_ordered(parts)] if len(parts) > 1 else parts
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+
+def _places(uniform: npt.NDArray[np.float64], p: float, columns: int) -> npt.NDArray[np.int64]:
+    """Columns of the pairs of each row: sums of geometric gaps."""
+    with np.errstate(divide="ignore", over="ignore"):
+        gaps = np.minimum(np.log1p(-uniform) / np.log1p(-p), columns)
+    return np.cumsum(gaps.astype(np.int64) + 1, axis=-1) - 1
+
+
+def _rest(
+    draw: np.random.Generator, row: int, p: float, columns: int, room: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The pairs of a row beyond those of its first `room` numbers."""
+    length = room
+    while True:
+        length *= 2
+        _move(draw, row)
+        places = _places(draw.random(length), p, columns)
+        if places[-1] >= columns - 1:
+            places = places[room:]
+            places = places[places < columns]
+            return np.full(len(places), row), places
+
+
+def _ordered(
+    parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    row, column = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    order = np.lexsort((column, row))
+    return row[order], column[order]
+
+
+def _move(draw: np.random.Generator, trial: int) -> None:
+    """To the beginning of a trial's (or row's) part of the stream: what generator(..., trial) gives."""
+    state: dict[str, Any] = dict(draw.bit_generator.state)
+    state["state"] = {"counter": np.array([0, 0, trial, 0], np.uint64), "key": state["state"]["key"]}
+    draw.bit_generator.state = state | {"buffer_pos": 4, "has_uint32": 0}
 
 
 def _blocks(seed: int, name: str, trial: int, steps: int, size: int, kind: str) -> npt.NDArray[np.float64]:

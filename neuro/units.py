@@ -252,6 +252,14 @@ def unit(text: str) -> Quantity:
     return one
 
 
+_USUAL = {"volt": "mV", "amp": "nA", "second": "ms", "siemens": "nS", "ohm": "Mohm", "farad": "pF", "hertz": "Hz"}
+
+
+def usual_unit(dimension: Dimension) -> str:
+    """A unit of this dimension in which cells are described."""
+    return _USUAL.get(str(dimension), str(dimension))
+
+
 def is_unit_name(name: str) -> bool:
     """True for the unit names that equation text may use (Brian2's: mV, nS, msiemens, second ...)."""
     return _UNIT_NAME.fullmatch(name) is not None

@@ -11,16 +11,22 @@ from neuro.checks.common import (
     read_quantity,
     unknown_name,
 )
+from neuro.checks.memory import in_words, machine_memory, memory
 from neuro.checks.networks import network
 from neuro.checks.synapses import input_, projection, synapse
+from neuro.checks.types import indices, types
 
 __all__ = [
     "ModelWarning",
     "check_value",
     "distribution",
     "enforce",
+    "in_words",
+    "indices",
     "input_",
     "least",
+    "machine_memory",
+    "memory",
     "network",
     "neuron",
     "pair",
@@ -28,5 +34,6 @@ __all__ = [
     "projection",
     "read_quantity",
     "synapse",
+    "types",
     "unknown_name",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -19,10 +20,25 @@ from neuro.equations import (
     Statement,
     suggestion,
 )
+from neuro.foreign import shown
 from neuro.scope import METHODS, NeuronScope, SynapseScope
-from neuro.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit
+from neuro.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit, usual_unit
 
-RESERVED = {"t", "dt", "i", "j", "N", "xi", "lastspike", "not_refractory", "spikes"} | FUNCTIONS | CONSTANTS
+_MEANINGS = {
+    "t": "it is the time",
+    "dt": "it is the time step",
+    "i": "Brian2 numbers cells with it",
+    "j": "Brian2 numbers cells with it",
+    "N": "Brian2 counts cells with it",
+    "xi": "it is noise",
+    "lastspike": "Brian2 keeps the time of the last spike in it",
+    "not_refractory": "Brian2 keeps in it who is refractory",
+    "spikes": "it stands for what a run gives",
+}
+RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS
+
+_FIELDS = ("weights", "delay", "rate", "refractory", "dt")  # quantities that have a place of their own
+_LARGEST_SIZE = 2**53
 
 
 class ModelWarning(UserWarning):
@@ -72,32 +88,59 @@ def caught(check: Callable[[], Any]) -> Iterator[Problem]:
 
 def check_size(size: Any, where: str, what: str) -> Iterator[Problem]:
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        yield plain(where, f"the size {size!r} is not a positive whole number", f"give a whole number of {what}")
+        yield plain(where, f"the size {shown(size)} is not a positive whole number", f"give a whole number of {what}")
+    elif size > _LARGEST_SIZE:
+        yield plain(where, f"the size {shown(size)} fits no machine", f"give fewer {what}")
 
 
 def check_name(name: Any, where: str) -> Iterator[Problem]:
     """Names are identifiers: they become dataset names, Brian2 names and C names."""
     if not isinstance(name, str):
-        yield plain(where, f"{name!r} can't be a name", "give the name as text")
-    elif (
-        not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or "__" in name or not name.isascii()
-    ):
-        yield plain(where, f"'{name}' can't be a name", "use letters, digits and single underscores", name)
+        yield plain(where, f"{shown(name)} can't be a name", "give the name as text")
+    elif (why := _fault(name)) is not None:
+        yield plain(where, f"'{name}' can't be a name: {why}", "use letters, digits and single underscores", name)
+
+
+def _fault(name: str) -> str | None:
+    """Why a text is no name, or None."""
+    foreign = next((c for c in name if not c.isascii()), None)
+    broken = next((c for c in name if not (c.isalnum() or c == "_")), None)
+    if not name:
+        return "it is empty"
+    if foreign is not None:
+        return f"it holds {foreign!a}, which is not an ASCII letter"
+    if broken is not None:
+        return f"it holds {broken!r}"
+    if name[0].isdigit():
+        return "it begins with a digit"
+    if keyword.iskeyword(name):
+        return "it is a word of Python"
+    if name.startswith("_"):
+        return "it begins with an underscore"
+    return "two underscores in a row are kept for generated names" if "__" in name else None
 
 
 def reserved_problem(name: str) -> str | None:
     """Why a variable can't have this name, or None."""
+    if name in FUNCTIONS:
+        return f"'{name}' is reserved: it is a function"
     if name in RESERVED or name.startswith("xi_"):
-        return f"'{name}' is reserved"
+        return (
+            f"'{name}' is reserved: {_MEANINGS.get(name, 'it is a constant' if name in CONSTANTS else 'it is noise')}"
+        )
     if is_unit_name(name):
         return f"'{name}' is the name of a unit"
     if name.endswith(("_pre", "_post")):
         return f"'{name}' is reserved: _pre and _post mark the cells of a synapse"
-    if not name.isidentifier() or not name.isascii():
-        return f"{name!a} can't be a name: use ASCII letters, digits and underscores"
-    if keyword.iskeyword(name) or name.startswith("_") or "__" in name:
-        return f"'{name}' can't be a name"
-    return None
+    why = _fault(name)
+    return None if why is None else f"{name!a} can't be a name: {why}"
+
+
+def other_name(name: str) -> str:
+    """A name like this one that a variable can have."""
+    cleaned = "_".join(part for part in re.split(r"[^A-Za-z0-9]+", name) if part) or "x"
+    tries = (cleaned, f"{cleaned}_", f"x_{cleaned}")
+    return next((n for n in tries if n != name and reserved_problem(n) is None), "x")
 
 
 def check_variable_names(equations: Iterable[Equation], parameters: Iterable[str], where: str) -> Iterator[Problem]:
@@ -106,14 +149,16 @@ def check_variable_names(equations: Iterable[Equation], parameters: Iterable[str
     for equation in equations:
         why = reserved_problem(equation.name)
         if why:
-            yield equation.source.problem(why, f"rename it, for example '{equation.name}_'", length=len(equation.name))
+            yield equation.source.problem(
+                why, f"rename it, for example '{other_name(equation.name)}'", length=len(equation.name)
+            )
         if equation.name in seen:
             yield equation.source.problem(f"'{equation.name}' is defined twice", "remove or rename one of the two")
         seen.add(equation.name)
     for name in parameters:
         why = reserved_problem(name)
         if why:
-            yield plain(f"{where}, parameters", why, f"rename it, for example '{name}_'", name)
+            yield plain(f"{where}, parameters", why, f"rename it, for example '{other_name(name)}'", name)
     for equation in equations:
         if equation.name in set(parameters) and equation.kind != "declaration":
             message = f"'{equation.name}' is both an equation and a parameter"
@@ -229,9 +274,11 @@ def _sample(item: Quantity) -> str:
 
 def check_same_unit(name: str, item: Quantity, wanted: Dimension, where: str) -> Iterator[Problem]:
     if item.dimension != wanted:
-        yield plain(
-            where, f"'{name}' is in {item.dimension}, but {wanted} is needed", f"give it in {wanted}", str(item)
-        )
+        fix = f"give it in {wanted}"
+        if item.unit == "1" and not wanted.dimensionless:  # plain numbers
+            place = f"{name}=" if name in _FIELDS else f"'{name}': " if name.isidentifier() else ""
+            fix = f"write {place}quantity({'array' if item.shape else str(item)}, '{usual_unit(wanted)}')"
+        yield plain(where, f"'{name}' is in {item.dimension}, but {wanted} is needed", fix, str(item))
 
 
 def check_shape(name: str, item: Quantity, allowed: Iterable[tuple[int, ...]], where: str) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from neuro.units import Dimension, Quantity, unit
 if TYPE_CHECKING:
     from neuro.model import Input, Network, Population, Projection
 
+MOST_STEPS = 10**9  # what a counter of steps holds on every backend
 DELAY_TOLERANCE = 1e-6  # of one step; far above rounding of "0.3 ms" / "0.1 ms", far below any meant delay
 
 
@@ -54,6 +55,10 @@ def check_unique(item: Network, where: str) -> Iterator[Problem]:
 def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[Problem]:
     """Delays and refractory periods are whole numbers of steps."""
     steps = np.asarray(item.value) / dt.value
+    if np.any(steps > MOST_STEPS):
+        message = f"{name} {np.max(item.value):.6g} s is more than {MOST_STEPS} steps of {dt}"
+        yield plain(where, message, "give a shorter time", str(item))
+        return
     off = np.abs(steps - np.round(steps))
     if np.any(off > DELAY_TOLERANCE):
         worst = float(np.ravel(np.asarray(item.value))[np.argmax(np.ravel(off))]) * 1e3

@@ -127,6 +127,10 @@ def projection(item: Projection) -> Iterator[Problem]:
             fix = suggestion(name, set(scope.parameters)) or f"parameters: {', '.join(scope.parameters) or 'none'}"
             yield plain(where, f"synapse '{item.synapse.name}' has no parameter '{name}'", fix, name)
             continue
+        if name in scope.receptor_parameters and (not isinstance(value, Quantity) or value.shape):
+            message = f"'{name}' belongs to the receptor, which a cell has once for all synapses"
+            yield plain(f"{where}, parameter '{name}'", message, "give one value")
+            continue
         for part in parts_of(value):
             yield from check_same_unit(name, part, scope.dimensions[name], f"{where}, parameter '{name}'")
             yield from check_finite(part, f"{where}, parameter '{name}'")

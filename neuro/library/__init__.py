@@ -37,4 +37,17 @@ def get(name: str) -> Any:
         close = get_close_matches(name, names(), 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
         raise UnknownModelError(f"the library has no '{name}'; {hint}")
-    return getattr(import_module(f"{__name__}.{name}"), name)
+    found = getattr(import_module(f"{__name__}.{name}"), name)
+    globals()[name] = found  # importing puts the module there
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    """`from neuro.library import lif` gives the neuron."""
+    if name.startswith("_") or name not in names():
+        raise AttributeError(f"the library has no '{name}'; known: {', '.join(names())}")
+    return get(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *names()})

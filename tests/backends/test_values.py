@@ -83,7 +83,7 @@ def test_quantities_of_any_library_equal_their_si_numbers(backend: str, form: An
     ):
         trace(backend, {"cells.tau": form(20.0, "mV")})
     with pytest.raises(
-        RunError, match=r"input 'i' is in volt, but amp is needed; write inputs=\{'i': quantity\(array, 'amp'"
+        RunError, match=r"input 'i' is in volt, but amp is needed; write inputs=\{'i': quantity\(array, 'nA'"
     ):
         trace(backend, i=form(CURRENT, "mV"))
     with pytest.raises(RunError, match="spike input 'x' has no unit"):

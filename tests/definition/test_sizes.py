@@ -1,0 +1,171 @@
+"""Networks of any size: random connections cost what they are, and what can't fit is refused before it is tried."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import backends
+from neuro import (
+    AllToAll,
+    Input,
+    ModelError,
+    Network,
+    Neuron,
+    Normal,
+    Population,
+    Probability,
+    Projection,
+    RunError,
+    Synapse,
+    streams,
+)
+from neuro.checks import in_words
+from neuro.parameters import parameters, wiring
+from neuro.serialisation import from_json, to_json
+
+CELL = Neuron("cell", "dv/dt = -v/ms : 1", threshold="v > 1", reset="v = 0", method="exact")
+PULSE = Synapse("pulse", "w : 1", on_pre="v_post += w")
+EVERYWHERE = ("reference", "native", "torch", "brian2")
+
+
+def network(size: int, connectivity: Any = None, **given: Any) -> Network:
+    loop = Projection("loop", "cells", "cells", PULSE, weights=0.1, connectivity=connectivity or Probability(0.001))
+    return Network((Population("cells", CELL, size),), (loop,) if connectivity else (), dt="0.1 ms", **given)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-300, 0.003, 0.3, 0.97, 1.0])
+def test_a_row_of_connections_is_the_same_however_many_there_are(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pre, post = streams.pairs(3, "connectivity/loop", p, 60, 1000)
+    assert (np.diff(pre * 1000 + post) > 0).all() and (not len(post) or post.max() < 1000)
+    fewer = streams.pairs(3, "connectivity/loop", p, 17, 1000)
+    assert np.array_equal(fewer[0], pre[pre < 17]) and np.array_equal(fewer[1], post[pre < 17])
+    narrow = streams.pairs(3, "connectivity/loop", p, 60, 400)
+    assert np.array_equal(narrow[0], pre[post < 400]) and np.array_equal(narrow[1], post[post < 400])
+    monkeypatch.setattr(streams, "_SPARE", 0.0)  # about every second row goes on beyond its room
+    monkeypatch.setattr(streams, "_CHUNK", 7000)
+    again = streams.pairs(3, "connectivity/loop", p, 60, 1000)
+    assert np.array_equal(again[0], pre) and np.array_equal(again[1], post)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.9])
+def test_each_pair_has_its_probability(p: float) -> None:
+    pre, post = streams.pairs(0, "connectivity/x", p, 400, 250)
+    assert stats.binomtest(len(pre), 400 * 250, p).pvalue > 1e-3
+    for counts, n in ((np.bincount(pre, minlength=400), 250), (np.bincount(post, minlength=250), 400)):
+        spread = counts.var() / (n * p * (1 - p))
+        assert 0.8 < spread < 1.2
+    assert stats.chisquare(np.bincount(post, minlength=250)).pvalue > 1e-3
+
+
+def test_self_connections_are_left_out_of_the_same_draw() -> None:
+    every = wiring(network(300, Probability(0.1)), network(300, Probability(0.1)).projections[0])
+    others = network(300, Probability(0.1, self_connections=False))
+    found = wiring(others, others.projections[0])
+    kept = every.pre != every.post
+    assert 10 < (~kept).sum() < 60
+    assert np.array_equal(found.pre, every.pre[kept]) and np.array_equal(found.post, every.post[kept])
+
+
+def test_random_connections_cost_what_they_are() -> None:
+    tracemalloc.start()
+    wires = wiring(network(20_000, Probability(0.0005)), network(20_000, Probability(0.0005)).projections[0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 190_000 < len(wires.pre) < 210_000
+    assert peak < 40e6  # [pre, post] would be 400 MB of truth values
+
+
+@pytest.mark.parametrize("backend", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: network(10**12), r"population 'cells': 10+ cells need 14\.\d+ TiB, and this machine has"),
+        (lambda: network(10**6, AllToAll()), r"projection 'loop': 1000000 x 1000000 synapses need 7\.\d+ TiB"),
+        (lambda: network(10**6, AllToAll(self_connections=False)), "projection 'loop'.* TiB"),
+        (
+            lambda: network(10**6, Probability(0.5)),
+            "projection 'loop': 1000000 x 1000000 synapses at p = 0.5 need .* TiB",
+        ),
+        (lambda: network(10**30), "population 'cells': the size .* fits no machine"),
+        (
+            lambda: from_json(to_json(network(10)).replace('"size":10,', '"size":1000000000000,')),
+            "population 'cells'.* TiB",
+        ),
+        (lambda: from_json(to_json(network(10)).replace('"size":10,', f'"size":{10**400},')), "population 'cells'"),
+    ],
+)
+def test_what_cannot_fit_is_refused_by_name_and_size(backend: str, make: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        backends.get(backend).compile(make())
+
+
+@pytest.mark.parametrize("backend", EVERYWHERE)
+@pytest.mark.parametrize("options", [{"steps": 10**15}, {"steps": 10**30}, {"steps": 1000, "batch": 10**12}])
+def test_runs_that_cannot_fit_are_refused_by_size(backend: str, options: Any) -> None:
+    with pytest.raises(RunError, match=r"[PGT]iB|is no count"):
+        backends.get(backend).compile(network(3)).run(**options)
+
+
+def test_bytes_in_words() -> None:
+    assert [in_words(n) for n in (0, 1023, 1536, 2**40, 1e16, 1e30)] == [
+        "0 bytes",
+        "1023 bytes",
+        "1.5 KiB",
+        "1 TiB",
+        "8.882 PiB",
+        "8.882e+14 PiB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Normal("1 ms", "5 ms"), "population 'cells', parameter 'tau' drawn: 'tau' must be positive"),
+        (Normal("10 ms", "5 ms"), "population 'cells', parameter 'tau' drawn.*lies outside its bounds"),
+    ],
+)
+def test_drawn_parameters_obey_the_rules_of_given_ones(value: Normal, said: str) -> None:
+    cell = Neuron(
+        "cell",
+        "dv/dt = -v/tau : 1",
+        parameters={"tau": "10 ms"},
+        bounds={"tau": ("5 ms", "20 ms")} if value.mean.value > 2e-3 else {},
+    )
+    with pytest.raises(ModelError, match=said):
+        parameters(Network((Population("cells", cell, 200, {"tau": value}),), dt="0.1 ms"))
+
+
+def test_a_receptor_takes_the_parameters_of_its_projection() -> None:
+    synapse = Synapse(
+        "r",
+        "w : hertz",
+        on_pre="g_post += w",
+        receptor="dg/dt = -g/tau : hertz\nI = g : hertz",
+        parameters={"tau": "5 ms"},
+    )
+    cell = Neuron("n", "dv/dt = -v/(10*ms) + I : 1\nI : hertz")
+    spikes = np.zeros((1, 30, 1), bool)
+    spikes[0, 0] = True
+
+    def trace(**given: Any) -> np.ndarray:
+        other = Projection(
+            "q", "x", "cells", synapse, weights="10 Hz"
+        )  # both meet in one cell, with two time constants
+        feed = Projection("p", "x", "cells", synapse, weights="10 Hz", parameters=given)
+        made = Network((Population("cells", cell, 1),), (feed, other), (Input("x", 1),), dt="1 ms")
+        found = [
+            backends.get(b).compile(made).run(inputs={"x": spikes}, record=["cells.v"]).traces["cells.v"]
+            for b in EVERYWHERE
+        ]
+        for each in found[1:]:
+            np.testing.assert_allclose(each, found[0], rtol=1e-9)
+        return found[0]  # type: ignore[no-any-return]
+
+    plain = trace()
+    np.testing.assert_array_equal(trace(tau="5 ms"), plain)
+    assert trace(tau="50 ms")[0, -1, 0] > 1.5 * plain[0, -1, 0] > 0
