@@ -19,6 +19,7 @@ from backends.brian_build import Builder, Built, pairs
 from backends.brian_devices import settings
 from backends.brian_names import finite_steps
 from backends.brian_simulations import InProcess, Simulation, Standalone
+from backends.brian_zeros import with_units
 from neuro.equations import ModelError
 from neuro.model import Network
 from neuro.parameters import initial_state, wiring
@@ -45,7 +46,7 @@ class BrianProgram:
         self.network, self.target = network, target
         self.semantics: Semantics = semantics(network, "float64")
         self.builds = 0
-        self._merged = without_receptors(network)
+        self._merged = with_units(without_receptors(network))
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         with settings("numpy"), _refusals():
             Builder(self._merged, 1, None).build(())  # refusals come now

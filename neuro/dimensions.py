@@ -10,15 +10,31 @@ from typing import Literal
 from neuro.equations import CONSTANTS, PLAIN_FUNCTIONS, Expression, Source, literal, suggestion
 from neuro.units import DIMENSIONLESS, Dimension, is_unit_name, unit
 
+Zeros = list[tuple[ast.expr, Dimension]]
+
 
 def dimension_of(expression: Expression, variables: Mapping[str, Dimension]) -> Dimension | Literal["boolean"]:
     """Dimension of an expression, or "boolean". Raises ModelError at the node that doesn't fit."""
     return _Dimensions(expression.source, variables).of(expression.tree)
 
 
+def zeros(expression: Expression, variables: Mapping[str, Dimension], wanted: Dimension | None) -> Zeros:
+    """Numbers 0 that stand for a quantity, and its dimension. wanted: of the whole expression; None for a condition."""
+    found = _Dimensions(expression.source, variables)
+    found.of(expression.tree)
+    whole = [(expression.tree, wanted)] if wanted is not None and fits_all(expression.tree) else []
+    return [(node, dimension) for node, dimension in (*found.zeros, *whole) if not dimension.dimensionless]
+
+
+def fits_all(node: ast.expr) -> bool:
+    """True for the number 0, which needs no unit."""
+    return literal(node) == 0
+
+
 class _Dimensions:
     def __init__(self, source: Source, variables: Mapping[str, Dimension]) -> None:
         self.source, self.variables = source, variables
+        self.zeros: Zeros = []
 
     def of(self, node: ast.expr) -> Dimension | Literal["boolean"]:
         match node:
@@ -67,6 +83,10 @@ class _Dimensions:
 
     def same(self, left: ast.expr, right: ast.expr, node: ast.expr, verb: str) -> Dimension:
         a, b = self.number(left), self.number(right)
+        for zero, other in ((left, b), (right, a)):
+            if a != b and fits_all(zero):
+                self.zeros.append((zero, other))
+                return other
         if a != b:
             left_text, right_text = ast.unparse(left), ast.unparse(right)
             raise self.source.fail(
@@ -94,9 +114,8 @@ class _Dimensions:
         if name == "sqrt":
             return self.number(first) ** Fraction(1, 2)
         if name == "clip":
-            for bound in node.args[1:]:
-                if not (isinstance(bound, ast.Name) and bound.id == "inf"):
-                    self.same(first, bound, node, "clip")
+            bounds = [b for b in node.args[1:] if not (isinstance(b, ast.Name) and b.id == "inf")]
+            return [self.same(first, bound, node, "clip") for bound in bounds][-1] if bounds else self.number(first)
         found = self.number(first)
         return DIMENSIONLESS if name == "sign" else found
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from neuro.dimensions import dimension_of
+from neuro.dimensions import dimension_of, fits_all
 from neuro.equations import (
     CONSTANTS,
     FUNCTIONS,
@@ -176,7 +176,7 @@ def check_expression(
             raise expression.source.fail(
                 f"{what} is a condition, a number is needed", "wrap it in int(...)", expression.tree
             )
-        if found != wanted:
+        if found != wanted and not fits_all(expression.tree):
             raise expression.source.fail(
                 f"{what} is in {found}, but {wanted} is needed", f"make the right-hand side {wanted}", expression.tree
             )
