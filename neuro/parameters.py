@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro import checks, streams
+from neuro.caching import per_object
 from neuro.equations import Problem
 from neuro.model import (
     AllToAll,
@@ -108,23 +109,26 @@ def wiring(network: Network, projection: Projection) -> Wiring:
             index = np.arange(pre)
             return Wiring("one_to_one", (pre,), (index, index))
         case Probability():
-            alone = not item.self_connections and projection.pre == projection.post
-            rows, columns = _drawn(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post, alone)
+            rows, columns = _random_pairs(network)[projection.name]
             return Wiring("sparse", (len(rows),), (rows, columns))
         case Pairs():
             return Wiring("sparse", item.pre.shape, (item.pre, item.post))
 
 
-@lru_cache(maxsize=32)
-def _drawn(
-    seed: int, name: str, p: float, pre: int, post: int, alone: bool
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Random pairs, those of a cell with itself left out where it is alone; kept, since a network asks several times."""
-    rows, columns = streams.pairs(seed, name, p, pre, post)
-    if alone:
-        others = rows != columns
-        rows, columns = rows[others], columns[others]
-    return rows, columns
+@per_object
+def _random_pairs(network: Network) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """pre and post of each random projection, those of a cell with itself left out where they are unwanted."""
+    found = {}
+    for projection in network.projections:
+        item = projection.connectivity
+        if isinstance(item, Probability):
+            pre, post = network.source_size(projection.pre), network.population(projection.post).size
+            rows, columns = streams.pairs(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post)
+            if not item.self_connections and projection.pre == projection.post:
+                others = rows != columns
+                rows, columns = rows[others], columns[others]
+            found[projection.name] = rows, columns
+    return found
 
 
 def resolve(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

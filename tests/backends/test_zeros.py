@@ -68,7 +68,7 @@ def test_a_zero_without_a_unit_is_one_with_it_on_every_backend() -> None:
 
 @pytest.mark.parametrize("text", ["1", "0 + 1", "0*1", "1e-300", "0*ms"])
 def test_other_numbers_need_a_unit(text: str) -> None:
-    with pytest.raises(ModelError, match="can't compare|is needed"):
+    with pytest.raises(ModelError, match=r"can't compare|is needed"):
         Neuron("n", "dv/dt = -v/ms : volt", threshold=f"v > {text}")
     with pytest.raises(ModelError, match="is needed"):
         Neuron("n", "dv/dt = -v/ms : volt", threshold="v > 0", reset=f"v = {text}")
