@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test setup lint bench clients hardware clean
+.PHONY: help demo test setup lint wheel bench clients hardware clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on real digits, replay in four backends, export, prove"
 	@echo "make test    set up, run the tests that take seconds"
 	@echo "make lint    set up, check style, types and imports"
+	@echo "make wheel   build the wheel, run the README's example from it in a fresh environment"
 	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
 	@echo "make bench   set up, time everything against its peers, print one table"
 	@echo "make clean   remove what the others made, but not runs/"
@@ -36,6 +37,15 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# The extras that the README's example needs and no others, away from the checkout.
+WHEEL := build/wheel
+wheel: setup
+	rm -rf $(WHEEL)
+	$(BIN)/hatchling build --target wheel --directory $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)/environment
+	$(WHEEL)/environment/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(WHEEL)/twinspike-*.whl)[brian2,torch]"
+	cd / && $(CURDIR)/$(WHEEL)/environment/bin/python -I $(CURDIR)/tests/packaging/readme_example.py $(CURDIR)/README.md
 
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r scripts/benches/peers/requirements.txt
