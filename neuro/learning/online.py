@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,16 @@ import sympy as sp
 from sympy.printing.str import StrPrinter
 
 from neuro.evaluation import evaluate, margin_scales
+from neuro.learning import naming
 from neuro.learning.sites import Site, sites
 from neuro.lowering import lower
 from neuro.model import Input, Network, Neuron, OneToOne, Population, Projection, Synapse
 from neuro.parameters import initial_state, values
 from neuro.protocols import UnsupportedError
 from neuro.receptors import without_receptors
-from neuro.step import Cells, Step, Threshold
+from neuro.step import Cells, Step, Threshold, Update
 from neuro.symbolic import symbol
-from neuro.units import quantity
+from neuro.units import Dimension, quantity, unit
 
 Array = npt.NDArray[np.float64]
 GAMMA = 0.3
@@ -40,7 +42,6 @@ ERROR = Neuron(  # a state is seen after its step, so its target is kept for one
 FEEDBACK = Synapse(
     "feedback", "w : 1", transmits="w*x_pre", target="signal", source="Bellec et al. (2020), Nat Commun 11:3625"
 )
-OWN_FEEDBACK = replace(FEEDBACK, transmits="w*signal_pre")
 
 
 class _Text(StrPrinter):  # type: ignore[misc]
@@ -56,7 +57,8 @@ def attach(
 
     projections: those that learn, all into one hidden population or from it to the output. feedback: [hidden, output]; None
     for the readout's initial weights. variable: what the output shows (default: its only state or subexpression). Give the
-    run an input `target` [batch, time, output]. Needs dimensionless weights and states, and slopes that depend on inputs and parameters only.
+    run an input `target` [batch, time, output]. Names that the network has already get a number: an input target_2.
+    Needs dimensionless weights and states, and slopes that depend on inputs and parameters only.
     Raises UnsupportedError naming what doesn't fit.
     """
     step = lower(network)
@@ -74,49 +76,66 @@ def attach(
     rule = _rule(step, network, cells, reader, sites(network, [f"{into[0].name}.w"])[0])
     learning = {s.synapses.name: s for s in found}
     shown = variable or (*reader.states, *(n for n, _ in reader.subexpressions))[0]
+    taken = {n for p in (hidden, output) for n in naming.in_neuron(network.population(p).neuron)}
+    names = naming.fresh(("signal", "target"), taken)
     changed = tuple(
-        _learning(p, learning[p.name], rule, eta, network) if p.name in learning else p for p in network.projections
+        _learning(p, learning[p.name], {**rule, "signal": names["signal"]}, eta, network) if p.name in learning else p
+        for p in network.projections
     )
     back = np.asarray(feedback).T.copy()
     if not reader.states:
-        return _prompt(network, changed, hidden, output, shown, back)
+        return _prompt(network, changed, hidden, output, shown, back, names)
     listening = {s.population for s in found} | {hidden}
-    return _late(network, changed, listening, output, shown, back)
+    return _late(network, changed, listening, output, shown, back, names["signal"])
 
 
 def _prompt(
-    network: Network, projections: tuple[Projection, ...], hidden: str, output: str, shown: str, back: Array
-) -> Network:
+    network: Network, projections: tuple[Projection, ...], hidden: str, output: str, shown: str, back: Array,
+    names: Mapping[str, str],
+) -> Network:  # fmt: skip
     """Outputs without a state know their error within the step, and send it themselves."""
-    lines = {hidden: "signal : 1", output: f"target : 1\nsignal = {shown} - target : 1"}
+    signal, target = names["signal"], names["target"]
+    new = naming.fresh(("feedback", "target"), naming.in_network(network))
+    lines = {hidden: f"{signal} : 1", output: f"{target} : 1\n{signal} = {shown} - {target} : 1"}
+    send = replace(FEEDBACK, transmits=f"w*{signal}_pre", target=signal)
     return replace(
         network,
         populations=tuple(_with(p, lines.get(p.name, "")) for p in network.populations),
-        projections=(*projections, Projection("feedback", output, hidden, OWN_FEEDBACK, quantity(back, ""))),
-        inputs=(*network.inputs, Input("target", network.population(output).size, "current", f"{output}.target")),
+        projections=(*projections, Projection(new["feedback"], output, hidden, send, quantity(back, ""))),
+        inputs=(
+            *network.inputs,
+            Input(new["target"], network.population(output).size, "current", f"{output}.{target}"),
+        ),
     )
 
 
 def _late(
-    network: Network, projections: tuple[Projection, ...], listening: set[str], output: str, shown: str, back: Array
-) -> Network:
+    network: Network, projections: tuple[Projection, ...], listening: set[str], output: str, shown: str, back: Array,
+    signal: str,
+) -> Network:  # fmt: skip
     """Outputs with a state are read one step later by a population of errors, which tells those that listen."""
     size, one = network.population(output).size, quantity(1.0, "")
     show = Synapse("show", "w : 1", transmits=f"w*{shown}_pre", target="z", source="the output as it is")
+    new = naming.fresh(("error", "shown", "told", "feedback", "target"), naming.in_network(network))
+    tell = replace(FEEDBACK, target=signal)
     told = [
-        Projection("told", "error", p, FEEDBACK, one, OneToOne())
+        Projection(new["told"], new["error"], p, tell, one, OneToOne())
         if p == output
-        else Projection("feedback", "error", p, FEEDBACK, quantity(back, ""))
+        else Projection(new["feedback"], new["error"], p, tell, quantity(back, ""))
         for p in sorted(listening)
     ]
     return replace(
         network,
         populations=(
-            *(_with(p, "signal : 1" if p.name in listening else "") for p in network.populations),
-            Population("error", ERROR, size),
+            *(_with(p, f"{signal} : 1" if p.name in listening else "") for p in network.populations),
+            Population(new["error"], ERROR, size),
         ),
-        projections=(*projections, Projection("shown", output, "error", show, one, OneToOne()), *told),
-        inputs=(*network.inputs, Input("target", size, "current", "error.target")),
+        projections=(
+            *projections,
+            Projection(new["shown"], output, new["error"], show, one, OneToOne()),
+            *told,
+        ),
+        inputs=(*network.inputs, Input(new["target"], size, "current", f"{new['error']}.target")),
     )
 
 
@@ -140,15 +159,21 @@ def _refusal(what: str, why: str) -> UnsupportedError:
     return UnsupportedError("any", f"online learning of {what}", why)
 
 
-def _post(expr: sp.Expr) -> str:
-    """A cell's expression in a synapse onto it."""
-    table = {s: symbol(f"{s.name}_post") for s in expr.free_symbols if s.name not in ("dt", "t")}
-    return f"({_Text().doprint(expr.xreplace(table))})"
+def _text(expr: sp.Expr, dimensions: Mapping[str, Dimension], suffix: str) -> str:
+    """A cell's expression, whose numbers are SI, in a synapse at that cell: every name is divided by its SI unit."""
+
+    def plain(name: str) -> sp.Expr:
+        dimension = unit("second").dimension if name in ("t", "dt") else dimensions[name]
+        own = symbol(name if name in ("t", "dt") else f"{name}{suffix}")
+        return own if dimension.dimensionless else own / sp.Symbol(f"({dimension})", real=True)
+
+    return f"({_Text().doprint(expr.xreplace({s: plain(s.name) for s in expr.free_symbols}))})"
 
 
 def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site) -> dict[str, Any]:
     """Pieces of text: the slopes that all learning synapses of these cells share."""
     slopes = step.jacobian(cells.name)
+    post = partial(_text, dimensions=_dimensions(network, cells.name), suffix="_post")
     for (new, old), slope in slopes.items():
         if any(symbol(n) in slope.free_symbols for n in cells.states):
             raise _refusal(
@@ -159,13 +184,14 @@ def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site)
     sent: dict[str, sp.Expr] = {}
     jumps: dict[str, str] = {}
     if threshold is not None:
+        _check_spikes(cells, threshold, reset, read)
         scale = margin_scales(step, without_receptors(network))[cells.name]
-        psi = f"{GAMMA / scale!r}*clip(1 - abs{_post(threshold.margin)}/{scale!r}, 0, 1)"
+        psi = f"{GAMMA / scale!r}*clip(1 - abs{post(threshold.margin)}/{scale!r}, 0, 1)"
         sent = {n: sp.diff(threshold.margin, symbol(n)) for n in cells.states}
         for assign in reset.assigns if reset is not None else ():
             change = sp.expand(assign.expr - symbol(assign.target))
             if assign.target not in cells.membranes:
-                jumps[assign.target] = _post(change)
+                jumps[assign.target] = post(change)
     else:
         psi = "1"
         sent = {n: sp.diff(read.pre, symbol(n)) for n in cells.states if read.pre is not None}
@@ -178,8 +204,25 @@ def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site)
         "slopes": slopes, "psi": psi, "sent": {n: e for n, e in sent.items() if e != 0}, "jumps": jumps, "reset": reset,
         "leak": constants.get((leaks[0], leaks[0]), 0.0) if leaks else None,
         "gain": read.gain * (constants.get((leaks[0], read.variable), 0.0) if leaks else 1.0),
-        "states": cells.states, "cells": cells.name,
+        "states": cells.states, "cells": cells.name, "post": post,
     }  # fmt: skip
+
+
+def _check_spikes(cells: Cells, threshold: Threshold, reset: Update | None, read: Site) -> None:
+    """Raises UnsupportedError where the synapse text would leave out a path that spikes take."""
+    what = f"population '{cells.name}'"
+    if read.pre is not None:
+        raise _refusal(what, f"it spikes, but '{read.name}' sends graded values; send spikes, or use the rule 'eprop'")
+    driven = [n for n in cells.inputs if symbol(n) in threshold.margin.free_symbols]
+    if driven:
+        raise _refusal(what, f"its threshold reads the input '{driven[0]}'; use the rule 'eprop'")
+    seen: set[str] = set()
+    for assign in reset.assigns if reset is not None else ():
+        others = {s.name for s in assign.expr.free_symbols} & {*cells.states, *cells.inputs} - {assign.target}
+        if others or assign.target in seen:
+            why = f"reads '{min(others)}'" if others else "is the second for it"
+            raise _refusal(what, f"the statement that resets '{assign.target}' {why}; use the rule 'eprop'")
+        seen.add(assign.target)
 
 
 def _numbers(
@@ -204,55 +247,61 @@ def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: 
     """The projection with traces, credit and the weight's update."""
     synapse, sent = projection.synapse, _sent(network, site)
     event, kept = site.pre is None, not isinstance(sent, str)
-    drive = "arrived" if kept else sent
+    wishes = ["arrived", "credit", "e", *(f"{kind}_{n}" for n in rule["states"] for kind in ("eps", "next"))]
+    names = naming.fresh(wishes, naming.in_synapse(projection))
+    arrived, credit = names["arrived"], names["credit"]
+    drive = arrived if kept else sent
     if site.population == rule["cells"]:
-        declared, earned, traces, on_post = _traces(site, rule, str(drive))
+        declared, earned, traces, on_post = _traces(site, rule, str(drive), names)
     else:
         declared, earned, traces, on_post = [], str(drive), [], []
     gained = f"{rule['gain']!r}*{earned}"
-    lines = [f"w -= {eta!r}*signal_post*{gained if rule['leak'] is None else 'credit'}"]
+    lines = [f"w -= {eta!r}*{rule['signal']}_post*{gained if rule['leak'] is None else credit}"]
     if rule["leak"] is not None:
-        declared.append("credit : 1")
-        lines.append(f"credit = {rule['leak']!r}*credit + {gained}")
+        declared.append(f"{credit} : 1")
+        lines.append(f"{credit} = {rule['leak']!r}*{credit} + {gained}")
     lines += traces
     if kept:
-        declared.append("arrived : 1")
-        lines.append("arrived = 0*arrived" if event else f"arrived = {_pre(site)}")
+        declared.append(f"{arrived} : 1")
+        lines.append(f"{arrived} = 0*{arrived}" if event else f"{arrived} = {_pre(network, site)}")
     learning = replace(
         synapse,
         name=f"{synapse.name}_online",
         equations="\n".join([synapse.equations.strip(), *declared]),
-        on_pre="\n".join([synapse.on_pre.strip(), "arrived += 1"]) if event else synapse.on_pre,
+        on_pre="\n".join([synapse.on_pre.strip(), f"{arrived} += 1"]) if event else synapse.on_pre,
         on_post="\n".join([synapse.on_post.strip(), *on_post]).strip(),
         every_step="\n".join([synapse.every_step.strip(), *lines]).strip(),
-        initial={**synapse.initial, **({"arrived": quantity(sent, "")} if kept and not event else {})},
+        initial={**synapse.initial, **({arrived: quantity(sent, "")} if kept and not event else {})},
     )
     return replace(projection, synapse=learning)
 
 
-def _traces(site: Site, rule: Mapping[str, Any], drive: str) -> tuple[list[str], str, list[str], list[str]]:
+def _traces(
+    site: Site, rule: Mapping[str, Any], drive: str, names: Mapping[str, str]
+) -> tuple[list[str], str, list[str], list[str]]:
     """Of a projection onto hidden cells: declarations, what earns credit, statements of each step and of a target's spike."""
-    states, reset = rule["states"], rule["reset"]
-    declared = ["e : 1", *(f"eps_{n} : 1" for n in states), *(f"next_{n} : 1" for n in states)]
+    states, reset, e, post = rule["states"], rule["reset"], names["e"], rule["post"]
+    eps, later = ({n: names[f"{kind}_{n}"] for n in states} for kind in ("eps", "next"))
+    declared = [f"{n} : 1" for n in (e, *eps.values(), *later.values())]
     lines = []
     for new in states:
-        terms = [f"{_post(s)}*eps_{old}" for (n, old), s in rule["slopes"].items() if n == new and old in states]
+        terms = [f"{post(s)}*{eps[old]}" for (n, old), s in rule["slopes"].items() if n == new and old in states]
         terms += [
-            f"{_post(s)}*{site.gain!r}*{drive}"
+            f"{post(s)}*{site.gain!r}*{drive}"
             for (n, old), s in rule["slopes"].items()
             if n == new and old == site.variable
         ]
-        lines.append(f"next_{new} = {' + '.join(terms) or '0*e'}")
-    lines += [f"eps_{n} = next_{n}" for n in states]
-    total = " + ".join(f"{_post(s)}*eps_{n}" for n, s in rule["sent"].items())
-    lines.append(f"e = {rule['psi']}*({total})")
-    lines += [f"eps_{n} += {jump}*e" for n, jump in rule["jumps"].items()]
+        lines.append(f"{later[new]} = {' + '.join(terms) or f'0*{e}'}")
+    lines += [f"{eps[n]} = {later[n]}" for n in states]
+    total = " + ".join(f"{post(s)}*{eps[n]}" for n, s in rule["sent"].items())
+    lines.append(f"{e} = {rule['psi']}*({total})")
+    lines += [f"{eps[n]} += {jump}*{e}" for n, jump in rule["jumps"].items()]
     on_post = [
-        f"eps_{a.target} = {_post(sp.diff(a.expr, symbol(a.target)))}*eps_{a.target}"
+        f"{eps[a.target]} = {post(sp.diff(a.expr, symbol(a.target)))}*{eps[a.target]}"
         for a in (reset.assigns if reset is not None else ())
         if sp.diff(a.expr, symbol(a.target)) != 1
     ]
-    return declared, "e", lines, on_post
+    return declared, e, lines, on_post
 
 
 def _sent(network: Network, site: Site) -> str | float:
@@ -261,7 +310,7 @@ def _sent(network: Network, site: Site) -> str | float:
         return 0.0
     states = {s.name for s in site.pre.free_symbols} & set(lower(network).population(site.synapses.pre).states)
     if not states:
-        return _pre(site)
+        return _pre(network, site)
     first = {n: initial_state(network)[f"{site.synapses.pre}.{n}"] for n in states}
     first |= {n.partition(".")[2]: v for n, v in values(network).items() if n.startswith(f"{site.synapses.pre}.")}
     found = np.unique(evaluate(site.pre, first.__getitem__))
@@ -270,7 +319,14 @@ def _sent(network: Network, site: Site) -> str | float:
     return float(found[0])
 
 
-def _pre(site: Site) -> str:
+def _pre(network: Network, site: Site) -> str:
+    """Presynaptic activity as text of the synapse."""
     assert site.pre is not None
-    table = {s: symbol(f"{s.name}_pre") for s in site.pre.free_symbols}
-    return f"({_Text().doprint(site.pre.xreplace(table))})"
+    own = {s: symbol(s.name.partition(".")[2]) for s in site.pre.free_symbols if "." in s.name}
+    if own:
+        raise _refusal(f"'{site.name}'", f"what it sends depends on its parameter '{min(map(str, own.values()))}'")
+    return _text(site.pre, _dimensions(network, site.synapses.pre), "_pre")
+
+
+def _dimensions(network: Network, population: str) -> Mapping[str, Dimension]:
+    return without_receptors(network).population(population).neuron.scope.dimensions

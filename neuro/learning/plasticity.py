@@ -6,6 +6,7 @@ one at once (axonal delays; neuro.semantics says so in every record). In one ste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuro.model import Input, Network, Synapse
+from neuro.learning import naming
+from neuro.model import Input, Network, Projection, Synapse
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
+
+_DECLARED = re.compile(r"^\s*(?:d(\w+)/dt\s*=|(\w+)\s*[:=])", re.MULTILINE)
 
 
 class PlasticityError(Exception):
@@ -41,37 +45,53 @@ class Plasticity:
     def attach(self, network: Network, projection: str, **constants: Any) -> Network:
         """The network with this rule in one projection. constants: replace defaults; w_max is needed where the text has it.
 
-        Raises PlasticityError, ModelError.
+        Names that synapse, target or network have already get a number: trace_in_2, an input reward_2. Variables of the
+        synapse's own keep its method. Raises PlasticityError, ModelError.
         """
         found = next((p for p in network.projections if p.name == projection), None)
         if found is None:
             known = ", ".join(p.name for p in network.projections)
             raise PlasticityError(f"there is no projection '{projection}'; known: {known}")
+        target = network.population(found.post)
+        received = naming.fresh(self.received, naming.in_neuron(target.neuron))
         projections = tuple(
-            replace(p, synapse=self._synapse(p.synapse, constants)) if p is found else p for p in network.projections
+            replace(p, synapse=self._synapse(p, constants, received)) if p is found else p for p in network.projections
         )
         if not self.received:
             return replace(network, projections=projections)
-        target = network.population(found.post)
-        lines = "".join(f"\n{name} : {unit}" for name, unit in self.received.items())
+        lines = "".join(f"\n{received[name]} : {unit}" for name, unit in self.received.items())
         cells = replace(target.neuron, equations=f"{target.neuron.equations}{lines}")
         populations = tuple(replace(p, neuron=cells) if p is target else p for p in network.populations)
-        inputs = tuple(Input(name, 1, "current", f"{target.name}.{name}") for name in self.received)
-        return replace(network, populations=populations, projections=projections, inputs=(*network.inputs, *inputs))
+        inputs = naming.fresh(self.received, naming.in_network(network))
+        added = tuple(Input(inputs[n], 1, "current", f"{target.name}.{received[n]}") for n in self.received)
+        return replace(network, populations=populations, projections=projections, inputs=(*network.inputs, *added))
 
-    def _synapse(self, synapse: Synapse, constants: Mapping[str, Any]) -> Synapse:
-        text = "\n".join((self.equations, self.on_pre, self.on_post, self.every_step))
-        known = {**self.parameters, **({"w_max": None} if "w_max" in text else {})}
-        for name in constants:
+    def _constants(self, projection: Projection, given: Mapping[str, Any]) -> dict[str, Any]:
+        bounded = "w_max" in naming.in_texts(self.equations, self.on_pre, self.on_post, self.every_step)
+        known = {**self.parameters, **({"w_max": None} if bounded else {})}
+        for name in given:
             if name not in known:
                 raise PlasticityError(f"rule '{self.name}' has no constant '{name}'; it has {', '.join(known)}")
-        chosen = {**known, **constants}
+        chosen = {**known, **given}
         if chosen.get("w_max", "") is None:
             raise PlasticityError(f"rule '{self.name}' needs w_max, the largest weight, in the weights' unit")
+        if bounded and projection.sign == "-":
+            why = f"projection '{projection.name}' has sign '-'"
+            raise PlasticityError(
+                f"rule '{self.name}' keeps weights between 0 and w_max, but {why}; leave the sign out"
+            )
+        return chosen
+
+    def _synapse(self, projection: Projection, given: Mapping[str, Any], received: Mapping[str, str]) -> Synapse:
+        synapse, chosen = projection.synapse, self._constants(projection, given)
+        own = [a or b for a, b in _DECLARED.findall(self.equations)]
+        names = naming.fresh([*own, *chosen], naming.in_synapse(projection))
+        table = {**names, **{f"{old}_post": f"{new}_post" for old, new in received.items()}}
 
         def both(old: str, new: str) -> str:
-            return "\n".join(t.strip() for t in (old, new) if t.strip())
+            return "\n".join(t.strip() for t in (old, naming.renamed(new, table)) if t.strip())
 
+        moving = bool(synapse.scope.of_kind("differential"))
         return replace(
             synapse,
             name=f"{synapse.name}_{self.name}",
@@ -79,8 +99,8 @@ class Plasticity:
             on_pre=both(synapse.on_pre, self.on_pre),
             on_post=both(synapse.on_post, self.on_post),
             every_step=both(synapse.every_step, self.every_step),
-            parameters={**synapse.parameters, **chosen},
-            method="exact",
+            parameters={**synapse.parameters, **{names[n]: v for n, v in chosen.items()}},
+            method=synapse.method if moving else "exact",
             source=f"{synapse.source}; {self.source}",
         )
 

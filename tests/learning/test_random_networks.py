@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import backends
-from neuro import Input, Network, Neuron, Population, Projection, Synapse, UnsupportedError, learning, quantity
+from neuro import Input, Network, Neuron, Pairs, Population, Projection, Synapse, UnsupportedError, learning, quantity
 from neuro.learning.eligibility import by_adjoint, by_traces
+from neuro.learning.influence import by_influence
 from neuro.learning.trial import run_trial
 from neuro.parameters import values
 from neuro.protocols import Batch
@@ -135,3 +136,39 @@ def test_poisson_inputs_must_come_with_the_batch() -> None:
     program = backends.get("torch").compile(network)
     with pytest.raises(UnsupportedError, match=r"input 'x' for rule 'rtrl'.*Batch\(\{'x'"):
         learning.get("rtrl").gradient(program, values(network), Batch({}, np.zeros(2)), Loss("out", ("out.y",), 0))
+
+
+class Reading(Loss):
+    """The readout alone, none of the spikes."""
+
+    def __init__(self) -> None:
+        super().__init__("out", ("out.y",), 0)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        return super().loss({}, traces, batch)
+
+
+@pytest.mark.parametrize("far", range(4))
+def test_truncated_influence_reaches_as_many_cells_as_it_says(far: int) -> None:
+    """Along a chain of cells, SnAp-n and n - 1 hops give the true gradient up to n - 1 cells away, and nothing beyond."""
+    cells = Neuron("cell", "dv/dt = (I - v)/(10*ms) : 1\nI : 1", threshold="v > 0.5", reset="v = 0")
+    feed, pulse = (Synapse(n, "w : 1", on_pre="I_post += w") for n in ("feed", "pulse"))
+    one, chain = quantity(np.array([9.0]), ""), Pairs([0, 1, 2], [1, 2, 3])
+    network = Network(
+        (Population("h", cells, 4), Population("out", Neuron("out", "dy/dt = (I - y)/(20*ms) : 1\nI : 1"), 1)),
+        (
+            Projection("feed", "x", "h", feed, one, Pairs([0], [0])),
+            Projection("chain", "h", "h", pulse, quantity(np.full(3, 9.0), ""), chain),
+            Projection("read", "h", "out", pulse, one, Pairs([far], [0])),
+        ),
+        (Input("x", 1),), dt="1 ms",
+    )  # fmt: skip
+    batch, task = Batch({"x": np.random.default_rng(0).random((1, 60, 1)) < 0.5}, np.zeros(1)), Reading()
+    program = backends.get("torch").compile(network)
+    rule = learning.get("bptt", trainable=("feed.w",))
+    truth = rule.gradient(program, values(network), batch, task)["feed.w"][0]
+    trial = run_trial(program, values(network), batch, task, {})
+    assert trial.recording.spike_count() > 20 and abs(truth) > 0
+    for n in range(1, 5):
+        for found in (by_influence(trial, ["feed"], snap=n), by_influence(trial, ["feed"], hops=n - 1)):
+            assert found["feed.w"][0] == pytest.approx(truth if far < n else 0.0, rel=EXACT)
