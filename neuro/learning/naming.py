@@ -33,7 +33,12 @@ def in_synapse(projection: Projection) -> set[str]:
 
 def in_network(network: Network) -> set[str]:
     """Names of populations, projections and inputs."""
-    return {item.name for item in (*network.populations, *network.projections, *network.inputs)}
+    named = (
+        [p.name for p in network.populations],
+        [p.name for p in network.projections],
+        [i.name for i in network.inputs],
+    )
+    return {name for names in named for name in names}
 
 
 def fresh(wishes: Iterable[str], taken: Collection[str]) -> dict[str, str]:
