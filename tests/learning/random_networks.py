@@ -35,7 +35,7 @@ from neuro.protocols import Batch
 from neuro.receptors import rename
 
 POOL = [
-    *"ESQkqbcdfghlmnoprsuvxy", "w2", "a1", "ee", "eps", "signal", "credit", "arrived", "out0", "gate", "margin", "state",
+    *"ESQkqbcdfghlmnoprsuvxyz", "left", "zeros", "e_", "p_", "w2", "a1", "ee", "eps", "signal", "credit", "arrived", "out0", "gate", "margin", "state",
     "total", "Abs", "beta", "gamma", "lam", "theta", "zeta", "sigma", "tau", "alpha", "mu", "nu", "rho", "phi",
 ]  # fmt: skip
 INPUT, STEPS = 4, 30
