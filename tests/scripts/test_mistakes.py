@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -13,6 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
+import backends
+import neuro
+import tasks
 from neuro import Input, Network, Neuron, Population, Projection, library
 from neuro.export.nir_import import import_nir
 from neuro.parameters import parameters, values
@@ -23,6 +27,18 @@ from tests.export.hostile import HUGE, NIR, whole, zipped
 from tests.results.test_hostile_runs import HOSTILE
 from tests.results.test_hostile_runs import whole as recorded
 
+# Errors that other errors take the place of before they reach a user.
+INNER = {
+    "ArrayError",
+    "Hdf5Error",
+    "LayoutError",
+    "MethodError",
+    "NoSite",
+    "NotLeakyError",
+    "NpzError",
+    "NumberError",
+    "NumbersError",
+}
 READERS = ("compare_backends", "export_weights", "quantise", "inspect_run", "import_weights", "audit_gradients")
 DRAWN = """
 dt = "1 ms"
@@ -275,3 +291,15 @@ def test_wrong_settings_of_training(config: str, message: str, tmp_path: Path, c
 def test_wrong_options_of_an_audit(options: tuple[str, ...], message: str, call: Any) -> None:
     code, _, error = call("audit_gradients", *options)
     assert code == 2 and message in error
+
+
+def test_every_error_of_the_packages_ends_in_one_line() -> None:
+    found = {}
+    for package in (neuro, backends, tasks):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for name, item in vars(import_module(module.name)).items():
+                if isinstance(item, type) and issubclass(item, Exception) and item.__module__ == module.name:
+                    found[name] = item
+    outer = {name for name, item in found.items() if not issubclass(item, Warning) and name not in INNER}
+    assert len(outer) > 20 and set(found) >= INNER
+    assert {name for name in outer if not cli._is_user_error(found[name].__new__(found[name]))} == set()
