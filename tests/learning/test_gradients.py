@@ -151,6 +151,7 @@ class _Silence:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # dynamo reads it of the tensors that it traces
 def test_a_compiled_step_is_the_same_step() -> None:
     network = networks()["recurrent"]
     spikes = np.random.default_rng(2).random((2, 60, 7)) < 0.2
