@@ -28,12 +28,15 @@ class _Guarded(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (g,), (value, *arguments) = gradients, ctx.saved_tensors
-        nothing = g == 0
         found: list[torch.Tensor | None] = [None, None]
         for needed, slope, argument in zip(ctx.needs_input_grad[2:], ctx.slopes, arguments, strict=True):
-            part = torch.where(nothing, g, g * slope(value, *arguments)) if needed else None
+            part = _product(g, slope(value, *arguments)) if needed else None
             found.append(None if part is None else part.sum_to_size(argument.shape))
         return tuple(found)
+
+
+def _product(g: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    return torch.where(torch.logical_and(g, slope), g * slope, 0.0)
 
 
 def guarded(value: Function, *slopes: Function) -> Function:
@@ -106,7 +109,19 @@ asin = guarded(torch.asin, lambda y, x: torch.rsqrt(1 - x * x))
 acos = guarded(torch.acos, lambda y, x: -torch.rsqrt(1 - x * x))
 power = guarded(torch.pow, _power_base, _power_exponent)
 times = guarded(torch.mul, lambda y, a, b: b, lambda y, a, b: a)
+remainder = guarded(torch.remainder, lambda y, a, b: torch.ones_like(y), lambda y, a, b: -torch.floor(a / b))
 ratio = guarded(torch.div, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
+
+# what stands inside a function whose slope may be infinite: torch's own form 0 times it
+STEEP: dict[str, Function] = {
+    "sin": guarded(torch.sin, lambda y, x: torch.cos(x)),
+    "cos": guarded(torch.cos, lambda y, x: -torch.sin(x)),
+    "tan": guarded(torch.tan, lambda y, x: 1 + y * y),
+    "tanh": guarded(torch.tanh, lambda y, x: 1 - y * y),
+    "atan": guarded(torch.atan, lambda y, x: 1 / (1 + x * x)),
+    "sigmoid_of": guarded(torch.sigmoid, lambda y, x: y * (1 - y)),
+    "magnitude": guarded(torch.abs, lambda y, x: torch.sign(x)),
+}
 
 
 class _Jump(torch.autograd.Function):
@@ -121,7 +136,7 @@ class _Jump(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (g,), (fired, value, before) = gradients, ctx.saved_tensors
         parts: tuple[Callable[[], torch.Tensor], ...] = (
-            lambda: torch.where(g == 0, g, g * (value - before)), lambda: torch.where(fired, g, 0.0),
+            lambda: _product(g, value - before), lambda: torch.where(fired, g, 0.0),
             lambda: torch.where(fired, 0.0, g),
         )  # fmt: skip
         needed = zip(ctx.needs_input_grad, parts, ctx.shapes, strict=True)
@@ -178,7 +193,7 @@ def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tens
 
 ELEMENTARY: dict[str, Function] = {
     "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
-    "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "jump": jump, "above": above,
-    "not_below": not_below, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
-    "propagator": propagator,
+    "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "jump": jump,
+    "above": above, "not_below": not_below, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
+    "propagator": propagator, **STEEP,
 }  # fmt: skip
