@@ -112,6 +112,7 @@ def networks() -> dict[str, Network]:
         _two("heterogeneous delays", delay=delays),
         _two("refractory", REFRACTORY_LIF),
         _two("refractory delta", REFRACTORY_LIF, DELTA, "9 mV"),
+        _subtracting(),
         tie(">="),
         _two("noise", NOISY),
         _two("sparse", connectivity=Probability(0.5)),
@@ -123,6 +124,14 @@ def networks() -> dict[str, Network]:
         _one_to_one(),
     ]
     return {n.name: n for n in found}
+
+
+def _subtracting() -> Network:
+    """Cells that keep what is above the threshold, are frozen while refractory, and take pulses into v also when they fire."""
+    cells = replace(REFRACTORY_LIF, name="subtracting", reset="v -= v_th - E_L")
+    base = _two("subtracting reset", cells, DELTA, "9 mV")
+    loop = Projection("loop", "cells", "cells", DELTA, Normal(quantity("4 mV"), quantity("3 mV")))
+    return Network(base.populations, (*base.projections, loop), base.inputs, dt="1 ms", seed=3, name=base.name)
 
 
 def tie(operator: str) -> Network:
