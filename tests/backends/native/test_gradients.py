@@ -13,7 +13,7 @@ from studies.agreement import driven
 
 import backends
 from backends import surrogates
-from neuro import AllToAll, Input, Network, Normal, Population, Projection, UnsupportedError, library, quantity
+from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, UnsupportedError, library, quantity
 from neuro.parameters import parameters
 from tests.backends.networks import LIF, PULSE, drive, networks
 from tests.library.networks import two_populations
@@ -177,3 +177,61 @@ def test_a_second_backward_reads_the_same_run() -> None:
     before = again()
     torch.autograd.grad(second, w)
     np.testing.assert_array_equal(again(), before)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("gate", ["1/(1 + exp(-(v - vh)/k))", "1/(1 + exp(-(v - vh)/k))**2", "1/(2 + exp(-(v - vh)/k) + exp((vh - v)/k))", "sqrt(relu(v - vh)/volt)", "1/exprel((vh - v)/k)", "relu((v - vh)/k)**p"])  # fmt: skip
+def test_a_saturated_gate_has_gradient_zero(gate: str, dtype: str) -> None:
+    """exp is beyond its range 50 mV below a slope of 0.05 mV; the leak's derivative remains, as if there were no gate."""
+    parameters = {"E": "-70 mV", "tau": "10 ms", "gm": 0.5, "vh": "-20 mV", "k": "0.05 mV", "p": 2.0}
+    text = "dv/dt = (E - v)/tau + gm*m*(0*mV - v)/tau : volt\nm = {} : 1"
+    slopes = []
+    for m in (gate, "0"):
+        cells = Neuron("h", text.format(m), parameters=parameters, initial={"v": "-70 mV"}, method="euler")
+        network = Network((Population("a", cells, 1),), dt="0.1 ms")
+        program: Any = backends.get("native").compile(network, dtype=dtype)
+        slopes.append(
+            program.value_and_grad(
+                lambda f: f.traces["a.v"].sum(), {}, {}, ("a.E", "a.vh", "a.k", "a.gm"), ("a.v",), steps=40, batch=1
+            )[1]
+        )
+    assert abs(slopes[1]["a.E"]) > 1
+    for name, slope in slopes[0].items():
+        np.testing.assert_allclose(slope, slopes[1][name], rtol=1e-6, atol=1e-12, err_msg=name)
+
+
+def test_random_expressions_have_torchs_gradients_and_finite_differences() -> None:
+    """Sums, products, quotients, powers and functions put into each other; every state and parameter matters."""
+    rng, leaves = np.random.default_rng(3), ("x", "y", "a", "b", "0.7")
+    forms = ("({0} + {1})", "({0} - {1})", "{0}*{1}", "{0}/(1 + ({1})**2)", "tanh({0})", "exp(-abs({0}))", "sin({0}*{1})", "clip({0}, -0.6, {1})", "sqrt(1 + ({0})**2)", "exprel({0}/(1 + abs({1})))", "(1 + abs({0}))**({1}/(2 + abs({1})))", "sigmoid({0} - {1})", "log(2 + cos({0}))", "arctan({0})*int({1} > 0.1)")  # fmt: skip
+
+    def text(depth: int) -> str:
+        if depth == 0:
+            return str(rng.choice(leaves))
+        return str(rng.choice(forms)).format(text(depth - 1), text(depth - 1))
+
+    for _ in range(6):
+        equations = f"dx/dt = ({text(3)} - x)/(5*ms) : 1\ndy/dt = ({text(3)} - y)/(5*ms) : 1"
+        cells = Neuron("n", equations, parameters={"a": 0.3, "b": -0.4}, initial={"x": 0.5, "y": -0.2}, method="rk2")
+        network = Network((Population("p", cells, 1),), dt="1 ms")
+        record, names, found = ("p.x", "p.y"), ("p.a", "p.b"), []
+
+        def total(f: Any) -> Any:
+            return f.traces["p.x"].sum() - (f.traces["p.y"] ** 2).sum()
+
+        for backend in ("native", "torch"):
+            program: Any = backends.get(backend).compile(network)
+            found.append(program.value_and_grad(total, {}, {}, names, record, steps=6, batch=1))
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+        for name in names:
+            ours, torchs = (float(f[1][name]) for f in found)
+            assert ours == pytest.approx(torchs, rel=1e-9, abs=1e-12), (equations, name)
+            ends = [
+                total(
+                    backends.get("native")
+                    .compile(network)
+                    .run({name: np.float64(value)}, steps=6, batch=1, record=record)
+                )
+                for value in (float(parameters(network)[name].value) + h for h in (-1e-6, 1e-6))
+            ]
+            assert ours == pytest.approx(float(ends[1] - ends[0]) / 2e-6, rel=1e-5, abs=1e-7), (equations, name)
