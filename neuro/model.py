@@ -108,6 +108,10 @@ class Neuron:
         return replace(self, parameters={**self.parameters, **parameters})
 
 
+class MergedNeuron(Neuron):
+    """A neuron that holds its receptors, under generated names too."""
+
+
 @dataclass(frozen=True)
 class Synapse:
     """A synapse as text. `w` is the weight; declare it ("w : amp"). `x_pre`, `x_post` are the cells' variables.

@@ -49,7 +49,8 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     yield from check_name(item.name, where)
     scope = item.scope
     names = dict(scope.dimensions) | {n: noise_dimension() for n in scope.noise}
-    yield from check_variable_names(scope.equations, scope.parameters, where)
+    merged = type(item).__name__ == "MergedNeuron"
+    yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
     yield from check_threshold(scope, names, where)

@@ -143,11 +143,13 @@ def other_name(name: str) -> str:
     return next((n for n in tries if n != name and reserved_problem(n) is None), "x")
 
 
-def check_variable_names(equations: Iterable[Equation], parameters: Iterable[str], where: str) -> Iterator[Problem]:
-    """Reserved names and names defined twice."""
+def check_variable_names(
+    equations: Iterable[Equation], parameters: Iterable[str], where: str, *, generated: bool = False
+) -> Iterator[Problem]:
+    """Reserved names and names defined twice. generated: names with "__" are allowed."""
     seen: set[str] = set()
     for equation in equations:
-        why = reserved_problem(equation.name)
+        why = None if generated and "__" in equation.name else reserved_problem(equation.name)
         if why:
             yield equation.source.problem(
                 why, f"rename it, for example '{other_name(equation.name)}'", length=len(equation.name)
@@ -156,7 +158,7 @@ def check_variable_names(equations: Iterable[Equation], parameters: Iterable[str
             yield equation.source.problem(f"'{equation.name}' is defined twice", "remove or rename one of the two")
         seen.add(equation.name)
     for name in parameters:
-        why = reserved_problem(name)
+        why = None if generated and "__" in name else reserved_problem(name)
         if why:
             yield plain(f"{where}, parameters", why, f"rename it, for example '{other_name(name)}'", name)
     for equation in equations:
