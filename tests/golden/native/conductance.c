@@ -13,8 +13,8 @@ static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
 
 /* inputs of cells */
 static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
-    real *restrict of__cells__I_in = p[0];
-    memset(of__cells__I_in, 0, active*5*sizeof(real));
+    real *restrict of__cells__in__I = p[0];
+    memset(of__cells__in__I, 0, active*5*sizeof(real));
     return 0;
 }
 
@@ -26,7 +26,7 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
     const real hoisted__cells__0 = *(real *)p[3];
     const real of__cells__E_L = *(real *)p[4];
     const real of__cells__R = *(real *)p[5];
-    real *restrict of__cells__I_in = p[6];
+    real *restrict of__cells__in__I = p[6];
     const real of__cells__E_ampa = *(real *)p[7];
     const real hoisted__cells__5 = *(real *)p[8];
     const real hoisted__cells__6 = *(real *)p[9];
@@ -36,7 +36,7 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
     for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
         VECTOR for (long i = 0; i < 5; i++) {
             bad |= !((of__cells__v[o + i] - of__cells__v[o + i]) + (of__cells__g_ampa[o + i] - of__cells__g_ampa[o + i]) == 0);
-            const real let__new__v = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__I_in[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
+            const real let__new__v = of__cells__v[o + i]*R(exp)(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0)) + hoisted__cells__1*(of__cells__E_L + of__cells__R*(of__cells__in__I[o + i] + of__cells__g_ampa[o + i]*of__cells__E_ampa))*exprel(hoisted__cells__1*((-(real)1.0) + of__cells__g_ampa[o + i]*hoisted__cells__0));
             const real let__new__g_ampa = of__cells__g_ampa[o + i]*hoisted__cells__5;
             const real new__v__2 = let__new__v;
             const real new__g_ampa__3 = let__new__g_ampa;
