@@ -164,7 +164,7 @@ class _Maker:
         if not graded and self.chance(0.6):
             options["delay"] = f"{self.random.integers(1, 5)} ms"
             self.kinds["delay"] += 1
-        bad = self.chance(0.05) and pre in cells
+        bad = self.chance(0.03) and pre in cells
         synapse = self.graded(cells[pre], target) if graded else self.event(target)
         if bad:
             synapse, options = self.beyond(cells[pre], target, graded), {}

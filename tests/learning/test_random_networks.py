@@ -172,3 +172,40 @@ def test_truncated_influence_reaches_as_many_cells_as_it_says(far: int) -> None:
     for n in range(1, 5):
         for found in (by_influence(trial, ["feed"], snap=n), by_influence(trial, ["feed"], hops=n - 1)):
             assert found["feed.w"][0] == pytest.approx(truth if far < n else 0.0, rel=EXACT)
+
+
+def test_modprop_takes_the_mean_slope_on_the_way_from_cell_to_cell() -> None:
+    """Two cells in a row, by hand: M1' = a M1 + mean(dv'/dI) w M0, whose own cell M0' = a M0 + (dv'/dI) x is exact."""
+    cells = Neuron("cell", "dv/dt = (tanh(I) - v)/(10*ms) : 1\nI : 1")
+    feed, graded = Synapse("feed", "w : 1", "I_post += w"), Synapse("graded", "w : 1", transmits="w*v_pre", target="I")
+    network = Network(
+        (Population("h", cells, 2), Population("out", cells, 1)),
+        (
+            Projection("feed", "x", "h", feed, quantity(np.array([1.5]), ""), Pairs([0], [0])),
+            Projection("chain", "h", "h", graded, quantity(np.array([4.0]), ""), Pairs([0], [1])),
+            Projection("read", "h", "out", graded, "1"),
+        ),
+        (Input("x", 1),), dt="1 ms",
+    )  # fmt: skip
+    x = np.random.default_rng(0).random((1, 40, 1)) < 0.5
+
+    class Last:
+        output = "out"
+
+        def record(self) -> tuple[str, ...]:
+            return ("h.v", "h.I")
+
+        def loss(self, spikes: Any, traces: Any, batch: Batch) -> Any:
+            return traces["h.v"][..., 1].sum()
+
+    program = backends.get("reference").compile(network)
+    currents = program.run(inputs={"x": x}, record=["h.I"]).traces["h.I"][0]
+    by_current = 0.1 * (1 - np.tanh(currents) ** 2)
+    own = other = total = 0.0
+    for k in range(40):
+        arrived = float(x[0, k - 1, 0]) if k else 0.0
+        own, other = 0.9 * own + by_current[k, 0] * arrived, 0.9 * other + by_current.mean() * 4.0 * own
+        total += other
+    trial = run_trial(program, values(network), Batch({"x": x}, np.zeros(1)), Last(), {})
+    assert by_influence(trial, ["feed"], smooth=True)["feed.w"][0] == pytest.approx(total, rel=EXACT)
+    assert by_influence(trial, ["feed"])["feed.w"][0] != pytest.approx(total, rel=0.1)
