@@ -235,3 +235,16 @@ def test_random_expressions_have_torchs_gradients_and_finite_differences() -> No
                 for value in (float(parameters(network)[name].value) + h for h in (-1e-6, 1e-6))
             ]
             assert ours == pytest.approx(float(ends[1] - ends[0]) / 2e-6, rel=1e-5, abs=1e-7), (equations, name)
+
+
+@pytest.mark.parametrize("every", [3, 7])
+def test_records_of_every_nth_step(every: int) -> None:
+    """Also where the number of steps is no multiple of n, and over several spans of the tape."""
+    network = NETWORKS["recurrent"]
+    inputs, found = drive(network, steps=50, batch=9), []
+    for name in ("torch", "native"):
+        program: Any = backends.get(name).compile(network)
+        found.append(program.value_and_grad(loss, {}, inputs, ("feed.w", "loop.w"), observed(network), every=every))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-12)
+    for name, slope in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], slope, rtol=1e-9, atol=1e-10 * np.abs(slope).max())

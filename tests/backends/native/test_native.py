@@ -305,3 +305,22 @@ def test_the_clock_is_rounded_once(dtype: str) -> None:
     network = Network((Population("c", cells, 199, parameters={"t0": quantity(onsets * 1.0, "ms")}),), dt="0.1 ms")
     v = backends.get("native").compile(network, dtype=dtype).run(steps=2000, batch=1, record=["c.v"]).traces["c.v"][0]
     np.testing.assert_array_equal((v > 0).argmax(axis=0), 10 * onsets)
+
+
+@pytest.mark.parametrize("feature", ["noise", "poisson", "pairs", "plastic", "graded", "subtracting reset"])
+def test_more_trials_than_a_tile_holds(feature: str) -> None:
+    """17 trials are three tiles, the last of one trial: each has its own inputs, noise, and weights."""
+    network = NETWORKS[feature]
+    inputs = drive(network, batch=17)
+    record = [f"{p.name}.{v}" for p in network.populations for v in p.neuron.scope.states]
+    size = {} if inputs else {"steps": 100, "batch": 17}
+    a, b = (
+        backends.get(n).compile(network).run(inputs=inputs, record=record, every=3, **size)
+        for n in ("reference", "native")
+    )
+    for name in record:
+        assert np.ptp(a.traces[name], axis=0).max() > 0
+        np.testing.assert_allclose(b.traces[name], a.traces[name], rtol=1e-9, atol=1e-12 * np.abs(a.traces[name]).max())
+    for name, spikes in a.spikes.items():
+        assert spikes.sum() > 50
+        np.testing.assert_array_equal(np.asarray(b.spikes[name]), spikes)
