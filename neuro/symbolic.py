@@ -51,7 +51,7 @@ class exprel(_Elementary):  # noqa: N801  the name is what prints
         """(exp(x) - exprel(x))/x, but its series near 0, where that is 0/0."""
         x = self.args[0]
         far = step(magnitude(x) - sp.Rational(1, 50))
-        safe = x * far + (1 - far)
+        safe = x + (1 - far) * (1 - x)
         series = sp.Add(*(x**n / ((n + 2) * sp.factorial(n)) for n in range(6)))
         return far * (sp.exp(safe) - exprel(safe)) / safe + (1 - far) * series
 
@@ -94,8 +94,8 @@ class pow(_Elementary):  # noqa: N801
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         x, p = self.args
-        positive = step(x)
-        return p * pow(x, p - 1) if argindex == 1 else pow(x, p) * sp.log(x * positive + 1 - positive)
+        safe = x + step_or_equal(-x) * (1 - x)  # x where it is positive, without a loss of digits, else 1
+        return p * pow(x, p - 1) if argindex == 1 else pow(x, p) * sp.log(safe)
 
 
 class step(_Flat):  # noqa: N801
