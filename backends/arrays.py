@@ -20,6 +20,7 @@ from neuro.protocols import Inputs, Parameters, RunError
 from neuro.receptors import without_receptors
 
 Array = npt.NDArray[Any]
+_SMALL = 2**20  # numbers of a run that fits every machine
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def check_inputs(
 
 def _check_room(network: Network, steps: int, batch: int, events: bool) -> None:
     """Raises RunError where noise, Poisson spikes and rasters of such a run won't fit. events: no rasters are made."""
+    cells = sum(p.size for p in network.populations) + sum(i.size for i in network.inputs)
+    if steps * batch * (1 + cells) < _SMALL:
+        return
     sizes = {"its clock": 8 * steps}
     for population in network.populations:
         sizes[f"the noise of population '{population.name}'"] = (

@@ -64,7 +64,10 @@ class Parameter:
         """The rules that SI values in its shape, or with more axes before, break. rounding: see check_value."""
         value = value if self.mask is None else value[..., self.mask]
         low, high = self.range
-        if not value.size or (max(low, -_LARGEST) <= value.min() and value.max() <= min(high, _LARGEST)):
+        if not value.size:
+            return
+        least, greatest = (value.min(), value.max()) if value.ndim else (value.item(), value.item())
+        if max(low, -_LARGEST) <= least and greatest <= min(high, _LARGEST):
             return  # the usual case, in little time; the rules say what is wrong
         low_, high_ = (self._quantity(b) if np.isfinite(b).any() else None for b in (self.low, self.high))
         yield from checks.check_value(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _NUMBER = 8  # bytes of a state, a weight, an index
 
 
+@cache
 def machine_memory() -> float:
     """Bytes of this machine's memory; inf where the system doesn't say."""
     try:
