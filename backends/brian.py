@@ -7,29 +7,30 @@ tiled copies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
-from backends.brian_build import Builder, Built, pairs
+from backends.brian_build import Builder, Built
 from backends.brian_devices import settings
-from backends.brian_names import finite_steps
+from backends.brian_errors import OTHERS, described, objections
+from backends.brian_exact import DegenerateError, Tie
+from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
+from backends.brian_plan import limits, pairs
 from backends.brian_simulations import InProcess, Simulation, Standalone
 from backends.brian_zeros import with_units
-from neuro.equations import ModelError
 from neuro.model import Network
-from neuro.parameters import initial_state, wiring
+from neuro.parameters import initial_state, parameters, wiring
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
 
 Array = npt.NDArray[Any]
 
-OTHERS = ("reference", "torch")
+Columns = dict[str, dict[str, Array]]
 TARGETS = ("numpy", "cython", "cpp_standalone")
 _KEPT = 4  # built simulations
 
@@ -48,8 +49,24 @@ class BrianProgram:
         self.builds = 0
         self._merged = with_units(without_receptors(network))
         self._kept: dict[tuple[Any, ...], Simulation] = {}
-        with settings("numpy"), _refusals():
-            Builder(self._merged, 1, None).build(())  # refusals come now
+        self._names = Names(self._merged)
+        self._declared = parameters(self._merged)
+        with settings("numpy"), objections(self._names):  # refusals come now
+            built = Builder(self._merged, 1).build(())
+            self._propagators = built.propagators
+            columns = self._columns(check_parameters(self._merged, None), (1,))
+            ties = self._ties(columns)
+            built = Builder(self._merged, 1, ties=ties).build(()) if ties else built
+            try:
+                self._check_formulas(built, columns, ties)
+            except DegenerateError as error:
+                raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
+            trial = InProcess(self._merged, built)
+        if target == "numpy":
+            self._kept[self._key(1, ties, (), 0)] = trial
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BrianProgram, (self.network, self.target)
 
     def run(
         self,
@@ -67,45 +84,90 @@ class BrianProgram:
         feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
         wanted = tuple(f"{o}.{v}" for o, v in check_record(self._merged, record, every))
         values = check_parameters(self._merged, parameters, population)
-        with settings(self.target):
-            simulation = self._simulation(int(np.prod(feed.lead)), wanted, feed.steps)
+        columns = self._columns(values, feed.lead)
+        with settings(self.target), objections(self._names):
+            ties = self._ties(columns)
+            simulation = self._simulation(int(np.prod(feed.lead)), ties, wanted, feed.steps)
             built = simulation.built
-            simulation.run(self._values(built, values, feed.lead), self._arrays(built, feed, trial), feed.steps)
+            try:
+                self._check_formulas(built, columns, ties)
+            except DegenerateError as error:
+                raise RunError(f"{error.owner}: {error}") from None
+            given = self._values(built, columns) | self._numbers(built, values, feed.lead)
+            simulation.run(given, self._arrays(built, feed, trial), feed.steps, wanted)
             self._check(built, feed)
             return self._recording(built, feed, wanted, every)
 
-    def _simulation(self, copies: int, record: tuple[str, ...], steps: int) -> Simulation:
-        key = (copies, record, steps if self.target == "cpp_standalone" else None)
+    def _key(self, copies: int, ties: Mapping[str, Tie], record: tuple[str, ...], steps: int) -> tuple[Any, ...]:
+        """What a simulation is built for."""
+        return copies, tuple(ties.items()), (record, steps) if self.target == "cpp_standalone" else None
+
+    def _simulation(self, copies: int, ties: Mapping[str, Tie], record: tuple[str, ...], steps: int) -> Simulation:
+        key = self._key(copies, ties, record, steps)
         if key not in self._kept:
             while len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept))).close()
-            kind = Standalone if self.target == "cpp_standalone" else InProcess
-            with _refusals():
-                self._kept[key] = kind(self._merged, copies, record, steps)
+            if self.target == "cpp_standalone":
+                self._kept[key] = Standalone(self._merged, copies, ties, record, steps)
+            else:
+                self._kept[key] = InProcess(self._merged, Builder(self._merged, copies, ties=ties).build(()))
             self.builds += 1
         return self._kept[key]
 
+    # -- formulas of exact steps ---------------------------------------------------------------------------
+
+    def _ties(self, columns: Columns) -> dict[str, Tie]:
+        """Rates that are equal in value, where Brian2's formula must know it."""
+        found = {o: p.tie(columns.get(o, {}), self.semantics.dt) for o, p in self._propagators.items()}
+        return {owner: tie for owner, tie in found.items() if tie is not None}
+
+    def _check_formulas(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
+        """Raises DegenerateError where one is wrong with these numbers. Puts the values of tied rates into the columns."""
+        for owner, tie in ties.items():
+            columns[owner] |= self._propagators[owner].rates(tie, columns[owner])
+        for owner, propagator in built.propagators.items():
+            try:
+                propagator.check(columns.get(owner, {}), self.semantics.dt)
+            except DegenerateError as error:
+                reason = self._names.translated(str(error), owner)
+                raise DegenerateError(reason, described(self._merged, owner)) from None
+
     # -- what goes in --------------------------------------------------------------------------------------
 
-    def _values(
-        self, built: Built, parameters: Mapping[str, Array], lead: tuple[int, ...]
-    ) -> dict[tuple[Any, str], Array]:
-        """(Brian2 object, variable) -> initial values, trial after trial."""
-        found: dict[tuple[Any, str], Array] = {}
+    def _columns(self, parameters: Mapping[str, Array], lead: tuple[int, ...]) -> Columns:
+        """Population or projection -> Brian2's variable -> initial values, trial after trial."""
+        found: Columns = {}
         for name, value in {**initial_state(self._merged), **parameters}.items():
             owner, _, variable = name.partition(".")
-            if owner in built.groups:
-                size = self._merged.population(owner).size
-                found[built.groups[owner], built.names[owner][variable]] = np.broadcast_to(value, (*lead, size)).ravel()
-            elif owner in built.synapses:
-                shape = wiring(self._merged, self._merged.projection(owner)).shape
-                chosen = pairs(self._merged, self._merged.projection(owner))[2]
+            projection = next((p for p in self._merged.projections if p.name == owner), None)
+            if projection is None:
+                flat = np.broadcast_to(value, (*lead, self._merged.population(owner).size))
+            else:
+                shape, chosen = wiring(self._merged, projection).shape, pairs(self._merged, projection)[2]
                 flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
-                found[built.synapses[owner], built.names[owner][variable]] = flat.ravel()
-            if name in built.numbers:
-                group, held = built.numbers[name]
-                number = np.reshape(value, (-1, 1, 1) if np.ndim(value) else ())
-                found[group, held] = np.broadcast_to(number, (*lead, len(group) // int(np.prod(lead)))).ravel()
+            found.setdefault(owner, {})[self._names[owner][variable]] = flat.ravel()
+        for projection in self._merged.projections:
+            bounds = limits(projection, self._declared) or ()
+            for name, bound in zip((LOWEST, HIGHEST), bounds, strict=False):
+                if bound.ndim:
+                    chosen = pairs(self._merged, projection)[2]
+                    found[projection.name][name] = np.tile(bound.ravel()[chosen], int(np.prod(lead)))
+        return found
+
+    def _values(self, built: Built, columns: Columns) -> dict[tuple[Any, str], Array]:
+        """(Brian2 object, variable) -> initial values."""
+        objects = {**built.groups, **built.synapses}
+        return {(objects[o], n): v for o, table in columns.items() if o in objects for n, v in table.items()}
+
+    def _numbers(
+        self, built: Built, parameters: Mapping[str, Array], lead: tuple[int, ...]
+    ) -> dict[tuple[Any, str], Array]:
+        """Parameters of projections that presynaptic cells hold."""
+        found = {}
+        for name, (group, held) in built.numbers.items():
+            value = parameters[name]
+            number = np.reshape(value, (-1, 1, 1) if np.ndim(value) else ())
+            found[group, held] = np.broadcast_to(number, (*lead, len(group) // int(np.prod(lead)))).ravel()
         return found
 
     def _arrays(self, built: Built, feed: Feed, trial: int) -> dict[str, Array]:
@@ -152,7 +214,7 @@ class BrianProgram:
         traces = {}
         for name in wanted:
             owner, _, variable = name.partition(".")
-            found = np.asarray(getattr(built.traces[owner], built.names[owner][variable] + "_"))[:, every - 1 :: every]
+            found = np.asarray(getattr(built.traces[name], built.names[owner][variable] + "_"))[:, every - 1 :: every]
             size = self._merged.population(owner).size
             traces[name] = np.swapaxes(
                 found.reshape(*feed.lead, size, found.shape[1]), -1, -2
@@ -169,18 +231,6 @@ class BrianProgram:
                     full[..., pairs(self._merged, projection)[2]] = values.reshape(*feed.lead, -1)
                 final[f"{projection.name}.w"] = full.reshape(*feed.lead, *shape)
         return Recording(self.semantics.dt, spikes, traces, every, final)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Brian2's own objections to a network, as ours."""
-    try:
-        yield
-    except (UnsupportedError, ModelError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[-1]
-        raise UnsupportedError("brian2", "this network", f"Brian2 says: {reason}", OTHERS) from error
 
 
 class BrianBackend:

@@ -3,7 +3,7 @@
 Brian2's slots, and our order within them:
     start       inputs written (-1); by population, sources first: presynaptic factors of its graded sums (3n), the sums
                 (3n + 1), then inputs gathered (3n + 2)
-    groups      synapses' equations (-1), cells' (0), cells' every_step (1), synapses' every_step (2, 3, ...)
+    groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1), synapses' every_step (2, 3, ...)
     thresholds
     synapses    on_pre of all projections in order, then on_post
     resets
@@ -12,9 +12,8 @@ Brian2's slots, and our order within them:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from itertools import count
 from typing import Any
 
@@ -22,29 +21,20 @@ import numpy as np
 import numpy.typing as npt
 
 from backends import brian_text as words
-from backends.brian_devices import brian2
-from backends.brian_names import Names, Table, arriving, finite_steps
+from backends.brian_devices import BrianObjectException, UnsupportedEquationsException, brian2
+from backends.brian_errors import OTHERS, described
+from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
+from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps
+from backends.brian_plan import Sum, limits, pairs, sources_first, sums
 from neuro.dimensions import dimension_of
-from neuro.equations import Expression, Statement
+from neuro.equations import Equation, Expression
 from neuro.model import Input, Network, Population, Projection
 from neuro.parameters import parameters, steps_of, wiring
 from neuro.protocols import UnsupportedError
 from neuro.scope import NeuronScope
+from neuro.units import unit
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Sum:
-    """A value that a projection's synapses sum into a variable of their target.
-
-    statement: the every_step statement that adds it, None where it is a graded value.
-    """
-
-    variable: str  # in the cells
-    target: str
-    value: Expression
-    statement: Statement | None = None
 
 
 @dataclass(frozen=True)
@@ -62,91 +52,63 @@ class Built:
 
     network: Any
     names: Names
+    clock: Any
     groups: dict[str, Any] = field(default_factory=dict)
     synapses: dict[str, Any] = field(default_factory=dict)
-    traces: dict[str, Any] = field(default_factory=dict)  # by population
+    traces: dict[str, Any] = field(default_factory=dict)  # by our name; variables of one population share a monitor
     spikes: dict[str, Any] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
     numbers: dict[str, tuple[Any, str]] = field(
         default_factory=dict
     )  # a projection's parameter held by its presynaptic cells
+    propagators: dict[str, Propagator] = field(default_factory=dict)  # of populations and projections with method exact
     tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
     arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
 
 
-def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array]:
-    """pre and post indices of the synapses, and which entries of the flattened layout they are."""
-    wires = wiring(network, projection)
-    if wires.indices is not None:
-        return *wires.indices, np.arange(len(wires.indices[0]))
-    mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask
-    pre, post = np.nonzero(mask)
-    return pre, post, np.flatnonzero(mask)
-
-
-def sums(projection: Projection, names: Names) -> tuple[Sum, ...]:
-    """Graded values, and sums that every_step statements make."""
-    scope, cells = projection.synapse.scope, names[projection.post]
+def monitors(built: Built, record: Iterable[str]) -> list[Any]:
+    """New monitors of the variables that have none, one a population, since every object costs code of its own."""
+    missing: dict[str, list[str]] = {}
+    for name in dict.fromkeys(record):
+        if name not in built.traces:
+            missing.setdefault(name.partition(".")[0], []).append(name)
     found = []
-    if scope.transmits is not None:
-        target = projection.synapse.target
-        found.append(Sum(names.part(cells[target], projection.name), target, scope.transmits))
-    for number, statement in enumerate(scope.every_step):
-        if statement.target.endswith("_post"):
-            target = statement.target.removesuffix("_post")
-            variable = f"{names.part(cells[target], projection.name)}_{number}"
-            found.append(Sum(variable, target, statement.expression, statement))
-    return tuple(found)
-
-
-def recorded(record: Iterable[str]) -> dict[str, list[str]]:
-    """Population -> its variables to record: one monitor each, since every object costs code of its own."""
-    found: dict[str, list[str]] = {}
-    for name in record:
-        owner, _, variable = name.partition(".")
-        found.setdefault(owner, []).append(variable)
+    for owner, names in missing.items():
+        variables = [built.names[owner][name.partition(".")[2]] for name in names]
+        monitor = brian2.StateMonitor(
+            built.groups[owner], variables, record=True, when="end", clock=built.clock,
+            name=f"{built.names.object('traces', owner)}_{len(built.traces)}",
+        )  # fmt: skip
+        built.traces.update(dict.fromkeys(names, monitor))
+        found.append(monitor)
     return found
 
 
-def _follows_inputs(scope: NeuronScope, names: Iterable[str], suffix: str) -> bool:
-    """True if some `name_suffix` depends on an input of this very step, directly or through subexpressions."""
-    table = {e.name: e.expression for e in scope.of_kind("subexpression")}
-    open_names = [n.removesuffix(suffix) for n in names if n.endswith(suffix)]
-    while open_names:
-        name = open_names.pop()
-        if name in scope.inputs:
-            return True
-        expression = table.get(name)
-        open_names += expression.names if expression else ()
-    return False
+class PreparedNetwork(brian2.Network):  # type: ignore[misc]
+    """Brian2 writes the code of each object once, not before each run."""
+
+    def __init__(self, *objects: Any, **options: Any) -> None:
+        super().__init__(*objects, **options)
+        self.prepared = False
+
+    def before_run(self, run_namespace: Any) -> None:
+        if not self.prepared:
+            super().before_run(run_namespace)
+        self.prepared = True
 
 
-def sources_first(network: Network) -> tuple[str, ...]:
-    """Populations so that inputs are gathered before graded values that depend on them."""
-    cells = {p.name: p for p in network.populations}
-    needs: dict[str, set[str]] = {name: set() for name in cells}
-    for projection in network.projections:
-        transmits = projection.synapse.scope.transmits
-        for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            if transmits and end in cells and _follows_inputs(cells[end].neuron.scope, transmits.names, suffix):
-                needs[projection.post].add(end)
-    try:
-        return tuple(TopologicalSorter(needs).static_order())
-    except CycleError as error:
-        names = ", ".join(sorted(set(error.args[1])))
-        why = "graded units depend on each other within one step; give one of them a state, or send events"
-        raise UnsupportedError("brian2", f"populations {names}", why) from None
+Ties = Mapping[str, Tie]  # by population and projection
 
 
 class Builder:
     """Makes the objects of one network. steps: known only to programs that are built in C++."""
 
-    def __init__(self, network: Network, batch: int, steps: int | None) -> None:
-        self.network, self.batch, self.steps = network, batch, steps
+    def __init__(self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None) -> None:
+        self.network, self.batch, self.steps, self.ties = network, batch, steps, ties or {}
         self.dt = float(network.dt.value) * brian2.second
         self.clock = brian2.Clock(dt=self.dt, name="steps")
         self.names = Names(network)
-        self.built = Built(brian2.Network(name="simulation"), self.names)
+        self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network))}
         self.every_step_order = count(2)
@@ -161,17 +123,13 @@ class Builder:
                 self.source(source)
         for number, projection in enumerate(network.projections):
             self.projection(projection, number)
-        for owner, names in recorded(record).items():
-            built.traces[owner] = brian2.StateMonitor(
-                built.groups[owner], [self.names[owner][n] for n in names], record=True, when="end", clock=self.clock,
-                name=self.names.object("traces", owner),
-            )  # fmt: skip
+        built.network.add(*monitors(built, record))
         for population in network.populations:
             if population.neuron.threshold:
                 name = population.name
                 built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=self.names.object("spikes", name))
         self.feeds()
-        objects = [*built.groups.values(), *built.synapses.values(), *built.traces.values(), *built.spikes.values()]
+        objects = [*built.groups.values(), *built.synapses.values(), *built.spikes.values()]
         built.network.add(*objects)
         return built
 
@@ -192,6 +150,7 @@ class Builder:
             name=self.names.object("cells", name),
         )
         self.built.groups[name] = group
+        self.solve(name, group, population.neuron.method)
         self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
         gather = []
         for n in scope.inputs:
@@ -215,9 +174,10 @@ class Builder:
         """Equations: the neuron's own, then variables that only this backend has."""
         scope, dimension = population.neuron.scope, population.neuron.scope.dimensions
         own = self.names[population.name]
+        yield from self.shared_rates(population.name)
         for equation in scope.equations:
             if equation.name not in scope.parameters:
-                yield words.equation(equation, own, equation.flags & {"unless refractory"})
+                yield self.equation(population.name, equation, equation.flags & {"unless refractory"})
         for name in scope.parameters:
             yield words.declaration(own[name], dimension[name], "constant")
         for name in scope.inputs:
@@ -232,6 +192,31 @@ class Builder:
         for item in self.sums_into(population.name):
             yield words.declaration(item.variable, dimension[item.target])
         yield from self.sent_lines(population)
+
+    def solve(self, owner: str, group: Any, method: str) -> None:
+        if method == "exact" and group.equations.diff_eq_names:
+            try:
+                self.built.propagators[owner] = Propagator.of(group)
+            except DegenerateError as error:
+                raise UnsupportedError("brian2", described(self.network, owner), str(error), OTHERS) from None
+            except UnsupportedEquationsException as error:
+                raise BrianObjectException("no formula", group) from error
+
+    def shared_rates(self, owner: str) -> Iterator[str]:
+        if owner in self.ties:
+            yield from (f"{symbol_of(n)} : Hz (constant)" for n in sorted({n for _, n in self.ties[owner].rates}))
+
+    def equation(self, owner: str, item: Equation, flags: Iterable[str]) -> str:
+        """One line of equations; where rates are tied, with the symbol that they share."""
+        variable = self.names[owner][item.name]
+        tie = self.ties.get(owner)
+        if tie is None or variable not in dict(tie.rates):
+            return words.equation(item, self.names[owner], flags)
+        rest = dict(tie.rest)[variable]
+        line = f"d{variable}/dt = {symbol_of(dict(tie.rates)[variable])}*{variable}" + (
+            f" + {rest}" if rest != "0" else ""
+        )
+        return words.declaration(line, item.dimension, *flags)
 
     def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
         for name in scope.states:
@@ -300,13 +285,14 @@ class Builder:
             return  # Brian2 has no empty projections
         scope, cells = projection.synapse.scope, self.network.population(projection.post)
         own, inputs = self.names[projection.name], cells.neuron.scope.inputs
+        limit = self.limit(projection)
         targets = own | {f"{n}_post": f"{arriving(self.names[cells.name][n])}_post" for n in inputs}
         synapses = brian2.Synapses(
             self.built.groups[projection.pre],
             self.built.groups[projection.post],
             "\n".join(self.synapse_lines(projection)),
-            on_pre=words.statements(scope.on_pre, own, targets) or None,
-            on_post=words.statements(scope.on_post, own, targets) or None,
+            on_pre=words.statements(scope.on_pre, own, targets, limit) or None,
+            on_post=words.statements(scope.on_post, own, targets, limit) or None,
             method=projection.synapse.method,
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
@@ -321,20 +307,36 @@ class Builder:
         if scope.on_post:
             synapses.post.order = len(self.network.projections) + number
         if synapses.state_updater is not None:
-            synapses.state_updater.order = -1
+            synapses.state_updater.order = -2
+        if limit and any(e.name == "w" for e in scope.of_kind("differential")):
+            synapses.run_regularly(limit, when="groups", order=-1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
+        self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
+
+    def limit(self, projection: Projection) -> str:
+        """The statement that keeps a plastic projection's weights within its bounds and sign."""
+        found = limits(projection, self.declared)
+        if found is None:
+            return ""
+        low, high = (words.number(x) if x.ndim == 0 else name for x, name in zip(found, (LOWEST, HIGHEST), strict=True))
+        dimension = self.declared[f"{projection.name}.w"].dimension
+        return words.limited(self.names[projection.name]["w"], low, high, dimension)
 
     def synapse_lines(self, projection: Projection) -> Iterator[str]:
         scope, own = projection.synapse.scope, self.names[projection.name]
+        yield from self.shared_rates(projection.name)
         for equation in scope.equations:
             if equation.kind == "differential":
-                yield words.equation(equation, own, ["clock-driven"])
+                yield self.equation(projection.name, equation, ["clock-driven"])
             elif equation.name not in scope.parameters:
                 yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell
             if f"{projection.name}.{name}" in self.declared:
                 yield words.declaration(own[name], scope.dimensions[name], "constant")
+        for limit, name in zip(limits(projection, self.declared) or (), (LOWEST, HIGHEST), strict=False):
+            if limit.ndim:
+                yield words.declaration(name, unit("1").dimension, "constant")
         dimensions = self.network.population(projection.post).neuron.scope.dimensions
         for item in sums(projection, self.names):
             value = words.text(item.value, own)
@@ -357,7 +359,9 @@ class Builder:
         for statement in projection.synapse.scope.every_step:
             found = by_statement.get(statement)
             if found is None:
-                self.regularly(synapses, words.statements([statement], self.names[projection.name]))
+                self.regularly(
+                    synapses, words.statements([statement], self.names[projection.name], limit=self.limit(projection))
+                )
                 continue
             updaters[found.variable].order = next(self.every_step_order)
             name = self.names[projection.post][found.target]

@@ -13,11 +13,18 @@ import numpy as np
 with warnings.catch_warnings():  # Brian2 calls deprecated functions of its dependencies
     warnings.simplefilter("ignore")
     import brian2
+    from brian2.core.base import BrianObjectException
     from brian2.core.namespace import DEFAULT_UNITS
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
     from brian2.devices.device import reset_device, set_device
+    from brian2.parsing.sympytools import sympy_to_str
+    from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsException
+    from brian2.stateupdaters.exact import get_linear_system
 
-__all__ = ["DEFAULT_UNITS", "CPPStandaloneDevice", "activated", "brian2", "settings"]
+__all__ = [
+    "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "StateUpdateMethod", "UnsupportedEquationsException", "activated", "brian2",
+    "get_linear_system", "settings", "sympy_to_str",
+]  # fmt: skip
 
 brian2.BrianLogger.suppress_name("unused_brian_object")  # a network may be built only to learn what Brian2 says of it
 

@@ -33,6 +33,9 @@ def of_synapse(scope: SynapseScope) -> Table:
 # -- variables that only this backend has ------------------------------------------------------------------------------
 
 
+LOWEST, HIGHEST = "lowest", "highest"  # of plastic weights that have bounds of their own, SI numbers
+
+
 def draw(number: int) -> str:
     """The step's standard normal number."""
     return f"draw{number}"

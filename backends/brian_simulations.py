@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian_build import Builder, Built
+from backends.brian_build import Builder, Built, Ties, monitors
 from backends.brian_devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian_functions import FUNCTIONS
 from neuro.model import Network
@@ -38,18 +38,16 @@ def _nothing_to_collect() -> Iterator[None]:
 class Simulation(ABC):
     """One built network."""
 
-    def __init__(self, network: Network, batch: int, record: tuple[str, ...], steps: int) -> None:
+    built: Built
+
+    def __init__(self, network: Network) -> None:
         self.network = network
-        self.built = self.build(batch, record, steps)
 
     def duration(self, steps: int) -> Any:
         return steps * float(self.network.dt.value) * brian2.second
 
     @abstractmethod
-    def build(self, batch: int, record: tuple[str, ...], steps: int) -> Built: ...
-
-    @abstractmethod
-    def run(self, values: Values, arrays: Mapping[str, Array], steps: int) -> None:
+    def run(self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str]) -> None:
         """From these initial values, with these inputs [time, batch * size] by our names."""
 
     def close(self) -> None:  # noqa: B027  most hold nothing
@@ -57,39 +55,55 @@ class Simulation(ABC):
 
 
 class InProcess(Simulation):
-    """Code of Brian2's targets numpy and cython."""
+    """Code of Brian2's targets numpy and cython. It serves any number of steps, and monitors are added when asked for."""
 
-    def build(self, batch: int, record: tuple[str, ...], steps: int) -> Built:
-        built = Builder(self.network, batch, None).build(record)
-        built.network.store("start")
-        return built
+    def __init__(self, network: Network, built: Built) -> None:
+        super().__init__(network)
+        self.built = built
+        self._run(0)  # Brian2 writes its code now
+        self.built.network.store("start")
 
-    def run(self, values: Values, arrays: Mapping[str, Array], steps: int) -> None:
-        self.built.network.restore("start")
+    def run(self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str]) -> None:
+        network = self.built.network
+        network.restore("start")
+        self._monitor(record)
         for (group, variable), value in values.items():
             group.variables[variable].set_value(value)
         self.built.arrays.clear()
         self.built.arrays.update(arrays)
+        self._run(steps)
+
+    def _run(self, steps: int) -> None:
         with _nothing_to_collect():
             self.built.network.run(self.duration(steps), namespace=FUNCTIONS)
+
+    def _monitor(self, record: Sequence[str]) -> None:
+        new = monitors(self.built, record)
+        for monitor in new:
+            monitor.before_run(FUNCTIONS)
+        if new:
+            self.built.network.add(*new)
+            self.built.network.store("start")
+        wanted = {id(self.built.traces[name]) for name in record}
+        for monitor in self.built.traces.values():
+            monitor.active = id(monitor) in wanted
 
 
 class Standalone(Simulation):
     """A program in C++, compiled once; initial values and inputs reach it in files."""
 
-    def build(self, batch: int, record: tuple[str, ...], steps: int) -> Built:
+    def __init__(self, network: Network, batch: int, ties: Ties, record: tuple[str, ...], steps: int) -> None:
+        super().__init__(network)
         self.folder = tempfile.mkdtemp(prefix="twinspike-brian2-")
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.device = CPPStandaloneDevice()
         with activated(self.device):
-            built = Builder(self.network, batch, steps).build(record)
-            built.network.run(
-                self.duration(steps), namespace={**FUNCTIONS, **{t.name: t for t in built.tables.values()}}
-            )
+            self.built = Builder(network, batch, steps, ties).build(record)
+            words = {**FUNCTIONS, **{t.name: t for t in self.built.tables.values()}}
+            self.built.network.run(self.duration(steps), namespace=words)
             self.device.build(directory=str(Path(self.folder) / "code"), compile=True, run=False, with_output=False)
-        return built
 
-    def run(self, values: Values, arrays: Mapping[str, Array], steps: int) -> None:
+    def run(self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             given = {
                 f"{group.name}.{variable}": (group.variables[variable], v) for (group, variable), v in values.items()

@@ -202,9 +202,31 @@ def _factors(node: ast.expr) -> Iterator[ast.expr]:
         yield node
 
 
-def statements(block: Iterable[Statement], names: Table, targets: Table | None = None) -> str:
-    """Statements, one a line. targets: what they assign, where it is not the variable they name."""
-    return "\n".join(f"{(targets or names)[s.target]} {s.op} {text(s.expression, names)}" for s in block)
+def statements(block: Iterable[Statement], names: Table, targets: Table | None = None, limit: str = "") -> str:
+    """Statements, one a line. targets: what they assign, where it is not the variable they name.
+
+    limit: a statement that follows each one that assigns a weight.
+    """
+    lines = []
+    for s in block:
+        lines.append(f"{(targets or names)[s.target]} {s.op} {text(s.expression, names)}")
+        if limit and s.target == "w":
+            lines.append(limit)
+    return "\n".join(lines)
+
+
+def number(value: Any) -> str:
+    """A number, which may be infinite."""
+    return repr(float(value))
+
+
+def limited(name: str, low: str, high: str, dimension: Dimension) -> str:
+    """The statement that keeps a variable between two numbers of SI units; empty where both are infinite."""
+    form = name
+    for function, bound in (("maximum_of", low), ("minimum_of", high)):
+        if not bound.endswith("inf"):
+            form = f"{function}({form}, {bound}*{unit_text(dimension)})"
+    return f"{name} = {form}" if form != name else ""
 
 
 def equation(item: Equation, names: Table, flags: Iterable[str] = ()) -> str:

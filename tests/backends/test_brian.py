@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
 import backends
 from backends.brian import TARGETS
-from neuro import Input, Network, Neuron, Normal, Population, Projection, RunError, UnsupportedError, library
+from neuro import (
+    Input,
+    Network,
+    Neuron,
+    Normal,
+    Population,
+    Projection,
+    RunError,
+    Synapse,
+    UnsupportedError,
+    library,
+    quantity,
+)
 from neuro.analysis.comparison import compare
 from neuro.parameters import parameters
 from neuro.protocols import Recording
@@ -88,3 +102,51 @@ def test_the_first_state_that_leaves_the_finite_numbers_is_named(target: str) ->
 def test_unknown_targets_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="use one of numpy, cython, cpp_standalone"):
         backends.get("brian2").compile(network(), target="cuda")
+
+
+@pytest.mark.parametrize("text", ["w += 0.4*A", "w -= 0.4*A", "w += 0.9; v_post += w; w -= 0.7*A"])
+@pytest.mark.parametrize("low", ["0", "each"])
+def test_plastic_weights_keep_bounds_and_sign_after_each_statement(text: str, low: str) -> None:
+    cell = Neuron("q", "dv/dt = -v/(10*ms) : 1", "v > 0.5", "v = 0", method="exact")
+    synapse = Synapse(
+        "s", "w : 1\ndA/dt = -A/(20*ms) : 1\nu : 1", on_pre="A += 1; v_post += u", on_post=text.replace("v_post += w", "A += 5*w - 2"),
+        parameters={"u": 1.0}, method="exact",
+    )  # fmt: skip
+    bounds = (0.2, 1.0) if low == "0" else (quantity([[0.1], [0.5]], "1"), quantity([[0.9], [0.7]], "1"))
+    network = Network(
+        (Population("c", cell, 1),), (Projection("j", "x", "c", synapse, weights=[[0.6], [0.6]], bounds=bounds, sign="+"),),
+        (Input("x", 2),), dt="1 ms",
+    )  # fmt: skip
+    spikes = np.zeros((2, 60, 2), bool)
+    spikes[:, ::5, 0] = spikes[1, ::3, 1] = True
+    found = backends.get("brian2").compile(network).run(inputs={"x": spikes})
+    assert found.spike_count() > 20
+    lowest, highest = (0.2, 1.0) if low == "0" else (np.array([[0.1], [0.5]]), np.array([[0.9], [0.7]]))
+    assert (found.final["j.w"] >= lowest).all() and (found.final["j.w"] <= highest).all()
+    assert np.isin(found.final["j.w"], [lowest, highest]).any(), "no bound was met"
+
+
+def test_a_program_survives_pickle() -> None:
+    program = backends.get("brian2").compile(network())
+    wanted = program.run(inputs=inputs(1, 60))
+    other = pickle.loads(pickle.dumps(program)).run(inputs=inputs(1, 60))
+    assert wanted.spike_count() > 5 and all(np.array_equal(wanted.spikes[n], other.spikes[n]) for n in wanted.spikes)
+
+
+def test_a_program_is_built_once_for_what_is_recorded_and_how_long() -> None:
+    program = backends.get("brian2").compile(network())
+    first = program.run(inputs=inputs(1, 60), record=["a.v"])
+    second = program.run(inputs=inputs(1, 60), record=["b.v", "a.I", "a.v"])
+    third = program.run(inputs={name: array[:, :40] for name, array in inputs(1, 60).items()})
+    assert program.builds == 0, "the network that was built when compiled serves one trial"
+    assert set(first.traces) == {"a.v"} and set(second.traces) == {"b.v", "a.I", "a.v"} and not third.traces
+    assert np.array_equal(first.traces["a.v"], second.traces["a.v"]) and np.array_equal(
+        first.spikes["a"][:, :40], third.spikes["a"]
+    )
+
+
+def test_mistakes_of_ours_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.brian_text.unit_text", lambda dimension: "second")
+    with pytest.raises(Exception, match="cells0") as caught:
+        backends.get("brian2").compile(network())
+    assert not isinstance(caught.value, UnsupportedError)
