@@ -196,7 +196,7 @@ class Forward:
             *sent,
             f"memset({total}, 0, TILE*{post}*sizeof(real));",
             f"project({total}, {mangled('sent', op.projection)}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
-            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += {factor}*{total}[b*{post} + j]; }}",
+            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += ({factor})*{total}[b*{post} + j]; }}",
         ]  # fmt: skip
 
     def sent(self, op: Couple) -> list[str]:

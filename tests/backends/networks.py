@@ -94,6 +94,14 @@ def _graded() -> Network:
     return Network((cells,), (loop,), (Input("x", 4, "current", "rate.z"),), dt="1 ms", seed=3, name="graded")
 
 
+def _reversing() -> Network:
+    """A graded value that is a product of the presynaptic state, a weight and the distance from a reversal potential."""
+    synapse = replace(GRADED, name="reversing", transmits="w*tanh(x_pre)*(E - x_post)", parameters={"E": 0.8})
+    base = _graded()
+    loop = Projection("loop", "rate", "rate", synapse, Normal(quantity("0"), quantity("1.5")))
+    return Network(base.populations, (loop,), base.inputs, dt="1 ms", seed=3, name="graded reversal")
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -119,6 +127,7 @@ def networks() -> dict[str, Network]:
         _two("pairs", connectivity=pairs, delay=quantity(np.arange(20.0) % 4, "ms")),
         _two("plastic", synapse=STDP, weights="8 mV"),
         _graded(),
+        _reversing(),
         Network(poisson.populations, poisson.projections, (rate,), dt="1 ms", seed=3, name="poisson"),
         _heterogeneous(),
         _one_to_one(),

@@ -324,3 +324,21 @@ def test_more_trials_than_a_tile_holds(feature: str) -> None:
     for name, spikes in a.spikes.items():
         assert spikes.sum() > 50
         np.testing.assert_array_equal(np.asarray(b.spikes[name]), spikes)
+
+
+@pytest.mark.parametrize("population", [None, 3])
+def test_given_plastic_weights_count(population: int | None) -> None:
+    network = NETWORKS["plastic"]
+    shape = (7, 5) if population is None else (population, 7, 5)
+    given = {"feed.w": np.random.default_rng(0).uniform(0.002, 0.018, shape)}
+    inputs = drive(network, batch=3)
+    if population is not None:
+        inputs = {n: np.asarray(v) for n, v in inputs.items()}
+    a, b = (
+        backends.get(n).compile(network).run(given, inputs, ["cells.v"], population=population)
+        for n in ("reference", "native")
+    )
+    assert a.spikes["cells"].sum() > 20
+    np.testing.assert_array_equal(np.asarray(b.spikes["cells"]), a.spikes["cells"])
+    np.testing.assert_allclose(b.final["feed.w"], a.final["feed.w"], rtol=1e-9)
+    assert np.ptp(np.asarray(b.final["feed.w"]).reshape(-1, 7, 5), axis=0).max() > 1e-3

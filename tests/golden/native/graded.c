@@ -19,7 +19,7 @@ static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
     for (long b = 0; b < active; b++) VECTOR for (long i = 0; i < 4; i++) { const long s = i*4; sent__loop[b*4 + i] = of__rate__x[b*4 + i]; }
     memset(total__loop, 0, TILE*4*sizeof(real));
     project(total__loop, sent__loop, amounts__loop__z__0, 4, 4);
-    for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < 4; j++) { const long s = j; of__rate__z[b*4 + j] += (real)1.0*total__loop[b*4 + j]; }
+    for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < 4; j++) { const long s = j; of__rate__z[b*4 + j] += ((real)1.0)*total__loop[b*4 + j]; }
     for (long b = 0; b < active; b++) { const real *in = current__x + ((first + b)*steps + k)*channels__x[0];
         const long one = channels__x[0] == 1;
         VECTOR for (long i = 0; i < 4; i++) of__rate__z[b*4 + i] += in[one ? 0 : i]; }
