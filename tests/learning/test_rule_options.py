@@ -1,0 +1,142 @@
+"""Options of rules that only change how far or where a step goes, each against the plain formula."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import backends
+from neuro import learning, streams
+from neuro.learning.eligibility import by_traces
+from neuro.learning.parametrisation import ParameterError
+from neuro.learning.space import Space
+from neuro.learning.trial import run_trial
+from neuro.parameters import values
+from tests.learning.test_rules import Tiny, TinyRecurrent
+
+NANO = 1e-9
+
+
+def one_update(
+    name: str, task: Any = None, inputs: Any = None, **options: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights before and after one update on the tiny task, in nA."""
+    task = task or Tiny()
+    batch = task.batch() if inputs is None else replace(task.batch(), inputs=inputs)
+    program = backends.get("torch").compile(task.network(0))
+    rule = learning.get(name, **options)
+    before = dict(values(program.network))
+    after, _, _ = rule.step(program, before, rule.init(program), batch, task)
+    first, last = ({n: np.asarray(v) / NANO for n, v in d.items() if n.endswith(".w")} for d in (before, after))
+    return first, last
+
+
+def test_clip_bounds_the_norm_of_a_step_and_weight_decay_adds_to_it() -> None:
+    plain, clipped, decayed = (
+        {"optimiser": "sgd", "learning_rate": 1.0, **more} for more in ({}, {"clip": 1e-3}, {"weight_decay": 0.25})
+    )
+    before, after = one_update("bptt", **plain)
+    step = after["feed.w"] - before["feed.w"]
+    assert np.linalg.norm(step) > 2e-3
+    _, found = one_update("bptt", **clipped)
+    np.testing.assert_allclose(found["feed.w"] - before["feed.w"], step * 1e-3 / np.linalg.norm(step), rtol=1e-5)
+    _, found = one_update("bptt", **decayed)
+    np.testing.assert_allclose(found["feed.w"] - before["feed.w"], step - 0.25 * before["feed.w"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["wp0", "hybrid"])
+def test_decay_multiplies_what_an_update_left(name: str) -> None:
+    _, plain = one_update(name, sigma=1e-3, learning_rate=0.05)
+    _, found = one_update(name, sigma=1e-3, learning_rate=0.05, decay=0.1)
+    np.testing.assert_allclose(found["feed.w"], 0.9 * plain["feed.w"], rtol=1e-12)
+
+
+def silent_channel() -> dict[str, Any]:
+    spikes = Tiny().batch().inputs["x"].copy()
+    spikes[:, :, 2] = False
+    return {"x": spikes}
+
+
+@pytest.mark.parametrize(("name", "stays"), [("wp0", True), ("hybrid", True), ("wp", False)])
+def test_synapses_without_activity_stay(name: str, stays: bool) -> None:
+    """Zuege et al. (2023): what sets wp0 and hybrid apart from weight perturbation."""
+    before, after = one_update(name, inputs=silent_channel(), sigma=1e-3, learning_rate=0.05)
+    moved = np.abs(after["feed.w"] - before["feed.w"]) > 0
+    assert moved[[0, 1, 3, 4, 5]].all() and moved[2].any() != stays
+
+
+def test_hybrid_credits_what_its_weights_did_to_the_sum() -> None:
+    task, sigma = Tiny(), 1e-3
+    network, batch = task.network(0), task.batch()
+    program = backends.get("reference").compile(network)
+    start = values(network)["feed.w"]
+    move = (
+        sigma
+        * streams.generator(network.seed, "rule/hybrid", 4).standard_normal(start.size).reshape(start.shape)
+        * NANO
+    )
+
+    def loss(weights: Any) -> float:
+        found = program.run({"feed.w": weights}, batch.inputs, ["cells.v"])
+        return float(task.loss({}, {"cells.v": torch.from_numpy(found.traces["cells.v"])}, batch))
+
+    x, expected = batch.inputs["x"].astype(float), np.zeros_like(start)
+    for b in range(x.shape[0]):
+        for k in range(1, x.shape[1]):
+            expected += np.outer(x[b, k - 1], x[b, k - 1] @ move)
+    expected *= (loss(start + move) - loss(start)) / (sigma * NANO) ** 2
+    found = learning.get("hybrid", sigma=sigma).gradient(program, values(network), batch, task, 4)
+    np.testing.assert_allclose(found["feed.w"], expected, rtol=1e-6)
+
+
+def test_sign_feedback_has_the_readouts_signs_and_the_size_of_random_feedback() -> None:
+    task = TinyRecurrent()
+    program = backends.get("torch").compile(task.network(0), surrogate="triangle")
+    rule, start = learning.get("eprop", feedback="sign", feedback_std=3 * NANO), values(program.network)
+    drawn = rule.memory(program)["out"]
+    feedback = np.sqrt(np.mean(drawn**2)) * np.sign(start["out.w"])
+    expected = by_traces(run_trial(program, start, task.batch(), task, {"out": feedback}), ["feed", "loop"])
+    found = rule.gradient(program, start, task.batch(), task)
+    for name, slope in expected.items():
+        assert np.abs(slope).max() > 0
+        np.testing.assert_allclose(found[name], slope, rtol=1e-9, atol=1e-12 * np.abs(slope).max())
+    assert np.std(drawn) == pytest.approx(3 * NANO, rel=0.3)
+
+
+def test_the_last_pattern_of_sigma_that_fits_counts() -> None:
+    program = backends.get("reference").compile(TinyRecurrent().network(0))
+    space = Space.of(program, ("*.w",))
+    sizes = {n: values(program.network)[n].size for n in space.names}
+    found = space.scale({"*": 0.5, "loop.*": 0.25})
+    expected = np.concatenate([np.full(sizes[n], 0.25 if n == "loop.w" else 0.5) for n in space.names])
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ParameterError, match=r"'feed\.w' has no positive sigma"):
+        space.scale({"loop.*": 0.25})
+
+
+def test_a_second_program_has_the_last_word_on_the_best_candidates() -> None:
+    task = Tiny()
+    network, batch = task.network(0), task.batch()
+    slow = replace(network, populations=tuple(replace(p, parameters={"tau_m": "30 ms"}) for p in network.populations))
+    first, second = (backends.get("reference").compile(n) for n in (network, slow))
+    rule = learning.get("snes", confirm=second, elite=2)
+    state = rule.init(first)
+    candidates, _ = rule.search.ask(state.search)
+    weights = state.space.arrays(candidates)["feed.w"]
+
+    def losses(program: Any) -> np.ndarray:
+        runs = [program.run({"feed.w": w}, batch.inputs, ["cells.v"]).traces["cells.v"] for w in weights]
+        return np.array([float(task.loss({}, {"cells.v": torch.from_numpy(v)}, batch)) for v in runs])
+
+    plain, again = losses(first), losses(second)
+    best = np.argsort(plain, kind="stable")[:2]
+    told = plain.copy()
+    told[best] = again[best]
+    _, after, metrics = rule.step(first, values(network), state, batch, task)
+    assert metrics["disagreement"] == pytest.approx(np.abs(again - plain)[best].max())
+    assert metrics["loss"] == pytest.approx(told.mean()) and metrics["best_loss"] == pytest.approx(told.min())
+    np.testing.assert_array_equal(after.best_vector, candidates[np.argmin(told)])
