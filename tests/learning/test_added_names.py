@@ -90,6 +90,17 @@ def test_a_rule_can_be_attached_twice_and_beside_others() -> None:
     weights(both, "feed")
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_learning_stays_within_the_bounds_of_the_projection(rule: str) -> None:
+    """Narrower ones than the rule's own 0 ... w_max."""
+    network = user({}, {})
+    feed = replace(network.projections[0], bounds=("0.9", "1.1"), weights=quantity(1.0, ""))
+    narrow = replace(network, projections=(feed, network.projections[1]))
+    strong = {n: 5.0 for n in ("A_plus", "A_minus", "A2_minus", "A2_plus", "eta") if n in RULES[rule].parameters}
+    found = weights(RULES[rule].attach(narrow, "feed", w_max=3.0, **strong), "feed")
+    assert found.min() >= 0.9 and found.max() <= 1.1 and ((found == 0.9) | (found == 1.1)).any()
+
+
 def test_a_users_own_variables_keep_their_method() -> None:
     network = user({}, {})
     feed = network.projections[0]
