@@ -296,11 +296,13 @@ def _traces(
     total = " + ".join(f"{post(s)}*{eps[n]}" for n, s in rule["sent"].items())
     lines.append(f"{e} = {rule['psi']}*({total})")
     lines += [f"{eps[n]} += {jump}*{e}" for n, jump in rule["jumps"].items()]
-    on_post = [
-        f"{eps[a.target]} = {post(sp.diff(a.expr, symbol(a.target)))}*{eps[a.target]}"
-        for a in (reset.assigns if reset is not None else ())
-        if sp.diff(a.expr, symbol(a.target)) != 1
-    ]
+    on_post = []
+    for a in reset.assigns if reset is not None else ():
+        slope, jump = sp.diff(a.expr, symbol(a.target)), rule["jumps"].get(a.target)
+        if slope != 1:  # what the spike itself changes isn't multiplied
+            own = f" - {jump}*{e}" if jump else ""
+            added = f" + {jump}*{e}" if jump else ""
+            on_post.append(f"{eps[a.target]} = {post(slope)}*({eps[a.target]}{own}){added}")
     return declared, e, lines, on_post
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import backends
+from neuro import learning
 from neuro.parameters import values
+from neuro.protocols import Batch
 from neuro.units import quantity
 from tests.learning.test_local_rules import RULES, W_MAX, poisson
 
@@ -102,3 +104,22 @@ def test_weights_follow_the_papers_formulas(name: str) -> None:
     changed = np.abs(found.final["feed.w"][0] - START * W_MAX)
     assert post.sum() > 50 and changed.max() > 1e-3 * W_MAX
     np.testing.assert_allclose(found.final["feed.w"][0], loop.w, rtol=1e-9)
+
+
+def test_an_update_takes_the_mean_of_its_trials() -> None:
+    network, spikes = poisson(RULES["stdp"]), np.random.default_rng(0).random((3, 100, 7)) < 0.1
+    program = backends.get("reference").compile(network)
+    rule = learning.get("stdp", projection="feed", w_max="3 nA")
+
+    class Nothing:
+        def record(self) -> tuple[str, ...]:
+            return ()
+
+        def loss(self, spikes: Any, traces: Any, batch: Batch) -> float:
+            return 0.0
+
+    start = values(network)
+    after, _, _ = rule.step(program, start, rule.init(program), Batch({"x": spikes}, np.zeros(3)), Nothing())
+    each = [program.run(start, {"x": spikes[b : b + 1]}).final["feed.w"][0] for b in range(3)]
+    assert np.abs(each[0] - each[1]).max() > 0
+    np.testing.assert_allclose(after["feed.w"], np.mean(each, axis=0), rtol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import backends
-from neuro import Network, UnsupportedError, quantity
+from neuro import Input, Network, Neuron, Population, Projection, Synapse, UnsupportedError, quantity
 from neuro.learning.eligibility import by_traces
 from neuro.learning.online import attach
 from neuro.learning.trial import run_trial
@@ -112,3 +112,32 @@ def test_what_does_not_fit_is_named(model: Any, message: str) -> None:
     found = model()
     with pytest.raises(UnsupportedError, match=message):
         attach(found, ["feed", "loop"], "output" if found.name == "adaptive" else "out", eta=1.0)
+
+
+@pytest.mark.parametrize("reset", ["v = 0.3*v", "v = 0.1", "v -= 0.4\na = 0.5*a + 0.1"])
+def test_resets_of_every_kind_take_the_traces_along(reset: str) -> None:
+    cells = Neuron(
+        "cells", "dv/dt = (I - v)/(10*ms) : 1\nda/dt = -a/(40*ms) : 1\nI : 1", "v > 0.4 + a", reset, method="exact"
+    )
+    out = Neuron("out", "dy/dt = (I - y)/(20*ms) : 1\nI : 1", method="exact")
+    pulse, random = Synapse("pulse", "w : 1", "I_post += w"), np.random.default_rng(0)
+    model = Network(
+        (Population("hidden", cells, 5), Population("out", out, 2)),
+        (
+            Projection("feed", "x", "hidden", pulse, quantity(random.uniform(0.5, 2.5, (6, 5)), "")),
+            Projection("readout", "hidden", "out", pulse, quantity(random.normal(size=(5, 2)), "")),
+        ),
+        (Input("x", 6),), dt="1 ms",
+    )  # fmt: skip
+    x, target, eta = random.random((1, STEPS, 6)) < 0.2, random.normal(size=(1, STEPS, 2)), 1e-9
+    found = (
+        backends.get("reference")
+        .compile(attach(model, ["feed"], "out", eta=eta))
+        .run(inputs={"x": x, "target": target})
+    )
+    assert found.spike_count() > 100
+    program, task = backends.get("torch").compile(model, surrogate="triangle"), Squared("out.y")
+    task.output = "out"
+    expected = by_traces(run_trial(program, values(model), Batch({"x": x}, target), task, {}), ["feed"])["feed.w"]
+    change = (found.final["feed.w"][0] - values(model)["feed.w"]) / -eta
+    assert np.abs(change - expected).max() < 1e-5 * np.abs(expected).max()

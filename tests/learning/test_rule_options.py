@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import backends
-from neuro import learning, streams
+from neuro import learning, quantity, streams
 from neuro.learning.eligibility import by_traces
-from neuro.learning.parametrisation import ParameterError
+from neuro.learning.parametrisation import ParameterError, Parametrisation
 from neuro.learning.space import Space
 from neuro.learning.trial import run_trial
-from neuro.parameters import values
+from neuro.parameters import parameters, values
+from neuro.units import Quantity
 from tests.learning.test_rules import Tiny, TinyRecurrent
 
 NANO = 1e-9
@@ -140,3 +141,20 @@ def test_a_second_program_has_the_last_word_on_the_best_candidates() -> None:
     assert metrics["disagreement"] == pytest.approx(np.abs(again - plain)[best].max())
     assert metrics["loss"] == pytest.approx(told.mean()) and metrics["best_loss"] == pytest.approx(told.min())
     np.testing.assert_array_equal(after.best_vector, candidates[np.argmin(told)])
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.5 nA", None), (None, "3 nA"), ("0.5 nA", "3 nA"), (None, None)])
+def test_free_numbers_come_back_as_the_values_they_were_made_of(low: str | None, high: str | None) -> None:
+    """Also close to a bound, where a smooth map is far from the identity."""
+    network = Tiny().network(0)
+    start = np.linspace(0.5001, 2.9999, 18).reshape(6, 3) * NANO
+    feed = replace(
+        network.projections[0], bounds=(low, high), weights=Quantity(start, quantity("1 nA").dimension, "nA")
+    )
+    maps = Parametrisation.of(parameters(replace(network, projections=(feed,))), ["feed.w"])
+    theta = maps.free(dtype=torch.float64)
+    np.testing.assert_allclose(maps.arrays(theta)["feed.w"], start, rtol=1e-9)
+    for move in (-50.0, 50.0):
+        far = maps.arrays({n: t + move for n, t in theta.items()})["feed.w"]
+        assert low is None or far.min() >= 0.5 * NANO * (1 - 1e-12)
+        assert high is None or far.max() <= 3 * NANO * (1 + 1e-12)
