@@ -13,6 +13,8 @@ import numpy as np
 with warnings.catch_warnings():  # Brian2 calls deprecated functions of its dependencies
     warnings.simplefilter("ignore")
     import brian2
+    from brian2.codegen import translation
+    from brian2.codegen.generators import base as generators
     from brian2.core.base import BrianObjectException
     from brian2.core.namespace import DEFAULT_UNITS
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
@@ -33,6 +35,19 @@ _FLAGS = ["-w", "-O2", "-std=c++11", "-ffp-contract=off"]
 
 
 @contextmanager
+def _without_lookup() -> Iterator[None]:
+    """Brian2's table of statements made before: its key holds every variable and function, and costs more than they do."""
+    kept = translation.make_statements
+    for module in (translation, generators):
+        module.make_statements = kept.__wrapped__
+    try:
+        yield
+    finally:
+        for module in (translation, generators):
+            module.make_statements = kept
+
+
+@contextmanager
 def settings(target: str) -> Iterator[None]:
     """Brian2 with this code generation target, IEEE arithmetic, and without log, warnings or traces left behind."""
     wanted: Mapping[str, Any] = {
@@ -44,7 +59,7 @@ def settings(target: str) -> Iterator[None]:
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _without_lookup():
             warnings.simplefilter("ignore")
             for name, value in wanted.items():
                 brian2.prefs[name] = value

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 _EQUAL = 2e-10  # relative difference of two rates that are taken for one
 _TOLERANCE = 1e-10  # relative error of a coefficient
-_ADVICE = "use method='rk4' or another backend"
+_ADVICE = "use method='rk4'"
 _SAME = (
     "exp",
     "log",
