@@ -102,6 +102,16 @@ def _reversing() -> Network:
     return Network(base.populations, (loop,), base.inputs, dt="1 ms", seed=3, name="graded reversal")
 
 
+def _learning_loop() -> Network:
+    """Plastic weights among cells, none from a cell to itself, and one current that all cells share."""
+    loop = Projection("loop", "cells", "cells", STDP, "6 mV", AllToAll(False), delay="2 ms")
+    inputs = (Input("x", 1, "current", "cells.I"),)
+    start = quantity([-70.0, -65.0, -60.0, -55.0, -52.0], "mV")
+    taus = quantity([5.0, 8.0, 10.0, 15.0, 30.0], "ms")  # R: the drive is noise of about 1 A
+    cells = Population("cells", LIF, 5, {"tau_m": taus, "R": "0.3 ohm"}, initial={"v": start})
+    return Network((cells,), (loop,), inputs, dt="1 ms", seed=3, name="plastic loop")
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -128,6 +138,7 @@ def networks() -> dict[str, Network]:
         _two("plastic", synapse=STDP, weights="8 mV"),
         _graded(),
         _reversing(),
+        _learning_loop(),
         Network(poisson.populations, poisson.projections, (rate,), dt="1 ms", seed=3, name="poisson"),
         _heterogeneous(),
         _one_to_one(),
