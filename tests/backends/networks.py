@@ -148,7 +148,7 @@ def networks() -> dict[str, Network]:
 
 def _subtracting() -> Network:
     """Cells that keep what is above the threshold, are frozen while refractory, and take pulses into v also when they fire."""
-    cells = replace(REFRACTORY_LIF, name="subtracting", reset="v -= v_th - E_L")
+    cells = replace(REFRACTORY_LIF, name="subtracting", reset="v -= v_th\nv += E_L")
     base = _two("subtracting reset", cells, DELTA, "9 mV")
     loop = Projection("loop", "cells", "cells", DELTA, Normal(quantity("4 mV"), quantity("3 mV")))
     return Network(base.populations, (*base.projections, loop), base.inputs, dt="1 ms", seed=3, name=base.name)

@@ -84,7 +84,7 @@ def test_an_unknown_surrogate_is_refused() -> None:
         backends.get("native").compile(NETWORKS["recurrent"], surrogate="fast_sigmiod")
 
 
-@pytest.mark.parametrize("batch", [1, 7, 8, 17])
+@pytest.mark.parametrize("batch", [1, 7, 8, 17, 40])
 def test_any_batch(batch: int) -> None:
     agree(NETWORKS["recurrent"], drive(NETWORKS["recurrent"], steps=40, batch=batch))
 
