@@ -85,7 +85,5 @@ class CodePrinter(StrPrinter):  # type: ignore[misc]
     def _print_Function(self, expr: sp.Expr) -> str:  # noqa: N802
         return self.call(type(expr).__name__, [self._print(a) for a in expr.args])
 
-    _print_Abs = _print_Function  # noqa: N815  sympy makes it of (x**2)**0.5
-
     def emptyPrinter(self, expr: Any) -> str:  # noqa: N802
         raise TypeError(f"no form for {type(expr).__name__}")

@@ -15,9 +15,6 @@ class _Printer(StrPrinter):  # type: ignore[misc]
     def _print_Float(self, expr: sp.Float) -> str:  # noqa: N802
         return f"{float(expr):.12g}"
 
-    def _print_Exp1(self, expr: sp.Expr) -> str:  # noqa: N802
-        return "exp(1)"  # E is a name that models use
-
 
 def expression_text(expr: sp.Expr) -> str:
     return str(_Printer({"order": "none"}).doprint(expr))
