@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import sympy as sp
 import torch
 
-from backends.structure import Backward, delays_of, flat, is_static, local
+from backends.structure import Backward, delays_of, is_static, local
 from backends.torch_functions import total
 from backends.torch_groups import Group, drive, groups
 from backends.torch_writer import Writer
@@ -33,12 +33,11 @@ class _Renderer(Writer):
         super().__init__(step, names, shapes, backward, dtype)
         self.states: list[str] = []
         self.drives: dict[str, None] = {}
-        self.pending = {
+        self.pending = {  # inputs that get something before the next step's Gather
             (o.population, o.target): mangled("pending", o.population, o.target)
-            for o in flat(step.operations)
-            if isinstance(o, Couple) and o.population in names and self.to_input(o) and o.when != "always"
-            and not is_static(step, o)
-        }  # fmt: skip
+            for o in step.operations
+            if isinstance(o, Couple) and o.population in names and self.to_input(o) and not is_static(step, o)
+        }
 
     def to_input(self, op: Couple) -> bool:
         return op.target in self.step.population(op.population).inputs
