@@ -56,7 +56,8 @@ def is_static(step: Step, couple: Couple) -> bool:
 
 
 def delays_of(synapses: Synapses) -> tuple[int, ...]:
-    return tuple(int(d) for d in np.unique(synapses.delay))
+    """Every delay that occurs, in steps; 0 where there are no synapses."""
+    return tuple(int(d) for d in np.unique(synapses.delay)) or (0,)
 
 
 def flat(operations: tuple[Operation, ...]) -> list[Operation]:
