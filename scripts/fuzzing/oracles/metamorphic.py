@@ -73,8 +73,11 @@ def run(
 ) -> Any:
     """A recording of these variables, or the exception."""
     names = case.record() if record is None else list(record)
-    compiled = lambda: backends.get(backend).compile(network)
-    return attempt(lambda: compiled().run(inputs=inputs, record=names, steps=case.steps, batch=case.batch))
+
+    def go() -> Any:
+        return backends.get(backend).compile(network).run(None, inputs, names, steps=case.steps, batch=case.batch)
+
+    return attempt(go)
 
 
 def one(
