@@ -227,8 +227,12 @@ class CellMaker:
 
     def linear_rate(self, number: int, base: str, drive: str, tau: str) -> str:
         dice, state = self.dice, self.draft.states[number]
-        later = [s for s in self.draft.states[number + 1 :] if s.unit == state.unit]
-        terms = [f" + {dice.number(-0.8, 0.8)}*{s.text}" for s in later if dice.chance(0.7)]
+        alike = [s for s in self.draft.states if s.unit == state.unit]
+        coupled = alike[:2] if dice.chance(0.97) else alike  # Brian2's own `exact` takes minutes for three
+        others = coupled[coupled.index(state) + 1 :] if state in coupled else []
+        terms = [f" + {dice.number(-0.8, 0.8)}*{s.text}" for s in others if dice.chance(0.7)]
+        if state in coupled[1:2] and dice.chance(0.15):
+            terms.append(f" - {dice.number(0.1, 0.6)}*{coupled[0].text}")  # a loop
         terms += [f" + {c.text}" for c in self.draft.constants if c.unit == state.unit and dice.chance(0.3)]
         return f"({base}{''.join(terms)}{drive} - {state.text})/{tau}"
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +18,7 @@ from neuro.equations import ModelError
 from neuro.protocols import RunError, UnsupportedError
 
 _PARTICULAR = re.compile(r"'[^']*'|‘[^’]*’|\d+")
+PATIENCE = 8.0  # seconds of processor time
 ALL = ("reference", "native", "torch", "brian2")
 
 
@@ -74,10 +78,38 @@ class Programs:
     def run(self, backend: str) -> Any:
         """The recording of everything; or the exception that compiling or running raised."""
         if backend not in self._runs:
-            program = self.get(backend)
-            failed = isinstance(program, Exception)
-            self._runs[backend] = program if failed else attempt(lambda: self.case.run(program))
+            self._runs[backend] = attempt(lambda: self._run(backend))
         return self._runs[backend]
+
+    def _run(self, backend: str) -> Any:
+        program = self.get(backend)
+        if isinstance(program, Exception):
+            raise program
+        with limited(PATIENCE if backend == "brian2" else 0):
+            return self.case.run(program)
+
+
+class _TooLong(BaseException):
+    """Not an Exception: nobody on the way may take it for one of Brian2's."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """A refusal where Brian2 takes longer, of the processor's time: sympy's exponential of three coupled states takes minutes."""
+
+    def stop(*_: Any) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    except _TooLong:
+        why = f"sympy needs longer than {seconds:g} s for it"
+        raise UnsupportedError("brian2", "this network", why, ("reference", "torch", "native")) from None
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def attempt(action: Any) -> Any:

@@ -67,12 +67,13 @@ def first_difference(a: Any, b: Any, bound: float = BOUND) -> Difference | None:
 
 
 def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
-    """|a - b| over the largest finite number in a; where both are not finite alike, 0."""
+    """|a - b| over the largest finite number in a, or in b where a is 0; where both are not finite alike, 0."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
         return np.full((1, 1, 1), np.inf)
     finite = np.abs(a[np.isfinite(a)])
     scale = float(finite.max()) if finite.size else 0.0
+    scale = scale or float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(all="ignore"):
         error = np.abs(a - b) / (scale or 1e-300)

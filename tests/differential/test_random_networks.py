@@ -1,0 +1,61 @@
+"""Every failure ever found, then random networks of fixed seeds, through the oracles of scripts/fuzzing."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fuzzing import corpus
+from fuzzing.budget import SEEDS
+from fuzzing.campaign import choose_flags
+from fuzzing.coverage import WANTED, features
+from fuzzing.examination import examine, examine_case
+from fuzzing.networks import generate
+
+ENTRIES = list(corpus.read())
+_CHUNK = 5
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TWINSPIKE_CFLAGS", "-O0")
+
+
+@pytest.mark.parametrize("number", range(len(ENTRIES)), ids=lambda n: f"{n}-{ENTRIES[n].oracle}")
+def test_what_failed_once(number: int) -> None:
+    entry = ENTRIES[number]
+    outcome = examine_case(entry.case, [entry.oracle])
+    assert not outcome.failures, f"{entry.comment}: {list(map(str, outcome.failures))}"
+
+
+@pytest.mark.parametrize(
+    ("oracle", "seeds"),
+    [(o, seeds[i : i + _CHUNK]) for o, seeds in SEEDS.items() for i in range(0, len(seeds), _CHUNK)],
+)
+def test_random_networks(oracle: str, seeds: tuple[int, ...]) -> None:
+    found = [examine(seed, [oracle], all_turns=True) for seed in seeds]
+    failures = [f"seed {x.seed}, {f}" for x in found for f in x.failures]
+    assert not failures, "\n".join(failures)
+    if oracle == "forward":
+        assert sum(x.spikes > 0 for x in found) >= 0.4 * len(seeds)
+        assert sum(x.accepted for x in found) >= 0.6 * len(seeds)
+
+
+def test_the_networks_hold_the_whole_language() -> None:
+    found: Counter[str] = sum((features(generate(seed).network) for seed in range(500)), Counter[str]())
+    assert not [name for name in WANTED if not found[name]]
+
+
+def test_equal_seeds_give_equal_networks() -> None:
+    assert generate(7).network == generate(7).network
+    assert generate(7).network != generate(8).network
+
+
+def test_every_tenth_network_is_compiled_as_users_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_flags(11)
+    assert os.environ["TWINSPIKE_CFLAGS"] == "-O0"
+    choose_flags(20)
+    assert "TWINSPIKE_CFLAGS" not in os.environ
