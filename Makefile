@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test setup lint wheel bench clients hardware clean
+.PHONY: help demo test fuzz setup lint wheel bench clients hardware clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on real digits, replay in four backends, export, prove"
 	@echo "make test    set up, run the tests that take seconds"
+	@echo "make fuzz    set up, send 500 new random networks through the oracles of differential testing"
 	@echo "make lint    set up, check style, types and imports"
 	@echo "make wheel   build the wheel, run the README's example from it in a fresh environment"
 	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
@@ -30,6 +31,10 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+# Prints its seeds; scripts/fuzz.py says how to run more of them, and for hours.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz.py --networks 500 --jobs 2
 
 lint: setup
 	$(BIN)/ruff check .
