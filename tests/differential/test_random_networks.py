@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from fuzzing import corpus
 from fuzzing.budget import SEEDS
-from fuzzing.campaign import choose_flags
 from fuzzing.coverage import WANTED, features
 from fuzzing.examination import examine, examine_case
 from fuzzing.networks import generate
@@ -52,10 +50,3 @@ def test_the_networks_hold_the_whole_language() -> None:
 def test_equal_seeds_give_equal_networks() -> None:
     assert generate(7).network == generate(7).network
     assert generate(7).network != generate(8).network
-
-
-def test_every_tenth_network_is_compiled_as_users_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    choose_flags(11)
-    assert os.environ["TWINSPIKE_CFLAGS"] == "-O0"
-    choose_flags(20)
-    assert "TWINSPIKE_CFLAGS" not in os.environ
