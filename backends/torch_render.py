@@ -218,12 +218,14 @@ class _Renderer(Writer):
 
     def reset(self, target: str, value: sp.Expr, spikes: str, *, detach: bool) -> None:
         """value where spiked; with detach, the spikes carry no gradient here."""
-        gate = f"{spikes}.detach()" if detach else spikes
         change = self.bound(sp.expand(value - symbol(target)))
         if self.source.constants.fixed(change):
+            gate = f"{spikes}.detach()" if detach else spikes
             self.line(f"{target} = torch.add({target}, {gate}*({self.put(change)}))")
+        elif detach:
+            self.line(f"{target} = torch.where({spikes} > 0, {self.put(value)}, {target})")
         else:
-            self.line(f"{target} = jump({gate}, {self.put(value)}, {target})")
+            self.line(f"{target} = jump({spikes}, {self.put(value)}, {target})")
 
     def update_synapses(self, op: Update) -> None:
         synapses = self.synapses[op.owner]

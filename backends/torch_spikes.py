@@ -20,7 +20,7 @@ class _Step(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, slope: Spike) -> torch.Tensor:
         ctx.save_for_backward(x)
         ctx.slope = slope
-        return (x > 0).to(x.dtype)
+        return torch.gt(x, 0, out=torch.empty_like(x))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
