@@ -9,7 +9,7 @@ where that moves its own numbers as far, the case is a tie: counted, never passe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +19,7 @@ import backends
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import attempt
 from neuro.parameters import initial_state, values
+from neuro.units import Quantity
 
 BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
 ROUNDING = 4e-16  # relative size of the perturbation, about two units in the last place
@@ -88,15 +89,19 @@ class Sensitivity:
 
     def runs(self) -> list[Any]:
         if not self._runs:
-            program = backends.get("reference").compile(self.case.network)
+            backend, dt = backends.get("reference"), self.case.network.dt
             for number in range(TRIES):
+                moved = Quantity(
+                    float(off(dt.value, np.random.default_rng(number), self.rounding)), dt.dimension, dt.unit
+                )
+                program = attempt(lambda q=moved: backend.compile(replace(self.case.network, dt=q)))
                 self._runs.append(
-                    attempt(lambda n=number: self.moved(program, np.random.default_rng([self.case.seed, n])))
+                    attempt(lambda n=number, p=program: self.moved(p, np.random.default_rng([self.case.seed, n])))
                 )
         return [r for r in self._runs if not isinstance(r, Exception)]
 
     def moved(self, program: Any, random: np.random.Generator) -> Any:
-        """A run whose parameters, inputs and initial values are off by rounding."""
+        """A run whose parameters, inputs and initial values are off by rounding; its program has a dt that is."""
         given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
         inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in self.case.inputs().items()}
         starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
