@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import backends
 from neuro import AllToAll, Input, Network, Neuron, Pairs, Population, Projection, Synapse, quantity
 from neuro.mangling import unmangled
+from neuro.parameters import values
 
 POOL = [
     "z", "left", "zeros", "zeros_", "frozen", "frozen_", "drive", "spike", "spikes", "pending", "gate", "arrived", "matrix", "sent", "c",
@@ -189,3 +190,25 @@ def test_torch_needs_no_snntorch() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", text], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("connectivity", [AllToAll(), Pairs([0, 1, 2], [0, 1, 1])])
+def test_what_waits_for_the_next_step_carries_a_gradient(connectivity: Any) -> None:
+    """A synapse's every_step statement adds to an input: slopes are those of finite differences."""
+    cells = Neuron("n", "dv/dt = (I - v)/(5*ms) : 1\nI : 1", method="euler")
+    synapse = Synapse("s", "w : 1\na : 1", on_pre="a += w", every_step="I_post += 0.25*a\na *= 0.5")
+    projection = Projection("j", "x", "p", synapse, weights=0.8, connectivity=connectivity)
+    network = Network((Population("p", cells, 2),), (projection,), (Input("x", 3),), dt="1 ms")
+    start, reference = values(network), backends.get("reference").compile(network)
+    program = backends.get("torch").compile(network)
+    _, grads = program.value_and_grad(lambda f: (f.traces["p.v"] ** 2).sum(), start, {"x": SPIKES}, ["j.w"], ["p.v"])
+
+    def loss(w: Any) -> float:
+        return float((reference.run({"j.w": w}, inputs={"x": SPIKES}, record=["p.v"]).traces["p.v"] ** 2).sum())
+
+    for place in np.ndindex(start["j.w"].shape):
+        moved = np.zeros_like(start["j.w"])
+        moved[place] = 1e-5
+        slope = (loss(start["j.w"] + moved) - loss(start["j.w"] - moved)) / 2e-5
+        assert slope != 0
+        np.testing.assert_allclose(grads["j.w"][place], slope, rtol=1e-7)
