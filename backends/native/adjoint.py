@@ -149,6 +149,9 @@ class Adjoint(Writer):
         cells, synapses = self.kernel.populations[op.population], self.step.projection(op.projection)
         size, found = cells.size, []
         if op.when == "always":
+            if self.kernel.waits(op):
+                depth = self.kernel.depth[op.population, op.target]
+                return self.graded(op, f"({self.arrived(op.population, op.target)} + k%{depth}*TILE*{size})")
             whole = self.layout.room(mangled("always", op.projection), self.kernel.tile * size)
             return [*self.unfrozen(op, cells, whole), *self.graded(op, whole)]
         depth = self.kernel.depth[op.population, op.target]

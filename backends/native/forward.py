@@ -170,7 +170,7 @@ class Forward:
             else:
                 found.append(f"memset({v}, 0, {total}*sizeof(real));")
         for couple in op.couplings:
-            found += self.graded(couple)
+            found += self.graded(couple, local(op.population, couple.target))
         for name, source in op.currents:
             given = self.layout.given(mangled("current", source))
             wide = self.layout.given(mangled("channels", source), "long")
@@ -181,10 +181,10 @@ class Forward:
             ]
         return found
 
-    def graded(self, op: Couple) -> list[str]:
-        """A coupling of all synapses, added to the target variable."""
+    def graded(self, op: Couple, target: str) -> list[str]:
+        """A coupling of all synapses, added to the cells of an array."""
         kernel, synapses = self.kernel, self.step.projection(op.projection)
-        target, post = local(op.population, op.target), synapses.ends[1]
+        post = synapses.ends[1]
         if not kernel.factored(op):
             value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
             body = kernel.each_synapse(synapses, [f"{target}[b*{post} + j] += {value};"])
@@ -212,15 +212,18 @@ class Forward:
         ]
 
     def couple(self, op: Couple) -> list[str]:
-        """Events that arrive, or per-step sums into a state."""
+        """Events that arrive, or per-step sums: into a state, or an input's sums of the next step."""
         cells, synapses = self.kernel.populations[op.population], self.step.projection(op.projection)
         if op.when == "always":
-            if not (cells.refractory and op.target in cells.frozen):
-                return self.graded(op)
             target, size = local(op.population, op.target), cells.size
+            if self.kernel.waits(op):
+                slot = _slot(0, self.kernel.depth[op.population, op.target])
+                return self.graded(op, f"({self.target(op)} + {slot}*TILE*{size})")
+            if not (cells.refractory and op.target in cells.frozen):
+                return self.graded(op, target)
             before = self.layout.room(mangled("before", op.population, op.target), self.kernel.tile * size)
             return [
-                f"memcpy({before}, {target}, active*{size}*sizeof(real));", *self.graded(op),
+                f"memcpy({before}, {target}, active*{size}*sizeof(real));", *self.graded(op, target),
                 f"for (long n = 0; n < active*{size}; n++) if ({mangled('left', cells.name)}[n] > 0) {target}[n] = {before}[n];",
             ]  # fmt: skip
         found = self.send(op, synapses) if self.kernel.is_static(op) else self.events(op, synapses)

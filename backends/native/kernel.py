@@ -54,13 +54,12 @@ class Kernel:
         self.sources = dict(self.step.sources) | {c.name: c.size for c in self.step.cells if c.spikes}
         self.versions = self._versions()
         self.rasters = {end for s in self.step.synapses if s.name in self.changing() for end in (s.pre, s.post)}
-        ops = self.couples()
-        events = [o for o in ops if o.when != "always"]
         self.depth: dict[tuple[str, str], int] = {}  # slots of what arrives at a variable
         self.reach = dict.fromkeys(self.sources, 1)  # steps back over which adjoints of spikes are collected
-        for op in events:
-            late, key = self.step.projection(op.projection).max_delay, (op.population, op.target)
-            self.depth[key] = max(self.depth.get(key, 1), late + 1)
+        for op in self.step.operations:
+            if isinstance(op, Couple) and (op.when != "always" or self.waits(op)):
+                late, key = self.step.projection(op.projection).max_delay, (op.population, op.target)
+                self.depth[key] = max(self.depth.get(key, 1), late + 1)
         for name in self.changing():
             s = self.step.projection(name)
             self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.max_delay + 1)
@@ -70,6 +69,10 @@ class Kernel:
         for op in self.step.operations:
             found += op.couplings if isinstance(op, Gather) else [op] if isinstance(op, Couple) else []
         return found
+
+    def waits(self, op: Couple) -> bool:
+        """Whether the sum of an operation of the step goes into an input, which gathers it in the next step."""
+        return op.target in self.populations[op.population].inputs
 
     def changing(self) -> set[str]:
         """Projections in which events do more than add fixed amounts: their gates need gradients, and rasters."""
