@@ -21,6 +21,7 @@ from neuro.events import Events
 from neuro.mangling import mangled, unmangled
 from neuro.protocols import UnsupportedError
 from neuro.step import Cells
+from neuro.symbolic import symbol
 
 if TYPE_CHECKING:
     from backends.native.program import NativeProgram
@@ -150,9 +151,12 @@ def _value(
     find = lookup(step, constant, values)
     if constant.name not in formulas:  # the text is made by sympy
         names = tuple(s.name for s in constant.expr.free_symbols)
-        formulas[constant.name] = names, compile(code(constant.expr), constant.name, "eval")
-    names, text = formulas[constant.name]
-    found = torch.as_tensor(eval(text, dict(FUNCTIONS), {n: find(n) for n in names}), dtype=program.dtype)
+        text = code(constant.expr.xreplace({symbol(n): symbol(mangled("value", n)) for n in names}))
+        formulas[constant.name] = names, compile(text, constant.name, "eval")
+    names, compiled = formulas[constant.name]
+    found = torch.as_tensor(
+        eval(compiled, dict(FUNCTIONS), {mangled("value", n): find(n) for n in names}), dtype=program.dtype
+    )
     found = found.expand(shape_of(step, constant))
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     if synapses is not None and constant.matrix and synapses.mask is not None:
