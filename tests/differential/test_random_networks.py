@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fuzzing import corpus
 from fuzzing.budget import SEEDS
+from fuzzing.campaign import QUICK
 from fuzzing.coverage import WANTED, features
 from fuzzing.examination import examine, examine_case
 from fuzzing.networks import generate
@@ -19,7 +20,7 @@ _CHUNK = 5
 @pytest.fixture(autouse=True)
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("TWINSPIKE_CFLAGS", "-O0")
+    monkeypatch.setenv("TWINSPIKE_NATIVE_FLAGS", QUICK)
 
 
 @pytest.mark.parametrize("number", range(len(ENTRIES)), ids=lambda n: f"{n}-{ENTRIES[n].oracle}")
