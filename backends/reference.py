@@ -78,7 +78,7 @@ class _Simulation:
 
         def lookup(name: str) -> Any:
             for end, spread in (("pre", self.spread_pre), ("post", self.spread_post)):
-                if name.endswith(f"_{end}") and name not in (local or {}):  # a temporary's name may end like that
+                if name.endswith(f"_{end}"):
                     cells = self.of_cells(getattr(synapses, end))(name.removesuffix(f"_{end}"))
                     return spread(synapses, cells) if np.ndim(cells) else cells
             return own(name)

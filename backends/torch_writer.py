@@ -99,10 +99,9 @@ class Writer:
         """Names of a synapse; the cells' variables spread to its layout in statements of their own."""
         table = {}
         for s in sorted(expr.free_symbols, key=lambda s: s.name):
-            own = self.common(synapses.name, s.name)
             end = next((e for e in ("pre", "post") if s.name.endswith(f"_{e}")), None)
-            if end is None or own in self.source.constants.ranges:  # a temporary's name may end like that
-                table[s] = symbol(own)
+            if end is None:
+                table[s] = symbol(self.common(synapses.name, s.name))
                 continue
             inner = s.name.removesuffix(f"_{end}")
             spread = mangled(end, synapses.name, inner)

@@ -130,7 +130,7 @@ def reserved_problem(name: str) -> str | None:
         )
     if is_unit_name(name):
         return f"'{name}' is the name of a unit"
-    if name.endswith(("_pre", "_post")):
+    if f"_{name}".endswith(("_pre", "_post")):  # "pre" and "post" too: a cell's "new_" read at an end is "new__post"
         return f"'{name}' is reserved: _pre and _post mark the cells of a synapse"
     why = _fault(name)
     return None if why is None else f"{name!a} can't be a name: {why}"

@@ -94,7 +94,6 @@ CELLS = Neuron("n", "dv/dt = (I - v)/(5*ms) : 1\nI : 1", threshold="v > 0.5", re
         Projection("j", "x", "p", Synapse("s", on_pre="I_post += 1"), connectivity=Pairs([0, 1, 2], [0, 1, 1])),
         Projection("j", "x", "p", Synapse("s", "w : 1\na : 1", on_pre="a += 1\nI_post += w*a"), connectivity=Pairs([], []), weights=[]),
         Projection("j", "x", "p", Synapse("s", "w : 1", on_pre="I_post += w; I_post += w*0.5; v_post -= 0.1*w"), weights=0.8),
-        Projection("j", "x", "p", Synapse("s", "dpost/dt = -post/(9*ms) : 1", on_pre="post += 1\nI_post += post", method="euler")),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -270,6 +270,7 @@ NAMES: dict[str, Case] = {
     "unit as variable": (lambda: Neuron("n", "mV : 1"), ["'mV' is the name of a unit", "    mV : 1\n    ^~\n", "fix: rename it"]),
     "function as parameter": (lambda: Neuron("n", "v = exp : 1", parameters={"exp": 1}), ["neuron 'n', parameters: 'exp' is reserved", "fix: rename it"]),
     "suffix of a cell": (lambda: Neuron("n", "v_pre : 1"), ["'v_pre' is reserved: _pre and _post mark the cells of a synapse", "    v_pre : 1\n    ^~~~~\n"]),
+    "a synapse's post": (lambda: Synapse("s", "post : 1"), ["'post' is reserved: _pre and _post mark the cells of a synapse", "fix: rename it, for example 'post_'"]),
     "no identifier": (lambda: Neuron("n", "9v : 1"), ["'9v' can't be a name", "    9v : 1\n    ^~\n", "fix: rename it"]),
     "not ASCII": (
         lambda: Neuron("n", "dv/dt = -v/\u03c4 : 1"),

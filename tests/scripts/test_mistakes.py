@@ -30,6 +30,7 @@ from tests.results.test_hostile_runs import whole as recorded
 # Errors that other errors take the place of before they reach a user.
 INNER = {
     "ArrayError",
+    "DegenerateError",
     "Hdf5Error",
     "LayoutError",
     "MethodError",
