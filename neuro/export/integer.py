@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ExportError
+from neuro.export.nir_names import unused
 from neuro.export.profile import Integers
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.units import quantity
@@ -63,17 +64,24 @@ class IntegerChain:
 def network_of(chain: IntegerChain, neurons: Callable[[IntegerLayer], Neuron]) -> Network:
     """The network of a chain: populations and input keep their names, parameters are the chain's numbers."""
     populations, projections = [], []
-    source = chain.source
+    source, taken = chain.source, {chain.source, *(x.name for x in chain.layers)}
     for layer in chain.layers:
         numbers = {n: quantity(v) for n, v in layer.cells.items()}
         populations.append(Population(layer.name, neurons(layer), layer.size, numbers))
-        projections.append(Projection(f"{source}_to_{layer.name}", source, layer.name, arrival, quantity(layer.feed)))
-        if layer.loop is not None:
-            name = f"{layer.name}_to_{layer.name}"
-            projections.append(Projection(name, layer.name, layer.name, arrival, quantity(layer.loop)))
+        for pre, weights in ((source, layer.feed), (layer.name, layer.loop)):
+            if weights is not None:
+                name = between(pre, layer.name, taken)
+                projections.append(Projection(name, pre, layer.name, arrival, quantity(weights)))
         source = layer.name
     inputs = (Input(chain.source, chain.inputs),)
     return Network(tuple(populations), tuple(projections), inputs, dt=quantity(chain.dt, "s"), name=chain.name)
+
+
+def between(pre: str, post: str, taken: set[str]) -> str:
+    """A legal name for a projection, which is added to those that are taken: "pre_to_post" where that is free."""
+    found = unused(f"{pre}_to_{post}", taken)
+    taken.add(found)
+    return found
 
 
 # -- limits -------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from neuro.export import ExportError
 from neuro.export.files import replaced
-from neuro.export.integer import check_range
+from neuro.export.integer import between, check_range
 from neuro.export.profile import Integers
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.units import quantity
@@ -157,24 +157,23 @@ def xylo_network(given: XyloIntegers) -> Network:
                "bias": given.bias_out}  # fmt: skip
     last = {n: quantity(v) for n, v in numbers.items()}
     populations.append(Population(given.output, xylo_output, len(given.threshold_out), last))
+    taken = {given.source, given.output, *slices}
     for post, part in slices.items():
         for branch in (0, 1):
             weights = given.weights_in[:, part, branch] << given.weight_shift_in
-            projections += _projection(given.source, post, FROM_INPUT[branch], weights)
+            projections += _projection(given.source, post, FROM_INPUT[branch], weights, taken)
             for pre, rows in slices.items():
                 weights = given.weights_rec[rows, part, branch] << given.weight_shift_rec
-                projections += _projection(pre, post, FROM_CELLS[branch], weights)
+                projections += _projection(pre, post, FROM_CELLS[branch], weights, taken)
     for pre, rows in slices.items():
         weights = given.weights_out[rows] << given.weight_shift_out
-        projections += _projection(pre, given.output, FROM_CELLS[0], weights)
+        projections += _projection(pre, given.output, FROM_CELLS[0], weights, taken)
     inputs = (Input(given.source, given.weights_in.shape[0]),)
     return Network(tuple(populations), tuple(projections), inputs, dt=quantity(given.dt, "s"), name=given.name)
 
 
-def _projection(pre: str, post: str, synapse: Synapse, weights: IntArray) -> list[Projection]:
+def _projection(pre: str, post: str, synapse: Synapse, weights: IntArray, taken: set[str]) -> list[Projection]:
     """None without weights."""
     if not weights.any():
         return []
-    branch = synapse.name[-1]
-    name = f"{pre}_to_{post}" + ("_2" if branch == "1" else "")
-    return [Projection(name, pre, post, synapse, quantity(weights))]
+    return [Projection(between(pre, post, taken), pre, post, synapse, quantity(weights))]

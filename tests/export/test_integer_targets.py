@@ -16,7 +16,7 @@ import pytest
 import backends
 import tasks
 from backends.reference import ReferenceBackend
-from neuro import Network, library, quantity
+from neuro import Input, Network, Population, Projection, library, quantity
 from neuro.export import ExportError
 from neuro.export.c_header import c_network, largest_state, write_header
 from neuro.export.delivery import LossError, deliver
@@ -280,3 +280,21 @@ def test_nothing_is_delivered_where_the_guard_rises(tmp_path: Path, monkeypatch:
     with pytest.raises(LossError, match="not what the chip computes"):
         deliver("xylo-a3", network, strong, task, tmp_path, ReferenceBackend(), budget=100.0, batch=few)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["loihi2", "sana-fe", "c-header", "xylo-a2"])
+@pytest.mark.parametrize("names", [("x_", "p_", "q_"), ("a", "p", "a_to_p"), ("p_to_p", "p", "q")])
+def test_any_names_of_populations(target: str, names: tuple[str, str, str], tmp_path: Path) -> None:
+    """Names of the projections between them are made, and are neither illegal nor somebody's."""
+    x, p, q = names
+    xylo = target.startswith("xylo")
+    neuron = {"neuron": "cuba_lif", "reset": "subtract"} if xylo else {"neuron": "lif"}
+    cell = digits(pixels=16, **neuron)[0].populations[0].neuron
+    synapse = library.get("current_jump" if xylo else "pulse")
+    projections = [Projection(f"g{k}", *ends, synapse, "3 nA") for k, ends in enumerate([(x, p), (p, p), (p, q)])]
+    network = Network([Population(p, cell, 3), Population(q, cell, 2)], projections, [Input(x, 4)], dt="1 ms")
+    found = get(target).export(network, None, tmp_path / f"net{get(target).profile.suffix}").integers
+    assert found is not None
+    assert sorted((s.pre, s.post) for s in found.projections) == sorted([(x, p), (p, p), (p, q)])
+    spikes = run(found, {x: np.ones((1, 30, 4), bool)}).spikes
+    assert all(spikes[name].sum() > 5 for name in (p, q))
