@@ -160,12 +160,15 @@ class Adjoint(Writer):
         return found + (self.static(op, synapses) if self.kernel.is_static(op) else self.changing(op, synapses))
 
     def unfrozen(self, op: Couple, cells: Cells, out: str) -> list[str]:
-        """Adjoint of a sum that a state took, 0 where a refractory cell didn't."""
-        a = f"{self.adjoint(op.population, op.target)}[o + i]"
+        """Adjoint of a sum that a state took, 0 where a refractory cell didn't: one that has fired is, one that is yet to fire isn't."""
+        a, marks = f"{self.adjoint(op.population, op.target)}[o + i]", list[str]()
         if cells.refractory and op.target in cells.frozen:
-            a = f"{self.frozen(cells)}[q + i] || {self.adjoint_mask(cells.name)}[o + i] ? 0 : {a}"
-            return [*self.marked(cells.name), *self.over_cells(cells, [f"{out}[o + i] = {a};"])]
-        return self.over_cells(cells, [f"{out}[o + i] = {a};"])
+            still = f"{self.frozen(cells)}[q + i]"
+            before = self.step.operations[: self.at]
+            if any(isinstance(o, Threshold) and o.population == op.population for o in before):
+                marks, still = self.marked(cells.name), f"({still} || {self.adjoint_mask(cells.name)}[o + i])"
+            a = f"{still} ? 0 : {a}"
+        return [*marks, *self.over_cells(cells, [f"{out}[o + i] = {a};"])]
 
     def static(self, op: Couple, synapses: Synapses) -> list[str]:
         """Weights from the cells that fired; spikes through the whole matrix."""
