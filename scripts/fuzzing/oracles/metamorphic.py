@@ -17,7 +17,7 @@ import backends
 from fuzzing.networks import Case
 from fuzzing.oracles import variations
 from fuzzing.oracles.drawing import drawn
-from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, summary
+from fuzzing.oracles.outcome import PATIENCE, Failure, Outcome, Programs, attempt, expected, limited, summary
 from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
 from neuro import Network
 from neuro.equations import ModelError
@@ -62,7 +62,8 @@ def check(case: Case, programs: Programs) -> Outcome:
                 raise made
             outcome.failures.append(Failure(NAME, f"{what}: a rule forbids the variant", summary(made)))
         elif made is not None:
-            for backend in ("reference", other) if what == elsewhere else ("reference",):
+            refused = isinstance(truth[other], UnsupportedError)
+            for backend in ("reference", other) if what == elsewhere and not refused else ("reference",):
                 one(start, inputs, truth[backend], Variant(*made), what, backend, outcome)
             outcome.notes.append(f"varied: {what}")
     return outcome
@@ -75,7 +76,8 @@ def run(
     names = case.record() if record is None else list(record)
 
     def go() -> Any:
-        return backends.get(backend).compile(network).run(None, inputs, names, steps=case.steps, batch=case.batch)
+        with limited(PATIENCE if backend == "brian2" else 0):
+            return backends.get(backend).compile(network).run(None, inputs, names, steps=case.steps, batch=case.batch)
 
     return attempt(go)
 
