@@ -56,9 +56,15 @@ class System:
     def stage(
         self, number: int, values: Mapping[str, sp.Expr], time: sp.Expr
     ) -> tuple[list[Assign], dict[str, sp.Expr]]:
-        """Assignments and slopes at shifted states; names of stage 1 are plain, later ones carry the number."""
-        table: dict[sp.Symbol, sp.Expr] = {symbol(n): v for n, v in values.items()} | {TIME: time}
+        """Assignments and slopes at shifted states; names of stage 1 are plain, later ones carry the number.
+
+        A later stage's time is a sum of its own: put into comparisons, each backend would fold its parts in another order.
+        """
+        table: dict[sp.Symbol, sp.Expr] = {symbol(n): v for n, v in values.items()}
         assigns = []
+        if time != TIME and any(TIME in expr.free_symbols for _, expr in (*self.subexpressions, *self.rates)):
+            table[TIME] = symbol(mangled(f"stage{number}", "t"))
+            assigns.append(Assign(table[TIME].name, time, temporary=True))
         for name, expr in self.subexpressions:
             local = name if number == 1 else mangled(f"stage{number}", name)
             assigns.append(Assign(local, substituted(expr, table), temporary=True))
