@@ -32,7 +32,7 @@ def names() -> tuple[str, ...]:
 
 def resolved(name: str) -> str:
     """The name of a backend; of the fastest that works here, where it is "auto". Says once which one isn't used, and why."""
-    if name != "auto":
+    if not isinstance(name, str) or name != "auto":
         return name
     from backends.native.build import missing
 
@@ -45,10 +45,10 @@ def resolved(name: str) -> str:
 def get(name: str) -> Backend:
     """The backend of that name, or of the fastest that works here ("auto"). Raises UnknownBackendError."""
     known, name = _registered(), resolved(name)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         from difflib import get_close_matches
 
-        close = get_close_matches(name, (*known, "auto"), 1)
+        close = get_close_matches(name, (*known, "auto"), 1) if isinstance(name, str) else ()
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}, auto"
         raise UnknownBackendError(f"there is no backend {name!r}; {hint}")
     module, _, attribute = known[name].partition(":")

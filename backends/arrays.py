@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backends.options import names_of
 from backends.values import given_parameters, input_array, known, named, of_input, whole
 from neuro import checks, streams
 from neuro.events import Events
-from neuro.foreign import shown
 from neuro.model import Input, Network
 from neuro.parameters import Parameter, wiring
 from neuro.parameters import parameters as declared_parameters
@@ -166,22 +166,18 @@ def draw_noise(network: Network, *, steps: int, batch: int, trial: int = 0) -> d
     }
 
 
-def check_record(network: Network, names: Sequence[str], every: int) -> tuple[tuple[str, str], ...]:
-    """ "population.variable" names as pairs. Raises RunError on unknown ones."""
+def check_record(network: Network, names: Sequence[str], every: int) -> dict[str, tuple[str, str]]:
+    """ "population.variable" -> that pair, each once. Raises RunError on unknown ones."""
     whole("every", every)
-    if isinstance(names, str):
-        raise RunError(f"record={names!r} is one text; it is a list of names: write record=[{names!r}]")
     populations = {p.name: p.neuron.scope for p in without_receptors(network).populations}
-    found = []
-    for name in names:
-        if not isinstance(name, str):
-            raise RunError(f"record holds {shown(name)}; it is a list of names, like record=['population.variable']")
+    found = {}
+    for name in names_of("record", names, "population.variable"):
         owner, _, variable = name.partition(".")
         known(owner, populations, "population")
         scope = populations[owner]
         known(variable, (*scope.states, *scope.inputs, *scope.subexpressions), f"variable of population '{owner}'")
-        found.append((owner, variable))
-    return tuple(found)
+        found[name] = (owner, variable)
+    return found
 
 
 def check_finite(owner: str, variable: str, values: Array, step: int, feed: Feed) -> None:

@@ -22,6 +22,8 @@ from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
 from backends.brian_plan import limits, pairs
 from backends.brian_simulations import InProcess, Simulation, Standalone
 from backends.brian_zeros import with_units
+from backends.options import choice
+from neuro.foreign import shown
 from neuro.model import Network
 from neuro.parameters import initial_state, parameters, wiring
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
@@ -82,7 +84,7 @@ class BrianProgram:
     ) -> Recording:
         """See Program.run."""
         feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
-        wanted = tuple(f"{o}.{v}" for o, v in check_record(self._merged, record, every))
+        wanted = tuple(check_record(self._merged, record, every))
         values = check_parameters(self._merged, parameters, population)
         columns = self._columns(values, feed.lead)
         with settings(self.target), objections(self._names):
@@ -246,8 +248,7 @@ class BrianBackend:
             raise UnsupportedError(
                 self.name, f"option '{next(iter(options))}'", "its options are dtype and target", OTHERS
             )
-        if dtype != "float64":
-            raise UnsupportedError(self.name, f"dtype '{dtype}'", "it computes in float64", OTHERS)
-        if target not in TARGETS:
-            raise UnsupportedError(self.name, f"target '{target}'", f"use one of {', '.join(TARGETS)}", OTHERS)
+        if not isinstance(dtype, str) or dtype != "float64":
+            raise UnsupportedError(self.name, f"dtype {shown(dtype)}", "it computes in float64", OTHERS)
+        choice(self.name, "target", target, tuple(TARGETS), OTHERS)
         return BrianProgram(network, target)

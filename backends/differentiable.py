@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from backends.options import names_of
 from backends.values import given_parameters, known
+from neuro.foreign import shown
 from neuro.learning.parametrisation import Parametrisation
 from neuro.mangling import mangled
 from neuro.parameters import Parameter
@@ -73,17 +75,29 @@ def value_and_grad(
     """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
     given = given_parameters(program.declared, parameters, options.get("population"))
     tensors = {n: torch.tensor(v, dtype=program.dtype) for n, v in given.items()}
+    wrt = names_of("wrt", wrt, next(iter(program.declared), "population.parameter"))
     for name in wrt:
         if name not in program.declared:
             known(name, program.declared, "parameter")
         if name not in tensors:
             tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
         tensors[name].requires_grad_()
-    value = loss(program.forward(tensors, inputs, record, **options))
+    value = _scalar(loss, program.forward(tensors, inputs, record, **options))
     wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
     grads = torch.autograd.grad(value, wanted, allow_unused=True) if depends else [None] * len(wanted)
     found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
     return float(value.detach()), found
+
+
+def _scalar(loss: Any, signals: Signals) -> torch.Tensor:
+    """The loss of what a run gave. Raises RunError where it is no real number."""
+    call = "write loss=lambda signals: signals.spikes['population'].sum()"
+    if not callable(loss):
+        raise RunError(f"loss is {shown(loss)}, not a function of what the run gives; {call}")
+    value = loss(signals)
+    if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.is_floating_point():
+        raise RunError(f"loss gives {shown(value)}, not one real number as a tensor; {call}")
+    return value
 
 
 class NetworkModule(torch.nn.Module):
@@ -95,7 +109,9 @@ class NetworkModule(torch.nn.Module):
     def __init__(self, program: Differentiable, trainable: Sequence[str] | None = None) -> None:
         super().__init__()
         declared = {n: p for n, p in program.declared.items() if not n.endswith(".feedback")}
-        chosen = [n for n in declared if n.endswith(".w")] if trainable is None else list(trainable)
+        chosen = (
+            [n for n in declared if n.endswith(".w")] if trainable is None else names_of("trainable", trainable, "*.w")
+        )
         self.program = program
         self.parametrisation = Parametrisation.of(declared, chosen)
         free = self.parametrisation.free(dtype=program.dtype)

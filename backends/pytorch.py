@@ -10,6 +10,7 @@ import torch
 
 from backends.arrays import Feed, check_inputs, check_record, with_lead
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
+from backends.options import choice, flags
 from backends.structure import Backward, local, with_feedback
 from backends.torch_groups import Group
 from backends.torch_render import render
@@ -110,10 +111,10 @@ class TorchProgram:
         [batch, time, channel]; tensors that require gradients get them. The rest as in Program.run. Raises RunError.
         """
         refuse_autocast()
-        check_record(self._merged, record, every)
+        wanted = tuple(check_record(self._merged, record, every))
         values = {**self._defaults, **self._tensors(parameters, population)}
         feed = self._feed(inputs, steps, batch, trial, population)
-        run = ForwardPass(self, values, feed, tuple(record), every, trial)
+        run = ForwardPass(self, values, feed, wanted, every, trial)
         for group, functions in zip(self.groups, self._functions, strict=True):
             run.group(group, *functions)
         return run.signals()
@@ -138,8 +139,8 @@ class TorchProgram:
         self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
     ) -> TorchProgram:
         """The same program with other projections detached or with feedback weights, or another reset; made once."""
-        reset = self.backward.reset if detach_reset is None else not detach_reset
-        backward = Backward(reset, detached, feedback)
+        detach_reset = not self.backward.reset if detach_reset is None else detach_reset
+        backward = Backward.of("torch", detach_reset, detached, feedback)
         if backward not in self._variants:
             dtype, surrogate, compile_step = self._options
             self._variants[backward] = TorchProgram(self.network, dtype, surrogate, backward, compile_step)
@@ -147,6 +148,7 @@ class TorchProgram:
 
     def in_dtype(self, dtype: str) -> TorchProgram:
         """The same program in another precision, float32 or float64."""
+        choice("torch", "dtype", dtype, ("float32", "float64"))
         _, surrogate, compile_step = self._options
         return TorchProgram(self.network, dtype, surrogate, self.backward, compile_step)
 
@@ -205,7 +207,7 @@ class TorchBackend:
         if options:
             known = "dtype, surrogate, detach_reset, compile, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
-        if dtype not in ("float32", "float64"):
-            raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64")
-        backward = Backward(not detach_reset, tuple(detached), tuple(feedback))
+        choice(self.name, "dtype", dtype, ("float32", "float64"))
+        flags(self.name, compile=compile)
+        backward = Backward.of(self.name, detach_reset, detached, feedback)
         return TorchProgram(network, dtype, surrogate, backward, compile)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
+from backends.options import choice
 from neuro.evaluation import evaluate
 from neuro.lowering import lower
 from neuro.model import Network
@@ -258,7 +259,7 @@ class ReferenceProgram:
         sim = _Simulation(self.step, self._merged, values, feed, trial, self.dtype)
         firing = [c for c in self.step.cells if c.spikes]
         rasters = {c.name: np.zeros((*feed.lead, feed.steps, c.size), bool) for c in firing}
-        traces: dict[str, list[Array]] = {name: [] for name in record}
+        traces: dict[str, list[Array]] = {name: [] for name in wanted}
         with np.errstate(all="ignore"):  # check() says better what went wrong
             for sim.k in range(feed.steps):
                 sim.run_step()
@@ -266,8 +267,8 @@ class ReferenceProgram:
                 for c in firing:
                     rasters[c.name][..., sim.k, :] = sim.last_spike[c.name] == sim.k
                 if (sim.k + 1) % every == 0:
-                    for owner, variable in wanted:
-                        traces[f"{owner}.{variable}"].append(self._read(sim, owner, variable))
+                    for name, (owner, variable) in wanted.items():
+                        traces[name].append(self._read(sim, owner, variable))
         return Recording(
             dt=self.step.dt,
             spikes=rasters,
@@ -302,6 +303,5 @@ class ReferenceBackend:
         """See Backend.compile. dtype: float32 or float64."""
         if options:
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", "it has no options besides dtype")
-        if dtype not in ("float32", "float64"):
-            raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64")
+        choice(self.name, "dtype", dtype, ("float32", "float64"))
         return ReferenceProgram(network, dtype)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record
+from backends.options import choice
 from neuro.evaluation import evaluate
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.model import Network
@@ -138,14 +139,14 @@ class SnnTorchProgram:
         with torch.inference_mode():
             run = _Run(self, values, feed)
             rasters: dict[str, list[Tensor]] = {c.name: [] for c in self.model.step.cells if c.spikes}
-            traces: dict[str, list[Array]] = {name: [] for name in record}
+            traces: dict[str, list[Array]] = {name: [] for name in wanted}
             for k in range(feed.steps):
                 spikes = run.step(k)
                 for name, raster in rasters.items():
                     raster.append(spikes[name] > 0)
                 if (k + 1) % every == 0:
-                    for owner, variable in wanted:
-                        traces[f"{owner}.{variable}"].append(run.read(owner, variable))
+                    for name, (owner, variable) in wanted.items():
+                        traces[name].append(run.read(owner, variable))
         return Recording(
             dt=self.model.step.dt,
             spikes={n: torch.stack(r, dim=1).numpy() for n, r in rasters.items()},
@@ -234,6 +235,5 @@ class SnnTorchBackend:
         """See Backend.compile. dtype: float32 or float64."""
         if options:
             raise UnsupportedError(NAME, f"option '{next(iter(options))}'", "it has no options besides dtype")
-        if dtype not in ("float32", "float64"):
-            raise UnsupportedError(NAME, f"dtype '{dtype}'", "use float32 or float64")
+        choice(NAME, "dtype", dtype, ("float32", "float64"))
         return SnnTorchProgram(network, dtype)

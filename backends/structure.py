@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from backends.options import flags, names_of
 from neuro.mangling import mangled
 from neuro.parameters import Parameter
 from neuro.protocols import UnsupportedError
@@ -26,6 +28,13 @@ class Backward:
     reset: bool = False
     detached: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(backend: str, detach_reset: bool, detached: Sequence[str], feedback: Sequence[str]) -> Backward:
+        """What a user asks for. Raises UnsupportedError, RunError."""
+        flags(backend, detach_reset=detach_reset)
+        lists = (names_of(o, n, "projection") for o, n in (("detached", detached), ("feedback", feedback)))
+        return Backward(not detach_reset, *lists)
 
 
 def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[str, Parameter]:

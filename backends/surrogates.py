@@ -85,10 +85,10 @@ def names() -> tuple[str, ...]:
 
 def derivative(name: str, **options: float) -> sp.Expr:
     """The surrogate's derivative as an expression of X. Raises UnknownSurrogateError."""
-    if name not in _ALL:
-        close = get_close_matches(name, _ALL, 1)
+    if not isinstance(name, str) or name not in _ALL:
+        close = get_close_matches(name, _ALL, 1) if isinstance(name, str) else ()
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(_ALL)}"
-        raise UnknownSurrogateError(f"there is no surrogate '{name}'; {hint}")
+        raise UnknownSurrogateError(f"there is no surrogate {name!r}; {hint}")
     try:
         return sp.sympify(_ALL[name](**options))
     except TypeError as error:

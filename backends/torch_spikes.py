@@ -28,10 +28,14 @@ class _Step(torch.autograd.Function):
         return gradients[0] * ctx.slope(x), None
 
 
-@cache
 def spike(name: str, **options: float) -> Spike:
     """The spike function of that surrogate: 1 where x > 0. Raises UnknownSurrogateError."""
-    text = f"lambda {X.name}: {code(derivative(name, **options))}"  # the text is made by sympy
+    return _of_slope(f"lambda {X.name}: {code(derivative(name, **options))}", name)
+
+
+@cache
+def _of_slope(text: str, name: str) -> Spike:
+    """text: made by sympy."""
     slope = eval(compile(text, f"<surrogate {name}>", "eval"), dict(FUNCTIONS))
     return lambda x: _Step.apply(x, slope)  # type: ignore[no-untyped-call]
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from neuro import checks
 from neuro.caching import per_object
 from neuro.equations import Equation, Statement
 from neuro.mangling import mangled
@@ -130,7 +131,8 @@ def _statements(block: Iterable[Statement], targets: Mapping[str, str], read: Ma
 
 
 def without_receptors(network: Network) -> Network:
-    """The network that backends compile. Computed once for each network."""
+    """The network that backends compile. Computed once for each network. Raises ModelError where it is none."""
+    checks.part(network, "Network", "the network to compile or lower")
     return _without(network) if any(p.synapse.receptor for p in network.projections) else network
 
 

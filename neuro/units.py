@@ -230,19 +230,25 @@ def _from_pint(found: Any, text: str) -> Quantity:
     return Quantity(value, Dimension(tuple(powers.get(name, Fraction(0)) for name in BASES)), text)
 
 
-@cache
 def unit(text: str) -> Quantity:
     """One unit as a Quantity: "mV", "nS", "msiemens/cm**2", "1". Raises UnitError for anything else."""
-    if text.strip() == "1":
+    if not isinstance(text, str):
+        raise UnitError(f"{shown(text)} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'")
+    return _unit(text.strip())
+
+
+@cache
+def _unit(text: str) -> Quantity:
+    if text == "1":
         return Quantity(1.0)
     broken = UnitError(f"{text!r} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'")
-    if len(text) > _UNIT_LENGTH or not _UNIT_WORDS.fullmatch(_EXPONENT.sub("", text)) or not text.strip():
+    if len(text) > _UNIT_LENGTH or not _UNIT_WORDS.fullmatch(_EXPONENT.sub("", text)) or not text:
         raise broken
     try:
         found = registry().parse_expression(text)
         if isinstance(found, int | float):
             raise UnitError(f"{text!r} is a number, not a unit; write for example 'mV' or '1'")
-        one = _from_pint(1 * found, text.strip())
+        one = _from_pint(1 * found, text)
     except UnitError:
         raise
     except Exception:  # pint and its tokenizer raise many kinds on broken text
@@ -273,8 +279,8 @@ def quantity(value: Any, unit_text: str | None = None) -> Quantity:
 
     Returns SI values. Raises UnitError naming the text and what would be right.
     """
-    one = unit(unit_text or "1")
     try:
+        one = unit("1" if unit_text is None else unit_text)
         if has_unit(value):
             if unit_text is not None:
                 raise UnitError(f"{shown(value)} has a unit already; leave {unit_text!r} out")

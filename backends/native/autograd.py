@@ -102,7 +102,7 @@ def forward(
     """Run under autograd. See TorchProgram.forward."""
     if population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
-    check_record(program.merged, record, every)
+    record = tuple(check_record(program.merged, record, every))
     arrays = given_parameters(program.declared, parameters, None)
     given = {n: as_tensor((parameters or {})[n], a, program.dtype) for n, a in arrays.items()}
     moving = {n: v for n, v in named(inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
@@ -112,7 +112,7 @@ def forward(
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
     wrt = frozenset(n for n, v in given.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
     training = program.training(wrt, frozenset(moving)) if wrt or moving else None
-    executable = program.executable(tuple(record), feed.batch, training)
+    executable = program.executable(record, feed.batch, training)
     values = {**program.defaults, **given}
     known = program.constants(executable, {}, None)
     tensors = {

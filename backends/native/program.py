@@ -16,10 +16,12 @@ from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
 from backends.native.slopes import slope_of
+from backends.options import choice
 from backends.structure import Backward, delays_of, with_feedback
 from backends.values import given_parameters
 from neuro.evaluation import evaluate, margin_scales
 from neuro.events import Events, Rasters
+from neuro.foreign import shown
 from neuro.lowering import lower
 from neuro.mangling import mangled, unmangled
 from neuro.model import Network
@@ -95,13 +97,13 @@ class NativeProgram:
     ) -> Recording:
         """See Program.run. inputs: spikes also as neuro.events.Events."""
         feed = self.feed(inputs, steps, batch, trial, population)
-        check_record(self.merged, record, every)
+        wanted = tuple(check_record(self.merged, record, every))
         values = given_parameters(self.declared, parameters, population)
-        executable = self.executable(tuple(record), feed.batch)
+        executable = self.executable(wanted, feed.batch)
         given = self.inputs(feed, trial) | self.constants(executable, values, population)
         run = executable.forward(given, feed, every, self.threads)
         self.check(executable)
-        return self.recording(run.arrays, feed, record, every)
+        return self.recording(run.arrays, feed, wanted, every)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
@@ -140,8 +142,8 @@ class NativeProgram:
         self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
     ) -> NativeProgram:
         """The same program with other projections detached or with feedback weights, or another reset; made once."""
-        reset = self.backward.reset if detach_reset is None else not detach_reset
-        backward = Backward(reset, detached, feedback)
+        detach_reset = not self.backward.reset if detach_reset is None else detach_reset
+        backward = Backward.of("native", detach_reset, detached, feedback)
         if backward not in self._variants:
             dtype = np.dtype(self.real).name
             self._variants[backward] = NativeProgram(self.network, dtype, self.threads, self.surrogate, backward)
@@ -149,6 +151,7 @@ class NativeProgram:
 
     def in_dtype(self, dtype: str) -> NativeProgram:
         """The same program in another precision, float32 or float64."""
+        choice("native", "dtype", dtype, ("float32", "float64"))
         return NativeProgram(self.network, dtype, self.threads, self.surrogate, self.backward)
 
     def slope(self, population: str, margin: Array) -> Array:
@@ -315,9 +318,8 @@ class NativeBackend:
         if options:
             known = "dtype, threads, surrogate, detach_reset, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)
-        if dtype not in ("float32", "float64"):
-            raise UnsupportedError(self.name, f"dtype '{dtype}'", "use float32 or float64", OTHERS)
-        if threads < 1:
-            raise UnsupportedError(self.name, f"option 'threads'={threads}", "use at least one", OTHERS)
-        backward = Backward(not detach_reset, tuple(detached), tuple(feedback))
-        return NativeProgram(network, dtype, threads, surrogate, backward)
+        choice(self.name, "dtype", dtype, ("float32", "float64"), OTHERS)
+        if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 1:
+            raise UnsupportedError(self.name, f"option 'threads'={shown(threads)}", "use at least one", OTHERS)
+        backward = Backward.of(self.name, detach_reset, detached, feedback)
+        return NativeProgram(network, dtype, int(threads), surrogate, backward)

@@ -14,7 +14,7 @@ from neuro.checks.common import (
 from neuro.checks.memory import in_words, machine_memory, memory
 from neuro.checks.networks import network
 from neuro.checks.synapses import input_, projection, synapse
-from neuro.checks.types import indices, types
+from neuro.checks.types import indices, part, types
 
 __all__ = [
     "ModelWarning",
@@ -30,6 +30,7 @@ __all__ = [
     "network",
     "neuron",
     "pair",
+    "part",
     "population",
     "projection",
     "read_quantity",

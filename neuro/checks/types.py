@@ -20,6 +20,7 @@ _PARTS = {
     "Population": ("a population", "Population('cells', neuron, 100)"),
     "Projection": ("a projection", "Projection('name', 'pre', 'post', synapse, weights='1 nA')"),
     "Input": ("an input", "Input('x', 10)"),
+    "Network": ("a network", "network = Network([Population('cells', neuron, 100)], dt='0.1 ms')"),
     "Connectivity": ("a connectivity", "AllToAll(), OneToOne(), Probability(0.1) or Pairs(pre, post)"),
 }
 _OWN = (*_PARTS, *_CONNECTIVITY)
@@ -59,6 +60,11 @@ def _of_field(item: Any, name: str, declared: str) -> Iterator[Problem]:
         for key in value:
             if not isinstance(key, str):
                 yield plain(where, f"the key {_named(key)} is no text", f"write {name}={{'name': '1 mV'}}")
+
+
+def part(value: Any, kind: str, where: str) -> None:
+    """Raises ModelError where a function is given something else than the part of a model that it takes."""
+    enforce(_part(value, kind, where, ""))
 
 
 def indices(value: Any, where: str) -> Any:

@@ -33,10 +33,10 @@ def synapses() -> tuple[str, ...]:
 
 def get(name: str) -> Any:
     """The neuron or synapse of that name. Raises UnknownModelError with a suggestion."""
-    if name not in names():
-        close = get_close_matches(name, names(), 1)
+    if not isinstance(name, str) or name not in names():
+        close = get_close_matches(name, names(), 1) if isinstance(name, str) else ()
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
-        raise UnknownModelError(f"the library has no '{name}'; {hint}")
+        raise UnknownModelError(f"the library has no {name!r}; {hint}")
     found = getattr(import_module(f"{__name__}.{name}"), name)
     globals()[name] = found  # importing puts the module there
     return found
