@@ -12,7 +12,7 @@ from backends.code_printer import CodePrinter
 from backends.torch_elementary import STEEP
 from backends.torch_ranges import Range, range_of
 from neuro.mangling import mangled
-from neuro.symbolic import sigmoid_of, symbol
+from neuro.symbolic import closed, sigmoid_of, symbol
 
 _CALLS = {
     "exp": "exp", "expm1": "expm1", "exprel": "exprel", "sqrt": "sqrt", "log": "log", "log1p": "log1p", "sin": "torch.sin",
@@ -134,7 +134,7 @@ class Constants:
         if found is not None:
             argument, factor, exponent = found
             return factor * sigmoid_of(self.hoist(argument)) ** exponent
-        return expr.func(*(self.hoist(a) for a in expr.args)) if expr.args else expr
+        return closed(expr.func(*(self.hoist(a) for a in expr.args))) if expr.args else expr
 
     def affine(self, expr: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, sp.Symbol]]] | None:
         """(constant, [(coefficient, variable)]) with invariant coefficients; None where it isn't affine."""

@@ -18,7 +18,7 @@ from backends.structure import local
 from neuro.evaluation import evaluate
 from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Step, Synapses
-from neuro.symbolic import symbol
+from neuro.symbolic import closed, symbol
 
 Array = npt.NDArray[Any]
 
@@ -93,8 +93,8 @@ class Constants:
             fixed = [a for a in expr.args if all(self._invariant(key(s.name)) for s in a.free_symbols)]
             moving = [self._hoist(owner, a, key) for a in expr.args if a not in fixed]
             head = [self._hoist(owner, expr.func(*fixed), key)] if fixed else []
-            return expr.func(*head, *moving)
-        return expr.func(*(self._hoist(owner, a, key) for a in expr.args)) if expr.args else expr
+            return closed(expr.func(*head, *moving))
+        return closed(expr.func(*(self._hoist(owner, a, key) for a in expr.args))) if expr.args else expr
 
     def _name(self, owner: str, expr: sp.Expr, key: Callable[[str], str]) -> str:
         if (owner, expr) not in self._known:
