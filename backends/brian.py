@@ -18,6 +18,7 @@ from backends.brian_build import Builder, Built
 from backends.brian_devices import settings
 from backends.brian_errors import OTHERS, described, objections
 from backends.brian_exact import DegenerateError, Tie
+from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
 from backends.brian_plan import limits, pairs
 from backends.brian_simulations import InProcess, Simulation, Standalone
@@ -51,14 +52,14 @@ class BrianProgram:
         self.builds = 0
         self._merged = with_units(without_receptors(network))
         self._kept: dict[tuple[Any, ...], Simulation] = {}
-        self._names = Names(self._merged)
+        self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)
         with settings("numpy"), objections(self._names):  # refusals come now
-            built = Builder(self._merged, 1).build(())
+            built = self._builder(1).build(())
             self._propagators = built.propagators
             columns = self._columns(check_parameters(self._merged, None), (1,))
             ties = self._ties(columns)
-            built = Builder(self._merged, 1, ties=ties).build(()) if ties else built
+            built = self._builder(1, ties).build(()) if ties else built
             try:
                 self._check_formulas(built, columns, ties)
             except DegenerateError as error:
@@ -66,6 +67,9 @@ class BrianProgram:
             trial = InProcess(self._merged, built)
         if target == "numpy":
             self._kept[self._key(1, ties, (), 0)] = trial
+
+    def _builder(self, copies: int, ties: Mapping[str, Tie] | None = None) -> Builder:
+        return Builder(self._merged, copies, ties=ties, integrators=self._integrators)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BrianProgram, (self.network, self.target)
@@ -112,7 +116,7 @@ class BrianProgram:
             if self.target == "cpp_standalone":
                 self._kept[key] = Standalone(self._merged, copies, ties, record, steps)
             else:
-                self._kept[key] = InProcess(self._merged, Builder(self._merged, copies, ties=ties).build(()))
+                self._kept[key] = InProcess(self._merged, self._builder(copies, ties).build(()))
             self.builds += 1
         return self._kept[key]
 

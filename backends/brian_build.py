@@ -24,6 +24,7 @@ from backends import brian_text as words
 from backends.brian_devices import BrianObjectException, UnsupportedEquationsException, brian2
 from backends.brian_errors import OTHERS, described
 from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
+from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps
 from backends.brian_plan import Sum, limits, pairs, sources_first, sums
 from neuro.dimensions import dimension_of
@@ -103,8 +104,11 @@ Ties = Mapping[str, Tie]  # by population and projection
 class Builder:
     """Makes the objects of one network. steps: known only to programs that are built in C++."""
 
-    def __init__(self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None) -> None:
+    def __init__(
+        self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None, integrators: Integrators | None = None
+    ) -> None:  # fmt: skip
         self.network, self.batch, self.steps, self.ties = network, batch, steps, ties or {}
+        self.integrators = integrators or Integrators()
         self.dt = float(network.dt.value) * brian2.second
         self.clock = brian2.Clock(dt=self.dt, name="steps")
         self.names = Names(network)
@@ -145,7 +149,7 @@ class Builder:
             threshold=words.text(scope.threshold, own) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
             refractory=refractory * self.dt if refractory else False,
-            method=population.neuron.method,
+            method=self.integrators[population.neuron.method],
             clock=self.clock,
             name=self.names.object("cells", name),
         )
@@ -293,7 +297,7 @@ class Builder:
             "\n".join(self.synapse_lines(projection)),
             on_pre=words.statements(scope.on_pre, own, targets, limit) or None,
             on_post=words.statements(scope.on_post, own, targets, limit) or None,
-            method=projection.synapse.method,
+            method=self.integrators[projection.synapse.method],
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
         )

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
     from brian2.devices.device import reset_device, set_device
     from brian2.parsing.sympytools import sympy_to_str
+    from brian2.stateupdaters import explicit
     from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsException
     from brian2.stateupdaters.exact import get_linear_system
 
@@ -34,17 +36,24 @@ brian2.BrianLogger.suppress_name("unused_brian_object")  # a network may be buil
 _FLAGS = ["-w", "-O2", "-std=c++11", "-ffp-contract=off"]
 
 
+_split = cache(explicit.split_expression)  # of the few texts that describe integrators; sympy needs 0.1 s for each
+
+
 @contextmanager
-def _without_lookup() -> Iterator[None]:
-    """Brian2's table of statements made before: its key holds every variable and function, and costs more than they do."""
-    kept = translation.make_statements
+def _quickened() -> Iterator[None]:
+    """Integrators' descriptions are split once, and Brian2's table of statements made before is left aside: its key holds every
+    variable and function, and costs more than they do.
+    """
+    made, split = translation.make_statements, explicit.split_expression
     for module in (translation, generators):
-        module.make_statements = kept.__wrapped__
+        module.make_statements = made.__wrapped__
+    explicit.split_expression = _split
     try:
         yield
     finally:
         for module in (translation, generators):
-            module.make_statements = kept
+            module.make_statements = made
+        explicit.split_expression = split
 
 
 @contextmanager
@@ -59,7 +68,7 @@ def settings(target: str) -> Iterator[None]:
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"), _without_lookup():
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _quickened():
             warnings.simplefilter("ignore")
             for name, value in wanted.items():
                 brian2.prefs[name] = value

@@ -92,7 +92,9 @@ class Propagator:
                 "its formula needs the roots of a polynomial of degree 3 or more, since three or more of the variables depend on "
                 f"each other in a loop; {_ADVICE}"
             )
-        code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, "exact", group_name=group.name)
+        code = StateUpdateMethod.apply_stateupdater(
+            group.equations, group.variables, group.state_updater.method_choice, group_name=group.name
+        )
         new = dict(line.split(" = ", 1) for line in code.splitlines())
         count = range(len(states))
         return cls(

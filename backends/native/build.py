@@ -41,6 +41,14 @@ def missing() -> str | None:
     return None if compiler() else f"there is no C compiler '{os.environ.get('CC', 'cc')}'; install one, or set CC"
 
 
+def compiler_for(network: str) -> str:
+    """The C compiler. Raises UnsupportedError, for that network, where there is none."""
+    path = compiler()
+    if path is None:
+        raise UnsupportedError("native", f"network '{network}'", str(missing()), OTHERS)
+    return path
+
+
 @cache
 def _version(path: str) -> str:
     return subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout + _cpu()
@@ -69,9 +77,7 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
 
     Raises UnsupportedError.
     """
-    path = compiler()
-    if path is None:
-        raise UnsupportedError("native", f"network '{network}'", str(missing()), OTHERS)
+    path = compiler_for(network)
     wide = ("-mprefer-vector-width=512",) if " avx512f" in _cpu() else ()
     flags = (*FLAGS, CONTRACTION[dtype], *wide, *os.environ.get("TWINSPIKE_NATIVE_FLAGS", "").split())
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()

@@ -7,6 +7,7 @@ import mmap
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -94,11 +95,16 @@ class Executable:
             layout.scratch = rooms
             texts.append(function(layout, "backward", *back, back=True))
         self.source = "\n".join(texts)
-        self.library = load(self.source, network, dtype)
+        self.network = network
         self.failure: tuple[int, ...] | None = None
         self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
+
+    @cached_property
+    def library(self) -> ctypes.CDLL:
+        """Built when it is first called. Raises UnsupportedError."""
+        return load(self.source, self.network, np.dtype(self.real).name)
 
     def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
         """Run. given: by C name. Inner arrays are lent while somebody holds the run."""

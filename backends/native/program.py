@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed, check_inputs, check_record, draw_noise
-from backends.native.build import OTHERS
+from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
@@ -60,7 +60,8 @@ class NativeProgram:
         self._fixed = self._wiring()
         self._executables: dict[tuple[Any, ...], Executable] = {}
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
-        self.executable((), 1)
+        compiler_for(network.name or "unnamed")
+        self.executable((), 1)  # refusals come now, but for what the compiler says of the text when a run needs it
 
     def __reduce__(self) -> tuple[type[NativeProgram], tuple[Any, ...]]:
         """Copies and other processes compile the network again, which is quick where its library is kept."""

@@ -37,7 +37,7 @@ class Worker:
 class Campaign:
     """timeout: seconds for one network."""
 
-    def __init__(self, oracles: Iterable[str], jobs: int, timeout: float = 180.0) -> None:
+    def __init__(self, oracles: Iterable[str], jobs: int, timeout: float = 120.0) -> None:
         self.oracles, self.jobs, self.timeout = tuple(oracles), jobs, timeout
         self.context = multiprocessing.get_context("fork")
         self.workers: list[Worker] = []

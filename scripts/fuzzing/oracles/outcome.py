@@ -14,11 +14,12 @@ import numpy as np
 
 import backends
 from fuzzing.networks import Case
+from neuro import Network
 from neuro.equations import ModelError
 from neuro.protocols import RunError, UnsupportedError
 
 _PARTICULAR = re.compile(r"'[^']*'|‘[^’]*’|\d+")
-PATIENCE = 8.0  # seconds of processor time
+PATIENCE = 4.0  # seconds of processor time
 ALL = ("reference", "native", "torch", "brian2")
 
 
@@ -72,7 +73,7 @@ class Programs:
         """The program; or the exception that compiling raised."""
         key = (backend, *sorted(options.items()))
         if key not in self._programs:
-            self._programs[key] = attempt(lambda: backends.get(backend).compile(self.case.network, **options))
+            self._programs[key] = compiled(backend, self.case.network, **options)
         return self._programs[key]
 
     def run(self, backend: str) -> Any:
@@ -85,7 +86,7 @@ class Programs:
         program = self.get(backend)
         if isinstance(program, Exception):
             raise program
-        with limited(PATIENCE if backend == "brian2" else 0):
+        with limited(backend):
             return self.case.run(program)
 
 
@@ -94,22 +95,35 @@ class _TooLong(BaseException):
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def limited(backend: str) -> Iterator[None]:
     """A refusal where Brian2 takes longer, of the processor's time: sympy's exponential of three coupled states takes minutes."""
+    if backend != "brian2":
+        yield
+        return
 
     def stop(*_: Any) -> None:
         raise _TooLong
 
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
     try:
         yield
     except _TooLong:
-        why = f"sympy needs longer than {seconds:g} s for it"
+        why = f"sympy needs longer than {PATIENCE:g} s for it"
         raise UnsupportedError("brian2", "this network", why, ("reference", "torch", "native")) from None
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+
+
+def compiled(backend: str, network: Network, **options: Any) -> Any:
+    """The program; or the exception that compiling raised."""
+
+    def compile_() -> Any:
+        with limited(backend):
+            return backends.get(backend).compile(network, **options)
+
+    return attempt(compile_)
 
 
 def attempt(action: Any) -> Any:

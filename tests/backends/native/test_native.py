@@ -246,7 +246,9 @@ def test_a_library_is_closed_with_its_last_program(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     gc.collect()
     before, kept = _mapped(), backends.get("native").compile(_ring(3))
+    assert _mapped() == before  # the compiler waits for the first run
     again = backends.get("native").compile(_ring(3))
+    assert [p.run(steps=2, batch=1).spike_count() for p in (kept, again)] == [0, 0]
     assert _mapped() == before + 1
     del again
     gc.collect()
