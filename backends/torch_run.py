@@ -66,12 +66,14 @@ class ForwardPass:
         return {name: self.in_time(found) for name, found in parts.items()}
 
     def in_time(self, parts: Sequence[tuple[int, torch.Tensor]]) -> Sequence[torch.Tensor]:
-        """Sum of sequences that begin some steps late."""
+        """Sum of sequences that begin some steps late; those that depend on parameter sets have an axis for them, others don't."""
         if len(parts) == 1:
             late, values = parts[0]
             return [torch.zeros_like(values[0])] * late + list(values.unbind(0))[: self.feed.steps - late]
         padded = [torch.cat([torch.zeros_like(v[:late]), v[: len(v) - late]]) for late, v in parts]
-        return torch.stack(padded).sum(0).unbind(0)
+        axes = max(v.ndim for v in padded)
+        alike = [v if v.ndim == axes else v.unsqueeze(1) for v in padded]
+        return sum(alike[1:], alike[0]).unbind(0)
 
     def hoisted(self, couple: Couple) -> list[tuple[int, torch.Tensor]]:
         """One (steps late, [time, batch, neuron]) a delay."""

@@ -154,8 +154,10 @@ def _run_with(program: Any, case: Case, given: Any) -> Any:
 
 def with_sets(case: Case, programs: Programs, name: str, outcome: Outcome) -> None:
     """A population of parameter sets is as many runs."""
+    if isinstance(programs.run(name), Exception):
+        return
     program, given = programs.get(name), sets(case)
-    if isinstance(programs.run(name), Exception) or not given:
+    if not given:
         return
     whole = attempt(lambda: case.run(program, parameters=given, population=SETS))
     for number in range(SETS):
