@@ -67,8 +67,9 @@ def _cpu() -> str:
 
 
 def folder() -> Path:
-    """Where libraries are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    """Where libraries are kept; nothing can be kept there for a user without a home."""
+    home = os.path.expanduser("~")
+    base = os.environ.get("XDG_CACHE_HOME") or (os.devnull if home == "~" else f"{home}/.cache")
     return Path(base) / "twinspike" / "native"
 
 
@@ -86,12 +87,28 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
         try:
             return _opened(library)
         except OSError:  # damaged since it was built, or removed by another process
-            library.unlink(missing_ok=True)
-    _build([path, *flags], source, library, network)
-    found = _opened(library)
+            with suppress(OSError):
+                library.unlink(missing_ok=True)
+    try:
+        _build([path, *flags], source, library, network)
+        found = _opened(library)
+    except OSError:
+        return _unkept([path, *flags], source, network)
     if key.endswith(_PRUNED):
         prune(folder(), ROOM)
     return found
+
+
+def _unkept(command: list[str], source: str, network: str) -> ctypes.CDLL:
+    """The library where the folder can't be written to, or what is in it can't be loaded: for this program alone."""
+    try:
+        with tempfile.TemporaryDirectory() as place:  # it stays mapped when its file goes
+            library = Path(place) / "step.so"
+            _build(command, source, library, network)
+            return _opened(library)
+    except OSError as error:
+        why = f"can't build a library: {error}; set XDG_CACHE_HOME to a folder that you can write to and load libraries from"
+        raise UnsupportedError("native", f"network '{network}'", why, OTHERS) from None
 
 
 def _opened(path: Path) -> ctypes.CDLL:

@@ -64,6 +64,19 @@ def test_two_builders_at_once(tmp_path: Path) -> None:
     assert len(kept) == 1 and kept[0].endswith(".so")
 
 
+@pytest.mark.parametrize("place", ["file", os.devnull, "no home"])
+def test_libraries_that_can_not_be_kept_still_run(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", "" if place == "no home" else str(tmp_path / place))
+    monkeypatch.setattr(os.path, "expanduser", lambda text: text)
+    source = f"int f(void) {{ return {len(place)}; }}\n"
+    first, second = (build.load(source, "x", "float64") for _ in "ab")
+    assert first.f() == second.f() == len(place)
+    monkeypatch.setattr(build.tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(UnsupportedError, match="set XDG_CACHE_HOME to a folder"):
+        build.load(source, "x", "float64")
+
+
 def test_a_damaged_library_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = "int f(void) { return 7; }\n"
