@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -18,6 +19,8 @@ _FREE = 2**26  # bytes that a file of any size may give
 _SMALL = 2**16  # bytes that may be declared without being stored
 _PACKED = 1100  # deflate packs at most 1032 to 1
 _FILTERS = {1, 2, 3, 4, 32000}  # deflate, shuffle, fletcher32, szip, lzf: built in, nothing is loaded for them
+WAIT = 10.0  # seconds for whoever else adds to a file
+_AGAIN = 0.02  # seconds between two looks whether a file is free
 _ATTRIBUTE = 64  # entries of an attribute
 
 
@@ -27,6 +30,10 @@ class Hdf5Error(Exception):
     def __init__(self, name: str, why: str) -> None:
         self.name, self.why = name, why
         super().__init__(f"{name}: {why}")
+
+
+class InUseError(Exception):
+    """A file that somebody is writing."""
 
 
 def allowance(path: Path) -> int:
@@ -130,6 +137,30 @@ class Contents:
                 f"{what} takes the arrays past {self.limit} bytes, the limit for a file of {self.size};"
                 " if it is yours, store it unpacked or raise `limit`",
             )
+
+
+def alone(path: Path, wait: bool = False) -> IO[bytes]:
+    """The right to write a file (made where there is none), until what this gives is closed or the process ends.
+
+    wait: a while for whoever has it now. Raises InUseError, OSError.
+    """
+    file, last = path.open("ab"), time.monotonic() + WAIT * wait
+    while True:
+        try:
+            from fcntl import LOCK_EX, LOCK_NB, flock
+
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= last:
+                file.close()
+                raise InUseError(
+                    f"'{path}' is being written by another run; wait until it ends, or choose another name"
+                ) from None
+            time.sleep(_AGAIN)
+        except (ImportError, OSError):  # no locks in this system, or in the file's
+            return file
+        else:
+            return file
 
 
 def exists(group: h5py.Group, name: str) -> bool:

@@ -11,18 +11,18 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from neuro import sonata
-from neuro.hdf5 import Contents, Hdf5Error, exists, linked
+from neuro.hdf5 import Contents, Hdf5Error, InUseError, alone, exists, linked
 from neuro.npz import NpzError, read_npz
 from neuro.parameters import Parameter
 from neuro.protocols import Recording
@@ -59,7 +59,7 @@ class Run:
 
     def __init__(self, path: Path, header: Mapping[str, Any], history: dict[str, list[tuple[int, float]]]) -> None:
         self.path, self.header, self.history = path, dict(header), history
-        self._file = self._begin()
+        self._alone, self._file = self._begin()
 
     @staticmethod
     def create(
@@ -72,14 +72,15 @@ class Run:
             raise ResultsError(
                 f"'{target}' exists; continue it with --resume, replace it with --overwrite, or choose another name"
             )
-        with suppress(FileNotFoundError):
-            checkpoint_path(target).unlink()
         header = {
             "schema": SCHEMA, "created": datetime.now(UTC).isoformat(timespec="seconds"), "seed": seed, "versions": versions(),
             "model": model, "hash": hashlib.sha256(model.encode()).hexdigest(), "semantics": dict(semantics),
             "config": dict(config),
         }  # fmt: skip
-        return Run(target, header, {name: [] for name in metrics})
+        run = Run(target, header, {name: [] for name in metrics})
+        with suppress(FileNotFoundError):  # of the run that was replaced
+            checkpoint_path(target).unlink()
+        return run
 
     @staticmethod
     def resume(path: str | os.PathLike[str]) -> tuple[Run, dict[str, Array]]:
@@ -93,10 +94,13 @@ class Run:
         header, history, state = _read_checkpoint(checkpoint_path(target))
         return Run(target, header, history), state
 
-    def _begin(self) -> h5py.File:
-        """A fresh file with everything so far; every dataset exists before SWMR begins."""
+    def _begin(self) -> tuple[IO[bytes], h5py.File]:
+        """The right to write, and a fresh file with everything so far; every dataset exists before SWMR begins."""
         try:
+            held = alone(self.path)
             file = h5py.File(self.path, "w", libver="latest", locking=False)
+        except InUseError as error:
+            raise ResultsError(str(error)) from None
         except OSError as error:
             raise ResultsError(
                 f"can't write '{self.path}': {os.strerror(error.errno) if error.errno else error}"
@@ -114,7 +118,7 @@ class Run:
             file.create_dataset(f"metrics/{name}", data=data, maxshape=(None,), chunks=(1024,))
         file.flush()
         file.swmr_mode = True
-        return file
+        return held, file
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append metrics, at once readable by others."""
@@ -165,8 +169,11 @@ class Run:
         with suppress(FileNotFoundError):
             checkpoint_path(self.path).unlink()
 
+        self._alone.close()
+
     def close(self) -> None:
         self._file.close()
+        self._alone.close()
 
 
 class FinishedError(Exception):
@@ -214,11 +221,14 @@ def _append(path: Path, complete: bool = True) -> Iterator[h5py.File]:
             " model=neuro.serialisation.to_json(network), semantics=program.semantics.to_data(), config={}, seed=0, metrics=());"
             " run.finish(neuro.parameters.values(network), neuro.parameters.parameters(network), 0)"
         )
-    if complete and not open_run(path).complete:
-        raise ResultsError(f"run '{path}' is not complete; finish it with train.py --resume")
     try:
-        with h5py.File(path, "r+", locking=False) as file:
-            yield file
+        with alone(path, wait=True) if complete else nullcontext():
+            if complete and not open_run(path).complete:
+                raise ResultsError(f"run '{path}' is not complete; finish it with train.py --resume")
+            with h5py.File(path, "r+", locking=False) as file:
+                yield file
+    except InUseError as error:
+        raise ResultsError(str(error)) from None
     except (sonata.LayoutError, Hdf5Error, OSError, RuntimeError, ValueError, TypeError) as error:
         raise ResultsError(f"can't write '{path}': {error}") from None
 

@@ -129,13 +129,16 @@ def test_a_failed_write_leaves_what_was_there(bad: Recording, message: str, tmp_
         assert "unfinished" not in file
 
 
-def test_where_nothing_can_be_added_the_error_says_why(tmp_path: Path) -> None:
+def test_where_nothing_can_be_added_the_error_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ResultsError, match=r"create one first: run = neuro.results.Run.create\("):
         write_recording(tmp_path / "none.h5", Recording(1e-3), {})
     run = begin(tmp_path / "begun.h5")
-    with pytest.raises(ResultsError, match=r"is not complete; finish it with train.py --resume"):
+    monkeypatch.setattr("neuro.hdf5.WAIT", 0.1)
+    with pytest.raises(ResultsError, match=r"is being written by another run; wait until it ends"):
         write_group(tmp_path / "begun.h5", "x", {"a": 1})
     run.close()
+    with pytest.raises(ResultsError, match=r"is not complete; finish it with train.py --resume"):
+        write_group(tmp_path / "begun.h5", "x", {"a": 1})
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["x"] = 1
     with pytest.raises(ResultsError, match="not a run file of this version"):

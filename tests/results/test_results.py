@@ -124,6 +124,37 @@ def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
         Run.resume(path)
 
 
+def test_one_run_writes_a_file(tmp_path: Path) -> None:
+    """Whoever comes second is refused, and takes nothing from the first: not its file, not its checkpoint."""
+    path = tmp_path / "run.h5"
+    run = begin(path)
+    run.log(1, {"loss": 0.5})
+    run.checkpoint({"x": np.arange(3)})
+    code = f"from tests.results.test_results import begin, Path; begin(Path({str(path)!r}), overwrite=True)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "is being written by another run; wait until it ends" in found.stderr
+    for second in (lambda: Run.resume(path), lambda: begin(path, overwrite=True)):
+        with pytest.raises(ResultsError, match="is being written by another run"):
+            second()
+    run.log(2, {"loss": 0.25})
+    run.checkpoint({"x": np.arange(4)})
+    np.testing.assert_array_equal(open_run(path).metrics()["loss"], [[1, 0.5], [2, 0.25]])
+    run.close()
+    again, state = Run.resume(path)
+    assert again.history["loss"] == [(1, 0.5), (2, 0.25)] and len(state["x"]) == 4
+    again.finish({"feed.w": np.ones((2, 3))}, {"feed.w": WEIGHT}, 2)
+    assert open_run(path).complete
+
+
+def test_groups_written_at_once_are_all_there(tmp_path: Path) -> None:
+    path = complete(tmp_path / "run.h5")
+    code = "import sys; from neuro.results import *\nfor i in range(20): write_group(Path(sys.argv[1]), f'{sys.argv[2]}{i}', {'n': i})"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(path), name], cwd=ROOT) for name in "ab"]
+    assert [p.wait(timeout=100) for p in running] == [0, 0]
+    reader = open_run(path)
+    assert [reader.group(f"{name}{i}")["n"] for name in "ab" for i in range(20)] == [*range(20), *range(20)]
+
+
 TRAIN = [
     sys.executable, "scripts/train.py", "--task", "digits", "--epochs", "20", "--seed", "1", "--config",
 ]  # fmt: skip
