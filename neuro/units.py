@@ -280,7 +280,7 @@ def quantity(value: Any, unit_text: str | None = None) -> Quantity:
     Returns SI values. Raises UnitError naming the text and what would be right.
     """
     try:
-        one = unit("1" if unit_text is None else unit_text)
+        one = unit("1" if isinstance(unit_text, str | None) and not unit_text else unit_text)
         if has_unit(value):
             if unit_text is not None:
                 raise UnitError(f"{shown(value)} has a unit already; leave {unit_text!r} out")

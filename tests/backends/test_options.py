@@ -143,3 +143,4 @@ def test_names_and_units_of_wrong_kinds(wrong: Any) -> None:
 
 def test_line_ends_around_a_unit_are_no_part_of_it() -> None:
     assert str(quantity(2.0, " nA\n")) == "2 nA" and quantity(2.0, "nA\n") == quantity("2 nA")
+    assert quantity(2.0, "") == quantity(2.0, "1") == quantity(2.0)
