@@ -17,7 +17,7 @@ from neuro.parameters import initial_state
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
-from neuro.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update
+from neuro.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update, When
 
 Array = npt.NDArray[Any]
 
@@ -115,7 +115,14 @@ class _Simulation:
 
     def fired(self, synapses: Synapses) -> Array:
         history = self.history[synapses.post]
-        return self.spread_post(synapses, history[self.k % len(history)])
+        spikes = self.spread_post(synapses, history[self.k % len(history)])
+        return spikes if synapses.mask is None else spikes & synapses.mask
+
+    def gate(self, synapses: Synapses, when: When) -> Any:
+        """Which synapses there are (always), a spike reaches (pre), or whose target fired (post)."""
+        if when == "always":
+            return True if synapses.mask is None else synapses.mask
+        return self.arrivals(synapses) if when == "pre" else self.fired(synapses)
 
     def refractory(self, cells: Cells) -> Array:
         return self.k - self.last_spike[cells.name] < cells.refractory
@@ -154,10 +161,7 @@ class _Simulation:
         if synapses.kind == "dense" and op.factors and op.when != "post" and isinstance(synapses.delay, int):
             return self.product(op.factors, synapses, op.when)
         values = evaluate(op.value, self.of_synapses(synapses))
-        gate: Any = True if synapses.mask is None else synapses.mask
-        if op.when != "always":
-            gate = self.arrivals(synapses) if op.when == "pre" else self.fired(synapses)
-        values = np.where(gate, values, 0)
+        values = np.where(self.gate(synapses, op.when), values, 0)
         values = np.broadcast_to(values, (*self.feed.lead, *synapses.shape))
         if synapses.kind == "dense":
             return values.sum(axis=-2)  # type: ignore[no-any-return]
@@ -194,8 +198,8 @@ class _Simulation:
     def update(self, op: Update) -> None:
         synapses = self.synapses.get(op.owner)
         gate: Any = None
-        if synapses is not None and op.when != "always":
-            gate = self.arrivals(synapses) if op.when == "pre" else self.fired(synapses)
+        if synapses is not None:
+            gate = self.gate(synapses, op.when)
         elif op.when == "spikes":
             gate = self.last_spike[op.owner] == self.k
         kept = self.refractory(self.step.population(op.owner)) if op.frozen else None

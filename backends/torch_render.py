@@ -229,7 +229,7 @@ class _Renderer(Writer):
 
     def update_synapses(self, op: Update) -> None:
         synapses = self.synapses[op.owner]
-        gate = None if op.when == "always" else self.gate(synapses, op.when)
+        gate = self.gate(synapses, op.when)
         for assign in op.assigns:
             target, value = local(op.owner, assign.target), self.of_synapses(synapses, assign.expr)
             text = self.value(op.owner, value)

@@ -130,25 +130,29 @@ class Writer:
         """A presynaptic value as a projection sends it; a detached one brings no gradient back."""
         return f"{value}.detach()" if synapses.name in self.backward.detached else value
 
-    def gate(self, synapses: Synapses, when: str) -> str:
-        """Which synapses a spike reaches (pre) or whose target fired (post); broadcastable to the layout."""
+    def gate(self, synapses: Synapses, when: str) -> str | None:
+        """Which synapses a spike reaches (pre), whose target fired (post), or which there are (always; None: all of them);
+        broadcastable to the layout.
+        """
+        there = None
+        if synapses.mask is not None:
+            there = self.function("mask", synapses.name, torch.as_tensor(synapses.mask))
+        if when == "always":
+            return there
         name = mangled("gate", synapses.name, when)
         if name in self._gates:
             return name
         self._gates.add(name)
-        if when == "post":
-            self.line(f"{name} = {self.spread(synapses, 'post', mangled('z', synapses.post))}")
-            return name
-        terms = []
-        for delay in delays_of(synapses):
+        terms = [] if when == "pre" else [self.spread(synapses, "post", mangled("z", synapses.post))]
+        for delay in delays_of(synapses) if when == "pre" else ():
             spread = self.passed(synapses, self.spread(synapses, "pre", self.spikes(synapses.pre, delay)))
             if not isinstance(synapses.delay, int):
                 chosen = torch.as_tensor(np.asarray(synapses.delay) == delay)
                 spread = f"{spread}*{self.function('at', synapses.name, chosen)}"
             terms.append(spread)
         text = " + ".join(terms)
-        if synapses.mask is not None:
-            text = f"({text})*{self.function('mask', synapses.name, torch.as_tensor(synapses.mask))}"
+        if there is not None:
+            text = f"({text})*{there}"
         self.line(f"{name} = {text}")
         return name
 
