@@ -1,6 +1,7 @@
 """Run random networks through the oracles of differential testing, over several processes.
 
-python scripts/fuzz.py --networks 1000 --oracle all --seed 0 --jobs 2
+python scripts/fuzz.py --networks 1000 --oracle all --seed 0 --jobs 2 --out campaign.jsonl
+python scripts/fuzz.py --out campaign.jsonl --resume
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import cli
 import typer
+from fuzzing.journal import Journal, Plan
 
 if TYPE_CHECKING:
     from fuzzing.report import Report
@@ -23,47 +25,75 @@ def main(
     seed: Annotated[int, typer.Option(help="of the first network; a new one where left out")] = -1,
     jobs: Annotated[int, typer.Option(help="processes")] = 2,
     minutes: Annotated[float, typer.Option(help="stop after so many")] = 1e9,
-    out: Annotated[Path | None, typer.Option(help="report as JSON")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="file of the campaign: a line for each network when it is done")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="go on with the campaign in that file, its seeds and oracles")] = False,
     shrink: Annotated[
         int, typer.Option(help="print the first failures of each kind as scripts, so many kinds at most")
     ] = 3,
 ) -> None:
     """Print what was examined, what occurred and what failed; exit code 1 where anything failed. Ctrl-C prints the report so far."""
     from fuzzing.campaign import Campaign
-    from fuzzing.examination import ORACLES
     from fuzzing.report import Report
 
-    chosen = list(ORACLES) if oracle == "all" else oracle.split(",")
-    unknown = [name for name in chosen if name not in ORACLES]
-    if unknown:
-        raise cli.UserError(f"there is no oracle '{unknown[0]}'; known: {', '.join(ORACLES)}, all")
-    first = secrets.randbelow(10**9) if seed < 0 else seed
+    journal, report = Journal(cli.writable(out)) if out is not None else None, Report()
+    if resume:
+        plan = resumed(journal, report)
+    else:
+        first = secrets.randbelow(10**9) if seed < 0 else seed
+        plan = Plan(first, networks, chosen(oracle))
+        if journal is not None:
+            journal.begin(plan)
     print(
-        f"seeds {first} to {first + networks - 1}: python scripts/fuzz.py --networks {networks} --oracle {oracle} --seed {first}",
+        f"seeds {plan.first} to {plan.first + plan.networks - 1}: "
+        f"python scripts/fuzz.py --networks {plan.networks} --oracle {','.join(plan.oracles)} --seed {plan.first}",
         flush=True,
     )
-    report = Report()
+    done = set(report.seeds)
     try:
         with cli.progress("fuzzing") as update:
-            for found in Campaign(chosen, jobs).run(range(first, first + networks), minutes):
+            for found in Campaign(plan.oracles, jobs).run((s for s in plan.seeds() if s not in done), minutes):
                 report.add(found)
-                update(report.networks, networks, f"{report.failed} failures, {len(report.failures)} kinds")
-                if out is not None and report.networks % 100 == 0:
-                    report.write(cli.writable(out))
+                if journal is not None:
+                    journal.add(found)
+                update(report.networks, plan.networks, f"{report.failed} failures, {len(report.failures)} kinds")
     except KeyboardInterrupt:
         print("interrupted: the report so far")
-    finish(report, out, shrink)
+    finish(report, shrink)
 
 
-def finish(report: Report, out: Path | None, kinds: int) -> None:
+def chosen(oracle: str) -> tuple[str, ...]:
+    """The oracles of that list."""
+    from fuzzing.examination import ORACLES
+
+    names = tuple(ORACLES) if oracle == "all" else tuple(oracle.split(","))
+    unknown = [name for name in names if name not in ORACLES]
+    if unknown:
+        raise cli.UserError(f"there is no oracle '{unknown[0]}'; known: {', '.join(ORACLES)}, all")
+    return names
+
+
+def resumed(journal: Journal | None, report: Report) -> Plan:
+    """The plan of a campaign's file; what it holds is added to the report."""
+    if journal is None or not journal.path.exists():
+        raise cli.UserError("nothing to resume: give the file of a campaign, --out FILE --resume")
+    try:
+        plan = journal.plan()
+    except ValueError as error:
+        raise cli.UserError(str(error)) from None
+    for found in journal.examinations():
+        report.add(found)
+    return plan
+
+
+def finish(report: Report, kinds: int) -> None:
     """Print the report, and a script for each of the first kinds of failure."""
     from fuzzing.reproduction import reproduce
 
     for title, rows in report.rows().items():
         if rows:
             cli.table(title, ("what", *("",) * (len(rows[0]) - 1)), rows)
-    if out is not None:
-        report.write(cli.writable(out))
     for failures in list(report.failures.values())[:kinds]:
         print(reproduce(*failures[0]))
     sys.exit(bool(report.failures))

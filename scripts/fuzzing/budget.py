@@ -1,16 +1,44 @@
-"""What `make test` runs of random networks: fixed seeds, every oracle on some of them."""
+"""What `make test` runs of random networks: fixed seeds, every oracle on some of them. As a program: until the first failure."""
 
 from __future__ import annotations
 
-# Seeds that still show a known fault; the change that mends one takes its seeds out.
-_OPEN = {
-    "forward": {2, 9, 10, 13, 16, 22, 23, 24, 27, 30, 39, 48},
-    "gradients": set[int](),
-    "metamorphic": set[int](),
-    "life": set[int](),
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from fuzzing.examination import examine
+
+# Seeds that still show a known fault, with its kind; the change that mends one takes its seeds out.
+_UNITS = "on brian2, sign of a quantity has the quantity's unit"
+_IMAGINARY = "on brian2, sympy takes imaginary parts of an exact step's or another's formula"
+_OPEN: dict[str, dict[int, str]] = {
+    "forward": {**dict.fromkeys((2, 9, 13, 16, 22, 23, 30, 39), _UNITS), 10: _IMAGINARY},
+    "gradients": {},
+    "metamorphic": {},
+    "life": {},
 }
 _ALL = {"forward": range(45), "gradients": range(100, 115), "metamorphic": range(200, 215), "life": range(300, 330, 5)}
 
 SEEDS: dict[str, tuple[int, ...]] = {
     name: tuple(s for s in seeds if s not in _OPEN[name]) for name, seeds in _ALL.items()
 }
+
+
+def in_turns() -> Iterator[tuple[str, int]]:
+    """Oracles and seeds, one of each oracle after another, so that each kind of fault shows soon."""
+    for row in zip_longest(*([(name, seed) for seed in seeds] for name, seeds in SEEDS.items())):
+        yield from (pair for pair in row if pair is not None)
+
+
+def first_failure() -> str:
+    """The first failure of the budget; empty where there is none."""
+    for oracle, seed in in_turns():
+        for failure in examine(seed, [oracle], all_turns=True).failures:
+            return f"seed {seed}, {failure}"
+    return ""
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    sys.exit(first_failure().replace("\n", " ") or 0)

@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -75,7 +76,8 @@ class Campaign:
         seed = next(queue, None) if time.monotonic() < end else None
         worker.seed, worker.since = seed, time.monotonic()
         if seed is not None:
-            worker.connection.send(seed)
+            with suppress(OSError):  # it died meanwhile: collect() sees that
+                worker.connection.send(seed)
 
     def collect(self, queue: Iterator[int], end: float) -> Iterator[Examination]:
         """What is ready; then what took too long."""
@@ -84,7 +86,7 @@ class Campaign:
             worker = busy[connection]  # type: ignore[index]
             try:
                 found = worker.connection.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 worker.process.join()
                 found = self.lost(worker, f"the process dies ({_death(worker.process.exitcode)})")
                 worker = self.replace(worker)

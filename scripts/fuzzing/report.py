@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from fuzzing.coverage import WANTED
@@ -18,7 +16,8 @@ from fuzzing.oracles.outcome import Failure
 class Report:
     """Sums over examinations. failures: kind -> (seed, failure), in the order they came."""
 
-    networks: int = 0
+    seeds: list[int] = field(default_factory=list)
+    slowest: tuple[float, int] = (0.0, 0)  # seconds of the processor, seed
     accepted: int = 0
     spiking: int = 0
     drafts: int = 0
@@ -29,7 +28,8 @@ class Report:
     failures: dict[str, list[tuple[int, Failure]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, found: Examination) -> None:
-        self.networks += 1
+        self.seeds.append(found.seed)
+        self.slowest = max(self.slowest, (sum(found.seconds.values()), found.seed))
         self.accepted += found.accepted
         self.spiking += found.spikes > 0
         self.drafts += found.drafts
@@ -40,6 +40,10 @@ class Report:
             self.seconds[name] += seconds
         for failure in found.failures:
             self.failures[failure.signature].append((found.seed, failure))
+
+    @property
+    def networks(self) -> int:
+        return len(self.seeds)
 
     @property
     def failed(self) -> int:
@@ -62,20 +66,13 @@ class Report:
             (f"{name}, s of processor a network", seconds / max(self.networks, 1))
             for name, seconds in self.seconds.items()
         ]
+        sums.append((f"slowest: seed {self.slowest[1]}, s of processor", self.slowest[0]))
         failures = [(kind, len(found), found[0][0], found[0][1].detail) for kind, found in _by_count(self.failures)]
         return {
             "sums": sums, "notes": self.notes.most_common(), "refusals": self.refusals.most_common(20),
             "coverage: networks in which it occurs": sorted(self.features.items()), "never met": [(n, 0) for n in self.missing()],
             "failures: how many, first seed": failures,
         }  # fmt: skip
-
-    def to_json(self) -> str:
-        """Everything, failures with their seeds."""
-        data = {**vars(self), "failures": {k: [(s, asdict(f)) for s, f in v] for k, v in self.failures.items()}}
-        return json.dumps(data, indent=1)
-
-    def write(self, path: Path) -> None:
-        path.write_text(self.to_json(), encoding="utf-8")
 
 
 def _by_count(found: dict[str, list[Any]]) -> Iterable[tuple[str, list[Any]]]:

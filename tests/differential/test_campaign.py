@@ -1,0 +1,68 @@
+"""A campaign's file survives any end, and what a process takes with it is reported."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import fuzzing.campaign
+import pytest
+from fuzzing.campaign import Campaign
+from fuzzing.examination import Examination
+from fuzzing.journal import Journal, Plan
+from fuzzing.mutations import MUTATIONS, ROOT, Mutation
+from fuzzing.oracles.outcome import Failure
+from fuzzing.report import Report
+
+
+def examined(seed: int, oracles: Iterable[str]) -> Examination:
+    """What takes no time; seed 3 kills its process, seed 4 hangs."""
+    if seed == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while seed == 4:
+        signal.pause()
+    found = Examination(seed, [Failure("forward", "differs", str(seed))] if seed == 5 else [], spikes=seed)
+    found.features["loop"], found.seconds["forward"] = seed, 0.5
+    found.refusals, found.notes = [("brian2", "'x': why")], ["tie: spikes"]
+    return found
+
+
+def test_a_campaign_goes_on_where_its_file_ends(tmp_path: Path) -> None:
+    whole, again, journal = Report(), Report(), Journal(tmp_path / "campaign.jsonl")
+    journal.begin(Plan(5, 3, ("forward",)))
+    for seed in (5, 6, 7):
+        whole.add(examined(seed, ()))
+        journal.add(examined(seed, ()))
+    journal.path.write_bytes(journal.path.read_bytes()[:-20])  # killed while it wrote of seed 7
+    for found in journal.examinations():
+        again.add(found)
+    plan = journal.plan()
+    assert again.seeds == [5, 6] and set(plan.seeds()) - set(again.seeds) == {7}
+    journal.add(examined(7, plan.oracles))
+    again.add(examined(7, plan.oracles))
+    assert again == whole and whole.failed == 1
+    assert [x.seed for x in journal.examinations()] == [5, 6, 7]
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    for text in ("", "x", "[]", '{"first": 3}'):
+        path = tmp_path / "other"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="holds no campaign"):
+            Journal(path).plan()
+
+
+def test_processes_that_die_or_hang_are_reported_with_their_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing.campaign, "examine", examined)
+    found = {x.seed: [f.kind for f in x.failures] for x in Campaign(("forward",), 2, timeout=2).run(range(7))}
+    assert found == {
+        0: [], 1: [], 2: [], 6: [], 3: ["the process dies (SIGKILL)"], 4: ["takes longer than 2 s"], 5: ["differs"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
+def test_defects_can_be_planted(mutation: Mutation) -> None:
+    """What they replace stands in the code once."""
+    assert (ROOT / mutation.file).read_text(encoding="utf-8").count(mutation.right) == 1
