@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
-from backends.native.kernel import Kernel, count, title
+from backends.native.kernel import Kernel, count, title, touches
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code, c_condition
 from backends.native.text import Piece
@@ -219,15 +219,17 @@ class Forward:
             if self.kernel.waits(op):
                 slot = _slot(0, self.kernel.depth[op.population, op.target])
                 return self.graded(op, f"({self.target(op)} + {slot}*TILE*{size})")
-            if not (cells.refractory and op.target in cells.frozen):
+            frozen = cells.refractory and op.target in cells.frozen
+            if not frozen and not touches(op, op.population, op.target):
                 return self.graded(op, target)
-            before = self.layout.room(mangled("before", op.population, op.target), self.kernel.tile * size)
+            sums = self.layout.room(mangled("sums", op.population, op.target), self.kernel.tile * size)
+            amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : {sums}[n]" if frozen else f"{sums}[n]"
             return [
-                f"memcpy({before}, {target}, active*{size}*sizeof(real));", *self.graded(op, target),
-                f"for (long n = 0; n < active*{size}; n++) if ({mangled('left', cells.name)}[n] > 0) {target}[n] = {before}[n];",
+                f"memset({sums}, 0, active*{size}*sizeof(real));", *self.graded(op, sums),
+                f"for (long n = 0; n < active*{size}; n++) {target}[n] += {amount};",
             ]  # fmt: skip
         found = self.send(op, synapses) if self.kernel.is_static(op) else self.events(op, synapses)
-        if op.target in cells.states and self.kernel.last_into(op) and not self.kernel.direct(op):
+        if op.target in cells.states and not self.kernel.direct(op) and self.kernel.due(op):
             found += self.deliver(op, cells)
         return found
 

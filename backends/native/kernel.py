@@ -258,7 +258,7 @@ class Kernel:
         cells = self.populations[op.population]
         return op.target in cells.states and self.depth[op.population, op.target] == 1 and not (
             cells.refractory and op.target in cells.frozen
-        )  # fmt: skip
+        ) and not touches(op, op.population, op.target)  # fmt: skip
 
     def fused(self, op: Update) -> Threshold | None:
         """The threshold that may be computed in the loop of an integration: nothing between the two touches the cells."""
@@ -291,13 +291,16 @@ class Kernel:
         value = op.factors.synapse if self.factored(op) else op.factors.pre * op.factors.synapse * op.factors.post
         return self.layout.given(self.constants.amounts(op, value), sets=True)
 
-    def last_into(self, op: Couple) -> bool:
-        """Whether it is the step's last event coupling into its variable."""
-        same = [
-            o for o in self.step.operations
-            if isinstance(o, Couple) and o.when != "always" and (o.population, o.target) == (op.population, op.target)
-        ]  # fmt: skip
-        return same[-1] is op
+    def due(self, op: Couple) -> bool:
+        """Whether what has arrived must be in the variable now: nothing else comes before somebody reads or changes it."""
+        for other in self.step.operations[self.step.operations.index(op) + 1 :]:
+            if touches(other, op.population, op.target):
+                return True
+            if not isinstance(other, Couple) or other.when == "always" or self.direct(other):
+                continue
+            if (other.population, other.target) == (op.population, op.target):
+                return False
+        return True
 
 
 class _Names(dict[str, str]):
@@ -326,6 +329,20 @@ def count(synapses: Synapses) -> int:
     for n in synapses.shape:
         found *= n
     return found
+
+
+def touches(op: Operation, population: str, variable: str) -> bool:
+    """Whether an operation may read a variable of a population, or assign to it other than by adding."""
+    match op:
+        case Gather():
+            return op.population == population
+        case Threshold():
+            found, names = op.population == population, op.margin.free_symbols | op.condition.free_symbols
+        case Couple():
+            found, names = False, op.value.free_symbols
+        case Update():
+            found, names = op.owner == population, {x for a in op.assigns for x in a.expr.free_symbols}
+    return found or bool({variable + end for end in ("_pre", "_post")} & {x.name for x in names})
 
 
 def title(op: Operation) -> str:
