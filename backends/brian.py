@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
 from backends.brian_build import Builder, Built
-from backends.brian_devices import settings
 from backends.brian_errors import OTHERS, described, objections
 from backends.brian_exact import DegenerateError, Tie
+from backends.brian_functions import session
 from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
 from backends.brian_plan import limits, pairs
@@ -54,7 +54,7 @@ class BrianProgram:
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)
-        with settings("numpy"), objections(self._names):  # refusals come now
+        with session("numpy"), objections(self._names):  # refusals come now
             built = self._builder(1).build(())
             self._propagators = built.propagators
             columns = self._columns(check_parameters(self._merged, None), (1,))
@@ -91,7 +91,7 @@ class BrianProgram:
         wanted = tuple(check_record(self._merged, record, every))
         values = check_parameters(self._merged, parameters, population)
         columns = self._columns(values, feed.lead)
-        with settings(self.target), objections(self._names):
+        with session(self.target), objections(self._names):
             ties = self._ties(columns)
             simulation = self._simulation(int(np.prod(feed.lead)), ties, wanted, feed.steps)
             built = simulation.built

@@ -17,6 +17,7 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
     from brian2.codegen import translation
     from brian2.codegen.generators import base as generators
     from brian2.core.base import BrianObjectException
+    from brian2.core.functions import DEFAULT_FUNCTIONS
     from brian2.core.namespace import DEFAULT_UNITS
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
     from brian2.devices.device import reset_device, set_device
@@ -26,7 +27,7 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
     from brian2.stateupdaters.exact import get_linear_system
 
 __all__ = [
-    "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "StateUpdateMethod", "UnsupportedEquationsException", "activated", "brian2",
+    "DEFAULT_FUNCTIONS", "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "StateUpdateMethod", "UnsupportedEquationsException", "activated", "brian2",
     "get_linear_system", "settings", "sympy_to_str",
 ]  # fmt: skip
 

@@ -5,12 +5,14 @@ quotients. These give what numpy gives, as floats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
-from backends.brian_devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian_devices import DEFAULT_FUNCTIONS, brian2, settings  # pyright: ignore[reportAttributeAccessIssue]
 
 _REMAINDER_CPP = """
 static inline double _remainder_of(double a, double b)
@@ -40,32 +42,53 @@ def _extremum(name: str, sign: str) -> tuple[str, str]:
     return _code(name, "double a, double b", cpp, cython)
 
 
+class _Real(sp.Function):  # type: ignore[misc]
+    """What sympy must know, or it takes real and imaginary parts of what may be complex."""
+
+    is_real = True
+
+
 def _function(
-    numpy: Callable[..., Any], arguments: int, name: str, cpp: str | None = None, cython: str | None = None
+    name: str,
+    numpy: Callable[..., Any],
+    arguments: int,
+    cpp: str | None = None,
+    cython: str | None = None,
+    word: str = "",
 ) -> brian2.Function:
-    """A function whose value has its first argument's unit. Units have been checked by us."""
-    made = brian2.Function(numpy, arg_units=[None] * arguments, return_unit=lambda *units: units[0])
-    for target, code in (("numpy", numpy), ("cpp", cpp), ("cython", cython)):
-        made.implementations.add_implementation(target, code=code, name=None if target == "numpy" else name)
+    """A function whose value has its first argument's unit; units have been checked by us. word: its name in C++ and Cython."""
+    made = brian2.Function(
+        numpy, sympy_func=type(name, (_Real,), {}), arg_units=[None] * arguments, return_unit=lambda *units: units[0]
+    )
+    made.implementations.add_implementation("numpy", code=numpy)
+    made.implementations.add_implementation("cpp", code=cpp, name=word or f"_{name}")
+    made.implementations.add_implementation("cython", code=cython, name=word or f"_{name}")
     return made
 
 
 FUNCTIONS: Mapping[str, brian2.Function] = {
-    "floor_of": _function(np.floor, 1, "floor"),
-    "ceil_of": _function(np.ceil, 1, "ceil"),
+    "floor_of": _function("floor_of", np.floor, 1, word="floor"),
+    "ceil_of": _function("ceil_of", np.ceil, 1, word="ceil"),
     "sign_of": _function(
-        np.sign,
-        1,
-        "_sign_of",
+        "sign_of", np.sign, 1,
         *_code("_sign_of", "double a", "(a > 0.0) - (a < 0.0)", "<double>(a > 0.0) - <double>(a < 0.0)"),
     ),
     "truth_of": _function(
-        lambda c: np.asarray(c, np.float64),
-        1,
-        "_truth_of",
-        *_code("_truth_of", "bool c", "c ? 1.0 : 0.0", "1.0 if c else 0.0"),
+        "truth_of", lambda c: np.asarray(c, np.float64), 1, *_code("_truth_of", "bool c", "c ? 1.0 : 0.0", "1.0 if c else 0.0")
     ),
-    "remainder_of": _function(np.mod, 2, "_remainder_of", _REMAINDER_CPP, _REMAINDER_CYTHON),
-    "minimum_of": _function(np.minimum, 2, "_minimum_of", *_extremum("_minimum_of", "<")),
-    "maximum_of": _function(np.maximum, 2, "_maximum_of", *_extremum("_maximum_of", ">")),
-}
+    "remainder_of": _function("remainder_of", np.mod, 2, _REMAINDER_CPP, _REMAINDER_CYTHON),
+    "minimum_of": _function("minimum_of", np.minimum, 2, *_extremum("_minimum_of", "<")),
+    "maximum_of": _function("maximum_of", np.maximum, 2, *_extremum("_maximum_of", ">")),
+}  # fmt: skip
+
+
+@contextmanager
+def session(target: str) -> Iterator[None]:
+    """Brian2 with our settings, and with these functions among its own."""
+    DEFAULT_FUNCTIONS.update(FUNCTIONS)
+    try:
+        with settings(target):
+            yield
+    finally:
+        for name in FUNCTIONS:
+            del DEFAULT_FUNCTIONS[name]

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from backends.brian_build import Builder, Built, Ties, monitors
 from backends.brian_devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian_functions import FUNCTIONS
 from neuro.model import Network
 from neuro.protocols import RunError
 
@@ -75,12 +74,12 @@ class InProcess(Simulation):
 
     def _run(self, steps: int) -> None:
         with _nothing_to_collect():
-            self.built.network.run(self.duration(steps), namespace=FUNCTIONS)
+            self.built.network.run(self.duration(steps), namespace={})
 
     def _monitor(self, record: Sequence[str]) -> None:
         new = monitors(self.built, record)
         for monitor in new:
-            monitor.before_run(FUNCTIONS)
+            monitor.before_run({})
         if new:
             self.built.network.add(*new)
             self.built.network.store("start")
@@ -99,7 +98,7 @@ class Standalone(Simulation):
         self.device = CPPStandaloneDevice()
         with activated(self.device):
             self.built = Builder(network, batch, steps, ties).build(record)
-            words = {**FUNCTIONS, **{t.name: t for t in self.built.tables.values()}}
+            words = {t.name: t for t in self.built.tables.values()}
             self.built.network.run(self.duration(steps), namespace=words)
             self.device.build(directory=str(Path(self.folder) / "code"), compile=True, run=False, with_output=False)
 

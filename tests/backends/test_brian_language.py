@@ -267,3 +267,16 @@ def test_a_renamed_network_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) 
         for kind in ("spikes", "traces", "final"):
             pairs = zip(getattr(plain, kind).values(), getattr(other, kind).values(), strict=True)
             assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_functions_of_ours_are_real_to_sympy() -> None:
+    """abs(exp(x)) of an x that may be complex is exp(re(x)) to it, for which Brian2 has no word."""
+    text = (
+        "-v + abs(exp(-clip(v, 0, 2))) + abs((1 + relu(sin(v)))**2) + sqrt(floor(2*v)**2) + abs(exp(v % 2 + int(v > 0.3)))/9"
+    )
+    neuron = Neuron("n", f"dv/dt = ({text} - u)/(10*ms) : 1\ndu/dt = (v - u)/(5*ms) : 1", method="rk2")
+    network = Network((Population("p", neuron, 2),), dt="0.1 ms")
+    found, wanted = (
+        backends.get(b).compile(network).run(record=["p.v"], steps=100).traces["p.v"] for b in ("brian2", "reference")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11)
