@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import expm
+from scipy.linalg import expm, matrix_balance
 from scipy.sparse.csgraph import connected_components
 from scipy.special import exprel
 
@@ -178,30 +178,32 @@ class Propagator:
 
     def _wrong(self, known: Mapping[str, Array], dt: float) -> Array:
         """Rows in which some coefficient of the formula is not the matrix exponential's, in refractory cells or others."""
-        inputs = dict.fromkeys(self._names(*self.formula, *self.constants) - set(known), 1.0)
-        system = self._system(known, inputs)
+        names = self._names(*self.formula, *self.constants) - set(known)
+        for value in (1.0, 0.0, 1e-9):  # what inputs may be is not known; some value has a finite effect
+            inputs = dict.fromkeys(names, value)
+            system = self._system(known, inputs)
+            if np.isfinite(system).all():
+                break
         table = {**inputs, **known, "dt": dt}
-        wrong = self._differs(system, {**table, "not_refractory": True}, dt)
+        whole = np.zeros((len(system), len(self.states) + 1, len(self.states) + 1))
+        whole[:, :-1] = np.where(np.isfinite(system), system, 0)
+        bound = _exponential(np.where(np.eye(whole.shape[1], dtype=bool), whole, np.abs(whole)) * dt)[:, :-1]
+        wrong = self._differs(_exponential(whole * dt)[:, :-1], bound, {**table, "not_refractory": True})
         if "not_refractory" in " ".join(self.formula):
-            system[:, np.array(self.frozen)] = 0
-            wrong |= self._differs(system, {**table, "not_refractory": False}, dt)
-        return wrong
+            whole[:, :-1][:, np.array(self.frozen)] = 0
+            wrong |= self._differs(_exponential(whole * dt)[:, :-1], bound, {**table, "not_refractory": False})
+        return wrong | ~np.isfinite(system).all((1, 2))
 
-    def _differs(self, system: Array, table: Mapping[str, Any], dt: float) -> Array:
-        """An error counts against what a coefficient would be if all terms of its sum had one sign."""
-        count, rows = len(self.states), len(system)
-        whole = np.zeros((rows, count + 1, count + 1))
-        finite = np.isfinite(system).all((1, 2))
-        whole[finite, :count] = system[finite]
-        size = np.where(np.eye(count + 1, dtype=bool), whole, np.abs(whole))
-        right, bound = expm(whole * dt)[:, :count], expm(size * dt)[:, :count]
+    def _differs(self, right: Array, bound: Array, table: Mapping[str, Any]) -> Array:
+        """right: coefficients of the new states, the constant's last. bound: what they would be, did nothing in them cancel."""
+        count, rows = len(self.states), len(right)
         still = self._formula(table, rows)  # the new states, where all are 0 before
-        good = finite & np.isfinite(still).all(1)
-        good &= (np.abs(still - right[..., count]) <= _TOLERANCE * bound[..., count]).all(1)
-        for n, state in enumerate(self.states):
-            with np.errstate(all="ignore"):
-                above = np.where(bound[..., n] > 0, 1e3 * np.abs(still) / bound[..., n], 0)
-                large = 1 + np.where(good, above.max(1), 0)  # so that its own effects stand out of the constants'
+        good = np.isfinite(still).all(1)
+        with np.errstate(all="ignore"):
+            good &= (np.abs(still - right[..., count]) <= _TOLERANCE * bound[..., count]).all(1)
+            for n, state in enumerate(self.states):
+                # so large that its own effects stand out of the constants'
+                large = 1 + np.where(bound[..., n] > 0, 1e6 * bound[..., count] / bound[..., n], 0).max(1)
                 moved = (self._formula({**table, state: large}, rows) - still) / large[:, None]
                 good &= (np.abs(moved - right[..., n]) <= _TOLERANCE * bound[..., n]).all(1)
         wrong: Array = ~good
@@ -239,6 +241,16 @@ def largest_loop(needs: Array) -> int:
     """Number of states in the largest set that all depend on each other. needs: bool [state, state]."""
     _, labels = connected_components(needs, connection="strong")
     return int(np.bincount(labels).max())
+
+
+def _exponential(matrices: Array) -> Array:
+    """Of matrices [row, n, n] whose entries differ by units, each to its own precision."""
+    size = np.abs(matrices).max(0)
+    _, (scale, _) = matrix_balance(size, permute=False, separate=True)
+    ratio = scale[:, None] / scale
+    reached = np.linalg.matrix_power(np.eye(len(size)) + (size > 0), len(size)) > 0
+    found: Array = np.where(reached, expm(matrices / ratio) * ratio, 0)
+    return found
 
 
 def symbol_of(rate: int) -> str:

@@ -49,17 +49,15 @@ class _Real(sp.Function):  # type: ignore[misc]
 
 
 def _function(
-    name: str,
-    numpy: Callable[..., Any],
-    arguments: int,
-    cpp: str | None = None,
-    cython: str | None = None,
-    word: str = "",
-) -> brian2.Function:
-    """A function whose value has its first argument's unit; units have been checked by us. word: its name in C++ and Cython."""
-    made = brian2.Function(
-        numpy, sympy_func=type(name, (_Real,), {}), arg_units=[None] * arguments, return_unit=lambda *units: units[0]
-    )
+    name: str, numpy: Callable[..., Any], arguments: int, cpp: str | None = None, cython: str | None = None, *,
+    word: str = "", plain: bool = False,
+) -> brian2.Function:  # fmt: skip
+    """A function of our own; units of arguments have been checked by us.
+
+    word: its name in C++ and Cython. plain: the value has no unit; otherwise the first argument's.
+    """
+    unit = 1 if plain else lambda *units: units[0]
+    made = brian2.Function(numpy, sympy_func=type(name, (_Real,), {}), arg_units=[None] * arguments, return_unit=unit)
     made.implementations.add_implementation("numpy", code=numpy)
     made.implementations.add_implementation("cpp", code=cpp, name=word or f"_{name}")
     made.implementations.add_implementation("cython", code=cython, name=word or f"_{name}")
@@ -69,12 +67,15 @@ def _function(
 FUNCTIONS: Mapping[str, brian2.Function] = {
     "floor_of": _function("floor_of", np.floor, 1, word="floor"),
     "ceil_of": _function("ceil_of", np.ceil, 1, word="ceil"),
+    "magnitude_of": _function("magnitude_of", np.abs, 1, word="fabs"),  # sympy's splits what it doesn't know to be real
     "sign_of": _function(
         "sign_of", np.sign, 1,
         *_code("_sign_of", "double a", "(a > 0.0) - (a < 0.0)", "<double>(a > 0.0) - <double>(a < 0.0)"),
+        plain=True,
     ),
     "truth_of": _function(
-        "truth_of", lambda c: np.asarray(c, np.float64), 1, *_code("_truth_of", "bool c", "c ? 1.0 : 0.0", "1.0 if c else 0.0")
+        "truth_of", lambda c: np.asarray(c, np.float64), 1, *_code("_truth_of", "bool c", "c ? 1.0 : 0.0", "1.0 if c else 0.0"),
+        plain=True,
     ),
     "remainder_of": _function("remainder_of", np.mod, 2, _REMAINDER_CPP, _REMAINDER_CYTHON),
     "minimum_of": _function("minimum_of", np.minimum, 2, *_extremum("_minimum_of", "<")),

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from backends.brian_devices import StateUpdateMethod, brian2, get_linear_system
 
 Integrator = Callable[..., str]
+_OPTIONS = {"exact": {"simplify": False}}  # sympy takes ten times as long to make the formula short as to find it
 
 
 class Integrators:
@@ -25,12 +26,12 @@ class Integrators:
     def __getitem__(self, method: str) -> Integrator:
         """What Brian2 takes as a group's method."""
 
-        def integrate(equations: Any, variables: Any, options: Any = None) -> str:
+        def integrate(equations: Any, variables: Any, _: Any = None) -> str:
             key = method, str(equations)
             if key not in self._written:
                 parts = systems(equations, variables) if method == "exact" else (equations,)
                 integrator = StateUpdateMethod.stateupdaters[method]
-                self._written[key] = "\n".join(integrator(part, variables, options) for part in parts)
+                self._written[key] = "\n".join(integrator(part, variables, _OPTIONS.get(method)) for part in parts)
             return self._written[key]
 
         return integrate

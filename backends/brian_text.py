@@ -24,6 +24,7 @@ _FORMS = {
     "sigmoid": "1.0/(1.0 + exp(-X))",
     "relu": "maximum_of(X, 0.0)",
     "clip": "minimum_of(maximum_of(X, Y), Z)",
+    "abs": "magnitude_of(X)",
     "floor": "floor_of(X)",
     "ceil": "ceil_of(X)",
     "sign": "sign_of(X)",

@@ -271,9 +271,7 @@ def test_a_renamed_network_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) 
 
 def test_functions_of_ours_are_real_to_sympy() -> None:
     """abs(exp(x)) of an x that may be complex is exp(re(x)) to it, for which Brian2 has no word."""
-    text = (
-        "-v + abs(exp(-clip(v, 0, 2))) + abs((1 + relu(sin(v)))**2) + sqrt(floor(2*v)**2) + abs(exp(v % 2 + int(v > 0.3)))/9"
-    )
+    text = "-v + abs(exp(-clip(v, 0, 2))) + abs((1 + relu(sin(v)))**2) + sqrt(floor(2*v)**2) + abs(exp(v % 2 + int(v > 0.3)))/9 + abs(2**tanh(log10(v**2 + 0.1)))"
     neuron = Neuron("n", f"dv/dt = ({text} - u)/(10*ms) : 1\ndu/dt = (v - u)/(5*ms) : 1", method="rk2")
     network = Network((Population("p", neuron, 2),), dt="0.1 ms")
     found, wanted = (
