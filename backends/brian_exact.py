@@ -24,6 +24,7 @@ from backends.brian_functions import FUNCTIONS
 
 Array = npt.NDArray[Any]
 
+_VARIABLES = 4  # that depend on each other: seconds for sympy, and minutes for one more
 _EQUAL = 2e-10  # relative difference of two rates that are taken for one
 _TOLERANCE = 1e-10  # relative error of a coefficient
 _ADVICE = "use method='rk4'"
@@ -87,10 +88,15 @@ class Propagator:
         """Raises Brian2's UnsupportedEquationsException where it has no formula."""
         equations = getattr(group, "user_equations", group.equations)  # without Brian2's factors for refractory cells
         states, matrix, constants = get_linear_system(equations, group.variables)
-        if largest_loop(np.array(matrix.tolist()) != 0) > 2:
+        needs = np.array(matrix.tolist()) != 0
+        if largest(needs, "strong") > 2:
             raise DegenerateError(
                 "its formula needs the roots of a polynomial of degree 3 or more, since three or more of the variables depend on "
                 f"each other in a loop; {_ADVICE}"
+            )
+        if largest(needs, "weak") > _VARIABLES:
+            raise DegenerateError(
+                f"its formula for more than {_VARIABLES} variables that depend on each other takes sympy minutes to find; {_ADVICE}"
             )
         code = StateUpdateMethod.apply_stateupdater(
             group.equations, group.variables, group.state_updater.method_choice, group_name=group.name
@@ -216,7 +222,7 @@ class Propagator:
 
     def _triangular(self) -> bool:
         """True if no states depend on each other in a loop: then the rates are the matrix's diagonal."""
-        return largest_loop(np.array([[entry != "0" for entry in row] for row in self.matrix])) == 1
+        return largest(np.array([[entry != "0" for entry in row] for row in self.matrix]), "strong") == 1
 
     def _reason(self, known: Mapping[str, Array], dt: float) -> str:
         """Why the formula fails in the first of these rows."""
@@ -237,9 +243,12 @@ class Propagator:
         )
 
 
-def largest_loop(needs: Array) -> int:
-    """Number of states in the largest set that all depend on each other. needs: bool [state, state]."""
-    _, labels = connected_components(needs, connection="strong")
+def largest(needs: Array, connection: str) -> int:
+    """Number of states in the largest set whose members depend on each other. needs: bool [state, state].
+
+    connection: "strong" for sets in which each depends on each (loops), "weak" for sets that others don't touch.
+    """
+    _, labels = connected_components(needs, connection=connection)
     return int(np.bincount(labels).max())
 
 
