@@ -100,7 +100,7 @@ def test_the_first_state_that_leaves_the_finite_numbers_is_named(target: str) ->
 
 
 def test_unknown_targets_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="use one of numpy, cython, cpp_standalone"):
+    with pytest.raises(UnsupportedError, match="use numpy, cython or cpp_standalone"):
         backends.get("brian2").compile(network(), target="cuda")
 
 
