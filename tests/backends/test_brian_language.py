@@ -198,8 +198,6 @@ VARIABLES = (
         "amps",
         "x_pre_",
         "x_post_",
-        "pre",
-        "post",
         "w_",
         "rand_",
         "order",
