@@ -127,7 +127,7 @@ class magnitude(_Elementary):  # noqa: N801
 def _beside_infinity(a: sp.Expr, b: sp.Expr, neutral: sp.Expr) -> sp.Expr | None:
     """What min or max is beside an infinite number: the other one, or that number."""
     for one, other in ((a, b), (b, a)):
-        if one.is_infinite and one.is_number:
+        if one.is_number and one.is_infinite:  # of what holds symbols, sympy may reason for half a minute
             return other if one == neutral else one
     return None
 
@@ -253,7 +253,7 @@ def closed(expr: sp.Expr) -> sp.Expr:
         raise TypeError(f"no form for {kind.__name__}")
     if kind is sp.Pow and not args[1].is_number:
         kind = pow
-    if kind in (sp.Pow, pow) and not args[1].is_positive and (inner := _saturated(args[0])) is not None:
+    if kind in (sp.Pow, pow) and (inner := _saturated(args[0])) is not None and not args[1].is_positive:
         args = (sigmoid_of(inner), -args[1])
     if kind is sp.Pow and isinstance(args[0], pow) and args[1].is_Integer:
         kind, args = pow, (args[0].args[0], args[1] * args[0].args[1])
