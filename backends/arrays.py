@@ -88,7 +88,7 @@ def check_inputs(
     batch = 1 if batch is None else batch
     if steps < 1 or batch < 1:  # an empty array
         raise RunError(f"a run needs at least one step and one trial, not steps={steps}, batch={batch}")
-    _check_room(network, steps, batch, events)
+    _check_room(network, steps, batch, population or 1, events)
     arrays = {}
     for item in network.inputs:
         if item.name in found:
@@ -101,18 +101,20 @@ def check_inputs(
     return Feed(steps, batch, arrays, population)
 
 
-def _check_room(network: Network, steps: int, batch: int, events: bool) -> None:
-    """Raises RunError where noise, Poisson spikes and rasters of such a run won't fit. events: no rasters are made."""
+def _check_room(network: Network, steps: int, batch: int, sets: int, events: bool) -> None:
+    """Raises RunError where states, noise, Poisson spikes and rasters of such a run won't fit. events: no rasters are made."""
     cells = sum(p.size for p in network.populations) + sum(i.size for i in network.inputs)
-    if steps * batch * (1 + cells) < _SMALL:
+    if steps * batch * sets * (1 + cells) < _SMALL:
         return
     sizes = {"its clock": 8 * steps}
     for population in network.populations:
         sizes[f"the noise of population '{population.name}'"] = (
             8 * batch * steps * population.size * len(population.neuron.scope.noise)
         )
+        states = sets * batch * population.size
+        sizes[f"the states of population '{population.name}'"] = 4 * states * len(population.neuron.scope.states)
         if population.neuron.threshold and not events:
-            sizes[f"the spikes of population '{population.name}'"] = batch * steps * population.size
+            sizes[f"the spikes of population '{population.name}'"] = states * steps
     for item in network.inputs:
         if item.kind == "poisson":
             sizes[f"input '{item.name}'"] = (1 if events else batch) * steps * item.size
@@ -120,8 +122,8 @@ def _check_room(network: Network, steps: int, batch: int, events: bool) -> None:
     if total > free:
         largest = max(sizes, key=lambda name: sizes[name])
         raise RunError(
-            f"a run with steps={steps}, batch={batch} needs {checks.in_words(total)}, and this machine has "
-            f"{checks.in_words(free)}; most of it is {largest}; use a smaller batch or fewer steps"
+            f"a run with steps={steps}, batch={batch}{f', population={sets}' if sets > 1 else ''} needs {checks.in_words(total)}, and this machine has "
+            f"{checks.in_words(free)}; most of it is {largest}; use a smaller batch{', fewer sets' if sets > 1 else ''} or fewer steps"
         )
 
 

@@ -327,7 +327,12 @@ class Network:
 
 
 def _tuple(items: Any) -> tuple[Any, ...]:
-    return tuple(items) if isinstance(items, Iterable) and not isinstance(items, str | Mapping) else (items,)
+    if not isinstance(items, Iterable) or isinstance(items, str | Mapping):
+        return (items,)
+    try:
+        return tuple(items)
+    except Exception:  # whatever a foreign object raises when it is asked for its entries
+        return (items,)
 
 
 def _set(item: Any, name: str, value: Any) -> None:

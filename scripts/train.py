@@ -81,6 +81,24 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     return recommended | chosen
 
 
+def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
+    """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
+    import json
+
+    import backends
+
+    asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
+    asked["rule_options"] = {**asked.get("rule_options", {}), **added}
+    if "backend" in asked:
+        asked["backend"] = backends.resolved(asked["backend"])
+    for name, value in json.loads(json.dumps(asked, default=str)).items():
+        own = settings.get(name)
+        if own != ({**(own or {}), **value} if name in TABLES else value):
+            raise cli.UserError(
+                f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
+            )
+
+
 def readout_of(settings: dict[str, Any]) -> list[str]:
     """Names of the readout's parameters."""
     import tasks
@@ -150,20 +168,25 @@ def main(
     from neuro.results import Run
 
     cli.writable(out)
+    if resume and overwrite:
+        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
     saved = None
+    given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
+    given |= {"workers": workers, "confirm": confirm}
     if resume:
         run, saved = Run.resume(out)
         settings = run.header["config"]
     else:
-        given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
-        given |= {"workers": workers, "confirm": confirm}
         settings = settings_of(config, given)
-        if control:
-            settings["rule_options"] = {**settings["rule_options"], "trainable": readout_of(settings)}
-        if quantise:
-            from neuro.export.calibration import options_of
+    added: dict[str, Any] = {"trainable": readout_of(settings)} if control else {}
+    if quantise:
+        from neuro.export.calibration import options_of
 
-            settings["rule_options"] = {**settings["rule_options"], "quantise": options_of(quantise)}
+        added["quantise"] = options_of(quantise)
+    if resume:
+        unchanged(settings, config, given, added)
+    else:
+        settings["rule_options"] = {**settings["rule_options"], **added}
     import torch
 
     from neuro.learning.loop import metrics_of, train

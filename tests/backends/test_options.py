@@ -144,3 +144,17 @@ def test_names_and_units_of_wrong_kinds(wrong: Any) -> None:
 def test_line_ends_around_a_unit_are_no_part_of_it() -> None:
     assert str(quantity(2.0, " nA\n")) == "2 nA" and quantity(2.0, "nA\n") == quantity("2 nA")
     assert quantity(2.0, "") == quantity(2.0, "1") == quantity(2.0)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_more_parameter_sets_than_fit_are_refused_before_anything_is_made(name: str) -> None:
+    text = text_of(lambda: backends.get(name).compile(NETWORK).run(inputs={"x": SPIKES}, population=10**12))
+    assert "population" in text and ("fewer" in text or "one parameter set" in text)
+
+
+def test_lists_of_parts_that_are_none() -> None:
+    import torch
+
+    for name in ("populations", "projections", "inputs"):
+        parts: dict[str, Any] = {"populations": NETWORK.populations, name: torch.tensor(1.0)}
+        assert f"{name}=[" in text_of(lambda parts=parts: Network(**parts))
