@@ -16,7 +16,7 @@ from fuzzing.mutations import MUTATIONS, judged
 def main(
     only: Annotated[str, typer.Option(help="those whose names hold this text")] = "",
 ) -> None:
-    """Print which were noticed, after how many seconds and by what; exit code 1 where the budget fails without any, or one goes unnoticed."""
+    """Print which were noticed, after how many seconds of the processor and by what; exit code 1 where the budget fails without any, or one goes unnoticed."""
     chosen = [None, *(m for m in MUTATIONS if only in m.name)]
     verdicts = []
     for mutation in chosen:
