@@ -68,9 +68,11 @@ def part(value: Any, kind: str, where: str) -> None:
 
 
 def indices(value: Any, where: str) -> Any:
-    """Whole numbers as int64. Raises ModelError."""
+    """A list of whole numbers as int64. Raises ModelError."""
     try:
         array = numbers(value)
+        if array.ndim != 1:
+            raise NumbersError(f"{shown(value)} is no list of indices")
         if array.dtype == np.bool_ or not np.array_equal(array, array.astype(np.int64)):
             raise NumbersError(f"{shown(value)} holds other numbers than indices")
     except (MemoryError, ModelError):

@@ -11,6 +11,7 @@ from neuro import (
     Input,
     ModelError,
     Network,
+    Pairs,
     Population,
     Projection,
     RunError,
@@ -158,3 +159,8 @@ def test_lists_of_parts_that_are_none() -> None:
     for name in ("populations", "projections", "inputs"):
         parts: dict[str, Any] = {"populations": NETWORK.populations, name: torch.tensor(1.0)}
         assert f"{name}=[" in text_of(lambda parts=parts: Network(**parts))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, np.int64(3), np.zeros((2, 2)), [[0, 1]]], ids=repr)
+def test_pairs_are_lists_of_indices(wrong: Any) -> None:
+    assert "is no list of indices" in text_of(lambda: Pairs(wrong, wrong))
