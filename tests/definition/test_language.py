@@ -313,5 +313,6 @@ def test_the_tests_generator_uses_the_whole_language() -> None:
 def test_bounds_of_nested_functions_are_read_at_once() -> None:
     """Whether cosh(tanh(...)) is infinite, sympy reasons about for half a minute; a bound needn't know."""
     start = time.process_time()
-    Neuron("n", "x = clip(cosh(tanh((1 + abs(y/(10*mV)))**(-1.5))), -2, 2) : 1\ny : volt")
+    terms = [f"clip(cosh(tanh(({n} + abs(y/({9 + n}*mV)))**(-{p}))), -2, 2)" for n, p in ((2, 1.5), (3, 2.5), (4, 0.7))]
+    Neuron("n", f"x = {' + '.join(terms)} : 1\ny : volt")
     assert time.process_time() - start < 5
