@@ -76,6 +76,10 @@ class _Whole:
         if not self.parts:
             raise _fail(where, "there are no parts", "give at least one network")
         checks.enforce(p for n in self.parts for p in check_name(n, f"{where}, part"))
+        for n in self.parts:
+            if n.endswith("_"):
+                why = f"part '{n}' ends in '_', which joins it to the names in it"
+                raise _fail(where, why, f"call it '{n.rstrip('_')}'", n)
         steps = {n: part.network.dt for n, part in self.parts.items()}
         first = next(iter(steps.values()))
         if any(not math.isclose(dt.value, first.value, rel_tol=1e-12) for dt in steps.values()):

@@ -80,3 +80,8 @@ def test_files_stay_in_their_folder_and_end(tmp_path: Path, file: str, message: 
     (tmp_path / "deep.toml").write_text(f'[parts.low]\nfile = "{file}"\n')
     with pytest.raises(ModelError, match=message):
         read_network(tmp_path / "deep.toml")
+
+
+def test_a_part_whose_name_would_run_into_those_inside() -> None:
+    with pytest.raises(ModelError, match="part 'a_' ends in '_'"):
+        compose({"a_": layer(2, 3), "b": layer(2, 3)})
