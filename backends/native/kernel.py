@@ -293,7 +293,8 @@ class Kernel:
 
     def due(self, op: Couple) -> bool:
         """Whether what has arrived must be in the variable now: nothing else comes before somebody reads or changes it."""
-        for other in self.step.operations[self.step.operations.index(op) + 1 :]:
+        at = next(i for i, other in enumerate(self.step.operations) if other is op)  # an equal one may come before
+        for other in self.step.operations[at + 1 :]:
             if touches(other, op.population, op.target):
                 return True
             if not isinstance(other, Couple) or other.when == "always" or self.direct(other):
