@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends import brian_text as words
-from backends.brian_devices import BrianObjectException, UnsupportedEquationsException, brian2
+from backends.brian_devices import BrianObjectException, UnsupportedEquationsException, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian_errors import OTHERS, described
 from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian_integrators import Integrators

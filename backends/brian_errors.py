@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from backends.brian_devices import BrianObjectException, UnsupportedEquationsException
+from backends.brian_devices import BrianObjectException, UnsupportedEquationsException  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian_names import Names
 from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError

@@ -19,7 +19,7 @@ from scipy.linalg import expm, matrix_balance
 from scipy.sparse.csgraph import connected_components
 from scipy.special import exprel
 
-from backends.brian_devices import DEFAULT_UNITS, StateUpdateMethod, get_linear_system, sympy_to_str
+from backends.brian_devices import DEFAULT_UNITS, StateUpdateMethod, get_linear_system, sympy_to_str  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian_functions import FUNCTIONS
 
 Array = npt.NDArray[Any]
@@ -212,8 +212,7 @@ class Propagator:
                 large = 1 + np.where(bound[..., n] > 0, 1e6 * bound[..., count] / bound[..., n], 0).max(1)
                 moved = (self._formula({**table, state: large}, rows) - still) / large[:, None]
                 good &= (np.abs(moved - right[..., n]) <= _TOLERANCE * bound[..., n]).all(1)
-        wrong: Array = ~good
-        return wrong
+        return np.asarray(~good)
 
     def _formula(self, table: Mapping[str, Any], rows: int) -> Array:
         """New states [row, state]."""

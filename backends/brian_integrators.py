@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from backends.brian_devices import StateUpdateMethod, brian2, get_linear_system
+from backends.brian_devices import StateUpdateMethod, brian2, get_linear_system  # pyright: ignore[reportAttributeAccessIssue]
 
 Integrator = Callable[..., str]
 _OPTIONS = {"exact": {"simplify": False}}  # sympy takes ten times as long to make the formula short as to find it

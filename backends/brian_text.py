@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.brian_devices import DEFAULT_UNITS
+from backends.brian_devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian_names import Table
 from neuro.equations import Equation, Expression, Statement
 from neuro.scope import is_noise

@@ -158,7 +158,7 @@ class Constants:
     def _affine_source(self, rest: sp.Expr, terms: Iterable[tuple[sp.Expr, sp.Symbol]]) -> str:
         """`rest + sum of coefficient * variable` with fused operations."""
         text = "" if rest == 0 else code(rest)
-        tensor = bool(text) and not rest.is_number
+        tensor = bool(text) and not sp.sympify(rest).is_number
         for slope, x in terms:
             finite = x.name not in self.ranges or self.ranges[x.name].finite
             product = f"{code(slope)}*{x.name}" if finite or slope.is_number else f"times({code(slope)}, {x.name})"

@@ -160,7 +160,7 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
     if item.kind == "current":
         if not np.isfinite(array).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
-    elif not listed and not _all_spikes(array):
+    elif not isinstance(array, Events) and not _all_spikes(array):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
     return array
 

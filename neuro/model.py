@@ -34,9 +34,9 @@ def _default(value: Any) -> Any:
     return field(default_factory=lambda: value)
 
 
-def _hash(item: Any) -> int:
+def _hash(self: Any) -> int:
     """Of all fields; tables of names count in any order."""
-    values = (getattr(item, f.name) for f in fields(item))
+    values = (getattr(self, f.name) for f in fields(self))
     return hash(tuple(frozenset(v.items()) if isinstance(v, Mapping) else v for v in values))
 
 

@@ -89,7 +89,8 @@ class pow(_Elementary):  # noqa: N801
     nargs = 2
 
     @classmethod
-    def eval(cls, x: sp.Expr, p: sp.Expr) -> sp.Expr | None:
+    def eval(cls, *args: sp.Expr) -> sp.Expr | None:
+        x, p = args
         return x**p if p.is_number else None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
@@ -139,7 +140,8 @@ class minimum(_Elementary):  # noqa: N801
     numeric = staticmethod(min)
 
     @classmethod
-    def eval(cls, a: sp.Expr, b: sp.Expr) -> sp.Expr | None:
+    def eval(cls, *args: sp.Expr) -> sp.Expr | None:
+        a, b = args
         return _beside_infinity(a, b, sp.oo) or super().eval(a, b)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
@@ -154,7 +156,8 @@ class maximum(_Elementary):  # noqa: N801
     numeric = staticmethod(max)
 
     @classmethod
-    def eval(cls, a: sp.Expr, b: sp.Expr) -> sp.Expr | None:
+    def eval(cls, *args: sp.Expr) -> sp.Expr | None:
+        a, b = args
         return _beside_infinity(a, b, -sp.oo) or super().eval(a, b)
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:

@@ -56,7 +56,7 @@ def _of_field(item: Any, name: str, declared: str) -> Iterator[Problem]:
         yield plain(where, f"{_named(value)} is neither True nor False", f"write {name}=True")
     elif "Mapping[" in declared and not isinstance(value, Mapping):
         yield plain(where, f"{_named(value)} is no table of names", f"write {name}={{'name': '1 mV'}}")
-    elif "Mapping[" in declared:
+    elif "Mapping[" in declared and isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 yield plain(where, f"the key {_named(key)} is no text", f"write {name}={{'name': '1 mV'}}")

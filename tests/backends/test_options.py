@@ -116,7 +116,7 @@ def test_losses_that_are_none(name: str, loss: Any) -> None:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("wrong", [*WRONG, "no", "1 nA", {}, []], ids=repr)
+@pytest.mark.parametrize("wrong", [*WRONG, "no", "1 nA", {}, []], ids=lambda value: type(value).__name__)
 def test_compile_refuses_wrong_kinds(name: str, wrong: Any) -> None:
     backend = backends.get(name)
     assert "Network([" in text_of(lambda: backend.compile(wrong))
@@ -132,7 +132,7 @@ def test_compile_refuses_wrong_kinds(name: str, wrong: Any) -> None:
             assert "detach_reset=True" in text_of(lambda: program.variant(detach_reset=wrong))
 
 
-@pytest.mark.parametrize("wrong", [*WRONG, {}, []], ids=repr)
+@pytest.mark.parametrize("wrong", [*WRONG, {}, []], ids=lambda value: type(value).__name__)
 def test_names_and_units_of_wrong_kinds(wrong: Any) -> None:
     assert "Network([" in text_of(lambda: lower(wrong))
     for get in (backends.get, library.get):
