@@ -25,7 +25,7 @@ from backends.brian_devices import BrianObjectException, UnsupportedEquationsExc
 from backends.brian_errors import OTHERS, described
 from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian_integrators import Integrators
-from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps
+from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps, unit_text
 from backends.brian_plan import Sum, limits, pairs, sources_first, sums
 from neuro.dimensions import dimension_of
 from neuro.equations import Equation, Expression
@@ -163,9 +163,9 @@ class Builder:
             for i in self.currents(name):
                 if i.target == f"{name}.{n}":
                     terms.append(self.names.part(own[n], i.name))
-                    self.built.feeds[i.name] = Feed(group, terms[-1], words.unit_text(scope.dimensions[n]))
+                    self.built.feeds[i.name] = Feed(group, terms[-1], unit_text(scope.dimensions[n]))
             terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
-            gather += [f"{own[n]} = {' + '.join(terms)}", f"{events} = 0*{words.unit_text(scope.dimensions[n])}"]
+            gather += [f"{own[n]} = {' + '.join(terms)}", f"{events} = 0*{unit_text(scope.dimensions[n])}"]
         if gather:
             group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 2, clock=self.clock)
         self.send(population, group)
@@ -224,7 +224,7 @@ class Builder:
 
     def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
         for name in scope.states:
-            counter, infinite = finite_steps(own[name]), f"inf*({words.unit_text(scope.dimensions[name])})"
+            counter, infinite = finite_steps(own[name]), f"inf*({unit_text(scope.dimensions[name])})"
             yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
 
     def split(self, projection: Projection) -> tuple[Expression, Expression] | None:
@@ -347,7 +347,7 @@ class Builder:
             if item.statement is None and projection.name in self.sent:
                 value = f"({words.text(self.sent[projection.name][1], own)})*{self.names.sent(projection.name)}_pre"
             line = f"{item.variable}_post = {value}"
-            yield f"{line} : {words.unit_text(dimensions[item.target])} (summed)"
+            yield f"{line} : {unit_text(dimensions[item.target])} (summed)"
 
     def synaptic_steps(self, projection: Projection, synapses: Any) -> None:
         """When sums are formed; every_step statements, one after another."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 
+from neuro.integrators import ordered_subexpressions
 from neuro.model import Network, Projection
 from neuro.scope import NeuronScope, SynapseScope
+from neuro.units import BASE_UNITS, Dimension
 
 Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
 
@@ -51,6 +54,19 @@ def finite_steps(variable: str) -> str:
     return f"finite_{variable}"
 
 
+@cache
+def unit_text(dimension: Dimension) -> str:
+    """A dimension as Brian2 writes it."""
+    parts = [f"{n}**{float(p):g}" for n, p in zip(BASE_UNITS, dimension.exponents, strict=True) if p]
+    return "*".join(parts) or "1"
+
+
+def _numbers(scope: NeuronScope) -> Table:
+    """Subexpressions that are numbers alone, as text: Brian2's numpy code indexes them in a synapse as if they were arrays."""
+    found = dict(ordered_subexpressions(scope.equations))
+    return {n: f"({float(e)!r}*{unit_text(scope.dimensions[n])})" for n, e in found.items() if e.is_number}
+
+
 @dataclass(frozen=True)
 class Names:
     """Brian2's names in a network."""
@@ -81,6 +97,10 @@ class Names:
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
             cells = self.tables.get(end, {})
             found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in cells.items()}
+            if cells:
+                found |= {
+                    f"{n}{suffix}": text for n, text in _numbers(self.network.population(end).neuron.scope).items()
+                }
         return found
 
     def __getitem__(self, owner: str) -> Table:

@@ -48,7 +48,8 @@ def _population(network: Network, p: Population) -> Population:
 def _projection(network: Network, p: Projection) -> Projection:
     """Random connectivity as pairs; its values in their order."""
     known, starts, wires = parameters(network), initial_state(network), wiring(network, p)
-    given = {n: _quantity(known[f"{p.name}.{n}"].value, v) for n, v in p.parameters.items() if _is_drawn(v)}
+    used = {n: v for n, v in p.parameters.items() if _is_drawn(v) and f"{p.name}.{n}" in known}  # others are in no text
+    given = {n: _quantity(known[f"{p.name}.{n}"].value, v) for n, v in used.items()}
     every = {**p.synapse.initial, **p.initial}
     initial = {
         n: _quantity(starts[f"{p.name}.{n}"], v) for n, v in every.items() if _is_drawn(v) and f"{p.name}.{n}" in starts
