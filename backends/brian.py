@@ -20,7 +20,7 @@ from backends.brian_exact import DegenerateError, Tie
 from backends.brian_functions import session
 from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
-from backends.brian_plan import limits, pairs
+from backends.brian_plan import limits, pairs, refuse_mixed_freezing
 from backends.brian_simulations import InProcess, Simulation, Standalone
 from backends.brian_zeros import with_units
 from backends.options import choice
@@ -51,6 +51,7 @@ class BrianProgram:
         self.semantics: Semantics = semantics(network, "float64")
         self.builds = 0
         self._merged = with_units(without_receptors(network))
+        refuse_mixed_freezing(self._merged)
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backends.brian_errors import OTHERS
 from backends.brian_names import Names
 from neuro.equations import Expression, Statement
 from neuro.model import Network, Projection
@@ -70,17 +71,42 @@ def limits(projection: Projection, declared: Mapping[str, Parameter]) -> tuple[A
     )
 
 
-def _follows_inputs(scope: NeuronScope, names: Iterable[str], suffix: str) -> bool:
-    """True if some `name_suffix` depends on an input of this very step, directly or through subexpressions."""
+def _reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
+    """What of the cells each `name_suffix` is made of, directly or through subexpressions."""
     table = {e.name: e.expression for e in scope.of_kind("subexpression")}
-    open_names = [n.removesuffix(suffix) for n in names if n.endswith(suffix)]
+    open_names, found = [n.removesuffix(suffix) for n in names if n.endswith(suffix)], set[str]()
     while open_names:
         name = open_names.pop()
-        if name in scope.inputs:
-            return True
         expression = table.get(name)
-        open_names += expression.names if expression else ()
-    return False
+        open_names += [n for n in (expression.names if expression else ()) if n not in found]
+        found.add(name)
+    return found
+
+
+def refuse_mixed_freezing(network: Network) -> None:
+    """Brian2's code asks one cell of a synapse whether it is refractory: where a statement reads a variable that the presynaptic
+    cell keeps while refractory, it asks that one, and the target's own refractory period counts for nothing.
+
+    Raises UnsupportedError where a statement also adds to a variable that the target keeps.
+    """
+    frozen = {
+        p.name: p.neuron.scope.frozen_when_refractory if p.neuron.refractory.value else () for p in network.populations
+    }
+    for projection in network.projections:
+        sender, scope = network.parts["population"].get(projection.pre), projection.synapse.scope
+        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
+            kept = {f"{n}_post" for n in frozen[projection.post]}
+            targets = [s.target for s in block if s.target in kept]
+            names = [n for s in block for n in s.expression.names]
+            if sender is None or not targets:
+                continue
+            read = sorted(_reached(sender.neuron.scope, names, "_pre") & set(frozen[sender.name]))
+            if read:
+                why = (
+                    f"it reads {read[0]}_pre and adds to {targets[0]}, both of which refractory cells keep, and Brian2 then asks the "
+                    f"presynaptic cell instead of the target; leave out '(unless refractory)' at one of them"
+                )
+                raise UnsupportedError("brian2", f"projection '{projection.name}', {phase}", why, OTHERS)
 
 
 def sources_first(network: Network) -> tuple[str, ...]:
@@ -90,7 +116,11 @@ def sources_first(network: Network) -> tuple[str, ...]:
     for projection in network.projections:
         transmits = projection.synapse.scope.transmits
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            if transmits and end in cells and _follows_inputs(cells[end].neuron.scope, transmits.names, suffix):
+            if (
+                transmits
+                and end in cells
+                and set(cells[end].neuron.scope.inputs) & _reached(cells[end].neuron.scope, transmits.names, suffix)
+            ):
                 needs[projection.post].add(end)
     try:
         return tuple(TopologicalSorter(needs).static_order())

@@ -150,3 +150,22 @@ def test_mistakes_of_ours_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Exception, match="cells0") as caught:
         backends.get("brian2").compile(network())
     assert not isinstance(caught.value, UnsupportedError)
+
+
+@pytest.mark.parametrize("read", ["v_pre", "u_pre"])
+def test_two_ends_that_refractory_cells_keep_are_refused(read: str) -> None:
+    """Brian2's code asked the presynaptic cell whether the target is refractory: the target's trace was wrong without a word."""
+    cells = Neuron(
+        "n", "dv/dt = (1.2 - v)/(5*ms) : 1 (unless refractory)\nu = 2*v : 1", threshold="v > 1", reset="v = 0", refractory="2 ms"
+    )  # fmt: skip
+    synapse = Synapse("s", on_pre=f"v_post += 0.1*{read}")
+    network = Network(
+        (Population("p", cells, 3), Population("q", cells, 2)), (Projection("j", "p", "q", synapse),), dt="1 ms"
+    )
+    with pytest.raises(UnsupportedError, match=r"projection 'j', on_pre.*v_pre.*v_post.*unless refractory"):
+        backends.get("brian2").compile(network)
+    found = [backends.get(b).compile(network).run(steps=60, record=["q.v"]) for b in ("reference", "native", "torch")]
+    assert found[0].spikes["q"].sum() > 5
+    for other in found[1:]:
+        np.testing.assert_array_equal(np.asarray(other.spikes["q"]), found[0].spikes["q"])
+        np.testing.assert_allclose(other.traces["q.v"], found[0].traces["q.v"], rtol=1e-12)
