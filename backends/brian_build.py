@@ -25,7 +25,7 @@ from backends.brian_devices import BrianObjectException, UnsupportedEquationsExc
 from backends.brian_errors import OTHERS, described
 from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian_integrators import Integrators
-from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps, unit_text
+from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps, numbers_alone, unit_text
 from backends.brian_plan import Sum, limits, pairs, sources_first, sums
 from neuro.dimensions import dimension_of
 from neuro.equations import Equation, Expression
@@ -333,7 +333,7 @@ class Builder:
         for equation in scope.equations:
             if equation.kind == "differential":
                 yield self.equation(projection.name, equation, ["clock-driven"])
-            elif equation.name not in scope.parameters:
+            elif equation.name not in {*scope.parameters, *numbers_alone(scope)}:
                 yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell
             if f"{projection.name}.{name}" in self.declared:

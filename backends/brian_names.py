@@ -61,7 +61,7 @@ def unit_text(dimension: Dimension) -> str:
     return "*".join(parts) or "1"
 
 
-def _numbers(scope: NeuronScope) -> Table:
+def numbers_alone(scope: NeuronScope | SynapseScope) -> Table:
     """Subexpressions that are numbers alone, as text: Brian2's numpy code indexes them in a synapse as if they were arrays."""
     found = dict(ordered_subexpressions(scope.equations))
     return {n: f"({float(e)!r}*{unit_text(scope.dimensions[n])})" for n, e in found.items() if e.is_number}
@@ -93,14 +93,13 @@ class Names:
         }
 
     def _with_cells(self, projection: Projection) -> Table:
-        found = dict(of_synapse(projection.synapse.scope))
+        scope = projection.synapse.scope
+        found = of_synapse(scope) | numbers_alone(scope)
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            cells = self.tables.get(end, {})
-            found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in cells.items()}
-            if cells:
-                found |= {
-                    f"{n}{suffix}": text for n, text in _numbers(self.network.population(end).neuron.scope).items()
-                }
+            population = self.network.parts["population"].get(end)
+            if population is not None:
+                found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in self.tables[end].items()}
+                found |= {f"{n}{suffix}": text for n, text in numbers_alone(population.neuron.scope).items()}
         return found
 
     def __getitem__(self, owner: str) -> Table:

@@ -89,18 +89,15 @@ def refuse_mixed_freezing(network: Network) -> None:
 
     Raises UnsupportedError where a statement also adds to a variable that the target keeps.
     """
-    frozen = {
-        p.name: p.neuron.scope.frozen_when_refractory if p.neuron.refractory.value else () for p in network.populations
-    }
     for projection in network.projections:
         sender, scope = network.parts["population"].get(projection.pre), projection.synapse.scope
         for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
-            kept = {f"{n}_post" for n in frozen[projection.post]}
+            kept = {f"{n}_post" for n in network.population(projection.post).neuron.frozen}
             targets = [s.target for s in block if s.target in kept]
             names = [n for s in block for n in s.expression.names]
             if sender is None or not targets:
                 continue
-            read = sorted(_reached(sender.neuron.scope, names, "_pre") & set(frozen[sender.name]))
+            read = sorted(_reached(sender.neuron.scope, names, "_pre") & set(sender.neuron.frozen))
             if read:
                 why = (
                     f"it reads {read[0]}_pre and adds to {targets[0]}, both of which refractory cells keep, and Brian2 then asks the "

@@ -71,7 +71,7 @@ def _cells(network: Network, population: Population, arriving: list[Projection])
         subexpressions=ordered_subexpressions(scope.equations),
         noise=scope.noise,
         spikes=scope.threshold is not None,
-        frozen=_frozen(population),
+        frozen=population.neuron.frozen,
         refractory=refractory,
         method=neuron.method,
         membranes=_membranes(population, arriving),
@@ -124,7 +124,7 @@ def _fail(where: str, message: str, fix: str) -> ModelError:
 
 
 def _integration(network: Network, population: Population) -> Iterable[Update]:
-    neuron, frozen = population.neuron, _frozen(population)
+    neuron, frozen = population.neuron, population.neuron.frozen
     where, system = f"population '{population.name}'", system_of(neuron.name, neuron.scope.equations)
     assigns = _assigns(where, neuron.method, system)
     follower = next((n for n in system.states if n not in frozen and system.uses(n) & set(frozen)), None)
@@ -146,17 +146,13 @@ def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
         raise _fail(where, error.message, error.fix) from None
 
 
-def _frozen(population: Population) -> tuple[str, ...]:
-    return population.neuron.scope.frozen_when_refractory if population.neuron.refractory.value else ()
-
-
 def _block(population: Population, phase: Any) -> Iterable[Update]:
     """A neuron's reset or every_step statements."""
     scope = population.neuron.scope
     statements = scope.reset if phase == "reset" else scope.every_step
     assigns = tuple(Assign(s.target, _inline(_value(s, s.target), population)) for s in statements)
     if assigns:
-        frozen = _frozen(population) if phase == "every_step" else ()
+        frozen = population.neuron.frozen if phase == "every_step" else ()
         yield Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
 
 

@@ -103,6 +103,11 @@ class Neuron:
     def scope(self) -> NeuronScope:
         return neuron_scope(self)
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Variables that a refractory cell keeps; none where there is no refractory period."""
+        return self.scope.frozen_when_refractory if self.refractory.value else ()
+
     def with_parameters(self, **parameters: Any) -> Neuron:
         """The same neuron with other parameter values."""
         return replace(self, parameters={**self.parameters, **parameters})

@@ -117,8 +117,7 @@ def _cell(network: Network, population: Population) -> CellSemantics:
     neuron, scope = population.neuron, population.neuron.scope
     threshold = "" if scope.threshold is None else comparison(scope.threshold)
     refractory = int(steps_of(neuron.refractory, network.dt))
-    frozen = scope.frozen_when_refractory if refractory else ()
-    return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, frozen)
+    return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen)
 
 
 def reset_kind(scope: NeuronScope) -> str:

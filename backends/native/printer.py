@@ -33,7 +33,7 @@ _LIBRARY = (
 _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
     "magnitude": "R(fabs)", "floor_of": "R(floor)", "ceil_of": "R(ceil)", "remainder": "remainder_of",
     "exprel": "exprel", "sign_of": "sign_of", "step": "step", "step_or_equal": "step_or_equal", "minimum": "minimum",
-    "maximum": "maximum", "sigmoid_of": "sigmoid_of", "sign": "sign_of", "exprel_slope": "exprel_slope", "power_by_base": "power_by_base",
+    "maximum": "maximum", "sigmoid_of": "sigmoid_of", "exprel_slope": "exprel_slope", "power_by_base": "power_by_base",
     "power_by_exponent": "power_by_exponent",
 }  # fmt: skip
 

@@ -169,3 +169,22 @@ def test_two_ends_that_refractory_cells_keep_are_refused(read: str) -> None:
     for other in found[1:]:
         np.testing.assert_array_equal(np.asarray(other.spikes["q"]), found[0].spikes["q"])
         np.testing.assert_allclose(other.traces["q.v"], found[0].traces["q.v"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["w*b", "w*arctan(b)", "w*b_post", "w*(b + b_post)"])
+def test_numbers_that_a_synapse_reads_are_no_arrays(text: str) -> None:
+    """A subexpression of numbers alone, of a cell or of the synapse, in what is added to a variable that refractory cells keep."""
+    cells = Neuron(
+        "n", "dv/dt = (1.2 - v)/(5*ms) : 1 (unless refractory)\nb = tanh(0.3) : 1", threshold="v > 1", reset="v = 0", refractory="2 ms"
+    )  # fmt: skip
+    synapse = Synapse("s", "w : 1\na = 0.6 : 1\nb = a/2 : 1", on_pre=f"v_post += {text}")
+    network = Network(
+        (Population("p", cells, 3),), (Projection("j", "x", "p", synapse, weights=0.4),), (Input("x", 4),), dt="1 ms"
+    )
+    spikes = np.random.default_rng(0).random((2, 60, 4)) < 0.2
+    found = [
+        backends.get(b).compile(network).run(inputs={"x": spikes}, record=["p.v"]) for b in ("reference", "brian2")
+    ]
+    np.testing.assert_array_equal(found[1].spikes["p"], found[0].spikes["p"])
+    np.testing.assert_allclose(found[1].traces["p.v"], found[0].traces["p.v"], rtol=0, atol=1e-12)
+    assert found[0].spikes["p"].sum() > 20
