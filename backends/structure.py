@@ -11,7 +11,7 @@ from backends.options import flags, names_of
 from neuro.mangling import mangled
 from neuro.parameters import Parameter
 from neuro.protocols import UnsupportedError
-from neuro.step import Couple, Gather, Operation, Step, Synapses
+from neuro.step import Couple, Gather, Operation, Step, Synapses, Update
 
 
 def local(owner: str, name: str) -> str:
@@ -74,4 +74,36 @@ def flat(operations: tuple[Operation, ...]) -> list[Operation]:
     found: list[Operation] = []
     for op in operations:
         found += [*op.couplings, op] if isinstance(op, Gather) else [op]
+    return found
+
+
+def _read_at_ends(op: Operation) -> set[str]:
+    """Cells' variables that a projection's operation reads, as "v_pre" and "v_post"."""
+    exprs = [op.value] if isinstance(op, Couple) else [a.expr for a in op.assigns] if isinstance(op, Update) else []
+    return {x.name for e in exprs for x in e.free_symbols if x.name.endswith(("_pre", "_post"))}
+
+
+def reads_target(op: Couple) -> bool:
+    """Whether what a coupling adds may depend on the variable that it adds to."""
+    return not _read_at_ends(op).isdisjoint((f"{op.target}_pre", f"{op.target}_post"))
+
+
+def stretches(step: Step) -> dict[int, int]:
+    """In which stretch of the step each coupling among its operations adds to its variable, by the coupling's id.
+
+    Between two stretches somebody may read the variable or assign to it, so only what comes within one may be summed beforehand.
+    A coupling that reads its own target begins one.
+    """
+    places: dict[
+        str, list[int]
+    ] = {}  # of operations on a population's cells, and of those that read "v_pre" or "v_post"
+    for at, op in enumerate(step.operations):
+        own = () if isinstance(op, Couple) else (op.owner if isinstance(op, Update) else op.population,)
+        for name in (*own, *_read_at_ends(op)):
+            places.setdefault(name, []).append(at)
+    found = {}
+    for at, op in enumerate(step.operations):
+        if isinstance(op, Couple):
+            ends = (op.population, f"{op.target}_pre", f"{op.target}_post")
+            found[id(op)] = len({place for name in ends for place in places.get(name, ()) if place <= at})
     return found

@@ -27,7 +27,7 @@ class Group:
     """One rendered group. states, arrivals, drives, noise: arguments of `step`, in this order after the constants."""
 
     populations: tuple[str, ...]
-    hoisted: tuple[Couple, ...]
+    hoisted: tuple[tuple[str, Couple], ...]  # (drive, coupling)
     currents: tuple[tuple[str, str], ...]  # (drive, input name)
     states: tuple[str, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
@@ -40,9 +40,12 @@ class Group:
     functions: dict[str, Any] = field(default_factory=dict)
 
 
-def drive(population: str, target: str) -> str:
-    """Argument that carries what comes to a variable from outside the group: hoisted couplings and currents."""
-    return mangled("drive", population, target)
+def drive(population: str, target: str, stretch: int = 0) -> str:
+    """Argument that carries what comes to a variable from outside the group: hoisted couplings and currents.
+
+    stretch: see backends.structure.stretches; 0 for inputs, which are gathered once.
+    """
+    return mangled("drive", population, target, str(stretch))
 
 
 def groups(step: Step) -> list[tuple[str, ...]]:

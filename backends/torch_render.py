@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import sympy as sp
 import torch
 
-from backends.structure import Backward, delays_of, is_static, local
+from backends.structure import Backward, delays_of, is_static, local, stretches
 from backends.torch_functions import total
 from backends.torch_groups import Group, drive, groups
 from backends.torch_writer import Writer
@@ -33,6 +33,7 @@ class _Renderer(Writer):
         super().__init__(step, names, shapes, backward, dtype)
         self.states: list[str] = []
         self.drives: dict[str, None] = {}
+        self.stretch = stretches(step)
         self.pending = {  # inputs that get something before the next step's Gather
             (o.population, o.target): mangled("pending", o.population, o.target)
             for o in step.operations
@@ -41,6 +42,9 @@ class _Renderer(Writer):
 
     def to_input(self, op: Couple) -> bool:
         return op.target in self.step.population(op.population).inputs
+
+    def drive_of(self, op: Couple) -> str:
+        return drive(op.population, op.target, 0 if self.to_input(op) else self.stretch[id(op)])
 
     def group(self) -> Group:
         cells = [self.step.population(name) for name in self.names]
@@ -66,7 +70,7 @@ class _Renderer(Writer):
             for o in self.step.operations if isinstance(o, Gather) and o.population in self.names for v, i in o.currents
         )  # fmt: skip
         found = Group(
-            self.names, tuple(self.hoisted), currents, tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
+            self.names, tuple((self.drive_of(o), o) for o in self.hoisted), currents, tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
             spiking, self.observed(), derived,
         )  # fmt: skip
         found.source = self.source.assemble(found, self.parameters - self.plastic)
@@ -172,9 +176,9 @@ class _Renderer(Writer):
         key, cells = local(op.population, op.target), self.step.population(op.population)
         synapses = self.step.projection(op.projection)
         if op in self.hoisted:
-            found = drive(op.population, op.target)
+            found = self.drive_of(op)
             if found in self.drives:
-                return  # all hoisted couplings of a variable come in one drive
+                return  # what comes to a variable within a stretch comes in one drive
             self.drives[found] = None
         elif is_static(self.step, op):
             frozen = op.target in cells.frozen

@@ -57,8 +57,8 @@ class ForwardPass:
     def drives(self, group: Group) -> dict[str, Sequence[torch.Tensor]]:
         """What comes from outside the group, computed for all steps at once: one [batch, neuron] a step."""
         parts: dict[str, list[tuple[int, torch.Tensor]]] = {}
-        for couple in group.hoisted:
-            parts.setdefault(drive(couple.population, couple.target), []).extend(self.hoisted(couple))
+        for name, couple in group.hoisted:
+            parts.setdefault(name, []).extend(self.hoisted(couple))
         sizes = {drive(c.name, v): c.size for c in self.program.step.cells for v in c.inputs}
         for name, source in group.currents:
             current = self.inputs[source].expand(*self.inputs[source].shape[:2], sizes[name])

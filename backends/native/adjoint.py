@@ -138,10 +138,10 @@ class Adjoint(Writer):
                 )
         for name in op.variables:
             a, total = self.adjoint(op.population, name), f"active*{size}*sizeof(real)"
-            if (op.population, name) in self.kernel.depth:
-                depth = self.kernel.depth[op.population, name]
-                slot = f"{self.arrived(op.population, name)} + wrapped(k - 1, {depth})*TILE*{size}"
-                found.append(f"memcpy({slot}, {a}, {total});")
+            slot = op.population, name, 0
+            if slot in self.kernel.depth:
+                place = f"{self.arrived(slot)} + wrapped(k - 1, {self.kernel.depth[slot]})*TILE*{size}"
+                found.append(f"memcpy({place}, {a}, {total});")
             found.append(f"memset({a}, 0, {total});")
         return found
 
@@ -150,14 +150,17 @@ class Adjoint(Writer):
         size, found = cells.size, []
         if op.when == "always":
             if self.kernel.waits(op):
-                depth = self.kernel.depth[op.population, op.target]
-                return self.graded(op, f"({self.arrived(op.population, op.target)} + k%{depth}*TILE*{size})")
+                return self.graded(op, self.arrived_now(op))
             whole = self.layout.room(mangled("always", op.projection), self.kernel.tile * size)
             return [*self.unfrozen(op, cells, whole), *self.graded(op, whole)]
-        depth = self.kernel.depth[op.population, op.target]
         if op.target in cells.states:
-            found += self.unfrozen(op, cells, f"({self.arrived(op.population, op.target)} + k%{depth}*TILE*{size})")
+            found += self.unfrozen(op, cells, self.arrived_now(op))
         return found + (self.static(op, synapses) if self.kernel.is_static(op) else self.changing(op, synapses))
+
+    def arrived_now(self, op: Couple) -> str:
+        """Adjoint of what arrives in this step, [trial][cell]."""
+        slot = self.kernel.slot(op)
+        return f"({self.arrived(slot)} + k%{self.kernel.depth[slot]}*TILE*{self.kernel.size(op.population)})"
 
     def unfrozen(self, op: Couple, cells: Cells, out: str) -> list[str]:
         """Adjoint of a sum that a state took, 0 where a refractory cell didn't: one that has fired is, one that is yet to fire isn't."""
@@ -173,7 +176,7 @@ class Adjoint(Writer):
     def static(self, op: Couple, synapses: Synapses) -> list[str]:
         """Weights from the cells that fired; spikes through the whole matrix."""
         kernel, post, amounts, found = self.kernel, synapses.ends[1], self.kernel.matrix(op), []
-        b, depth = self.arrived(op.population, op.target), kernel.depth[op.population, op.target]
+        b, depth = self.arrived(kernel.slot(op)), kernel.depth[kernel.slot(op)]
         slot = f"{b} + (k + {kernel.delay(synapses)})%{depth}*TILE*{post} + b*{post}"
         if self.weighed(synapses, amounts):
             size = count(synapses)
@@ -207,9 +210,8 @@ class Adjoint(Writer):
     def changing(self, op: Couple, synapses: Synapses) -> list[str]:
         """An event coupling whose amounts change: its value's adjoint where a spike arrived, its gate's everywhere."""
         kernel, post = self.kernel, synapses.ends[1]
-        depth = kernel.depth[op.population, op.target]
         value = kernel.constants.synapses(synapses, op.value)
-        g = f"{self.arrived(op.population, op.target)}[(k%{depth}*TILE + b)*{post} + j]"
+        g = f"{self.arrived_now(op)}[b*{post} + j]"
         body, _ = self.of_synapses(synapses, [Line("value__", value)], {"value__": "(gate ? g : 0)"})
         names = kernel.synapse_names(synapses, self.at)
         gate = self.to_gate(synapses, op.when, f"times(g, {c_code(value, names)})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from backends.native.kernel import Kernel, count
+from backends.native.kernel import Kernel, Slot, count
 from backends.native.lines import Line, Reversed, reverse
 from neuro.mangling import mangled
 from neuro.step import Cells, Synapses
@@ -23,11 +23,8 @@ class Writer:
     def adjoint(self, owner: str, variable: str) -> str:
         return self.layout.room(mangled("A", owner, variable), self.kernel.tile * self.kernel.size(owner))
 
-    def arrived(self, population: str, variable: str) -> str:
-        depth = self.kernel.depth[population, variable]
-        return self.layout.room(
-            mangled("B", population, variable), depth * self.kernel.tile * self.kernel.size(population)
-        )
+    def arrived(self, slot: Slot) -> str:
+        return self.kernel.waiting("B", slot)
 
     def spikes(self, population: str, late: str = "0") -> str:
         """Adjoints of a tile's spikes, some steps ago."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
-from backends.native.kernel import Kernel, count, title, touches
+from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code, c_condition
 from backends.native.text import Piece
-from backends.structure import delays_of, local
+from backends.structure import delays_of, local, reads_target
 from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 
@@ -163,10 +163,10 @@ class Forward:
         size, found = self.kernel.size(op.population), []
         for name in op.variables:
             v, total = local(op.population, name), f"active*{size}"
-            if (op.population, name) in self.kernel.depth:
-                coming, depth = self.kernel.arrivals(op.population, name), self.kernel.depth[op.population, name]
-                slot = f"{coming} + wrapped(k - 1, {depth})*TILE*{size}"
-                found.append(f"memcpy({v}, {slot}, {total}*sizeof(real)); memset({slot}, 0, {total}*sizeof(real));")
+            slot = op.population, name, 0
+            if slot in self.kernel.depth:
+                place = f"{self.kernel.arrivals(slot)} + wrapped(k - 1, {self.kernel.depth[slot]})*TILE*{size}"
+                found.append(f"memcpy({v}, {place}, {total}*sizeof(real)); memset({place}, 0, {total}*sizeof(real));")
             else:
                 found.append(f"memset({v}, 0, {total}*sizeof(real));")
         for couple in op.couplings:
@@ -217,10 +217,10 @@ class Forward:
         if op.when == "always":
             target, size = local(op.population, op.target), cells.size
             if self.kernel.waits(op):
-                slot = _slot(0, self.kernel.depth[op.population, op.target])
-                return self.graded(op, f"({self.target(op)} + {slot}*TILE*{size})")
+                place = _slot(0, self.kernel.depth[self.kernel.slot(op)])
+                return self.graded(op, f"({self.target(op)} + {place}*TILE*{size})")
             frozen = cells.refractory and op.target in cells.frozen
-            if not frozen and not touches(op, op.population, op.target):
+            if not frozen and not reads_target(op):
                 return self.graded(op, target)
             sums = self.layout.room(mangled("sums", op.population, op.target), self.kernel.tile * size)
             amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : {sums}[n]" if frozen else f"{sums}[n]"
@@ -236,7 +236,7 @@ class Forward:
     def send(self, op: Couple, synapses: Synapses) -> list[str]:
         """Put the rows of the cells that fired on their way."""
         kernel, post = self.kernel, synapses.ends[1]
-        coming, depth = self.target(op), kernel.depth[op.population, op.target]
+        coming, depth = self.target(op), kernel.depth[kernel.slot(op)]
         amounts = kernel.matrix(op)
         if isinstance(synapses.delay, int):
             row = f"{coming} + ({_slot(synapses.delay, depth)}*TILE + b)*{post}"
@@ -254,28 +254,24 @@ class Forward:
 
     def target(self, op: Couple) -> str:
         """Where an event coupling's amounts go: slots of what is on its way, or the state itself."""
-        return (
-            local(op.population, op.target)
-            if self.kernel.direct(op)
-            else self.kernel.arrivals(op.population, op.target)
-        )
+        return local(op.population, op.target) if self.kernel.direct(op) else self.kernel.arrivals(self.kernel.slot(op))
 
     def events(self, op: Couple, synapses: Synapses) -> list[str]:
         """Amounts that depend on what the cells and synapses are when the spike arrives, or on the target's spike."""
         kernel, post = self.kernel, synapses.ends[1]
-        coming, depth = self.target(op), kernel.depth[op.population, op.target]
+        coming, depth = self.target(op), kernel.depth[kernel.slot(op)]
         value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
         body = [f"{coming}[({_slot(0, depth)}*TILE + b)*{post} + j] += {value};"]
         return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
 
     def deliver(self, op: Couple, cells: Cells) -> list[str]:
         """Add what has arrived in this step to a state, but not to a refractory cell's frozen one."""
-        v, size, depth = local(op.population, op.target), cells.size, self.kernel.depth[op.population, op.target]
-        slot = f"{self.kernel.arrivals(op.population, op.target)} + {_slot(0, depth)}*TILE*{size}"
+        v, size, slot = local(op.population, op.target), cells.size, self.kernel.slot(op)
+        place = f"{self.kernel.arrivals(slot)} + {_slot(0, self.kernel.depth[slot])}*TILE*{size}"
         frozen = cells.refractory and op.target in cells.frozen
         amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
         return [
-            f"{{ real *restrict in = {slot};",
+            f"{{ real *restrict in = {place};",
             f"VECTOR for (long n = 0; n < active*{size}; n++) {v}[n] += {amount};",
             f"memset(in, 0, active*{size}*sizeof(real)); }}",
         ]

@@ -14,7 +14,7 @@ import sympy as sp
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
-from backends.structure import Backward, is_static, local
+from backends.structure import Backward, is_static, local, reads_target, stretches
 from neuro.mangling import mangled
 from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
@@ -35,6 +35,7 @@ class Training:
 
 
 Key = tuple[str, str, int]  # owner, variable, version
+Slot = tuple[str, str, int]  # population, variable, stretch of the step
 
 
 @dataclass
@@ -54,12 +55,14 @@ class Kernel:
         self.sources = dict(self.step.sources) | {c.name: c.size for c in self.step.cells if c.spikes}
         self.versions = self._versions()
         self.rasters = {end for s in self.step.synapses if s.name in self.changing() for end in (s.pre, s.post)}
-        self.depth: dict[tuple[str, str], int] = {}  # slots of what arrives at a variable
+        self._stretch = stretches(self.step)
+        self.depth: dict[Slot, int] = {}  # steps that what is on its way may take
         self.reach = dict.fromkeys(self.sources, 1)  # steps back over which adjoints of spikes are collected
-        for op in self.step.operations:
-            if isinstance(op, Couple) and (op.when != "always" or self.waits(op)):
-                late, key = self.step.projection(op.projection).max_delay, (op.population, op.target)
-                self.depth[key] = max(self.depth.get(key, 1), late + 1)
+        events = [o for o in self.step.operations if isinstance(o, Couple) and (o.when != "always" or self.waits(o))]
+        for op in events:
+            late, key = self.step.projection(op.projection).max_delay, self.slot(op)
+            self.depth[key] = max(self.depth.get(key, 1), late + 1)
+        self.last = {self.slot(op): op for op in events if not self.direct(op)}
         for name in self.changing():
             s = self.step.projection(name)
             self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.max_delay + 1)
@@ -73,6 +76,10 @@ class Kernel:
     def waits(self, op: Couple) -> bool:
         """Whether the sum of an operation of the step goes into an input, which gathers it in the next step."""
         return op.target in self.populations[op.population].inputs
+
+    def slot(self, op: Couple) -> Slot:
+        """Where what an operation of the step brings waits: with all that nobody could tell from it."""
+        return op.population, op.target, 0 if self.waits(op) else self._stretch[id(op)]
 
     def changing(self) -> set[str]:
         """Projections in which events do more than add fixed amounts: their gates need gradients, and rasters."""
@@ -256,9 +263,9 @@ class Kernel:
     def direct(self, op: Couple) -> bool:
         """Whether what an event coupling brings goes straight to its state: nothing is on its way, nothing is masked."""
         cells = self.populations[op.population]
-        return op.target in cells.states and self.depth[op.population, op.target] == 1 and not (
+        return op.target in cells.states and self.depth[self.slot(op)] == 1 and not (
             cells.refractory and op.target in cells.frozen
-        ) and not touches(op, op.population, op.target)  # fmt: skip
+        ) and not reads_target(op)  # fmt: skip
 
     def fused(self, op: Update) -> Threshold | None:
         """The threshold that may be computed in the loop of an integration: nothing between the two touches the cells."""
@@ -271,10 +278,15 @@ class Kernel:
                 return None
         return None
 
-    def arrivals(self, population: str, variable: str) -> str:
-        """What is on its way to a variable: one slot a step, [slot][trial][cell]."""
-        depth = self.depth[population, variable]
-        return self.layout.room(mangled("coming", population, variable), depth * self.tile * self.size(population))
+    def arrivals(self, slot: Slot) -> str:
+        """What is on its way to a variable: [step][trial][cell]."""
+        return self.waiting("coming", slot)
+
+    def waiting(self, role: str, slot: Slot) -> str:
+        """Scratch for the steps of a slot."""
+        population, variable, stretch = slot
+        size = self.depth[slot] * self.tile * self.size(population)
+        return self.layout.room(mangled(role, population, variable, str(stretch)), size)
 
     def is_static(self, op: Couple) -> bool:
         return is_static(self.step, op)
@@ -293,15 +305,7 @@ class Kernel:
 
     def due(self, op: Couple) -> bool:
         """Whether what has arrived must be in the variable now: nothing else comes before somebody reads or changes it."""
-        at = next(i for i, other in enumerate(self.step.operations) if other is op)  # an equal one may come before
-        for other in self.step.operations[at + 1 :]:
-            if touches(other, op.population, op.target):
-                return True
-            if not isinstance(other, Couple) or other.when == "always" or self.direct(other):
-                continue
-            if (other.population, other.target) == (op.population, op.target):
-                return False
-        return True
+        return self.last.get(self.slot(op)) is op
 
 
 class _Names(dict[str, str]):
@@ -330,20 +334,6 @@ def count(synapses: Synapses) -> int:
     for n in synapses.shape:
         found *= n
     return found
-
-
-def touches(op: Operation, population: str, variable: str) -> bool:
-    """Whether an operation may read a variable of a population, or assign to it other than by adding."""
-    match op:
-        case Gather():
-            return op.population == population
-        case Threshold():
-            found, names = op.population == population, op.margin.free_symbols | op.condition.free_symbols
-        case Couple():
-            found, names = False, op.value.free_symbols
-        case Update():
-            found, names = op.owner == population, {x for a in op.assigns for x in a.expr.free_symbols}
-    return found or bool({variable + end for end in ("_pre", "_post")} & {x.name for x in names})
 
 
 def title(op: Operation) -> str:

@@ -11,8 +11,8 @@ static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
 /* inputs of cells */
 static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__cells__I = p[0];
-    real *restrict coming__cells__I = p[1];
-    memcpy(of__cells__I, coming__cells__I + wrapped(k - 1, 6)*TILE*5, active*5*sizeof(real)); memset(coming__cells__I + wrapped(k - 1, 6)*TILE*5, 0, active*5*sizeof(real));
+    real *restrict coming__cells__I__0 = p[1];
+    memcpy(of__cells__I, coming__cells__I__0 + wrapped(k - 1, 6)*TILE*5, active*5*sizeof(real)); memset(coming__cells__I__0 + wrapped(k - 1, 6)*TILE*5, 0, active*5*sizeof(real));
     return 0;
 }
 
@@ -48,14 +48,14 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
 static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
     int *restrict channels__x = p[0];
     long *restrict offsets__x = p[1];
-    real *restrict coming__cells__I = p[2];
+    real *restrict coming__cells__I__0 = p[2];
     int *restrict delay__feed = p[3];
     real *restrict amounts__feed__I__0 = p[4];
     for (long b = 0; b < active; b++) {
         { const int *list = (channels__x + (offsets__x + (first + b)*steps)[k]);
             for (long e = 0, n = ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]); e < n; e++) { const long i = list[e];
                 for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                    coming__cells__I[((k + delay__feed[s])%6*TILE + b)*5 + j] += amounts__feed__I__0[s];
+                    coming__cells__I__0[((k + delay__feed[s])%6*TILE + b)*5 + j] += amounts__feed__I__0[s];
                 }
             } }
     }

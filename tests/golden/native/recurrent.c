@@ -11,8 +11,8 @@ static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
 /* inputs of cells */
 static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__cells__I = p[0];
-    real *restrict coming__cells__I = p[1];
-    memcpy(of__cells__I, coming__cells__I + wrapped(k - 1, 1)*TILE*5, active*5*sizeof(real)); memset(coming__cells__I + wrapped(k - 1, 1)*TILE*5, 0, active*5*sizeof(real));
+    real *restrict coming__cells__I__0 = p[1];
+    memcpy(of__cells__I, coming__cells__I__0 + wrapped(k - 1, 1)*TILE*5, active*5*sizeof(real)); memset(coming__cells__I__0 + wrapped(k - 1, 1)*TILE*5, 0, active*5*sizeof(real));
     return 0;
 }
 
@@ -46,21 +46,21 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
 
 /* feed delivers to cells.I */
 static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
-    real *restrict coming__cells__I = p[0];
+    real *restrict coming__cells__I__0 = p[0];
     real *restrict amounts__feed__I__0 = p[1];
     int *restrict channels__x = p[2];
     long *restrict offsets__x = p[3];
-    for (long b = 0; b < active; b++) gather(coming__cells__I + (0*TILE + b)*5, amounts__feed__I__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
+    for (long b = 0; b < active; b++) gather(coming__cells__I__0 + (0*TILE + b)*5, amounts__feed__I__0, (channels__x + (offsets__x + (first + b)*steps)[k]), ((offsets__x + (first + b)*steps)[k + 1] - (offsets__x + (first + b)*steps)[k]), 5);
     return 0;
 }
 
 /* loop delivers to cells.I */
 static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
-    real *restrict coming__cells__I = p[0];
+    real *restrict coming__cells__I__0 = p[0];
     real *restrict amounts__loop__I__1 = p[1];
     int *restrict events__cells = p[2];
     long *restrict offsets__cells = p[3];
-    for (long b = 0; b < active; b++) gather(coming__cells__I + (0*TILE + b)*5, amounts__loop__I__1, ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]), ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]), 5);
+    for (long b = 0; b < active; b++) gather(coming__cells__I__0 + (0*TILE + b)*5, amounts__loop__I__1, ((events__cells + (trial + b)*steps*5) + (offsets__cells + (trial + b)*(steps + 1))[k]), ((offsets__cells + (trial + b)*(steps + 1))[k + 1] - (offsets__cells + (trial + b)*(steps + 1))[k]), 5);
     return 0;
 }
 
