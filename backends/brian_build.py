@@ -25,8 +25,9 @@ from backends.brian_devices import BrianObjectException, UnsupportedEquationsExc
 from backends.brian_errors import OTHERS, described
 from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian_integrators import Integrators
-from backends.brian_names import HIGHEST, LOWEST, Names, Table, arriving, finite_steps, numbers_alone, unit_text
+from backends.brian_names import HIGHEST, LOWEST, Names, arriving, finite_steps
 from backends.brian_plan import Sum, limits, pairs, sources_first, sums
+from backends.brian_text import Table, unit_text
 from neuro.dimensions import dimension_of
 from neuro.equations import Equation, Expression
 from neuro.model import Input, Network, Population, Projection
@@ -329,11 +330,12 @@ class Builder:
 
     def synapse_lines(self, projection: Projection) -> Iterator[str]:
         scope, own = projection.synapse.scope, self.names[projection.name]
+        scalars = self.names.scalars_of(projection)
         yield from self.shared_rates(projection.name)
         for equation in scope.equations:
             if equation.kind == "differential":
                 yield self.equation(projection.name, equation, ["clock-driven"])
-            elif equation.name not in {*scope.parameters, *numbers_alone(scope)}:
+            elif equation.name not in {*scope.parameters, *scalars}:
                 yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell
             if f"{projection.name}.{name}" in self.declared:

@@ -11,6 +11,10 @@ from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError
 
 OTHERS = ("reference", "torch", "native")
+_LIMITS = {  # what Brian2 says -> what that means here
+    "contains complex values": "variables that turn around each other have a solution of complex numbers, which Brian2 does not "
+    "implement; use method='rk4'",
+}
 
 
 @contextmanager
@@ -26,7 +30,8 @@ def objections(names: Names) -> Iterator[None]:
         if not isinstance(cause, UnsupportedEquationsException | NotImplementedError):
             raise
         reason = names.translated(str(cause).strip().splitlines()[-1], owner or "")
-        raise UnsupportedError("brian2", what, f"Brian2 says: {reason}", OTHERS) from error
+        meant = next((ours for theirs, ours in _LIMITS.items() if theirs in reason), f"Brian2 says: {reason}")
+        raise UnsupportedError("brian2", what, meant, OTHERS) from error
 
 
 def described(network: Network, owner: str) -> str:

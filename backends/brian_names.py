@@ -7,15 +7,13 @@ So no name can meet a word of Brian2, sympy, Cython or C++, and a renamed networ
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 
-from neuro.integrators import ordered_subexpressions
+from backends.brian_scalars import Scalars, scalars
+from backends.brian_text import Table
 from neuro.model import Network, Projection
 from neuro.scope import NeuronScope, SynapseScope
-from neuro.units import BASE_UNITS, Dimension
-
-Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
 
 
 def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
@@ -54,19 +52,6 @@ def finite_steps(variable: str) -> str:
     return f"finite_{variable}"
 
 
-@cache
-def unit_text(dimension: Dimension) -> str:
-    """A dimension as Brian2 writes it."""
-    parts = [f"{n}**{float(p):g}" for n, p in zip(BASE_UNITS, dimension.exponents, strict=True) if p]
-    return "*".join(parts) or "1"
-
-
-def numbers_alone(scope: NeuronScope | SynapseScope) -> Table:
-    """Subexpressions that are numbers alone, as text: Brian2's numpy code indexes them in a synapse as if they were arrays."""
-    found = dict(ordered_subexpressions(scope.equations))
-    return {n: f"({float(e)!r}*{unit_text(scope.dimensions[n])})" for n, e in found.items() if e.is_number}
-
-
 @dataclass(frozen=True)
 class Names:
     """Brian2's names in a network."""
@@ -93,14 +78,22 @@ class Names:
         }
 
     def _with_cells(self, projection: Projection) -> Table:
-        scope = projection.synapse.scope
-        found = of_synapse(scope) | numbers_alone(scope)
+        found = of_synapse(projection.synapse.scope)
+        for _, end, suffix in self._ends(projection):
+            found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in self.tables[end].items()}
+        return found | {name: scalar.text for name, scalar in self.scalars_of(projection).items()}
+
+    def _ends(self, projection: Projection) -> Iterator[tuple[NeuronScope, str, str]]:
+        """Its cells: their scope, their population's name, and what a synapse adds to their variables' names."""
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
             population = self.network.parts["population"].get(end)
             if population is not None:
-                found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in self.tables[end].items()}
-                found |= {f"{n}{suffix}": text for n, text in numbers_alone(population.neuron.scope).items()}
-        return found
+                yield population.neuron.scope, end, suffix
+
+    def scalars_of(self, projection: Projection) -> Scalars:
+        """Those that a synapse's text may name: of its cells, and its own."""
+        ends = {f"{n}{suffix}": x for scope, _, suffix in self._ends(projection) for n, x in scalars(scope).items()}
+        return ends | scalars(projection.synapse.scope, ends)
 
     def __getitem__(self, owner: str) -> Table:
         """Names in the text of a population or projection."""

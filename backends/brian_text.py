@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from backends.brian_devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian_names import Table, unit_text
 from neuro.equations import Equation, Expression, Statement
 from neuro.scope import is_noise
-from neuro.units import Dimension, is_unit_name, unit
+from neuro.units import BASE_UNITS, Dimension, is_unit_name, unit
+
+Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
 
 # Forms of functions whose own form in Brian2 is another on some target, or that it lacks; their values are floats.
 _FORMS = {
@@ -29,6 +30,13 @@ _FORMS = {
     "ceil": "ceil_of(X)",
     "sign": "sign_of(X)",
 }
+
+
+@cache
+def unit_text(dimension: Dimension) -> str:
+    """A dimension as Brian2 writes it."""
+    parts = [f"{n}**{float(p):g}" for n, p in zip(BASE_UNITS, dimension.exponents, strict=True) if p]
+    return "*".join(parts) or "1"
 
 
 @cache

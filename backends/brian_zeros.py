@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from backends.brian_names import unit_text
+from backends.brian_text import unit_text
 from neuro.checks.networks import ends, synapse_names
 from neuro.dimensions import zeros
 from neuro.equations import Equation, Expression, Statement

@@ -12,7 +12,8 @@ from difflib import get_close_matches
 
 import sympy as sp
 
-from neuro.symbolic import magnitude, maximum, step_or_equal, symbol
+from neuro.elementary import magnitude, maximum, step_or_equal
+from neuro.symbolic import symbol
 
 X = symbol("x")
 

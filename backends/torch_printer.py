@@ -11,8 +11,9 @@ import sympy as sp
 from backends.code_printer import CodePrinter
 from backends.torch_elementary import STEEP
 from backends.torch_ranges import Range, range_of
+from neuro.elementary import sigmoid_of
 from neuro.mangling import mangled
-from neuro.symbolic import closed, sigmoid_of, symbol
+from neuro.symbolic import closed, symbol
 
 _CALLS = {
     "exp": "exp", "expm1": "expm1", "exprel": "exprel", "sqrt": "sqrt", "log": "log", "log1p": "log1p", "sin": "torch.sin",

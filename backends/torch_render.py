@@ -15,9 +15,9 @@ from backends.structure import Backward, delays_of, is_static, local, stretches
 from backends.torch_functions import total
 from backends.torch_groups import Group, drive, groups
 from backends.torch_writer import Writer
+from neuro.elementary import step as compare
 from neuro.mangling import mangled
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
-from neuro.symbolic import step as compare
 from neuro.symbolic import symbol
 
 

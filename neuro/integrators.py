@@ -14,12 +14,13 @@ from functools import lru_cache
 
 import sympy as sp
 
+from neuro.elementary import exprel
 from neuro.equations import Equation
 from neuro.linear import affine, conditionally_linear, flow
 from neuro.mangling import mangled
 from neuro.scope import is_noise
 from neuro.step import Assign
-from neuro.symbolic import exprel, substituted, symbol, to_sympy
+from neuro.symbolic import substituted, symbol, to_sympy
 
 DT, TIME = symbol("dt"), symbol("t")
 _ZERO = sp.Integer(0)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from neuro.symbolic import closed, exprel, part, propagator, substituted, symbol, to_sympy
+from neuro.elementary import exprel, propagator
+from neuro.symbolic import closed, part, substituted, symbol, to_sympy
 
 if TYPE_CHECKING:
     from neuro.equations import Equation

@@ -10,6 +10,7 @@ import sympy as sp
 
 from neuro import checks
 from neuro.caching import per_object
+from neuro.elementary import maximum, minimum, number
 from neuro.equations import ModelError, Problem, Statement
 from neuro.integrators import MethodError, System, integrate, ordered_subexpressions, system_of
 from neuro.model import Network, Population, Projection
@@ -27,7 +28,7 @@ from neuro.step import (
     Threshold,
     Update,
 )
-from neuro.symbolic import NumberError, margin, maximum, minimum, number, substituted, symbol, to_sympy
+from neuro.symbolic import NumberError, margin, substituted, symbol, to_sympy
 from neuro.units import Quantity
 
 

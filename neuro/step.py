@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.symbolic import closed, step_or_equal, substituted, symbol
+from neuro.elementary import step_or_equal
+from neuro.symbolic import closed, substituted, symbol
 
 IntArray = npt.NDArray[np.int64]
 When = Literal["always", "spikes", "pre", "post"]

@@ -15,9 +15,10 @@ from scipy.integrate import solve_ivp
 
 import backends
 from neuro import Input, ModelError, Network, Neuron, Population, Projection, library, lower, quantity
+from neuro.elementary import exprel
 from neuro.evaluation import evaluate
 from neuro.parameters import initial_state, values
-from neuro.symbolic import exprel, symbol
+from neuro.symbolic import symbol
 from tests.library.networks import one_population
 
 Array = np.ndarray

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from backends.native.printer import c_code
+from neuro.elementary import exprel
+from neuro.elementary import pow as power
 from neuro.mangling import mangled
 from neuro.step import Assign
-from neuro.symbolic import exprel, symbol
-from neuro.symbolic import pow as power
+from neuro.symbolic import symbol
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from importlib.resources import files
 import sympy as sp
 
 from backends.code_printer import CodePrinter
-from neuro.symbolic import step, step_or_equal
+from neuro.elementary import step, step_or_equal
 
 TILE = 8  # trials side by side: a matrix row is read once for all of them
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
+from neuro.elementary import exprel
 from neuro.evaluation import compiled
 from neuro.export.profile import NeuronKind
 from neuro.lowering import lower
@@ -25,7 +26,7 @@ from neuro.model import Network
 from neuro.parameters import initial_state
 from neuro.protocols import Parameters
 from neuro.step import Cells, Couple, Gather, Step, Synapses, Threshold, Update, composed
-from neuro.symbolic import exprel, symbol
+from neuro.symbolic import symbol
 
 Array = npt.NDArray[Any]
 Reset = Literal["none", "zero", "subtract"]

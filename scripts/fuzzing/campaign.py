@@ -19,7 +19,7 @@ from fuzzing.examination import Examination, examine
 from fuzzing.networks import generate
 from fuzzing.oracles.outcome import Failure
 
-FULL_FLAGS = 10  # every n-th network is compiled as users compile; the others without optimisation, which takes a third of the time
+FULL_FLAGS = 40  # every n-th network is compiled as users compile; the others without optimisation, which takes a twentieth of the time
 QUICK = "-O0"
 RECYCLED = 150  # networks after which a process is replaced: libraries and caches are never given back
 

@@ -24,7 +24,7 @@ WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "Pairs", "none")),
     *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "no weight", "adds twice")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "t", "dimensions")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs"),
 )  # fmt: skip
@@ -84,7 +84,8 @@ def _synapse(synapse: Any) -> Iterator[str]:
     added = [s.target for s in scope.on_pre if s.target.endswith("_post")]
     there = {
         "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
-        "every_step": scope.every_step, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight, "adds twice": len(added) > len(set(added)),
+        "every_step": scope.every_step, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
+        "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
 

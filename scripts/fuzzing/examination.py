@@ -14,7 +14,7 @@ from fuzzing.oracles.outcome import Failure, Outcome, Programs, summary
 
 Check = Callable[[Case, Programs], Outcome]
 ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic)}
-TURNS: Mapping[str, int] = {"forward": 1, "gradients": 4, "life": 5, "metamorphic": 3}  # every n-th seed
+TURNS: Mapping[str, int] = {"forward": 1, "gradients": 5, "life": 7, "metamorphic": 4}  # every n-th seed
 
 
 @dataclass

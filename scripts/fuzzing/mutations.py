@@ -59,7 +59,7 @@ MUTATIONS = (
         "receptors of one name are one", "neuro/receptors.py", "if known == synapse)", "if known.name == synapse.name)"
     ),
     Mutation(
-        "clip's slope outside its bounds", "neuro/symbolic.py",
+        "clip's slope outside its bounds", "neuro/elementary.py",
         "return step_or_equal(a - b) if argindex == 1 else step(b - a)", "return sp.Integer(1) if argindex == 1 else step(b - a)",
     ),
     Mutation(

@@ -104,18 +104,18 @@ class NetworkMaker:
 
     def make(self) -> Case:
         dice = self.dice
-        if not self.setting.dyadic and dice.chance(0.07):
+        if not self.setting.dyadic and dice.chance(0.04):
             return Case(chain(dice, self.names, self.seed), dice.whole(20, 40), dice.whole(1, 3), self.seed)
         neurons = [
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
-            for _ in range(dice.weighted({1: 4, 2: 4, 3: 2}))
+            for _ in range(dice.weighted({1: 5, 2: 3, 3: 1}))
         ]
         populations = [population(dice, self.setting, self.names.new(), n, dice.whole(1, 5)) for n in neurons]
         inputs = self.make_inputs(populations)
         projections = self.make_projections(populations, [i for i in inputs if i.kind != "current"])
         steps, batch = (
             dice.whole(10, 16) if self.setting.dyadic else dice.whole(15, 40),
-            dice.weighted({1: 3, 2: 4, 3: 2}),
+            dice.weighted({1: 6, 2: 3, 3: 1}),  # Brian2 writes its code for one trial anyway
         )
         network = Network(
             tuple(populations),
@@ -169,7 +169,7 @@ class NetworkMaker:
         dice, found = self.dice, []
         ends: list[Population | Input] = [*populations, *sources]
         wanted: list[tuple[Population | Input, Population]] = [(s, dice.choose(populations)) for s in sources]
-        for _ in range(dice.weighted({0: 2, 1: 4, 2: 3, 3: 1})):
+        for _ in range(dice.weighted({0: 2, 1: 4, 2: 3, 3: 2})):
             wanted.append((dice.choose(ends), dice.choose(populations)))
         earlier: dict[tuple[str, str], tuple[Synapse, Draft]] = {}
         for pre, post in wanted:

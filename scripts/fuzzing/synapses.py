@@ -21,6 +21,7 @@ KINDS = {
     "receptor": 3,
     "weightless": 1,
     "stepped": 1,
+    "reading": 2,
 }
 
 
@@ -57,6 +58,9 @@ class SynapseMaker:
         self.names.taken |= {"w"}
         self.method = "euler" if setting.dyadic else dice.choose(("euler", "exact", "exponential_euler", "rk2", "rk4"))
         self.post_units = units_of(post)
+        self.traces: list[Atom] = []
+        self.expressions: list[Atom] = []
+        self.times: set[str] = set()
 
     def make(self) -> tuple[Synapse, Draft] | None:
         """None where these two cells can't have one of the kind that was drawn."""
@@ -107,6 +111,7 @@ class SynapseMaker:
         name = self.names.new()
         steps = self.dice.choose((4, 8)) if self.setting.dyadic else self.dice.number(4, 20)
         self.draft.parameters[name] = self.setting.time(steps)
+        self.times.add(name)
         return name
 
     def ends(self, *, written: tuple[str, ...] = ()) -> Grammar:
@@ -129,14 +134,29 @@ class SynapseMaker:
     def factor(self, written: tuple[str, ...] = ()) -> str:
         """Nothing, or something to multiply an amount by."""
         dice = self.dice
-        kind = dice.choose(("none", "none", "number", "parameter", "cells"))
+        kind = dice.choose(("none", "none", "number", "parameter", "cells", "subexpression"))
         if kind == "number":
             return "*0.5" if self.setting.dyadic else f"*{dice.number(-1, 1.5)}"
         if kind == "parameter":
             return f"*{self.parameter(0.25, 1.5)}"
         if kind == "cells":
             return f"*({self.ends(written=written).bounded('1', 1)})"
+        if kind == "subexpression":
+            return f"*{self.subexpression(written)}"
         return ""
+
+    def subexpression(self, written: tuple[str, ...] = ()) -> str:
+        """The name of an expression over the cells' variables and the synapse's own; it may read one that was written before."""
+        return self.subexpression_of(self.ends(written=written))
+
+    def subexpression_of(self, ends: Grammar) -> str:
+        """The same over these variables of the cells."""
+        own = [Atom(n) for n in self.draft.parameters if n not in self.times]
+        grammar = ends.over(*own, *self.traces, *self.expressions)
+        name = self.names.new()
+        self.draft.equations.append(f"{name} = {grammar.bounded('1', 1)} : 1")
+        self.expressions.append(Atom(name))
+        return name
 
     def share(self, unit: str) -> str:
         """The weight as an amount in that unit, smaller where it moves a state at once."""
@@ -152,6 +172,19 @@ class SynapseMaker:
         self.declare_weight(unit)
         sign = "-=" if self.dice.chance(0.15) else "+="
         self.draft.on_pre.append(f"{name}_post {sign} w{self.factor((name,))}")
+
+    def reading(self) -> None:
+        """Adds to one variable a function of another, to which other projections may add before and after it."""
+        name, unit = self.aim()
+        self.declare_weight(unit)
+        own = [
+            Atom(f"{n}_post", u)
+            for n, u in self.post_units.items()
+            if n in (*self.post.scope.inputs, *self.post.scope.states)
+        ]
+        source = [a for a in own if a.text != f"{name}_post" and a.unit != "second"] or [Atom("0.5")]
+        amount = Grammar(self.dice, source, self.setting.dyadic).bounded("1", 1)
+        self.draft.on_pre.append(f"{name}_post += w*({amount})")
 
     def several(self) -> None:
         aims = [self.aim() for _ in range(self.dice.whole(2, 3))]
@@ -176,6 +209,7 @@ class SynapseMaker:
         self.draft.equations.append(f"d{name}/dt = -{name}/{self.time_constant()} : 1")
         if self.dice.chance(0.4):
             self.draft.initial[name] = "0.5"
+        self.traces.append(Atom(name))
         return name
 
     def plastic(self) -> None:
@@ -250,6 +284,8 @@ class SynapseMaker:
         d.transmits = "".join(
             f"({parts[c]})" if c in parts and form[i - 1 : i] == "(" else c for i, c in enumerate(form)
         ) + (f"*{own}" if own else "")
+        if dice.chance(0.2) and source[0].text != "0.5":
+            d.transmits += f"*{self.subexpression_of(ends)}"
         if dice.chance(0.2):
             x = self.trace()
             d.transmits += f"*(1 + {x})"
@@ -309,6 +345,11 @@ class SynapseMaker:
             d.initial[g] = f"0.2 {UNITS[d.weight or '1']}".removesuffix(" 1")
         if dice.chance(0.2):
             d.receptor = d.receptor[::-1]
+        if dice.chance(0.15):
+            x = self.trace()
+            d.on_pre += [f"{x} += 0.5"]
+            d.every_step.append(f"{x} = clip({x}, 0, 1)")
+            d.on_pre[0] += f"*(1 + {x})"
 
     def local_time(self, names: Names) -> str:
         name = names.new()

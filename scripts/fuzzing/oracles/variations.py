@@ -313,8 +313,9 @@ def put_in(network: Network, random: Random) -> Made:
         for owner, end in ((p.pre, "pre"), (p.post, "post")):
             names = {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)} if owner in texts else {}
             table |= {f"{n}_{end}": f"({substituted(t, names)})" for n, t in texts.get(owner, {}).items()}
+        cell = {n: f"({t})" for n, t in texts[p.post].items() if n not in p.synapse.scope.parameters}
         changed = {
-            b: [_reworded(x, table if b != "receptor" else texts[p.post]) for x in lines]
+            b: [_reworded(x, table if b != "receptor" else cell) for x in lines]
             for b, lines in blocks(p.synapse).items()
         }
         projections.append(replace(p, synapse=with_blocks(p.synapse, changed)))
