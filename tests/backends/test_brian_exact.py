@@ -83,7 +83,7 @@ def test_a_refractory_cell_of_equal_rates_is_refused() -> None:
         ("dv/dt = I/ms : 1\nI : 1", "Brian2 says"),
         ("dv/dt = (g - k*v)/ms : 1\ng : 1", "divides by the rate of v, which is -?0"),
         ("dv/dt = (1 - g*v)/ms : 1\ng : 1", "the rates depend on g"),
-        ("dv/dt = (-v - u)/ms : 1\ndu/dt = (v - u)/ms : 1", "complex values"),
+        ("dv/dt = (-v - u)/ms : 1\ndu/dt = (v - u)/ms : 1", "solution of complex numbers"),
         (
             "dv/dt = (u - 2*v)/ms : 1\ndu/dt = (x - 3*u)/ms : 1\ndx/dt = (v - x)/ms : 1",
             "roots of a polynomial of degree 3",

@@ -66,6 +66,9 @@ PLAIN = {
 } | {n: getattr(np, n) for n in ("exp", "log", "log10", "log1p", "expm1", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs", "sign", "floor", "ceil")}  # fmt: skip
 
 
+OPAQUE = sorted(FUNCTIONS - {"exp", "log", "log10", "sqrt", "int", "relu", "clip"})
+
+
 def value(expr: sp.Expr, point: dict[str, float]) -> float:
     return float(evaluate(expr, lambda n: np.float64(point[n])))
 
@@ -98,6 +101,16 @@ def test_random_expressions_mean_what_python_computes_and_their_derivatives_what
                     )
                 for other in slope.free_symbols if slope.count_ops() < 400 else ():
                     closed(sp.diff(slope, other))
+
+
+@pytest.mark.parametrize("outer", OPAQUE)
+def test_functions_stand_as_they_are_written(outer: str) -> None:
+    """sympy rewrites its own, such as sin(arctan(x)), and reasons about what stands in them for as long as it takes."""
+    for inner in OPAQUE:
+        kinds = [to_sympy(parse_expression(f"{name}(x)", "test")).func for name in (outer, inner)]
+        found = to_sympy(parse_expression(f"{outer}({inner}(x - y))", "test"))
+        assert [found.func, found.args[0].func] == kinds
+        assert closed(substituted(found, {symbol("y"): -sp.log(symbol("z"))})).func == kinds[0]
 
 
 def test_what_sympy_invents_is_made_of_our_own_functions() -> None:
