@@ -267,11 +267,13 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
         shapes = [(pre, post)]
     if count is not None:
         shapes = [(count,)]
-    given = {"weights": projection.weights, "delay": projection.delay, **projection.parameters, **projection.initial}
-    receptor = {e.name for e in projection.synapse.scope.receptor}
-    for name, value in {**projection.synapse.initial, **given}.items():
+    receptor = {e.name for e in projection.synapse.scope.receptor}  # a variable of it may be called delay, or weights
+    given = [("weights", projection.weights, shapes), ("delay", projection.delay, shapes)]
+    for table in (projection.synapse.initial | projection.initial, projection.parameters):
+        given += [(n, value, [(post,)] if n in receptor else shapes) for n, value in table.items()]
+    for name, value, possible in given:
         if isinstance(value, Quantity):
-            yield from check_shape(name, value, [(post,)] if name in receptor else shapes, f"{where}, {name}")
+            yield from check_shape(name, value, possible, f"{where}, {name}")
 
 
 def check_input(item: Network, source: Input) -> Iterator[Problem]:

@@ -109,7 +109,8 @@ class Grammar:
                 "arctan(X)": 1,
             }
             return tidy(self.dice.weighted(forms).replace("X", f"({x})"))
-        forms = {"clip(X, -2*(S), 2*(S))": 3, "(S)*tanh(X/(S))": 3, "X/(1 + abs(X)/(S))": 1}
+        # what bounds an amount is no whole number of its scale, where floor() and % jump: Brian2 rounds 10*mV/(10*mV) otherwise
+        forms = {"clip(X, -1.9*(S), 2.1*(S))": 3, "(S)*tanh(X/(S))": 3, "X/(1 + abs(X)/(S))": 1}
         return tidy(self.dice.weighted(forms).replace("X", f"({x})").replace("S", scale))
 
     def constant(self) -> str:
@@ -168,7 +169,7 @@ class Grammar:
             SCALES[unit],
         )
         forms = (
-            f"({n})*{s}", f"({a}) + ({b})", f"({a}) - ({b})", f"abs({a})", f"relu({a})", f"clip({a}, -({s}), {s})", f"({a})*tanh({n})",
+            f"({n})*{s}", f"({a}) + ({b})", f"({a}) - ({b})", f"abs({a})", f"relu({a})", f"clip({a}, -0.9*({s}), 1.1*({s}))", f"({a})*tanh({n})",
             f"({a}) % (1.5*{s})", f"sqrt(({a})**2 + ({s})**2)", f"(({a})**2)**0.5", f"-({a})", f"({a})/(1 + abs({n}))", f"sign({a})*({b})",
             f"int(({a}) > ({b}))*({a})", f"({a})*({b})/({s})", f"floor(({a})/({s}))*({s})", f"({n})*({s})", f"({a})**2/({s})",
         )  # fmt: skip

@@ -171,9 +171,7 @@ def test_two_ends_that_refractory_cells_keep_are_refused(read: str) -> None:
         np.testing.assert_allclose(other.traces["q.v"], found[0].traces["q.v"], rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "text", ["w*b", "w*arctan(b)", "w*b_post", "w*(b + b_post)", "w*c", "w*u_post", "w*e"]
-)
+@pytest.mark.parametrize("text", ["w*b", "w*arctan(b)", "w*b_post", "w*(b + b_post)", "w*c", "w*u_post", "w*e"])
 def test_numbers_and_times_that_a_synapse_reads_are_no_arrays(text: str) -> None:
     """A subexpression over numbers and time alone, of a cell or of the synapse, in what is added to a variable that refractory cells keep."""
     equations = "dv/dt = (1.2 - v)/(5*ms) : 1 (unless refractory)\nb = tanh(0.3) : 1\nu = sin(t/(20*ms)) : 1"

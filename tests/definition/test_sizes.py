@@ -22,6 +22,7 @@ from neuro import (
     Projection,
     RunError,
     Synapse,
+    quantity,
     streams,
 )
 from neuro.checks import in_words
@@ -138,6 +139,28 @@ def test_drawn_parameters_obey_the_rules_of_given_ones(value: Normal, said: str)
     )
     with pytest.raises(ModelError, match=said):
         parameters(Network((Population("cells", cell, 200, {"tau": value}),), dt="0.1 ms"))
+
+
+@pytest.mark.parametrize("name", ["delay", "weights"])
+def test_a_variable_of_a_receptor_may_be_called_as_a_part_of_its_projection(name: str) -> None:
+    """One value a synapse of the projection's own part is no value of the cell's variable."""
+    synapse = Synapse(
+        "r", "w : 1", on_pre=f"{name}_post += w", receptor=f"d{name}/dt = -{name}/(5*ms) : 1\nI = {name} : 1"
+    )
+    cells = Population("cells", Neuron("n", "dv/dt = (I - v)/(10*ms) : 1\nI : 1"), 2)
+    each: dict[str, Any] = {
+        "delay": quantity([[1.0, 2.0], [0.0, 1.0], [3.0, 0.0]], "ms"),
+        "weights": quantity(np.ones((3, 2))),
+    }
+
+    def made(**given: Any) -> Network:
+        return Network(
+            (cells,), (Projection("p", "x", "cells", synapse, **{**each, **given}),), (Input("x", 3),), dt="1 ms"
+        )
+
+    assert made().projections[0].delay.value.shape == (3, 2)  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match=f"projection 'p', {name}: '{name}' has the shape"):
+        made(**{name: quantity(np.ones(2), "ms" if name == "delay" else "1")})
 
 
 def test_a_receptor_takes_the_parameters_of_its_projection() -> None:

@@ -1,8 +1,8 @@
 """When two recordings are the same: spikes exactly, traces to a bound, and what rounding alone explains.
 
 A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
-condition, or dynamics that let rounding grow. The reference runs again with parameters and initial values moved by a few units in the last place;
-where that moves its own numbers as far, the case is a tie: counted, never passed in silence. Networks whose arithmetic is exact
+condition, or dynamics that let rounding grow. The reference runs again with parameters, initial values and, after each step, all variables
+moved by a few units in the last place; where that moves its own numbers as far, the case is a tie: counted, never passed in silence. Networks whose arithmetic is exact
 (Case.dyadic) have no such excuse.
 """
 
@@ -16,6 +16,7 @@ from unittest.mock import patch
 import numpy as np
 
 import backends
+from backends.reference import _Simulation
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import attempt
 from neuro.parameters import initial_state, values
@@ -101,11 +102,20 @@ class Sensitivity:
         return [r for r in self._runs if not isinstance(r, Exception)]
 
     def moved(self, program: Any, random: np.random.Generator) -> Any:
-        """A run whose parameters, inputs and initial values are off by rounding; its program has a dt that is."""
+        """A run whose parameters, inputs, initial values and variables after each step are off by rounding; its program has a dt that is."""
         given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
         inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in self.case.inputs().items()}
         starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
-        with patch("backends.reference.initial_state", lambda network: starts):
+        step = _Simulation.run_step
+
+        def rounded(simulation: _Simulation) -> None:
+            step(simulation)
+            simulation.values |= {n: off(v, random, self.rounding) for n, v in simulation.values.items()}
+
+        with (
+            patch("backends.reference.initial_state", lambda network: starts),
+            patch.object(_Simulation, "run_step", rounded),
+        ):
             return self.case.run(program, parameters=given, inputs=inputs)
 
     def explains(self, difference: Difference, bound: float = BOUND) -> bool:
