@@ -268,7 +268,10 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
     if count is not None:
         shapes = [(count,)]
     receptor = {e.name for e in projection.synapse.scope.receptor}  # a variable of it may be called delay, or weights
-    given = [("weights", projection.weights, shapes), ("delay", projection.delay, shapes)]
+    given: list[tuple[str, Any, list[tuple[int, ...]]]] = [
+        ("weights", projection.weights, shapes),
+        ("delay", projection.delay, shapes),
+    ]
     for table in (projection.synapse.initial | projection.initial, projection.parameters):
         given += [(n, value, [(post,)] if n in receptor else shapes) for n, value in table.items()]
     for name, value, possible in given:
