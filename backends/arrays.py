@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backends.continuing import check_state
 from backends.options import names_of
 from backends.values import given_parameters, input_array, known, named, of_input, whole
 from neuro import checks, streams
@@ -18,6 +19,7 @@ from neuro.parameters import Parameter, wiring
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Inputs, Parameters, RunError
 from neuro.receptors import without_receptors
+from neuro.state import State
 
 Array = npt.NDArray[Any]
 _SMALL = 2**20  # numbers of a run that fits every machine
@@ -27,13 +29,21 @@ _SMALL = 2**20  # numbers of a run that fits every machine
 class Feed:
     """Everything from outside for one run. arrays: input name -> [batch, time, channel], bool for spikes.
 
-    population: number of parameter sets, None where there is no such axis.
+    population: number of parameter sets, None where there is no such axis. state: that the run begins with, with the axes
+    of this run; None for the initial one. trial: index of the first trial in the random streams.
     """
 
     steps: int
     batch: int
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Any]
     population: int | None = None
+    state: State | None = None
+    trial: int = 0
+
+    @property
+    def start(self) -> int:
+        """Steps done before."""
+        return 0 if self.state is None else self.state.step
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -67,9 +77,9 @@ def with_lead(network: Network, name: str, shape: tuple[int, ...]) -> tuple[int,
 
 def check_inputs(
     network: Network, given: Inputs | None, *, steps: int | None = None, batch: int | None = None, trial: int = 0,
-    population: int | None = None, convert: bool = True, events: bool = False,
+    population: int | None = None, state: Any = None, convert: bool = True, events: bool = False,
 ) -> Feed:  # fmt: skip
-    """Inputs of one run, Poisson ones drawn where left out. Raises RunError naming the input and its shape.
+    """Inputs and first state of one run, Poisson inputs drawn where left out. Raises RunError naming the input and its shape.
 
     convert: False leaves the given arrays' own types. events: spikes come back as Events, not as arrays.
     """
@@ -83,6 +93,10 @@ def check_inputs(
             known(name, inputs, "input")
         found[name] = array = input_array(network, inputs[name], value)
         batch, steps = _agree(name, array.shape, batch, steps)
+    if state is not None:
+        state = check_state(network, state, batch, population)
+        batch = state.lead[-1]
+        trial = _same_trials(state, trial)
     if steps is None:
         raise RunError("the number of steps is unknown; give steps=..., or an input array")
     batch = 1 if batch is None else batch
@@ -94,11 +108,17 @@ def check_inputs(
         if item.name in found:
             arrays[item.name] = _converted(item, found[item.name], convert, events)
         elif item.kind == "poisson":
-            arrays[item.name] = _drawn(network, item, trial, batch, steps, events)
+            arrays[item.name] = _drawn(network, item, trial, batch, steps, events, 0 if state is None else state.step)
         else:
             call = of_input(network, item)[2]
             raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]: write {call}")
-    return Feed(steps, batch, arrays, population)
+    return Feed(steps, batch, arrays, population, state, trial)
+
+
+def _same_trials(state: State, trial: int) -> int:
+    if trial not in (0, state.trial):
+        raise RunError(f"trial={trial}, and the state is of the trials from {state.trial}; leave trial out")
+    return state.trial
 
 
 def _check_room(network: Network, steps: int, batch: int, sets: int, events: bool) -> None:
@@ -127,11 +147,11 @@ def _check_room(network: Network, steps: int, batch: int, sets: int, events: boo
         )
 
 
-def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, events: bool) -> Any:
+def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, events: bool, first: int) -> Any:
     """Poisson spikes; as events, they are drawn trial by trial, so that no array of all of them exists."""
     if not events:
-        return draw_poisson(network, item, trial, batch, steps)
-    return Events.joined([Events.of(draw_poisson(network, item, trial + b, 1, steps)) for b in range(batch)])
+        return draw_poisson(network, item, trial, batch, steps, first)
+    return Events.joined([Events.of(draw_poisson(network, item, trial + b, 1, steps, first)) for b in range(batch)])
 
 
 def _converted(item: Input, value: Any, convert: bool, events: bool) -> Any:
@@ -151,18 +171,22 @@ def _agree(name: str, shape: tuple[int, ...], batch: int | None, steps: int | No
     return shape[0], shape[1]
 
 
-def draw_poisson(network: Network, item: Input, trial: int, batch: int, steps: int) -> npt.NDArray[np.bool_]:
+def draw_poisson(
+    network: Network, item: Input, trial: int, batch: int, steps: int, first: int = 0
+) -> npt.NDArray[np.bool_]:
     """Spikes of a Poisson input, one at most a step and channel, from the network's seed."""
     if item.rate is None:
         raise RunError(f"Poisson input '{item.name}' has no rate; give one, or an array [batch, time, {item.size}]")
     probability = np.broadcast_to(np.asarray(item.rate.value, dtype=np.float64) * network.dt.value, (item.size,))
-    return streams.poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability)
+    return streams.poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability, first)
 
 
-def draw_noise(network: Network, *, steps: int, batch: int, trial: int = 0) -> dict[str, Array]:
-    """Standard normal numbers [batch, time, neuron], "population.xi" -> array; the network without receptors."""
+def draw_noise(network: Network, feed: Feed) -> dict[str, Array]:
+    """A run's standard normal numbers [batch, time, neuron], "population.xi" -> array; the network without receptors."""
     return {
-        f"{p.name}.{name}": streams.normal(network.seed, f"noise/{p.name}/{name}", trial, batch, steps, p.size)
+        f"{p.name}.{name}": streams.normal(
+            network.seed, f"noise/{p.name}/{name}", feed.trial, feed.batch, feed.steps, p.size, feed.start
+        )
         for p in network.populations
         for name in p.neuron.scope.noise
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
+from backends.continuing import Layout, layout, refuse_weights
 from backends.options import choice
 from neuro.evaluation import evaluate
 from neuro.lowering import lower
@@ -17,6 +19,7 @@ from neuro.parameters import initial_state
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
+from neuro.state import State
 from neuro.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update, When
 
 Array = npt.NDArray[Any]
@@ -28,14 +31,12 @@ class _Simulation:
     lead: (batch,), or (population, batch).
     """
 
-    def __init__(
-        self, step: Step, network: Network, parameters: Mapping[str, Array], feed: Feed, trial: int, dtype: Any
-    ):
+    def __init__(self, step: Step, network: Network, parameters: Mapping[str, Array], feed: Feed, dtype: Any):
         self.step, self.feed, self.dtype = step, feed, dtype
         self.parameters = {n: v.astype(dtype) for n, v in parameters.items()}
-        self.noise = draw_noise(network, steps=feed.steps, batch=feed.batch, trial=trial)
+        self.noise = draw_noise(network, feed)
         self.inputs = {n: a.astype(dtype) for n, a in feed.arrays.items()}
-        self.k, lead = 0, feed.lead
+        self.k, lead = feed.start, feed.lead
         self.synapses = {s.name: s for s in step.synapses}
         self.values = {
             n: np.broadcast_to(v, (*lead, *v.shape)).astype(dtype) for n, v in initial_state(network).items()
@@ -55,6 +56,36 @@ class _Simulation:
         depth = 1 + max((s.max_delay for s in step.synapses), default=0)
         sizes = dict(step.sources) | {c.name: c.size for c in step.cells if c.spikes}
         self.history = {n: np.zeros((depth, *lead, size), bool) for n, size in sizes.items()}
+        if feed.state is not None:
+            self.resume(feed.state)
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    def resume(self, state: State) -> None:
+        """Go on from there."""
+        self.values |= {n: v.astype(self.dtype) for n, v in state.variables.items()}
+        self.pending |= {n: v.astype(self.dtype) for n, v in state.sums.items()}
+        for name, left in state.refractory.items():
+            spiked = self.k - 1 - (self.step.population(name).refractory - left)
+            self.last_spike[name] = np.where(left > 0, spiked, self.last_spike[name])
+        for name, spikes in state.spikes.items():
+            past = spikes.shape[-2]
+            for i in range(past):
+                history = self.history[name]
+                history[(self.k - past + i) % len(history)] = spikes[..., i, :]
+
+    def state(self, wanted: Layout) -> State:
+        """After step k."""
+        done = self.k + 1
+        left = {n: self.step.population(n).refractory - (self.k - self.last_spike[n]) for n in wanted.refractory}
+        spikes = {
+            name: np.stack([self.history[name][(done - past + i) % len(self.history[name])] for i in range(past)], -2)
+            for name, (past, _) in wanted.spikes.items()
+        }
+        return State(
+            self.step.dt, done, self.feed.lead, self.feed.trial, {n: self.values[n] for n in wanted.variables},
+            {n: self.pending[n] for n in wanted.sums}, {n: np.maximum(steps, 0) for n, steps in left.items()}, spikes,
+        )  # fmt: skip
 
     # -- names ---------------------------------------------------------------------------------------------
 
@@ -69,7 +100,7 @@ class _Simulation:
                 if f"{owner}.{name}" in table:
                     return table[f"{owner}.{name}"]
             if f"{owner}.{name}" in self.noise:
-                return self.noise[f"{owner}.{name}"][:, self.k].astype(self.dtype)
+                return self.noise[f"{owner}.{name}"][:, self.k - self.feed.start].astype(self.dtype)
             return self.common(name)
 
         return lookup
@@ -131,7 +162,7 @@ class _Simulation:
 
     def run_step(self) -> None:
         for name in self.step.sources:
-            self.emit(name, self.inputs[name][:, self.k].astype(bool))
+            self.emit(name, self.inputs[name][:, self.k - self.feed.start].astype(bool))
         for operation in self.step.operations:
             match operation:
                 case Gather():
@@ -152,7 +183,7 @@ class _Simulation:
         for coupling in op.couplings:
             total[coupling.target] = total[coupling.target] + self.total(coupling)
         for name, source in op.currents:
-            total[name] = total[name] + self.inputs[source][:, self.k]
+            total[name] = total[name] + self.inputs[source][:, self.k - self.feed.start]
         self.values |= {f"{op.population}.{name}": value for name, value in total.items()}
 
     def total(self, op: Couple) -> Array:
@@ -255,22 +286,27 @@ class ReferenceProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
         """See Program.run."""
-        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
+        feed = check_inputs(
+            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state
+        )
+        refuse_weights(state, parameters)
         wanted = check_record(self._merged, record, every)
         values = check_parameters(self._merged, parameters, population)
-        sim = _Simulation(self.step, self._merged, values, feed, trial, self.dtype)
+        sim = _Simulation(self.step, self._merged, values, feed, self.dtype)
         firing = [c for c in self.step.cells if c.spikes]
         rasters = {c.name: np.zeros((*feed.lead, feed.steps, c.size), bool) for c in firing}
         traces: dict[str, list[Array]] = {name: [] for name in wanted}
         with np.errstate(all="ignore"):  # check() says better what went wrong
-            for sim.k in range(feed.steps):
+            for k in range(feed.steps):
+                sim.k = feed.start + k
                 sim.run_step()
                 sim.check()
                 for c in firing:
-                    rasters[c.name][..., sim.k, :] = sim.last_spike[c.name] == sim.k
-                if (sim.k + 1) % every == 0:
+                    rasters[c.name][..., k, :] = sim.last_spike[c.name] == sim.k
+                if (k + 1) % every == 0:
                     for name, (owner, variable) in wanted.items():
                         traces[name].append(self._read(sim, owner, variable))
         return Recording(
@@ -279,6 +315,7 @@ class ReferenceProgram:
             traces={n: np.stack(t, axis=-2) if t else self._no_trace(n, feed) for n, t in traces.items()},
             every=every,
             final={f"{s.name}.w": sim.values[f"{s.name}.w"] for s in self.step.synapses if "w" in s.states},
+            end=partial(sim.state, layout(self._merged)),
         )
 
     def _read(self, sim: _Simulation, owner: str, variable: str) -> Array:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from neuro.state import State
 
 if TYPE_CHECKING:
     from neuro.model import Network
@@ -52,7 +55,7 @@ class Recording:
     dt: seconds. spikes: population -> bool [batch, time, neuron]. traces: "population.variable" -> SI values
     [batch, time, neuron], read at the end of every `every`-th step: steps every-1, 2*every-1, ... final: parameters
     that the run itself changed (plastic weights), "projection.variable" -> SI values [batch, pre, post] or
-    [batch, synapse].
+    [batch, synapse]. end: gives the state after the last step; it is computed when somebody asks for `state`.
     """
 
     dt: float
@@ -60,11 +63,25 @@ class Recording:
     traces: Mapping[str, Array] = field(default_factory=dict)
     every: int = 1
     final: Mapping[str, Array] = field(default_factory=dict)
+    end: Callable[[], State] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def state(self) -> State:
+        """After the last step: what the next run goes on with. Raises RunError where nobody kept it, such as in a file of an older run."""
+        if self.end is None:
+            raise RunError("this recording has no state to go on with: it doesn't come from a run")
+        return self.end()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled with its state, which is computed now."""
+        kept = {n: v for n, v in self.__dict__.items() if n != "end"}
+        return kept | {"state": self.state, "end": None} if self.end is not None else kept | {"end": None}
 
     def of_set(self, p: int) -> Recording:
         """What parameter set p of a population gave."""
         spikes, traces, final = ({n: a[p] for n, a in d.items()} for d in (self.spikes, self.traces, self.final))
-        return Recording(self.dt, spikes, traces, self.every, final)
+        end = None if self.end is None else lambda: self.state.of_set(p)
+        return Recording(self.dt, spikes, traces, self.every, final, end)
 
     def spike_count(self) -> int:
         return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
@@ -88,8 +105,9 @@ class Program(Protocol):
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
-        """Simulate from the initial state.
+        """Simulate from the initial state, or from a given one.
 
         parameters: values that replace those of the network, in the same shapes. inputs: one array [batch, time, channel]
         an input (Poisson inputs are drawn from the network's seed when left out). Plain numbers, lists and tensors are SI;
@@ -98,7 +116,9 @@ class Program(Protocol):
         record: "population.variable" names. steps: number of steps, needed only without input arrays. batch:
         number of trials, likewise. trial: index of the first trial in the random streams, so that splitting a batch
         changes nothing. population: number of parameter sets; the given parameters then have this axis first, and all
-        sets get the same inputs, initial values and noise. Raises UnsupportedError, RunError.
+        sets get the same inputs, initial values and noise. state: of another run's recording, by this or another backend;
+        time, random streams, spikes on their way and plastic weights go on from there, and steps counts the steps of this
+        run alone. Raises UnsupportedError, RunError.
         """
         ...
 

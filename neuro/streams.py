@@ -91,26 +91,30 @@ def _move(draw: np.random.Generator, trial: int) -> None:
     draw.bit_generator.state = state | {"buffer_pos": 4, "has_uint32": 0}
 
 
-def _blocks(seed: int, name: str, trial: int, steps: int, size: int, kind: str) -> npt.NDArray[np.float64]:
+def _blocks(seed: int, name: str, trial: int, first: int, steps: int, size: int, kind: str) -> npt.NDArray[np.float64]:
     parts = []
-    for block in range(-(-steps // BLOCK)):
+    begin = first // BLOCK
+    for block in range(begin, -(-(first + steps) // BLOCK)):
         draw = generator(seed, name, trial, block)
         shape = (BLOCK, size)
         parts.append(draw.standard_normal(shape) if kind == "normal" else draw.random(shape))
-    return np.concatenate(parts)[:steps] if parts else np.zeros((0, size))
+    skipped = first - begin * BLOCK
+    return np.concatenate(parts)[skipped : skipped + steps] if parts else np.zeros((0, size))
 
 
-def normal(seed: int, name: str, trial: int, batch: int, steps: int, size: int) -> npt.NDArray[np.float64]:
-    """Standard normal numbers [batch, time, neuron] for the trials trial, trial + 1, ..."""
-    return np.stack([_blocks(seed, name, trial + b, steps, size, "normal") for b in range(batch)])
+def normal(
+    seed: int, name: str, trial: int, batch: int, steps: int, size: int, first: int = 0
+) -> npt.NDArray[np.float64]:
+    """Standard normal numbers [batch, time, neuron] for the trials trial, trial + 1, ... and the steps first, first + 1, ..."""
+    return np.stack([_blocks(seed, name, trial + b, first, steps, size, "normal") for b in range(batch)])
 
 
 def poisson_spikes(
-    seed: int, name: str, trial: int, batch: int, steps: int, probability: npt.NDArray[np.float64]
+    seed: int, name: str, trial: int, batch: int, steps: int, probability: npt.NDArray[np.float64], first: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Spikes [batch, time, channel]: at most one a step, each with its channel's probability."""
     size = probability.shape[0]
-    draws = [_blocks(seed, name, trial + b, steps, size, "uniform") < probability for b in range(batch)]
+    draws = [_blocks(seed, name, trial + b, first, steps, size, "uniform") < probability for b in range(batch)]
     return np.stack(draws)
 
 
