@@ -22,7 +22,9 @@ from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
 from backends.brian_plan import limits, pairs, refuse_mixed_freezing
 from backends.brian_simulations import InProcess, Simulation, Standalone
+from backends.brian_state import Kept
 from backends.brian_zeros import with_units
+from backends.continuing import refuse_weights
 from backends.options import choice
 from neuro.foreign import shown
 from neuro.model import Network
@@ -30,6 +32,7 @@ from neuro.parameters import initial_state, parameters, wiring
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
+from neuro.state import State
 
 Array = npt.NDArray[Any]
 
@@ -86,9 +89,16 @@ class BrianProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
         """See Program.run."""
-        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
+        if state is not None and self.target == "cpp_standalone":
+            why = "its programs begin at step 0 with nothing on its way; use target='numpy' or target='cython'"
+            raise UnsupportedError("brian2", "a given state with target='cpp_standalone'", why, OTHERS)
+        feed = check_inputs(
+            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state
+        )
+        refuse_weights(state, parameters)
         wanted = tuple(check_record(self._merged, record, every))
         values = check_parameters(self._merged, parameters, population)
         columns = self._columns(values, feed.lead)
@@ -101,7 +111,7 @@ class BrianProgram:
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
             given = self._values(built, columns) | self._numbers(built, values, feed.lead)
-            simulation.run(given, self._arrays(built, feed, trial), feed.steps, wanted)
+            simulation.run(given, self._arrays(built, feed), feed.steps, wanted, feed.state)
             self._check(built, feed)
             return self._recording(built, feed, wanted, every)
 
@@ -177,9 +187,9 @@ class BrianProgram:
             found[group, held] = np.broadcast_to(number, (*lead, len(group) // int(np.prod(lead)))).ravel()
         return found
 
-    def _arrays(self, built: Built, feed: Feed, trial: int) -> dict[str, Array]:
+    def _arrays(self, built: Built, feed: Feed) -> dict[str, Array]:
         """Our name of an input or noise -> [time, copies * size]."""
-        noise = draw_noise(self._merged, steps=feed.steps, batch=feed.batch, trial=trial)
+        noise = draw_noise(self._merged, feed)
         found = {}
         for name, variable in built.feeds.items():
             array = noise[name] if name in noise else feed.arrays[name].astype(float)
@@ -201,7 +211,7 @@ class BrianProgram:
                     .get_value()
                 )
                 cell = int(np.argmin(counted))
-                if counted[cell] < feed.steps and (first is None or counted[cell] < first[0]):
+                if counted[cell] < feed.start + feed.steps and (first is None or counted[cell] < first[0]):
                     first = (int(counted[cell]), f"{population.name}.{name}", cell)
         if first is not None:
             step, name, cell = first
@@ -216,7 +226,8 @@ class BrianProgram:
         for name, monitor in built.spikes.items():
             size = self._merged.population(name).size
             raster = np.zeros((feed.steps, int(np.prod(feed.lead)) * size), bool)
-            raster[np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int), np.asarray(monitor.i)] = True
+            k = np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int) - feed.start
+            raster[k, np.asarray(monitor.i)] = True
             spikes[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
         traces = {}
         for name in wanted:
@@ -226,18 +237,10 @@ class BrianProgram:
             traces[name] = np.swapaxes(
                 found.reshape(*feed.lead, size, found.shape[1]), -1, -2
             ).copy()  # the monitor's own
-        final = {}
-        for projection in self._merged.projections:
-            if "w" in projection.synapse.scope.states:
-                shape = wiring(self._merged, projection).shape
-                full = np.zeros((*feed.lead, int(np.prod(shape))))
-                if projection.name in built.synapses:
-                    values = np.asarray(
-                        built.synapses[projection.name].variables[built.names[projection.name]["w"]].get_value()
-                    )
-                    full[..., pairs(self._merged, projection)[2]] = values.reshape(*feed.lead, -1)
-                final[f"{projection.name}.w"] = full.reshape(*feed.lead, *shape)
-        return Recording(self.semantics.dt, spikes, traces, every, final)
+        kept = Kept.of(self._merged, built, feed, spikes)
+        plastic = [p.name for p in self._merged.projections if "w" in p.synapse.scope.states]
+        final = {f"{name}.w": kept.variable(f"{name}.w") for name in plastic}
+        return Recording(self.semantics.dt, spikes, traces, every, final, kept.state)
 
 
 class BrianBackend:

@@ -66,6 +66,7 @@ class Built:
     propagators: dict[str, Propagator] = field(default_factory=dict)  # of populations and projections with method exact
     tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
     arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
+    first: int = 0  # the step that those begin with
 
 
 def monitors(built: Built, record: Iterable[str]) -> list[Any]:
@@ -388,7 +389,7 @@ class Builder:
         if self.steps is None:
 
             def write() -> None:
-                step = int(np.asarray(clock.timestep[:]).item())
+                step = int(np.asarray(clock.timestep[:]).item()) - built.first
                 for name, feed in built.feeds.items():
                     feed.group.variables[feed.variable].set_value(built.arrays[name][step])
 

@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from backends.brian_build import Builder, Built, Ties, monitors
 from backends.brian_devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian_state import resume
 from neuro.model import Network
 from neuro.protocols import RunError
+from neuro.state import State
 
 Array = npt.NDArray[Any]
 Values = Mapping[tuple[Any, str], Array]  # (Brian2 object, variable) -> initial values
@@ -46,8 +48,10 @@ class Simulation(ABC):
         return steps * float(self.network.dt.value) * brian2.second
 
     @abstractmethod
-    def run(self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str]) -> None:
-        """From these initial values, with these inputs [time, batch * size] by our names."""
+    def run(
+        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str], state: State | None
+    ) -> None:
+        """From these initial values or from a state, with these inputs [time, batch * size] by our names."""
 
     def close(self) -> None:  # noqa: B027  most hold nothing
         """Give back what it holds."""
@@ -62,7 +66,9 @@ class InProcess(Simulation):
         self._run(0)  # Brian2 writes its code now
         self.built.network.store("start")
 
-    def run(self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str]) -> None:
+    def run(
+        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str], state: State | None
+    ) -> None:
         network = self.built.network
         network.restore("start")
         self._monitor(record)
@@ -70,6 +76,9 @@ class InProcess(Simulation):
             group.variables[variable].set_value(value)
         self.built.arrays.clear()
         self.built.arrays.update(arrays)
+        self.built.first = 0
+        if state is not None:
+            resume(self.network, self.built, state)
         self._run(steps)
 
     def _run(self, steps: int) -> None:
@@ -102,7 +111,9 @@ class Standalone(Simulation):
             self.built.network.run(self.duration(steps), namespace=words)
             self.device.build(directory=str(Path(self.folder) / "code"), compile=True, run=False, with_output=False)
 
-    def run(self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str]) -> None:
+    def run(
+        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str], state: State | None
+    ) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             given = {
                 f"{group.name}.{variable}": (group.variables[variable], v) for (group, variable), v in values.items()

@@ -1,0 +1,163 @@
+"""A run's state in the objects of Brian2: put in before a run, copied out after it.
+
+Brian2 holds no whole numbers of steps that are left of a refractory period, but the time of a cell's last spike; and spikes on their
+way wait in a queue of each projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.arrays import Feed
+from backends.brian_build import Built
+from backends.brian_names import arriving, finite_steps
+from backends.brian_plan import pairs
+from backends.continuing import Layout, layout
+from neuro.model import Network
+from neuro.parameters import wiring
+from neuro.state import State
+
+Array = npt.NDArray[Any]
+
+
+# -- in ------------------------------------------------------------------------------------------------------------------
+
+
+def resume(network: Network, built: Built, state: State) -> None:
+    """Let a simulation that stands at its beginning go on from there."""
+    built.network.t_, built.first = state.step * state.dt, state.step
+    for (group, variable), values in _values_of(network, built, state):
+        group.variables[variable].set_value(values)
+    _replay(network, built, state)
+
+
+def _values_of(network: Network, built: Built, state: State) -> Iterator[tuple[tuple[Any, str], Array]]:
+    """(Brian2 object, variable), and what it holds."""
+    for name, owner, variable in _split(state.variables):
+        if owner in built.synapses:
+            yield (
+                (built.synapses[owner], built.names[owner][variable]),
+                _of_synapses(network, owner, state.variables[name]),
+            )
+        elif owner in built.groups:
+            yield (built.groups[owner], built.names[owner][variable]), np.ravel(state.variables[name])
+    for name, owner, variable in _split(state.sums):
+        yield (built.groups[owner], arriving(built.names[owner][variable])), np.ravel(state.sums[name])
+    periods = layout(network).periods
+    for name, array in state.refractory.items():
+        group, left = built.groups[name], np.ravel(array)
+        spiked = (state.step - 1 - (periods[name] - left)) * state.dt
+        yield (group, "lastspike"), np.where(left > 0, spiked, group.variables["lastspike"].get_value())
+        yield (group, "not_refractory"), left == 0
+    for population in network.populations:
+        group = built.groups[population.name]
+        for name in population.neuron.scope.states:
+            yield (group, finite_steps(built.names[population.name][name])), np.full(len(group), state.step)
+
+
+def _of_synapses(network: Network, name: str, array: Array) -> Array:
+    """[*lead, *layout] -> Brian2's order of synapses, trial by trial."""
+    projection = network.projection(name)
+    lead = array.shape[: array.ndim - len(wiring(network, projection).shape)]
+    found: Array = np.reshape(array, (*lead, -1))[..., pairs(network, projection)[2]].ravel()
+    return found
+
+
+def _replay(network: Network, built: Built, state: State) -> None:
+    """Put spikes on their way into the queues, which are empty, in the order in which their steps did it."""
+    past = {
+        name: np.moveaxis(np.asarray(spikes, bool), -2, 0).reshape(np.shape(spikes)[-2], -1)
+        for name, spikes in state.spikes.items()
+    }
+    for projection in network.projections:
+        if projection.name in built.synapses and projection.pre in past and projection.synapse.scope.on_pre:
+            queue = built.synapses[projection.name].pre.queue
+            for spikes in past[projection.pre]:
+                queue.push(np.flatnonzero(spikes).astype(np.int32))
+                queue.advance()
+
+
+# -- out -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Copies of what a run leaves behind, in Brian2's order; the next run of the same simulation overwrites the originals."""
+
+    network: Network
+    feed: Feed
+    values: Mapping[str, Array]  # "owner.variable"
+    sums: Mapping[str, Array]  # "population.input"
+    lastspike: Mapping[str, Array]  # seconds
+    spikes: Mapping[str, Array]  # bool [*lead, step, neuron]
+
+    @staticmethod
+    def of(network: Network, built: Built, feed: Feed, rasters: Mapping[str, Array]) -> Kept:
+        """After a run. rasters: population -> bool [*lead, time, neuron]."""
+        wanted = layout(network)
+        return Kept(
+            network,
+            feed,
+            {n: values for n in wanted.variables if (values := _held(built, n)) is not None},
+            {n: _copied(built.groups[o], arriving(built.names[o][v])) for n, o, v in _split(wanted.sums)},
+            {n: _copied(built.groups[n], "lastspike") for n in wanted.refractory},
+            dict(_last_spikes(wanted, feed, rasters)),
+        )
+
+    def variable(self, name: str) -> Array:
+        """SI values [*lead, neuron] or [*lead, *layout], zeros where there is no synapse."""
+        owner, lead = name.partition(".")[0], self.feed.lead
+        if owner not in self.network.parts["projection"]:
+            return self.values[name].reshape(*lead, -1)
+        projection = self.network.projection(owner)
+        shape = wiring(self.network, projection).shape
+        full = np.zeros((*lead, int(np.prod(shape))))
+        if name in self.values:
+            full[..., pairs(self.network, projection)[2]] = self.values[name].reshape(*lead, -1)
+        return full.reshape(*lead, *shape)
+
+    def state(self) -> State:
+        """The same in our order."""
+        wanted, feed = layout(self.network), self.feed
+        done, dt, lead = feed.start + feed.steps, wanted.dt, feed.lead
+        refractory = {
+            n: np.maximum(wanted.periods[n] - (done - 1 - np.round(t / dt).astype(np.int64)), 0).reshape(*lead, -1)
+            for n, t in self.lastspike.items()
+        }
+        return State(
+            dt, done, lead, feed.trial, {n: self.variable(n) for n in wanted.variables},
+            {n: v.reshape(*lead, -1) for n, v in self.sums.items()}, refractory, self.spikes,
+        )  # fmt: skip
+
+
+def _split(names: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """ "owner.variable", owner, variable."""
+    return ((name, *name.split(".", 1)) for name in names)  # type: ignore[misc]
+
+
+def _held(built: Built, name: str) -> Array | None:
+    """Values of a variable; None of a projection without synapses."""
+    owner, _, variable = name.partition(".")
+    found = built.synapses.get(owner, built.groups.get(owner))
+    return None if found is None else _copied(found, built.names[owner][variable])
+
+
+def _copied(group: Any, variable: str) -> Array:
+    return np.array(group.variables[variable].get_value())
+
+
+def _last_spikes(wanted: Layout, feed: Feed, rasters: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Those of the steps that reach beyond the run's end, of this run and, where it was shorter, from before it."""
+    for name, (past, size) in wanted.spikes.items():
+        found = rasters[name] if name in rasters else feed.arrays[name]
+        found = np.broadcast_to(found[..., -past:, :], (*feed.lead, min(past, feed.steps), size))
+        missing = past - found.shape[-2]
+        if missing:
+            before = np.zeros((*feed.lead, past, size), bool) if feed.state is None else feed.state.spikes[name]
+            found = np.concatenate([np.asarray(before, bool)[..., past - missing :, :], found], -2)
+        yield name, np.array(found, bool)
