@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from neuro.learning.parametrisation import Parametrisation
 from neuro.mangling import mangled
 from neuro.parameters import Parameter
 from neuro.protocols import RunError
+from neuro.state import State
 
 if TYPE_CHECKING:
     from neuro.model import Network
@@ -28,11 +30,22 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Signals:
-    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording."""
+    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording.
+
+    end: gives the state after the last step, in tensors; it is computed when somebody asks for `state`.
+    """
 
     spikes: Mapping[str, torch.Tensor] = field(default_factory=dict)
     traces: Mapping[str, torch.Tensor] = field(default_factory=dict)
     final: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    end: Callable[[], State] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def state(self) -> State:
+        """After the last step: what the next run goes on with. Raises RunError where nobody kept it."""
+        if self.end is None:
+            raise RunError("these signals have no state to go on with: they don't come from a run")
+        return self.end()
 
 
 class Differentiable(Protocol):
