@@ -19,7 +19,7 @@ from backends.brian_names import arriving, finite_steps
 from backends.brian_plan import pairs
 from backends.continuing import Layout, layout
 from neuro.model import Network
-from neuro.parameters import wiring
+from neuro.parameters import initial_state, wiring
 from neuro.state import State
 
 Array = npt.NDArray[Any]
@@ -90,7 +90,10 @@ class Kept:
     """Copies of what a run leaves behind, in Brian2's order; the next run of the same simulation overwrites the originals."""
 
     network: Network
-    feed: Feed
+    before: State | None  # what the run began with, if it was given
+    step: int
+    trial: int
+    lead: tuple[int, ...]
     values: Mapping[str, Array]  # "owner.variable"
     sums: Mapping[str, Array]  # "population.input"
     lastspike: Mapping[str, Array]  # seconds
@@ -102,7 +105,10 @@ class Kept:
         wanted = layout(network)
         return Kept(
             network,
-            feed,
+            feed.state,
+            feed.start + feed.steps,
+            feed.trial,
+            feed.lead,
             {n: values for n in wanted.variables if (values := _held(built, n)) is not None},
             {n: _copied(built.groups[o], arriving(built.names[o][v])) for n, o, v in _split(wanted.sums)},
             {n: _copied(built.groups[n], "lastspike") for n in wanted.refractory},
@@ -110,28 +116,34 @@ class Kept:
         )
 
     def variable(self, name: str) -> Array:
-        """SI values [*lead, neuron] or [*lead, *layout], zeros where there is no synapse."""
-        owner, lead = name.partition(".")[0], self.feed.lead
+        """SI values [*lead, neuron] or [*lead, *layout]; where there is no synapse, those that the run began with."""
+        owner = name.partition(".")[0]
         if owner not in self.network.parts["projection"]:
-            return self.values[name].reshape(*lead, -1)
+            return self.values[name].reshape(*self.lead, -1)
         projection = self.network.projection(owner)
-        shape = wiring(self.network, projection).shape
-        full = np.zeros((*lead, int(np.prod(shape))))
+        wires = wiring(self.network, projection)
+        full = np.zeros((*self.lead, *wires.shape))
+        if wires.mask is not None:
+            began = initial_state(self.network) if self.before is None else self.before.variables
+            full[:] = began.get(name, 0.0)
+        flat = full.reshape(*self.lead, -1)
         if name in self.values:
-            full[..., pairs(self.network, projection)[2]] = self.values[name].reshape(*lead, -1)
-        return full.reshape(*lead, *shape)
+            flat[..., pairs(self.network, projection)[2]] = self.values[name].reshape(*self.lead, -1)
+        return full
 
     def state(self) -> State:
         """The same in our order."""
-        wanted, feed = layout(self.network), self.feed
-        done, dt, lead = feed.start + feed.steps, wanted.dt, feed.lead
-        refractory = {
-            n: np.maximum(wanted.periods[n] - (done - 1 - np.round(t / dt).astype(np.int64)), 0).reshape(*lead, -1)
+        wanted = layout(self.network)
+        left = {
+            n: wanted.periods[n] - (self.step - 1 - np.round(t / wanted.dt).astype(np.int64))
             for n, t in self.lastspike.items()
         }
         return State(
-            dt, done, lead, feed.trial, {n: self.variable(n) for n in wanted.variables},
-            {n: v.reshape(*lead, -1) for n, v in self.sums.items()}, refractory, self.spikes,
+            wanted.dt, self.step, self.lead, self.trial,
+            {n: self.variable(n) for n in wanted.variables},
+            {n: v.reshape(*self.lead, -1) for n, v in self.sums.items()},
+            {n: np.maximum(steps, 0).reshape(*self.lead, -1) for n, steps in left.items()},
+            self.spikes,
         )  # fmt: skip
 
 
