@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Uniform as Uniform,
     )
     from neuro.protocols import Recording as Recording, RunError as RunError, UnsupportedError as UnsupportedError
+    from neuro.state_file import open_state as open_state, write_state as write_state
     from neuro.units import Quantity as Quantity, quantity as quantity
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "neuro.equations": "ModelError",
     "neuro.lowering": "lower",
     "neuro.protocols": "Recording RunError UnsupportedError",
+    "neuro.state_file": "open_state write_state",
     "neuro.units": "Quantity quantity",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

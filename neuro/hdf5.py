@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,41 @@ class Hdf5Error(Exception):
 
 class InUseError(Exception):
     """A file that somebody is writing."""
+
+
+class LayoutError(Exception):
+    """What the layout of a file doesn't hold; the message names the population, variable or part."""
+
+
+class ResultsError(Exception):
+    """A file that is missing, damaged, foreign, in the way, or can't be written; the message names it and the fix."""
+
+
+@contextmanager
+def opened(path: Path, limit: int | None = None) -> Iterator[Contents]:
+    """A file to read, also while it is written. limit: see Contents. Raises ResultsError, also for what reading it raises."""
+    if not path.is_file():
+        raise ResultsError(f"there is no file '{path}'")
+    try:
+        file = _open(path)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ResultsError(f"'{path}' is not a readable HDF5 file (truncated, or another format): {error}") from None
+    with file:
+        try:
+            yield Contents(file, limit)
+        except Hdf5Error as error:
+            raise ResultsError(f"can't read '{path}', {error}") from None
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+            raise ResultsError(f"'{path}' is damaged: {error}") from None
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "already open" not in str(error):  # SWMR would search a truncated file for a long time
+            raise
+        return h5py.File(path, "r", libver="latest", swmr=True, locking=False)
 
 
 def allowance(path: Path) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -74,8 +74,7 @@ class Recording:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled with its state, which is computed now."""
-        kept = {n: v for n, v in self.__dict__.items() if n != "end"}
-        return kept | {"state": self.state, "end": None} if self.end is not None else kept | {"end": None}
+        return vars(self) if self.end is None else vars(self) | {"end": partial(replace, self.state)}
 
     def of_set(self, p: int) -> Recording:
         """What parameter set p of a population gave."""

@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,10 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import sonata
-from neuro.hdf5 import Contents, Hdf5Error, InUseError, alone, exists, linked
+from neuro.equations import ModelError
+from neuro.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, exists, linked, opened
+from neuro.hdf5 import ResultsError as ResultsError
+from neuro.model import Network
 from neuro.npz import NpzError, read_npz
 from neuro.parameters import Parameter
 from neuro.protocols import Recording
+from neuro.serialisation import from_json
+from neuro.state_file import open_state as open_state
+from neuro.state_file import write_state as write_state
 
 Array = npt.NDArray[Any]
 
@@ -33,10 +39,6 @@ SCHEMA = "twinspike-run-2"
 _UNFINISHED = "unfinished"  # where a group stands until it is whole
 _DEPTH = 16  # groups within groups
 _PACKAGES = ("twinspike", "numpy", "torch", "brian2", "snntorch", "h5py", "sympy")
-
-
-class ResultsError(Exception):
-    """A run file that is missing, damaged, foreign, in the way, or can't be written; the message names it and the fix."""
 
 
 def versions() -> dict[str, str]:
@@ -229,7 +231,7 @@ def _append(path: Path, complete: bool = True) -> Iterator[h5py.File]:
                 yield file
     except InUseError as error:
         raise ResultsError(str(error)) from None
-    except (sonata.LayoutError, Hdf5Error, OSError, RuntimeError, ValueError, TypeError) as error:
+    except (LayoutError, Hdf5Error, OSError, RuntimeError, ValueError, TypeError) as error:
         raise ResultsError(f"can't write '{path}': {error}") from None
 
 
@@ -254,31 +256,8 @@ class Reader:
             self.model = contents.text(file, "model/network")
             self.semantics: dict[str, Any] = json.loads(contents.text(file, "model/semantics"))
 
-    @contextmanager
-    def _open(self) -> Iterator[Contents]:
-        if not self.path.is_file():
-            raise ResultsError(f"there is no file '{self.path}'")
-        try:
-            file = self._file()
-        except (OSError, RuntimeError, KeyError) as error:
-            raise ResultsError(
-                f"'{self.path}' is not a readable HDF5 file (truncated, or another format): {error}"
-            ) from None
-        with file:
-            try:
-                yield Contents(file, self.limit)
-            except Hdf5Error as error:
-                raise ResultsError(f"can't read '{self.path}', {error}") from None
-            except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-                raise ResultsError(f"'{self.path}' is damaged: {error}") from None
-
-    def _file(self) -> h5py.File:
-        try:
-            return h5py.File(self.path, "r", locking=False)
-        except OSError as error:
-            if "already open" not in str(error):  # SWMR would search a truncated file for a long time
-                raise
-            return h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
+    def _open(self) -> AbstractContextManager[Contents]:
+        return opened(self.path, self.limit)
 
     def metrics(self) -> dict[str, Array]:
         """name -> [entry, 2] of step and value."""
@@ -333,12 +312,21 @@ def open_run(path: str | os.PathLike[str], limit: int | None = None) -> Reader:
 
 
 def write_recording(path: str | os.PathLike[str], recording: Recording, units: Mapping[str, str]) -> None:
-    """Add a recording to a complete run in the place of the one it has, in the layout of neuro.sonata.
+    """Add a recording to a complete run in the place of the one it has, in the layout of neuro.sonata, with its state if it has one.
 
     units: "population.variable" -> unit of a trace. Raises ResultsError; then the file holds what it held.
     """
     with _append(Path(path)) as file:
-        _swap(file, sonata.GROUPS, lambda group: sonata.write(group, recording, units))
+        network = None if recording.end is None else _network(file)
+        _swap(file, sonata.GROUPS, lambda group: sonata.write(group, recording, units, network))
+
+
+def _network(file: h5py.File) -> Network | None:
+    """The run's network, whose units and axes a state has; None where it is none of this version."""
+    try:
+        return from_json(Contents(file).text(file, "model/network"))
+    except ModelError:
+        return None
 
 
 def write_group(path: str | os.PathLike[str], name: str, data: Mapping[str, Any]) -> None:

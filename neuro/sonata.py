@@ -1,4 +1,4 @@
-"""A Recording in an HDF5 file: /spikes and /report as SONATA's readers take them, /traces and /final to the last bit.
+"""A Recording in an HDF5 file: /spikes and /report as SONATA's readers take them, /traces, /final and /state to the last bit.
 
 SONATA knows no trials. Every trial, of every parameter set, is a copy of the network whose cells are nodes of its own: cell n
 of N in trial b is node b*N + n, in trial b of B of parameter set p node (p*B + b)*N + n. Of a single trial, nodes are cells.
@@ -11,29 +11,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from neuro.hdf5 import Contents, Hdf5Error
+from neuro import state_file
+from neuro.hdf5 import Contents, Hdf5Error, LayoutError
+from neuro.model import Network
 from neuro.protocols import Recording
+from neuro.state import State
 
 Array = npt.NDArray[Any]
 
-GROUPS = ("spikes", "report", "traces", "final")
+GROUPS = ("spikes", "report", "traces", "final", "state")
 LIMIT = 2**33  # bytes of rasters: silence takes none in the file
 _CHUNK = 2**20  # bytes
 _AXES = ("set, trial, time, neuron", "trial, time, neuron")
 
 
-class LayoutError(Exception):
-    """A Recording that the layout doesn't hold; the message names the population or variable."""
+def write(root: h5py.Group, recording: Recording, units: Mapping[str, str], network: Network | None = None) -> None:
+    """Write GROUPS below root, /state where there is one.
 
-
-def write(root: h5py.Group, recording: Recording, units: Mapping[str, str]) -> None:
-    """Write GROUPS below root. units: "population.variable" -> unit, 1 where left out. Raises LayoutError."""
+    units: "population.variable" -> unit, 1 where left out. network: whose units and axes the state gets. Raises LayoutError.
+    """
     spikes = root.create_group("spikes")
     spikes.attrs.update({"dt": recording.dt, "every": recording.every})
     for name, raster in recording.spikes.items():
@@ -52,6 +55,20 @@ def write(root: h5py.Group, recording: Recording, units: Mapping[str, str]) -> N
             _write_report(report, values, unit, recording)
     for name, value in recording.final.items():
         root.create_dataset(f"final/{name}", data=value)
+    if recording.end is not None:
+        if flaw := _misfit(recording.state, recording):
+            raise LayoutError(f"the state has {flaw}")
+        state_file.write(root.create_group("state"), recording.state, network)
+
+
+def _misfit(state: State, recording: Recording) -> str:
+    """What a recording and the state at its end contradict each other in, "" where in nothing."""
+    if state.dt != recording.dt:
+        return f"dt = {state.dt} s, the recording {recording.dt} s"
+    for name, array in (*recording.spikes.items(), *recording.traces.items()):
+        if np.shape(array)[:-2] != tuple(state.lead):
+            return f"lead = {tuple(state.lead)}, the recording's '{name}' the shape {np.shape(array)}"
+    return ""
 
 
 def _shaped(what: str, array: Any) -> Array:
@@ -121,7 +138,14 @@ def read(contents: Contents, limit: int = LIMIT) -> Recording | None:
         traces |= {f"{owner}.{variable}": contents.array(group, variable) for variable in group}
     final = contents.find(file, "final", h5py.Group)
     ends = {name: contents.array(final, name) for name in final or ()}
-    return Recording(float(dt), rasters, traces, int(every), ends)
+    found = Recording(float(dt), rasters, traces, int(every), ends)
+    group = contents.find(file, "state", h5py.Group)
+    if group is None:
+        return found
+    state = state_file.read(contents, group)
+    if flaw := _misfit(state, found):
+        raise Hdf5Error("state", flaw)
+    return replace(found, end=lambda: state)
 
 
 def _read_spikes(contents: Contents, group: h5py.Group, dt: float, limit: int) -> Array:

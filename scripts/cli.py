@@ -39,7 +39,8 @@ def _is_user_error(error: Exception) -> bool:
     for module, names in {
         "neuro.equations": ("ModelError",),
         "neuro.protocols": ("UnsupportedError", "RunError"),
-        "neuro.results": ("ResultsError", "FinishedError"),
+        "neuro.hdf5": ("ResultsError",),
+        "neuro.results": ("FinishedError",),
         "neuro.units": ("UnitError",),
         "neuro.events": ("EventsError",),
         "neuro.export": ("ExportError", "ForeignFileError"),

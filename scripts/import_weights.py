@@ -36,9 +36,9 @@ def main(
     import warnings
 
     from neuro.checks.common import ModelWarning
-    from neuro.export.files import replaced_text
     from neuro.export.nir_import import import_nir
     from neuro.export.nir_lint import undetermined
+    from neuro.files import replaced_text
     from neuro.serialisation import to_json
 
     problems = undetermined(cli.existing(file))

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.files import replaced_text
 from neuro.export.integer import Array, IntArray, IntegerChain, IntegerLayer, check_chain, check_range, network_of
 from neuro.export.layers import Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantise import Quantiser
 from neuro.export.stand_in import Held, rounding, stand_in
 from neuro.export.targets import Export, Target
+from neuro.files import replaced_text
 from neuro.model import Network, Neuron
 from neuro.protocols import Parameters
 

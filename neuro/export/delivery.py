@@ -13,13 +13,13 @@ from typing import Any
 from neuro.analysis.energy import Energy, Widths
 from neuro.analysis.energy import measure as measure_energy
 from neuro.export import ExportError, targets
-from neuro.export.files import replaced_text
 from neuro.export.fixture import Fixture, write_fixture
 from neuro.export.lint import Problem, lint
 from neuro.export.profile import Profile
 from neuro.export.report import report
 from neuro.export.stages import Measured, measure, stages_of
 from neuro.export.targets import Export
+from neuro.files import replaced_text
 from neuro.model import Network
 from neuro.protocols import Backend, Batch, Parameters, Task
 from neuro.semantics import semantics

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ForeignFileError
-from neuro.export.files import replaced
+from neuro.files import replaced
 from neuro.hdf5 import allowance
 from neuro.npz import NpzError, read_npz
 from neuro.semantics import Semantics

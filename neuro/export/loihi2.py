@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.files import replaced
 from neuro.export.integer import (
     Array,
     IntArray,
@@ -29,6 +28,7 @@ from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantise import Quantiser
 from neuro.export.stand_in import Held, rounding, stand_in
 from neuro.export.targets import Export, Target
+from neuro.files import replaced
 from neuro.model import Network, Neuron
 from neuro.protocols import Parameters
 

@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from neuro.export import ExportError
 from neuro.export.clock import Clock
-from neuro.export.files import replaced, replaced_text
 from neuro.export.layers import Graph, Layer, read
 from neuro.export.profile import Profile
 from neuro.export.targets import Export
+from neuro.files import replaced, replaced_text
 from neuro.model import Network
 from neuro.protocols import Parameters
 from neuro.semantics import semantics

@@ -17,13 +17,13 @@ from typing import TextIO
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.files import replaced
 from neuro.export.integer import IntegerChain, IntegerLayer, network_of
 from neuro.export.layers import read
 from neuro.export.loihi2 import PROFILE as LOIHI
 from neuro.export.loihi2 import check, decays, held, quantise, scale_of
 from neuro.export.stand_in import rounding, stand_in
 from neuro.export.targets import Export, Target
+from neuro.files import replaced
 from neuro.model import Network, Neuron
 from neuro.protocols import Parameters
 

@@ -59,7 +59,7 @@ class Target:
     """A profile and its writer.
 
     export(network, parameters, path): writes the main file to `path` and others beside it, replacing older ones at
-    once (neuro.export.files.replaced). parameters: name -> SI values, the network's own where left out or None.
+    once (neuro.files.replaced). parameters: name -> SI values, the network's own where left out or None.
     Raises ExportError naming what the format can't express; OSError.
     """
 

@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ExportError
-from neuro.export.files import replaced
 from neuro.export.integer import between, check_range
 from neuro.export.profile import Integers
+from neuro.files import replaced
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.units import quantity
 

@@ -42,10 +42,14 @@ def same(a: Recording, b: Recording) -> None:
         for name in x:
             assert np.asarray(x[name]).dtype == y[name].dtype
             np.testing.assert_array_equal(x[name], y[name])
+    assert (a.end is None) == (b.end is None)
+    assert a.end is None or a.state.differences(b.state) == {}
 
 
 def test_the_file_gives_back_every_field() -> None:
-    assert {f.name for f in fields(Recording)} == {"dt", "spikes", "traces", "every", "final"}, "extend neuro/sonata.py"
+    assert {f.name for f in fields(Recording)} == {"dt", "spikes", "traces", "every", "final", "end"}, (
+        "extend neuro/sonata.py"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -9,10 +9,12 @@ from typing import Any
 
 
 def replaced(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write to a side file, then move it over: readers never meet half a file. Raises OSError."""
+    """Write to a side file, then move it over: readers never meet half a file, whenever the writer dies. Raises OSError."""
     side = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(side)
+        with side.open("r+b") as file:
+            os.fsync(file.fileno())
         os.replace(side, path)
     finally:
         side.unlink(missing_ok=True)
