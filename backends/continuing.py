@@ -85,14 +85,14 @@ def check_state(network: Network, state: Any, batch: int | None, population: int
     _check_values(state, wanted.periods)
     if population is None or len(state.lead) == 2:
         return state
-    sets = {p: {n: _repeated(a, population) for n, a in getattr(state, p).items()} for p in PARTS}
+    sets: dict[str, Any] = {p: {n: _repeated(a, population) for n, a in getattr(state, p).items()} for p in PARTS}
     return replace(state, lead=(population, *state.lead), **sets)
 
 
 def refuse_weights(state: State | None, given: Mapping[str, Any] | None) -> None:
     """Raises RunError for plastic weights that somebody gives beside a state, which holds them."""
-    for name in (given or {}) if state is not None else ():
-        if name in state.variables:
+    for name in given or {}:
+        if state is not None and name in state.variables:
             raise RunError(
                 f"parameters give '{name}', which is part of the state; leave it out, or put it into the state: "
                 f"state.with_variables({{'{name}': array}})"

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import sonata
+from neuro.checks import ModelWarning
 from neuro.equations import ModelError
 from neuro.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, exists, linked, opened
 from neuro.hdf5 import ResultsError as ResultsError
@@ -323,10 +325,10 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, units: M
 
 def _network(file: h5py.File) -> Network | None:
     """The run's network, whose units and axes a state has; None where it is none of this version."""
-    try:
+    with warnings.catch_warnings(), suppress(ModelError):
+        warnings.simplefilter("ignore", ModelWarning)  # whoever made it has read them
         return from_json(Contents(file).text(file, "model/network"))
-    except ModelError:
-        return None
+    return None
 
 
 def write_group(path: str | os.PathLike[str], name: str, data: Mapping[str, Any]) -> None:

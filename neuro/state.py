@@ -39,7 +39,8 @@ class State:
     spikes: Mapping[str, Any] = field(default_factory=dict)
 
     def _each(self, change: Callable[[Any], Any]) -> State:
-        return replace(self, **{part: {n: change(a) for n, a in getattr(self, part).items()} for part in PARTS})
+        parts: dict[str, Any] = {part: {n: change(a) for n, a in getattr(self, part).items()} for part in PARTS}
+        return replace(self, **parts)
 
     def of_set(self, p: int) -> State:
         """What belongs to parameter set p of a population."""
@@ -81,7 +82,7 @@ class State:
 def joined(states: list[State]) -> State:
     """States of parts of a population as one."""
     first = states[0]
-    parts = {
+    parts: dict[str, Any] = {
         part: {n: np.concatenate([getattr(s, part)[n] for s in states]) for n in getattr(first, part)} for part in PARTS
     }
     return replace(first, lead=(sum(s.lead[0] for s in states), *first.lead[1:]), **parts)

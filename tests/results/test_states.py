@@ -16,6 +16,7 @@ import pytest
 import backends
 import neuro
 from neuro import Network, Neuron, Population, Recording, open_state, write_state
+from neuro.checks import ModelWarning
 from neuro.parameters import parameters, values
 from neuro.results import ResultsError, Run, open_run, write_recording
 from neuro.serialisation import to_json
@@ -291,3 +292,11 @@ def test_the_newest_state_is_the_one_that_is_there(tmp_path: Path) -> None:
     for steps in (10, 60, 30):
         neuro.write_state(path, part(network, 0, steps).state, network)
         assert neuro.open_state(path, network).step == steps
+
+
+def test_storing_a_state_repeats_no_warning_about_the_network(tmp_path: Path) -> None:
+    cells = Neuron("n", "dv/dt = -v/tau : volt", parameters={"tau": "1 ms"}, method="euler")
+    with pytest.warns(ModelWarning, match="is coarse"):
+        network = Network([Population("a", cells, 1)], dt="0.6 ms")
+    found = part(network, 0, CUT)
+    equal(through_run_file(found, network, tmp_path), found.state)
