@@ -251,7 +251,7 @@ class BrianBackend:
     def compile(
         self, network: Network, *, dtype: str = "float64", target: str = "numpy", **options: Any
     ) -> BrianProgram:
-        """See Backend.compile. target: numpy, cython or cpp_standalone."""
+        """See Backend.compile. target: numpy, cython or cpp_standalone, whose runs give a state but begin with none."""
         if options:
             raise UnsupportedError(
                 self.name, f"option '{next(iter(options))}'", "its options are dtype and target", OTHERS

@@ -60,9 +60,7 @@ class Built:
     traces: dict[str, Any] = field(default_factory=dict)  # by our name; variables of one population share a monitor
     spikes: dict[str, Any] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
-    numbers: dict[str, tuple[Any, str]] = field(
-        default_factory=dict
-    )  # a projection's parameter held by its presynaptic cells
+    numbers: dict[str, tuple[Any, str]] = field(default_factory=dict)  # a projection's, that its presynaptic cells hold
     propagators: dict[str, Propagator] = field(default_factory=dict)  # of populations and projections with method exact
     tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
     arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
@@ -72,9 +70,8 @@ class Built:
 def monitors(built: Built, record: Iterable[str]) -> list[Any]:
     """New monitors of the variables that have none, one a population, since every object costs code of its own."""
     missing: dict[str, list[str]] = {}
-    for name in dict.fromkeys(record):
-        if name not in built.traces:
-            missing.setdefault(name.partition(".")[0], []).append(name)
+    for name in dict.fromkeys(n for n in record if n not in built.traces):
+        missing.setdefault(name.partition(".")[0], []).append(name)
     found = []
     for owner, names in missing.items():
         variables = [built.names[owner][name.partition(".")[2]] for name in names]
