@@ -64,6 +64,22 @@ class Events:
         channels = np.concatenate([p.channels for p in parts])
         return Events((batch, time, size), np.concatenate([*offsets, starts[-1:]]), channels)
 
+    @staticmethod
+    def following(before: Events, after: Events) -> Events:
+        """The same trials' steps, first those of one, then those of the other."""
+        batch, _, size = before.shape
+        counts = [np.diff(e.offsets).reshape(batch, e.shape[1]) for e in (before, after)]
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts, axis=1))]).astype(np.int64)
+        trials = [
+            e.channels[e.offsets[b * e.shape[1]] : e.offsets[(b + 1) * e.shape[1]]]
+            for b in range(batch) for e in (before, after)
+        ]  # fmt: skip
+        return Events((batch, before.shape[1] + after.shape[1], size), offsets, np.concatenate(trials))
+
+    def last(self, steps: int) -> Events:
+        """The last steps of all trials."""
+        return self._chosen(np.arange(self.shape[0]), self.shape[1] - steps)
+
     @property
     def ndim(self) -> int:
         return 3
@@ -77,13 +93,16 @@ class Events:
 
     def __getitem__(self, trials: Any) -> Events:
         """Some trials: a slice, or indices."""
-        batch, time, size = self.shape
-        chosen = np.arange(batch)[trials]
-        starts = (chosen[:, None] * time + np.arange(time)).ravel()
+        return self._chosen(np.arange(self.shape[0])[trials], 0)
+
+    def _chosen(self, trials: npt.NDArray[np.int64], first: int) -> Events:
+        """Those trials, from a first step on."""
+        _, time, size = self.shape
+        starts = (trials[:, None] * time + np.arange(first, time)).ravel()
         counts = self.offsets[starts + 1] - self.offsets[starts]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         index = np.repeat(self.offsets[starts] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return Events((len(chosen), time, size), offsets, self.channels[index])
+        return Events((len(trials), time - first, size), offsets, self.channels[index])
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         """bool [batch, time, channel]."""

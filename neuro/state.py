@@ -38,21 +38,22 @@ class State:
     refractory: Mapping[str, Any] = field(default_factory=dict)
     spikes: Mapping[str, Any] = field(default_factory=dict)
 
-    def _each(self, change: Callable[[Any], Any]) -> State:
+    def each(self, change: Callable[[Any], Any]) -> State:
+        """With every array changed."""
         parts: dict[str, Any] = {part: {n: change(a) for n, a in getattr(self, part).items()} for part in PARTS}
         return replace(self, **parts)
 
     def of_set(self, p: int) -> State:
         """What belongs to parameter set p of a population."""
-        return replace(self._each(lambda a: a[p]), lead=self.lead[1:])
+        return replace(self.each(lambda a: a[p]), lead=self.lead[1:])
 
     def detach(self) -> State:
         """The same numbers without the graph that led to them."""
-        return self._each(lambda a: a.detach() if hasattr(a, "detach") else a)
+        return self.each(lambda a: a.detach() if hasattr(a, "detach") else a)
 
     def numpy(self) -> State:
         """The same as arrays."""
-        return self._each(lambda a: a.detach().numpy() if hasattr(a, "detach") else np.asarray(a))
+        return self.each(lambda a: a.detach().numpy() if hasattr(a, "detach") else np.asarray(a))
 
     def with_variables(self, variables: Mapping[str, Any]) -> State:
         """With other values of these: state.with_variables({"cells.v": values}). Raises KeyError for an unknown name."""

@@ -25,6 +25,14 @@ class Adjoint(Writer):
         """What is done before a unit's last step."""
         return [Piece(f"weights of {s.name}", tuple(self.begin(s))) for s in self.step.synapses if "w" in s.states]
 
+    def past(self) -> list[Piece]:
+        """What is done in a step before the run: what was sent then, and arrived in it, has a part in the weights' gradients."""
+        found = [
+            (op, self.weights(op, self.step.projection(op.projection), before=True))
+            for op in reversed(self.kernel.late())
+        ]
+        return [Piece(f"back through spikes on their way: {title(op)}", tuple(lines)) for op, lines in found if lines]
+
     def each(self) -> list[Piece]:
         """What is done in every step, the last of them first."""
         found = [Piece(f"back through record of {n}", tuple(self.recorded(n))) for n in self.kernel.record]
@@ -175,19 +183,8 @@ class Adjoint(Writer):
 
     def static(self, op: Couple, synapses: Synapses) -> list[str]:
         """Weights from the cells that fired; spikes through the whole matrix."""
-        kernel, post, amounts, found = self.kernel, synapses.ends[1], self.kernel.matrix(op), []
+        kernel, post, found = self.kernel, synapses.ends[1], self.weights(op, synapses)
         b, depth = self.arrived(kernel.slot(op)), kernel.depth[kernel.slot(op)]
-        slot = f"{b} + (k + {kernel.delay(synapses)})%{depth}*TILE*{post} + b*{post}"
-        if self.weighed(synapses, amounts):
-            size = count(synapses)
-            out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
-            if synapses.kind == "dense" and isinstance(synapses.delay, int):
-                events, number = kernel.events(synapses.pre, 0)
-                body = [f"scatter({out}, {slot}, {events}, {number}, {post});"]
-            else:
-                add = kernel.of_source(synapses, [f"({out})[s] += ({slot})[j];"])
-                body = kernel.spikes_of(synapses.pre, 0, add)
-            found += ["for (long b = 0; b < active; b++) {", *body, "}"]
         if synapses.pre not in kernel.populations or synapses.name in self.training.backward.detached:
             return found
         back, pre = self.through(op, synapses), synapses.ends[0]
@@ -195,8 +192,30 @@ class Adjoint(Writer):
             tile = f"{b} + (k + {synapses.delay})%{depth}*TILE*{post}"
             return [*found, f"project({self.spikes(synapses.pre)}, {tile}, {mangled('turned', back)}, {post}, {pre});"]
         z = f"({self.spikes(synapses.pre)})[b*{pre} + i]"
-        body = kernel.each_synapse(synapses, [f"{z} += {back}[s]*({slot})[j];"])
+        body = kernel.each_synapse(synapses, [f"{z} += {back}[s]*({self.sent_to(op, synapses)})[j];"])
         return [*found, "for (long b = 0; b < active; b++) {", *body, "}"]
+
+    def sent_to(self, op: Couple, synapses: Synapses) -> str:
+        """Adjoint of what trial b's spikes of this step bring, when they arrive, [cell]."""
+        slot, post = self.kernel.slot(op), synapses.ends[1]
+        late = f"(k + {self.kernel.delay(synapses)})%{self.kernel.depth[slot]}"
+        return f"{self.arrived(slot)} + {late}*TILE*{post} + b*{post}"
+
+    def weights(self, op: Couple, synapses: Synapses, *, before: bool = False) -> list[str]:
+        """Gradient of fixed amounts, from the cells that fired. before: in a step before the run, of what arrives in it."""
+        kernel, amounts = self.kernel, self.kernel.matrix(op)
+        if not self.weighed(synapses, amounts):
+            return []
+        size, slot = count(synapses), self.sent_to(op, synapses)
+        none, skip = kernel.arrived(synapses) if before else ([], [])
+        out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
+        if synapses.kind == "dense" and isinstance(synapses.delay, int):
+            events, number = kernel.events(synapses.pre, 0)
+            body = [f"scatter({out}, {slot}, {events}, {number}, {synapses.ends[1]});"]
+        else:
+            add = kernel.of_source(synapses, [*skip, f"({out})[s] += ({slot})[j];"])
+            body = kernel.spikes_of(synapses.pre, 0, add)
+        return [*none, "for (long b = 0; b < active; b++) {", *body, "}"]
 
     def through(self, op: Couple, synapses: Synapses) -> str:
         """Matrix that takes the adjoint back: the coupling's own, or feedback weights. Declares its transpose where used."""

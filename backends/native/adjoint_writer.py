@@ -55,7 +55,7 @@ class Writer:
             raster, row = self.layout.given(mangled("raster", population), "byte"), "first"
         else:
             raster, row = self.kernel.raster(population), "trial"
-        return f"(k >= {late} && {raster}[(({row} + b)*steps + k - {late})*{size} + {index}])"
+        return f"(past + k >= {late} && {raster}[(({row} + b)*(past + steps) + past + k - {late})*{size} + {index}])"
 
     def frozen(self, cells: Cells) -> str:
         return self.layout.filled(

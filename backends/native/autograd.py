@@ -11,15 +11,18 @@ import numpy as np
 import torch
 
 from backends.arrays import Feed, check_record
+from backends.continuing import refuse_weights
 from backends.differentiable import Signals, Tensors, as_tensor
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
+from backends.native.resuming import Ending
 from backends.torch_functions import FUNCTIONS
 from backends.torch_printer import code
 from backends.values import given_parameters, named
 from neuro.events import Events
 from neuro.mangling import mangled, unmangled
 from neuro.protocols import UnsupportedError
+from neuro.state import PARTS, State
 from neuro.step import Cells
 from neuro.symbolic import symbol
 
@@ -46,7 +49,7 @@ class _Run(torch.autograd.Function):
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
         run = call.executable.forward(given, call.feed, call.every, call.program.threads)
-        call.program.check(call.executable)
+        call.program.check(call.executable, call.feed)
         ctx.call, ctx.given, arrays = call, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
@@ -98,6 +101,7 @@ class _Run(torch.autograd.Function):
 def forward(
     program: NativeProgram, parameters: Tensors | None, inputs: Mapping[str, Any] | None, record: Sequence[str], *,
     steps: int | None = None, batch: int | None = None, every: int = 1, trial: int = 0, population: int | None = None,
+    state: State | None = None,
 ) -> Signals:  # fmt: skip
     """Run under autograd. See TorchProgram.forward."""
     if population is not None:
@@ -106,7 +110,9 @@ def forward(
     arrays = given_parameters(program.declared, parameters, None)
     given = {n: as_tensor((parameters or {})[n], a, program.dtype) for n, a in arrays.items()}
     moving = {n: v for n, v in named(inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
-    feed = program.feed(inputs, steps, batch, trial, None)
+    refuse_graph(state)
+    feed = program.feed(inputs, steps, batch, trial, None, state)
+    refuse_weights(state, parameters)
     for name in moving:
         if program.merged.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
@@ -128,7 +134,8 @@ def forward(
     outputs = [mangled("spikes", c.name) for c in program.step.cells if c.spikes]
     outputs += [mangled("record", *n.split(".", 1)) for n in record]
     outputs += [mangled("final", s.name, "w") for s in program.step.synapses if "w" in s.states]
-    call = _Call(program, executable, feed, program.inputs(feed, trial) | known, every, tuple(tensors), tuple(outputs))
+    fixed = program.inputs(feed) | known | program.beginning(executable, feed)
+    call = _Call(program, executable, feed, fixed, every, tuple(tensors), tuple(outputs))
     found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
     return Signals(
         _Spikes(
@@ -140,7 +147,28 @@ def forward(
             f"{s.name}.w": program.out_of_order(s, found[mangled("final", s.name, "w")])
             for s in program.step.synapses if "w" in s.states
         },
+        partial(_state, call),
     )  # fmt: skip
+
+
+def refuse_graph(state: Any) -> None:
+    """Raises UnsupportedError for a state that requires gradients, while somebody records them."""
+    parts = {p: getattr(state, p) for p in PARTS} if isinstance(state, State) and torch.is_grad_enabled() else {}
+    for part, arrays in parts.items():
+        for name, array in arrays.items():
+            if isinstance(array, torch.Tensor) and array.requires_grad:
+                raise UnsupportedError(
+                    "native", f"gradients of the state's {part}['{name}']", "a run's first state gets none; "
+                    "give state.detach()", ("torch",),
+                )  # fmt: skip
+
+
+def _state(call: _Call) -> State:
+    """After the last step, without a graph."""
+    assert call.run is not None
+    events = {c.name: partial(_events, call, c) for c in call.program.step.cells if c.spikes}
+    found = Ending.of(call.program, call.executable, call.feed, call.run.arrays, events).state()
+    return found.each(lambda a: torch.from_numpy(np.ascontiguousarray(a)))
 
 
 def _value(

@@ -22,8 +22,9 @@ from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
 from backends.native.layout import C_TYPES
 from backends.native.printer import prelude
+from backends.native.resuming import list_before, past_of
 from backends.native.text import function
-from neuro.mangling import unmangled
+from neuro.mangling import mangled, unmangled
 from neuro.protocols import RunError
 from neuro.step import Step
 
@@ -69,6 +70,9 @@ class Run:
     before: list[Array] = field(default_factory=list)
     on_tape: int = 0
 
+    def __post_init__(self) -> None:
+        self.past = past_of(self.feed)
+
 
 class Executable:
     """failure: numbers of population, variable, step, trial, cell, where the last call left the finite numbers."""
@@ -85,10 +89,13 @@ class Executable:
         back, rooms = None, layout.scratch
         if training is not None:  # first: it says what the loop must keep
             adjoint = Adjoint(self.kernel)
-            back = adjoint.start(), adjoint.each(), adjoint.finish()
+            each = adjoint.each()
+            back = adjoint.start(), adjoint.past(), each, adjoint.finish()
             self.rooms["backward"], layout.scratch = layout.scratch_bytes(bytes_), {}
         loop = Forward(self.kernel)
-        forth = loop.start(), loop.each(), loop.finish()
+        self.ends = loop.ends
+        each = loop.each()
+        forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
         texts = [prelude(dtype, tile, step.dt), function(layout, "forward", *forth, back=False)]
         if back is not None:
@@ -100,6 +107,7 @@ class Executable:
         self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
+        self.left_behind = [n for n in self.kernel.layout.slots if unmangled(n)[0] in ("end", "final")]
 
     @cached_property
     def library(self) -> ctypes.CDLL:
@@ -111,6 +119,9 @@ class Executable:
         units = (feed.population or 1) * -(-feed.batch // self.tile)
         run = Run(feed, every, threads, units, self.spans(feed.steps), Loan(self._pool))
         run.arrays = self._arrays(given, self._numbers(run), run.loan)
+        for name in self.kernel.populations if run.past else ():
+            if mangled("offsets", name) in run.arrays:
+                list_before(run.arrays, feed, name, self.kernel.size(name))
         work = [(start, stop, 0) for start, stop in parts(units, min(threads, units))]
         if len(run.spans) > 1:
             run.kept = np.zeros(units * self.rooms["forward"], np.uint8)
@@ -150,7 +161,8 @@ class Executable:
     def _numbers(self, run: Run) -> dict[str, int]:
         feed, (begin, end) = run.feed, run.spans[0]
         return {
-            "steps": feed.steps, "bounds": feed.steps + 1, "span": end - begin, "records": feed.steps // run.every,
+            "steps": feed.steps, "rows": run.past + feed.steps, "bounds": run.past + feed.steps + 1,
+            "span": end - begin, "records": feed.steps // run.every,
             "units": run.units, "lanes": lanes_of(run.units), "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
         }  # fmt: skip
 
@@ -192,9 +204,11 @@ class Executable:
         states = [(ctypes.c_long * 6)() for _ in work]
         scratch = ctypes.c_void_p(None if kept is None else kept.ctypes.data)
 
+        feed = run.feed
+        numbers = (ctypes.c_long * 6)(feed.steps, run.every, feed.batch, feed.start, run.past, feed.state is not None)
+
         def one(i: int) -> None:
-            numbers = (run.feed.steps, run.every, run.feed.batch, *steps, *work[i])
-            function(pointers, strides, states[i], *map(ctypes.c_long, numbers), scratch)
+            function(pointers, strides, states[i], numbers, *map(ctypes.c_long, (*steps, *work[i])), scratch)
 
         if run.threads > 1 and len(work) > 1:
             with ThreadPoolExecutor(run.threads) as pool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
+from backends.native.ends import Ends
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code, c_condition
@@ -22,14 +23,19 @@ class Forward:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
+        self.ends = Ends(kernel)
         self.at = 0
 
     def start(self) -> list[Piece]:
         """What is done before a unit's first step."""
-        cells = [Piece(f"beginning of {c.name}", tuple(self.begin_cells(c))) for c in self.step.cells]
-        return cells + [
-            Piece(f"beginning of {s.name}", tuple(self.begin_synapses(s))) for s in self.step.synapses if s.states
-        ]
+        return self.ends.start()
+
+    def past(self) -> list[Piece]:
+        """What is done in a step before the run: what was sent then, and arrives now or later, is put on its way."""
+        return [
+            Piece(f"spikes on their way: {title(op)}", tuple(self.send(op, self.step.projection(op.projection), before=True)))
+            for op in self.kernel.late()
+        ]  # fmt: skip
 
     def each(self) -> list[Piece]:
         """What is done in every step."""
@@ -57,34 +63,9 @@ class Forward:
         found = [
             Piece(f"values of {c.name}", tuple(self.located(c)), n) for n, c in enumerate(self.step.cells) if c.states
         ]
-        return found + [
-            Piece(f"weights of {s.name}", tuple(self.final(s))) for s in self.step.synapses if "w" in s.states
-        ]
+        return found + self.ends.finish()
 
-    # -- beginnings and ends -------------------------------------------------------------------------------
-
-    def begin_cells(self, cells: Cells) -> list[str]:
-        size, found = cells.size, []
-        for name in cells.states:
-            state = self.layout.room(local(cells.name, name), self.kernel.tile * size)
-            first = self.layout.given(mangled("initial", cells.name, name))
-            found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {first}, {size}*sizeof(real));")
-        for name in cells.inputs:
-            self.layout.room(local(cells.name, name), self.kernel.tile * size)
-        if cells.spikes:
-            self.layout.room(mangled("fired", cells.name), self.kernel.tile * size, "int")
-            found.append(f"for (long b = 0; b < active; b++) {self.kernel.lists(cells.name)[0]}[0] = 0;")
-        if cells.refractory:
-            self.layout.room(mangled("left", cells.name), self.kernel.tile * size, "int")
-        return found
-
-    def begin_synapses(self, synapses: Synapses) -> list[str]:
-        size, found = count(synapses), []
-        for name in synapses.states:
-            state = self.layout.room(local(synapses.name, name), self.kernel.tile * size)
-            first = self.layout.given(mangled("initial", synapses.name, name), sets=name == "w")
-            found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {first}, {size}*sizeof(real));")
-        return found
+    # -- tapes and records ---------------------------------------------------------------------------------
 
     def keep(self, owner: str, variable: str, version: int) -> list[str]:
         """Copy a variable's present version to its tape."""
@@ -111,11 +92,6 @@ class Forward:
             f"real *restrict out = {out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size};",
             f"VECTOR for (long i = 0; i < {cells.size}; i++) out[i] = {text}; }}",
         ]
-
-    def final(self, synapses: Synapses) -> list[str]:
-        size = count(synapses)
-        out = self.layout.filled(mangled("final", synapses.name, "w"), ("trials", size))
-        return [f"memcpy({out} + trial*{size}, {local(synapses.name, 'w')}, active*{size}*sizeof(real));"]
 
     # -- finite numbers ------------------------------------------------------------------------------------
 
@@ -233,23 +209,27 @@ class Forward:
             found += self.deliver(op, cells)
         return found
 
-    def send(self, op: Couple, synapses: Synapses) -> list[str]:
-        """Put the rows of the cells that fired on their way."""
+    def send(self, op: Couple, synapses: Synapses, *, before: bool = False) -> list[str]:
+        """Put the rows of the cells that fired on their way. before: in a step before the run, what arrives in it."""
         kernel, post = self.kernel, synapses.ends[1]
+        none, skip = kernel.arrived(synapses) if before else ([], [])
         coming, depth = self.target(op), kernel.depth[kernel.slot(op)]
         amounts = kernel.matrix(op)
         if isinstance(synapses.delay, int):
             row = f"{coming} + ({_slot(synapses.delay, depth)}*TILE + b)*{post}"
             if synapses.kind == "dense":
                 events, number = kernel.events(synapses.pre, 0)
-                return [f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});"]
+                return [
+                    *none,
+                    f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});",
+                ]
             body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
             return [
-                f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
+                *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
             ]  # fmt: skip
         slot = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]"
-        body = kernel.of_source(synapses, [f"{slot} += {amounts}[s];"])
+        body = kernel.of_source(synapses, [*skip, f"{slot} += {amounts}[s];"])
         return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
 
     def target(self, op: Couple) -> str:
@@ -366,7 +346,7 @@ class Forward:
             )
         if kernel.training is None or cells.name not in kernel.rasters:
             return [], body
-        out = f"{kernel.raster(cells.name)} + ((trial + b)*steps + k)*{cells.size}"
+        out = f"{kernel.raster(cells.name)} + ((trial + b)*(past + steps) + past + k)*{cells.size}"
         return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]
 
     def listed(self, population: str) -> list[str]:

@@ -201,21 +201,28 @@ class Kernel:
     def events(self, source: str, delay: int | str = 0) -> tuple[str, str]:
         """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number. delay: or C."""
         if source in self.step.sources:
-            offsets = f"({self.layout.given(mangled('offsets', source), 'long')} + (first + b)*steps)"
-            base = self.layout.given(mangled("channels", source), "int")
+            offsets = self.layout.given(mangled("offsets", source), "long", sets=True)
+            offsets = f"({offsets} + (first + b)*(past + steps) + past)"
+            base = self.layout.given(mangled("channels", source), "int", sets=True)
         else:
             offsets, base = self.lists(source)
         row = "k" if not delay else f"k - {delay}"
         found, number = f"({base} + {offsets}[{row}])", f"({offsets}[{row} + 1] - {offsets}[{row}])"
-        return (found, number) if not delay else (f"(k >= {delay} ? {found} : 0)", f"(k >= {delay} ? {number} : 0)")
+        if not delay:
+            return found, number
+        return f"(past + k >= {delay} ? {found} : 0)", f"(past + k >= {delay} ? {number} : 0)"
 
     def lists(self, population: str) -> tuple[str, str]:
-        """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets."""
+        """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets.
+
+        Rows of steps before the run come first.
+        """
         offsets = self.layout.filled(mangled("offsets", population), ("trials", "bounds"), "long", inner=True)
         events = self.layout.filled(
-            mangled("events", population), ("trials", "steps", self.size(population)), "int", inner=True
+            mangled("events", population), ("trials", "rows", self.size(population)), "int", inner=True
         )
-        return f"({offsets} + (trial + b)*(steps + 1))", f"({events} + (trial + b)*steps*{self.size(population)})"
+        rows = "(trial + b)*(past + steps)"
+        return f"({offsets} + {rows} + trial + b + past)", f"({events} + {rows}*{self.size(population)})"
 
     def spikes_of(self, source: str, delay: int | str, body: Sequence[str]) -> list[str]:
         """A loop over the cells i of trial b that fired `delay` steps ago."""
@@ -255,10 +262,20 @@ class Kernel:
         return f"{self.layout.given(mangled('delay', synapses.name), 'int')}[s]"
 
     def raster(self, population: str) -> str:
-        """Spikes as bytes, for the adjoint."""
+        """Spikes as bytes, for the adjoint; rows of steps before the run come first."""
         return self.layout.filled(
-            mangled("raster", population), ("trials", "steps", self.size(population)), "byte", inner=True
+            mangled("raster", population), ("trials", "rows", self.size(population)), "byte", inner=True
         )
+
+    def late(self) -> list[Couple]:
+        """Couplings that put fixed amounts on their way when a cell fires, for a later step."""
+        events = [o for o in self.step.operations if isinstance(o, Couple) and self.is_static(o)]
+        return [o for o in events if self.step.projection(o.projection).max_delay > 0]
+
+    def arrived(self, synapses: Synapses) -> tuple[list[str], list[str]]:
+        """C that skips, in a step before the run, what arrived before the run: all of it, or one synapse s in a loop."""
+        skip = f"if (k + {self.delay(synapses)} < 0)"
+        return ([f"{skip} return 0;"], []) if isinstance(synapses.delay, int) else ([], [f"{skip} continue;"])
 
     def direct(self, op: Couple) -> bool:
         """Whether what an event coupling brings goes straight to its state: nothing is on its way, nothing is masked."""

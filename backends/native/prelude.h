@@ -217,15 +217,23 @@ static void outer(real *restrict g, const real *restrict x, const real *restrict
         }
 }
 
+/* One run. start: steps done before, 0 where it doesn't go on from a state. past: of those, the ones whose spikes may be on their
+   way; lists of spikes begin with them. In those steps k is -past ... -1, and in the run's own 0 ... steps - 1. */
+typedef struct {
+    long steps, every, batch, start, past, resumed;
+} run_t;
+
 /* One unit, a tile of trials of one parameter set, and how far its span of steps reaches. */
 typedef struct {
     long *status;
-    long steps, every, batch, begin, end, span, unit, first, active, trial, lane;
+    const run_t *run;
+    long begin, end, span, unit, first, active, trial, lane;
 } unit_t;
 #define UNIT \
-    const long steps = u->steps, every = u->every, batch = u->batch, begin = u->begin, end = u->end, span = u->span; \
-    const long unit = u->unit, first = u->first, active = u->active, trial = u->trial, lane = u->lane; \
-    const real t = (real)(k * DT);
+    const long steps = u->run->steps, every = u->run->every, batch = u->run->batch, past = u->run->past, resumed = u->run->resumed; \
+    const long begin = u->begin, end = u->end, span = u->span, unit = u->unit, first = u->first, active = u->active; \
+    const long trial = u->trial, lane = u->lane; \
+    const real t = (real)((u->run->start + k) * DT);
 
 /* Says which population's state left the finite numbers in which step, trial and cell. */
 static int failed(const unit_t *u, int cells, long state, long k, long b, long i) {
@@ -241,10 +249,10 @@ typedef struct {
     int at, id;
 } call_t;
 
-/* What a function does. places: the arrays of all its calls, one after another; -1 - i is piece i of its scratch. */
+/* What a function does: past in the steps before the run's own, each in those. places: the arrays of all its calls, one after another; -1 - i is piece i of its scratch. */
 typedef struct {
-    const call_t *start, *each, *finish;
-    int starts, eachs, finishes;
+    const call_t *start, *past, *each, *finish;
+    int starts, pasts, eachs, finishes;
     const int *places;
     int pointers;
     const size_t *rooms;
@@ -257,31 +265,33 @@ static int all(const call_t *calls, int number, const unit_t *u, void *const *po
 }
 
 /* Units from ... until - 1, steps begin ... end - 1. strides: bytes from one parameter set's values to the next's. */
-static void work(const text_t *x, void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
+static void work(const text_t *x, void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
     size_t room = 64;
     for (int i = 0; i < x->scratches; i++) room += x->rooms[i] + 64;
     char *const own = kept ? kept : malloc(room);
     void **const pointers = malloc((x->pointers + x->scratches + 1) * sizeof(void *)), **const pieces = pointers + x->pointers;
     status[0] = own && pointers ? 0 : -1;
-    const long tiles = (batch + TILE - 1) / TILE;
+    const long batch = run->batch, past = x->pasts ? run->past : 0, tiles = (batch + TILE - 1) / TILE;
     for (long unit = from; unit < until && status[0] == 0; unit++) {
         const long set = unit / tiles, first = unit % tiles * TILE, active = batch - first < TILE ? batch - first : TILE;
-        const unit_t u = {status, steps, every, batch, begin, end, end - begin, unit, first, active, set * batch + first, lane};
+        const unit_t u = {status, run, begin, end, end - begin, unit, first, active, set * batch + first, lane};
         char *const scratch = kept ? kept + unit * room : own, *at = scratch;
         for (int i = 0; i < x->scratches; i++) pieces[i] = take(&at, x->rooms[i]);
         for (int i = 0; i < x->pointers; i++) {
             const int place = x->places[i];
             pointers[i] = place < 0 ? pieces[-1 - place] : (char *)arrays[place] + set * strides[place];
         }
-        if (x->back ? end == steps : begin == 0) {
+        if (x->back ? end == run->steps : begin == 0) {
             memset(scratch, 0, room);
             all(x->start, x->starts, &u, pointers, begin);
         }
+        if (!x->back && begin == 0) for (long k = -past; k < 0; k++) all(x->past, x->pasts, &u, pointers, k);
         for (long n = begin; n < end; n++)
             if (all(x->each, x->eachs, &u, pointers, x->back ? begin + end - 1 - n : n)) {
                 status[0] = 2, status[3] = n;
                 goto done;
             }
+        if (x->back && begin == 0) for (long k = -1; k >= -past; k--) all(x->past, x->pasts, &u, pointers, k);
         if (all(x->finish, x->finishes, &u, pointers, end)) goto done;
     }
 done:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed, check_inputs, check_record, draw_noise
+from backends.continuing import refuse_weights
 from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
+from backends.native.resuming import Ending, beginning, history, input_lists
 from backends.native.slopes import slope_of
 from backends.options import choice
 from backends.structure import Backward, delays_of, with_feedback
@@ -30,6 +33,7 @@ from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
+from neuro.state import State
 from neuro.step import Cells, Synapses
 
 if TYPE_CHECKING:
@@ -95,16 +99,18 @@ class NativeProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
         """See Program.run. inputs: spikes also as neuro.events.Events."""
-        feed = self.feed(inputs, steps, batch, trial, population)
+        feed = self.feed(inputs, steps, batch, trial, population, state)
+        refuse_weights(state, parameters)
         wanted = tuple(check_record(self.merged, record, every))
         values = given_parameters(self.declared, parameters, population)
         executable = self.executable(wanted, feed.batch)
-        given = self.inputs(feed, trial) | self.constants(executable, values, population)
+        given = self.inputs(feed) | self.constants(executable, values, population) | self.beginning(executable, feed)
         run = executable.forward(given, feed, every, self.threads)
-        self.check(executable)
-        return self.recording(run.arrays, feed, wanted, every)
+        self.check(executable, feed)
+        return self.recording(executable, run.arrays, feed, wanted, every)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
@@ -179,29 +185,36 @@ class NativeProgram:
             if role == "turned":
                 found[name] = np.ascontiguousarray(given[mangled(*parts)].T, self.real)
             elif role == "raster" and parts[0] in self.step.sources:
-                found[name] = np.asarray(feed.arrays[parts[0]], np.uint8)
+                events = feed.arrays[parts[0]]
+                before = history(feed, parts[0], events.shape[2])
+                found[name] = np.concatenate([before, np.asarray(events)], axis=1).astype(np.uint8)
         return found
 
     # -- arrays --------------------------------------------------------------------------------------------
 
     def feed(
-        self, inputs: Inputs | None, steps: int | None, batch: int | None, trial: int, population: int | None
-    ) -> Feed:
+        self, inputs: Inputs | None, steps: int | None, batch: int | None, trial: int, population: int | None,
+        state: State | None,
+    ) -> Feed:  # fmt: skip
         """Checked inputs, spikes as events."""
-        return check_inputs(
-            self.merged, inputs, steps=steps, batch=batch, trial=trial, population=population, events=True
+        feed = check_inputs(
+            self.merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state, events=True
         )
+        return feed if feed.state is None else replace(feed, state=feed.state.numpy())
 
-    def inputs(self, feed: Feed, trial: int) -> Arrays:
+    def beginning(self, executable: Executable, feed: Feed) -> Arrays:
+        """What a run that goes on from a state begins with."""
+        return {} if feed.state is None else beginning(self, executable, feed.state)
+
+    def inputs(self, feed: Feed) -> Arrays:
         """What all parameter sets share: wiring, inputs, noise, initial states."""
         found = dict(self._fixed)
         for name, value in feed.arrays.items():
             if isinstance(value, Events):
-                found[mangled("offsets", name)], found[mangled("channels", name)] = value.offsets, value.channels
+                found[mangled("offsets", name)], found[mangled("channels", name)] = input_lists(feed, name, value)
             else:
                 found[mangled("current", name)], found[mangled("channels", name)] = value, np.array([value.shape[2]])
-        noise = draw_noise(self.merged, steps=feed.steps, batch=feed.batch, trial=trial)
-        found |= {mangled("stream", *n.split(".", 1)): v for n, v in noise.items()}
+        found |= {mangled("stream", *n.split(".", 1)): v for n, v in draw_noise(self.merged, feed).items()}
         return found
 
     def constants(self, executable: Executable, given: Parameters, population: int | None) -> Arrays:
@@ -261,29 +274,32 @@ class NativeProgram:
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def check(self, executable: Executable) -> None:
+    def check(self, executable: Executable, feed: Feed) -> None:
         """Raises RunError where a state left the finite numbers."""
         if executable.failure is None:
             return
         cells, variable, step, trial, cell = executable.failure
         name = self.step.cells[cells]
         raise RunError(
-            f"'{name.name}.{name.states[variable]}' is not finite at step {step} (trial {trial}, cell [{cell}]); "
+            f"'{name.name}.{name.states[variable]}' is not finite at step {feed.start + step} (trial {trial}, cell [{cell}]); "
             "use a smaller dt, another method, or weaker input"
         )
 
     def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
         """Spikes of all trials of all parameter sets, one after another."""
         offsets, events = found[mangled("offsets", cells.name)], found[mangled("events", cells.name)]
-        counts = offsets[:, -1]
+        offsets = offsets[:, -1 - feed.steps :]  # without what was before the run
+        counts = offsets[:, -1] - offsets[:, 0]
         starts = np.concatenate([[0], np.cumsum(counts)])
         room = events[0].size
-        places = np.repeat(np.arange(len(counts)) * room - starts[:-1], counts) + np.arange(starts[-1])
-        channels = events.ravel()[places]
-        rows = (offsets[:, :-1] + starts[:-1, None]).ravel()
+        shifts = np.arange(len(counts)) * room + offsets[:, 0] - starts[:-1]
+        channels = events.ravel()[np.repeat(shifts, counts) + np.arange(starts[-1])]
+        rows = (offsets[:, :-1] + (starts[:-1] - offsets[:, 0])[:, None]).ravel()
         return Events((len(counts), feed.steps, cells.size), np.append(rows, starts[-1]), channels)
 
-    def recording(self, found: Arrays, feed: Feed, record: Sequence[str], every: int) -> Recording:
+    def recording(
+        self, executable: Executable, found: Arrays, feed: Feed, record: Sequence[str], every: int
+    ) -> Recording:
         final = {
             f"{s.name}.w": self.out_of_order(s, found[mangled("final", s.name, "w")]).reshape(*feed.lead, *s.shape)
             for s in self.step.synapses
@@ -295,7 +311,9 @@ class NativeProgram:
 
         spikes = Rasters({c.name: self.events(c, found, feed) for c in self.step.cells if c.spikes}, feed.lead)
         traces = {n: shaped(found[mangled("record", *n.split(".", 1))]) for n in record}
-        return Recording(self.step.dt, spikes, traces, every, final)
+        events = {n: partial(spikes.events.__getitem__, n) for n in spikes}
+        end = Ending.of(self, executable, feed, found, events).state
+        return Recording(self.step.dt, spikes, traces, every, final, end)
 
 
 class NativeBackend:

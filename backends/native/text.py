@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from backends.native.layout import Layout
 
-SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept)"  # fmt: skip
+SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept)"  # fmt: skip
 FUNCTION = "static int {name}(const unit_t *u, void *const *p, long k, int id) {{ UNIT"
 _NAME = re.compile(r"\b[A-Za-z]\w*__\w*\b")
 
@@ -27,9 +27,10 @@ class Piece:
 
 
 def function(
-    layout: Layout, name: str, start: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece], *, back: bool
-) -> str:
-    """C of the function that runs pieces for each of its units: at the start, in each step, at the end.
+    layout: Layout, name: str, start: Iterable[Piece], past: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece],
+    *, back: bool,
+) -> str:  # fmt: skip
+    """C of the function that runs pieces for each of its units: at the start, in steps before the run, in each step, at the end.
 
     It takes the scratch that the layout has been asked for so far: its own, or what the caller kept of earlier steps.
     """
@@ -51,17 +52,17 @@ def function(
         pointers.extend(places[n] for n in names)
         return f"{{{known[key]}, {len(pointers) - len(names)}, {piece.id}}}"
 
-    tables = [[call(p) for p in pieces] for pieces in (start, each, finish)]
+    tables = [[call(p) for p in pieces] for pieces in (start, past, each, finish)]
     sizes = ", ".join(f"{length}*sizeof({kind})" for kind, length in layout.scratch.values())
-    lists = [f"static const call_t {name}_{t}[] = {{{', '.join(c)}}};" for t, c in zip(("start", "each", "finish"), tables, strict=True)]  # fmt: skip
+    lists = [f"static const call_t {name}_{t}[] = {{{', '.join(c)}}};" for t, c in zip(("start", "past", "each", "finish"), tables, strict=True)]  # fmt: skip
     numbers = ", ".join(str(len(c)) for c in tables)
     return "\n".join((
         *texts.values(), *lists, f"static const int {name}_places[] = {{{', '.join(map(str, pointers))}}};",
         f"static const size_t {name}_rooms[] = {{{sizes}}};",
-        f"static const text_t {name}_text = {{{name}_start, {name}_each, {name}_finish, {numbers}, {name}_places, {len(pointers)}, "
+        f"static const text_t {name}_text = {{{name}_start, {name}_past, {name}_each, {name}_finish, {numbers}, {name}_places, {len(pointers)}, "
         f"{name}_rooms, {len(rooms)}, {int(back)}}};",
         SIGNATURE.format(name=name) + " {",
-        f"    work(&{name}_text, arrays, strides, status, steps, every, batch, begin, end, from, until, lane, kept);\n}}\n",
+        f"    work(&{name}_text, arrays, strides, status, run, begin, end, from, until, lane, kept);\n}}\n",
     ))  # fmt: skip
 
 

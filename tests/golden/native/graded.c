@@ -1,8 +1,9 @@
 beginning of rate */
 static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__rate__x = p[0];
-    real *restrict initial__rate__x = p[1];
-    for (long b = 0; b < active; b++) memcpy(of__rate__x + b*4, initial__rate__x, 4*sizeof(real));
+    real *restrict begin__values = p[1];
+    real *restrict initial__rate__x = p[2];
+    for (long b = 0; b < active; b++) memcpy(of__rate__x + b*4, resumed ? begin__values + (trial + b)*4 + id + 0 : initial__rate__x, 4*sizeof(real));
     return 0;
 }
 
@@ -52,12 +53,23 @@ static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
     return 0;
 }
 
+/* end of rate */
+static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
+    real *restrict end__values = p[0];
+    real *restrict of__rate__x = p[1];
+    for (long b = 0; b < active; b++) {
+        memcpy(end__values + (trial + b)*4 + id + 0, of__rate__x + b*4, 4*sizeof(real));
+    }
+    return 0;
+}
+
 static const call_t forward_start[] = {{forward_0, 0, 0}};
-static const call_t forward_each[] = {{forward_1, 2, 0}, {forward_2, 9, 0}};
-static const call_t forward_finish[] = {{forward_3, 12, 0}};
-static const int forward_places[] = {-1, 0, -2, -3, -1, -4, 1, 2, 3, -1, 4, -2, -1};
+static const call_t forward_past[] = {};
+static const call_t forward_each[] = {{forward_1, 3, 0}, {forward_2, 10, 0}};
+static const call_t forward_finish[] = {{forward_3, 13, 0}, {forward_4, 14, 0}};
+static const int forward_places[] = {-4, 4, 5, -3, -1, -4, -2, 0, 1, 2, -4, 3, -3, -4, 6, -4};
 static const size_t forward_rooms[] = {4*sizeof(real), 4*sizeof(real), 4*sizeof(real), 4*sizeof(real)};
-static const text_t forward_text = {forward_start, forward_each, forward_finish, 1, 2, 1, forward_places, 13, forward_rooms, 4, 0};
-void forward(void *const *arrays, const long *strides, long *status, long steps, long every, long batch, long begin, long end, long from, long until, long lane, char *kept) {
-    work(&forward_text, arrays, strides, status, steps, every, batch, begin, end, from, until, lane, kept);
+static const text_t forward_text = {forward_start, forward_past, forward_each, forward_finish, 1, 0, 2, 2, forward_places, 16, forward_rooms, 4, 0};
+void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
+    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, kept);
 }
