@@ -155,7 +155,7 @@ class _Renderer(Writer):
         """Source of a factor at one end of a dense coupling, [..., batch, cell]."""
         own = {s for s in expr.free_symbols if not s.name.endswith(f"_{end}") and s.name not in ("t", "dt")}
         if own:  # numbers of the projection, one a parameter set, have the synapses' axes
-            return f"({self.put(self.of_synapses(synapses, expr))}).squeeze({-1 if end == 'pre' else -2})"
+            return f"without({self.put(self.of_synapses(synapses, expr))}, {-1 if end == 'pre' else -2})"
         owner = getattr(synapses, end)
         plain = {s: symbol(self.common(owner, s.name.removesuffix(f"_{end}"))) for s in expr.free_symbols}
         return self.put(expr.xreplace(plain))
