@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 import sympy as sp
 
-from neuro.elementary import magnitude, maximum, step_or_equal
+from neuro.elementary import greater_equal, magnitude, maximum
 from neuro.symbolic import symbol
 
 X = symbol("x")
@@ -50,7 +50,7 @@ def straight_through_estimator() -> sp.Expr:
 
 def triangular(threshold: float = 1.0) -> sp.Expr:
     """threshold below the threshold and -threshold from it on, as snntorch has it; e-prop's is `triangle`."""
-    return threshold * (1 - 2 * step_or_equal(X))
+    return threshold * (1 - 2 * greater_equal(X, 0))
 
 
 def triangle(gamma: float = 0.3) -> sp.Expr:

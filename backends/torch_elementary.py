@@ -151,14 +151,14 @@ def jump(gate: torch.Tensor, value: Any, before: Any) -> torch.Tensor:
     return _Jump.apply(gate, value, before)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def above(x: torch.Tensor) -> torch.Tensor:
-    """1 where x > 0."""
-    return (x > 0).to(x.dtype)
+def greater(a: Any, b: Any) -> torch.Tensor:
+    """1 where a > b, else 0. One of them is a tensor."""
+    return (a > b).to((a if isinstance(a, torch.Tensor) else b).dtype)  # type: ignore[no-any-return]
 
 
-def not_below(x: torch.Tensor) -> torch.Tensor:
-    """1 where x >= 0."""
-    return (x >= 0).to(x.dtype)
+def greater_equal(a: Any, b: Any) -> torch.Tensor:
+    """1 where a >= b, else 0. One of them is a tensor."""
+    return (a >= b).to((a if isinstance(a, torch.Tensor) else b).dtype)  # type: ignore[no-any-return]
 
 
 def minimum(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -194,6 +194,6 @@ def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tens
 ELEMENTARY: dict[str, Function] = {
     "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
     "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "jump": jump,
-    "above": above, "not_below": not_below, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
+    "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
     "propagator": propagator, **STEEP,
 }  # fmt: skip

@@ -140,7 +140,12 @@ def across(values: torch.Tensor, axis: int) -> torch.Tensor:
     return values.unsqueeze(axis) if values.ndim else values
 
 
+def without(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """The inverse of `across`."""
+    return values.squeeze(axis) if values.ndim else values
+
+
 FUNCTIONS: dict[str, Any] = {
     **ELEMENTARY, "torch": torch, "rows": rows, "weighted": weighted, "project": project, "take": take, "through": through,
-    "across": across, "invariant": invariant, "product": product,
+    "across": across, "without": without, "invariant": invariant, "product": product,
 }  # fmt: skip

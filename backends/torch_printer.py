@@ -19,8 +19,8 @@ _CALLS = {
     "exp": "exp", "expm1": "expm1", "exprel": "exprel", "sqrt": "sqrt", "log": "log", "log1p": "log1p", "sin": "torch.sin",
     "cos": "torch.cos", "tan": "torch.tan", "sinh": "sinh", "cosh": "cosh", "tanh": "torch.tanh", "asin": "asin",
     "acos": "acos", "atan": "torch.atan", "sign_of": "torch.sign", "magnitude": "torch.abs",
-    "floor_of": "torch.floor", "ceil_of": "torch.ceil", "sigmoid_of": "torch.sigmoid", "step": "above",
-    "step_or_equal": "not_below", "remainder": "remainder", "pow": "power", "propagator": "propagator",
+    "floor_of": "torch.floor", "ceil_of": "torch.ceil", "sigmoid_of": "torch.sigmoid", "greater": "greater",
+    "greater_equal": "greater_equal", "remainder": "remainder", "pow": "power", "propagator": "propagator",
     "minimum": "minimum", "maximum": "maximum",
 }  # fmt: skip
 _INFINITE_SLOPES = {"log", "log1p", "asin", "acos", "pow"}

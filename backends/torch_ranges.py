@@ -22,7 +22,7 @@ class Range:
 
 UNKNOWN = Range(finite=False)
 _BOUNDED = {"sin", "cos", "tanh", "asin", "acos", "atan", "sign_of"}
-_UNIT = {"step", "step_or_equal", "sigmoid_of"}  # from 0 to 1
+_UNIT = {"greater", "greater_equal", "sigmoid_of"}  # from 0 to 1
 _AT_MOST_ONE = {"exp", "exprel"}  # where the argument isn't positive
 _ROUNDED = {"floor_of", "ceil_of"}
 

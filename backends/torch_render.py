@@ -15,7 +15,6 @@ from backends.structure import Backward, delays_of, is_static, local, stretches
 from backends.torch_functions import total
 from backends.torch_groups import Group, drive, groups
 from backends.torch_writer import Writer
-from neuro.elementary import step as compare
 from neuro.mangling import mangled
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.symbolic import symbol
@@ -156,7 +155,7 @@ class _Renderer(Writer):
         """Source of a factor at one end of a dense coupling, [..., batch, cell]."""
         own = {s for s in expr.free_symbols if not s.name.endswith(f"_{end}") and s.name not in ("t", "dt")}
         if own:  # numbers of the projection, one a parameter set, have the synapses' axes
-            return f"({self.put(self.of_synapses(synapses, expr))}).squeeze({-1 if end == 'pre' else -2})"
+            return f"without({self.put(self.of_synapses(synapses, expr))}, {-1 if end == 'pre' else -2})"
         owner = getattr(synapses, end)
         plain = {s: symbol(self.common(owner, s.name.removesuffix(f"_{end}"))) for s in expr.free_symbols}
         return self.put(expr.xreplace(plain))
@@ -249,7 +248,8 @@ class _Renderer(Writer):
         z, left = mangled("z", name), mangled("left", name)
         margin, condition = self.of_cells(name, op.margin), self.of_cells(name, op.condition)
         shape = "" if self.is_whole(margin) else f" + {mangled('zeros', name)}"
-        decides = "" if condition == compare(margin) else f", {self.put(condition)}"
+        simple = op.plain and op.strict and all(side.is_Atom for side in op.condition.args)  # margin > 0 says the same
+        decides = "" if simple else f", {self.put(condition)}"
         self.line(f"{z} = {mangled('spike', name)}({self.put(margin)}{shape}{decides})")
         if cells.refractory:
             self.source.lines += [

@@ -52,7 +52,7 @@ class exprel(Elementary):  # noqa: N801  the name is what prints
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         """(exp(x) - exprel(x))/x, but its series near 0, where that is 0/0."""
         x = self.args[0]
-        far = step(magnitude(x) - sp.Rational(1, 50))
+        far = greater(magnitude(x), sp.Rational(1, 50))
         safe = x + (1 - far) * (1 - x)
         series = sp.Add(*(x**n / ((n + 2) * sp.factorial(n)) for n in range(6)))
         return far * (sp.exp(safe) - exprel(safe)) / safe + (1 - far) * series
@@ -97,20 +97,26 @@ class pow(Elementary):  # noqa: N801
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         x, p = self.args
-        safe = x + step_or_equal(-x) * (1 - x)  # x where it is positive, without a loss of digits, else 1
+        safe = x + greater_equal(0, x) * (1 - x)  # x where it is positive, without a loss of digits, else 1
         return p * pow(x, p - 1) if argindex == 1 else pow(x, p) * sp.log(safe)
 
 
-class step(_Flat):  # noqa: N801
-    """1 where the argument is positive, else 0: the strict comparison `x > 0` as a number."""
+class greater(_Flat):  # noqa: N801
+    """1 where a > b, else 0. Both sides stand for themselves: terms of a - b would be summed in an order of their own, and round."""
 
-    numeric = staticmethod(lambda x: float(x > 0))
+    nargs = 2
+    numeric = staticmethod(lambda a, b: float(a > b))
+
+    @classmethod
+    def eval(cls, *args: sp.Expr) -> sp.Expr | None:
+        return sp.Integer(0) if args[0] == args[1] else super().eval(*args)
 
 
-class step_or_equal(_Flat):  # noqa: N801
-    """1 where the argument is not negative, else 0: `x >= 0` as a number."""
+class greater_equal(_Flat):  # noqa: N801
+    """1 where a >= b, else 0."""
 
-    numeric = staticmethod(lambda x: float(x >= 0))
+    nargs = 2
+    numeric = staticmethod(lambda a, b: float(a >= b))
 
 
 class sign_of(_Flat):  # noqa: N801
@@ -148,7 +154,7 @@ class minimum(Elementary):  # noqa: N801
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         a, b = self.args
-        return step_or_equal(b - a) if argindex == 1 else step(a - b)
+        return greater_equal(b, a) if argindex == 1 else greater(a, b)
 
 
 class maximum(Elementary):  # noqa: N801
@@ -164,7 +170,7 @@ class maximum(Elementary):  # noqa: N801
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         a, b = self.args
-        return step_or_equal(a - b) if argindex == 1 else step(b - a)
+        return greater_equal(a, b) if argindex == 1 else greater(b, a)
 
 
 class floor_of(_Flat):  # noqa: N801

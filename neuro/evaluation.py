@@ -25,9 +25,9 @@ def _propagator(row: int, column: int, n: int, *entries: Any) -> Any:
     return exponential(matrix)[..., row, column].astype(np.result_type(*entries, np.float32))[()]
 
 
-def _flag(condition: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A condition as 0 or 1 in the argument's own precision; a nan fulfils none."""
-    return lambda x: np.asarray(condition(x)).astype(np.result_type(x, np.float32))[()]
+def _flag(condition: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """A comparison as 0 or 1 in its sides' own precision; a nan fulfils none."""
+    return lambda a, b: np.asarray(condition(a, b)).astype(np.result_type(a, b, np.float32))[()]
 
 
 def _sigmoid(x: Any) -> Any:
@@ -36,7 +36,7 @@ def _sigmoid(x: Any) -> Any:
 
 _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
-    "step": _flag(lambda x: np.greater(x, 0)), "step_or_equal": _flag(lambda x: np.greater_equal(x, 0)),
+    "greater": _flag(np.greater), "greater_equal": _flag(np.greater_equal),
     "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
     "ceil_of": np.ceil, "remainder": np.mod, "propagator": _propagator,
 }  # fmt: skip

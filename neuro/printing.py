@@ -45,8 +45,7 @@ def _update(op: Update) -> list[str]:
 
 def _threshold(op: Threshold, refractory: int) -> list[str]:
     tail = f", refractory for {refractory} steps" if refractory else ""
-    plain = type(op.condition)(op.margin) == op.condition if op.condition.args else False
-    text = f"{expression_text(op.margin)} {'>' if op.strict else '>='} 0" if plain else expression_text(op.condition)
+    text = f"{expression_text(op.margin)} {'>' if op.strict else '>='} 0" if op.plain else expression_text(op.condition)
     return [f"threshold {op.population}: {text}{tail}"]
 
 

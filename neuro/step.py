@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.elementary import step_or_equal
+from neuro.elementary import greater, greater_equal
 from neuro.symbolic import closed, substituted, symbol
 
 IntArray = npt.NDArray[np.int64]
@@ -103,9 +103,17 @@ class Threshold:
     condition: sp.Expr
 
     @property
+    def plain(self) -> bool:
+        """True for one comparison, whose sides differ by the margin."""
+        if not isinstance(self.condition, greater | greater_equal):
+            return False
+        a, b = self.condition.args
+        return bool(closed(a - b) == self.margin)
+
+    @property
     def strict(self) -> bool:
         """True if no comparison counts equality."""
-        return not self.condition.has(step_or_equal)
+        return not self.condition.has(greater_equal)
 
 
 Operation = Gather | Update | Threshold | Couple

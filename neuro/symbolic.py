@@ -22,6 +22,8 @@ from neuro.elementary import (
     expm1,
     exprel,
     floor_of,
+    greater,
+    greater_equal,
     log1p,
     magnitude,
     maximum,
@@ -33,8 +35,6 @@ from neuro.elementary import (
     sign_of,
     sin,
     sinh,
-    step,
-    step_or_equal,
     tan,
     tanh,
 )  # fmt: skip
@@ -179,7 +179,8 @@ class _Reader:
             case ast.Call(func=ast.Name(id=name), args=args):
                 return _FUNCTIONS[name](*map(self.of, args))
             case ast.Compare(ops=[op]):
-                return (step_or_equal if isinstance(op, ast.GtE | ast.LtE) else step)(self.margin(node))
+                a, b = self.sides(node)
+                return (greater_equal if isinstance(op, ast.GtE | ast.LtE) else greater)(a, b)
             case ast.BoolOp(op=ast.And(), values=values):
                 return sp.Mul(*map(self.of, values))
             case ast.BoolOp(op=ast.Or(), values=values):
@@ -188,11 +189,16 @@ class _Reader:
                 return 1 - self.of(inner)
         raise TypeError(type(node).__name__)
 
+    def sides(self, node: ast.Compare) -> tuple[sp.Expr, sp.Expr]:
+        """The larger and the smaller one of a comparison that holds."""
+        a, b = self.of(node.left), self.of(node.comparators[0])
+        return (a, b) if isinstance(node.ops[0], ast.Gt | ast.GtE) else (b, a)
+
     def margin(self, node: ast.expr) -> sp.Expr:
         match node:
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                a, b = self.of(left), self.of(right)
-                return a - b if isinstance(op, ast.Gt | ast.GtE) else b - a
+            case ast.Compare():
+                a, b = self.sides(node)
+                return a - b
             case ast.BoolOp(op=op, values=values):
                 join = minimum if isinstance(op, ast.And) else maximum
                 found = self.margin(values[0])

@@ -61,8 +61,8 @@ static inline real power_by_base(real x, real p) { return p == 0 ? 0 : p * R(pow
 static inline real power_by_exponent(real x, real p) { return x > 0 ? R(pow)(x, p) * R(log)(x) : 0; }
 static inline real sigmoid_of(real x) { return 1 / (1 + R(exp)(-x)); }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
-static inline real step(real x) { return x > 0 ? 1 : 0; }
-static inline real step_or_equal(real x) { return x >= 0 ? 1 : 0; }
+static inline real greater(real a, real b) { return a > b ? 1 : 0; }
+static inline real greater_equal(real a, real b) { return a >= b ? 1 : 0; }
 /* NaN passes through both; at a tie the first is taken. */
 static inline real minimum(real a, real b) { return a <= b ? a : b < a ? b : a + b; }
 static inline real maximum(real a, real b) { return a >= b ? a : b > a ? b : a + b; }

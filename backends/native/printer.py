@@ -9,7 +9,7 @@ from importlib.resources import files
 import sympy as sp
 
 from backends.code_printer import CodePrinter
-from neuro.elementary import step, step_or_equal
+from neuro.elementary import greater, greater_equal
 
 TILE = 8  # trials side by side: a matrix row is read once for all of them
 
@@ -32,7 +32,7 @@ _LIBRARY = (
 )
 _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
     "magnitude": "R(fabs)", "floor_of": "R(floor)", "ceil_of": "R(ceil)", "remainder": "remainder_of",
-    "exprel": "exprel", "sign_of": "sign_of", "step": "step", "step_or_equal": "step_or_equal", "minimum": "minimum",
+    "exprel": "exprel", "sign_of": "sign_of", "greater": "greater", "greater_equal": "greater_equal", "minimum": "minimum",
     "maximum": "maximum", "sigmoid_of": "sigmoid_of", "exprel_slope": "exprel_slope", "power_by_base": "power_by_base",
     "power_by_exponent": "power_by_exponent",
 }  # fmt: skip
@@ -63,9 +63,10 @@ def c_code(expr: sp.Expr, names: Mapping[str, str]) -> str:
 
 def c_condition(expr: sp.Expr, names: Mapping[str, str]) -> str:
     """A condition, 1 or 0 as a number, as C's own comparison: compilers make vectors of it more readily."""
-    if isinstance(expr, step | step_or_equal):
-        return f"({c_code(expr.args[0], names)} {'>' if isinstance(expr, step) else '>='} 0)"
-    if expr.is_Mul and all(a.has(step, step_or_equal) for a in expr.args):
+    if isinstance(expr, greater | greater_equal):
+        a, b = (c_code(x, names) for x in expr.args)
+        return f"({a} {'>' if isinstance(expr, greater) else '>='} {b})"
+    if expr.is_Mul and all(a.has(greater, greater_equal) for a in expr.args):
         return f"({' & '.join(c_condition(a, names) for a in expr.args)})"
     if expr.is_Add and len(expr.args) == 2 and expr.args[0] == 1 and expr.args[1].could_extract_minus_sign():
         return f"(!{c_condition(-expr.args[1], names)})"

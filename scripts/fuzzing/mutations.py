@@ -60,7 +60,7 @@ MUTATIONS = (
     ),
     Mutation(
         "clip's slope outside its bounds", "neuro/elementary.py",
-        "return step_or_equal(a - b) if argindex == 1 else step(b - a)", "return sp.Integer(1) if argindex == 1 else step(b - a)",
+        "return greater_equal(a, b) if argindex == 1 else greater(b, a)", "return sp.Integer(1) if argindex == 1 else greater(b, a)",
     ),
     Mutation(
         "a delay of its own is one step short", "backends/reference.py",

@@ -18,6 +18,7 @@ from neuro import (
     AllToAll,
     Input,
     Network,
+    Neuron,
     Normal,
     OneToOne,
     Pairs,
@@ -177,12 +178,22 @@ class NetworkMaker:
             key = (neuron.name if neuron else "", post.neuron.name)
             made = earlier.get(key) if dice.chance(0.25) else None
             if made is None:
-                made = self.part(
-                    lambda n=neuron, p=post: SynapseMaker(dice, self.setting, self.kinds.new(), n, p.neuron).make()
-                )
+                made = self.synapse(neuron, post.neuron, [s for (_, p), (s, _) in earlier.items() if p == key[1]])
             if made is not None:
                 earlier[key] = made
                 found.append(self.part(lambda a=pre, b=post, m=made: self.projection(a, b, *m)))
+        return found
+
+    def synapse(self, pre: Neuron | None, post: Neuron, earlier: list[Synapse]) -> tuple[Synapse, Draft] | None:
+        """Between two such cells; now and then another receptor that is called as one of the earlier ones into these cells."""
+        alike = [s.name for s in earlier if s.receptor]
+        name = self.dice.choose(alike) if alike and self.dice.chance(0.5) else ""
+
+        def make() -> tuple[Synapse, Draft] | None:
+            maker = SynapseMaker(self.dice, self.setting, name or self.kinds.new(), pre, post)
+            return maker.make("receptor" if name else "")
+
+        found: tuple[Synapse, Draft] | None = self.part(make)
         return found
 
     def projection(self, pre: Population | Input, post: Population, synapse: Synapse, draft: Draft) -> Projection:

@@ -62,8 +62,8 @@ class SynapseMaker:
         self.expressions: list[Atom] = []
         self.times: set[str] = set()
 
-    def make(self) -> tuple[Synapse, Draft] | None:
-        """None where these two cells can't have one of the kind that was drawn."""
+    def make(self, kind: str = "") -> tuple[Synapse, Draft] | None:
+        """None where these two cells can't have one of the kind that was drawn. kind: this one, where they can."""
         dice, post = self.dice, self.post.scope
         kinds: dict[str, float] = dict(KINDS)
         if self.pre is None or not (self.pre.scope.states or self.pre.scope.subexpressions) or not post.inputs:
@@ -76,7 +76,7 @@ class SynapseMaker:
             kinds.pop("receptor", None), kinds.pop("short_term", None)
         if not kinds or not (post.inputs or post.states):
             return None
-        getattr(self, dice.weighted(kinds))()
+        getattr(self, kind if kind in kinds else dice.weighted(kinds))()
         d = self.draft
         return Synapse(
             self.name, "\n".join(d.equations), on_pre="\n".join(d.on_pre), on_post="\n".join(d.on_post), every_step="\n".join(d.every_step),

@@ -36,3 +36,26 @@ def test_a_stage_within_a_step_meets_a_time(backend: str, method: str, last: flo
     network = Network([Population("c", cell, 1)], dt="1 ms")
     found = backends.get(backend).compile(network).run(record=["c.v"], steps=4, batch=1).traces["c.v"]
     assert np.allclose(found[0, :, 0], [1, last, last, last], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["reference", "native", "torch", "brian2"])
+@pytest.mark.parametrize("comparison", ["c > v", "v > c", "not c >= v", "u > c + 1 and c < 9"])
+@pytest.mark.parametrize("method", ["euler", "rk2", "rk4"])
+def test_sides_that_are_equal_are_equal_within_stages(backend: str, comparison: str, method: str) -> None:
+    """c is v, and u is v + 1: each side is formed as it stands, not the sum of all terms of their difference."""
+    text = f"dx/dt = int({comparison})*v/ms : 1\ndv/dt = v/(1.7*ms) : 1\nc = v : 1\nu = c + 1 : 1"
+    network = Network([Population("p", Neuron("n", text, initial={"v": -0.871}, method=method), 1)], dt="0.25 ms")
+    found = backends.get(backend).compile(network).run(record=["p.x"], steps=40)
+    assert not found.traces["p.x"].any()
+
+
+@pytest.mark.parametrize("backend", ["reference", "native", "torch", "brian2"])
+def test_infinite_sides(backend: str) -> None:
+    """inf >= inf holds, though inf - inf is no number."""
+    cell = Neuron("n", "x : 1\ny : 1\nv : 1", every_step="v = 1e200*(1 + v)\nx = int(v*v >= inf)\ny = int(v*v > inf)")
+    found = (
+        backends.get(backend)
+        .compile(Network([Population("p", cell, 1)], dt="1 ms"))
+        .run(record=["p.x", "p.y"], steps=1)
+    )
+    assert (found.traces["p.x"].item(), found.traces["p.y"].item()) == (1, 0)

@@ -6,7 +6,6 @@ order of sums may round otherwise: that is decided as everywhere, see tolerance.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +21,12 @@ from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
 from neuro import Network
 from neuro.equations import ModelError
 from neuro.protocols import Recording, UnsupportedError
+from neuro.receptors import without_receptors
 
 NAME = "metamorphic"
 OTHERS = ("native", "torch", "brian2")
 SHARES = (0.6, 0.3, 0.1)  # Brian2 takes as long as all the others
+NAMES = {"other names of variables", "other names in synapses"}  # those that keep the names of random streams
 VARIED = 3  # of all variations, for one network
 
 
@@ -43,22 +44,20 @@ Variation = Callable[[Network, np.random.Generator], Variant | None]
 def check(case: Case, programs: Programs) -> Outcome:
     """Some variations on the reference, one of them on another backend as well."""
     outcome, random = Outcome(), np.random.default_rng([case.seed, 10])
+    chosen = [str(name) for name in random.permutation(list(variations.ALL))[:VARIED]]
     plain = attempt(lambda: drawn(case))
     if isinstance(plain, ModelError):
-        outcome.notes.append("metamorphic: drawn values break a rule")
+        still_refused(case, plain, chosen, outcome)
         return outcome
     if isinstance(plain, Exception):
         raise plain
     start, inputs = plain
-    chosen = [str(name) for name in random.permutation(list(variations.ALL))[:VARIED]]
     elsewhere, other = chosen[0], str(random.choice(OTHERS, p=SHARES))
     truth = {name: run(start.network, start, inputs, name) for name in ("reference", other)}
     original = programs.run("reference")
     compare(start, "drawing by hand", "reference", original, truth["reference"], outcome, start.record())
     for what, vary in ((name, variations.ALL[name]) for name in chosen):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = attempt(lambda v=vary: v(start.network, np.random.default_rng([case.seed, 11])))
+        made = varied(start, vary)
         if isinstance(made, Exception):
             if not isinstance(made, ModelError):
                 raise made
@@ -69,6 +68,20 @@ def check(case: Case, programs: Programs) -> Outcome:
                 one(start, inputs, truth[backend], Variant(*made), what, backend, outcome)
             outcome.notes.append(f"varied: {what}")
     return outcome
+
+
+def varied(case: Case, vary: Any) -> Any:
+    """What a variation makes of a case's network; or the exception that it raised."""
+    return attempt(lambda: vary(case.network, np.random.default_rng([case.seed, 11])))
+
+
+def still_refused(case: Case, error: ModelError, chosen: Iterable[str], outcome: Outcome) -> None:
+    """What can't be compiled can't be under other names either."""
+    outcome.notes.append("metamorphic: refused when compiled")
+    for what in NAMES.intersection(chosen):
+        made = varied(case, variations.ALL[what])
+        if isinstance(made, tuple) and not isinstance(attempt(lambda m=made: without_receptors(m[0])), Exception):
+            outcome.failures.append(Failure(NAME, f"{what}: runs where the network was refused", summary(error)))
 
 
 def run(

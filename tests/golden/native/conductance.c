@@ -30,7 +30,7 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict of__cells__in__I = p[6];
     const real of__cells__E_ampa = *(real *)p[7];
     const real hoisted__cells__5 = *(real *)p[8];
-    const real hoisted__cells__6 = *(real *)p[9];
+    const real of__cells__v_th = *(real *)p[9];
     int *restrict fired__cells = p[10];
     long *restrict offsets__cells = p[11];
     int *restrict events__cells = p[12];
@@ -43,7 +43,7 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
             const real new__g_ampa__3 = let__new__g_ampa;
             of__cells__v[o + i] = new__v__2;
             of__cells__g_ampa[o + i] = new__g_ampa__3;
-            const int z = (hoisted__cells__6 + new__v__2 > 0);
+            const int z = (new__v__2 > of__cells__v_th);
             fired__cells[o + i] = z;
         }
         if (bad && k > 0) return 1;

@@ -46,7 +46,7 @@ static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
     const real of__cells__E_L = *(real *)p[3];
     real *restrict of__cells__I = p[4];
     const real of__cells__R = *(real *)p[5];
-    const real hoisted__cells__4 = *(real *)p[6];
+    const real of__cells__v_th = *(real *)p[6];
     int *restrict fired__cells = p[7];
     long *restrict offsets__cells = p[8];
     int *restrict events__cells = p[9];
@@ -56,7 +56,7 @@ static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
             const real let__new__v = hoisted__cells__0*of__cells__v[o + i] + hoisted__cells__3*(of__cells__E_L + of__cells__I[o + i]*of__cells__R);
             const real new__v__1 = let__new__v;
             of__cells__v[o + i] = new__v__1;
-            const int z = (hoisted__cells__4 + new__v__1 > 0);
+            const int z = (new__v__1 > of__cells__v_th);
             fired__cells[o + i] = z;
         }
         if (bad && k > 0) return 1;
