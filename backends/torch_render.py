@@ -247,10 +247,11 @@ class _Renderer(Writer):
         name, cells = op.population, self.step.population(op.population)
         z, left = mangled("z", name), mangled("left", name)
         margin, condition = self.of_cells(name, op.margin), self.of_cells(name, op.condition)
-        shape = "" if self.is_whole(margin) else f" + {mangled('zeros', name)}"
         simple = op.plain and op.strict and all(side.is_Atom for side in op.condition.args)  # margin > 0 says the same
-        decides = "" if simple else f", {self.put(condition)}"
-        self.line(f"{z} = {mangled('spike', name)}({self.put(margin)}{shape}{decides})")
+        told = [margin] if simple else [margin, condition]
+        like = mangled("zeros", name)
+        texts = [self.put(e) if self.is_whole(e) else f"{self.put(e)} + {like}" for e in told]
+        self.line(f"{z} = {mangled('spike', name)}({', '.join(texts)})")
         if cells.refractory:
             self.source.lines += [
                 f"{z} = torch.sub({z}, {left}, alpha=2).clamp_min(0)",  # 0 while refractory
