@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from neuro.caching import per_object
 from neuro.equations import (
     Equation,
     Expression,
@@ -155,6 +156,7 @@ def _neuron(
     )
 
 
+@per_object
 def neuron_scope(neuron: Neuron) -> NeuronScope:
     """Parse a neuron. Raises ModelError on text that can't be read."""
     parameters = tuple((name, q.dimension) for name, q in neuron.parameters.items())
@@ -182,6 +184,7 @@ def _synapse(
     )
 
 
+@per_object
 def synapse_scope(synapse: Synapse) -> SynapseScope:
     """Parse a synapse. Raises ModelError on text that can't be read."""
     parameters = tuple((name, q.dimension) for name, q in synapse.parameters.items())

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from backends.native.build import load
 from backends.native.constants import Constants
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
-from backends.native.layout import C_TYPES
+from backends.native.layout import C_TYPES, Slot
 from backends.native.printer import prelude
 from backends.native.resuming import list_before, past_of
 from backends.native.text import function
@@ -74,6 +75,27 @@ class Run:
         self.past = past_of(self.feed)
 
 
+@dataclass
+class _Border:
+    """What is known of an array before any run. rank: of one parameter set's values, None where all sets share one array.
+
+    bytes: of memory, for each number that there is room for. nothing: in place of an array that nobody gives.
+    """
+
+    slot: Slot
+    dtype: np.dtype[Any]
+    role: str
+    rank: int | None
+    bytes: float
+
+    def __post_init__(self) -> None:
+        self.nothing = np.zeros(1, self.dtype)
+
+    def stride(self, array: Array) -> int:
+        """Bytes from one parameter set's values to the next's; 0 where all sets share them."""
+        return 0 if self.rank is None or array.ndim <= self.rank else array.strides[0]
+
+
 class Executable:
     """failure: numbers of population, variable, step, trial, cell, where the last call left the finite numbers."""
 
@@ -106,8 +128,9 @@ class Executable:
         self.failure: tuple[int, ...] | None = None
         self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
-        self.constants_read = [n for n in self.kernel.layout.slots if n in constants.table]
-        self.left_behind = [n for n in self.kernel.layout.slots if unmangled(n)[0] in ("end", "final")]
+        self._borders = {n: self._border(n, slot) for n, slot in self.kernel.layout.slots.items()}
+        self.constants_read = [n for n in self._borders if n in constants.table]
+        self.left_behind = [n for n, border in self._borders.items() if border.role in ("end", "final")]
 
     @cached_property
     def library(self) -> ctypes.CDLL:
@@ -167,21 +190,20 @@ class Executable:
         }  # fmt: skip
 
     def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:
-        layout, found = self.kernel.layout, {}
-        sizes = layout.room_bytes(numbers, np.dtype(self.real).itemsize)
-        # lists of spikes have room for all cells in all steps; what no spike reaches costs nothing
-        self._check_memory({n: size // 16 if unmangled(n)[0] == "events" else size for n, size in sizes.items()})
-        shapes = layout.shapes(numbers)
-        for name, slot in layout.slots.items():
-            dtype = self.real if slot.kind == "real" else C_TYPES[slot.kind]
+        found, shapes = {}, self.kernel.layout.shapes(numbers)
+        self._check_memory(shapes)
+        for name, border in self._borders.items():
+            dtype, slot = border.dtype, border.slot
             if slot.shape is None:
-                found[name] = np.asarray(given[name], dtype=dtype, order="C") if name in given else np.zeros(1, dtype)
-            elif unmangled(name)[0] != "G":
+                value = given.get(name)
+                found[name] = border.nothing if value is None else np.asarray(value, dtype=dtype, order="C")
+            elif border.role != "G":
                 found[name] = loan.take(name, shapes[name], dtype) if slot.inner else np.empty(shapes[name], dtype)
         return found
 
-    def _check_memory(self, sizes: Mapping[str, int]) -> None:
+    def _check_memory(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raises RunError before the run where its arrays won't fit."""
+        sizes = {n: prod(shape) * self._borders[n].bytes for n, shape in shapes.items()}
         total = sum(sizes.values())
         free = _available() if total > CHECKED else None
         if free is None or total < free:
@@ -198,12 +220,11 @@ class Executable:
         self, name: str, run: Run, arrays: Arrays, steps: tuple[int, int], work: Sequence[tuple[int, int, int]], kept: Array | None,
     ) -> None:  # fmt: skip
         function = getattr(self.library, name)
-        names = list(self.kernel.layout.slots)
-        pointers = (ctypes.c_void_p * len(names))(*(arrays[n].ctypes.data if n in arrays else None for n in names))
-        strides = (ctypes.c_long * len(names))(*(self._stride(n, arrays[n]) if n in arrays else 0 for n in names))
+        borders = [(border, arrays.get(n)) for n, border in self._borders.items()]
+        pointers = (ctypes.c_void_p * len(borders))(*[None if a is None else a.ctypes.data for _, a in borders])
+        strides = (ctypes.c_long * len(borders))(*[0 if a is None else border.stride(a) for border, a in borders])
         states = [(ctypes.c_long * 6)() for _ in work]
         scratch = ctypes.c_void_p(None if kept is None else kept.ctypes.data)
-
         feed = run.feed
         numbers = (ctypes.c_long * 6)(feed.steps, run.every, feed.batch, feed.start, run.past, feed.state is not None)
 
@@ -227,13 +248,11 @@ class Executable:
         failed = [tuple(s[1:]) for s in states if s[0] == 1]
         self.failure = min(failed, key=lambda f: (f[2], f[3])) if failed else None
 
-    def _stride(self, name: str, array: Array) -> int:
-        """Bytes from one parameter set's values to the next's; 0 where all sets share them."""
-        slot = self.kernel.layout.slots[name]
-        if not slot.sets:
-            return 0
-        own = self._own_rank(name)
-        return int(array[0].nbytes) if array.ndim > own else 0
+    def _border(self, name: str, slot: Slot) -> _Border:
+        dtype, role = np.dtype(self.real) if slot.kind == "real" else C_TYPES[slot.kind], unmangled(name)[0]
+        # lists of spikes have room for all cells in all steps; what no spike reaches costs nothing
+        share = 16 if role == "events" else 1
+        return _Border(slot, dtype, role, self._own_rank(name) if slot.sets else None, dtype.itemsize / share)
 
     def _own_rank(self, name: str) -> int:
         """Rank of one parameter set's values."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import numpy as np
 
-C_TYPES: dict[str, Any] = {"byte": np.uint8, "int": np.intc, "long": np.int_}
+C_TYPES: dict[str, Any] = {"byte": np.dtype(np.uint8), "int": np.dtype(np.intc), "long": np.dtype(np.int_)}
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,3 @@ class Layout:
             for name, slot in self.slots.items()
             if slot.shape is not None
         }
-
-    def room_bytes(self, numbers: Mapping[str, int], real: int) -> dict[str, int]:
-        """Bytes of what the kernel fills, by array."""
-        sizes = {"real": real, "byte": 1, "int": 4, "long": 8}
-        return {n: sizes[self.slots[n].kind] * prod(shape) for n, shape in self.shapes(numbers).items()}
