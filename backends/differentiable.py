@@ -32,7 +32,8 @@ Tensors = Mapping[str, torch.Tensor]
 class Signals:
     """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording.
 
-    end: gives the state after the last step, in tensors; it is computed when somebody asks for `state`.
+    end: gives the state after the last step, in tensors; it is computed when somebody asks for `state`. forward(state=...)
+    of it goes on, with gradients through both; `state.detach()` cuts them: truncated backpropagation through time.
     """
 
     spikes: Mapping[str, torch.Tensor] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Signals:
 
     @cached_property
     def state(self) -> State:
-        """After the last step: what the next run goes on with. Raises RunError where nobody kept it."""
+        """After the last step: what the next run goes on with, tensors with the graph. Raises RunError where nobody kept it."""
         if self.end is None:
             raise RunError("these signals have no state to go on with: they don't come from a run")
         return self.end()
@@ -132,9 +133,14 @@ class NetworkModule(torch.nn.Module):
         self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
 
     def forward(self, inputs: Mapping[str, Any] | None = None, record: Sequence[str] = (), **options: Any) -> Signals:
-        """Run under autograd with the present parameters; inputs and options as in Program.run."""
+        """Run under autograd with the present parameters; inputs and options as in Program.run. A state that is given
+        holds plastic weights itself: they go on from there, not from this module's.
+        """
         refuse_autocast()
-        return self.program.forward(self.values(), inputs, record, **options)
+        state = options.get("state")
+        held = state.variables if isinstance(state, State) else {}
+        values = {n: v for n, v in self.values().items() if n not in held}
+        return self.program.forward(values, inputs, record, **options)
 
     def values(self) -> dict[str, torch.Tensor]:
         """The trained parameters, SI."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
 import torch
 
 from backends.arrays import Feed, check_inputs, check_record, with_lead
+from backends.continuing import refuse_weights
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.options import choice, flags
 from backends.structure import Backward, local, with_feedback
-from backends.torch_groups import Group
+from backends.torch_groups import Functions, Group
 from backends.torch_render import render
 from backends.torch_run import ForwardPass
 from backends.torch_spikes import Spike, spike, spikes
+from backends.torch_state import arrays
 from backends.values import given_parameters
 from neuro.evaluation import margin_scales
 from neuro.lowering import lower
@@ -26,6 +30,7 @@ from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
+from neuro.state import State
 from neuro.step import Step
 
 
@@ -59,13 +64,13 @@ class TorchProgram:
         self.shapes = own | {n: tuple(v.shape) for n, v in self._initial.items()}
 
     @staticmethod
-    def _load(group: Group, spike: Spike, scales: Mapping[str, float], compile_step: bool) -> tuple[Any, Any, Any]:
+    def _load(group: Group, spike: Spike, scales: Mapping[str, float], compile_step: bool) -> Functions:
         namespace: dict[str, Any] = dict(group.functions)
         for name in group.spiking:
             namespace[mangled("spike", name)] = lambda m, c=None, s=1 / scales[name]: spikes(spike, m, s, c)
         exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
         step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
-        return namespace["constants"], step, namespace["observe"]
+        return Functions(namespace["constants"], step, namespace["observe"], namespace["sums"])
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -80,12 +85,13 @@ class TorchProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
         """See Program.run."""
         with torch.no_grad():
             found = self.forward(
                 parameters, inputs, record,
-                steps=steps, batch=batch, every=every, trial=trial, population=population,
+                steps=steps, batch=batch, every=every, trial=trial, population=population, state=state,
             )  # fmt: skip
         return Recording(
             dt=self.step.dt,
@@ -93,6 +99,7 @@ class TorchProgram:
             traces={n: t.numpy() for n, t in found.traces.items()},
             every=every,
             final={n: t.numpy() for n, t in found.final.items()},
+            end=None if found.end is None else partial(arrays, found.end),
         )
 
     def forward(
@@ -106,17 +113,20 @@ class TorchProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Signals:
         """Run under autograd. parameters: those to replace, SI, this program's dtype. inputs: arrays or tensors
-        [batch, time, channel]; tensors that require gradients get them. The rest as in Program.run. Raises RunError.
+        [batch, time, channel]; tensors that require gradients get them. state: of arrays, or another pass's `signals.state`,
+        through which gradients go back, or don't after `detach()`. The rest as in Program.run. Raises RunError.
         """
         refuse_autocast()
         wanted = tuple(check_record(self._merged, record, every))
         values = {**self._defaults, **self._tensors(parameters, population)}
-        feed = self._feed(inputs, steps, batch, trial, population)
-        run = ForwardPass(self, values, feed, wanted, every, trial)
+        feed = self._feed(inputs, steps, batch, trial, population, state)
+        refuse_weights(feed.state, parameters)
+        run = ForwardPass(self, values, feed, wanted, every)
         for group, functions in zip(self.groups, self._functions, strict=True):
-            run.group(group, *functions)
+            run.group(group, functions)
         return run.signals()
 
     def _tensors(self, given: Any, population: int | None) -> dict[str, torch.Tensor]:
@@ -127,13 +137,14 @@ class TorchProgram:
             found[name] = value if population is None else value.reshape(with_lead(self._merged, name, array.shape))
         return found
 
-    def _feed(self, inputs: Any, steps: int | None, batch: int | None, trial: int, population: int | None) -> Feed:
+    def _feed(
+        self, inputs: Any, steps: int | None, batch: int | None, trial: int, population: int | None, state: State | None
+    ) -> Feed:
         feed = check_inputs(
-            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, convert=False
-        )
+            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state, convert=False
+        )  # fmt: skip
         tensors = {n: as_tensor((inputs or {}).get(n), a, self.dtype) for n, a in feed.arrays.items()}
-        arrays: Any = {n: t.transpose(0, 1) for n, t in tensors.items()}
-        return Feed(feed.steps, feed.batch, arrays, population)
+        return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 
     def variant(
         self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None

@@ -103,17 +103,63 @@ def project(total: torch.Tensor, spikes: torch.Tensor, matrix: torch.Tensor) -> 
     return total + spikes @ matrix
 
 
-def over_time(spikes: torch.Tensor, matrix: torch.Tensor, kind: str) -> torch.Tensor:
-    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one a parameter set."""
+class _Summed(torch.autograd.Function):
+    """`_product` under autograd, with the gradient of x @ w, or of `through`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(x, w if feedback is None else feedback)
+        ctx.own = feedback is not None
+        return _product(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (x, back), (g,) = ctx.saved_tensors, gradients
+        flat = (x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])) if back.ndim == 2 else (x, g)
+        slope = (flat[1].mT @ flat[0]).mT.sum_to_size(back.shape) if any(ctx.needs_input_grad[1:]) else None
+        return (
+            (g @ back.mT).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None,
+            slope,
+            slope if ctx.own else None,
+        )
+
+
+def _product(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x @ w for x of zeros and ones, each sum rounded once: the same bits in any order, and so for any rows of x beside.
+
+    Of n <= 2^b rows and a column's largest w, numbers rounded as they are beside 2^(b+2) w have sums without rounding; so has
+    what that leaves, rounded likewise to numbers 2^(50-b) times smaller, where what is left counts for nothing.
+    """
+    bits = max(1, w.shape[-2] - 1).bit_length()
+    large = (w.abs().amax(-2, keepdim=True) * 2.0 ** (bits + 2)).clamp_max(1e300)
+    small = large * 2.0 ** (bits - 50)
+    high = (w + large) - large
+    low = ((w - high) + small) - small
+    return x @ high + x @ low if low.any() else x @ high
+
+
+def summed(spikes: torch.Tensor, matrix: torch.Tensor, feedback: torch.Tensor | None) -> torch.Tensor:
+    """spikes @ matrix; float64, where runs are compared, has the same bits for any other rows. feedback: see `through`."""
+    if spikes.dtype != torch.float64 or not matrix.numel():
+        return spikes @ matrix if feedback is None else through(spikes, matrix, feedback)
+    if not torch.is_grad_enabled():
+        return _product(spikes, matrix)
+    return _Summed.apply(spikes, matrix, feedback)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def over_time(
+    spikes: torch.Tensor, matrix: torch.Tensor, kind: str, feedback: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one a parameter set. feedback: see `through`."""
     many = matrix.ndim == 3
     if many and spikes.ndim == 3:
         spikes = spikes.unsqueeze(1)
     if kind == "one_to_one":
         return spikes * matrix
     if not many:
-        return spikes @ matrix
+        return summed(spikes, matrix, feedback)
     time, _, batch, pre = spikes.shape
-    flat = spikes.transpose(0, 1).reshape(-1, time * batch, pre) @ matrix
+    flat = summed(spikes.transpose(0, 1).reshape(-1, time * batch, pre), matrix, feedback)
     return flat.reshape(len(matrix), time, batch, -1).transpose(0, 1)
 
 

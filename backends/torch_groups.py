@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +13,20 @@ from neuro.step import Couple, Step, Update
 
 @dataclass(frozen=True)
 class Arrival:
-    """An argument of the step function: spikes of a source, `delay` steps ago."""
+    """An argument of the step function: spikes of a source, `delay` steps ago; one step more where an input is gathered."""
 
     source: str
     delay: int
+    gathered: bool = False
 
     @property
     def name(self) -> str:
-        return mangled("arrived", self.source, str(self.delay))
+        return mangled("gathered" if self.gathered else "arrived", self.source, str(self.delay))
+
+    @property
+    def late(self) -> int:
+        """Steps from a spike to the step that reads it."""
+        return self.delay + self.gathered
 
 
 @dataclass
@@ -36,16 +43,33 @@ class Group:
     spiking: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()  # what `step` gives after states and spikes
     derived: tuple[str, ...] = ()  # what `observe` gives
+    sums: tuple[str, ...] = ()  # what `sums` gives: "population.input" that events reach
     source: str = ""
     functions: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Functions:
+    """What a group's source defines."""
+
+    constants: Callable[..., Any]
+    step: Callable[..., Any]
+    observe: Callable[..., Any]
+    sums: Callable[..., Any]
+
+
 def drive(population: str, target: str, stretch: int = 0) -> str:
-    """Argument that carries what comes to a variable from outside the group: hoisted couplings and currents.
+    """Argument that carries what comes to a variable from outside the group: hoisted couplings, and currents beside nothing
+    else; and, in the first step of a run that goes on, what had arrived at an input before.
 
     stretch: see backends.structure.stretches; 0 for inputs, which are gathered once.
     """
     return mangled("drive", population, target, str(stretch))
+
+
+def current(population: str, target: str) -> str:
+    """Argument that carries an input's currents where events come from inside the group too."""
+    return mangled("current", population, target)
 
 
 def groups(step: Step) -> list[tuple[str, ...]]:

@@ -13,7 +13,7 @@ import torch
 
 from backends.structure import Backward, delays_of, is_static, local, stretches
 from backends.torch_functions import total
-from backends.torch_groups import Group, drive, groups
+from backends.torch_groups import Group, current, drive, groups
 from backends.torch_writer import Writer
 from neuro.mangling import mangled
 from neuro.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
@@ -32,6 +32,8 @@ class _Renderer(Writer):
         super().__init__(step, names, shapes, backward, dtype)
         self.states: list[str] = []
         self.drives: dict[str, None] = {}
+        self.currents: list[tuple[str, str]] = []
+        self.sums: list[str] = []
         self.stretch = stretches(step)
         self.pending = {  # inputs that get something before the next step's Gather
             (o.population, o.target): mangled("pending", o.population, o.target)
@@ -64,13 +66,9 @@ class _Renderer(Writer):
             self.operation(op)
         derived = self.derived()
         spiking = tuple(c.name for c in cells if c.spikes)
-        currents = tuple(
-            (drive(o.population, v), i)
-            for o in self.step.operations if isinstance(o, Gather) and o.population in self.names for v, i in o.currents
-        )  # fmt: skip
         found = Group(
-            self.names, tuple((self.drive_of(o), o) for o in self.hoisted), currents, tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
-            spiking, self.observed(), derived,
+            self.names, tuple((self.drive_of(o), o) for o in self.hoisted), tuple(self.currents), tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
+            spiking, self.observed(), derived, tuple(self.sums),
         )  # fmt: skip
         found.source = self.source.assemble(found, self.parameters - self.plastic)
         found.functions = self.functions
@@ -93,18 +91,16 @@ class _Renderer(Writer):
 
     def gather(self, op: Gather) -> None:
         for variable in op.variables:
-            target, from_outside = local(op.population, variable), drive(op.population, variable)
-            pending = self.pending.get((op.population, variable))
-            terms = []
-            currents = [i for v, i in op.currents if v == variable]
-            if currents or any((c.population, c.target) == (op.population, variable) for c in self.hoisted):
-                self.drives[from_outside] = None
-                terms.append(from_outside)
-            if pending is not None:
-                terms.append(pending)
+            target, pending = local(op.population, variable), self.pending.get((op.population, variable))
+            events = self.events(op.population, variable)
+            terms = [] if events is None else [events]
+            for source in (i for v, i in op.currents if v == variable):
+                from_outside = drive(op.population, variable)
+                name = from_outside if events in (None, from_outside) else current(op.population, variable)
+                terms += [] if name in terms else [name]
+                self.drives[name] = None
+                self.currents.append((name, source))
             text = " + ".join(terms) or mangled("zeros", op.population)
-            for couple in self.static_events(op.population, variable):
-                text = self.add_static(couple, text, extra_delay=1)
             for couple in op.couplings:
                 if couple.target == variable:
                     text = f"{text} + {self.graded(couple)}"
@@ -113,19 +109,32 @@ class _Renderer(Writer):
             if pending is not None:
                 self.line(f"{pending} = torch.zeros_like({pending})")
 
-    def static_events(self, population: str, variable: str) -> list[Couple]:
-        return [
+    def events(self, population: str, variable: str) -> str | None:
+        """What events add to an input from one step's reading to the next; None where none reaches it."""
+        couples = [
             o for o in self.step.operations
             if isinstance(o, Couple) and (o.population, o.target) == (population, variable)
-            and is_static(self.step, o) and o not in self.hoisted
         ]  # fmt: skip
+        if not couples:
+            return None
+        pending, terms = self.pending.get((population, variable)), []
+        if pending is None or any(c in self.hoisted for c in couples):
+            terms.append(drive(population, variable))
+            self.drives[terms[0]] = None
+        text = " + ".join(terms if pending is None else [*terms, pending])
+        for couple in couples:
+            if is_static(self.step, couple) and couple not in self.hoisted:
+                text = self.add_static(couple, text, gathered=True)
+        self.sums.append(f"{population}.{variable}")
+        self.source.arriving.append(text)
+        return text
 
-    def add_static(self, op: Couple, text: str, extra_delay: int = 0) -> str:
+    def add_static(self, op: Couple, text: str, *, gathered: bool = False) -> str:
         """`text` plus spikes @ matrix, one product a delay."""
         synapses = self.step.projection(op.projection)
         feedback = self.feedback(synapses)
         for delay, matrix in zip(delays_of(synapses), self.matrices(op), strict=True):
-            spikes = self.passed(synapses, self.spikes(synapses.pre, delay + extra_delay))
+            spikes = self.passed(synapses, self.spikes(synapses.pre, delay, gathered=gathered))
             if feedback is not None:
                 text = f"{text} + through({spikes}, {matrix}, {feedback})"
             elif synapses.kind == "one_to_one":

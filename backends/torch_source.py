@@ -13,18 +13,19 @@ from neuro.mangling import mangled
 
 @dataclass
 class Source:
-    """lines: the step's statements. observing: those of what is only recorded. setup: statements that make the constants in
-    `extra`, besides the expressions in `constants`.
+    """lines: the step's statements. observing: those of what is only recorded. arriving: expressions of what has
+    arrived at inputs. setup: statements that make the constants in `extra`, besides the expressions in `constants`.
     """
 
     constants: Constants
     lines: list[str] = field(default_factory=list)
     observing: list[str] = field(default_factory=list)
+    arriving: list[str] = field(default_factory=list)
     setup: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
 
     def assemble(self, group: Group, parameters: Set[str]) -> str:
-        """Three functions: constants of the parameters, one step, what is observed after it."""
+        """Four functions: constants of the parameters, one step, what is observed after it, what arrived at inputs in it."""
         names = [*self.constants.table.values(), *self.extra]
         free = {s.name for e in self.constants.table for s in e.free_symbols} | self._words()
         given = sorted(free & parameters)
@@ -38,6 +39,7 @@ class Source:
                 _function("constants", given, constants, [*given, *names]),
                 _function("step", arguments, self.lines, results),
                 _function("observe", [*given, *names, *group.observed, *zeros, "t"], self.observing, group.derived),
+                _function("sums", [*given, *names, *group.states, *arrivals, *group.drives], [], self.arriving),
             )
         )
 

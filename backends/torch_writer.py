@@ -119,10 +119,10 @@ class Writer:
         self.functions[index] = torch.as_tensor(getattr(synapses, f"{end}_index"))
         return f"take({name}, {index})"
 
-    def spikes(self, source: str, delay: int) -> str:
-        if delay == 0 and source in self.names:
+    def spikes(self, source: str, delay: int, *, gathered: bool = False) -> str:
+        if delay == 0 and source in self.names and not gathered:
             return mangled("z", source)
-        arrival = Arrival(source, delay)
+        arrival = Arrival(source, delay, gathered)
         self.arrivals[arrival] = None
         return arrival.name
 
