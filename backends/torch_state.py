@@ -97,5 +97,5 @@ def _of_trials(spikes: torch.Tensor, lead: tuple[int, ...]) -> torch.Tensor:
 
 def arrays(end: Callable[[], State]) -> State:
     """The same as arrays of their own."""
-    state = end().numpy()._each(np.array)
+    state = end().numpy().each(np.array)
     return replace(state, spikes={n: a > 0 for n, a in state.spikes.items()})
