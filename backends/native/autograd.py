@@ -43,6 +43,14 @@ class _Call:
     outputs: tuple[str, ...]
     run: Run | None = None
 
+    def shape(self, name: str, arrays: Arrays) -> tuple[int, ...]:
+        """Of an output; lists of spikes hold rows of steps before the run as well."""
+        role, *parts = unmangled(name)
+        if role != "spikes":
+            return arrays[name].shape
+        trials, _, size = arrays[mangled("events", *parts)].shape
+        return trials, self.feed.steps, size
+
 
 class _Run(torch.autograd.Function):
     @staticmethod
@@ -57,12 +65,8 @@ class _Run(torch.autograd.Function):
         nothing = torch.zeros((), dtype=call.program.dtype)
 
         def tensor(name: str) -> torch.Tensor:
-            role, *parts = unmangled(name)
-            return (
-                nothing.expand(arrays[mangled("events", *parts)].shape)
-                if role == "spikes"
-                else torch.from_numpy(arrays[name])
-            )
+            spikes = unmangled(name)[0] == "spikes"
+            return nothing.expand(call.shape(name, arrays)) if spikes else torch.from_numpy(arrays[name])
 
         return tuple(tensor(n) for n in call.outputs)
 
@@ -71,12 +75,10 @@ class _Run(torch.autograd.Function):
         call, run, real = ctx.call, ctx.call.run, ctx.call.program.real
         given: Arrays = {}
         for name, g in zip(call.outputs, gradients, strict=True):
-            role, *parts = unmangled(name)
             given[mangled("given", name)] = np.array([int(g is not None)], np.int_)
             if g is None:  # nothing, read everywhere from one number
-                kept = run.arrays[mangled("events", *parts) if role == "spikes" else name]
-                g = torch.zeros((), dtype=call.program.dtype).expand(kept.shape)
-            array = np.ascontiguousarray(g.numpy()) if role == "final" else g.numpy()
+                g = torch.zeros((), dtype=call.program.dtype).expand(call.shape(name, run.arrays))
+            array = np.ascontiguousarray(g.numpy()) if unmangled(name)[0] == "final" else g.numpy()
             given[mangled("D", name)] = outside = array.astype(real, copy=False)
             given[mangled("strides", name)] = np.array(outside.strides, np.int_) // np.dtype(real).itemsize
         given |= call.program.turned(call.executable, ctx.given, call.feed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def record(network: Network) -> list[str]:
 def cut(made: Any, inputs: dict[str, Any], cuts: list[int], **options: Any) -> list[Recording]:
     """The parts of a run between cuts, the first and last step among them."""
     found, state, names = list[Recording](), None, record(made.network)
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         part = {n: a[:, first:last] for n, a in inputs.items()}
         found.append(made.run(inputs=part, record=names, steps=last - first, state=state, **options))
         state = found[-1].state
@@ -158,7 +159,7 @@ def test_weights_beside_a_state_are_refused() -> None:
     state = made.run(inputs=drive(made.network, steps=10)).state
     weights = {"feed.w": parameters(made.network)["feed.w"].value}
     for run in (made.run, made.forward):
-        with pytest.raises(RunError, match="parameters give 'feed.w', which is part of the state"):
+        with pytest.raises(RunError, match=r"parameters give 'feed.w', which is part of the state"):
             run(weights, drive(made.network, steps=10), state=state)
 
 
@@ -196,7 +197,7 @@ def passive(synapse: Synapse, wires: str) -> Network:
 
 
 def squares(found: Any) -> torch.Tensor:
-    return sum(((t / t.detach().abs().max()) ** 2).sum() for t in found.traces.values())  # type: ignore[return-value]
+    return sum(((t / t.detach().abs().max()) ** 2).sum() for t in found.traces.values())
 
 
 @pytest.mark.parametrize("tape", [256, 3])
@@ -251,7 +252,7 @@ def test_torchs_gradients_after_a_cut(feature: str, tape: int, monkeypatch: pyte
     wrt = [n for n in parameters(network) if n not in state.variables]
     (a, torchs), (b, ours) = (
         made.value_and_grad(loss, {}, after, wrt, record(network), state=state.detach(), **size)
-        for made in (backends.get("torch").compile(network), backends.get("native").compile(network))  # type: ignore[attr-defined]
+        for made in (backends.get("torch").compile(network), backends.get("native").compile(network))
     )
     assert b == pytest.approx(a, rel=1e-12)
     for name, slope in torchs.items():
