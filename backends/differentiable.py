@@ -32,8 +32,8 @@ Tensors = Mapping[str, torch.Tensor]
 class Signals:
     """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording.
 
-    end: gives the state after the last step, in tensors; it is computed when somebody asks for `state`. forward(state=...)
-    of it goes on, with gradients through both; `state.detach()` cuts them: truncated backpropagation through time.
+    end: gives the state after the last step, in tensors; it is computed when somebody asks for `state`. On torch, a pass
+    that goes on from it brings gradients through both; `state.detach()` cuts them: truncated backpropagation through time.
     """
 
     spikes: Mapping[str, torch.Tensor] = field(default_factory=dict)

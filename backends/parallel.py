@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from backends.continuing import check_state
 from neuro.model import Network
 from neuro.protocols import Inputs, Parameters, Program, Recording
 from neuro.semantics import Semantics
 from neuro.serialisation import from_json, to_json
+from neuro.state import State, joined
 
 
 class ParallelProgram:
@@ -43,20 +45,31 @@ class ParallelProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
         """See Program.run."""
-        options = {"steps": steps, "batch": batch, "every": every, "trial": trial}
+        options: dict[str, Any] = {"steps": steps, "batch": batch, "every": every, "trial": trial}
         if population is None or population <= self.chunk:
-            return self._own.run(parameters, inputs, record, population=population, **options)  # type: ignore[arg-type]
+            return self._own.run(parameters, inputs, record, population=population, state=state, **options)
+        if state is not None:
+            check_state(self.network, state, batch, population)
+            state = state.numpy()
         from joblib import Parallel, delayed
 
         parts = [slice(i, min(i + self.chunk, population)) for i in range(0, population, self.chunk)]
         work = [
             delayed(_run)(self._recipe, {n: v[part] for n, v in (parameters or {}).items()}, inputs, tuple(record),
-                          {**options, "population": part.stop - part.start})
+                          {**options, "population": part.stop - part.start, "state": _part(state, part)})
             for part in parts
         ]  # fmt: skip
         return _joined(Parallel(n_jobs=self.workers)(work))
+
+
+def _part(state: State | None, part: slice) -> State | None:
+    """That of some parameter sets; one without an axis for them serves all."""
+    if state is None or len(state.lead) == 1:
+        return state
+    return replace(state.each(lambda a: a[part]), lead=(part.stop - part.start, *state.lead[1:]))
 
 
 @lru_cache(maxsize=4)
@@ -83,4 +96,4 @@ def _joined(parts: Sequence[Recording]) -> Recording:
         {n: np.concatenate([getattr(p, kind)[n] for p in parts]) for n in getattr(parts[0], kind)}
         for kind in ("spikes", "traces", "final")
     )
-    return Recording(parts[0].dt, spikes, traces, parts[0].every, final)
+    return Recording(parts[0].dt, spikes, traces, parts[0].every, final, lambda: joined([p.state for p in parts]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record
+from backends.continuing import Layout, layout
 from backends.options import choice
 from neuro.evaluation import evaluate
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
@@ -26,6 +28,7 @@ from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
+from neuro.state import State
 from neuro.step import Assign, composed
 
 Array = npt.NDArray[Any]
@@ -129,10 +132,14 @@ class SnnTorchProgram:
         every: int = 1,
         trial: int = 0,
         population: int | None = None,
+        state: State | None = None,
     ) -> Recording:
-        """See Program.run."""
+        """See Program.run. The recording's state is for other backends to go on from; this one begins at the beginning."""
         if population is not None:
             raise UnsupportedError("snntorch", "option 'population'", "its modules hold one parameter set", OTHERS)
+        if state is not None:
+            why = "its modules hold (v - rest)/gain, which a state's v gives back only up to rounding"
+            raise UnsupportedError(NAME, "option 'state'", why, OTHERS)
         feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
         wanted = check_record(self._merged, record, every)
         values = check_parameters(self._merged, parameters)
@@ -152,6 +159,7 @@ class SnnTorchProgram:
             spikes={n: torch.stack(r, dim=1).numpy() for n, r in rasters.items()},
             traces={n: np.stack(t, axis=1) if t else run.no_trace(n) for n, t in traces.items()},
             every=every,
+            end=partial(run.end, layout(self._merged)),
         )
 
 
@@ -167,6 +175,7 @@ class _Run:
         self.state: dict[str, tuple[Tensor, ...]] = {}
         self.arrived: dict[str, Tensor] = {}
         self.current: dict[str, Tensor] = {}
+        self.spikes: dict[str, Tensor] = {}
         for name, numbers in self.numbers.items():
             mem, pending = (program._tensor(np.tile(a, (feed.batch, 1))) for a in (numbers.u, numbers.i))
             self.state[name] = (mem,) if numbers.alpha is None else (torch.zeros_like(mem), mem)
@@ -187,6 +196,7 @@ class _Run:
         for link in self.model.links:
             post = link.synapses.post
             self.arrived[post] = self.arrived[post] + self.modules.linear[link.name](spikes[link.synapses.pre])
+        self.spikes = spikes
         return spikes
 
     def _check(self, name: str, k: int) -> None:
@@ -220,6 +230,15 @@ class _Run:
         else:
             found = tensor(numbers.alpha) * self.state[owner][0] + self.arrived[owner]
         return found.numpy()
+
+    def end(self, wanted: Layout) -> State:
+        """After the last step, SI."""
+        variables = {n: self._variable(*n.split(".", 1)).copy() for n in wanted.variables}
+        sums = {
+            n: self.arrived[n.partition(".")[0]].numpy().copy() for n in wanted.sums
+        }  # the only input that is driven
+        left = {n: self.spikes[n].numpy().astype(np.int64) for n in wanted.refractory}  # periods of one step
+        return State(self.model.step.dt, self.k + 1, self.feed.lead, self.feed.trial, variables, sums, left)
 
     def no_trace(self, name: str) -> Array:
         size = self.model.cells[name.partition(".")[0]].cells.size

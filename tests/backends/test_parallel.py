@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
+import pytest
 
 import backends
 from backends.parallel import ParallelProgram
+from neuro import RunError
 from neuro.parameters import values
 from tests.backends.networks import drive, networks
 
@@ -29,3 +33,28 @@ def test_any_number_of_workers_gives_the_same_numbers() -> None:
         np.testing.assert_allclose(expected.traces["cells.v"], other.traces["cells.v"], rtol=1e-12)
     alone = ParallelProgram("reference", network, workers=2).run({"feed.w": weights[3]}, inputs, ["cells.v"])
     np.testing.assert_array_equal(alone.spikes["cells"], expected.spikes["cells"][3])
+
+
+@pytest.mark.parametrize(("backend", "workers"), [("reference", 2), ("torch", 1)])
+def test_parameter_sets_go_on_from_their_states(backend: str, workers: int) -> None:
+    network = networks()["plastic"]
+    rates = np.linspace(0.8, 1.2, 5) * values(network)["cells.R"]
+    first, second = (drive(network, steps=60, seed=s) for s in (1, 2))
+    program = ParallelProgram(backend, network, workers=workers, chunk=2)
+    alone = backends.get(backend).compile(network)
+    before, other = (p.run({"cells.R": rates}, first, population=5) for p in (program, alone))
+    assert before.state.lead == (5, 2)
+    assert all(d < 1e-9 for d in before.state.differences(other.state).values())
+    after, expected = (
+        p.run({"cells.R": rates}, second, population=5, state=b.state) for p, b in ((program, before), (alone, other))
+    )
+    assert expected.spike_count() > 100
+    np.testing.assert_array_equal(after.spikes["cells"], expected.spikes["cells"])
+    shared = program.run({"cells.R": rates}, second, population=5, state=other.state.of_set(1))
+    np.testing.assert_array_equal(shared.spikes["cells"][1], expected.spikes["cells"][1])
+    for recording in (before, other):
+        assert pickle.loads(pickle.dumps(recording)).state.differences(recording.state) == {}
+    with pytest.raises(RunError, match="5 parameter sets; the run has 4"):
+        program.run({"cells.R": rates[:4]}, second, population=4, state=before.state)
+    with pytest.raises(RunError, match="give the state of a recording"):
+        program.run({"cells.R": rates}, second, population=5, state={"v": 1})  # type: ignore[arg-type]

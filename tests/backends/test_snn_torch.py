@@ -10,6 +10,7 @@ import pytest
 import snntorch
 import torch
 
+import backends
 from backends.reference import ReferenceBackend
 from backends.snn_torch import SnnTorchBackend
 from neuro import (
@@ -248,3 +249,44 @@ def test_weights_of_a_run_replace_the_networks() -> None:
     )
     np.testing.assert_array_equal(a.traces["cells.I"], b.traces["cells.I"])
     assert a.spike_count() > program.run(inputs=given).spike_count()
+
+
+@pytest.mark.parametrize("feature", ["feed-forward", "recurrent", "readout", "heterogeneous"])
+def test_the_reference_goes_on_from_its_state(feature: str) -> None:
+    network = networks()[feature]
+    program, other = (backends.get(name).compile(network) for name in ("snntorch", "reference"))
+    inputs, record = drive(network, steps=100), ["cells.v", "cells.I"]
+    first, second = ({n: a[:, part] for n, a in inputs.items()} for part in (slice(40), slice(40, 100)))
+    state = program.run(inputs=first).state
+    assert all(d < 1e-9 for d in state.differences(other.run(inputs=first).state).values())
+    found, whole = other.run(inputs=second, record=record, state=state), other.run(inputs=inputs, record=record)
+    assert found.spike_count() > 10
+    np.testing.assert_array_equal(found.spikes["cells"], whole.spikes["cells"][:, 40:])
+    for name in record:
+        np.testing.assert_allclose(found.traces[name], whole.traces[name][:, 40:], rtol=1e-9)
+
+
+def test_a_period_of_one_step_and_a_current_with_memory_are_in_its_state() -> None:
+    decaying = Synapse("decaying", "w : amp", on_pre="g_post += w")
+    cells = replace(
+        LIF, name="cuba", refractory=quantity("1 ms"), initial={"v": "-70 mV"},
+        equations="dv/dt = (E_L - v + R*g)/tau_m : volt (unless refractory)\ndg/dt = -g/tau_g : amp",
+        parameters={**LIF.parameters, "tau_g": "5 ms"},
+    )  # fmt: skip
+    feed = Projection("feed", "x", "cells", decaying, "1 nA")
+    network = Network((Population("cells", cells, 5),), (feed,), (Input("x", 7),), dt="1 ms")
+    programs = [backends.get(name).compile(network) for name in ("snntorch", "reference")]
+    inputs = drive(network, steps=100)
+    fired = programs[1].run(inputs=inputs).spikes["cells"].any((0, 2))
+    cut = int(np.flatnonzero(fired)[3]) + 1  # a cell has just fired
+    states = [p.run(inputs={"x": inputs["x"][:, :cut]}).state for p in programs]
+    assert states[1].refractory["cells"].any()
+    assert all(d < 1e-9 for d in states[0].differences(states[1]).values())
+
+
+def test_it_begins_at_the_beginning() -> None:
+    network = networks()["feed-forward"]
+    program, inputs = backends.get("snntorch").compile(network), drive(network, steps=20)
+    state = program.run(inputs=inputs).state
+    with pytest.raises(UnsupportedError, match=r"option .state.: .*only up to rounding"):
+        program.run(inputs=inputs, state=state)
