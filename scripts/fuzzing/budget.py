@@ -14,6 +14,7 @@ SEEDS: dict[str, Sequence[int]] = {
     "gradients": range(100, 115),
     "metamorphic": (*range(200, 213), 224, 296),  # the last two: receptors whose names are taken, or alike
     "life": range(300, 330, 5),
+    "continuation": range(400, 412),
 }
 
 

@@ -9,12 +9,18 @@ from dataclasses import dataclass, field
 
 from fuzzing.coverage import features
 from fuzzing.networks import Case, NetworkMaker
-from fuzzing.oracles import forward, gradients, life, metamorphic
+from fuzzing.oracles import continuation, forward, gradients, life, metamorphic
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, summary
 
 Check = Callable[[Case, Programs], Outcome]
-ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic)}
-TURNS: Mapping[str, int] = {"forward": 1, "gradients": 5, "life": 7, "metamorphic": 4}  # every n-th seed
+ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic, continuation)}
+TURNS: Mapping[str, int] = {
+    "forward": 1,
+    "gradients": 5,
+    "life": 7,
+    "metamorphic": 4,
+    "continuation": 4,
+}  # every n-th seed
 
 
 @dataclass
