@@ -41,6 +41,7 @@ def check(case: Case, programs: Programs) -> Outcome:
         for before in (name, *random.choice(others, min(1, len(others)), replace=False)):
             second = attempt(lambda b=str(before), n=name: _part(case, programs, n, cut, case.steps, first[b].state))
             if _sound(name, second, outcome):
+                outcome.notes.append("continued elsewhere" if before != name else "continued")
                 _compare(case, (str(before), name), _glued(first[str(before)], second), whole, sensitivity, outcome)
     _gradients(case, programs, whole["reference"], cut, outcome)
     return outcome
@@ -137,10 +138,12 @@ def _gradients(case: Case, programs: Programs, recording: Any, cut: int, outcome
         return
     loss, given = Loss(case, recording), values(case.network)
     found = [attempt(lambda c=cuts: _gradient(case, program, loss, given, c)) for cuts in ((), (cut,))]
+    outcome.notes.append("gradient through a cut")
     for each in found:
         if isinstance(each, Exception):
             if not expected(each):
                 outcome.failures.append(Failure(NAME, f"torch's gradient raises {type(each).__name__}", summary(each)))
+            outcome.notes[-1] += f" refused: {type(each).__name__}"
             return
     share = owed(found[0], given)
     off = {n: e for n, e in errors(*found).items() if not e <= SLOPE and not e * share[n] <= 1e-14}
