@@ -48,9 +48,11 @@ class ForwardPass:
     def initial(self, group: Group) -> list[torch.Tensor]:
         """Values of a group's states before the first step."""
         found = []
+        keys = [key.split(".", 1) for key in group.sums]
+        outside = {mangled("pending", *key) for key in keys if drive(*key) in group.drives}
         for name in group.states:
-            role, owner, *variable = unmangled(name)
-            if role == "pending" and drive(owner, variable[0]) in group.drives:
+            role, owner, *_ = unmangled(name)
+            if name in outside:
                 found.append(self.zeros(self.sizes[owner]))  # the drive begins with what has arrived
             elif self.before is not None:
                 found.append(self.before.values[name])
@@ -181,7 +183,7 @@ class ForwardPass:
             _, owner, *variable = unmangled(name)
             if torch.is_floating_point(value) and not bool(torch.isfinite(value).all()):
                 check_finite(
-                    owner, variable[0], value.detach().numpy(), self.feed.start + self.feed.steps - 1, self.feed
+                    owner, mangled(*variable), value.detach().numpy(), self.feed.start + self.feed.steps - 1, self.feed
                 )
             if variable == ["w"] and name in self.values:
                 self.final[f"{owner}.w"] = value
