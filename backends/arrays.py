@@ -81,7 +81,7 @@ def check_inputs(
 ) -> Feed:  # fmt: skip
     """Inputs and first state of one run, Poisson inputs drawn where left out. Raises RunError naming the input and its shape.
 
-    convert: False leaves the given arrays' own types. events: spikes come back as Events, not as arrays.
+    convert: False leaves the given arrays' own types, and a state's. events: spikes come back as Events, not as arrays.
     """
     inputs = {i.name: i for i in network.inputs}
     steps, batch = (None if n is None else whole(k, n) for k, n in (("steps", steps), ("batch", batch)))
@@ -95,6 +95,7 @@ def check_inputs(
         batch, steps = _agree(name, array.shape, batch, steps)
     if state is not None:
         state = check_state(network, state, batch, population)
+        state = state.numpy() if convert else state
         batch = state.lead[-1]
         trial = _same_trials(state, trial)
     if steps is None:

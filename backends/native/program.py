@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -197,10 +196,9 @@ class NativeProgram:
         state: State | None,
     ) -> Feed:  # fmt: skip
         """Checked inputs, spikes as events."""
-        feed = check_inputs(
+        return check_inputs(
             self.merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state, events=True
         )
-        return feed if feed.state is None else replace(feed, state=feed.state.numpy())
 
     def beginning(self, executable: Executable, feed: Feed) -> Arrays:
         """What a run that goes on from a state begins with."""

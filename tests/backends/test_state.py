@@ -77,6 +77,16 @@ def test_another_backend_goes_on(before: str, after: str, feature: str) -> None:
     same(full, first, part(b, 50, STEPS, state=first.state), 1e-9)
 
 
+@pytest.mark.parametrize("after", BACKENDS)
+@pytest.mark.parametrize("before", ["torch", "native"])
+def test_a_state_of_tensors_serves_every_backend(before: str, after: str) -> None:
+    a, b = program(before, "heterogeneous delays"), program(after, "heterogeneous delays")
+    inputs = {n: x[:, :30] for n, x in drive(a.network, steps=STEPS).items()}
+    state = a.forward(None, inputs).state  # type: ignore[attr-defined]
+    found, wanted = (part(b, 30, 60, state=s) for s in (state, state.numpy()))
+    assert found.state.differences(wanted.state) == {} and found.state.step == 60
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_cuts(backend: str) -> None:
     """One step at a time, through delays that are longer than a step."""
