@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import torch
 import backends
 from backends.differentiable import Signals
 from backends.pytorch import TorchProgram
-from neuro import Input, Network, Population, Projection, RunError, quantity
+from neuro import Input, Network, Normal, Population, Projection, RunError, quantity
 from neuro.parameters import steps_of, values
 from neuro.state import State
-from tests.backends.networks import LEAKY, PULSE, drive, networks
+from tests.backends.networks import AMPA, LEAKY, LIF, PULSE, drive, networks
 
 NETWORKS = networks()
 STEPS = 60
@@ -83,6 +84,37 @@ def whole_and_parts(program: TorchProgram, cuts: tuple[int, ...], sets: int | No
 @pytest.mark.parametrize("cuts", [(1,), (30,), (10, 11, 12, 40)])
 def test_gradients_through_a_cut_are_those_of_the_whole(feature: str, cuts: tuple[int, ...]) -> None:
     whole_and_parts(compiled(feature, detach_reset=False), cuts)
+
+
+def test_an_input_that_everything_reaches() -> None:
+    """Conductances make it a sum; spikes from outside, from cells and with states of synapses, and a current come there."""
+    fading = replace(PULSE, name="fading", equations="w : amp\ndx/dt = -x/tau : 1", on_pre="x += 1\nI_post += w*x",
+                     parameters={"tau": "20 ms"}, method="exact")  # fmt: skip
+    cells = Population("cells", replace(LIF, method="exponential_euler"), 5)
+    projections = (
+        Projection("feed", "x", "cells", PULSE, "0.8 nA", delay="2 ms"),
+        Projection("open", "x", "cells", AMPA, "10 nS"),
+        Projection("fade", "x", "cells", fading, "0.2 nA", delay="1 ms"),
+        Projection("loop", "cells", "cells", PULSE, Normal(quantity("0 nA"), quantity("1 nA")), delay="3 ms"),
+    )
+    inputs = (Input("x", 7), Input("y", 5, "current", "cells.I"))
+    network = Network((cells,), projections, inputs, dt="1 ms", seed=3)
+    program = backends.get("torch").compile(network, detach_reset=False)
+    assert isinstance(program, TorchProgram)
+    given = drive(network, steps=STEPS)
+    given["y"] *= 1e-10
+    whole, state, parts = program.run(inputs=given), None, []
+    for first, last in ((0, 1), (1, 2), (2, 30), (30, STEPS)):
+        part = program.run(inputs={n: a[:, first:last] for n, a in given.items()}, state=state)
+        parts.append(part.spikes["cells"])
+        state = part.state
+    assert whole.spike_count() > 20
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole.spikes["cells"])
+    assert state is not None
+    assert state.differences(whole.state) == {}
+    expected = backends.get("reference").compile(network).run(inputs=given).state
+    assert all(d < 1e-9 for d in whole.state.differences(expected).values())
+    whole_and_parts(program, (1, 2, 30))
 
 
 @pytest.mark.parametrize("options", [{"feedback": ["loop"]}, {"detached": ["loop"]}, {"detach_reset": True}], ids=str)
