@@ -1,0 +1,116 @@
+"""Runs that go on: a long one in parts of bounded memory, and a session that is stepped from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from backends.values import named, whole
+from neuro.foreign import shown
+from neuro.protocols import Inputs, Parameters, Program, Recording, RunError
+from neuro.state import State
+
+Source = Inputs | Callable[[int, int], Inputs]
+
+
+def stream(
+    program: Program,
+    parameters: Parameters | None = None,
+    inputs: Source | None = None,
+    record: Sequence[str] = (),
+    *,
+    steps: int,
+    chunk: int,
+    every: int = 1,
+    state: State | None = None,
+    **options: Any,
+) -> Iterator[Recording]:
+    """A run of so many steps as recordings of `chunk` steps each, the last one of what is left; together they are the whole.
+
+    Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
+    from first to last - 1 of this run. The rest as in Program.run. Raises RunError.
+    """
+    steps, chunk, every = whole("steps", steps), whole("chunk", chunk), whole("every", every)
+    if chunk % every:
+        raise RunError(f"chunk={chunk} is no multiple of every={every}; give chunk={chunk // every * every or every}")
+    given = inputs if callable(inputs) else _parts(inputs, steps)
+    for first in range(0, steps, chunk):
+        last = min(first + chunk, steps)
+        found = program.run(
+            parameters, given(first, last), record, steps=last - first, every=every, state=state, **options
+        )
+        state = found.state
+        parameters = _without_plastic(parameters, state)
+        yield found
+
+
+def _parts(inputs: Inputs | None, steps: int) -> Callable[[int, int], Inputs]:
+    arrays = named(inputs, "inputs")
+    for name, array in arrays.items():
+        if not hasattr(array, "shape") or len(array.shape) < 2:
+            raise RunError(f"input '{name}' is {shown(array)}; give an array [batch, time, channel]")
+        if array.shape[1] != steps:
+            raise RunError(f"input '{name}' has {array.shape[1]} entries along time; the run has {steps}")
+    return lambda first, last: {n: a[:, first:last] for n, a in arrays.items()}
+
+
+def _without_plastic(parameters: Parameters | None, state: State) -> Parameters:
+    """The parameters of the parts that follow: plastic weights are the state's then."""
+    return {n: v for n, v in (parameters or {}).items() if n not in state.variables}
+
+
+class Session:
+    """A run that is advanced from outside, step by step: an agent's network in its environment.
+
+    Opened by `program.session(...)`. state: what the next step begins with; it may be replaced.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        batch: int = 1,
+        parameters: Parameters | None = None,
+        record: Sequence[str] = (),
+        *,
+        trial: int = 0,
+        population: int | None = None,
+        state: State | None = None,
+    ) -> None:
+        self.program, self.batch, self.record = program, whole("batch", batch), tuple(record)
+        self.parameters, self.trial, self.population = parameters, trial, population
+        self._state = state
+
+    @property
+    def state(self) -> State:
+        """Of the last step. Raises RunError before the first one."""
+        if self._state is None:
+            raise RunError("this session has not begun; step() first")
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+
+    def step(self, inputs: Mapping[str, Any] | None = None, steps: int | None = None) -> Recording:
+        """The next step, or as many as the inputs have, or `steps`. inputs: as in Program.run. Raises RunError."""
+        if not inputs and steps is None:
+            steps = 1
+        found = self.program.run(
+            self.parameters, inputs, self.record, steps=steps, batch=self.batch, trial=self.trial,
+            population=self.population, state=self._state,
+        )  # fmt: skip
+        self._state = found.state
+        self.parameters = _without_plastic(self.parameters, self._state)
+        return found
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what the session holds."""
