@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_inputs, check_parameters, check_record, draw_noise
+from backends.arrays import Feed, check_parameters, check_record, draw_noise
 from backends.brian_build import Builder, Built
 from backends.brian_errors import OTHERS, described, objections
 from backends.brian_exact import DegenerateError, Tie
@@ -24,15 +24,14 @@ from backends.brian_plan import limits, pairs, refuse_mixed_freezing
 from backends.brian_simulations import InProcess, Simulation, Standalone
 from backends.brian_state import Kept
 from backends.brian_zeros import with_units
-from backends.continuing import refuse_weights
 from backends.options import choice
+from backends.simulator import Request, Simulator
 from neuro.foreign import shown
 from neuro.model import Network
 from neuro.parameters import initial_state, parameters, wiring
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
+from neuro.protocols import Capabilities, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
-from neuro.state import State
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +40,7 @@ TARGETS = ("numpy", "cython", "cpp_standalone")
 _KEPT = 4  # built simulations
 
 
-class BrianProgram:
+class BrianProgram(Simulator):
     """See neuro.protocols.Program. A simulation is built for a batch size and what is recorded, then kept.
 
     builds: how many were built. Programs in C++ are built for a number of steps as well.
@@ -78,29 +77,13 @@ class BrianProgram:
     def __reduce__(self) -> tuple[Any, ...]:
         return BrianProgram, (self.network, self.target)
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Sequence[str] = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run."""
-        if state is not None and self.target == "cpp_standalone":
+    def _run(self, asked: Request) -> Recording:
+        if asked.state is not None and self.target == "cpp_standalone":
             why = "its programs begin at step 0 with nothing on its way; use target='numpy' or target='cython'"
             raise UnsupportedError("brian2", "a given state with target='cpp_standalone'", why, OTHERS)
-        feed = check_inputs(
-            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state
-        )
-        refuse_weights(state, parameters)
-        wanted = tuple(check_record(self._merged, record, every))
-        values = check_parameters(self._merged, parameters, population)
+        feed = asked.feed(self._merged)
+        wanted = tuple(check_record(self._merged, asked.record, asked.every))
+        values = check_parameters(self._merged, asked.parameters, asked.population)
         columns = self._columns(values, feed.lead)
         with session(self.target), objections(self._names):
             ties = self._ties(columns)
@@ -113,7 +96,7 @@ class BrianProgram:
             given = self._values(built, columns) | self._numbers(built, values, feed.lead)
             simulation.run(given, self._arrays(built, feed), feed.steps, wanted, feed.state)
             self._check(built, feed)
-            return self._recording(built, feed, wanted, every)
+            return self._recording(built, feed, wanted, asked.every)
 
     def _key(self, copies: int, ties: Mapping[str, Tie], record: tuple[str, ...], steps: int) -> tuple[Any, ...]:
         """What a simulation is built for."""

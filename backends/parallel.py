@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from backends.continuing import check_state
+from backends.simulator import Request, Simulator
 from neuro.model import Network
 from neuro.protocols import Inputs, Parameters, Program, Recording
 from neuro.semantics import Semantics
@@ -22,7 +23,7 @@ from neuro.serialisation import from_json, to_json
 from neuro.state import State, joined
 
 
-class ParallelProgram:
+class ParallelProgram(Simulator):
     """See neuro.protocols.Program. workers: processes, 1 for none besides this one. chunk: parameter sets in one run."""
 
     def __init__(
@@ -34,31 +35,19 @@ class ParallelProgram:
         self.capabilities = replace(self._own.capabilities, gradients=False)  # processes share no graph
         self.semantics: Semantics = self._own.semantics
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Sequence[str] = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run."""
-        options: dict[str, Any] = {"steps": steps, "batch": batch, "every": every, "trial": trial}
+    def _run(self, asked: Request) -> Recording:
+        population, state, parameters = asked.population, asked.state, asked.parameters
+        options: dict[str, Any] = {n: getattr(asked, n) for n in ("steps", "batch", "every", "trial")}
         if population is None or population <= self.chunk:
-            return self._own.run(parameters, inputs, record, population=population, state=state, **options)
+            return self._own.run(parameters, asked.inputs, asked.record, population=population, state=state, **options)
         if state is not None:
-            check_state(self.network, state, batch, population)
+            check_state(self.network, state, asked.batch, population)
             state = state.numpy()
         from joblib import Parallel, delayed
 
         parts = [slice(i, min(i + self.chunk, population)) for i in range(0, population, self.chunk)]
         work = [
-            delayed(_run)(self._recipe, {n: v[part] for n, v in (parameters or {}).items()}, inputs, tuple(record),
+            delayed(_run)(self._recipe, {n: v[part] for n, v in (parameters or {}).items()}, asked.inputs, tuple(asked.record),
                           {**options, "population": part.stop - part.start, "state": _part(state, part)})
             for part in parts
         ]  # fmt: skip

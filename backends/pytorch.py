@@ -14,6 +14,7 @@ from backends.arrays import Feed, check_inputs, check_record, with_lead
 from backends.continuing import refuse_weights
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.options import choice, flags
+from backends.simulator import Request, Simulator
 from backends.structure import Backward, local, with_feedback
 from backends.torch_groups import Functions, Group
 from backends.torch_render import render
@@ -34,7 +35,7 @@ from neuro.state import State
 from neuro.step import Step
 
 
-class TorchProgram:
+class TorchProgram(Simulator):
     """See neuro.protocols.Program. `source` is the generated code."""
 
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
@@ -74,30 +75,17 @@ class TorchProgram:
 
     # -- running -------------------------------------------------------------------------------------------
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Sequence[str] = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run."""
+    def _run(self, asked: Request) -> Recording:
         with torch.no_grad():
             found = self.forward(
-                parameters, inputs, record,
-                steps=steps, batch=batch, every=every, trial=trial, population=population, state=state,
+                asked.parameters, asked.inputs, asked.record, steps=asked.steps, batch=asked.batch, every=asked.every,
+                trial=asked.trial, population=asked.population, state=asked.state,
             )  # fmt: skip
         return Recording(
             dt=self.step.dt,
             spikes={n: s.numpy() > 0 for n, s in found.spikes.items()},
             traces={n: t.numpy() for n, t in found.traces.items()},
-            every=every,
+            every=asked.every,
             final={n: t.numpy() for n, t in found.final.items()},
             end=None if found.end is None else partial(arrays, found.end),
         )

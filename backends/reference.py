@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record, draw_noise
-from backends.continuing import Layout, layout, refuse_weights
+from backends.arrays import Feed, check_finite, check_parameters, check_record, draw_noise
+from backends.continuing import Layout, layout
 from backends.options import choice
+from backends.simulator import Request, Simulator
 from neuro.evaluation import evaluate
 from neuro.lowering import lower
 from neuro.model import Network
 from neuro.parameters import initial_state
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
 from neuro.state import State
@@ -262,7 +263,7 @@ class _Simulation:
                 check_finite(cells.name, name, self.values[f"{cells.name}.{name}"], self.k, self.feed)
 
 
-class ReferenceProgram:
+class ReferenceProgram(Simulator):
     """See neuro.protocols.Program."""
 
     capabilities = Capabilities(plasticity=True, populations=True)
@@ -275,26 +276,10 @@ class ReferenceProgram:
         self.step = lower(network)
         self._expressions = {c.name: c.inlined for c in self.step.cells}
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Sequence[str] = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run."""
-        feed = check_inputs(
-            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state
-        )
-        refuse_weights(state, parameters)
-        wanted = check_record(self._merged, record, every)
-        values = check_parameters(self._merged, parameters, population)
+    def _run(self, asked: Request) -> Recording:
+        feed, every = asked.feed(self._merged), asked.every
+        wanted = check_record(self._merged, asked.record, every)
+        values = check_parameters(self._merged, asked.parameters, asked.population)
         sim = _Simulation(self.step, self._merged, values, feed, self.dtype)
         firing = [c for c in self.step.cells if c.spikes]
         rasters = {c.name: np.zeros((*feed.lead, feed.steps, c.size), bool) for c in firing}

@@ -7,7 +7,7 @@ and a soft reset that leaves it there stops the run. Source: Eshraghian et al. (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +19,14 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from backends.arrays import Feed, check_finite, check_inputs, check_parameters, check_record
+from backends.arrays import Feed, check_finite, check_parameters, check_record
 from backends.continuing import Layout, layout
 from backends.options import choice
+from backends.simulator import Request, Simulator
 from neuro.evaluation import evaluate
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Parameters, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
 from neuro.state import State
@@ -58,7 +59,7 @@ class Modules:
     neurons: Mapping[str, nn.Module]
 
 
-class SnnTorchProgram:
+class SnnTorchProgram(Simulator):
     """See neuro.protocols.Program. No gradients: the torch backend has them, with a surrogate of one's choice."""
 
     capabilities = Capabilities(delays=False, noise=False)
@@ -121,28 +122,16 @@ class SnnTorchProgram:
         snntorch.SpikingNeuron.instances.remove(module)  # its global list would keep every module alive
         return module
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Sequence[str] = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run. The recording's state is for other backends to go on from; this one begins at the beginning."""
-        if population is not None:
+    def _run(self, asked: Request) -> Recording:
+        """The recording's state is for other backends to go on from; this one begins at the beginning."""
+        if asked.population is not None:
             raise UnsupportedError("snntorch", "option 'population'", "its modules hold one parameter set", OTHERS)
-        if state is not None:
+        if asked.state is not None:
             why = "its modules hold (v - rest)/gain, which a state's v gives back only up to rounding"
             raise UnsupportedError(NAME, "option 'state'", why, OTHERS)
-        feed = check_inputs(self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population)
-        wanted = check_record(self._merged, record, every)
-        values = check_parameters(self._merged, parameters)
+        feed, every = asked.feed(self._merged), asked.every
+        wanted = check_record(self._merged, asked.record, every)
+        values = check_parameters(self._merged, asked.parameters)
         with torch.inference_mode():
             run = _Run(self, values, feed)
             rasters: dict[str, list[Tensor]] = {c.name: [] for c in self.model.step.cells if c.spikes}

@@ -49,7 +49,7 @@ class ForwardPass:
         """Values of a group's states before the first step."""
         found = []
         keys = [key.split(".", 1) for key in group.sums]
-        outside = {mangled("pending", *key) for key in keys if drive(*key) in group.drives}
+        outside = {mangled("pending", cells, v) for cells, v in keys if drive(cells, v) in group.drives}
         for name in group.states:
             role, owner, *_ = unmangled(name)
             if name in outside:

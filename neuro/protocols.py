@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -119,6 +119,50 @@ class Program(Protocol):
         time, random streams, spikes on their way and plastic weights go on from there, and steps counts the steps of this
         run alone. Raises UnsupportedError, RunError.
         """
+        ...
+
+    def stream(
+        self,
+        parameters: Parameters | None = None,
+        inputs: Inputs | Callable[[int, int], Inputs] | None = None,
+        record: Sequence[str] = (),
+        *,
+        steps: int,
+        chunk: int,
+        **options: Any,
+    ) -> Iterator[Recording]:
+        """A run of so many steps as recordings of `chunk` steps each, the last one of what is left; together they are the whole.
+
+        Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
+        from first to last - 1 of this run. options: every, batch, trial, population, state. The rest as in `run`.
+        """
+        ...
+
+    def session(
+        self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
+    ) -> Session:
+        """Opens a run that is advanced from outside. options: trial, population, state (to begin with)."""
+        ...
+
+
+class Session(Protocol):
+    """A run that is advanced from outside, step by step: an agent's network in its environment. A context manager.
+
+    state: what the next step begins with; it may be replaced, and raises RunError before the first step.
+    """
+
+    @property
+    def state(self) -> State: ...
+
+    @state.setter
+    def state(self, state: State) -> None: ...
+
+    def step(self, inputs: Inputs | None = None, steps: int | None = None) -> Recording:
+        """The next step, or as many as the inputs have, or `steps`. inputs: as in Program.run. Raises RunError."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the session holds."""
         ...
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed, check_inputs, check_record, draw_noise
-from backends.continuing import refuse_weights
 from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
@@ -19,6 +18,7 @@ from backends.native.kernel import Training
 from backends.native.resuming import Ending, beginning, history, input_lists
 from backends.native.slopes import slope_of
 from backends.options import choice
+from backends.simulator import Request, Simulator
 from backends.structure import Backward, delays_of, with_feedback
 from backends.values import given_parameters
 from neuro.evaluation import evaluate, margin_scales
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class NativeProgram:
+class NativeProgram(Simulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
 
     def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
@@ -87,29 +87,18 @@ class NativeProgram:
             )
         return self._executables[key]
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Sequence[str] = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run. inputs: spikes also as neuro.events.Events."""
-        feed = self.feed(inputs, steps, batch, trial, population, state)
-        refuse_weights(state, parameters)
-        wanted = tuple(check_record(self.merged, record, every))
-        values = given_parameters(self.declared, parameters, population)
+    def _run(self, asked: Request) -> Recording:
+        """inputs: spikes also as neuro.events.Events."""
+        feed = asked.feed(self.merged, events=True)
+        wanted = tuple(check_record(self.merged, asked.record, asked.every))
+        values = given_parameters(self.declared, asked.parameters, asked.population)
         executable = self.executable(wanted, feed.batch)
-        given = self.inputs(feed) | self.constants(executable, values, population) | self.beginning(executable, feed)
-        run = executable.forward(given, feed, every, self.threads)
+        constants = self.constants(executable, values, asked.population)
+        run = executable.forward(
+            self.inputs(feed) | constants | self.beginning(executable, feed), feed, asked.every, self.threads
+        )
         self.check(executable, feed)
-        return self.recording(executable, run.arrays, feed, wanted, every)
+        return self.recording(executable, run.arrays, feed, wanted, asked.every)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
