@@ -103,7 +103,7 @@ def check_inputs(
     batch = 1 if batch is None else batch
     if steps < 1 or batch < 1:  # an empty array
         raise RunError(f"a run needs at least one step and one trial, not steps={steps}, batch={batch}")
-    _check_room(network, steps, batch, population or 1, events)
+    check_room(network, steps, batch, population or 1, events, steps)
     arrays = {}
     for item in network.inputs:
         if item.name in found:
@@ -122,15 +122,18 @@ def _same_trials(state: State, trial: int) -> int:
     return state.trial
 
 
-def _check_room(network: Network, steps: int, batch: int, sets: int, events: bool) -> None:
-    """Raises RunError where states, noise, Poisson spikes and rasters of such a run won't fit. events: no rasters are made."""
+def check_room(network: Network, steps: int, batch: int, sets: int, events: bool, drawn: int) -> None:
+    """Raises RunError where states, noise, Poisson spikes and rasters of such a run won't fit. events: no rasters are made.
+
+    drawn: steps whose random numbers are there at once.
+    """
     cells = sum(p.size for p in network.populations) + sum(i.size for i in network.inputs)
     if steps * batch * sets * (1 + cells) < _SMALL:
         return
     sizes = {"its clock": 8 * steps}
     for population in network.populations:
         sizes[f"the noise of population '{population.name}'"] = (
-            8 * batch * steps * population.size * len(population.neuron.scope.noise)
+            8 * batch * drawn * population.size * len(population.neuron.scope.noise)
         )
         states = sets * batch * population.size
         sizes[f"the states of population '{population.name}'"] = 4 * states * len(population.neuron.scope.states)
@@ -138,7 +141,7 @@ def _check_room(network: Network, steps: int, batch: int, sets: int, events: boo
             sizes[f"the spikes of population '{population.name}'"] = states * steps
     for item in network.inputs:
         if item.kind == "poisson":
-            sizes[f"input '{item.name}'"] = (1 if events else batch) * steps * item.size
+            sizes[f"input '{item.name}'"] = (1 if events else batch) * drawn * item.size
     total, free = float(sum(sizes.values())), checks.machine_memory()
     if total > free:
         largest = max(sizes, key=lambda name: sizes[name])

@@ -46,10 +46,9 @@ class BrianProgram(Simulator):
     builds: how many were built. Programs in C++ are built for a number of steps as well.
     """
 
-    capabilities = Capabilities(plasticity=True, populations=True)
-
     def __init__(self, network: Network, target: str) -> None:
         self.network, self.target = network, target
+        self.capabilities = Capabilities(plasticity=True, populations=True, state=target != "cpp_standalone")
         self.semantics: Semantics = semantics(network, "float64")
         self.builds = 0
         self._merged = with_units(without_receptors(network))

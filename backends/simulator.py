@@ -7,13 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backends.arrays import Feed, check_inputs
+from backends.arrays import Feed, check_inputs, check_room
 from backends.continuing import refuse_weights
-from backends.streaming import Session, Source, stream
+from backends.streaming import Session, Source, one_after_another, stream
+from neuro import streams
 from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Recording
 from neuro.semantics import Semantics
 from neuro.state import State
+
+AT_ONCE = 2**22  # random numbers: 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,17 @@ class Request:
     population: int | None
     state: State | None
 
+    def size(self) -> tuple[int, int] | None:
+        """Steps and trials; None where something else than arrays or events is given, or a count that is none."""
+        shapes: list[tuple[int, ...]] = [getattr(value, "shape", ()) for value in (self.inputs or {}).values()]
+        if any(len(shape) != 3 for shape in shapes) or not isinstance(self.every, int) or self.every < 1:
+            return None
+        batch, steps = shapes[0][:2] if shapes else (self.batch, self.steps)
+        if self.state is not None and isinstance(self.state, State):
+            batch = self.state.lead[-1]
+        batch = 1 if batch is None else batch
+        return (steps, batch) if isinstance(steps, int) and isinstance(batch, int) and batch > 0 else None
+
     def feed(self, network: Network, **options: Any) -> Feed:
         """Everything from outside, checked; options: of check_inputs. Raises RunError."""
         refuse_weights(self.state, self.parameters)
@@ -39,12 +53,19 @@ class Request:
         )  # fmt: skip
 
 
+def random_numbers(network: Network, given: Any) -> int:
+    """How many a trial needs in each step: noise, and Poisson inputs that nobody gives."""
+    noise = sum(p.size * len(p.neuron.scope.noise) for p in network.populations)
+    return noise + sum(i.size for i in network.inputs if i.kind == "poisson" and i.name not in (given or {}))
+
+
 class Simulator(ABC):
     """A compiled network that runs: see neuro.protocols.Program."""
 
     network: Network
     semantics: Semantics
     capabilities: Capabilities
+    lists_spikes = False  # as events, not as rasters
 
     def run(
         self,
@@ -60,7 +81,25 @@ class Simulator(ABC):
         state: State | None = None,
     ) -> Recording:
         """See Program.run."""
-        return self._run(Request(parameters, inputs, record, steps, batch, every, trial, population, state))
+        asked = Request(parameters, inputs, record, steps, batch, every, trial, population, state)
+        drawn = random_numbers(self.network, asked.inputs)
+        if drawn and self.capabilities.state and (size := asked.size()) is not None:
+            chunk = self._at_once(drawn, *size, asked)
+            if chunk < size[0]:
+                options = {"every": every, "batch": batch, "trial": trial, "population": population, "state": state}
+                return one_after_another(
+                    list(self.stream(parameters, inputs, record, steps=size[0], chunk=chunk, **options))
+                )
+        return self._run(asked)
+
+    def _at_once(self, drawn: int, steps: int, batch: int, asked: Request) -> int:
+        """Steps whose random numbers are drawn at once: memory doesn't grow with the length of a run. drawn: numbers a step and trial."""
+        if drawn * batch * steps <= AT_ONCE:
+            return steps
+        chunk = max(1, AT_ONCE // (drawn * batch * streams.BLOCK)) * streams.BLOCK
+        chunk = max(chunk // asked.every, 1) * asked.every
+        check_room(self.network, steps, batch, asked.population or 1, self.lists_spikes, min(chunk, steps))
+        return chunk
 
     @abstractmethod
     def _run(self, asked: Request) -> Recording: ...

@@ -62,7 +62,7 @@ class Modules:
 class SnnTorchProgram(Simulator):
     """See neuro.protocols.Program. No gradients: the torch backend has them, with a surrogate of one's choice."""
 
-    capabilities = Capabilities(delays=False, noise=False)
+    capabilities = Capabilities(delays=False, noise=False, state=False)
 
     def __init__(self, network: Network, dtype: str) -> None:
         self.network = network

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from backends.values import named, whole
+from neuro.events import Events, Rasters
 from neuro.foreign import shown
 from neuro.protocols import Inputs, Parameters, Program, Recording, RunError
 from neuro.state import State
@@ -52,7 +56,22 @@ def _parts(inputs: Inputs | None, steps: int) -> Callable[[int, int], Inputs]:
             raise RunError(f"input '{name}' is {shown(array)}; give an array [batch, time, channel]")
         if array.shape[1] != steps:
             raise RunError(f"input '{name}' has {array.shape[1]} entries along time; the run has {steps}")
-    return lambda first, last: {n: a[:, first:last] for n, a in arrays.items()}
+    return lambda first, last: {
+        n: a.between(first, last) if isinstance(a, Events) else a[:, first:last] for n, a in arrays.items()
+    }
+
+
+def one_after_another(parts: Sequence[Recording]) -> Recording:
+    """Recordings of parts of a run as that of the whole."""
+    end, spikes = parts[-1], [p.spikes for p in parts]
+    rasters: Mapping[str, Any]
+    if all(isinstance(s, Rasters) for s in spikes):
+        lists: list[Rasters] = spikes  # type: ignore[assignment]
+        rasters = Rasters({n: Events.following(*(s.events[n] for s in lists)) for n in lists[0].events}, lists[0].lead)
+    else:
+        rasters = {n: np.concatenate([s[n] for s in spikes], axis=-2) for n in spikes[0]}
+    traces = {n: np.concatenate([p.traces[n] for p in parts], axis=-2) for n in end.traces}
+    return replace(end, spikes=rasters, traces=traces)
 
 
 def _without_plastic(parameters: Parameters | None, state: State) -> Parameters:

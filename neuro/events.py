@@ -65,20 +65,24 @@ class Events:
         return Events((batch, time, size), np.concatenate([*offsets, starts[-1:]]), channels)
 
     @staticmethod
-    def following(before: Events, after: Events) -> Events:
-        """The same trials' steps, first those of one, then those of the other."""
-        batch, _, size = before.shape
-        counts = [np.diff(e.offsets).reshape(batch, e.shape[1]) for e in (before, after)]
+    def following(*parts: Events) -> Events:
+        """The same trials' steps, part after part."""
+        batch, _, size = parts[0].shape
+        counts = [np.diff(e.offsets).reshape(batch, e.shape[1]) for e in parts]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts, axis=1))]).astype(np.int64)
         trials = [
             e.channels[e.offsets[b * e.shape[1]] : e.offsets[(b + 1) * e.shape[1]]]
-            for b in range(batch) for e in (before, after)
+            for b in range(batch) for e in parts
         ]  # fmt: skip
-        return Events((batch, before.shape[1] + after.shape[1], size), offsets, np.concatenate(trials))
+        return Events((batch, sum(e.shape[1] for e in parts), size), offsets, np.concatenate(trials))
+
+    def between(self, first: int, last: int) -> Events:
+        """All trials' steps from first to last - 1."""
+        return self._chosen(np.arange(self.shape[0]), first, last)
 
     def last(self, steps: int) -> Events:
         """The last steps of all trials."""
-        return self._chosen(np.arange(self.shape[0]), self.shape[1] - steps)
+        return self.between(self.shape[1] - steps, self.shape[1])
 
     @property
     def ndim(self) -> int:
@@ -93,16 +97,16 @@ class Events:
 
     def __getitem__(self, trials: Any) -> Events:
         """Some trials: a slice, or indices."""
-        return self._chosen(np.arange(self.shape[0])[trials], 0)
+        return self._chosen(np.arange(self.shape[0])[trials], 0, self.shape[1])
 
-    def _chosen(self, trials: npt.NDArray[np.int64], first: int) -> Events:
-        """Those trials, from a first step on."""
+    def _chosen(self, trials: npt.NDArray[np.int64], first: int, last: int) -> Events:
+        """Those trials' steps from first to last - 1."""
         _, time, size = self.shape
-        starts = (trials[:, None] * time + np.arange(first, time)).ravel()
+        starts = (trials[:, None] * time + np.arange(first, last)).ravel()
         counts = self.offsets[starts + 1] - self.offsets[starts]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         index = np.repeat(self.offsets[starts] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return Events((len(trials), time - first, size), offsets, self.channels[index])
+        return Events((len(trials), last - first, size), offsets, self.channels[index])
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         """bool [batch, time, channel]."""

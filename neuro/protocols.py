@@ -44,6 +44,7 @@ class Capabilities:
     populations: bool = False  # a leading axis of parameter sets
     delays: bool = True
     noise: bool = True
+    state: bool = True  # goes on from a given state
 
 
 @dataclass(frozen=True)

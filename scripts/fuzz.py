@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def main(
     networks: Annotated[int, typer.Option(help="how many")] = 1000,
-    oracle: Annotated[str, typer.Option(help="forward,gradients,life,metamorphic or all")] = "all",
+    oracle: Annotated[str, typer.Option(help="forward,gradients,life,metamorphic,continuation or all")] = "all",
     seed: Annotated[int, typer.Option(help="of the first network; a new one where left out")] = -1,
     jobs: Annotated[int, typer.Option(help="processes")] = 2,
     minutes: Annotated[float, typer.Option(help="stop after so many")] = 1e9,

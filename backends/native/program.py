@@ -46,6 +46,8 @@ Array = npt.NDArray[Any]
 class NativeProgram(Simulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
 
+    lists_spikes = True
+
     def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
         self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
         gradients = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do

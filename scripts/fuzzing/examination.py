@@ -39,8 +39,9 @@ class Examination:
 
 
 def turn(seed: int, oracles: Iterable[str]) -> list[str]:
-    """Those of the oracles that this seed meets."""
-    return [name for name in oracles if seed % TURNS[name] == 0]
+    """Those of the oracles that this seed meets; every seed meets an oracle that is alone."""
+    oracles = tuple(oracles)
+    return [name for name in oracles if len(oracles) == 1 or seed % TURNS[name] == 0]
 
 
 def examine_case(case: Case, oracles: Iterable[str]) -> Outcome:

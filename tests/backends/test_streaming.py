@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import backends
-from neuro import Network, Recording, RunError
+from backends import simulator
+from neuro import Network, Recording, RunError, streams
+from neuro.events import Events
 from tests.backends.networks import drive, networks
 
 NETWORKS = networks()
@@ -112,3 +114,35 @@ def test_a_session_is_the_run(backend: str) -> None:
         again = session.step({"x": inputs["x"][:, 20:]})
         same(parts[-1], [again])
         assert session.state.step == 30
+
+
+@each_backend
+@pytest.mark.parametrize("feature", ["noise", "poisson", "plastic"])
+def test_random_numbers_are_drawn_part_by_part(backend: str, feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is the same whether its noise and Poisson spikes are there at once or not."""
+    network = NETWORKS[feature]
+    program, inputs = backends.get(backend).compile(network), drive(network, steps=700)
+    options: dict[str, Any] = {
+        "inputs": inputs,
+        "record": record(network),
+        "every": 3,
+        "batch": 2,
+        "trial": 2,
+        "steps": 700,
+    }
+    whole = program.run(**options)
+    drawn: list[int] = []
+    ask = streams.generator
+    monkeypatch.setattr(streams, "generator", lambda *key: drawn.append(key[3] if len(key) > 3 else 0) or ask(*key))
+    monkeypatch.setattr(simulator, "AT_ONCE", 1)
+    found = program.run(**options)
+    same(whole, [found])
+    assert found.state.differences(whole.state) == {}
+    assert bool(drawn) == (feature != "plastic")
+
+
+def test_events_are_drawn_part_by_part_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, inputs = backends.get("native").compile(NETWORKS["noise"]), drive(NETWORKS["noise"], steps=700)
+    whole = program.run(inputs=inputs)
+    monkeypatch.setattr(simulator, "AT_ONCE", 1)
+    same(whole, [program.run(inputs={n: Events.of(a) for n, a in inputs.items()})])
