@@ -17,7 +17,7 @@ SCALES = {"1": "1.0", "volt": "10*mV", "amp": "nA", "siemens": "10*nS", "hertz":
 
 # X: any dimensionless expression.
 _FUNCTIONS = {
-    "exp": "exp(-abs(X))", "log": "log(1 + abs(X))", "log10": "log10(0.1 + X**2)", "log1p": "log1p(abs(X))",
+    "exp": "exp(-abs(X))", "log": "log(1 + abs(X))", "log10": "log10(0.3 + X**2)", "log1p": "log1p(abs(X))",
     "expm1": "expm1(clip(X, -3, 1.5))", "exprel": "exprel(clip(X, -3, 2))", "sigmoid": "sigmoid(X)", "sin": "sin(X)", "cos": "cos(X)",
     "tan": "tan(tanh(X))", "sinh": "sinh(clip(X, -2, 2))", "cosh": "cosh(tanh(X))", "tanh": "tanh(X)",
     "arcsin": "arcsin(0.9*tanh(X))", "arccos": "arccos(0.9*sin(X))", "arctan": "arctan(X)", "abs": "abs(X)", "floor": "floor(X)",
