@@ -1,13 +1,15 @@
 """What a study in `scripts/studies/` is given: where it writes tables, measured criteria, arrays and figures.
 
-A study is a module with a docstring (its first line is the summary), `LONG = True` if it takes more than minutes, and
-`run(study: Study) -> None`.
+A study is a module with a docstring (its first line is the summary), `MINUTES`, which a full run takes on two cores, and
+`run(study: Study) -> None`. A quick run takes less than two minutes. It judges what so short a run can show, at least one
+criterion that could fail, and lists the others: those need the full run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,22 +20,31 @@ import cli
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing a study must show: its name, what was measured, what was wanted, and whether it holds."""
+    """One thing a study must show: its name, what was measured, what was wanted, and whether it holds.
+
+    measured: empty where nothing was. holds: None where only the full run can tell.
+    """
 
     name: str
     measured: str
     wanted: str
-    holds: bool
+    holds: bool | None
+
+    @property
+    def verdict(self) -> str:
+        return {None: "needs the full run", True: "yes", False: "NO"}[self.holds]
 
 
 @dataclass
 class Study:
-    """One study under way. quick: fewer trials and runs, where the study has such a version; it says so in its table."""
+    """One study under way. quick: fewer trials and runs; the tables say how many. minutes: of the full run, on two cores."""
 
     name: str
     folder: Path
     seed: int = 0
     quick: bool = False
+    minutes: float = 0.0
+    start: float = field(default_factory=time.perf_counter)
     criteria: list[Criterion] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     arrays: dict[str, Any] = field(default_factory=dict)
@@ -42,9 +53,26 @@ class Study:
         """A progress bar: `with study.progress("...") as update: update(done, total, "loss 0.1")`."""
         return cli.progress(f"{self.name}: {text}")
 
-    def criterion(self, name: str, measured: Any, wanted: str, holds: bool) -> None:
-        """Keep a measured figure beside what the specification wants."""
-        self.criteria.append(Criterion(name, cli.cell(measured), wanted, bool(holds)))
+    def parallel(self, calls: Iterable[Any]) -> Iterator[Any]:
+        """Results of joblib's delayed calls, in order: two at a time, or in this process where starting others takes longer."""
+        from joblib import Parallel
+
+        return iter(Parallel(n_jobs=1 if self.quick else 2, return_as="generator")(calls))
+
+    def criterion(self, name: str, measured: Any, wanted: str, holds: bool, *, full: bool = False) -> None:
+        """Keep a measured figure beside what the specification wants. full: a quick run shows the figure, but can't judge it."""
+        judged = not (full and self.quick)
+        self.criteria.append(Criterion(name, cli.cell(measured), wanted, bool(holds) if judged else None))
+
+    def unmeasured(self, name: str, wanted: str) -> None:
+        """A criterion for which a quick run has no figure at all."""
+        self.criteria.append(Criterion(name, "", wanted, None))
+
+    @property
+    def holds(self) -> bool:
+        """Whether at least one criterion was judged, and none of them fails."""
+        verdicts = [c.holds for c in self.criteria]
+        return True in verdicts and False not in verdicts
 
     def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table and keep it."""
@@ -61,9 +89,13 @@ class Study:
         figure.savefig(self.folder / f"{self.name}-{name}.png", dpi=120, bbox_inches="tight")
 
     def report(self) -> None:
-        """Print the criteria."""
-        rows = [(c.name, c.measured, c.wanted, "yes" if c.holds else "NO") for c in self.criteria]
+        """Print the criteria, and what the full run takes if it is needed for some."""
+        rows = [(c.name, c.measured or "-", c.wanted, c.verdict) for c in self.criteria]
         cli.table(f"{self.name}: what it must show", ("criterion", "measured", "wanted", "holds"), rows)
+        left = sum(c.holds is None for c in self.criteria)
+        if left:
+            command = f"python scripts/reproduce.py {self.name}"
+            print(f"{len(rows) - left} judged, {left} need the full run of about {self.minutes:g} minutes: {command}")
 
     def versions(self) -> dict[str, str]:
         """Versions of what computes."""
@@ -85,6 +117,7 @@ class Study:
         unfinished = path.with_suffix(".h5.part")
         with h5py.File(unfinished, "w") as file:
             file.attrs["study"], file.attrs["seed"], file.attrs["quick"] = self.name, self.seed, self.quick
+            file.attrs["seconds"] = time.perf_counter() - self.start
             file.attrs["command"], file.attrs["versions"] = cli.command_line(), json.dumps(self.versions())
             file.attrs["criteria"] = json.dumps([vars(c) for c in self.criteria])
             file.attrs["tables"] = json.dumps(self.tables)

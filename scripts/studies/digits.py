@@ -12,6 +12,7 @@ from typing import Any
 
 from study import Study
 
+MINUTES = 0.0
 TRAINED = {"all weights": ("*.w",), "readout only (control)": ("hidden_to_output.w",)}
 
 
@@ -49,10 +50,11 @@ def pixels() -> float:
 def run(study: Study) -> None:
     import numpy as np
 
-    epochs, seeds = (3, 1) if study.quick else (30, 3)
+    # After few epochs the gain is largest where the encoder is: a frozen layer knows little of latencies.
+    encoders, epochs, seeds = (("latency",), 2, 1) if study.quick else (("rate", "latency", "poisson"), 30, 3)
     rows: list[tuple[object, ...]] = []
     found: dict[tuple[str, str], float] = {}
-    for encoder in ("rate", "latency", "poisson"):
+    for encoder in encoders:
         for label, trainable in TRAINED.items():
             with study.progress(f"{encoder}, {label}") as update:
                 values = [accuracy(encoder, trainable, study.seed + s, epochs, update) for s in range(seeds)]
@@ -62,6 +64,13 @@ def run(study: Study) -> None:
     rows.append(("none", "logistic regression on pixels", pixels(), "", ""))
     title = f"test accuracy, {epochs} epochs, {seeds} seed(s)"
     study.table(title, ("encoder", "trained", "mean", "lowest", "highest"), rows)
+    if study.quick:
+        trained, control = (found["latency", label] for label in TRAINED)
+        name = f"latency encoder, {epochs} epochs, gain over the frozen network"
+        study.criterion(name, trained - control, "> 0", trained > control)
+        study.unmeasured("rate encoder, all weights", ">= 0.95")
+        study.unmeasured("rate encoder, gain over the frozen network", "> 0")
+        return
     trained, control = (found["rate", label] for label in TRAINED)
     study.criterion("rate encoder, all weights", trained, ">= 0.95", trained >= 0.95)
     study.criterion("rate encoder, gain over the frozen network", trained - control, "> 0", trained > control)

@@ -15,8 +15,21 @@ from models import xor
 from models.reservoir import drawing
 from study import Study
 
+MINUTES = 0.0
 M, T, SIGMA = 10, 100, 0.04
 RULES = ("wp", "np")
+FULL = {  # what needs thousands of trials: criterion -> wanted
+    "Z1, Z2 final errors of both rules": "within 5 % of the formula",
+    "Z1 ratio NP/WP, N_eff 50 and 100": "1.9 .. 2.1, 0.95 .. 1.05",
+    "Z3 deviation from the curve until trial 2000": "<= 0.1",
+    "Z4 trials to 1 %, and N_trial 10 against 50": "the formula (to 15 %)",
+    "Z5 wp: spread of irrelevant weights, with and without decay": "the formula (to 10 %)",
+    "Z6 NP/WP on the reservoir": ">= 5 with noise, 0.5 .. 2 without",
+    "Z7 cosine of the mean step with the gradient": ">= 0.95",
+    "J2, J4 XOR 2-4-1 on chips, 20 runs each": ">= 19 of 20; stuck weights: >= 11",
+    "J2 XOR, float: seconds of 20 runs": "< 3",
+    "J3 XOR through Brian2 runs: epochs": "< 1000, as torch",
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ def curves(study: Study, theory: Theory, runs: int, trials: int, keep: tuple[int
 def final_errors(study: Study) -> None:
     """Z1, Z2 and, from Z2's runs, Z5."""
     rows, measured = [], {}
-    cases = [("Z1", 50, 0.0, 6000), ("Z1", 100, 0.0, 6000 if study.quick else 12_000), ("Z2", 50, 2.0, 6000)]
+    cases = [("Z1", 50, 0.0, 6000), ("Z1", 100, 0.0, 12_000), ("Z2", 50, 2.0, 6000)]
     for name, n_eff, optimum, trials in cases:
         for rule in RULES:
             theory = Theory(rule, n_eff, 100 / n_eff, SIGMA, optimum)
@@ -162,23 +175,25 @@ def held(study: Study) -> None:
 
 
 def learning_curves(study: Study) -> None:
-    """Z3."""
-    runs, marks, rows = (3 if study.quick else 10), (500, 1000, 2000), []
+    """Z3; runs short enough to be quick are on the curve, too."""
+    runs, marks = (5, (100, 200)) if study.quick else (10, (500, 1000, 2000))
+    rows = []
     for rule in RULES:
         theory = Theory(rule, 50, 2.0, SIGMA)
-        mean = np.mean([c.errors for c in curves(study, theory, runs, 2001)], axis=0)
+        mean = np.mean([c.errors for c in curves(study, theory, runs, marks[-1] + 1)], axis=0)
         study.array(f"curve/{rule}", mean)
         off = [mean[k] / theory.after(k) - 1 for k in marks]
         rows.append((rule, *(f"{mean[k]:.3f} ({x:+.1%})" for k, x in zip(marks, off, strict=True))))
         worst = float(np.max(np.abs(off)))
-        study.criterion(f"Z3 {rule}: largest deviation from the curve", worst, "<= 0.1", worst <= 0.1)
+        until = f"Z3 {rule}: largest deviation from the curve until trial {marks[-1]}"
+        study.criterion(until, worst, "<= 0.1", worst <= 0.1)
     study.table(f"mean error of {runs} runs (deviation from the formula)", ("rule", *map(str, marks)), rows)
 
 
 def subtasks(study: Study) -> None:
     """Z4."""
     rows, needed = [], {}
-    for per_trial in (10, 50) if study.quick else (5, 10, 25, 50):
+    for per_trial in (5, 10, 25, 50):
         for rule in RULES:
             width = 50 if rule == "wp" else per_trial
             strength = 100 / per_trial
@@ -210,7 +225,7 @@ def subtasks(study: Study) -> None:
 def reservoir(study: Study) -> None:
     """Z6: only the readout learns; states come from one run of the reservoir."""
     found = drawing(study.seed)
-    trials, rows, errors = (3000 if study.quick else 12_000), [], {}
+    trials, rows, errors = 12_000, [], {}
     for sigma_eff in (1e-6, 5e-3):
         for rule in RULES:
             sigma = sigma_eff / np.sqrt(found.power) if rule == "wp" else sigma_eff
@@ -260,20 +275,25 @@ def mean_step(rule: str, task: Any, seed: int, updates: int, **options: Any) -> 
     return total / updates
 
 
-def sequential(study: Study) -> None:
-    """J1 to J4 on XOR."""
+def differences(study: Study) -> None:
+    """J1. The first limit depends on the curvature at the weights that the seed gives."""
     for sampling, power in (("baseline", 1), ("antithetic", 2)):
         errors = [xor.gradient_error(sampling, size, study.seed) for size in (1e-3, 5e-4)]
-        study.criterion(f"J1 {sampling}: relative error at 1e-3", errors[0], "<= 1e-3", errors[0] <= 1e-3)
+        first = f"J1 {sampling}: relative error at 1e-3"
+        study.criterion(first, errors[0], "<= 1e-3", errors[0] <= 1e-3, full=power == 1)
         ratio = errors[0] / errors[1]
         wanted = f"{2**power} (to 10 %)"
         study.criterion(f"J1 {sampling}: error at 1e-3 over 5e-4", ratio, wanted, abs(ratio / 2**power - 1) <= 0.1)
+
+
+def sequential(study: Study) -> None:
+    """J2 to J4 on XOR."""
     rows: list[tuple[Any, ...]] = []
-    runs = 5 if study.quick else 20
+    runs = 2 if study.quick else 20
     chips: list[tuple[str, dict[str, Any]]] = [("float", {}), *((f"{b} bit", {"bits": b}) for b in (12, 8, 6))]
     chips += [("8 bit, 10 % gain mismatch", {"bits": 8, "mismatch": 0.1})]
     chips += [("8 bit, 10 % gain mismatch, 2 stuck", {"bits": 8, "mismatch": 0.1, "stuck": 2})]
-    for label, chip in chips:
+    for label, chip in chips[: 1 if study.quick else None]:
         start = time.perf_counter()
         with study.progress(f"XOR, {label}"):
             found = [xor.solve(study.seed + run, **chip) for run in range(runs)]
@@ -281,23 +301,43 @@ def sequential(study: Study) -> None:
         epochs = [e for e in found if e < xor.CAP]
         passes = 4 * (xor.WEIGHTS + 1) * float(np.median(found))
         rows.append((label, f"{len(epochs)}/{runs}", float(np.median(found)), passes, seconds))
-        fewest = runs // 2 + 1 if "stuck" in chip else int(0.95 * runs)  # the specification names no number for faults
+        fewest = runs // 2 + 1 if "stuck" in chip else int(np.ceil(0.95 * runs))  # no number is specified for faults
         criterion = "J4" if "mismatch" in chip else "J2"
         wanted = f">= {fewest} of {runs}"
         measured = f"{len(epochs)} of {runs}"
         study.criterion(f"{criterion} XOR 2-4-1, {label}: solved", measured, wanted, len(epochs) >= fewest)
     header = ("weights", "solved", "median epochs", "forward passes", "seconds")
     study.table("XOR 2-4-1, one weight at a time", header, rows)
+    if study.quick:
+        return
     study.criterion("J2 XOR, float: seconds of all runs", rows[0][4], "< 3", rows[0][4] < 3)
     epochs_brian = xor.solve(study.seed, backend="brian2")
     study.criterion("J3 XOR through Brian2 runs: epochs", epochs_brian, "< 1000, as torch", epochs_brian < xor.CAP)
 
 
+def quick(study: Study) -> None:
+    """What hundreds of trials show: the start of the curves, what stays exactly zero, differences, XOR."""
+    learning_curves(study)
+    for rule in ("wp0", "np"):
+        theory = Theory("wp" if rule == "wp0" else rule, 50, 2.0, SIGMA, 2.0)
+        options: dict[str, Any] = {"sigma": theory.sigma, "learning_rate": theory.rate}
+        spread = learn(rule, analytic(optimum=2.0), study.seed, 100, (100,), **options).weights[100][50:].std()
+        study.criterion(f"Z5 {rule}: spread of irrelevant weights", float(spread), "0", spread == 0)
+    differences(study)
+    sequential(study)
+    for name, wanted in FULL.items():
+        study.unmeasured(name, wanted)
+
+
 def run(study: Study) -> None:
+    if study.quick:
+        quick(study)
+        return
     final_errors(study)
     held(study)
     learning_curves(study)
     subtasks(study)
     reservoir(study)
     unbiased(study)
+    differences(study)
     sequential(study)

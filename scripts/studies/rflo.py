@@ -6,7 +6,10 @@ from typing import Any
 
 from study import Study
 
-RULES = ("rflo", "bptt", "readout only (control)")
+MINUTES = 0.0
+CONTROL = "readout only (control)"
+RULES = ("rflo", "bptt", CONTROL)
+EARLY = 200  # trials after which RFLO is well below the control
 
 
 def learn(seed: int, rule_name: str, updates: int, backend: str = "auto") -> dict[str, Any]:
@@ -56,49 +59,79 @@ def symmetric_cosine(seed: int, gain: float) -> float:
     return measure(found, truth).cosine
 
 
-def run(study: Study) -> None:
+def losses_and_alignment(study: Study) -> None:
+    """R1 and R2. An early criterion is judged by quick runs, too; what BPTT reaches, only by full ones."""
     import numpy as np
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
-    seeds, updates = (2, 1000) if study.quick else (4, 10_000)
-    jobs = [(rule, study.seed + s) for rule in RULES for s in range(seeds)]
+    rules, seeds, updates = (RULES[::2], 2, EARLY) if study.quick else (RULES, 4, 10_000)
+    jobs = [(rule, study.seed + s) for rule in rules for s in range(seeds)]
     done = []
     with study.progress(f"{seeds} runs of {updates} trials") as update:
-        for result in Parallel(n_jobs=2, return_as="generator")(delayed(learn)(s, r, updates) for r, s in jobs):
+        for result in study.parallel(delayed(learn)(s, r, updates) for r, s in jobs):
             done.append(result)
             update(len(done), len(jobs), "")
-    final: dict[str, list[float]] = {r: [] for r in RULES}
-    ends: dict[str, list[tuple[float, float]]] = {r: [] for r in RULES}
+    final: dict[str, list[float]] = {r: [] for r in rules}
+    early: dict[str, list[float]] = {r: [] for r in rules}
+    ends: dict[str, list[tuple[float, float]]] = {r: [] for r in rules}
     for (rule, seed), result in zip(jobs, done, strict=True):
         study.array(f"{rule}/{seed}/losses", result["losses"])
         study.array(f"{rule}/{seed}/alignment", result["alignment"])
         final[rule].append(float(np.mean(result["losses"][-100:])))
+        early[rule].append(float(np.mean(result["losses"][EARLY - 10 : EARLY])))
         ends[rule].append((result["alignment"][0], result["alignment"][-1]))
     rows = [(r, float(np.median(v)), min(v), max(v), float(np.mean([e[1] for e in ends[r]]))) for r, v in final.items()]
     study.table(f"loss after {updates} trials", ("rule", "median", "lowest", "highest", "alignment"), rows)
-    median = {r: float(np.median(v)) for r, v in final.items()}
-    control = median[RULES[2]]
-    study.criterion("R1 RFLO, median loss", median["rflo"], "<= 2e-3", median["rflo"] <= 2e-3)
-    study.criterion("R1 RFLO over BPTT", median["rflo"] / median["bptt"], "<= 3", median["rflo"] <= 3 * median["bptt"])
-    study.criterion("R1 control over RFLO", control / median["rflo"], ">= 10", control >= 10 * median["rflo"])
+    worst = max(a / b for a, b in zip(early["rflo"], early[CONTROL], strict=True))
+    study.criterion(f"R1 RFLO over control after {EARLY} trials, at most", worst, "< 1", worst < 1)
     first, last = (float(np.mean([e[i] for e in ends["rflo"]])) for i in (0, 1))
     study.criterion("R2 alignment at the start", first, "|cos| <= 0.3", abs(first) <= 0.3)
+    if study.quick:
+        study.unmeasured("R1 RFLO, median loss", "<= 2e-3")
+        study.unmeasured("R1 RFLO over BPTT", "<= 3")
+        study.unmeasured("R1 control over RFLO", ">= 10")
+        study.unmeasured("R2 alignment at the end", ">= 0.6")
+        study.unmeasured("R2 alignment with BPTT stays", "<= 0.2")
+        return
+    rflo, bptt, control = (float(np.median(final[r])) for r in RULES)
+    study.criterion("R1 RFLO, median loss", rflo, "<= 2e-3", rflo <= 2e-3)
+    study.criterion("R1 RFLO over BPTT", rflo / bptt, "<= 3", rflo <= 3 * bptt)
+    study.criterion("R1 control over RFLO", control / rflo, ">= 10", control >= 10 * rflo)
     study.criterion("R2 alignment at the end", last, ">= 0.6", last >= 0.6)
     other = max(abs(e[1]) for e in ends["bptt"])
     study.criterion("R2 alignment with BPTT stays", other, "<= 0.2", other <= 0.2)
-    trials = 100 if study.quick else 500
+
+
+def alone(study: Study) -> None:
+    """Training where every simulation is Brian2's, against torch's; training amplifies rounding."""
+    import numpy as np
+
+    trials, least = (20, 20) if study.quick else (500, 100)
     ours, theirs = (learn(study.seed, "rflo", trials, backend)["losses"] for backend in ("torch", "brian2"))
     study.array("brian2/losses", theirs)
-    away = np.flatnonzero(np.abs(np.subtract(ours, theirs)) > 1e-6 * np.asarray(ours))  # training amplifies rounding
+    away = np.flatnonzero(np.abs(np.subtract(ours, theirs)) > 1e-6 * np.asarray(ours))
     same = int(away[0]) if len(away) else trials
-    study.criterion(f"trained in Brian2 alone, {trials} trials: loss over the first", theirs[-1] / theirs[0], "<= 0.5", theirs[-1] <= 0.5 * theirs[0])  # fmt: skip
-    study.criterion("trained in Brian2 alone: torch's losses to 1e-6 until trial", same, ">= 100", same >= 100)
+    study.criterion(f"trained in Brian2 alone, {trials} trials: same losses as torch, to 1e-6, until trial", same, f">= {least}", same >= least)  # fmt: skip
+    fall = "trained in Brian2 alone, 500 trials: loss over the first"
+    if study.quick:
+        study.unmeasured(fall, "<= 0.5")
+        return
+    study.criterion(fall, theirs[-1] / theirs[0], "<= 0.5", theirs[-1] <= 0.5 * theirs[0])
+
+
+def untrained(study: Study) -> None:
+    """R4."""
+    import numpy as np
+
     gains = (0.5, 0.75, 1.0, 1.25, 1.5)
     curve = [float(np.median([symmetric_cosine(study.seed + s, g) for s in range(5)])) for g in gains]
-    study.table(
-        "R4 cosine of symmetric-feedback RFLO with BPTT, untrained, median of 5",
-        ("gain", "cosine"),
-        list(zip(gains, curve)),
-    )
+    title = "R4 cosine of symmetric-feedback RFLO with BPTT, untrained, median of 5"
+    study.table(title, ("gain", "cosine"), list(zip(gains, curve, strict=True)))
     study.array("R4/cosine", curve)
     study.criterion("R4 cosine at gain 0.5", curve[0], ">= 0.9", curve[0] >= 0.9)
+
+
+def run(study: Study) -> None:
+    losses_and_alignment(study)
+    alone(study)
+    untrained(study)

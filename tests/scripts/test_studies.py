@@ -1,0 +1,112 @@
+"""Quick runs of studies judge what they can show, say what needs the full run, and exit with 0; a study says what that takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import pytest
+import reproduce
+import studies
+import typer
+from study import Study
+
+
+def stored(name: str, folder: Path) -> dict[str, bool | None]:
+    """Criteria of a study's file: name -> whether it holds, None where the full run is needed."""
+    with h5py.File(folder / f"{name}.h5") as file:
+        assert file.attrs["seconds"] > 0
+        return {c["name"]: c["holds"] for c in json.loads(file.attrs["criteria"])}
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_a_quick_run_holds_and_names_what_needs_the_full_run(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reproduce.main(name, list_=False, out=tmp_path, seed=0, quick=True)
+    verdicts = list(stored(name, tmp_path).values())
+    assert True in verdicts and False not in verdicts
+    judged, left = verdicts.count(True), verdicts.count(None)
+    assert left or name == "agreement"  # a shorter mixed network is all that its quick run leaves out
+    said = f"{judged} judged, {left} need the full run of about {studies.minutes(name):g} minutes"
+    assert (said in capsys.readouterr().out) == bool(left)
+
+
+@pytest.fixture
+def invent(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Study], None]], None]:
+    """Makes a function the run of a study called "invented"."""
+
+    def make(run: Callable[[Study], None]) -> None:
+        module: Any = ModuleType("studies.invented")
+        module.run = run
+        monkeypatch.setitem(sys.modules, "studies.invented", module)
+        monkeypatch.setattr(studies, "names", lambda: ("invented",))
+        monkeypatch.setattr(studies, "minutes", lambda name: 12.5)
+
+    return make
+
+
+def nothing_fails(study: Study) -> None:
+    study.criterion("short", 1.0, "< 2", True)
+    study.criterion("long", 3.0, "< 2", False, full=True)
+    if study.quick:
+        study.unmeasured("longer", "< 2")
+
+
+def one_fails(study: Study) -> None:
+    study.criterion("short", 3.0, "< 2", False)
+    study.criterion("long", 1.0, "< 2", True, full=True)
+
+
+def nothing_is_judged(study: Study) -> None:
+    study.criterion("long", 1.0, "< 2", True, full=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "quick", "code"),
+    [
+        (nothing_fails, True, 0),
+        (nothing_fails, False, 1),
+        (one_fails, True, 1),
+        (one_fails, False, 1),
+        (nothing_is_judged, True, 1),
+        (nothing_is_judged, False, 0),
+    ],
+)
+def test_the_exit_code_is_that_of_what_is_judged(
+    run: Callable[[Study], None], quick: bool, code: int, tmp_path: Path, invent: Callable[[Any], None]
+) -> None:
+    invent(run)
+    try:
+        reproduce.main("invented", list_=False, out=tmp_path, seed=0, quick=quick)
+        found = 0
+    except typer.Exit as left:
+        found = left.exit_code
+    assert found == code
+
+
+def test_what_needs_the_full_run_is_shown_and_stored(
+    tmp_path: Path, invent: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    invent(nothing_fails)
+    reproduce.main("invented", list_=False, out=tmp_path, seed=0, quick=True)
+    assert stored("invented", tmp_path) == {"short": True, "long": None, "longer": None}
+    out = capsys.readouterr().out
+    rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
+    assert "yes" in rows["short"] and " 3 " in rows["long"] and " - " in rows["longer"]
+    assert all("needs the full run" in rows[name] for name in ("long", "longer"))
+    assert "1 judged, 2 need the full run of about 12.5 minutes: python scripts/reproduce.py invented" in out
+
+
+def test_the_list_says_what_full_runs_take(capsys: pytest.CaptureFixture[str]) -> None:
+    reproduce.main(list_=True)
+    out = capsys.readouterr().out
+    for name in studies.names():
+        assert studies.minutes(name) > 0
+        row = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
+        assert f" {studies.minutes(name):g} " in row
