@@ -19,7 +19,7 @@ from neuro import Input, Network, Neuron, Normal, Population, Projection, Synaps
 from neuro.protocols import Batch
 
 ES: dict[str, Any] = {"samples": 16, "sigma": 0.1, "learning_rate": 0.1}
-MINUTES = 0.0
+MINUTES = 3  # from processor seconds an update: 0.1 (Brian2), 0.03 (torch), 0.02 (sine); and compiling
 
 
 def simulator(study: Study) -> dict[str, str]:

@@ -15,7 +15,7 @@ from models import xor
 from models.reservoir import drawing
 from study import Study
 
-MINUTES = 0.0
+MINUTES = 11  # from processor milliseconds a trial: 1.2 (wp), 2.2 (np), 3 to 5 on the reservoir; 0.65 s a run of XOR
 M, T, SIGMA = 10, 100, 0.04
 RULES = ("wp", "np")
 FULL = {  # what needs thousands of trials: criterion -> wanted

@@ -6,7 +6,7 @@ from typing import Any
 
 from study import Study
 
-MINUTES = 0.0
+MINUTES = 5  # from 3.5 processor milliseconds a trial, 80 in Brian2
 CONTROL = "readout only (control)"
 RULES = ("rflo", "bptt", CONTROL)
 EARLY = 200  # trials after which RFLO is well below the control

@@ -9,7 +9,7 @@ from typing import Any
 
 from study import Study
 
-MINUTES = 0.0
+MINUTES = 2  # from processor milliseconds an update: 3 to 140
 TASKS: dict[str, dict[str, Any]] = {  # options that make a task fit into minutes
     "add": {},
     "delayed-choice": {},
