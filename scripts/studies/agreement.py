@@ -17,7 +17,7 @@ from study import Study
 import backends
 from neuro import Input, Network, Population, UnsupportedError, library, quantity
 
-MINUTES = 1  # processor seconds of a full run: AGR
+MINUTES = 1  # a full run took 50 processor seconds
 STEPS, CELLS = 1000, 30
 SILENT = frozenset({"leaky_integrator", "rate", "rate_relu"})  # no threshold: only traces are compared
 TOLERANCE = 1e-9
