@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,6 +115,11 @@ class Contents:
 
     def dataset(self, group: h5py.Group, name: str) -> h5py.Dataset:
         """A dataset that holds its own bytes, as many as it declares; they are counted."""
+        item = self._sound(group, name)
+        self._count_of(name, item, item.shape)
+        return item
+
+    def _sound(self, group: h5py.Group, name: str) -> h5py.Dataset:
         item = self.member(group, name, h5py.Dataset)
         if item.shape is None:
             raise Hdf5Error(name, "it is empty")
@@ -127,9 +133,12 @@ class Contents:
         size, stored = _bytes(item.shape, item.dtype), item.id.get_storage_size()
         if size > _SMALL and size > _PACKED * stored:
             raise Hdf5Error(name, f"the shape {item.shape} declares {size} bytes, the file holds {stored}")
-        chunk = _bytes(item.chunks or (), item.dtype)  # one is unpacked whole, however little of it is read
-        self._count(name, max(size, chunk), f"the shape {item.shape}" if size >= chunk else f"a chunk of {item.chunks}")
         return item
+
+    def _count_of(self, name: str, item: h5py.Dataset, shape: tuple[int, ...]) -> None:
+        """What reading so much of a dataset takes: a chunk is unpacked whole, however little of it is read."""
+        size, chunk = _bytes(shape, item.dtype), _bytes(item.chunks or (), item.dtype)
+        self._count(name, max(size, chunk), f"the shape {shape}" if size >= chunk else f"a chunk of {item.chunks}")
 
     def array(self, group: h5py.Group, name: str, kinds: str = "biuf", wanted: str = "numbers") -> Array:
         """Numbers. kinds: numpy's letters of the types that may come."""
@@ -137,6 +146,18 @@ class Contents:
         if item.dtype.kind not in kinds:
             raise Hdf5Error(name, f"{item.dtype} where {wanted} belong")
         return np.asarray(item[()])
+
+    def span(self, group: h5py.Group, name: str, first: int, last: int, axis: int = 0, kinds: str = "biuf") -> Array:
+        """Numbers from first to last - 1 along an axis; no others are read or counted."""
+        item = self._sound(group, name)
+        if item.dtype.kind not in kinds:
+            raise Hdf5Error(name, f"{item.dtype} where numbers belong")
+        if item.ndim < max(axis + 1, -axis) or not 0 <= first <= last <= item.shape[axis]:
+            raise Hdf5Error(name, f"entries from {first} to {last} of an array of the shape {item.shape}")
+        where = [slice(None)] * item.ndim
+        where[axis] = slice(first, last)
+        self._count_of(name, item, tuple(len(range(*s.indices(n))) for s, n in zip(where, item.shape, strict=True)))
+        return np.asarray(item[tuple(where)])
 
     def text(self, group: h5py.Group, name: str) -> str:
         """One text."""
@@ -180,15 +201,16 @@ def alone(path: Path, wait: bool = False) -> IO[bytes]:
 
     wait: a while for whoever has it now. Raises InUseError, OSError.
     """
-    file, last = path.open("ab"), time.monotonic() + WAIT * wait
+    last = time.monotonic() + WAIT * wait
     while True:
+        file = path.open("ab")
         try:
             from fcntl import LOCK_EX, LOCK_NB, flock
 
             flock(file, LOCK_EX | LOCK_NB)
         except BlockingIOError:
+            file.close()
             if time.monotonic() >= last:
-                file.close()
                 raise InUseError(
                     f"'{path}' is being written by another run; wait until it ends, or choose another name"
                 ) from None
@@ -196,7 +218,10 @@ def alone(path: Path, wait: bool = False) -> IO[bytes]:
         except (ImportError, OSError):  # no locks in this system, or in the file's
             return file
         else:
-            return file
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
+            file.close()  # another file has come to its place meanwhile
 
 
 def exists(group: h5py.Group, name: str) -> bool:

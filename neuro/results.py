@@ -10,11 +10,8 @@ import hashlib
 import io
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,36 +19,24 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from neuro import sonata
-from neuro.checks import ModelWarning
-from neuro.equations import ModelError
+from neuro import run_header, sonata
+from neuro.appending import append_recording as append_recording
 from neuro.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, exists, linked, opened
 from neuro.hdf5 import ResultsError as ResultsError
-from neuro.model import Network
 from neuro.npz import NpzError, read_npz
 from neuro.parameters import Parameter
 from neuro.protocols import Recording
-from neuro.serialisation import from_json
+from neuro.run_header import SCHEMA, other_schema
+from neuro.run_header import FinishedError as FinishedError
+from neuro.run_header import versions as versions
 from neuro.state_file import open_state as open_state
 from neuro.state_file import write_state as write_state
 
 Array = npt.NDArray[Any]
 
-SCHEMA = "twinspike-run-2"
 _UNFINISHED = "unfinished"  # where a group stands until it is whole
 _DEPTH = 16  # groups within groups
-_PACKAGES = ("twinspike", "numpy", "torch", "brian2", "snntorch", "h5py", "sympy")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes."""
-    import platform
-
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+_LOOKS = 10  # at the end of a recording that grows
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -76,11 +61,7 @@ class Run:
             raise ResultsError(
                 f"'{target}' exists; continue it with --resume, replace it with --overwrite, or choose another name"
             )
-        header = {
-            "schema": SCHEMA, "created": datetime.now(UTC).isoformat(timespec="seconds"), "seed": seed, "versions": versions(),
-            "model": model, "hash": hashlib.sha256(model.encode()).hexdigest(), "semantics": dict(semantics),
-            "config": dict(config),
-        }  # fmt: skip
+        header = run_header.new(model, semantics, config, seed)
         run = Run(target, header, {name: [] for name in metrics})
         with suppress(FileNotFoundError):  # of the run that was replaced
             checkpoint_path(target).unlink()
@@ -109,13 +90,7 @@ class Run:
             raise ResultsError(
                 f"can't write '{self.path}': {os.strerror(error.errno) if error.errno else error}"
             ) from None
-        file.attrs.update({k: self.header[k] for k in ("schema", "created", "seed")})
-        file.attrs["versions"] = json.dumps(self.header["versions"])
-        file.attrs.create("complete", False)
-        file["model/network"] = self.header["model"]
-        file["model"].attrs["hash"] = self.header["hash"]
-        file["model/semantics"] = json.dumps(self.header["semantics"])
-        file["config"] = json.dumps(self.header["config"])
+        run_header.write(file, self.header)
         for name, rows in self.history.items():
             kind = np.dtype([("step", "<i8"), ("value", "<f8")])
             data = np.array(rows, dtype=kind)
@@ -180,10 +155,6 @@ class Run:
         self._alone.close()
 
 
-class FinishedError(Exception):
-    """A run that is complete was asked to resume."""
-
-
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, list[tuple[int, float]]], dict[str, Array]]:
     try:
         raw = path.read_bytes()
@@ -205,15 +176,8 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, list[tuple[i
     state = {n.removeprefix("state:"): v for n, v in arrays.items() if n.startswith("state:")}
     header = json.loads(str(arrays["header"]))
     if header["schema"] != SCHEMA:
-        raise ResultsError(_other_schema(path, header["schema"]))
+        raise ResultsError(other_schema(path, header["schema"]))
     return header, history, state
-
-
-def _other_schema(path: Path, schema: str) -> str:
-    return (
-        f"'{path}' is not a run file of this version (schema '{schema}', expected '{SCHEMA}');"
-        " its attribute 'versions' says what wrote it: read it with that version, or train again"
-    )
 
 
 @contextmanager
@@ -228,7 +192,9 @@ def _append(path: Path, complete: bool = True) -> Iterator[h5py.File]:
     try:
         with alone(path, wait=True) if complete else nullcontext():
             if complete and not open_run(path).complete:
-                raise ResultsError(f"run '{path}' is not complete; finish it with train.py --resume")
+                raise ResultsError(
+                    f"run '{path}' is not complete; finish it with train.py --resume, or append_recording(path, resume=True)"
+                )
             with h5py.File(path, "r+", locking=False) as file:
                 yield file
     except InUseError as error:
@@ -247,16 +213,14 @@ class Reader:
     def __init__(self, path: Path, limit: int | None = None) -> None:
         self.path, self.limit = path, limit
         with self._open() as contents:
-            file = contents.file
-            self.schema = str(contents.attribute(file, "schema", ""))
-            if self.schema != SCHEMA:
-                raise ResultsError(_other_schema(path, self.schema))
-            self.complete = bool(contents.attribute(file, "complete"))
-            self.seed, self.created = int(contents.attribute(file, "seed")), str(contents.attribute(file, "created"))
-            self.versions: dict[str, str] = json.loads(contents.attribute(file, "versions"))
-            self.config: dict[str, Any] = json.loads(contents.text(file, "config"))
-            self.model = contents.text(file, "model/network")
-            self.semantics: dict[str, Any] = json.loads(contents.text(file, "model/semantics"))
+            head = run_header.read(contents)
+        self.schema, self.complete, self.seed, self.created = (
+            head[n] for n in ("schema", "complete", "seed", "created")
+        )
+        self.versions: dict[str, str] = head["versions"]
+        self.config: dict[str, Any] = head["config"]
+        self.semantics: dict[str, Any] = head["semantics"]
+        self.model: str = head["model"]
 
     def _open(self) -> AbstractContextManager[Contents]:
         return opened(self.path, self.limit)
@@ -299,13 +263,19 @@ class Reader:
                     found.append((name, f"{item.dtype} {item.shape}", attrs))
         return found
 
-    def recording(self, limit: int = sonata.LIMIT) -> Recording:
-        """What write_recording wrote. limit: bytes of all rasters. Raises ResultsError where there is none."""
-        with self._open() as contents:
-            found = sonata.read(contents, limit)
-        if found is None:
-            raise ResultsError(f"'{self.path}' holds no recording")
-        return found
+    def recording(self, first: int = 0, last: int | None = None, *, limit: int = sonata.LIMIT) -> Recording:
+        """What write_recording wrote, or append_recording by now; of the steps from first to last - 1 nothing else is read.
+
+        A part that ends before the recording does has no state and no final values. limit: bytes of all rasters. Raises
+        ResultsError where there is none.
+        """
+        for _ in range(_LOOKS):
+            with suppress(sonata.MovedOn), self._open() as contents:
+                found = sonata.read(contents, limit, first, last)
+                if found is None:
+                    raise ResultsError(f"'{self.path}' holds no recording")
+                return found
+        raise ResultsError(f"'{self.path}' is damaged: its last state is not the one that was written last")
 
 
 def open_run(path: str | os.PathLike[str], limit: int | None = None) -> Reader:
@@ -319,16 +289,9 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, units: M
     units: "population.variable" -> unit of a trace. Raises ResultsError; then the file holds what it held.
     """
     with _append(Path(path)) as file:
-        network = None if recording.end is None else _network(file)
+        model = None if recording.end is None else Contents(file).text(file, "model/network")
+        network = None if model is None else run_header.network_in(model)
         _swap(file, sonata.GROUPS, lambda group: sonata.write(group, recording, units, network))
-
-
-def _network(file: h5py.File) -> Network | None:
-    """The run's network, whose units and axes a state has; None where it is none of this version."""
-    with warnings.catch_warnings(), suppress(ModelError):
-        warnings.simplefilter("ignore", ModelWarning)  # whoever made it has read them
-        return from_json(Contents(file).text(file, "model/network"))
-    return None
 
 
 def write_group(path: str | os.PathLike[str], name: str, data: Mapping[str, Any]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def write(group: h5py.Group, state: State, network: Network | None = None) -> No
     """Write a state into an empty group. network: whose units and axes its arrays get. Raises LayoutError."""
     parts = _plain(state)
     known = {} if network is None else described(network)
-    group.attrs.update({"dt": float(state.dt), "step": int(state.step), "trial": int(state.trial)})
+    group.attrs.update({"dt": float(state.dt), "step": np.int64(state.step), "trial": int(state.trial)})
     group.attrs["lead"] = np.asarray(state.lead, np.int64)
     for part, arrays in parts.items():
         below = group.create_group(part)
@@ -55,6 +56,33 @@ def write(group: h5py.Group, state: State, network: Network | None = None) -> No
                 unit, axes = known[f"{part}/{name}"]
                 before = ("set", "trial") if len(state.lead) == 2 else ("trial",)
                 data.attrs.update({"unit": unit, "axes": ", ".join((*before, *axes))})
+
+
+def rewrite(group: h5py.Group, state: State) -> None:
+    """Put a state in the place of another with the same names, shapes and types. Raises LayoutError where it is none such."""
+    for part, arrays in _plain(state).items():
+        held = group[part]
+        if set(held) != set(arrays):
+            raise LayoutError(f"the state's {part} are {_listed(arrays)}; the file holds {_listed(held)}")
+        for name, array in arrays.items():
+            data = held[name]
+            if (data.shape, data.dtype) != (array.shape, array.dtype):
+                raise LayoutError(
+                    f"the state's {part}['{name}'] is {array.dtype} {array.shape}; the file holds {data.dtype} {data.shape}"
+                )
+            data[...] = array
+    group.attrs.modify("step", np.int64(state.step))
+
+
+def checksum(state: State) -> int:
+    """Of a state's step and arrays, to the last bit."""
+    found = zlib.crc32(str(state.step).encode())
+    for part, arrays in _plain(state).items():
+        for name in sorted(arrays):
+            found = zlib.crc32(
+                np.ascontiguousarray(arrays[name]).tobytes(), zlib.crc32(f"{part}/{name}".encode(), found)
+            )
+    return found
 
 
 def read(contents: Contents, group: h5py.Group) -> State:
@@ -92,6 +120,12 @@ def described(network: Network) -> dict[str, tuple[str, tuple[str, ...]]]:
     return found
 
 
+def units_of(network: Network) -> dict[str, str]:
+    """ "population.variable" -> SI unit, of what a run can record."""
+    cells = without_receptors(network).populations
+    return {f"{p.name}.{name}": str(dimension) for p in cells for name, dimension in p.neuron.scope.dimensions.items()}
+
+
 def _plain(state: State) -> dict[str, dict[str, Array]]:
     """Arrays by part and name. Raises LayoutError for what would not come back as it is."""
     plain = state.numpy()
@@ -123,6 +157,10 @@ def _flaw(part: str, array: Array, lead: tuple[int, ...]) -> str:
     if array.dtype.kind == "b" and (array.view(np.uint8) > 1).any():
         return "bytes that are neither true nor false"
     return ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _at(group: h5py.Group, name: str) -> str:

@@ -54,6 +54,7 @@ def compare_free(given: Any, names: list[str], steps: int, trials: int) -> None:
     from neuro.analysis.comparison import compare
     from neuro.protocols import UnsupportedError
     from neuro.results import write_group, write_recording
+    from neuro.state_file import units_of
 
     for item in given.network.inputs:
         if item.rate is None:
@@ -85,14 +86,6 @@ def compare_free(given: Any, names: list[str], steps: int, trials: int) -> None:
             given.path, "comparison", {"reference": reference, "pairs": {n: p.to_data() for n, p in pairs.items()}}
         )
         print(f"written to {given.path} (/comparison)")
-
-
-def units_of(network: Any) -> dict[str, str]:
-    """ "population.variable" -> SI unit."""
-    from neuro.receptors import without_receptors
-
-    cells = without_receptors(network).populations
-    return {f"{p.name}.{name}": str(dimension) for p in cells for name, dimension in p.neuron.scope.dimensions.items()}
 
 
 def compare_export(run: Path, target: str, names: list[str]) -> None:
@@ -160,6 +153,7 @@ def main(
     from neuro.analysis.refinement import finer
     from neuro.analysis.replay import refined_accuracy, replay
     from neuro.results import write_group, write_recording
+    from neuro.state_file import units_of
 
     names = [n.strip() for n in backends.split(",") if n.strip()]
     if not names:
