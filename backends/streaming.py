@@ -35,7 +35,7 @@ def stream(
     Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
     from first to last - 1 of this run. The rest as in Program.run. Raises RunError.
     """
-    steps, chunk, every = whole("steps", steps), whole("chunk", chunk), whole("every", every)
+    steps, chunk, every = whole("steps", steps, 0), whole("chunk", chunk), whole("every", every)
     if chunk % every:
         raise RunError(f"chunk={chunk} is no multiple of every={every}; give chunk={chunk // every * every or every}")
     given = inputs if callable(inputs) else _parts(inputs, steps)

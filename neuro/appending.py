@@ -25,6 +25,7 @@ from neuro.semantics import semantics as semantics_of
 from neuro.serialisation import content_hash, to_json
 from neuro.state import State
 
+_VERSIONS = ("v110", "v110")  # the first HDF5 with SWMR: the oldest readers that there can be
 _BESIDE = 2**26  # bytes that going on with a file may read beside its own size
 
 
@@ -119,8 +120,8 @@ class RecordingFile:
 
     def _place(self, fill: Callable[[h5py.File], Growing | None]) -> None:
         """A file that `fill` completes, in the place of the one that is there; it stays open, and its lock is held."""
-        side = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        held, file = alone(side), h5py.File(side, "w", libver="latest", locking=False)
+        side = self.path.with_name(f"{self.path.name}.new")
+        held, file = alone(side), h5py.File(side, "w", libver=_VERSIONS, locking=False)
         try:
             run_header.write(file, self.header)
             grown = fill(file)
