@@ -301,30 +301,37 @@ def split_projection(network: Network, random: Random) -> Made:
 
 
 def put_in(network: Network, random: Random) -> Made:
-    """Every subexpression of a cell written out where it stands."""
-    if not any(p.neuron.scope.subexpressions for p in network.populations):
+    """Every subexpression of a cell or synapse written out where it stands, but numbers alone: powers of those may be refused."""
+    cells = {p.name: _expanded(p.neuron) for p in network.populations}
+    own = {p.name: _expanded(p.synapse) for p in network.projections}
+    if not any((*cells.values(), *own.values())):
         return None
-    texts = {p.name: _expanded(p.neuron) for p in network.populations}
-    made = {p.name: _without_subexpressions(p.neuron, texts[p.name]) for p in network.populations}
-    populations = tuple(replace(p, neuron=made[p.name]) for p in network.populations)
+    populations = tuple(replace(p, neuron=_without(p.neuron, cells[p.name])) for p in network.populations)
     projections = []
     for p in network.projections:
         table: dict[str, Any] = {}
         for owner, end in ((p.pre, "pre"), (p.post, "post")):
-            names = {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)} if owner in texts else {}
-            table |= {f"{n}_{end}": f"({substituted(t, names)})" for n, t in texts.get(owner, {}).items()}
-        cell = {n: f"({t})" for n, t in texts[p.post].items() if n not in p.synapse.scope.parameters}
+            if owner in cells:
+                names = {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)}
+                table |= {f"{n}_{end}": f"({substituted(t, names)})" for n, t in cells[owner].items()}
+        inside = {n: f"({t})" for n, t in cells[p.post].items() if n not in p.synapse.scope.parameters}
+        synapse = _without(p.synapse, own[p.name])
         changed = {
-            b: [_reworded(x, table if b != "receptor" else cell) for x in lines]
-            for b, lines in blocks(p.synapse).items()
+            b: [_reworded(x, table if b != "receptor" else inside) for x in lines]
+            for b, lines in blocks(synapse).items()
         }
-        projections.append(replace(p, synapse=with_blocks(p.synapse, changed)))
+        projections.append(replace(p, synapse=with_blocks(synapse, changed)))
     return replace(network, populations=populations, projections=tuple(projections)), {}
 
 
-def _expanded(neuron: Neuron) -> dict[str, str]:
-    """Subexpression -> its text over states, inputs and parameters alone."""
-    texts = {e.name: e.expression.text for e in neuron.scope.of_kind("subexpression") if e.expression}
+def _expanded(model: Any) -> dict[str, str]:
+    """Subexpression -> its text over states, inputs and parameters alone; those of numbers alone are left out."""
+    expressions = {e.name: e.expression for e in model.scope.of_kind("subexpression") if e.expression}
+
+    def varies(name: str) -> bool:
+        return any(n not in expressions or varies(n) for n in expressions[name].names)
+
+    texts = {n: e.text for n, e in expressions.items() if varies(n)}
 
     def full(name: str) -> str:
         inner = {n: f"({full(n)})" for n in texts if n in _words(texts[name])}
@@ -333,14 +340,15 @@ def _expanded(neuron: Neuron) -> dict[str, str]:
     return {n: full(n) for n in texts}
 
 
-def _without_subexpressions(neuron: Neuron, texts: Mapping[str, str]) -> Neuron:
+def _without(model: Any, texts: Mapping[str, str]) -> Any:
     table = {n: f"({t})" for n, t in texts.items()}
-    changed = {
-        b: [_reworded(x, table) for x in lines if b != "equations" or x.name not in texts]
-        for b, lines in blocks(neuron).items()
-    }
-    found: Neuron = with_blocks(neuron, changed)
-    return found
+    return with_blocks(
+        model,
+        {
+            b: [_reworded(x, table) for x in lines if b != "equations" or x.name not in texts]
+            for b, lines in blocks(model).items()
+        },
+    )
 
 
 ALL: Mapping[str, Callable[[Network, Random], Made]] = {
