@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from backends.options import names_of
-from backends.values import given_parameters, known
+from backends.streaming import parts_of, without_plastic
+from backends.values import given_parameters, known, whole
 from neuro.foreign import shown
 from neuro.learning.parametrisation import Parametrisation
 from neuro.mangling import mangled
@@ -84,9 +85,12 @@ def as_tensor(given: Any, checked: npt.NDArray[Any], dtype: torch.dtype) -> torc
 
 def value_and_grad(
     program: Differentiable, loss: Callable[[Signals], torch.Tensor], parameters: Parameters, inputs: Inputs,
-    wrt: Sequence[str], record: Sequence[str] = (), **options: Any,
+    wrt: Sequence[str], record: Sequence[str] = (), *, truncate: int | None = None, **options: Any,
 ) -> tuple[float, dict[str, npt.NDArray[Any]]]:  # fmt: skip
-    """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
+    """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.
+
+    truncate: steps after which the graph is cut, None for none: see `truncated`. options: of forward.
+    """
     given = given_parameters(program.declared, parameters, options.get("population"))
     tensors = {n: torch.tensor(v, dtype=program.dtype) for n, v in given.items()}
     wrt = names_of("wrt", wrt, next(iter(program.declared), "population.parameter"))
@@ -96,11 +100,58 @@ def value_and_grad(
         if name not in tensors:
             tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
         tensors[name].requires_grad_()
-    value = _scalar(loss, program.forward(tensors, inputs, record, **options))
+    forward = program.forward if truncate is None else partial(truncated, program.forward, truncate)
+    value = _scalar(loss, forward(tensors, inputs, record, **options))
     wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
     grads = torch.autograd.grad(value, wanted, allow_unused=True) if depends else [None] * len(wanted)
     found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
     return float(value.detach()), found
+
+
+def truncated(
+    forward: Callable[..., Signals], length: int, parameters: Any, inputs: Any, record: Sequence[str] = (), *,
+    steps: int | None = None, every: int = 1, state: State | None = None, **options: Any,
+) -> Signals:  # fmt: skip
+    """The signals of a whole run whose graph is cut every `length` steps: each part begins with a state that nothing led to.
+
+    forward: a program's; the rest as it takes them. A run that is no longer than a part has its whole graph. Raises RunError.
+    Source: Williams & Peng (1990), Neural Comput 2:490, BPTT(h; h') with h = h' = length.
+    """
+    length, every = whole("truncate", length), whole("every", every)
+    if length % every:
+        raise RunError(
+            f"truncate={length} is no multiple of every={every}; give truncate={length // every * every or every}"
+        )
+    total = next((a.shape[1] for a in (inputs or {}).values() if len(getattr(a, "shape", ())) > 1), steps)
+    if total is None or length >= total:  # forward refuses what is missing
+        return forward(parameters, inputs, record, steps=steps, every=every, state=state, **options)
+    given, found = parts_of(inputs, total), list[Signals]()
+    for first in range(0, total, length):
+        last = min(first + length, total)
+        part = forward(parameters, given(first, last), record, steps=last - first, every=every, state=state, **options)
+        state = part.state.detach()
+        parameters = without_plastic(parameters, state)
+        found.append(part)
+    end = found[-1]
+    return Signals(_Joined([p.spikes for p in found]), _Joined([p.traces for p in found]), end.final, end.end)
+
+
+class _Joined(Mapping[str, torch.Tensor]):
+    """The signals of parts one after another along time, each put together when somebody asks for it."""
+
+    def __init__(self, parts: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        self.parts, self.made = parts, dict[str, torch.Tensor]()
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self.made:
+            self.made[name] = torch.cat([p[name] for p in self.parts], dim=-2)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts[0])
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
 
 
 def _scalar(loss: Any, signals: Signals) -> torch.Tensor:

@@ -15,6 +15,7 @@ from backends.continuing import refuse_weights
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.options import choice, flags
 from backends.simulator import Request, Simulator
+from backends.streaming import GraphSession, Session
 from backends.structure import Backward, local, with_feedback
 from backends.torch_groups import Functions, Group
 from backends.torch_render import render
@@ -117,6 +118,14 @@ class TorchProgram(Simulator):
             run.group(group, functions)
         return run.signals()
 
+    def session(
+        self, batch: int = 1, parameters: Any = None, record: Sequence[str] = (), *, graph: bool = False, **options: Any
+    ) -> Session:
+        """See Program.session. graph: steps are run by `forward`, so that gradients go back to the last `session.cut()`."""
+        if graph:
+            return GraphSession(self, batch, parameters, record, **options)
+        return super().session(batch, parameters, record, **options)
+
     def _tensors(self, given: Any, population: int | None) -> dict[str, torch.Tensor]:
         """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
         found = {}
@@ -173,7 +182,10 @@ class TorchProgram(Simulator):
         record: Sequence[str] = (),
         **options: Any,
     ) -> tuple[float, dict[str, npt.NDArray[Any]]]:
-        """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
+        """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.
+
+        options: of forward, and truncate: steps after which the graph is cut: see backends.differentiable.truncated.
+        """
         return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
 
     def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:

@@ -12,7 +12,7 @@ from backends.continuing import refuse_weights
 from backends.streaming import Session, Source, one_after_another, stream
 from neuro import streams
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording
+from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
 from neuro.semantics import Semantics
 from neuro.state import State
 
@@ -121,4 +121,8 @@ class Simulator(ABC):
         self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
     ) -> Session:
         """See Program.session."""
+        if options.pop("graph", False):
+            raise UnsupportedError(
+                type(self).__name__, "session(graph=True)", "no gradient goes back through its states", ("torch",)
+            )
         return Session(self, batch, parameters, record, **options)

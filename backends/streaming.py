@@ -32,24 +32,25 @@ def stream(
 ) -> Iterator[Recording]:
     """A run of so many steps as recordings of `chunk` steps each, the last one of what is left; together they are the whole.
 
-    Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
+    Of no steps, none. Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
     from first to last - 1 of this run. The rest as in Program.run. Raises RunError.
     """
     steps, chunk, every = whole("steps", steps, 0), whole("chunk", chunk), whole("every", every)
     if chunk % every:
         raise RunError(f"chunk={chunk} is no multiple of every={every}; give chunk={chunk // every * every or every}")
-    given = inputs if callable(inputs) else _parts(inputs, steps)
+    given = inputs if callable(inputs) else parts_of(inputs, steps)
     for first in range(0, steps, chunk):
         last = min(first + chunk, steps)
         found = program.run(
             parameters, given(first, last), record, steps=last - first, every=every, state=state, **options
         )
         state = found.state
-        parameters = _without_plastic(parameters, state)
+        parameters = without_plastic(parameters, state)
         yield found
 
 
-def _parts(inputs: Inputs | None, steps: int) -> Callable[[int, int], Inputs]:
+def parts_of(inputs: Inputs | None, steps: int) -> Callable[[int, int], Inputs]:
+    """What gives the inputs of some steps of a run. Raises RunError."""
     arrays = named(inputs, "inputs")
     for name, array in arrays.items():
         if not hasattr(array, "shape") or len(array.shape) < 2:
@@ -74,7 +75,7 @@ def one_after_another(parts: Sequence[Recording]) -> Recording:
     return replace(end, spikes=rasters, traces=traces)
 
 
-def _without_plastic(parameters: Parameters | None, state: State) -> Parameters:
+def without_plastic(parameters: Parameters | None, state: State) -> Parameters:
     """The parameters of the parts that follow: plastic weights are the state's then."""
     return {n: v for n, v in (parameters or {}).items() if n not in state.variables}
 
@@ -99,6 +100,7 @@ class Session:
         self.program, self.batch, self.record = program, whole("batch", batch), tuple(record)
         self.parameters, self.trial, self.population = parameters, trial, population
         self._state = state
+        self._run: Callable[..., Any] = program.run
 
     @property
     def state(self) -> State:
@@ -111,16 +113,16 @@ class Session:
     def state(self, state: State) -> None:
         self._state = state
 
-    def step(self, inputs: Mapping[str, Any] | None = None, steps: int | None = None) -> Recording:
+    def step(self, inputs: Mapping[str, Any] | None = None, steps: int | None = None) -> Any:
         """The next step, or as many as the inputs have, or `steps`. inputs: as in Program.run. Raises RunError."""
         if not inputs and steps is None:
             steps = 1
-        found = self.program.run(
+        found = self._run(
             self.parameters, inputs, self.record, steps=steps, batch=self.batch, trial=self.trial,
             population=self.population, state=self._state,
         )  # fmt: skip
         self._state = found.state
-        self.parameters = _without_plastic(self.parameters, self._state)
+        self.parameters = without_plastic(self.parameters, found.state)
         return found
 
     def __enter__(self) -> Session:
@@ -133,3 +135,15 @@ class Session:
 
     def close(self) -> None:
         """Give back what the session holds."""
+
+
+class GraphSession(Session):
+    """A session under autograd: each step gives Signals, and gradients go back through all steps since the last `cut`."""
+
+    def __init__(self, program: Any, *options: Any, **more: Any) -> None:
+        super().__init__(program, *options, **more)
+        self._run = program.forward
+
+    def cut(self) -> None:
+        """Forget what led to the present state: no gradient goes back through it. Raises RunError before the first step."""
+        self.state = self.state.detach()

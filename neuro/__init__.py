@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuro import library as library  # noqa: I001  one block a module
+    from neuro.appending import append_recording as append_recording
     from neuro.equations import ModelError as ModelError
     from neuro.lowering import lower as lower
     from neuro.model import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from neuro.units import Quantity as Quantity, quantity as quantity
 
 _HOMES = {
+    "neuro.appending": "append_recording",
     "neuro.model": "AllToAll Input Network Neuron Normal OneToOne Pairs Population Probability Projection Synapse Uniform",
     "neuro.equations": "ModelError",
     "neuro.lowering": "lower",

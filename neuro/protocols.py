@@ -134,7 +134,7 @@ class Program(Protocol):
     ) -> Iterator[Recording]:
         """A run of so many steps as recordings of `chunk` steps each, the last one of what is left; together they are the whole.
 
-        Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
+        Memory follows `chunk`, not `steps`: neuro.results.append_recording keeps them. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
         from first to last - 1 of this run. options: every, batch, trial, population, state. The rest as in `run`.
         """
         ...
@@ -142,7 +142,9 @@ class Program(Protocol):
     def session(
         self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
     ) -> Session:
-        """Opens a run that is advanced from outside. options: trial, population, state (to begin with)."""
+        """Opens a run that is advanced from outside. options: trial, population, state (to begin with); on torch graph=True:
+        steps then give Signals, and gradients go back through them until `session.cut()`.
+        """
         ...
 
 

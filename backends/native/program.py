@@ -124,7 +124,7 @@ class NativeProgram(Simulator):
         self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
         record: Sequence[str] = (), **options: Any,
     ) -> tuple[float, dict[str, Array]]:  # fmt: skip
-        """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor."""
+        """Loss and its gradients with respect to the named parameters: see TorchProgram.value_and_grad."""
         from backends.differentiable import value_and_grad
 
         return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
