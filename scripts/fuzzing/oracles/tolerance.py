@@ -1,7 +1,7 @@
 """When two recordings are the same: spikes exactly, traces to a bound, and what rounding alone explains.
 
 A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
-condition, or dynamics that let rounding grow. The reference runs again with parameters, initial values and, after each step, all variables
+condition, or dynamics that let rounding grow. The reference runs again with parameters, initial values what synapses send and, after each step, all variables
 moved by a few units in the last place; where that moves its own numbers as far, the case is a tie: counted, never passed in silence. Networks whose arithmetic is exact
 (Case.dyadic) have no such excuse.
 """
@@ -106,7 +106,10 @@ class Sensitivity:
         given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
         inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in self.case.inputs().items()}
         starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
-        step = _Simulation.run_step
+        step, total = _Simulation.run_step, _Simulation.total
+
+        def summed(simulation: _Simulation, op: Any) -> Any:  # in another order, what cancels leaves a rest
+            return off(total(simulation, op), random, self.rounding)
 
         def rounded(simulation: _Simulation) -> None:
             step(simulation)
@@ -115,6 +118,7 @@ class Sensitivity:
         with (
             patch("backends.reference.initial_state", lambda network: starts),
             patch.object(_Simulation, "run_step", rounded),
+            patch.object(_Simulation, "total", summed),
         ):
             return self.case.run(program, parameters=given, inputs=inputs)
 
