@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from backends.arrays import Feed
 from backends.native.adjoint import Adjoint
 from backends.native.build import load
+from backends.native.calls import CUT, FAILED, SIGNATURE, Call
 from backends.native.constants import Constants
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
@@ -56,8 +56,8 @@ class Loan:
 
 @dataclass
 class Run:
-    """One run of a forward function. spans: of steps, whose versions are on the tape one at a time. kept: scratch between
-    spans. before: what it was before each span. on_tape: index of the span whose versions are there.
+    """One run of a forward function. spans: of steps, whose versions are on the tape one at a time. before: scratch
+    before each span, where there are several. on_tape: index of the span whose versions are there.
     """
 
     feed: Feed
@@ -67,7 +67,6 @@ class Run:
     spans: list[tuple[int, int]]
     loan: Loan
     arrays: Arrays = field(default_factory=dict)
-    kept: Array | None = None
     before: list[Array] = field(default_factory=list)
     on_tape: int = 0
 
@@ -135,7 +134,11 @@ class Executable:
     @cached_property
     def library(self) -> ctypes.CDLL:
         """Built when it is first called. Raises UnsupportedError."""
-        return load(self.source, self.network, np.dtype(self.real).name)
+        found = load(self.source, self.network, np.dtype(self.real).name)
+        for name in self.rooms:
+            getattr(found, name).argtypes = SIGNATURE
+            getattr(found, name).restype = None
+        return found
 
     def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
         """Run. given: by C name. Inner arrays are lent while somebody holds the run."""
@@ -145,15 +148,16 @@ class Executable:
         for name in self.kernel.populations if run.past else ():
             if mangled("offsets", name) in run.arrays:
                 list_before(run.arrays, feed, name, self.kernel.size(name))
-        work = [(start, stop, 0) for start, stop in parts(units, min(threads, units))]
-        if len(run.spans) > 1:
-            run.kept = np.zeros(units * self.rooms["forward"], np.uint8)
-        for begin, end in run.spans:
-            if run.kept is not None:
-                run.before.append(run.kept.copy())
-            self._call("forward", run, run.arrays, (begin, end), work, run.kept)
-            if self.failure is not None:
-                break
+        call = self._bound("forward", run, run.arrays, kept=len(run.spans) > 1)
+        try:
+            for span in run.spans:
+                if len(run.spans) > 1:
+                    run.before.append(call.scratch.copy())
+                self._finished(call, span, run.before)
+                if self.failure is not None:
+                    break
+        finally:
+            call.close()
         run.on_tape = len(run.spans) - 1
         return run
 
@@ -168,15 +172,19 @@ class Executable:
         sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if unmangled(n)[0] == "G"}
         for array in sums.values():
             array.fill(0)
-        arrays = {**run.arrays, **given, **sums}
-        work = [(start, stop, lane) for lane, (start, stop) in enumerate(parts(run.units, lanes_of(run.units)))]
-        kept = None if run.kept is None else np.zeros(run.units * self.rooms["backward"], np.uint8)
-        for i, (begin, end) in reversed(list(enumerate(run.spans))):
-            if run.on_tape != i and run.kept is not None:
-                run.kept[...], run.on_tape = run.before[i], i
-                again = [(start, stop, 0) for start, stop in parts(run.units, min(run.threads, run.units))]
-                self._call("forward", run, arrays, (begin, end), again, run.kept)
-            self._call("backward", run, arrays, (begin, end), work, kept)
+        arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
+        back = self._bound("backward", run, arrays, kept=kept)
+        again = self._bound("forward", run, arrays, kept=True) if kept else None
+        try:
+            for i, span in reversed(list(enumerate(run.spans))):
+                if again is not None and run.on_tape != i:
+                    again.scratch[...], run.on_tape = run.before[i], i
+                    again(*span)
+                back(*span)
+        finally:
+            for call in (back, again):
+                if call is not None:
+                    call.close()
         return {n: a.copy() if unmangled(n)[1] == "current" else a.sum(axis=0) for n, a in sums.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -216,37 +224,35 @@ class Executable:
             f"({sizes[largest] / 2**30:.1f} GiB); use a smaller batch, fewer steps, or a larger every"
         )
 
-    def _call(
-        self, name: str, run: Run, arrays: Arrays, steps: tuple[int, int], work: Sequence[tuple[int, int, int]], kept: Array | None,
-    ) -> None:  # fmt: skip
-        function = getattr(self.library, name)
-        borders = [(border, arrays.get(n)) for n, border in self._borders.items()]
-        pointers = (ctypes.c_void_p * len(borders))(*[None if a is None else a.ctypes.data for _, a in borders])
-        strides = (ctypes.c_long * len(borders))(*[0 if a is None else border.stride(a) for border, a in borders])
-        states = [(ctypes.c_long * 6)() for _ in work]
-        scratch = ctypes.c_void_p(None if kept is None else kept.ctypes.data)
-        feed = run.feed
-        numbers = (ctypes.c_long * 6)(feed.steps, run.every, feed.batch, feed.start, run.past, feed.state is not None)
+    def _bound(self, name: str, run: Run, arrays: Arrays, *, kept: bool) -> Call:
+        """A function with a run's arrays. kept: whether units keep their scratch between spans."""
+        back, units, feed = name == "backward", run.units, run.feed
+        given = [arrays.get(n) for n in self._borders]
+        strides = [
+            0 if a is None else border.stride(a) for border, a in zip(self._borders.values(), given, strict=True)
+        ]
+        work = (
+            [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes_of(units)))]
+            if back
+            else [(start, stop, 0) for start, stop in parts(units, min(run.threads, units))]
+        )
+        numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
+        room, function = self.rooms[name], getattr(self.library, name)
+        return Call(function, given, strides, numbers, work, run.threads, room, kept=kept, held=run.loan)
 
-        def one(i: int) -> None:
-            function(pointers, strides, states[i], numbers, *map(ctypes.c_long, (*steps, *work[i])), scratch)
-
-        if run.threads > 1 and len(work) > 1:
-            with ThreadPoolExecutor(run.threads) as pool:
-                list(pool.map(one, range(len(work))))
-        else:
-            for i in range(len(work)):
-                one(i)
-        if any(s[0] == -1 for s in states):
-            raise RunError("the kernel got no memory for its scratch; use a smaller batch")
-        cut = [int(s[3]) for s in states if s[0] == 2]
-        if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
-            if kept is not None:
-                kept[...] = run.before[-1]
-            self._call(name, run, arrays, (steps[0], min(cut)), work, kept)
+    def _finished(self, call: Call, steps: tuple[int, int], before: Sequence[Array]) -> None:
+        """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""
+        if call(*steps):
+            self.failure = None
             return
-        failed = [tuple(s[1:]) for s in states if s[0] == 1]
-        self.failure = min(failed, key=lambda f: (f[2], f[3])) if failed else None
+        cut = [int(s[3]) for s in call.statuses if s[0] == CUT]
+        if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
+            if before:
+                call.scratch[...] = before[-1]
+            self._finished(call, (steps[0], min(cut)), before)
+            return
+        failed = [tuple(s[1:]) for s in call.statuses if s[0] == FAILED]
+        self.failure = min(failed, key=lambda f: (f[2], f[3]))
 
     def _border(self, name: str, slot: Slot) -> _Border:
         dtype, role = np.dtype(self.real) if slot.kind == "real" else C_TYPES[slot.kind], unmangled(name)[0]

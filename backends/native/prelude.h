@@ -264,37 +264,75 @@ static int all(const call_t *calls, int number, const unit_t *u, void *const *po
     return 0;
 }
 
-/* Units from ... until - 1, steps begin ... end - 1. strides: bytes from one parameter set's values to the next's. */
-static void work(const text_t *x, void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
+/* Nanoseconds of a clock that goes on evenly. */
+#ifdef __APPLE__
+#define EVENLY 6
+#else
+#define EVENLY 1
+#endif
+int clock_gettime(int, long *);
+static inline long now(void) {
+    long at[2] = {0, 0};
+    clock_gettime(EVENLY, at);
+    return at[0] * 1000000000 + at[1];
+}
+
+/* Whether a call has taken long enough. It looks at the clock every `stride` steps: seldom where they are short. */
+#define LONG_ENOUGH 50000000
+#define OFTEN 1000000
+#define SELDOM 32
+typedef struct {
+    long due, last, stride, left;
+} watch_t;
+static int enough(watch_t *w) {
+    if (--w->left) return 0;
+    const long at = now();
+    w->stride = at - w->last > OFTEN ? 1 : w->stride < SELDOM ? 2 * w->stride : SELDOM;
+    w->last = at, w->left = w->stride;
+    return at > w->due;
+}
+
+/* Units from ... until - 1, steps begin ... end - 1. strides: bytes from one parameter set's values to the next's. scratch: of
+   unit 0, the next one's `apart` bytes further; 0 where they take turns. status: 0 before, and after; {PAUSED, unit, step} where
+   the call has taken long enough and is to be called again, with this status and the same scratch, and goes on there. */
+#define PAUSED 3
+static void work(const text_t *x, void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {
     size_t room = 64;
     for (int i = 0; i < x->scratches; i++) room += x->rooms[i] + 64;
-    char *const own = kept ? kept : malloc(room);
     void **const pointers = malloc((x->pointers + x->scratches + 1) * sizeof(void *)), **const pieces = pointers + x->pointers;
-    status[0] = own && pointers ? 0 : -1;
-    const long batch = run->batch, past = x->pasts ? run->past : 0, tiles = (batch + TILE - 1) / TILE;
-    for (long unit = from; unit < until && status[0] == 0; unit++) {
+    int goes_on = status[0] == PAUSED;
+    long unit = goes_on ? status[1] : from, n = goes_on ? status[2] : begin;
+    status[0] = pointers ? 0 : -1;
+    const long batch = run->batch, past = x->pasts ? run->past : 0, tiles = (batch + TILE - 1) / TILE, start = now();
+    watch_t watch = {start + LONG_ENOUGH, start, 1, 1};
+    for (; unit < until && status[0] == 0; unit++, n = begin) {
         const long set = unit / tiles, first = unit % tiles * TILE, active = batch - first < TILE ? batch - first : TILE;
         const unit_t u = {status, run, begin, end, end - begin, unit, first, active, set * batch + first, lane};
-        char *const scratch = kept ? kept + unit * room : own, *at = scratch;
+        char *const own = scratch + unit * apart, *at = own;
         for (int i = 0; i < x->scratches; i++) pieces[i] = take(&at, x->rooms[i]);
         for (int i = 0; i < x->pointers; i++) {
             const int place = x->places[i];
             pointers[i] = place < 0 ? pieces[-1 - place] : (char *)arrays[place] + set * strides[place];
         }
-        if (x->back ? end == run->steps : begin == 0) {
-            memset(scratch, 0, room);
+        if (!goes_on && (x->back ? end == run->steps : begin == 0)) {
+            memset(own, 0, room);
             all(x->start, x->starts, &u, pointers, begin);
         }
-        if (!x->back && begin == 0) for (long k = -past; k < 0; k++) all(x->past, x->pasts, &u, pointers, k);
-        for (long n = begin; n < end; n++)
+        if (!goes_on && !x->back && begin == 0) for (long k = -past; k < 0; k++) all(x->past, x->pasts, &u, pointers, k);
+        goes_on = 0;
+        for (; n < end; n++) {
+            if (enough(&watch)) {
+                status[0] = PAUSED, status[1] = unit, status[2] = n;
+                goto done;
+            }
             if (all(x->each, x->eachs, &u, pointers, x->back ? begin + end - 1 - n : n)) {
                 status[0] = 2, status[3] = n;
                 goto done;
             }
+        }
         if (x->back && begin == 0) for (long k = -1; k >= -past; k--) all(x->past, x->pasts, &u, pointers, k);
         if (all(x->finish, x->finishes, &u, pointers, end)) goto done;
     }
 done:
-    if (!kept) free(own);
     free(pointers);
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from backends.native.layout import Layout
 
-SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept)"  # fmt: skip
+SIGNATURE = "void {name}(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart)"  # fmt: skip
 FUNCTION = "static int {name}(const unit_t *u, void *const *p, long k, int id) {{ UNIT"
 _NAME = re.compile(r"\b[A-Za-z]\w*__\w*\b")
 
@@ -32,7 +32,7 @@ def function(
 ) -> str:  # fmt: skip
     """C of the function that runs pieces for each of its units: at the start, in steps before the run, in each step, at the end.
 
-    It takes the scratch that the layout has been asked for so far: its own, or what the caller kept of earlier steps.
+    It takes the scratch that the layout has been asked for so far.
     """
     rooms, slots = list(layout.scratch), {n: i for i, n in enumerate(layout.slots)}
     places = slots | {n: -1 - i for i, n in enumerate(rooms)}
@@ -62,7 +62,7 @@ def function(
         f"static const text_t {name}_text = {{{name}_start, {name}_past, {name}_each, {name}_finish, {numbers}, {name}_places, {len(pointers)}, "
         f"{name}_rooms, {len(rooms)}, {int(back)}}};",
         SIGNATURE.format(name=name) + " {",
-        f"    work(&{name}_text, arrays, strides, status, run, begin, end, from, until, lane, kept);\n}}\n",
+        f"    work(&{name}_text, arrays, strides, status, run, begin, end, from, until, lane, scratch, apart);\n}}\n",
     ))  # fmt: skip
 
 

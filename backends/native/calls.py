@@ -1,0 +1,110 @@
+"""A function of a kernel, called for spans of steps with the same arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro.protocols import RunError
+
+Array = npt.NDArray[Any]
+DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; the prelude has the same numbers
+LINE = 64  # bytes of a cache line
+_POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
+SIGNATURE = (*(_POINTER,) * 4, *(_LONG,) * 5, _POINTER, _LONG)
+
+
+def address(array: Array) -> int:
+    """Where its numbers begin; quicker than array.ctypes."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+class Call:
+    """Calls a function for spans of steps. A kernel comes back from time to time and is called again at once: Ctrl-C gets through.
+
+    arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one parameter set's
+    values to the next's. numbers: of the run (run_t). work: (first unit, last + 1, lane) of each thread. room: bytes of a unit's
+    scratch. kept: whether units keep theirs from one span to the next.
+    """
+
+    def __init__(
+        self, function: Any, arrays: Sequence[Array | None], strides: Sequence[int], numbers: Sequence[int],
+        work: Sequence[tuple[int, int, int]], threads: int, room: int, *, kept: bool, held: Any = None,
+    ) -> None:  # fmt: skip
+        self.function, self.work, self.held = function, work, (arrays, held)  # which a thread may still use
+        self._pointers = (_POINTER * len(arrays))(*[None if a is None else address(a) for a in arrays])
+        self._strides = (_LONG * len(strides))(*strides)
+        self._numbers = (_LONG * len(numbers))(*numbers)
+        self.statuses = [(_LONG * 6)() for _ in work]
+        try:
+            self.scratch = _aligned(room * (work[-1][1] if kept else len(work)))
+        except MemoryError:
+            raise _no_memory() from None
+        begin = address(self.scratch)
+        fixed = [ctypes.addressof(x) for x in (self._pointers, self._strides, self._numbers)]
+        self._heads = [(fixed[0], fixed[1], ctypes.addressof(s), fixed[2]) for s in self.statuses]
+        self._tails = [
+            (*units, begin if kept else begin + i * room, room if kept else 0) for i, units in enumerate(work)
+        ]
+        self._threads = min(threads, len(work))
+        self._pool: ThreadPoolExecutor | None = None
+        self._stopped = False
+
+    def put(self, slot: int, array: Array) -> None:
+        """Another array in place of a slot's, which the caller holds."""
+        self._pointers[slot] = address(array)
+
+    def __call__(self, begin: int, end: int) -> bool:
+        """Steps begin ... end - 1. Whether everything went well; `statuses` say what didn't. Raises RunError."""
+        if self._threads > 1:
+            self._side_by_side(begin, end)
+        else:
+            for i in range(len(self.work)):
+                self._one(i, begin, end)
+        said = [status[0] for status in self.statuses]
+        if NO_MEMORY in said:
+            raise _no_memory()
+        return not any(said)
+
+    def _side_by_side(self, begin: int, end: int) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads)
+        self._stopped = False
+        running = [self._pool.submit(self._one, i, begin, end) for i in range(len(self.work))]
+        try:
+            for each in running:
+                each.result()
+        except BaseException:
+            self._stopped = True
+            wait(running)
+            raise
+
+    def _one(self, i: int, begin: int, end: int) -> None:
+        status, head, tail, function = self.statuses[i], self._heads[i], self._tails[i], self.function
+        status[0] = DONE
+        function(*head, begin, end, *tail)
+        while status[0] == PAUSED and not self._stopped:
+            function(*head, begin, end, *tail)
+
+    def close(self) -> None:
+        """Its threads end."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+def _aligned(size: int) -> Array:
+    """Bytes that begin at a cache line, so that a copy of what a kernel kept here serves elsewhere."""
+    found = np.empty(size + LINE, np.uint8)
+    first = -address(found) % LINE
+    return found[first : first + size]
+
+
+def _no_memory() -> RunError:
+    return RunError("the kernel got no memory for its scratch; use a smaller batch")
