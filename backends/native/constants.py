@@ -143,7 +143,8 @@ def lookup(step: Step, constant: Constant, parameters: Mapping[str, Any]) -> Cal
 def values_of(step: Step, constant: Constant, parameters: Mapping[str, Array]) -> Array:
     """A constant as an array."""
     shape = shape_of(step, constant)
-    found = np.broadcast_to(evaluate(constant.expr, lookup(step, constant, parameters)), shape)
+    found = evaluate(constant.expr, lookup(step, constant, parameters))
+    found = np.array(found) if not shape else found if found.shape == shape else np.broadcast_to(found, shape)
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     mask = synapses.mask if synapses is not None and constant.matrix else None
     return found if mask is None else np.where(mask, found, 0)

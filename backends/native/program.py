@@ -228,7 +228,9 @@ class NativeProgram(Simulator):
         """One parameter set's constants; of those that were changed, if somebody says which."""
         table = executable.constants
         found = {
-            n: self.in_order(table.table[n].owner, values_of(self.step, table.table[n], values))
+            n: np.asarray(
+                self.in_order(table.table[n].owner, values_of(self.step, table.table[n], values)), self.real, order="C"
+            )
             for n in executable.constants_read if changed is None or table.parameters_of(n) & changed
         }  # fmt: skip
         for s in self.step.synapses:
