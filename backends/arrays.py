@@ -83,21 +83,14 @@ def check_inputs(
 
     convert: False leaves the given arrays' own types, and a state's. events: spikes come back as Events, not as arrays.
     """
-    inputs = {i.name: i for i in network.inputs}
-    steps, batch = (None if n is None else whole(k, n) for k, n in (("steps", steps), ("batch", batch)))
     population = None if population is None else whole("population", population)
     whole("trial", trial, 0)
-    found = {}
-    for name, value in named(given, "inputs").items():
-        if name not in inputs:
-            known(name, inputs, "input")
-        found[name] = array = input_array(network, inputs[name], value)
-        batch, steps = _agree(name, array.shape, batch, steps)
+    found, steps, batch = given_inputs(network, given, steps, batch)
     if state is not None:
         state = check_state(network, state, batch, population)
         state = state.numpy() if convert else state
         batch = state.lead[-1]
-        trial = _same_trials(state, trial)
+        trial = same_trials(state, trial)
     if steps is None:
         raise RunError("the number of steps is unknown; give steps=..., or an input array")
     batch = 1 if batch is None else batch
@@ -107,16 +100,35 @@ def check_inputs(
     arrays = {}
     for item in network.inputs:
         if item.name in found:
-            arrays[item.name] = _converted(item, found[item.name], convert, events)
+            arrays[item.name] = converted(item, found[item.name], convert=convert, events=events)
         elif item.kind == "poisson":
             arrays[item.name] = _drawn(network, item, trial, batch, steps, events, 0 if state is None else state.step)
         else:
-            call = of_input(network, item)[2]
-            raise RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]: write {call}")
+            raise missing(network, item)
     return Feed(steps, batch, arrays, population, state, trial)
 
 
-def _same_trials(state: State, trial: int) -> int:
+def given_inputs(network: Network, given: Any, steps: Any, batch: Any) -> tuple[dict[str, Any], int | None, int | None]:
+    """The given inputs, SI, in their own types, and the numbers of steps and trials on which all agree. Raises RunError."""
+    inputs = {i.name: i for i in network.inputs}
+    steps, batch = (None if n is None else whole(k, n) for k, n in (("steps", steps), ("batch", batch)))
+    found = {}
+    for name, value in named(given, "inputs").items():
+        if name not in inputs:
+            known(name, inputs, "input")
+        found[name] = array = input_array(network, inputs[name], value)
+        batch, steps = _agree(name, array.shape, batch, steps)
+    return found, steps, batch
+
+
+def missing(network: Network, item: Input) -> RunError:
+    """What is said where nobody gives an input."""
+    call = of_input(network, item)[2]
+    return RunError(f"input '{item.name}' is missing; give an array [batch, time, {item.size}]: write {call}")
+
+
+def same_trials(state: State, trial: int) -> int:
+    """Index of a state's first trial, which a run that goes on keeps. Raises RunError."""
     if trial not in (0, state.trial):
         raise RunError(f"trial={trial}, and the state is of the trials from {state.trial}; leave trial out")
     return state.trial
@@ -158,7 +170,8 @@ def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, ev
     return Events.joined([Events.of(draw_poisson(network, item, trial + b, 1, steps, first)) for b in range(batch)])
 
 
-def _converted(item: Input, value: Any, convert: bool, events: bool) -> Any:
+def converted(item: Input, value: Any, *, convert: bool = True, events: bool = False) -> Any:
+    """An input's SI values as an array of its kind, or in its own type; spikes as events if those are wanted."""
     if events and item.kind != "current":
         return Events.of(value)
     value = np.asarray(value)
@@ -187,13 +200,20 @@ def draw_poisson(
 
 def draw_noise(network: Network, feed: Feed) -> dict[str, Array]:
     """A run's standard normal numbers [batch, time, neuron], "population.xi" -> array; the network without receptors."""
+    last = feed.start + feed.steps
     return {
-        f"{p.name}.{name}": streams.normal(
-            network.seed, f"noise/{p.name}/{name}", feed.trial, feed.batch, feed.steps, p.size, feed.start
-        )
+        f"{p.name}.{name}": noise_between(network, p.name, name, feed.trial, feed.batch, feed.start, last)
         for p in network.populations
         for name in p.neuron.scope.noise
     }
+
+
+def noise_between(
+    network: Network, population: str, name: str, trial: int, batch: int, first: int, last: int
+) -> npt.NDArray[np.float64]:
+    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1."""
+    size = network.population(population).size
+    return streams.normal(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
 
 
 def check_record(network: Network, names: Sequence[str], every: int) -> dict[str, tuple[str, str]]:

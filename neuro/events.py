@@ -124,7 +124,7 @@ class Rasters(Mapping[str, Array]):
     """
 
     def __init__(self, events: Mapping[str, Events], lead: tuple[int, ...]) -> None:
-        self.events, self.lead = dict(events), lead
+        self.events, self.lead = events, lead
         self._made: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:

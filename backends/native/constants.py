@@ -144,7 +144,7 @@ def values_of(step: Step, constant: Constant, parameters: Mapping[str, Array]) -
     """A constant as an array."""
     shape = shape_of(step, constant)
     found = evaluate(constant.expr, lookup(step, constant, parameters))
-    found = np.array(found) if not shape else found if found.shape == shape else np.broadcast_to(found, shape)
+    found = np.array(found) if not shape else found if np.shape(found) == shape else np.broadcast_to(found, shape)
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     mask = synapses.mask if synapses is not None and constant.matrix else None
     return found if mask is None else np.where(mask, found, 0)

@@ -129,6 +129,7 @@ class Executable:
         self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
         self._borders = {n: self._border(n, slot) for n, slot in self.kernel.layout.slots.items()}
         self.constants_read = [n for n in self._borders if n in constants.table]
+        self.places = {n: i for i, n in enumerate(self._borders)}  # in the table of pointers
         self.left_behind = [n for n, border in self._borders.items() if border.role in ("end", "final")]
 
     @cached_property
@@ -142,24 +143,31 @@ class Executable:
 
     def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
         """Run. given: by C name. Inner arrays are lent while somebody holds the run."""
-        units = (feed.population or 1) * -(-feed.batch // self.tile)
-        run = Run(feed, every, threads, units, self.spans(feed.steps), Loan(self._pool))
-        run.arrays = self._arrays(given, self._numbers(run), run.loan)
-        for name in self.kernel.populations if run.past else ():
-            if mangled("offsets", name) in run.arrays:
-                list_before(run.arrays, feed, name, self.kernel.size(name))
-        call = self._bound("forward", run, run.arrays, kept=len(run.spans) > 1)
+        spans = self.spans(feed.steps)
+        run, call = self.begun(given, feed, every, threads, spans, kept=len(spans) > 1)
         try:
-            for span in run.spans:
-                if len(run.spans) > 1:
+            for span in spans:
+                if len(spans) > 1:
                     run.before.append(call.scratch.copy())
                 self._finished(call, span, run.before)
                 if self.failure is not None:
                     break
         finally:
             call.close()
-        run.on_tape = len(run.spans) - 1
+        run.on_tape = len(spans) - 1
         return run
+
+    def begun(
+        self, given: Mapping[str, Array], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
+    ) -> tuple[Run, Call]:  # fmt: skip
+        """A run with its arrays, and the function that is to be called for its steps."""
+        units = (feed.population or 1) * -(-feed.batch // self.tile)
+        run = Run(feed, every, threads, units, spans, Loan(self._pool))
+        run.arrays = self._arrays(given, self._numbers(run), run.loan)
+        for name in self.kernel.populations if run.past else ():
+            if mangled("offsets", name) in run.arrays:
+                list_before(run.arrays, feed, name, self.kernel.size(name))
+        return run, self._bound("forward", run, run.arrays, kept=kept)
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
         """Steps whose versions are kept at once: all, at most TAPE; a longer trial is run again, part by part."""

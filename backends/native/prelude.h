@@ -277,10 +277,13 @@ static inline long now(void) {
     return at[0] * 1000000000 + at[1];
 }
 
-/* Whether a call has taken long enough. It looks at the clock every `stride` steps: seldom where they are short. */
+/* Whether a call has taken long enough, which is after one step at the earliest. It looks at the clock every `stride` steps: seldom
+   where they are short. */
+#ifndef LONG_ENOUGH
 #define LONG_ENOUGH 50000000
-#define OFTEN 1000000
 #define SELDOM 32
+#endif
+#define OFTEN 1000000
 typedef struct {
     long due, last, stride, left;
 } watch_t;
@@ -304,7 +307,7 @@ static void work(const text_t *x, void *const *arrays, const long *strides, long
     long unit = goes_on ? status[1] : from, n = goes_on ? status[2] : begin;
     status[0] = pointers ? 0 : -1;
     const long batch = run->batch, past = x->pasts ? run->past : 0, tiles = (batch + TILE - 1) / TILE, start = now();
-    watch_t watch = {start + LONG_ENOUGH, start, 1, 1};
+    watch_t watch = {start + LONG_ENOUGH, start, 1, 2};
     for (; unit < until && status[0] == 0; unit++, n = begin) {
         const long set = unit / tiles, first = unit % tiles * TILE, active = batch - first < TILE ? batch - first : TILE;
         const unit_t u = {status, run, begin, end, end - begin, unit, first, active, set * batch + first, lane};

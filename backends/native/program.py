@@ -15,7 +15,8 @@ from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
-from backends.native.resuming import Ending, beginning, history, input_lists
+from backends.native.resuming import Ending, beginning, history, input_lists, listed
+from backends.native.session import NativeSession
 from backends.native.slopes import slope_of
 from backends.options import choice
 from backends.simulator import Request, Simulator
@@ -62,7 +63,8 @@ class NativeProgram(Simulator):
         )
         self._variants: dict[Backward, NativeProgram] = {}
         self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
-        self._fixed = self._wiring()
+        self._places: dict[str, Array] = {}  # of synapses in that order
+        self.fixed = self._wiring()
         self._executables: dict[tuple[Any, ...], Executable] = {}
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
         compiler_for(network.name or "unnamed")
@@ -101,6 +103,12 @@ class NativeProgram(Simulator):
         )
         self.check(executable, feed)
         return self.recording(executable, run.arrays, feed, wanted, asked.every)
+
+    def session(
+        self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
+    ) -> NativeSession:
+        """See Program.session."""
+        return NativeSession(self, batch, parameters, record, **options)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
@@ -197,7 +205,7 @@ class NativeProgram(Simulator):
 
     def inputs(self, feed: Feed) -> Arrays:
         """What all parameter sets share: wiring, inputs, noise, initial states."""
-        found = dict(self._fixed)
+        found = dict(self.fixed)
         for name, value in feed.arrays.items():
             if isinstance(value, Events):
                 found[mangled("offsets", name)], found[mangled("channels", name)] = input_lists(feed, name, value)
@@ -244,8 +252,11 @@ class NativeProgram(Simulator):
 
     def out_of_order(self, synapses: Synapses, values: Any) -> Any:
         """Inverse of in_order, in the layout's shape."""
-        if synapses.name in self.order:
-            values = values[..., np.argsort(self.order[synapses.name], kind="stable")]
+        name = synapses.name
+        if name in self.order:
+            if name not in self._places:
+                self._places[name] = np.argsort(self.order[name], kind="stable")
+            values = values[..., self._places[name]]
         return values.reshape(*values.shape[:-1], *synapses.shape)
 
     def _wiring(self) -> dict[str, Array]:
@@ -279,14 +290,9 @@ class NativeProgram(Simulator):
     def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
         """Spikes of all trials of all parameter sets, one after another."""
         offsets, events = found[mangled("offsets", cells.name)], found[mangled("events", cells.name)]
-        offsets = offsets[:, -1 - feed.steps :]  # without what was before the run
-        counts = offsets[:, -1] - offsets[:, 0]
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        room = events[0].size
-        shifts = np.arange(len(counts)) * room + offsets[:, 0] - starts[:-1]
-        channels = events.ravel()[np.repeat(shifts, counts) + np.arange(starts[-1])]
-        rows = (offsets[:, :-1] + (starts[:-1] - offsets[:, 0])[:, None]).ravel()
-        return Events((len(counts), feed.steps, cells.size), np.append(rows, starts[-1]), channels)
+        places = np.arange(len(offsets)) * events[0].size
+        rows = offsets.shape[1] - 1
+        return listed(offsets, events, places, (rows - feed.steps, rows), cells.size)
 
     def recording(
         self, executable: Executable, found: Arrays, feed: Feed, record: Sequence[str], every: int

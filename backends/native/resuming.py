@@ -85,6 +85,17 @@ def list_before(arrays: Arrays, feed: Feed, name: str, size: int) -> None:
         raster[:, :past] = before
 
 
+def listed(offsets: Array, channels: Array, places: Array, rows: tuple[int, int], size: int) -> Events:
+    """Events of some rows of a kernel's lists. offsets: [trial, row]. places: where each trial's channels begin. size: of a row."""
+    offsets = offsets[:, rows[0] : rows[1] + 1]
+    counts = offsets[:, -1] - offsets[:, 0]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    shifts = places + offsets[:, 0] - starts[:-1]
+    found = channels.reshape(-1)[np.repeat(shifts, counts) + np.arange(starts[-1])]
+    begins = (offsets[:, :-1] + (starts[:-1] - offsets[:, 0])[:, None]).ravel()
+    return Events((len(counts), rows[1] - rows[0], size), np.append(begins, starts[-1]), found)
+
+
 # -- after a run -------------------------------------------------------------------------------------------
 
 
