@@ -109,6 +109,6 @@ static const call_t forward_finish[] = {{forward_5, 28, 0}, {forward_6, 30, 0}};
 static const int forward_places[] = {-2, 12, 13, -3, 14, 7, -1, -2, -3, 0, 1, 2, 3, -1, 4, 5, 6, -4, 7, 8, -3, 9, 11, 10, 8, 7, 2, -2, -2, -3, 15, -2, -3};
 static const size_t forward_rooms[] = {5*sizeof(real), 5*sizeof(real), 5*sizeof(real), 5*sizeof(int)};
 static const text_t forward_text = {forward_start, forward_past, forward_each, forward_finish, 1, 0, 4, 2, forward_places, 33, forward_rooms, 4, 0};
-void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
-    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, kept);
+void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {
+    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, scratch, apart);
 }

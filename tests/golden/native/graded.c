@@ -70,6 +70,6 @@ static const call_t forward_finish[] = {{forward_3, 13, 0}, {forward_4, 14, 0}};
 static const int forward_places[] = {-4, 4, 5, -3, -1, -4, -2, 0, 1, 2, -4, 3, -3, -4, 6, -4};
 static const size_t forward_rooms[] = {4*sizeof(real), 4*sizeof(real), 4*sizeof(real), 4*sizeof(real)};
 static const text_t forward_text = {forward_start, forward_past, forward_each, forward_finish, 1, 0, 2, 2, forward_places, 16, forward_rooms, 4, 0};
-void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
-    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, kept);
+void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {
+    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, scratch, apart);
 }

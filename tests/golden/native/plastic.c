@@ -195,6 +195,6 @@ static const call_t forward_finish[] = {{forward_9, 42, 0}, {forward_10, 43, 0},
 static const int forward_places[] = {-2, 10, 11, 6, -4, 12, -5, 13, -6, 14, -1, 0, -5, -6, -2, 1, 2, 3, -1, 4, 5, -3, 6, 7, 9, 8, -2, -4, 9, 8, -5, -4, -6, 6, -3, -6, -4, -5, 7, 6, 3, -2, -2, 15, -2, 16, -4, 17, -5, 18, -6};
 static const size_t forward_rooms[] = {5*sizeof(real), 5*sizeof(real), 5*sizeof(int), 35*sizeof(real), 35*sizeof(real), 35*sizeof(real)};
 static const text_t forward_text = {forward_start, forward_past, forward_each, forward_finish, 2, 0, 7, 3, forward_places, 51, forward_rooms, 6, 0};
-void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
-    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, kept);
+void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {
+    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, scratch, apart);
 }

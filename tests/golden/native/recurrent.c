@@ -111,6 +111,6 @@ static const call_t forward_finish[] = {{forward_6, 29, 0}, {forward_7, 30, 0}};
 static const int forward_places[] = {-3, 11, 12, -1, 5, -2, -1, -3, 0, 1, 2, -2, 3, 4, -4, 5, 6, -1, 7, 9, 8, -1, 10, 6, 5, 6, 5, 2, -3, -3, 13, -3, -1};
 static const size_t forward_rooms[] = {5*sizeof(real), 5*sizeof(real), 5*sizeof(real), 5*sizeof(int)};
 static const text_t forward_text = {forward_start, forward_past, forward_each, forward_finish, 1, 0, 5, 2, forward_places, 33, forward_rooms, 4, 0};
-void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *kept) {
-    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, kept);
+void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {
+    work(&forward_text, arrays, strides, status, run, begin, end, from, until, lane, scratch, apart);
 }
