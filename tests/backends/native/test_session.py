@@ -12,6 +12,7 @@ import pytest
 from fuzzing.networks import generate
 
 import backends
+from backends.arrays import draw_poisson
 from backends.native import session as sessions
 from neuro import Input, Network, Neuron, Population, Recording, RunError, UnsupportedError, quantity
 from neuro.events import Events, Rasters
@@ -53,9 +54,16 @@ def same(parts: list[Recording], whole: Recording) -> None:
     assert parts[-1].state.differences(whole.state) == {}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch", [1, 11])
+@pytest.mark.parametrize(
+    ("batch", "dtype", "room"),
+    [
+        (1, "float64", ROOMS[0]),
+        (1, "float64", ROOMS[2]),
+        (11, "float64", ROOMS[2]),
+        (1, "float32", ROOMS[1]),
+        (11, "float32", ROOMS[0]),
+    ],
+)
 @pytest.mark.parametrize("feature", NETWORKS)
 def test_a_session_is_the_run(feature: str, batch: int, dtype: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "ROOM", room)
@@ -92,7 +100,7 @@ def test_parameter_sets(feature: str, threads: int, monkeypatch: pytest.MonkeyPa
         assert parts[-1].state.differences(whole.state) == {}
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_random_networks(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     case = generate(seed)
     try:
@@ -127,10 +135,6 @@ def test_poisson_spikes_given_now_and_then() -> None:
     given = np.random.default_rng(0).random((2, 1, 7)) < 0.5
     with made.session(2, record=["cells.v"]) as session:
         parts = [session.step({"x": given} if k % 3 == 0 else None) for k in range(20)]
-    drawn = made.run(steps=20, batch=2)
-    del drawn
-    from backends.arrays import draw_poisson
-
     raster = draw_poisson(made.merged, made.merged.input("x"), 0, 2, 20)
     raster[:, ::3] = given
     same(parts, made.run(inputs={"x": raster}, record=["cells.v"]))
