@@ -34,14 +34,22 @@ program = backends.get("native").compile(network, threads=threads)
 small = dict(record=["cells.v"], steps=3, batch=16)
 before = program.run({"cells.R": 2e8}, **small)
 given = np.array(1e8)
-training = program.value_and_grad if what == "gradient" else None
+training = program.value_and_grad if what in ("gradient", "backward") else None
 if training:
     training(lambda s: s.traces["cells.v"].sum(), {}, {}, ["cells.R"], ["cells.v"], steps=3, batch=16)
 session = program.session(16)
 session.step()
-print("ready", flush=True)
+
+def loss(signals):
+    print("ready", flush=True)
+    return signals.traces["cells.v"].sum()
+
+if what != "backward":
+    print("ready", flush=True)
 try:
-    if training:
+    if what == "backward":
+        training(loss, {}, {}, ["cells.R"], ["cells.v"], every=500, steps=10_000, batch=16)
+    elif training:
         every = {"every": 100_000, "steps": 10**6, "batch": 16}
         training(lambda s: s.traces["cells.v"].sum(), {}, {}, ["cells.R"], ["cells.v"], **every)
     elif what == "session":
@@ -62,7 +70,7 @@ print("works", flush=True)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("what", ["run", "session", "gradient"])
+@pytest.mark.parametrize("what", ["run", "session", "gradient", "backward"])
 def test_ctrl_c_ends_a_long_run_within_a_second(what: str, threads: int) -> None:
     path = os.pathsep.join((str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
     child = subprocess.Popen(
