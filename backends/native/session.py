@@ -110,7 +110,7 @@ class NativeSession(Session):
         """See neuro.protocols.Session."""
         arrays, n = self._given(inputs, steps)
         if n > BLOCK:
-            return self._run(inputs, steps)
+            return self._at_once(inputs, steps)
         window = self._window
         try:
             if window is None or window.done + n > window.steps:
@@ -124,14 +124,15 @@ class NativeSession(Session):
         except BaseException:  # Ctrl-C as well: the next step goes on from the state before this one
             self.close()
             raise
-        return self._run(inputs, steps)  # something left the finite numbers, and a run names it
+        return self._at_once(inputs, steps)  # something left the finite numbers, and a run names it
 
-    def _run(self, inputs: Mapping[str, Any] | None, steps: int | None) -> Recording:
+    def _at_once(self, inputs: Mapping[str, Any] | None, steps: int | None) -> Recording:
         """The steps as a run of their own."""
         if self._last is not None:
             self._state, self._last = self._last.state, None
         self.close()
-        return super().step(inputs, steps)
+        found: Recording = super().step(inputs, steps)
+        return found
 
     def _opened(self, steps: int) -> Window:
         """A window for at least so many steps, which begins with the present state."""
