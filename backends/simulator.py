@@ -66,6 +66,7 @@ class Simulator(ABC):
     semantics: Semantics
     capabilities: Capabilities
     lists_spikes = False  # as events, not as rasters
+    session_kind: type[Session] = Session
 
     def run(
         self,
@@ -125,4 +126,4 @@ class Simulator(ABC):
             raise UnsupportedError(
                 type(self).__name__, "session(graph=True)", "no gradient goes back through its states", ("torch",)
             )
-        return Session(self, batch, parameters, record, **options)
+        return self.session_kind(self, batch, parameters, record, **options)

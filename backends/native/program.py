@@ -48,6 +48,7 @@ class NativeProgram(Simulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
 
     lists_spikes = True
+    session_kind = NativeSession
 
     def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
         self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
@@ -103,12 +104,6 @@ class NativeProgram(Simulator):
         )
         self.check(executable, feed)
         return self.recording(executable, run.arrays, feed, wanted, asked.every)
-
-    def session(
-        self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
-    ) -> NativeSession:
-        """See Program.session."""
-        return NativeSession(self, batch, parameters, record, **options)
 
     # -- gradients -----------------------------------------------------------------------------------------
 
