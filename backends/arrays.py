@@ -1,8 +1,8 @@
-"""What goes into a run, checked once for every backend: parameters, inputs, noise, names to record. All SI."""
+"""What goes into a run, checked once for every backend: parameters, inputs, noise. All SI."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.continuing import check_state
-from backends.options import names_of
 from backends.values import given_parameters, input_array, known, named, of_input, whole
 from neuro import checks, streams
 from neuro.events import Events
@@ -18,7 +17,6 @@ from neuro.model import Input, Network
 from neuro.parameters import Parameter, wiring
 from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Inputs, Parameters, RunError
-from neuro.receptors import without_receptors
 from neuro.state import State
 
 Array = npt.NDArray[Any]
@@ -214,20 +212,6 @@ def noise_between(
     """A noise's numbers [batch, time, neuron] of the steps from first to last - 1."""
     size = network.population(population).size
     return streams.normal(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
-
-
-def check_record(network: Network, names: Sequence[str], every: int) -> dict[str, tuple[str, str]]:
-    """ "population.variable" -> that pair, each once. Raises RunError on unknown ones."""
-    whole("every", every)
-    populations = {p.name: p.neuron.scope for p in without_receptors(network).populations}
-    found = {}
-    for name in names_of("record", names, "population.variable"):
-        owner, _, variable = name.partition(".")
-        known(owner, populations, "population")
-        scope = populations[owner]
-        known(variable, (*scope.states, *scope.inputs, *scope.subexpressions), f"variable of population '{owner}'")
-        found[name] = (owner, variable)
-    return found
 
 
 def check_finite(owner: str, variable: str, values: Array, step: int, feed: Feed) -> None:

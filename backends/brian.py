@@ -7,24 +7,26 @@ tiled copies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_parameters, check_record, draw_noise
+from backends.arrays import Feed, check_parameters, draw_noise
 from backends.brian_build import Builder, Built
 from backends.brian_errors import OTHERS, described, objections
 from backends.brian_exact import DegenerateError, Tie
 from backends.brian_functions import session
 from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, finite_steps
-from backends.brian_plan import limits, pairs, refuse_mixed_freezing
+from backends.brian_plan import Watched, limits, pairs, refuse_mixed_freezing, watched_by
 from backends.brian_simulations import InProcess, Simulation, Standalone
 from backends.brian_state import Kept
+from backends.brian_traces import values_of
 from backends.brian_zeros import with_units
 from backends.options import choice
+from backends.recording import Wanted, check_record
 from backends.simulator import Request, Simulator
 from neuro.foreign import shown
 from neuro.model import Network
@@ -57,11 +59,11 @@ class BrianProgram(Simulator):
         self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)
         with session("numpy"), objections(self._names):  # refusals come now
-            built = self._builder(1).build(())
+            built = self._builder(1).build()
             self._propagators = built.propagators
             columns = self._columns(check_parameters(self._merged, None), (1,))
             ties = self._ties(columns)
-            built = self._builder(1, ties).build(()) if ties else built
+            built = self._builder(1, ties).build() if ties else built
             try:
                 self._check_formulas(built, columns, ties)
             except DegenerateError as error:
@@ -81,27 +83,28 @@ class BrianProgram(Simulator):
             why = "its programs begin at step 0 with nothing on its way; use target='numpy' or target='cython'"
             raise UnsupportedError("brian2", "a given state with target='cpp_standalone'", why, OTHERS)
         feed = asked.feed(self._merged)
-        wanted = tuple(check_record(self._merged, asked.record, asked.every))
+        wanted = check_record(self._merged, asked.record, asked.every)
+        watched = tuple(watched_by(self._merged, wanted, int(np.prod(feed.lead))))
         values = check_parameters(self._merged, asked.parameters, asked.population)
         columns = self._columns(values, feed.lead)
         with session(self.target), objections(self._names):
             ties = self._ties(columns)
-            simulation = self._simulation(int(np.prod(feed.lead)), ties, wanted, feed.steps)
+            simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
             built = simulation.built
             try:
                 self._check_formulas(built, columns, ties)
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
             given = self._values(built, columns) | self._numbers(built, values, feed.lead)
-            simulation.run(given, self._arrays(built, feed), feed.steps, wanted, feed.state)
+            simulation.run(given, self._arrays(built, feed), feed.steps, watched, feed.state)
             self._check(built, feed)
-            return self._recording(built, feed, wanted, asked.every)
+            return self._recording(built, feed, wanted, watched, asked.every)
 
-    def _key(self, copies: int, ties: Mapping[str, Tie], record: tuple[str, ...], steps: int) -> tuple[Any, ...]:
+    def _key(self, copies: int, ties: Mapping[str, Tie], record: tuple[Watched, ...], steps: int) -> tuple[Any, ...]:
         """What a simulation is built for."""
         return copies, tuple(ties.items()), (record, steps) if self.target == "cpp_standalone" else None
 
-    def _simulation(self, copies: int, ties: Mapping[str, Tie], record: tuple[str, ...], steps: int) -> Simulation:
+    def _simulation(self, copies: int, ties: Mapping[str, Tie], record: tuple[Watched, ...], steps: int) -> Simulation:
         key = self._key(copies, ties, record, steps)
         if key not in self._kept:
             while len(self._kept) >= _KEPT:
@@ -109,7 +112,7 @@ class BrianProgram(Simulator):
             if self.target == "cpp_standalone":
                 self._kept[key] = Standalone(self._merged, copies, ties, record, steps)
             else:
-                self._kept[key] = InProcess(self._merged, self._builder(copies, ties).build(()))
+                self._kept[key] = InProcess(self._merged, self._builder(copies, ties).build())
             self.builds += 1
         return self._kept[key]
 
@@ -203,7 +206,9 @@ class BrianProgram(Simulator):
                 "use a smaller dt, another method, or weaker input"
             )
 
-    def _recording(self, built: Built, feed: Feed, wanted: Sequence[str], every: int) -> Recording:
+    def _recording(
+        self, built: Built, feed: Feed, wanted: Wanted, watched: tuple[Watched, ...], every: int
+    ) -> Recording:
         spikes = {}
         for name, monitor in built.spikes.items():
             size = self._merged.population(name).size
@@ -211,18 +216,11 @@ class BrianProgram(Simulator):
             k = np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int) - feed.start
             raster[k, np.asarray(monitor.i)] = True
             spikes[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
-        traces = {}
-        for name in wanted:
-            owner, _, variable = name.partition(".")
-            found = np.asarray(getattr(built.traces[name], built.names[owner][variable] + "_"))[:, every - 1 :: every]
-            size = self._merged.population(owner).size
-            traces[name] = np.swapaxes(
-                found.reshape(*feed.lead, size, found.shape[1]), -1, -2
-            ).copy()  # the monitor's own
         kept = Kept.of(self._merged, built, feed, spikes)
+        traces = {w.name: values_of(built, w, wanted.traces[w.name], every, kept) for w in watched}
         plastic = [p.name for p in self._merged.projections if "w" in p.synapse.scope.states]
         final = {f"{name}.w": kept.variable(f"{name}.w") for name in plastic}
-        return Recording(self.semantics.dt, spikes, traces, every, final, kept.state)
+        return Recording(self.semantics.dt, wanted.fired(spikes), traces, every, final, kept.state, wanted.chosen)
 
 
 class BrianBackend:

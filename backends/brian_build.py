@@ -26,7 +26,7 @@ from backends.brian_errors import OTHERS, described
 from backends.brian_exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian_integrators import Integrators
 from backends.brian_names import HIGHEST, LOWEST, Names, arriving, finite_steps
-from backends.brian_plan import Sum, limits, pairs, sources_first, sums
+from backends.brian_plan import Sum, Watched, limits, pairs, sources_first, sums
 from backends.brian_text import Table, unit_text
 from neuro.dimensions import dimension_of
 from neuro.equations import Equation, Expression
@@ -57,7 +57,8 @@ class Built:
     clock: Any
     groups: dict[str, Any] = field(default_factory=dict)
     synapses: dict[str, Any] = field(default_factory=dict)
-    traces: dict[str, Any] = field(default_factory=dict)  # by our name; variables of one population share a monitor
+    traces: dict[Watched, Any] = field(default_factory=dict)  # variables of one population share a monitor
+    monitors: int = 0  # made so far
     spikes: dict[str, Any] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
     numbers: dict[str, tuple[Any, str]] = field(default_factory=dict)  # a projection's, that its presynaptic cells hold
@@ -65,23 +66,6 @@ class Built:
     tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
     arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
     first: int = 0  # the step that those begin with
-
-
-def monitors(built: Built, record: Iterable[str]) -> list[Any]:
-    """New monitors of the variables that have none, one a population, since every object costs code of its own."""
-    missing: dict[str, list[str]] = {}
-    for name in dict.fromkeys(n for n in record if n not in built.traces):
-        missing.setdefault(name.partition(".")[0], []).append(name)
-    found = []
-    for owner, names in missing.items():
-        variables = [built.names[owner][name.partition(".")[2]] for name in names]
-        monitor = brian2.StateMonitor(
-            built.groups[owner], variables, record=True, when="end", clock=built.clock,
-            name=f"{built.names.object('traces', owner)}_{len(built.traces)}",
-        )  # fmt: skip
-        built.traces.update(dict.fromkeys(names, monitor))
-        found.append(monitor)
-    return found
 
 
 class PreparedNetwork(brian2.Network):  # type: ignore[misc]
@@ -117,7 +101,7 @@ class Builder:
         self.every_step_order = count(2)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
-    def build(self, record: Iterable[str]) -> Built:
+    def build(self) -> Built:
         built, network = self.built, self.network
         for population in network.populations:
             self.cells(population)
@@ -126,7 +110,6 @@ class Builder:
                 self.source(source)
         for number, projection in enumerate(network.projections):
             self.projection(projection, number)
-        built.network.add(*monitors(built, record))
         for population in network.populations:
             if population.neuron.threshold:
                 name = population.name

@@ -1,8 +1,9 @@
-"""What Brian2 has to be told of a network beyond its equations: who is summed into whom, in which order, and within which bounds."""
+"""What Brian2 has to be told of a network beyond its equations: who is summed into whom, in which order, within which bounds,
+and what it records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from backends.brian_errors import OTHERS
 from backends.brian_names import Names
+from backends.recording import Wanted
 from neuro.equations import Expression, Statement
 from neuro.model import Network, Projection
 from neuro.parameters import Parameter, wiring
@@ -42,6 +44,26 @@ def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array
     mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask
     pre, post = np.nonzero(mask)
     return pre, post, np.flatnonzero(mask)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A variable under a monitor. index: in Brian2's order of all copies; None for all `size` of them."""
+
+    name: str
+    size: int
+    index: tuple[int, ...] | None = None
+
+
+def watched_by(network: Network, wanted: Wanted, copies: int) -> Iterator[Watched]:
+    """What has to be recorded of so many copies of a network."""
+    for name, trace in wanted.traces.items():
+        there = pairs(network, network.projection(trace.owner))[2] if trace.synaptic else np.arange(trace.layout[0])
+        index = None
+        if trace.index is not None:
+            own = np.searchsorted(there, trace.index)
+            index = tuple((np.arange(copies)[:, None] * len(there) + own).ravel().tolist())
+        yield Watched(name, copies * len(there), index)
 
 
 def sums(projection: Projection, names: Names) -> tuple[Sum, ...]:

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian_build import Builder, Built, Ties, monitors
+from backends.brian_build import Builder, Built, Ties
 from backends.brian_devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian_plan import Watched
 from backends.brian_state import resume
+from backends.brian_traces import monitors, stale
 from neuro.model import Network
 from neuro.protocols import RunError
 from neuro.state import State
@@ -49,7 +51,7 @@ class Simulation(ABC):
 
     @abstractmethod
     def run(
-        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str], state: State | None
+        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[Watched], state: State | None
     ) -> None:
         """From these initial values or from a state, with these inputs [time, batch * size] by our names."""
 
@@ -67,7 +69,7 @@ class InProcess(Simulation):
         self.built.network.store("start")
 
     def run(
-        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str], state: State | None
+        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[Watched], state: State | None
     ) -> None:
         network = self.built.network
         network.restore("start")
@@ -85,14 +87,16 @@ class InProcess(Simulation):
         with _nothing_to_collect():
             self.built.network.run(self.duration(steps), namespace={})
 
-    def _monitor(self, record: Sequence[str]) -> None:
+    def _monitor(self, record: Sequence[Watched]) -> None:
+        network, gone = self.built.network, stale(self.built, record)
         new = monitors(self.built, record)
+        network.remove(*gone)
         for monitor in new:
             monitor.before_run({})
         if new:
-            self.built.network.add(*new)
-            self.built.network.store("start")
-        wanted = {id(self.built.traces[name]) for name in record}
+            network.add(*new)
+            network.store("start")
+        wanted = {id(self.built.traces[item]) for item in record if item.size}
         for monitor in self.built.traces.values():
             monitor.active = id(monitor) in wanted
 
@@ -100,19 +104,20 @@ class InProcess(Simulation):
 class Standalone(Simulation):
     """A program in C++, compiled once; initial values and inputs reach it in files."""
 
-    def __init__(self, network: Network, batch: int, ties: Ties, record: tuple[str, ...], steps: int) -> None:
+    def __init__(self, network: Network, batch: int, ties: Ties, record: tuple[Watched, ...], steps: int) -> None:
         super().__init__(network)
         self.folder = tempfile.mkdtemp(prefix="twinspike-brian2-")
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.device = CPPStandaloneDevice()
         with activated(self.device):
-            self.built = Builder(network, batch, steps, ties).build(record)
+            self.built = Builder(network, batch, steps, ties).build()
+            self.built.network.add(*monitors(self.built, record))
             words = {t.name: t for t in self.built.tables.values()}
             self.built.network.run(self.duration(steps), namespace=words)
             self.device.build(directory=str(Path(self.folder) / "code"), compile=True, run=False, with_output=False)
 
     def run(
-        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[str], state: State | None
+        self, values: Values, arrays: Mapping[str, Array], steps: int, record: Sequence[Watched], state: State | None
     ) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             given = {

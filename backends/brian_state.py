@@ -92,6 +92,7 @@ class Kept:
     network: Network
     before: State | None  # what the run began with, if it was given
     step: int
+    steps: int  # of the run
     trial: int
     lead: tuple[int, ...]
     values: Mapping[str, Array]  # "owner.variable"
@@ -107,6 +108,7 @@ class Kept:
             network,
             feed.state,
             feed.start + feed.steps,
+            feed.steps,
             feed.trial,
             feed.lead,
             {n: values for n in wanted.variables if (values := _held(built, n)) is not None},

@@ -24,7 +24,7 @@ from neuro.state import State
 
 if TYPE_CHECKING:
     from neuro.model import Network
-    from neuro.protocols import Inputs, Parameters
+    from neuro.protocols import Inputs, Parameters, Record
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -41,6 +41,7 @@ class Signals:
     traces: Mapping[str, torch.Tensor] = field(default_factory=dict)
     final: Mapping[str, torch.Tensor] = field(default_factory=dict)
     end: Callable[[], State] | None = field(default=None, repr=False, compare=False)
+    chosen: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
     def state(self) -> State:
@@ -85,7 +86,7 @@ def as_tensor(given: Any, checked: npt.NDArray[Any], dtype: torch.dtype) -> torc
 
 def value_and_grad(
     program: Differentiable, loss: Callable[[Signals], torch.Tensor], parameters: Parameters, inputs: Inputs,
-    wrt: Sequence[str], record: Sequence[str] = (), *, truncate: int | None = None, **options: Any,
+    wrt: Sequence[str], record: Record = (), *, truncate: int | None = None, **options: Any,
 ) -> tuple[float, dict[str, npt.NDArray[Any]]]:  # fmt: skip
     """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.
 
@@ -183,7 +184,7 @@ class NetworkModule(torch.nn.Module):
         self._keys = {name: mangled(*name.split(".")) for name in free}
         self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
 
-    def forward(self, inputs: Mapping[str, Any] | None = None, record: Sequence[str] = (), **options: Any) -> Signals:
+    def forward(self, inputs: Mapping[str, Any] | None = None, record: Record = (), **options: Any) -> Signals:
         """Run under autograd with the present parameters; inputs and options as in Program.run. A state that is given
         holds plastic weights itself: they go on from there, not from this module's.
         """

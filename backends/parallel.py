@@ -17,7 +17,7 @@ import numpy as np
 from backends.continuing import check_state
 from backends.simulator import Request, Simulator
 from neuro.model import Network
-from neuro.protocols import Inputs, Parameters, Program, Recording
+from neuro.protocols import Inputs, Parameters, Program, Record, Recording
 from neuro.semantics import Semantics
 from neuro.serialisation import from_json, to_json
 from neuro.state import State, joined
@@ -47,7 +47,7 @@ class ParallelProgram(Simulator):
 
         parts = [slice(i, min(i + self.chunk, population)) for i in range(0, population, self.chunk)]
         work = [
-            delayed(_run)(self._recipe, {n: v[part] for n, v in (parameters or {}).items()}, asked.inputs, tuple(asked.record),
+            delayed(_run)(self._recipe, {n: v[part] for n, v in (parameters or {}).items()}, asked.inputs, asked.record,
                           {**options, "population": part.stop - part.start, "state": _part(state, part)})
             for part in parts
         ]  # fmt: skip
@@ -69,7 +69,7 @@ def _compiled(backend: str, network: str, options: str) -> Program:
 
 
 def _run(
-    recipe: tuple[str, str, str], parameters: Parameters, inputs: Inputs, record: tuple[str, ...], options: Any
+    recipe: tuple[str, str, str], parameters: Parameters, inputs: Inputs, record: Record, options: Any
 ) -> Recording:
     import sys
 
@@ -85,4 +85,6 @@ def _joined(parts: Sequence[Recording]) -> Recording:
         {n: np.concatenate([getattr(p, kind)[n] for p in parts]) for n in getattr(parts[0], kind)}
         for kind in ("spikes", "traces", "final")
     )
-    return Recording(parts[0].dt, spikes, traces, parts[0].every, final, lambda: joined([p.state for p in parts]))
+    return Recording(
+        parts[0].dt, spikes, traces, parts[0].every, final, lambda: joined([p.state for p in parts]), parts[0].chosen
+    )

@@ -10,10 +10,11 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from backends.arrays import Feed, check_inputs, check_record, with_lead
+from backends.arrays import Feed, check_inputs, with_lead
 from backends.continuing import refuse_weights
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.options import choice, flags
+from backends.recording import check_record
 from backends.simulator import Request, Simulator
 from backends.streaming import GraphSession, Session
 from backends.structure import Backward, local, with_feedback
@@ -29,7 +30,7 @@ from neuro.mangling import mangled
 from neuro.model import Network
 from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
 from neuro.state import State
@@ -89,13 +90,14 @@ class TorchProgram(Simulator):
             every=asked.every,
             final={n: t.numpy() for n, t in found.final.items()},
             end=None if found.end is None else partial(arrays, found.end),
+            chosen=found.chosen,
         )
 
     def forward(
         self,
         parameters: Tensors | Parameters | None = None,
         inputs: Mapping[str, Any] | None = None,
-        record: Sequence[str] = (),
+        record: Record = (),
         *,
         steps: int | None = None,
         batch: int | None = None,
@@ -109,7 +111,7 @@ class TorchProgram(Simulator):
         through which gradients go back, or don't after `detach()`. The rest as in Program.run. Raises RunError.
         """
         refuse_autocast()
-        wanted = tuple(check_record(self._merged, record, every))
+        wanted = check_record(self._merged, record, every)
         values = {**self._defaults, **self._tensors(parameters, population)}
         feed = self._feed(inputs, steps, batch, trial, population, state)
         refuse_weights(feed.state, parameters)
@@ -179,7 +181,7 @@ class TorchProgram(Simulator):
         parameters: Parameters,
         inputs: Inputs,
         wrt: Sequence[str],
-        record: Sequence[str] = (),
+        record: Record = (),
         **options: Any,
     ) -> tuple[float, dict[str, npt.NDArray[Any]]]:
         """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_finite, check_parameters, check_record, draw_noise
+from backends.arrays import Feed, check_finite, check_parameters, draw_noise
 from backends.continuing import Layout, layout
 from backends.options import choice
+from backends.recording import Trace, check_record
 from backends.simulator import Request, Simulator
 from neuro.evaluation import evaluate
 from neuro.lowering import lower
@@ -283,7 +284,7 @@ class ReferenceProgram(Simulator):
         sim = _Simulation(self.step, self._merged, values, feed, self.dtype)
         firing = [c for c in self.step.cells if c.spikes]
         rasters = {c.name: np.zeros((*feed.lead, feed.steps, c.size), bool) for c in firing}
-        traces: dict[str, list[Array]] = {name: [] for name in wanted}
+        traces: dict[str, list[Array]] = {name: [] for name in wanted.traces}
         with np.errstate(all="ignore"):  # check() says better what went wrong
             for k in range(feed.steps):
                 sim.k = feed.start + k
@@ -292,27 +293,28 @@ class ReferenceProgram(Simulator):
                 for c in firing:
                     rasters[c.name][..., k, :] = sim.last_spike[c.name] == sim.k
                 if (k + 1) % every == 0:
-                    for name, (owner, variable) in wanted.items():
-                        traces[name].append(self._read(sim, owner, variable))
+                    for name, trace in wanted.traces.items():
+                        traces[name].append(self._read(sim, trace))
         return Recording(
             dt=self.step.dt,
-            spikes=rasters,
-            traces={n: np.stack(t, axis=-2) if t else self._no_trace(n, feed) for n, t in traces.items()},
+            spikes=wanted.fired(rasters),
+            traces={n: self._over_time(wanted.traces[n], t, feed) for n, t in traces.items()},
             every=every,
             final={f"{s.name}.w": sim.values[f"{s.name}.w"] for s in self.step.synapses if "w" in s.states},
             end=partial(sim.state, layout(self._merged)),
+            chosen=wanted.chosen,
         )
 
-    def _read(self, sim: _Simulation, owner: str, variable: str) -> Array:
-        expr = self._expressions[owner].get(variable)
+    def _read(self, sim: _Simulation, trace: Trace) -> Array:
+        expr = None if trace.synaptic else self._expressions[trace.owner].get(trace.variable)
         if expr is None:
-            return sim.values[f"{owner}.{variable}"]
-        value = evaluate(expr, sim.of_cells(owner))
-        shape = (*sim.feed.lead, self.step.population(owner).size)
-        return np.broadcast_to(value, shape).astype(self.dtype)
+            return trace.of(sim.values[trace.name])  # type: ignore[no-any-return]
+        value = evaluate(expr, sim.of_cells(trace.owner))
+        return trace.of(np.broadcast_to(value, (*sim.feed.lead, *trace.layout))).astype(self.dtype)  # type: ignore[no-any-return]
 
-    def _no_trace(self, name: str, feed: Feed) -> Array:
-        return np.zeros((*feed.lead, 0, self.step.population(name.partition(".")[0]).size), self.dtype)
+    def _over_time(self, trace: Trace, found: list[Array], feed: Feed) -> Array:
+        axis = len(feed.lead)
+        return np.stack(found, axis) if found else np.zeros((*feed.lead, 0, *trace.shape), self.dtype)
 
 
 def _take(values: Array, index: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from backends.continuing import refuse_weights
 from backends.streaming import Session, Source, one_after_another, stream
 from neuro import streams
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
 from neuro.semantics import Semantics
 from neuro.state import State
 
@@ -25,7 +25,7 @@ class Request:
 
     parameters: Parameters | None
     inputs: Inputs | None
-    record: Sequence[str]
+    record: Record
     steps: int | None
     batch: int | None
     every: int
@@ -72,7 +72,7 @@ class Simulator(ABC):
         self,
         parameters: Parameters | None = None,
         inputs: Inputs | None = None,
-        record: Sequence[str] = (),
+        record: Record = (),
         *,
         steps: int | None = None,
         batch: int | None = None,
@@ -88,9 +88,8 @@ class Simulator(ABC):
             chunk = self._at_once(drawn, *size, asked)
             if chunk < size[0]:
                 options = {"every": every, "batch": batch, "trial": trial, "population": population, "state": state}
-                return one_after_another(
-                    list(self.stream(parameters, inputs, record, steps=size[0], chunk=chunk, **options))
-                )
+                parts = list(self.stream(parameters, inputs, record, steps=size[0], chunk=chunk, **options))
+                return one_after_another(parts, axis=1 if population is None else 2)
         return self._run(asked)
 
     def _at_once(self, drawn: int, steps: int, batch: int, asked: Request) -> int:
@@ -109,7 +108,7 @@ class Simulator(ABC):
         self,
         parameters: Parameters | None = None,
         inputs: Source | None = None,
-        record: Sequence[str] = (),
+        record: Record = (),
         *,
         steps: int,
         chunk: int,
@@ -119,7 +118,7 @@ class Simulator(ABC):
         return stream(self, parameters, inputs, record, steps=steps, chunk=chunk, **options)
 
     def session(
-        self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
+        self, batch: int = 1, parameters: Parameters | None = None, record: Record = (), **options: Any
     ) -> Session:
         """See Program.session."""
         if options.pop("graph", False):

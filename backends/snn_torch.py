@@ -19,9 +19,10 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from backends.arrays import Feed, check_finite, check_parameters, check_record
+from backends.arrays import Feed, check_finite, check_parameters
 from backends.continuing import Layout, layout
 from backends.options import choice
+from backends.recording import Trace, check_record
 from backends.simulator import Request, Simulator
 from neuro.evaluation import evaluate
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
@@ -135,20 +136,21 @@ class SnnTorchProgram(Simulator):
         with torch.inference_mode():
             run = _Run(self, values, feed)
             rasters: dict[str, list[Tensor]] = {c.name: [] for c in self.model.step.cells if c.spikes}
-            traces: dict[str, list[Array]] = {name: [] for name in wanted}
+            traces: dict[str, list[Array]] = {name: [] for name in wanted.traces}
             for k in range(feed.steps):
                 spikes = run.step(k)
                 for name, raster in rasters.items():
                     raster.append(spikes[name] > 0)
                 if (k + 1) % every == 0:
-                    for name, (owner, variable) in wanted.items():
-                        traces[name].append(run.read(owner, variable))
+                    for name, trace in wanted.traces.items():
+                        traces[name].append(trace.of(run.read(trace.owner, trace.variable)))
         return Recording(
             dt=self.model.step.dt,
-            spikes={n: torch.stack(r, dim=1).numpy() for n, r in rasters.items()},
-            traces={n: np.stack(t, axis=1) if t else run.no_trace(n) for n, t in traces.items()},
+            spikes=wanted.fired({n: torch.stack(r, dim=1).numpy() for n, r in rasters.items()}),
+            traces={n: np.stack(t, axis=1) if t else run.no_trace(wanted.traces[n]) for n, t in traces.items()},
             every=every,
             end=partial(run.end, layout(self._merged)),
+            chosen=wanted.chosen,
         )
 
 
@@ -229,9 +231,8 @@ class _Run:
         left = {n: self.spikes[n].numpy().astype(np.int64) for n in wanted.refractory}  # periods of one step
         return State(self.model.step.dt, self.k + 1, self.feed.lead, self.feed.trial, variables, sums, left)
 
-    def no_trace(self, name: str) -> Array:
-        size = self.model.cells[name.partition(".")[0]].cells.size
-        return np.zeros((self.feed.batch, 0, size), next(iter(self.state.values()))[-1].numpy().dtype)
+    def no_trace(self, trace: Trace) -> Array:
+        return np.zeros((self.feed.batch, 0, *trace.shape), next(iter(self.state.values()))[-1].numpy().dtype)
 
 
 class SnnTorchBackend:

@@ -12,7 +12,7 @@ import numpy as np
 from backends.values import named, whole
 from neuro.events import Events, Rasters
 from neuro.foreign import shown
-from neuro.protocols import Inputs, Parameters, Program, Recording, RunError
+from neuro.protocols import Inputs, Parameters, Program, Record, Recording, RunError
 from neuro.state import State
 
 Source = Inputs | Callable[[int, int], Inputs]
@@ -22,7 +22,7 @@ def stream(
     program: Program,
     parameters: Parameters | None = None,
     inputs: Source | None = None,
-    record: Sequence[str] = (),
+    record: Record = (),
     *,
     steps: int,
     chunk: int,
@@ -62,22 +62,27 @@ def parts_of(inputs: Inputs | None, steps: int) -> Callable[[int, int], Inputs]:
     }
 
 
-def one_after_another(parts: Sequence[Recording]) -> Recording:
-    """Recordings of parts of a run as that of the whole."""
+def one_after_another(parts: Sequence[Recording], axis: int) -> Recording:
+    """Recordings of parts of a run as that of the whole. axis: that of time."""
     end, spikes = parts[-1], [p.spikes for p in parts]
     rasters: Mapping[str, Any]
     if all(isinstance(s, Rasters) for s in spikes):
         lists: list[Rasters] = spikes  # type: ignore[assignment]
         rasters = Rasters({n: Events.following(*(s.events[n] for s in lists)) for n in lists[0].events}, lists[0].lead)
     else:
-        rasters = {n: np.concatenate([s[n] for s in spikes], axis=-2) for n in spikes[0]}
-    traces = {n: np.concatenate([p.traces[n] for p in parts], axis=-2) for n in end.traces}
+        rasters = {n: np.concatenate([s[n] for s in spikes], axis) for n in spikes[0]}
+    traces = {n: np.concatenate([p.traces[n] for p in parts], axis) for n in end.traces}
     return replace(end, spikes=rasters, traces=traces)
 
 
 def without_plastic(parameters: Parameters | None, state: State) -> Parameters:
     """The parameters of the parts that follow: plastic weights are the state's then."""
     return {n: v for n, v in (parameters or {}).items() if n not in state.variables}
+
+
+def _record(record: Record) -> Record:
+    """Read once, for all steps."""
+    return dict(record) if isinstance(record, Mapping) else tuple(record)
 
 
 class Session:
@@ -91,13 +96,13 @@ class Session:
         program: Program,
         batch: int = 1,
         parameters: Parameters | None = None,
-        record: Sequence[str] = (),
+        record: Record = (),
         *,
         trial: int = 0,
         population: int | None = None,
         state: State | None = None,
     ) -> None:
-        self.program, self.batch, self.record = program, whole("batch", batch), tuple(record)
+        self.program, self.batch, self.record = program, whole("batch", batch), _record(record)
         self.parameters, self.trial, self.population = parameters, trial, population
         self._state = state
         self._run: Callable[..., Any] = program.run

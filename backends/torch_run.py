@@ -10,6 +10,7 @@ import torch
 
 from backends.arrays import Feed, check_finite, draw_noise
 from backends.differentiable import Signals, Tensors
+from backends.recording import Trace, Wanted
 from backends.structure import delays_of, local
 from backends.torch_functions import FUNCTIONS, matrices, over_time
 from backends.torch_groups import Arrival, Functions, Group, drive
@@ -23,11 +24,33 @@ if TYPE_CHECKING:
     from backends.pytorch import TorchProgram
 
 
+class Watched:
+    """What is recorded of one variable, while it is collected."""
+
+    def __init__(self, trace: Trace, lead: tuple[int, ...]) -> None:
+        self.trace, self.lead, self.found = trace, lead, list[torch.Tensor]()
+        self.index = None if trace.index is None else torch.as_tensor(trace.index)
+
+    def append(self, values: torch.Tensor) -> None:
+        """values: [..., *layout], of one step."""
+        if self.index is not None:
+            rank = len(self.trace.layout)
+            flat = values if rank == 1 else values.flatten(-rank)
+            values = flat.index_select(-1, self.index)
+        self.found.append(values)
+
+    def whole(self, run: ForwardPass) -> torch.Tensor:
+        """[*lead, time, ...]."""
+        shape = self.trace.shape
+        trace = torch.stack(self.found, dim=-1 - len(shape)) if self.found else run.zeros(0, *shape)
+        return trace.expand(*self.lead, *trace.shape[-1 - len(shape) :])
+
+
 class ForwardPass:
     """One forward pass. Everything has time first: [time, batch, neuron], or [time, population, batch, neuron]."""
 
-    def __init__(self, program: TorchProgram, values: Tensors, feed: Feed, record: tuple[str, ...], every: int) -> None:
-        self.program, self.feed, self.every, self.record = program, feed, every, record
+    def __init__(self, program: TorchProgram, values: Tensors, feed: Feed, wanted: Wanted, every: int) -> None:
+        self.program, self.feed, self.every, self.wanted = program, feed, every, wanted
         self.values = {local(*n.split(".", 1)): v for n, v in values.items()}
         self.inputs: dict[str, torch.Tensor] = dict(feed.arrays)
         self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in program.step.sources}
@@ -35,7 +58,7 @@ class ForwardPass:
         self.noise = {
             local(*n.split(".", 1)): torch.as_tensor(v, dtype=program.dtype).transpose(0, 1) for n, v in noise.items()
         }
-        self.traces: dict[str, list[torch.Tensor]] = {local(*n.split(".", 1)): [] for n in record}
+        self.traces = {local(t.owner, t.variable): Watched(t, feed.lead) for t in wanted.traces.values()}
         self.before = None if feed.state is None else Beginning(feed.state, program.dtype)
         self.sizes = {c.name: c.size for c in program.step.cells} | dict(program.step.sources)
         self.final: dict[str, torch.Tensor] = {}
@@ -139,6 +162,8 @@ class ForwardPass:
         history = [self.arriving(a, fired) for a in group.arrivals]
         states, count, spiking = tuple(self.initial(group)), len(group.states), len(group.spiking)
         watched = [(self.traces[n], count + spiking + i) for i, n in enumerate(group.observed) if n in self.traces]
+        synaptic = {n for n, t in self.traces.items() if t.trace.synaptic}
+        watched += [(self.traces[n], i) for i, n in enumerate(group.states) if n in synaptic]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
         clock = torch.arange(self.feed.start, self.feed.start + self.feed.steps, dtype=torch.float64)
         times = (clock * self.program.step.dt).to(self.program.dtype).unbind(0)
@@ -191,12 +216,8 @@ class ForwardPass:
 
     def signals(self) -> Signals:
         spikes = {c.name: self.spikes[c.name].movedim(0, -2) for c in self.program.step.cells if c.spikes}
-        traces = {}
-        for name in self.record:
-            found = self.traces[local(*name.split(".", 1))]
-            trace = torch.stack(found, dim=-2) if found else self.zeros(0, self.sizes[name.partition(".")[0]])
-            traces[name] = trace.expand(*self.feed.lead, *trace.shape[-2:])
-        return Signals(spikes, traces, self.final, ending(self))
+        traces = {name: self.traces[local(t.owner, t.variable)].whole(self) for name, t in self.wanted.traces.items()}
+        return Signals(self.wanted.fired(spikes), traces, self.final, ending(self), self.wanted.chosen)
 
 
 def _synapse_value(couple: Couple, values: Tensors, dt: float) -> Any:

@@ -84,6 +84,17 @@ class Events:
         """The last steps of all trials."""
         return self.between(self.shape[1] - steps, self.shape[1])
 
+    def of_channels(self, channels: npt.NDArray[np.int64]) -> Events:
+        """Those of some channels, which are counted in the given order."""
+        batch, time, size = self.shape
+        place = np.full(size, -1)
+        place[channels] = np.arange(len(channels))
+        rows, found = np.repeat(np.arange(batch * time), np.diff(self.offsets)), place[self.channels]
+        rows, found = rows[found >= 0], found[found >= 0]
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=batch * time))]).astype(np.int64)
+        order = np.lexsort((found, rows))
+        return Events((batch, time, len(channels)), offsets, found[order].astype(np.int32))
+
     @property
     def ndim(self) -> int:
         return 3

@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 Parameters = Mapping[str, Array]
 # input name -> [batch, time, channel]: booleans or Events for spikes, SI values or quantities for currents
 Inputs = Mapping[str, Any]
+# names of variables, or a mapping from names to the cells or synapses of which they are recorded, None for all
+Record = Sequence[str] | Mapping[str, Any]
 
 
 class UnsupportedError(Exception):
@@ -54,9 +56,12 @@ class Recording:
     A run of a population of parameter sets adds its axis before all others.
 
     dt: seconds. spikes: population -> bool [batch, time, neuron]. traces: "population.variable" -> SI values
-    [batch, time, neuron], read at the end of every `every`-th step: steps every-1, 2*every-1, ... final: parameters
+    [batch, time, neuron], "projection.variable" -> [batch, time, pre, post] or [batch, time, synapse], read at the end
+    of every `every`-th step: steps every-1, 2*every-1, ... final: parameters
     that the run itself changed (plastic weights), "projection.variable" -> SI values [batch, pre, post] or
     [batch, synapse]. end: gives the state after the last step; it is computed when somebody asks for `state`.
+    chosen: of what not all was recorded, name of a trace or population -> indices of the cells or synapses that were,
+    int [chosen], or of a dense projection's synapses pairs (pre, post) [chosen, 2]; `chosen` is the only axis after time then.
     """
 
     dt: float
@@ -65,6 +70,7 @@ class Recording:
     every: int = 1
     final: Mapping[str, Array] = field(default_factory=dict)
     end: Callable[[], State] | None = field(default=None, repr=False, compare=False)
+    chosen: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
     def state(self) -> State:
@@ -81,7 +87,7 @@ class Recording:
         """What parameter set p of a population gave."""
         spikes, traces, final = ({n: a[p] for n, a in d.items()} for d in (self.spikes, self.traces, self.final))
         end = None if self.end is None else lambda: self.state.of_set(p)
-        return Recording(self.dt, spikes, traces, self.every, final, end)
+        return Recording(self.dt, spikes, traces, self.every, final, end, self.chosen)
 
     def spike_count(self) -> int:
         return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
@@ -98,7 +104,7 @@ class Program(Protocol):
         self,
         parameters: Parameters | None = None,
         inputs: Inputs | None = None,
-        record: Sequence[str] = (),
+        record: Record = (),
         *,
         steps: int | None = None,
         batch: int | None = None,
@@ -113,7 +119,11 @@ class Program(Protocol):
         an input (Poisson inputs are drawn from the network's seed when left out). Plain numbers, lists and tensors are SI;
         quantities (this library's, pint's, Brian2's) are converted; every rule of the definition, such as a sign or a
         bound, holds for them. The `final` weights of a run of one trial fit as parameters of the next.
-        record: "population.variable" names. steps: number of steps, needed only without input arrays. batch:
+        record: names "population.variable" and "projection.variable" (of what changes in the synapses: their states), or a
+        mapping from names to what is recorded of them: {"cells.v": None} all, {"cells.v": [0, 5]} these cells,
+        {"stdp.w": [(0, 1), (3, 2)]} these pairs (pre, post) of a projection of all to all, {"stdp.w": [0, 17]} these synapses
+        of another one, in the order of its wiring, {"cells": [0, 5]} the spikes of these cells, {"cells": []} of none;
+        a population that isn't named: of all. every: steps from one reading of all traces to the next. steps: number of steps, needed only without input arrays. batch:
         number of trials, likewise. trial: index of the first trial in the random streams, so that splitting a batch
         changes nothing. population: number of parameter sets; the given parameters then have this axis first, and all
         sets get the same inputs, initial values and noise. state: of another run's recording, by this or another backend;
@@ -126,7 +136,7 @@ class Program(Protocol):
         self,
         parameters: Parameters | None = None,
         inputs: Inputs | Callable[[int, int], Inputs] | None = None,
-        record: Sequence[str] = (),
+        record: Record = (),
         *,
         steps: int,
         chunk: int,
@@ -140,7 +150,7 @@ class Program(Protocol):
         ...
 
     def session(
-        self, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (), **options: Any
+        self, batch: int = 1, parameters: Parameters | None = None, record: Record = (), **options: Any
     ) -> Session:
         """Opens a run that is advanced from outside. options: trial, population, state (to begin with); on torch graph=True:
         steps then give Signals, and gradients go back through them until `session.cut()`.

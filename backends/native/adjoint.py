@@ -13,6 +13,7 @@ from backends.native.adjoint_writer import Writer
 from backends.native.kernel import count, title
 from backends.native.lines import Line, results
 from backends.native.printer import c_code
+from backends.native.recording import Recorded
 from backends.native.text import Piece
 from neuro.mangling import mangled
 from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
@@ -35,7 +36,9 @@ class Adjoint(Writer):
 
     def each(self) -> list[Piece]:
         """What is done in every step, the last of them first."""
-        found = [Piece(f"back through record of {n}", tuple(self.recorded(n))) for n in self.kernel.record]
+        found = [
+            Piece(f"back through record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record
+        ]
         for at in reversed(range(len(self.step.operations))):
             self.at = at
             lines = self.operation(self.step.operations[at])
@@ -73,11 +76,18 @@ class Adjoint(Writer):
             f"if (begin == 0) for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
         ]
 
-    def recorded(self, name: str) -> list[str]:
-        cells, value = self.kernel.observed(name)
-        place = self.outside(mangled("record", *name.split(".", 1)), "(k + 1)/every - 1")
-        body = self.of_cells(cells, [Line("out__", value)], {"out__": place})
-        return ["if ((k + 1)%every == 0) {", *self.over_cells(cells, body), "}"]
+    def recorded(self, item: Recorded) -> list[str]:
+        _, number = self.kernel.records(item)
+        place, size = self.outside(item.name, "(k + 1)/every - 1", "r"), self.kernel.size(item.owner)
+        if item.synaptic:
+            index, body = "s", [f"{self.adjoint(item.owner, item.variable)}[o + s] += {place};"]
+        else:
+            cells, value = self.kernel.observed(item)
+            index, body = "i", self.of_cells(cells, [Line("out__", value)], {"out__": place})
+        return [
+            f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{size}, q = {self.kernel.row(item.owner)};",
+            *self.kernel.at_records(item, index, number, body), "}",
+        ]  # fmt: skip
 
     # -- operations ----------------------------------------------------------------------------------------
 

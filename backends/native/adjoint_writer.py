@@ -62,10 +62,10 @@ class Writer:
             mangled("frozen", cells.name), ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
         )
 
-    def outside(self, name: str, row: str) -> str:
-        """The loss's gradient at cell i; its array may have any strides, as a mean over time gives them."""
+    def outside(self, name: str, row: str, index: str = "i") -> str:
+        """The loss's gradient at cell i, or at another index; its array may have any strides, as a mean over time gives them."""
         given, steps = self.layout.given(mangled("D", name)), self.layout.given(mangled("strides", name), "long")
-        return f"{given}[(trial + b)*{steps}[0] + ({row})*{steps}[1] + i*{steps}[2]]"
+        return f"{given}[(trial + b)*{steps}[0] + ({row})*{steps}[1] + {index}*{steps}[2]]"
 
     def adjoint_mask(self, population: str) -> str:
         """Which cells of a tile fired in this step."""

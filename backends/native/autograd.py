@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from backends.arrays import Feed, check_record
+from backends.arrays import Feed
 from backends.continuing import refuse_weights
 from backends.differentiable import Signals, Tensors, as_tensor
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
+from backends.native.recording import places
 from backends.native.resuming import Ending
+from backends.recording import check_record
 from backends.torch_functions import FUNCTIONS
 from backends.torch_printer import code
 from backends.values import given_parameters, named
 from neuro.events import Events
 from neuro.mangling import mangled, unmangled
-from neuro.protocols import UnsupportedError
+from neuro.protocols import Record, UnsupportedError
 from neuro.state import PARTS, State
 from neuro.step import Cells
 from neuro.symbolic import symbol
@@ -101,14 +103,14 @@ class _Run(torch.autograd.Function):
 
 
 def forward(
-    program: NativeProgram, parameters: Tensors | None, inputs: Mapping[str, Any] | None, record: Sequence[str], *,
+    program: NativeProgram, parameters: Tensors | None, inputs: Mapping[str, Any] | None, record: Record, *,
     steps: int | None = None, batch: int | None = None, every: int = 1, trial: int = 0, population: int | None = None,
     state: State | None = None,
 ) -> Signals:  # fmt: skip
     """Run under autograd. See TorchProgram.forward."""
     if population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
-    record = tuple(check_record(program.merged, record, every))
+    wanted = check_record(program.merged, record, every)
     arrays = given_parameters(program.declared, parameters, None)
     given = {n: as_tensor((parameters or {})[n], a, program.dtype) for n, a in arrays.items()}
     moving = {n: v for n, v in named(inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
@@ -120,7 +122,7 @@ def forward(
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
     wrt = frozenset(n for n, v in given.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
     training = program.training(wrt, frozenset(moving)) if wrt or moving else None
-    executable = program.executable(record, feed.batch, training)
+    executable = program.executable(program.recorded(wanted), feed.batch, training)
     values = {**program.defaults, **given}
     known = program.constants(executable, {}, None)
     tensors = {
@@ -134,22 +136,27 @@ def forward(
         tensors[mangled("feedback", name)] = values[f"{name}.feedback"]
     tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], program.dtype) for n, v in moving.items()}
     outputs = [mangled("spikes", c.name) for c in program.step.cells if c.spikes]
-    outputs += [mangled("record", *n.split(".", 1)) for n in record]
+    outputs += [r.name for r in executable.kernel.record]
     outputs += [mangled("final", s.name, "w") for s in program.step.synapses if "w" in s.states]
-    fixed = program.inputs(feed) | known | program.beginning(executable, feed)
+    fixed = program.inputs(feed) | known | program.beginning(executable, feed) | places(wanted, program.order)
     call = _Call(program, executable, feed, fixed, every, tuple(tensors), tuple(outputs))
     found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
     return Signals(
         _Spikes(
             {c.name: found[mangled("spikes", c.name)] for c in program.step.cells if c.spikes},
             {c.name: partial(_events, call, c) for c in program.step.cells if c.spikes},
+            wanted.chosen,
         ),
-        {n: found[mangled("record", *n.split(".", 1))] for n in record},
+        {
+            n: found[mangled("record", t.owner, t.variable)].reshape(feed.batch, feed.steps // every, *t.shape)
+            for n, t in wanted.traces.items()
+        },
         {
             f"{s.name}.w": program.out_of_order(s, found[mangled("final", s.name, "w")])
             for s in program.step.synapses if "w" in s.states
         },
         partial(_state, call),
+        wanted.chosen,
     )  # fmt: skip
 
 
@@ -198,13 +205,16 @@ def _value(
 class _Spikes(Mapping[str, torch.Tensor]):
     """Spikes as numbers, made when somebody asks; until then lists, and a tensor without memory that autograd knows."""
 
-    def __init__(self, outputs: Mapping[str, torch.Tensor], events: Mapping[str, Callable[[], Events]]) -> None:
-        self.outputs, self.events = dict(outputs), events
+    def __init__(
+        self, outputs: Mapping[str, torch.Tensor], events: Mapping[str, Callable[[], Events]], chosen: Mapping[str, Any]
+    ) -> None:
+        self.outputs, self.events, self.chosen = dict(outputs), events, chosen
         self.made: dict[str, torch.Tensor] = {}
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self.made:
-            self.made[name] = _Reveal.apply(self.outputs[name], self.events[name]())  # type: ignore[no-untyped-call]
+            made: torch.Tensor = _Reveal.apply(self.outputs[name], self.events[name]())  # type: ignore[no-untyped-call]
+            self.made[name] = made[..., self.chosen[name]] if name in self.chosen else made
         return self.made[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -23,6 +23,7 @@ from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
 from backends.native.layout import C_TYPES, Slot
 from backends.native.printer import prelude
+from backends.native.recording import Recorded
 from backends.native.resuming import list_before, past_of
 from backends.native.text import function
 from neuro.mangling import mangled, unmangled
@@ -57,7 +58,8 @@ class Loan:
 @dataclass
 class Run:
     """One run of a forward function. spans: of steps, whose versions are on the tape one at a time. before: scratch
-    before each span, where there are several. on_tape: index of the span whose versions are there.
+    before each span, where there are several. counts: of chosen places to record, by C name.
+    on_tape: index of the span whose versions are there.
     """
 
     feed: Feed
@@ -67,6 +69,7 @@ class Run:
     spans: list[tuple[int, int]]
     loan: Loan
     arrays: Arrays = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     before: list[Array] = field(default_factory=list)
     on_tape: int = 0
 
@@ -99,7 +102,7 @@ class Executable:
     """failure: numbers of population, variable, step, trial, cell, where the last call left the finite numbers."""
 
     def __init__(
-        self, step: Step, constants: Constants, record: tuple[str, ...], training: Training | None, tile: int, real: Any,
+        self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
         network: str,
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
@@ -162,7 +165,8 @@ class Executable:
     ) -> tuple[Run, Call]:  # fmt: skip
         """A run with its arrays, and the function that is to be called for its steps."""
         units = (feed.population or 1) * -(-feed.batch // self.tile)
-        run = Run(feed, every, threads, units, spans, Loan(self._pool))
+        counts = {r.places: int(given[r.places][0]) for r in self.kernel.record if r.chosen}
+        run = Run(feed, every, threads, units, spans, Loan(self._pool), counts=counts)
         run.arrays = self._arrays(given, self._numbers(run), run.loan)
         for name in self.kernel.populations if run.past else ():
             if mangled("offsets", name) in run.arrays:
@@ -203,6 +207,7 @@ class Executable:
             "steps": feed.steps, "rows": run.past + feed.steps, "bounds": run.past + feed.steps + 1,
             "span": end - begin, "records": feed.steps // run.every,
             "units": run.units, "lanes": lanes_of(run.units), "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
+            **run.counts,
         }  # fmt: skip
 
     def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:

@@ -12,6 +12,7 @@ from backends.native.ends import Ends
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code, c_condition
+from backends.native.recording import Recorded
 from backends.native.text import Piece
 from backends.structure import delays_of, local, reads_target
 from neuro.mangling import mangled
@@ -56,7 +57,8 @@ class Forward:
             lines = self.operation(op)
             if lines:
                 found.append(Piece(title(op), tuple(lines)))
-        return found + [Piece(f"record of {name}", tuple(self.recorded(name))) for name in self.kernel.record]
+        records = (Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record)
+        return [*found, *records]
 
     def finish(self) -> list[Piece]:
         """What is done after the last step."""
@@ -82,16 +84,18 @@ class Forward:
                 found += self.keep(owner, variable, version)
         return found
 
-    def recorded(self, name: str) -> list[str]:
+    def recorded(self, item: Recorded) -> list[str]:
         """A variable at the end of every n-th step."""
-        cells, value = self.kernel.observed(name)
-        out = self.layout.filled(mangled("record", *name.split(".", 1)), ("trials", "records", cells.size))
-        text = c_code(value, self.kernel.cell_names(cells, None))
+        (out, number), size = self.kernel.records(item), self.kernel.size(item.owner)
+        if item.synaptic:
+            index, text = "s", f"{local(item.owner, item.variable)}[o + s]"
+        else:
+            cells, value = self.kernel.observed(item)
+            index, text = "i", c_code(value, self.kernel.cell_names(cells, None))
         return [
-            f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};",
-            f"real *restrict out = {out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{cells.size};",
-            f"VECTOR for (long i = 0; i < {cells.size}; i++) out[i] = {text}; }}",
-        ]
+            f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{size};",
+            f"real *restrict out = {out};", *self.kernel.at_records(item, index, number, [f"out[r] = {text};"]), "}",
+        ]  # fmt: skip
 
     # -- finite numbers ------------------------------------------------------------------------------------
 

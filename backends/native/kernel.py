@@ -14,6 +14,7 @@ import sympy as sp
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
+from backends.native.recording import Recorded
 from backends.structure import Backward, is_static, local, reads_target, stretches
 from neuro.mangling import mangled
 from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
@@ -44,7 +45,7 @@ class Kernel:
 
     step: Step
     constants: Constants
-    record: tuple[str, ...]
+    record: tuple[Recorded, ...]
     training: Training | None
     tile: int
     layout: Layout = field(default_factory=Layout)
@@ -190,11 +191,23 @@ class Kernel:
         gate: dict[str, object] = {} if op.when == "always" else {"take": "gate", "passes": True}
         return in_order(op.assigns, lambda e: self.constants.synapses(synapses, e), lambda a: gate)
 
-    def observed(self, name: str) -> tuple[Cells, sp.Expr]:
-        """Population and expression of "population.variable"."""
-        owner, _, variable = name.partition(".")
-        cells = self.populations[owner]
-        return cells, self.constants.cells(cells, cells.inlined.get(variable, symbol(variable)))
+    def observed(self, item: Recorded) -> tuple[Cells, sp.Expr]:
+        """Population and expression of a cell's variable."""
+        cells = self.populations[item.owner]
+        return cells, self.constants.cells(cells, cells.inlined.get(item.variable, symbol(item.variable)))
+
+    def records(self, item: Recorded) -> tuple[str, str]:
+        """C of where the values of trial b's present step go, and of their number."""
+        size: int | str = item.places if item.chosen else self.size(item.owner)
+        out = self.layout.filled(item.name, ("trials", "records", size))
+        number = f"{self.layout.given(item.places, 'long')}[0]" if item.chosen else str(size)
+        return f"({out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{number})", number
+
+    @staticmethod
+    def at_records(item: Recorded, index: str, number: str, body: Sequence[str]) -> list[str]:
+        """A loop over the recorded entries r, which are those of the cells i or synapses s."""
+        head = f"const long {index} = {f'{item.places}[1 + r]' if item.chosen else 'r'};"
+        return [f"VECTOR for (long r = 0; r < {number}; r++) {{ {head}", *body, "}"]
 
     # -- events --------------------------------------------------------------------------------------------
 

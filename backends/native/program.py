@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_inputs, check_record, draw_noise
+from backends.arrays import Feed, check_inputs, draw_noise
+from backends.continuing import layout
 from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
 from backends.native.kernel import Training
+from backends.native.recording import Recorded, places
 from backends.native.resuming import Ending, beginning, history, input_lists, listed
 from backends.native.session import NativeSession
 from backends.native.slopes import slope_of
 from backends.options import choice
+from backends.recording import Wanted, check_record
 from backends.simulator import Request, Simulator
 from backends.structure import Backward, delays_of, with_feedback
 from backends.values import given_parameters
@@ -30,7 +33,7 @@ from neuro.mangling import mangled, unmangled
 from neuro.model import Network
 from neuro.parameters import initial_state
 from neuro.parameters import parameters as declared_parameters
-from neuro.protocols import Capabilities, Inputs, Parameters, Recording, RunError, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
 from neuro.state import State
@@ -80,7 +83,7 @@ class NativeProgram(Simulator):
         """The C text of a run that records nothing."""
         return self.executable((), 1).source
 
-    def executable(self, record: tuple[str, ...], batch: int, training: Training | None = None) -> Executable:
+    def executable(self, record: tuple[Recorded, ...], batch: int, training: Training | None = None) -> Executable:
         """The functions that record these variables and give these gradients; built once."""
         tile = 1 if batch == 1 else 8
         key = (record, tile, None if training is None else (training.wrt, training.inputs, training.backward))
@@ -95,15 +98,18 @@ class NativeProgram(Simulator):
     def _run(self, asked: Request) -> Recording:
         """inputs: spikes also as neuro.events.Events."""
         feed = asked.feed(self.merged, events=True)
-        wanted = tuple(check_record(self.merged, asked.record, asked.every))
+        wanted = check_record(self.merged, asked.record, asked.every)
         values = given_parameters(self.declared, asked.parameters, asked.population)
-        executable = self.executable(wanted, feed.batch)
+        executable = self.executable(self.recorded(wanted), feed.batch)
         constants = self.constants(executable, values, asked.population)
-        run = executable.forward(
-            self.inputs(feed) | constants | self.beginning(executable, feed), feed, asked.every, self.threads
-        )
+        given = self.inputs(feed) | constants | self.beginning(executable, feed) | places(wanted, self.order)
+        run = executable.forward(given, feed, asked.every, self.threads)
         self.check(executable, feed)
         return self.recording(executable, run.arrays, feed, wanted, asked.every)
+
+    def recorded(self, wanted: Wanted) -> tuple[Recorded, ...]:
+        """The part of what is recorded that a kernel's text knows."""
+        return tuple(Recorded.of(trace, self.order) for trace in wanted.traces.values())
 
     # -- gradients -----------------------------------------------------------------------------------------
 
@@ -115,7 +121,7 @@ class NativeProgram(Simulator):
         return torch.float64 if self.real is np.float64 else torch.float32
 
     def forward(
-        self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Sequence[str] = (),
+        self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Record = (),
         **options: Any,
     ) -> Signals:  # fmt: skip
         """Run under torch's autograd: see TorchProgram.forward."""
@@ -125,7 +131,7 @@ class NativeProgram(Simulator):
 
     def value_and_grad(
         self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
-        record: Sequence[str] = (), **options: Any,
+        record: Record = (), **options: Any,
     ) -> tuple[float, dict[str, Array]]:  # fmt: skip
         """Loss and its gradients with respect to the named parameters: see TorchProgram.value_and_grad."""
         from backends.differentiable import value_and_grad
@@ -289,23 +295,25 @@ class NativeProgram(Simulator):
         rows = offsets.shape[1] - 1
         return listed(offsets, events, places, (rows - feed.steps, rows), cells.size)
 
-    def recording(
-        self, executable: Executable, found: Arrays, feed: Feed, record: Sequence[str], every: int
-    ) -> Recording:
+    def recording(self, executable: Executable, found: Arrays, feed: Feed, wanted: Wanted, every: int) -> Recording:
         final = {
             f"{s.name}.w": self.out_of_order(s, found[mangled("final", s.name, "w")]).reshape(*feed.lead, *s.shape)
             for s in self.step.synapses
             if "w" in s.states
         }
-
-        def shaped(array: Array) -> Array:
-            return array.reshape(*feed.lead, *array.shape[1:])
-
         spikes = Rasters({c.name: self.events(c, found, feed) for c in self.step.cells if c.spikes}, feed.lead)
-        traces = {n: shaped(found[mangled("record", *n.split(".", 1))]) for n in record}
-        events = {n: partial(spikes.events.__getitem__, n) for n in spikes}
-        end = Ending.of(self, executable, feed, found, events).state
-        return Recording(self.step.dt, spikes, traces, every, final, end)
+        past = layout(self.merged).spikes
+        left = {
+            n: events.last(min(feed.steps, past[n][0] if n in past else 0)) if n in wanted.chosen else events
+            for n, events in spikes.events.items()
+        }
+        records = feed.steps // every
+        traces = {
+            n: found[mangled("record", t.owner, t.variable)].reshape(*feed.lead, records, *t.shape)
+            for n, t in wanted.traces.items()
+        }
+        end = Ending.of(self, executable, feed, found, {n: partial(left.__getitem__, n) for n in left}).state
+        return Recording(self.step.dt, wanted.fired(spikes), traces, every, final, end, wanted.chosen)
 
 
 class NativeBackend:

@@ -65,11 +65,12 @@ class Case:
 
     def record(self) -> list[str]:
         """Everything that all backends can record."""
-        return [
+        cells = [
             f"{p.name}.{v}"
             for p in self.network.populations
             for v in (*p.neuron.scope.states, *p.neuron.scope.subexpressions)
         ]
+        return cells + [f"{p.name}.{v}" for p in self.network.projections for v in p.synapse.scope.states]
 
     def run(self, program: Any, **options: Any) -> Any:
         """A recording of everything."""

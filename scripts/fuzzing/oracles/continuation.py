@@ -72,7 +72,7 @@ def _glued(first: Recording, second: Recording) -> Recording:
     """One recording of both parts."""
 
     def joined(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: np.concatenate([np.asarray(a[n]), np.asarray(b[n])], axis=-2) for n in a}
+        return {n: np.concatenate([np.asarray(a[n]), np.asarray(b[n])], axis=1) for n in a}
 
     return replace(second, spikes=joined(first.spikes, second.spikes), traces=joined(first.traces, second.traces))
 
@@ -169,7 +169,7 @@ def _gradient(case: Case, program: Any, loss: Loss, given: Mapping[str, Any], cu
         for name, weight in loss.weights.items():
             parts = [getattr(s, kind)[name] for s in signals if name in getattr(s, kind)]
             if parts:
-                total = total + (torch.cat(parts, -2) * torch.as_tensor(weight)).sum()
+                total = total + (torch.cat(parts, 1) * torch.as_tensor(weight)).sum()
     slopes = (
         torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         if total.requires_grad

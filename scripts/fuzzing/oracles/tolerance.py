@@ -54,10 +54,10 @@ def first_difference(a: Any, b: Any, bound: float = BOUND) -> Difference | None:
             )
     for name, trace in a.traces.items():
         error = relative(trace, b.traces[name])
-        if (error > bound).any():
-            found.append(
-                Difference(name, int(np.argwhere((error > bound).any(axis=(0, 2)))[0, 0]), float(error.max()), False)
-            )
+        off = error > bound
+        if off.any():
+            step = int(np.argwhere(off.any(axis=(0, *range(2, off.ndim))))[0, 0])
+            found.append(Difference(name, step, float(error.max()), False))
     for name in sorted({*a.final, *b.final}):
         if name not in a.final or name not in b.final:
             found.append(Difference(f"{name}, which only one calls final", 10**6, np.inf, False))
