@@ -98,7 +98,9 @@ class BrianProgram(Simulator):
             given = self._values(built, columns) | self._numbers(built, values, feed.lead)
             simulation.run(given, self._arrays(built, feed), feed.steps, watched, feed.state)
             self._check(built, feed)
-            return self._recording(built, feed, wanted, watched, asked.every)
+            spikes = self._spikes(built, feed)
+            kept = Kept.of(self._merged, built, feed, spikes, values)
+            return self._recording(built, wanted, watched, asked.every, kept, spikes)
 
     def _key(self, copies: int, ties: Mapping[str, Tie], record: tuple[Watched, ...], steps: int) -> tuple[Any, ...]:
         """What a simulation is built for."""
@@ -206,17 +208,25 @@ class BrianProgram(Simulator):
                 "use a smaller dt, another method, or weaker input"
             )
 
-    def _recording(
-        self, built: Built, feed: Feed, wanted: Wanted, watched: tuple[Watched, ...], every: int
-    ) -> Recording:
-        spikes = {}
+    def _spikes(self, built: Built, feed: Feed) -> dict[str, Array]:
+        found = {}
         for name, monitor in built.spikes.items():
             size = self._merged.population(name).size
             raster = np.zeros((feed.steps, int(np.prod(feed.lead)) * size), bool)
             k = np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int) - feed.start
             raster[k, np.asarray(monitor.i)] = True
-            spikes[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
-        kept = Kept.of(self._merged, built, feed, spikes)
+            found[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
+        return found
+
+    def _recording(
+        self,
+        built: Built,
+        wanted: Wanted,
+        watched: tuple[Watched, ...],
+        every: int,
+        kept: Kept,
+        spikes: dict[str, Array],
+    ) -> Recording:
         traces = {w.name: values_of(built, w, wanted.traces[w.name], every, kept) for w in watched}
         plastic = [p.name for p in self._merged.projections if "w" in p.synapse.scope.states]
         final = {f"{name}.w": kept.variable(f"{name}.w") for name in plastic}

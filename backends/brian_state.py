@@ -91,6 +91,7 @@ class Kept:
 
     network: Network
     before: State | None  # what the run began with, if it was given
+    began: Mapping[str, Array]  # initial values and parameters
     step: int
     steps: int  # of the run
     trial: int
@@ -101,12 +102,15 @@ class Kept:
     spikes: Mapping[str, Array]  # bool [*lead, step, neuron]
 
     @staticmethod
-    def of(network: Network, built: Built, feed: Feed, rasters: Mapping[str, Array]) -> Kept:
-        """After a run. rasters: population -> bool [*lead, time, neuron]."""
+    def of(
+        network: Network, built: Built, feed: Feed, rasters: Mapping[str, Array], parameters: Mapping[str, Array]
+    ) -> Kept:
+        """After a run. rasters: population -> bool [*lead, time, neuron]. parameters: shaped by `with_lead`."""
         wanted = layout(network)
         return Kept(
             network,
             feed.state,
+            {**initial_state(network), **parameters},
             feed.start + feed.steps,
             feed.steps,
             feed.trial,
@@ -126,8 +130,7 @@ class Kept:
         wires = wiring(self.network, projection)
         full = np.zeros((*self.lead, *wires.shape))
         if wires.mask is not None:
-            began = initial_state(self.network) if self.before is None else self.before.variables
-            full[:] = began.get(name, 0.0)
+            full[:] = (self.began if self.before is None else self.before.variables)[name]
         flat = full.reshape(*self.lead, -1)
         if name in self.values:
             flat[..., pairs(self.network, projection)[2]] = self.values[name].reshape(*self.lead, -1)

@@ -147,7 +147,8 @@ def _of_synapses(network: Network, projection: Projection, variable: str, given:
         index = _indices(name, given, wires.shape[0], what)
         return Trace(owner, variable, wires.shape, True, index), index
     pairs = _pairs(name, given, wires, what)
-    return Trace(owner, variable, wires.shape, True, np.ravel_multi_index(pairs.T, wires.shape)), pairs
+    pre, post = pairs.T
+    return Trace(owner, variable, wires.shape, True, pre * wires.shape[1] + post), pairs
 
 
 def _refuse_fixed(network: Network, projection: Projection, scope: SynapseScope, variable: str) -> None:
@@ -191,8 +192,9 @@ def _pairs(name: str, given: Any, wires: Wiring, what: str) -> Array:
     found = _whole_numbers(name, given, call, 1)
     if found.ndim != 2 or found.shape[1] != 2:
         raise RunError(f"record['{name}'] is {shown(given)}; {call}")
-    outside = ((found < 0) | (found >= (pre, post))).any(axis=1)
-    missing = outside if wires.mask is None else outside | ~wires.mask[tuple(np.where(outside[:, None], 0, found).T)]
+    missing: Array = np.any((found < 0) | (found >= (pre, post)), axis=1)
+    if wires.mask is not None:
+        missing |= ~wires.mask[tuple(np.where(missing[:, None], 0, found).T)]
     for i, j in found[missing][:1]:
         raise RunError(f"record['{name}'] asks for ({i}, {j}); there is no such {what}: {call}")
     _refuse_repeats(name, found)

@@ -200,6 +200,7 @@ def compare(
             f"{names[0]!r} sampled its traces every {a.every} steps and {names[1]!r} every {b.every}; use one `every`"
         )
     rasters, finals = _common(a.spikes, b.spikes), _common(a.final, b.final)
+    _refuse_other_choices(a, b, (*traces, *rasters), names)
     only_a, only_b = _lonely(a, b), _lonely(b, a)
     if not (traces or rasters or finals):
         raise ComparisonError(f"nothing to compare: {names[0]!r} holds {only_a}, {names[1]!r} holds {only_b}")
@@ -209,9 +210,10 @@ def compare(
         if x.dtype != np.bool_ or y.dtype != np.bool_:
             raise ComparisonError(f"spikes of {name!r} must be booleans, not {x.dtype} and {y.dtype}")
         populations.append(_compare_rasters(name, x, y, a.dt, {"tau": tau, "cost": cost}, max_pairs))
-    variables = []
+    variables, sets = [], any(np.ndim(raster) != 3 for raster in a.spikes.values()) or not a.spikes
     for name in traces:
-        x, y = _fit(f"variable {name!r}", a.traces[name], b.traces[name], names, 3)
+        x, y = _fit(f"variable {name!r}", a.traces[name], b.traces[name], names, 3 if sets else None)
+        x, y = (v.reshape(*v.shape[:2], math.prod(v.shape[2:])) for v in (x, y))  # pre and post of synapses
         variables.append(_compare_values(name, x, y, tolerance, a.every))
     ends = []
     for name in finals:
@@ -281,6 +283,16 @@ def _common(a: Mapping[str, Array], b: Mapping[str, Array]) -> list[str]:
 def _lonely(a: Recording, b: Recording) -> tuple[str, ...]:
     groups = (("spikes", a.spikes, b.spikes), ("trace", a.traces, b.traces), ("final", a.final, b.final))
     return tuple(f"{kind} {name}" for kind, mine, theirs in groups for name in mine if name not in theirs)
+
+
+def _refuse_other_choices(a: Recording, b: Recording, common: Sequence[str], names: Sequence[str]) -> None:
+    """Raises ComparisonError where the recordings hold other cells or synapses."""
+    for name in common:
+        x, y = (None if name not in r.chosen else np.asarray(r.chosen[name]).tolist() for r in (a, b))
+        if x != y:
+            raise ComparisonError(
+                f"{names[0]!r} and {names[1]!r} hold other cells or synapses of '{name}'; record the same"
+            )
 
 
 def _fit(what: str, a: Any, b: Any, names: Sequence[str], axes: int | None) -> tuple[Array, Array]:

@@ -206,6 +206,8 @@ class _Run:
 def _extent(recording: Recording, inputs: Inputs) -> tuple[int, int]:
     if recording.every != 1 and recording.traces:
         raise EnergyError(f"traces of every {recording.every} steps; record every step (every=1)")
+    for name in recording.chosen:
+        raise EnergyError(f"only some of '{name}' were recorded; record all: record=['population.variable']")
     for found in (*recording.spikes.values(), *inputs.values(), *recording.traces.values()):
         return int(found.shape[0]), int(found.shape[1])
     raise EnergyError("the run holds neither spikes nor inputs nor traces; record something")

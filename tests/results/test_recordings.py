@@ -11,33 +11,46 @@ import numpy as np
 import pytest
 
 import backends
-from neuro import Network, Neuron, Population, Projection, Recording, Synapse, quantity
+from neuro import AllToAll, Network, Neuron, OneToOne, Population, Projection, Recording, Synapse, quantity
+from neuro.parameters import parameters, values
 from neuro.results import ResultsError, Run, open_run, write_group, write_recording
+from neuro.serialisation import to_json
 from tests.results.test_results import begin, complete
 
 libsonata = pytest.importorskip("libsonata")
 RNG = np.random.default_rng(0)
 
 
-def recorded(batch: int = 1, steps: int = 1000, **options: Any) -> Recording:
-    """Three cells that fire at rates of their own, and a plastic synapse among them."""
+def network(connectivity: Any = None) -> Network:
+    """Three cells that fire at rates of their own, and plastic synapses among them."""
     cells = Neuron("q", "dv/dt = (1.2*b - v)/(10*ms) : 1", "v > 1", "v = 0", parameters={"b": 1.0}, method="exact")
     plastic = Synapse("s", "w : 1\ndA/dt = -A/(20*ms) : 1", on_pre="A += 1", on_post="w += 0.1*A", method="exact")
-    network = Network(
+    return Network(
         [Population("c", cells, 3, parameters={"b": quantity([1.0, 1.5, 2.0])})],
-        [Projection("j", "c", "c", plastic, weights=0.5)],
+        [Projection("j", "c", "c", plastic, weights=0.5, connectivity=connectivity or AllToAll())],
         dt="0.1 ms",
     )
-    found: Recording = (
-        backends.get("reference").compile(network).run(steps=steps, batch=batch, record=["c.v"], **options)
-    )
+
+
+def recorded(
+    batch: int = 1, steps: int = 1000, record: Any = ("c.v",), connectivity: Any = None, **options: Any
+) -> Recording:
+    program = backends.get("reference").compile(network(connectivity))
+    found: Recording = program.run(steps=steps, batch=batch, record=record, **options)
     return found
+
+
+def of_network(path: Path, net: Network) -> Path:
+    """A complete run of it."""
+    run = Run.create(path, model=to_json(net), semantics={}, config={}, seed=0, metrics=())
+    run.finish(values(net), parameters(net), 0)
+    return path
 
 
 def same(a: Recording, b: Recording) -> None:
     """Every field, with every type and shape."""
     assert (a.dt, a.every) == (b.dt, b.every)
-    for x, y in ((a.spikes, b.spikes), (a.traces, b.traces), (a.final, b.final)):
+    for x, y in ((a.spikes, b.spikes), (a.traces, b.traces), (a.final, b.final), (a.chosen, b.chosen)):
         assert set(x) == set(y)
         for name in x:
             assert np.asarray(x[name]).dtype == y[name].dtype
@@ -47,7 +60,7 @@ def same(a: Recording, b: Recording) -> None:
 
 
 def test_the_file_gives_back_every_field() -> None:
-    assert {f.name for f in fields(Recording)} == {"dt", "spikes", "traces", "every", "final", "end"}, (
+    assert {f.name for f in fields(Recording)} == {"dt", "spikes", "traces", "every", "final", "end", "chosen"}, (
         "extend neuro/sonata.py"
     )
 
@@ -110,12 +123,83 @@ def test_a_report_holds_one_variable(tmp_path: Path) -> None:
     assert [reader[n].data_units for n in ("a.v", "a.u", "b")] == ["volt", "amp", "1"]
 
 
+CHOICES: dict[str, Any] = {
+    "all synapses": (["c.v", "j.w", "j.A"], None),
+    "pairs": ({"c.v": [2, 0], "j.w": [(2, 0), (0, 1)], "j.A": None, "c": [2, 0]}, None),
+    "synapses": ({"c.v": [1], "j.w": [2, 0], "c": [1]}, OneToOne()),
+    "all one to one": (["j.w"], OneToOne()),
+    "no spikes": ({"c": [], "j.w": None}, None),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("options", [{"batch": 1}, {"batch": 3}, {"batch": 2, "population": 2}])
+@pytest.mark.parametrize("own", [True, False])
+def test_synapses_and_chosen_cells_come_back(name: str, options: dict[str, Any], own: bool, tmp_path: Path) -> None:
+    """own: whether the file knows the network."""
+    record, connectivity = CHOICES[name]
+    if "population" in options:
+        options = {**options, "parameters": {"c.b": np.array([[1.0, 1.5, 2.0], [2.0, 2.5, 3.0]])}}
+    found = recorded(steps=200, record=record, connectivity=connectivity, every=10, **options)
+    path = tmp_path / "run.h5"
+    write_recording(of_network(path, network(connectivity)) if own else complete(path), found, {"j.w": "1"})
+    same(found, open_run(path).recording())
+
+
+def test_readers_get_the_nodes_that_were_chosen(tmp_path: Path) -> None:
+    record = {"c.v": [2, 0], "c": [2, 0], "j.w": [(2, 0), (0, 1)], "j.A": None}
+    found, path = recorded(3, 1000, record, every=10), of_network(tmp_path / "run.h5", network())
+    write_recording(path, found, {"c.v": "1"})
+    read = sorted((int(n), round(float(t), 6)) for n, t in libsonata.SpikeReader(str(path))["c"].get())
+    whole = np.argwhere(recorded(3).spikes["c"])
+    assert (
+        read == sorted((b * 3 + cell, round(step * 0.1, 6)) for b, step, cell in whole if cell != 1) and len(read) > 40
+    )
+    reports = libsonata.SomaReportReader(str(path))
+    assert reports.get_population_names() == ["c"], "variables of synapses are no soma's"
+    frames = reports["c"].get()
+    table = dict(zip(frames.ids, np.transpose(frames.data), strict=True))
+    assert sorted(table) == [0, 2, 3, 5, 6, 8]
+    for b in range(3):
+        for i, cell in enumerate((2, 0)):
+            np.testing.assert_array_equal(table[b * 3 + cell], found.traces["c.v"][b, :, i].astype(np.float32))
+    with h5py.File(path) as file:
+        assert file["traces/j/A"].attrs["axes"] == "trial, time, pre, post"
+        assert file["traces/j/w"].attrs["axes"] == "trial, time, synapse"
+        assert file["traces/c/v"].attrs["axes"] == "trial, time, neuron"
+        np.testing.assert_array_equal(file["chosen/j.w"], [(2, 0), (0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("chosen/c", [0], "1 of 'c' don't fit|don't fit those that were chosen"),
+        ("chosen/c", [0, 9], "don't fit those that were chosen"),
+        ("chosen/c", [[[0]]], "are no indices of cells or synapses"),
+        ("chosen/c", [0, -2], "are no indices of cells or synapses"),
+        ("chosen/c", [1, 0], "spikes of cells that were not chosen"),
+        ("chosen/j.w", [(0, 1)], "1 of 'j.w' don't fit what was recorded of it"),
+        ("chosen/u", [0], "1 of 'u' don't fit what was recorded of it"),
+    ],
+)
+def test_choices_that_contradict_the_rest_are_refused(path: str, value: Any, message: str, tmp_path: Path) -> None:
+    record = {"c": [2, 0], "j.w": [(2, 0), (0, 1)]}
+    target = of_network(tmp_path / "run.h5", network())
+    write_recording(target, recorded(1, 1000, record, every=100), {})
+    with h5py.File(target, "r+") as file:
+        file.pop(path, None)
+        file[path] = value
+    with pytest.raises(ResultsError, match=message):
+        open_run(target).recording()
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
         (Recording(1e-3, {"c": np.zeros((5, 3), bool)}), r"spikes of 'c' has the shape \(5, 3\); it is \[trial"),
         (Recording(1e-3, {"c": np.zeros((1, 5, 3))}), "spikes of 'c' are float64; a raster is of booleans"),
         (Recording(1e-3, {}, {"c.v": np.zeros(5)}), r"trace 'c.v' has the shape \(5,\)"),
+        (Recording(1e-3, {"c": np.zeros((1, 5, 2), bool)}, chosen={"c": np.array([1])}), "and 1 were chosen"),
         (Recording(1e-3, {}, {"c.v": np.zeros((1, 5, 3))}, 1, {"j.w": np.array([object()])}), "can't write"),
     ],
 )

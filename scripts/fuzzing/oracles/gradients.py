@@ -35,7 +35,7 @@ class Loss:
         """[batch, time, neuron] by name of a trace, or of a population's spikes."""
         random, found = np.random.default_rng([self.case.seed, 5]), {}
         for name, trace in self.recording.traces.items():
-            scale = float(np.abs(trace).max()) or 1.0
+            scale = float(np.abs(trace).max(initial=0.0)) or 1.0
             found[name] = random.normal(size=trace.shape) / scale
         for name, raster in self.recording.spikes.items():
             found[name] = 0.3 * random.normal(size=np.shape(raster))
