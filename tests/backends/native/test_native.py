@@ -18,6 +18,7 @@ import pytest
 
 import backends
 from backends.native import build
+from backends.native.recording import Recorded
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError, quantity
 from neuro.events import Events, EventsError
 from tests.backends.networks import LIF, STDP, drive, networks
@@ -44,7 +45,8 @@ def test_text_is_as_recorded(feature: str) -> None:
 def test_the_adjoints_text_is_as_recorded() -> None:
     program: Any = backends.get("native").compile(NETWORKS["recurrent"])
     training = program.training(frozenset({"feed.w", "loop.w", "cells.tau_m"}), frozenset())
-    source = program.executable(("cells.v",), 8, training).source
+    record = (Recorded("cells", "v", synaptic=False, chosen=False),)
+    source = program.executable(record, 8, training).source
     path = GOLDEN / "recurrent_backward.c"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(source[source.index("void backward") :])
