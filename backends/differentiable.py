@@ -110,7 +110,7 @@ def value_and_grad(
 
 
 def truncated(
-    forward: Callable[..., Signals], length: int, parameters: Any, inputs: Any, record: Sequence[str] = (), *,
+    forward: Callable[..., Signals], length: int, parameters: Any, inputs: Any, record: Record = (), *,
     steps: int | None = None, every: int = 1, state: State | None = None, **options: Any,
 ) -> Signals:  # fmt: skip
     """The signals of a whole run whose graph is cut every `length` steps: each part begins with a state that nothing led to.
@@ -133,19 +133,20 @@ def truncated(
         state = part.state.detach()
         parameters = without_plastic(parameters, state)
         found.append(part)
-    end = found[-1]
-    return Signals(_Joined([p.spikes for p in found]), _Joined([p.traces for p in found]), end.final, end.end)
+    end, axis = found[-1], 1 if options.get("population") is None else 2
+    spikes, traces = _Joined([p.spikes for p in found], axis), _Joined([p.traces for p in found], axis)
+    return Signals(spikes, traces, end.final, end.end, end.chosen)
 
 
 class _Joined(Mapping[str, torch.Tensor]):
-    """The signals of parts one after another along time, each put together when somebody asks for it."""
+    """The signals of parts one after another along time, each put together when somebody asks for it. axis: that of time."""
 
-    def __init__(self, parts: Sequence[Mapping[str, torch.Tensor]]) -> None:
-        self.parts, self.made = parts, dict[str, torch.Tensor]()
+    def __init__(self, parts: Sequence[Mapping[str, torch.Tensor]], axis: int) -> None:
+        self.parts, self.axis, self.made = parts, axis, dict[str, torch.Tensor]()
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self.made:
-            self.made[name] = torch.cat([p[name] for p in self.parts], dim=-2)
+            self.made[name] = torch.cat([p[name] for p in self.parts], dim=self.axis)
         return self.made[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -121,7 +121,7 @@ class TorchProgram(Simulator):
         return run.signals()
 
     def session(
-        self, batch: int = 1, parameters: Any = None, record: Sequence[str] = (), *, graph: bool = False, **options: Any
+        self, batch: int = 1, parameters: Any = None, record: Record = (), *, graph: bool = False, **options: Any
     ) -> Session:
         """See Program.session. graph: steps are run by `forward`, so that gradients go back to the last `session.cut()`."""
         if graph:

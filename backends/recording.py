@@ -66,7 +66,7 @@ class Wanted:
 
     def fired(self, spikes: Mapping[str, Any]) -> Mapping[str, Any]:
         """Spikes of the chosen cells, of rasters [..., neuron] of all."""
-        if not any(name in spikes for name in self.chosen):
+        if not self.chosen or not any(name in spikes for name in self.chosen):
             return spikes
         if isinstance(spikes, Rasters):
             events = {n: e.of_channels(self.chosen[n]) if n in self.chosen else e for n, e in spikes.events.items()}

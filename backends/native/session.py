@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from backends.arrays import (
     Feed,
-    check_record,
     check_room,
     converted,
     draw_poisson,
@@ -22,9 +21,10 @@ from backends.arrays import (
 )
 from backends.continuing import check_state, layout, refuse_weights
 from backends.native.window import Window
+from backends.recording import check_record
 from backends.streaming import Session
 from backends.values import given_parameters, whole
-from neuro.protocols import Parameters, Recording, RunError
+from neuro.protocols import Parameters, Record, Recording, RunError
 from neuro.state import State
 from neuro.streams import BLOCK
 
@@ -54,17 +54,17 @@ class NativeSession(Session):
     """See neuro.protocols.Session. What can be checked before the first step is checked when it opens."""
 
     def __init__(
-        self, program: NativeProgram, batch: int = 1, parameters: Parameters | None = None, record: Sequence[str] = (),
+        self, program: NativeProgram, batch: int = 1, parameters: Parameters | None = None, record: Record = (),
         *, trial: int = 0, population: int | None = None, state: State | None = None,
     ) -> None:  # fmt: skip
-        network, wanted = program.merged, tuple(check_record(program.merged, record, 1))
+        network, wanted = program.merged, check_record(program.merged, record, 1)
         population = None if population is None else whole("population", population)
         super().__init__(
-            program, batch, parameters, wanted, trial=whole("trial", trial, 0), population=population, state=state
+            program, batch, parameters, record, trial=whole("trial", trial, 0), population=population, state=state
         )
-        self._native, self._network = program, network
+        self._native, self._network, self._wanted = program, network, wanted
         values = given_parameters(program.declared, parameters, population)
-        self._executable = program.executable(wanted, self.batch)
+        self._executable = program.executable(program.recorded(wanted), self.batch)
         self._constants = program.constants(self._executable, values, population)
         plastic = layout(network).variables
         self._later = {n: v for n, v in (parameters or {}).items() if n not in plastic}
@@ -81,7 +81,7 @@ class NativeSession(Session):
     def _room(self) -> int:
         """Steps of a window, so that it takes a bounded part of memory."""
         sizes, cells = self._executable.kernel.size, self._native.step.cells
-        reals = sum(sizes(n.partition(".")[0]) for n in self.record) * 8
+        reals = sum(trace.size for trace in self._wanted.traces.values()) * 8
         given = sum(8 * i.size for i in self._network.inputs) + sum(8 * sizes(p) for p, _ in self._noise.values())
         row = (self.population or 1) * (reals + sum(4 * c.size for c in cells if c.spikes)) + given
         return max(1, min(BLOCK, ROOM // max(1, row * self.batch)))
@@ -153,7 +153,7 @@ class NativeSession(Session):
             for name, of in self._noise.items()
         }
         feed = Feed(room, self.batch, {}, population, state, trial)
-        return Window(self._native, self._executable, self._constants, feed, noise)
+        return Window(self._native, self._executable, self._constants, feed, noise, self._wanted)
 
     def _draw_noise(self, population: str, name: str, trial: int, first: int, last: int) -> Array:
         return noise_between(self._network, population, name, trial, self.batch, first, last)

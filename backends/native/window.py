@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from backends.arrays import Feed
 from backends.continuing import layout
+from backends.native.recording import places
 from backends.native.resuming import Ending, beginning, history, listed
+from backends.recording import Wanted
 from neuro.events import Events, Rasters
 from neuro.mangling import mangled
 from neuro.protocols import Recording
@@ -84,21 +86,23 @@ class Window:
     """
 
     def __init__(
-        self, program: NativeProgram, executable: Executable, constants: Arrays, feed: Feed, noise: Mapping[str, Array]
-    ) -> None:
+        self, program: NativeProgram, executable: Executable, constants: Arrays, feed: Feed, noise: Mapping[str, Array],
+        wanted: Wanted,
+    ) -> None:  # fmt: skip
         self.program, self.executable, self.steps, self.done = program, executable, feed.steps, 0
+        self.wanted = wanted
         self.feed = replace(feed, steps=feed.steps + 1)  # the last one is never run: see Fed
         self._delayed = layout(program.merged).spikes
         self.lists: dict[str, Fed] = {}
         self.currents: dict[str, Array] = {}
-        given = program.fixed | constants | self._inputs() | self._noise(noise)
+        given = program.fixed | constants | self._inputs() | self._noise(noise) | places(wanted, program.order)
         if feed.state is not None:
             given |= beginning(program, executable, feed.state)
         whole = [(0, self.steps + 1)]
         self.run, self.call = executable.begun(given, self.feed, 1, program.threads, whole, kept=True)
-        arrays, places = self.run.arrays, executable.places
-        self._left = [(n, places[n], arrays[n].shape, arrays[n].dtype) for n in executable.left_behind if n in arrays]
-        self._traces = [(n, arrays[mangled("record", *n.split(".", 1))]) for n in executable.kernel.record]
+        arrays, pointers = self.run.arrays, executable.places
+        self._left = [(n, pointers[n], arrays[n].shape, arrays[n].dtype) for n in executable.left_behind if n in arrays]
+        self._traces = [(n, arrays[mangled("record", t.owner, t.variable)], t.shape) for n, t in wanted.traces.items()]
         self._plastic = [(s, mangled("final", s.name, "w")) for s in program.step.synapses if "w" in s.states]
         cells = [c for c in program.step.cells if c.spikes]
         self.populations = {
@@ -148,14 +152,14 @@ class Window:
         self.done = last
         lead = self.feed.lead
         traces = {}
-        for name, values in self._traces:
+        for name, values, shape in self._traces:
             own = values[:, first:last].copy()
-            traces[name] = own if len(lead) == 1 else own.reshape(*lead, *own.shape[1:])
+            traces[name] = own if len(lead) == len(shape) == 1 else own.reshape(*lead, steps, *shape)
         final = {
             f"{s.name}.w": self.program.out_of_order(s, left[n]).reshape(*lead, *s.shape) for s, n in self._plastic
         }
-        spikes = _Spikes(self, first, last)
-        return Recording(self.program.step.dt, spikes, traces, 1, final, partial(self._state, last, left))
+        spikes, chosen = self.wanted.fired(_Spikes(self, first, last)), self.wanted.chosen
+        return Recording(self.program.step.dt, spikes, traces, 1, final, partial(self._state, last, left), chosen)
 
     def between(self, source: str, first: int, last: int) -> Events:
         """A source's spikes in the steps from first to last - 1: all trials of all parameter sets, but an input's only once."""
