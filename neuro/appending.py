@@ -66,7 +66,7 @@ class RecordingFile:
         self.state, self._last = end.state, end
 
     def _first(self, file: h5py.File, part: Recording) -> Growing:
-        with_reports = any(sonata.shape(part.traces, name)[-2] for name in part.traces)
+        with_reports = part.state.step - (0 if self.state is None else self.state.step) >= part.every
         Growing.create(file, part, self.network, with_reports)
         grown = Growing(file, part, 0 if self.state is None else self.state.step)
         grown.append(part)

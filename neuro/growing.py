@@ -18,6 +18,7 @@ from neuro.commits import Commit
 from neuro.hdf5 import Contents, LayoutError
 from neuro.model import Network
 from neuro.protocols import Recording
+from neuro.recorded import dtype, flattened, frames, shape, spike_list
 from neuro.state import State
 
 Array = npt.NDArray[Any]
@@ -31,25 +32,26 @@ class Growing:
     """The recording of an open file. commit: what is whole. begin: step of the state that the recording begins with."""
 
     def __init__(self, file: h5py.File, like: Recording, begin: int) -> None:
-        self.file, self.like, self.begin = file, emptied(like), begin
+        self.file, self.like, self.begin = file, emptied(flattened(like)), begin
         self.commit = Commit(0, 0, dict.fromkeys(like.spikes, 0), 0)
 
     @staticmethod
     def create(file: h5py.File, like: Recording, network: Network | None, reports: bool) -> None:
         """Everything that a recording like this one needs, still empty. Raises LayoutError."""
         units = {} if network is None else state_file.units_of(network)
-        sonata.lay_out(file, like, units, _extendable, reports)
+        sonata.lay_out(file, like, units, network, _extendable, reports)
         for place in commits.PLACES:
             state_file.write(file.create_group(place), like.state, network)
         commits.create(file, tuple(like.spikes))
 
     def append(self, part: Recording) -> None:
         """Add a part. Raises LayoutError for one that doesn't follow what is there; then the recording stays what it was."""
+        part = flattened(part)
         steps = self._fitting(part)
         counts = dict(self.commit.counts)
         for name in part.spikes:
             group, at = self.file[f"spikes/{name}"], counts[name]
-            step, node = sonata.spike_list(part.spikes, name)
+            step, node = spike_list(part.spikes, name, part.chosen.get(name), int(group.attrs.get("cells", 0)))
             _put(group["timestamps"], at, sonata.times(self.commit.steps + step, part.dt))
             _put(group["node_ids"], at, node)
             counts[name] = at + len(step)
@@ -58,7 +60,7 @@ class Growing:
             values = np.asarray(part.traces[name])
             _put(self.file[f"traces/{name.replace('.', '/', 1)}"], at, values, -2)
             if f"report/{report}" in self.file:
-                _put(self.file[f"report/{report}/data"], at, sonata.frames(values))
+                _put(self.file[f"report/{report}/data"], at, frames(values))
         self.write(part.state, self.commit.steps + steps, counts)
 
     def write(self, state: State, steps: int, counts: Mapping[str, int]) -> None:
@@ -82,17 +84,19 @@ class Growing:
             raise LayoutError(
                 f"no part follows after {done} steps with every={every}: only the last one may end between frames"
             )
+        for name in {**part.chosen, **self.like.chosen}:
+            given, held = (np.asarray(r.chosen.get(name, -1)) for r in (part, self.like))
+            if not np.array_equal(given, held):
+                raise LayoutError(f"the part holds other cells or synapses of '{name}' than the file")
         for what, each in (("spikes", 1), ("traces", every)):
             ours, given = getattr(self.like, what), getattr(part, what)
             if set(ours) != set(given):
                 raise LayoutError(f"the part has {what} of {sorted(given)}, the file of {sorted(ours)}")
             for name in given:
-                _check_alike(
-                    f"{what} of '{name}'", *((sonata.dtype(a, name), sonata.shape(a, name)) for a in (given, ours))
-                )
-                if sonata.shape(given, name)[-2] != max(steps, 0) // each:
+                _check_alike(f"{what} of '{name}'", *((dtype(a, name), shape(a, name)) for a in (given, ours)))
+                if shape(given, name)[-2] != max(steps, 0) // each:
                     raise LayoutError(
-                        f"the part's {what} of '{name}' have the shape {sonata.shape(given, name)}; the file ends at step "
+                        f"the part's {what} of '{name}' have the shape {shape(given, name)}; the file ends at step "
                         f"{self.begin + done}, and the part's state is of step {part.state.step}"
                     )
         if unknown := set(part.final) - set(part.state.variables):
@@ -119,10 +123,12 @@ def emptied(recording: Recording) -> Recording:
     """What one like it must have: names, types and shapes, without steps."""
 
     def empty(arrays: Mapping[str, Any]) -> dict[str, Array]:
-        sizes = {n: sonata.shape(arrays, n) for n in arrays}
-        return {n: np.zeros((*s[:-2], 0, s[-1]), sonata.dtype(arrays, n)) for n, s in sizes.items()}
+        sizes = {n: shape(arrays, n) for n in arrays}
+        return {n: np.zeros((*s[:-2], 0, s[-1]), dtype(arrays, n)) for n, s in sizes.items()}
 
-    return Recording(recording.dt, empty(recording.spikes), empty(recording.traces), recording.every)
+    return Recording(
+        recording.dt, empty(recording.spikes), empty(recording.traces), recording.every, chosen=recording.chosen
+    )
 
 
 def _check_alike(what: str, given: tuple[Any, tuple[int, ...]], held: tuple[Any, tuple[int, ...]]) -> None:

@@ -286,11 +286,10 @@ def open_run(path: str | os.PathLike[str], limit: int | None = None) -> Reader:
 def write_recording(path: str | os.PathLike[str], recording: Recording, units: Mapping[str, str]) -> None:
     """Add a recording to a complete run in the place of the one it has, in the layout of neuro.sonata, with its state if it has one.
 
-    units: "population.variable" -> unit of a trace. Raises ResultsError; then the file holds what it held.
+    units: name of a trace -> its unit. Raises ResultsError; then the file holds what it held.
     """
     with _append(Path(path)) as file:
-        model = None if recording.end is None else Contents(file).text(file, "model/network")
-        network = None if model is None else run_header.network_in(model)
+        network = run_header.network_in(Contents(file).text(file, "model/network"))
         _swap(file, sonata.GROUPS, lambda group: sonata.write(group, recording, units, network))
 
 

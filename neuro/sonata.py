@@ -1,9 +1,12 @@
-"""A Recording in an HDF5 file: /spikes and /report as SONATA's readers take them, /traces, /final and /state to the last bit.
+"""A Recording in an HDF5 file: /spikes and /report as SONATA's readers take them, /traces, /chosen, /final and /state to
+the last bit.
 
 SONATA knows no trials. Every trial, of every parameter set, is a copy of the network whose cells are nodes of its own: cell n
 of N in trial b is node b*N + n, in trial b of B of parameter set p node (p*B + b)*N + n. Of a single trial, nodes are cells.
 What is of step k has the time k*dt, as in Brian2. A report holds one variable, in single precision: that of population "c"
-is called "c", or "c.v" and "c.u" where several are recorded. Source: SONATA developer guide, Dai et al. (2020), PLoS Comput
+is called "c", or "c.v" and "c.u" where several are recorded. Chosen cells are the nodes that they are in the network; variables
+of synapses are in /traces alone, those of all to all in one row, whose `layout` is pre and post. /chosen holds which cells or synapses
+were recorded, by name of a trace or population. Source: SONATA developer guide, Dai et al. (2020), PLoS Comput
 Biol 16:e1007696.
 """
 
@@ -13,7 +16,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,18 +25,19 @@ import numpy.typing as npt
 from neuro import commits, state_file
 from neuro.commits import NAME as PARTS
 from neuro.commits import PLACES, Commit
-from neuro.events import Rasters
 from neuro.hdf5 import Contents, Hdf5Error, LayoutError
 from neuro.model import Network
 from neuro.protocols import Recording
+from neuro.recorded import Owners, dtype, flattened, frames, layouts, numbered, placed, shape, spike_list
 from neuro.state import State
 
 Array = npt.NDArray[Any]
 
-GROUPS = ("spikes", "report", "traces", "final", *PLACES, PARTS)
+GROUPS = ("spikes", "report", "traces", "chosen", "final", *PLACES, PARTS)
 LIMIT = 2**33  # bytes of rasters: silence takes none in the file
+MOST_CELLS = 2**40  # of a population
 _CHUNK = 2**20  # bytes
-_AXES = ("set, trial, time, neuron", "trial, time, neuron")
+_LEAD = ("set, trial, time", "trial, time")
 Make = Callable[[h5py.Group, str, Array, int], h5py.Dataset]  # of a group, a name, values and their axis of time
 
 
@@ -44,28 +48,33 @@ class MovedOn(Exception):
 def write(root: h5py.Group, recording: Recording, units: Mapping[str, str], network: Network | None = None) -> None:
     """Write a recording below root, /state where there is one.
 
-    units: "population.variable" -> unit, 1 where left out. network: whose units and axes the state gets. Raises LayoutError.
+    units: name of a trace -> unit, 1 where left out. network: whose cells and synapses they are. Raises LayoutError.
     """
     for name in recording.spikes:
         if dtype(recording.spikes, name) != np.bool_:
             raise LayoutError(f"spikes of '{name}' are {dtype(recording.spikes, name)}; a raster is of booleans")
-    frames = any(np.size(trace) for trace in recording.traces.values())
-    lay_out(root, recording, units, _at_once, frames)  # SONATA's readers know no report without frames
+    with_reports = any(np.size(trace) for trace in recording.traces.values())
+    lay_out(root, recording, units, network, _at_once, with_reports)  # SONATA's readers know no report without frames
     if recording.end is not None:
         if flaw := _misfit(recording.state, recording):
             raise LayoutError(f"the state has {flaw}")
         state_file.write(root.create_group("state"), recording.state, network)
 
 
-def lay_out(root: h5py.Group, recording: Recording, units: Mapping[str, str], make: Make, with_reports: bool) -> None:
+def lay_out(
+    root: h5py.Group, recording: Recording, units: Mapping[str, str], network: Network | None, make: Make, with_reports: bool
+) -> None:  # fmt: skip
     """All groups but the state's. make: makes a dataset whose length depends on that of the recording. Raises LayoutError."""
+    of, pairs, recording = Owners(network, recording.chosen), layouts(recording), flattened(recording)
     spikes = root.create_group("spikes")
     spikes.attrs.update({"dt": recording.dt, "every": recording.every})
     for name in recording.spikes:
         group = spikes.create_group(name)
-        sizes = _checked(f"spikes of '{name}'", recording.spikes, name)
-        step, node = spike_list(recording.spikes, name)
+        sizes = _checked(f"spikes of '{name}'", recording.spikes, name, recording.chosen.get(name))
+        step, node = spike_list(recording.spikes, name, recording.chosen.get(name), of.cells(name, sizes[-1]))
         group.attrs["shape"] = np.array(sizes)
+        if name in recording.chosen:
+            group.attrs["cells"] = of.cells(name, sizes[-1])
         order = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
         group.attrs.create("sorting", 2, dtype=order)
         make(group, "timestamps", times(step, recording.dt), 0).attrs["units"] = "ms"
@@ -73,13 +82,20 @@ def lay_out(root: h5py.Group, recording: Recording, units: Mapping[str, str], ma
     called = reports(recording.traces)
     for name in recording.traces:
         owner, _, variable = name.partition(".")
-        _checked(f"trace '{name}'", recording.traces, name)
+        sizes = _checked(f"trace '{name}'", recording.traces, name, recording.chosen.get(name))
+        synapses = of.synapses(name, pairs.get(name))
         values, unit = np.asarray(recording.traces[name]), units.get(name, "1")
         data = make(root.require_group(f"traces/{owner}"), variable, values, -2)
-        axes = _AXES[0] if values.ndim == 4 else _AXES[1]
+        axes = f"{_LEAD[values.ndim == 3]}, {'synapse' if synapses else 'neuron'}"
         data.attrs.update({"unit": unit, "axes": axes, "dt": recording.dt * recording.every})
-        if with_reports:
-            _report(root.create_group(f"report/{called[name]}"), frames(values), unit, recording, make)
+        if name in pairs:
+            data.attrs["layout"] = np.array(pairs[name])
+        if with_reports and not synapses:
+            columns = np.arange(int(np.prod([*sizes[:-2], sizes[-1]])))
+            nodes = numbered(columns, sizes[-1], recording.chosen.get(name), of.cells(name, sizes[-1]))
+            _report(root.create_group(f"report/{called[name]}"), frames(values), nodes, unit, recording, make)
+    for name, places in recording.chosen.items():
+        root.create_dataset(f"chosen/{name}", data=places)
     for name, value in recording.final.items():
         root.create_dataset(f"final/{name}", data=value)
 
@@ -94,55 +110,18 @@ def _misfit(state: State, recording: Recording) -> str:
         return f"dt = {state.dt} s, the recording {recording.dt} s"
     for arrays in (recording.spikes, recording.traces):
         for name in arrays:
-            if shape(arrays, name)[:-2] != tuple(state.lead):
+            if shape(arrays, name)[: len(state.lead)] != tuple(state.lead):
                 return f"lead = {tuple(state.lead)}, the recording's '{name}' the shape {shape(arrays, name)}"
     return ""
 
 
-def _checked(what: str, arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
+def _checked(what: str, arrays: Mapping[str, Any], name: str, chosen: Any) -> tuple[int, ...]:
     found = shape(arrays, name)
     if len(found) not in (3, 4):
         raise LayoutError(f"{what} has the shape {found}; it is [trial, time, neuron], of parameter sets [set, ...]")
+    if chosen is not None and len(chosen) != found[-1]:
+        raise LayoutError(f"{what} has the shape {found}, and {len(chosen)} were chosen")
     return found
-
-
-def shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """Of a raster or trace; lists of spikes need not become rasters for it."""
-    if isinstance(arrays, Rasters):
-        return (*arrays.lead, *arrays.events[name].shape[1:])
-    return np.shape(arrays[name])
-
-
-def dtype(arrays: Mapping[str, Any], name: str) -> Any:
-    return np.dtype(bool) if isinstance(arrays, Rasters) else np.asarray(arrays[name]).dtype
-
-
-def frames(array: Array) -> Array:
-    """Values of a report, [time, node] in single precision."""
-    with np.errstate(over="ignore"):
-        return _flat(array).astype(np.float32)
-
-
-def _flat(array: Array) -> Array:
-    """[time, node]."""
-    moved = np.moveaxis(array, -2, 0)
-    return moved.reshape(len(moved), int(np.prod(moved.shape[1:])))
-
-
-def spike_list(spikes: Mapping[str, Any], name: str) -> tuple[Array, Array]:
-    """Step and node of each spike of a population, by step and then by node."""
-    if not isinstance(spikes, Rasters):
-        step, node = cast(tuple[Array, Array], np.nonzero(_flat(np.asarray(spikes[name]))))
-    else:
-        events = spikes.events[name]
-        trials, time, size = events.shape
-        row = np.repeat(np.arange(trials * time), np.diff(events.offsets))
-        trial, step = np.divmod(row, max(time, 1))
-        node = trial * size + events.channels
-        if trials > 1:
-            order = np.argsort(step, kind="stable")
-            step, node = step[order], node[order]
-    return step, node.astype(np.uint64)
 
 
 def times(step: Array, dt: float) -> Array:
@@ -158,13 +137,16 @@ def reports(traces: Iterable[str]) -> dict[str, str]:
     return {n: n if shared[n.partition(".")[0]] > 1 else n.partition(".")[0] for n in names}
 
 
-def _report(group: h5py.Group, values: Array, unit: str, recording: Recording, make: Make) -> None:
-    samples, nodes = values.shape
+def _report(
+    group: h5py.Group, values: Array, nodes: Array, unit: str, recording: Recording, make: Make
+) -> None:  # fmt: skip
+    samples, columns = values.shape
     make(group, "data", values, 0).attrs["units"] = unit
     mapping = group.create_group("mapping")
-    mapping.create_dataset("node_ids", data=np.arange(nodes, dtype=np.uint64)).attrs.create("sorted", 1, dtype=np.uint8)
-    mapping["index_pointers"] = np.arange(nodes + 1, dtype=np.uint64)
-    mapping["element_ids"] = np.zeros(nodes, np.uint32)
+    ascending = bool((np.diff(nodes) > 0).all())
+    mapping.create_dataset("node_ids", data=nodes.astype(np.uint64)).attrs.create("sorted", ascending, dtype=np.uint8)
+    mapping["index_pointers"] = np.arange(columns + 1, dtype=np.uint64)
+    mapping["element_ids"] = np.zeros(columns, np.uint32)
     mapping.create_dataset("time", data=clock(recording, samples)).attrs["units"] = "ms"
 
 
@@ -215,9 +197,10 @@ def read(contents: Contents, limit: int = LIMIT, first: int = 0, last: int | Non
         return None
     asked = _asked(contents, spikes, first, last)
     state = _read_state(contents, asked) if asked.ends else None  # first, before a writer comes back to its place
+    chosen = _read_chosen(contents)
     rasters: dict[str, Array] = {}
     for name in spikes:
-        raster = _read_spikes(contents, contents.member(spikes, name, h5py.Group), asked, limit)
+        raster = _read_spikes(contents, contents.member(spikes, name, h5py.Group), asked, limit, chosen.get(name))
         limit -= raster.nbytes
         rasters[name] = raster
     traces: dict[str, Array] = {}
@@ -230,7 +213,11 @@ def read(contents: Contents, limit: int = LIMIT, first: int = 0, last: int | Non
         ends = {name: state.variables[name] for name in final or () if name in state.variables}
     else:
         ends = {name: contents.array(final, name) for name in final or ()}
-    found = Recording(asked.dt, rasters, traces, asked.every, ends)
+    for name, places in chosen.items():
+        array = rasters.get(name, traces.get(name))
+        if array is None or array.shape[-1:] != places.shape[:1]:
+            raise Hdf5Error("chosen", f"{len(places)} of '{name}' don't fit what was recorded of it")
+    found = Recording(asked.dt, rasters, traces, asked.every, ends, None, chosen)
     if state is None:
         return found
     if flaw := _misfit(state, found):
@@ -286,9 +273,31 @@ def _read_state(contents: Contents, asked: _Asked) -> State | None:
 
 def _read_trace(contents: Contents, group: h5py.Group, name: str, asked: _Asked) -> Array:
     if asked.whole and asked.commit is None:
-        return contents.array(group, name)
-    _trace_shape(contents, group, name)
-    return contents.span(group, name, asked.first // asked.every, asked.last // asked.every, -2)
+        found = contents.array(group, name)
+    else:
+        _trace_shape(contents, group, name)
+        found = contents.span(group, name, asked.first // asked.every, asked.last // asked.every, -2)
+    layout = contents.attribute(group[name], "layout")
+    if layout is None:
+        return found
+    sizes = np.asarray(layout)
+    if sizes.dtype.kind not in "iu" or sizes.shape != (2,) or (sizes < 0).any() or not found.ndim:
+        raise Hdf5Error(name, f"{sizes.tolist()} is no layout of synapses")
+    if int(np.prod(sizes, dtype=object)) != found.shape[-1]:
+        raise Hdf5Error(name, f"{found.shape[-1]} synapses where the layout has {sizes.tolist()}")
+    return found.reshape(*found.shape[:-1], *(int(n) for n in sizes))
+
+
+def _read_chosen(contents: Contents) -> dict[str, Array]:
+    """Which cells or synapses were recorded, by name."""
+    group = contents.find(contents.file, "chosen", h5py.Group)
+    found = {}
+    for name in group or ():
+        places = contents.array(group, name, "iu")
+        if (places.ndim != 1 and (places.ndim != 2 or places.shape[1] != 2)) or (places < 0).any():
+            raise Hdf5Error("chosen", f"{places.shape} numbers of '{name}' are no indices of cells or synapses")
+        found[name] = places
+    return found
 
 
 def _trace_shape(contents: Contents, group: h5py.Group, name: str) -> tuple[int, ...]:
@@ -318,7 +327,7 @@ class _Steps(Sequence[int]):
         return int(np.rint(float(self.item[at]) / (self.dt * 1e3)))
 
 
-def _read_spikes(contents: Contents, group: h5py.Group, asked: _Asked, limit: int) -> Array:
+def _read_spikes(contents: Contents, group: h5py.Group, asked: _Asked, limit: int, chosen: Array | None) -> Array:
     name, sizes = str(group.name), _raster_shape(contents, group)
     if asked.commit is not None or not asked.whole:
         sizes[-2] = asked.last - asked.first
@@ -327,7 +336,12 @@ def _read_spikes(contents: Contents, group: h5py.Group, asked: _Asked, limit: in
             name,
             f"a raster of the shape {sizes} is past {limit} bytes; if it is yours, raise `limit`, or read recording(first, last)",
         )
-    steps, nodes = sizes[-2], int(np.prod([*sizes[:-2], sizes[-1]]))
+    cells = sizes[-1] if chosen is None else contents.attribute(group, "cells")
+    if not isinstance(cells, np.integer | int) or not 0 <= int(cells) <= MOST_CELLS:
+        raise Hdf5Error(name, f"cells = {cells!r} is no number of cells")
+    if chosen is not None and (chosen.shape != (sizes[-1],) or (chosen >= cells).any()):
+        raise Hdf5Error(name, f"{sizes[-1]} columns of {cells} cells don't fit those that were chosen")
+    steps, nodes = sizes[-2], int(np.prod(sizes[:-2])) * int(cells)
     times, ids = _events(contents, group, asked)
     with np.errstate(all="ignore"):
         step = np.rint(times / (asked.dt * 1e3)) - asked.first
@@ -336,8 +350,12 @@ def _read_spikes(contents: Contents, group: h5py.Group, asked: _Asked, limit: in
         raise Hdf5Error(name, f"spikes outside of {steps} steps and {nodes} nodes")
     raster = np.zeros(sizes, bool)
     if raster.size:
-        trial, cell = np.divmod(ids.astype(np.int64), sizes[-1])
-        raster.reshape(-1, steps, sizes[-1])[trial, step.astype(np.int64), cell] = True
+        trial, column = np.divmod(ids.astype(np.int64), int(cells))
+        if chosen is not None:
+            column, all_chosen = placed(column, chosen.astype(np.int64))
+            if not all_chosen:
+                raise Hdf5Error(name, "spikes of cells that were not chosen")
+        raster.reshape(-1, steps, sizes[-1])[trial, step.astype(np.int64), column] = True
     return raster
 
 

@@ -121,9 +121,13 @@ def described(network: Network) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def units_of(network: Network) -> dict[str, str]:
-    """ "population.variable" -> SI unit, of what a run can record."""
-    cells = without_receptors(network).populations
-    return {f"{p.name}.{name}": str(dimension) for p in cells for name, dimension in p.neuron.scope.dimensions.items()}
+    """ "population.variable" and "projection.variable" -> SI unit, of what a run can record."""
+    merged = without_receptors(network)
+    scopes: dict[str, Any] = {p.name: p.neuron.scope for p in merged.populations}
+    scopes |= {p.name: p.synapse.scope for p in merged.projections}
+    return {
+        f"{owner}.{n}": str(dimension) for owner, scope in scopes.items() for n, dimension in scope.dimensions.items()
+    }
 
 
 def _plain(state: State) -> dict[str, dict[str, Array]]:

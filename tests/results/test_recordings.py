@@ -164,7 +164,9 @@ def test_readers_get_the_nodes_that_were_chosen(tmp_path: Path) -> None:
         for i, cell in enumerate((2, 0)):
             np.testing.assert_array_equal(table[b * 3 + cell], found.traces["c.v"][b, :, i].astype(np.float32))
     with h5py.File(path) as file:
-        assert file["traces/j/A"].attrs["axes"] == "trial, time, pre, post"
+        assert file["traces/j/A"].attrs["axes"] == "trial, time, synapse" and list(
+            file["traces/j/A"].attrs["layout"]
+        ) == [3, 3]
         assert file["traces/j/w"].attrs["axes"] == "trial, time, synapse"
         assert file["traces/c/v"].attrs["axes"] == "trial, time, neuron"
         np.testing.assert_array_equal(file["chosen/j.w"], [(2, 0), (0, 1)])
@@ -178,17 +180,20 @@ def test_readers_get_the_nodes_that_were_chosen(tmp_path: Path) -> None:
         ("chosen/c", [[[0]]], "are no indices of cells or synapses"),
         ("chosen/c", [0, -2], "are no indices of cells or synapses"),
         ("chosen/c", [1, 0], "spikes of cells that were not chosen"),
+        ("traces/j/A", np.zeros((1, 10, 8)), "8 synapses where the layout has"),
         ("chosen/j.w", [(0, 1)], "1 of 'j.w' don't fit what was recorded of it"),
         ("chosen/u", [0], "1 of 'u' don't fit what was recorded of it"),
     ],
 )
 def test_choices_that_contradict_the_rest_are_refused(path: str, value: Any, message: str, tmp_path: Path) -> None:
-    record = {"c": [2, 0], "j.w": [(2, 0), (0, 1)]}
+    record = {"c": [2, 0], "j.w": [(2, 0), (0, 1)], "j.A": None}
     target = of_network(tmp_path / "run.h5", network())
     write_recording(target, recorded(1, 1000, record, every=100), {})
     with h5py.File(target, "r+") as file:
+        attrs = dict(file[path].attrs) if path in file else {}
         file.pop(path, None)
         file[path] = value
+        file[path].attrs.update(attrs)
     with pytest.raises(ResultsError, match=message):
         open_run(target).recording()
 
