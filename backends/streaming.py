@@ -105,7 +105,7 @@ class Session:
         self.program, self.batch, self.record = program, whole("batch", batch), _record(record)
         self.parameters, self.trial, self.population = parameters, trial, population
         self._state = state
-        self._call: Callable[..., Any] = program.run
+        self._run: Callable[..., Any] = program.run
 
     @property
     def state(self) -> State:
@@ -122,7 +122,7 @@ class Session:
         """The next step, or as many as the inputs have, or `steps`. inputs: as in Program.run. Raises RunError."""
         if not inputs and steps is None:
             steps = 1
-        found = self._call(
+        found = self._run(
             self.parameters, inputs, self.record, steps=steps, batch=self.batch, trial=self.trial,
             population=self.population, state=self._state,
         )  # fmt: skip
@@ -147,7 +147,7 @@ class GraphSession(Session):
 
     def __init__(self, program: Any, *options: Any, **more: Any) -> None:
         super().__init__(program, *options, **more)
-        self._call = program.forward
+        self._run = program.forward
 
     def cut(self) -> None:
         """Forget what led to the present state: no gradient goes back through it. Raises RunError before the first step."""
