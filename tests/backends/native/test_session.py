@@ -43,12 +43,14 @@ def stepped(session: Any, inputs: dict[str, Any], cuts: list[int]) -> list[Recor
 def same(parts: list[Recording], whole: Recording) -> None:
     """Bit for bit, the state as well; events where there are some."""
     for name in whole.spikes:
-        found = np.concatenate([p.spikes[name] for p in parts], 1)
+        found = np.concatenate([p.spikes[name] for p in parts], -2)
         np.testing.assert_array_equal(found, whole.spikes[name])
         events = Events.following(*(p.spikes.events[name] for p in parts))  # type: ignore[attr-defined]
         np.testing.assert_array_equal(np.asarray(events).reshape(found.shape), found)
     for name in whole.traces:
-        np.testing.assert_array_equal(np.concatenate([p.traces[name] for p in parts], 1), whole.traces[name])
+        np.testing.assert_array_equal(
+            np.concatenate([p.traces[name] for p in parts], len(whole.state.lead)), whole.traces[name]
+        )
     for name, values in whole.final.items():
         np.testing.assert_array_equal(parts[-1].final[name], values)
     assert parts[-1].state.differences(whole.state) == {}
