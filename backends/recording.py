@@ -80,6 +80,7 @@ class _Parts:
 
     cells: Mapping[str, tuple[NeuronScope, int]]
     synapses: Mapping[str, Projection]
+    asked: dict[tuple[str, ...], Wanted] = field(default_factory=dict)  # lists of names, found before
 
 
 @per_object
@@ -91,6 +92,7 @@ def _parts(network: Network) -> _Parts:
 
 
 _NOTHING = Wanted()
+_ASKED = 64  # lists of names, of one network
 
 
 def check_record(network: Network, record: Record, every: int) -> Wanted:
@@ -99,6 +101,9 @@ def check_record(network: Network, record: Record, every: int) -> Wanted:
     if isinstance(record, tuple) and not record:
         return _NOTHING
     names, parts = names_of("record", record, "population.variable"), _parts(network)
+    whole_names = not isinstance(record, Mapping)
+    if whole_names and names in parts.asked:
+        return parts.asked[names]
     traces, chosen = dict[str, Trace](), dict[str, Array]()
     for name in names:
         given = record[name] if isinstance(record, Mapping) else None
@@ -114,7 +119,10 @@ def check_record(network: Network, record: Record, every: int) -> Wanted:
         traces[name] = trace
         if chosen_here is not None:
             chosen[name] = chosen_here
-    return Wanted(traces, chosen)
+    found = Wanted(traces, chosen)
+    if whole_names and len(parts.asked) < _ASKED:
+        parts.asked[names] = found
+    return found
 
 
 def _fired(parts: _Parts, name: str, given: Any) -> Array:

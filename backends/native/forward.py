@@ -86,15 +86,18 @@ class Forward:
 
     def recorded(self, item: Recorded) -> list[str]:
         """A variable at the end of every n-th step."""
-        (out, number), size = self.kernel.records(item), self.kernel.size(item.owner)
+        (out, number), size, before = self.kernel.records(item), self.kernel.size(item.owner), list[str]()
         if item.synaptic:
             index, text = "s", f"{local(item.owner, item.variable)}[o + s]"
         else:
             cells, value = self.kernel.observed(item)
             index, text = "i", c_code(value, self.kernel.cell_names(cells, None))
+            if not value.is_Symbol:  # in a loop of its own: how a function rounds may depend on what else a loop does
+                row = self.layout.room(mangled("observed", item.owner, item.variable), size)
+                before, text = [f"VECTOR for (long i = 0; i < {size}; i++) {row}[i] = {text};"], f"{row}[i]"
         return [
             f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{size};",
-            f"real *restrict out = {out};", *self.kernel.at_records(item, index, number, [f"out[r] = {text};"]), "}",
+            f"real *restrict out = {out};", *before, *self.kernel.at_records(item, index, number, [f"out[r] = {text};"]), "}",
         ]  # fmt: skip
 
     # -- finite numbers ------------------------------------------------------------------------------------

@@ -100,6 +100,17 @@ def test_chosen_ones_are_those_of_the_whole(backend: str, wires: str, every: int
 
 
 @each_backend
+def test_a_subexpression_has_the_same_bits_whoever_else_is_recorded(backend: str) -> None:
+    cells = replace(LIF, equations=LIF.equations + "\ns = sin(v/mV - clip(sin(0.5), -1, 1.1))**2 : 1")
+    network = Network((Population("cells", cells, 7, initial={"v": "-51 mV"}),), dt="1 ms")
+    program = backends.get(backend).compile(network)
+    whole = program.run(steps=20, record=["cells.s"]).traces["cells.s"]
+    for chosen in ([3], [0, 2, 1], [6, 5, 4, 3, 2]):
+        found = program.run(steps=20, record={"cells.s": chosen}).traces["cells.s"]
+        np.testing.assert_array_equal(found, whole[..., chosen])
+
+
+@each_backend
 def test_one_program_records_now_this_now_that(backend: str) -> None:
     network = plastic("pairs")
     program, inputs = backends.get(backend).compile(network), drive(network, batch=2, steps=STEPS)
