@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import backends
 from backends.native.executable import Executable
+from backends.native.recording import Recorded
 from neuro import Input, Network, Neuron, Pairs, Population, Projection, Synapse, quantity
 from neuro.checks.common import reserved_problem
 
@@ -70,7 +71,8 @@ def measured(names: dict[str, str]) -> tuple[list[Any], Executable]:
     )
     arrays = [np.asarray(found.spikes[names[p]]) for p in ("cells", "others")] + [found.traces[r] for r in record]
     training = program.training(frozenset(wrt), frozenset())
-    return [*arrays, found.final[wrt[0]], *(slopes[w] for w in wrt)], program.executable(tuple(record), 2, training)
+    kept = tuple(Recorded(names[p], names["v"], synaptic=False, chosen=False) for p in ("cells", "others"))
+    return [*arrays, found.final[wrt[0]], *(slopes[w] for w in wrt)], program.executable(kept, 2, training)
 
 
 PLAIN = dict(zip(PLACES, PLACES, strict=True))
