@@ -18,7 +18,7 @@ import h5py
 from neuro import commits, run_header, sonata, state_file
 from neuro.foreign import shown
 from neuro.growing import Growing, copied
-from neuro.hdf5 import Contents, InUseError, LayoutError, ResultsError, alone, opened
+from neuro.hdf5 import Contents, ResultsError, alone, opened, writing
 from neuro.model import Network
 from neuro.protocols import Recording
 from neuro.semantics import semantics as semantics_of
@@ -142,11 +142,8 @@ class RecordingFile:
             raise ResultsError(
                 f"the recording in '{self.path}' is closed; go on with append_recording(path, resume=True)"
             )
-        try:
+        with writing(self.path):
             yield self._file
-        except (LayoutError, OSError, RuntimeError, ValueError, TypeError) as error:
-            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-            raise ResultsError(f"can't write '{self.path}': {why}") from None
 
     def __enter__(self) -> RecordingFile:
         return self
@@ -179,12 +176,8 @@ def append_recording(
     target = Path(path)
     if resume and not target.exists():
         raise ResultsError(f"there is no recording '{target}' to resume")
-    try:
+    with writing(target):
         held = alone(target)
-    except InUseError as error:
-        raise ResultsError(str(error)) from None
-    except OSError as error:
-        raise ResultsError(f"can't write '{target}': {os.strerror(error.errno) if error.errno else error}") from None
     try:
         if resume:
             return _resumed(target, network, state, held)

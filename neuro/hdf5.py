@@ -64,6 +64,18 @@ def opened(path: Path, limit: int | None = None) -> Iterator[Contents]:
             raise ResultsError(f"'{path}' is damaged: {error}") from None
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whoever writes the file there. Raises ResultsError for what that raises."""
+    try:
+        yield
+    except InUseError as error:
+        raise ResultsError(str(error)) from None
+    except (LayoutError, OSError, RuntimeError, ValueError, TypeError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise ResultsError(f"can't write '{path}': {why}") from None
+
+
 def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r", locking=False)

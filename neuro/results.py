@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from neuro import run_header, sonata
 from neuro.appending import append_recording as append_recording
-from neuro.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, exists, linked, opened
+from neuro.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, exists, linked, opened, writing
 from neuro.hdf5 import ResultsError as ResultsError
 from neuro.npz import NpzError, read_npz
 from neuro.parameters import Parameter
@@ -81,15 +81,9 @@ class Run:
 
     def _begin(self) -> tuple[IO[bytes], h5py.File]:
         """The right to write, and a fresh file with everything so far; every dataset exists before SWMR begins."""
-        try:
+        with writing(self.path):
             held = alone(self.path)
             file = h5py.File(self.path, "w", libver="latest", locking=False)
-        except InUseError as error:
-            raise ResultsError(str(error)) from None
-        except OSError as error:
-            raise ResultsError(
-                f"can't write '{self.path}': {os.strerror(error.errno) if error.errno else error}"
-            ) from None
         run_header.write(file, self.header)
         for name, rows in self.history.items():
             kind = np.dtype([("step", "<i8"), ("value", "<f8")])

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from neuro.files import replaced
 from neuro.foreign import shown
-from neuro.hdf5 import Contents, Hdf5Error, LayoutError, ResultsError, opened
+from neuro.hdf5 import Contents, Hdf5Error, LayoutError, ResultsError, opened, writing
 from neuro.model import AllToAll, Network
 from neuro.receptors import without_receptors
 from neuro.serialisation import content_hash
@@ -202,11 +202,8 @@ def write_state(path: str | os.PathLike[str], state: State, network: Network) ->
         raise ResultsError(f"the state is {shown(state)}; give write_state(path, recording.state, network)")
     _check_names(state, network)
     _check_place(target)
-    try:
+    with writing(target):
         replaced(target, lambda side: _fill(side, state, network))
-    except (LayoutError, OSError, RuntimeError, ValueError, TypeError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise ResultsError(f"can't write '{target}': {why}") from None
 
 
 def open_state(
