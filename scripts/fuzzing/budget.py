@@ -27,7 +27,7 @@ def in_turns() -> Iterator[tuple[str, int]]:
 def first_failure() -> str:
     """The first failure of the budget; empty where there is none."""
     for oracle, seed in in_turns():
-        for failure in examine(seed, [oracle], all_turns=True).failures:
+        for failure in examine(seed, [oracle]).failures:
             return f"seed {seed}, {failure}"
     return ""
 

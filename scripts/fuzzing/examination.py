@@ -65,7 +65,7 @@ def _processor_time() -> float:
     return sum(os.times()[:4])
 
 
-def examine(seed: int, oracles: Iterable[str], *, all_turns: bool = False) -> Examination:
+def examine(seed: int, oracles: Iterable[str]) -> Examination:
     """A seed's network through the oracles whose turn it is."""
     found, clock = Examination(seed), _processor_time
     start, maker = clock(), NetworkMaker(seed)
@@ -73,7 +73,7 @@ def examine(seed: int, oracles: Iterable[str], *, all_turns: bool = False) -> Ex
     found.drafts, found.features = maker.tally.drafts, features(case.network)
     found.seconds["generator"] = clock() - start
     programs, outcome = Programs(case), Outcome()
-    for name in oracles if all_turns else turn(seed, oracles):
+    for name in turn(seed, oracles):
         start = clock()
         outcome.add(guarded(name, case, programs))
         found.seconds[name] = clock() - start

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from backends.streaming import one_after_another
 from fuzzing.networks import Case
 from fuzzing.oracles.gradients import BOUND as SLOPE
 from fuzzing.oracles.gradients import Loss, errors, owed
@@ -42,7 +42,14 @@ def check(case: Case, programs: Programs) -> Outcome:
             second = attempt(lambda b=str(before), n=name: _part(case, programs, n, cut, case.steps, first[b].state))
             if _sound(name, second, outcome):
                 outcome.notes.append("continued elsewhere" if before != name else "continued")
-                _compare(case, (str(before), name), _glued(first[str(before)], second), whole, sensitivity, outcome)
+                _compare(
+                    case,
+                    (str(before), name),
+                    one_after_another([first[str(before)], second], axis=1),
+                    whole,
+                    sensitivity,
+                    outcome,
+                )
     _gradients(case, programs, whole["reference"], cut, outcome)
     return outcome
 
@@ -66,15 +73,6 @@ def _sound(name: str, found: Any, outcome: Outcome) -> bool:
         kind = "raises" if not expected(found) else "refuses half a run with"
         outcome.failures.append(Failure(NAME, f"{name} {kind} {type(found).__name__}", summary(found)))
     return not isinstance(found, Exception)
-
-
-def _glued(first: Recording, second: Recording) -> Recording:
-    """One recording of both parts."""
-
-    def joined(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: np.concatenate([np.asarray(a[n]), np.asarray(b[n])], axis=1) for n in a}
-
-    return replace(second, spikes=joined(first.spikes, second.spikes), traces=joined(first.traces, second.traces))
 
 
 def _compare_states(
