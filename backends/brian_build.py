@@ -311,7 +311,7 @@ class Builder:
 
     def synapse_lines(self, projection: Projection) -> Iterator[str]:
         scope, own = projection.synapse.scope, self.names[projection.name]
-        scalars = self.names.scalars_of(projection)
+        scalars = self.names.scalars[projection.name]
         yield from self.shared_rates(projection.name)
         for equation in scope.equations:
             if equation.kind == "differential":

@@ -59,6 +59,9 @@ class Names:
     network: Network
     numbers: dict[str, int] = field(default_factory=dict)  # of populations, inputs and projections
     tables: dict[str, Table] = field(default_factory=dict)
+    scalars: dict[str, Scalars] = field(
+        default_factory=dict
+    )  # that a projection's text may name: of its cells, and its own
 
     def __post_init__(self) -> None:
         network = self.network
@@ -67,6 +70,7 @@ class Names:
         for population in network.populations:
             self.tables[population.name] = of_cells(population.neuron.scope)
         for projection in network.projections:
+            self.scalars[projection.name] = self._scalars_of(projection)
             self.tables[projection.name] = self._with_cells(projection)
 
     def _by_role(self) -> dict[str, list[str]]:
@@ -81,7 +85,7 @@ class Names:
         found = of_synapse(projection.synapse.scope)
         for _, end, suffix in self._ends(projection):
             found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in self.tables[end].items()}
-        return found | {name: scalar.text for name, scalar in self.scalars_of(projection).items()}
+        return found | {name: scalar.text for name, scalar in self.scalars[projection.name].items()}
 
     def _ends(self, projection: Projection) -> Iterator[tuple[NeuronScope, str, str]]:
         """Its cells: their scope, their population's name, and what a synapse adds to their variables' names."""
@@ -90,8 +94,7 @@ class Names:
             if population is not None:
                 yield population.neuron.scope, end, suffix
 
-    def scalars_of(self, projection: Projection) -> Scalars:
-        """Those that a synapse's text may name: of its cells, and its own."""
+    def _scalars_of(self, projection: Projection) -> Scalars:
         ends = {f"{n}{suffix}": x for scope, _, suffix in self._ends(projection) for n, x in scalars(scope).items()}
         return ends | scalars(projection.synapse.scope, ends)
 
