@@ -17,7 +17,7 @@ from backends.arrays import Feed
 from backends.brian_build import Built
 from backends.brian_names import arriving, finite_steps
 from backends.brian_plan import pairs
-from backends.continuing import Layout, layout
+from backends.continuing import Layout, last_spikes, layout
 from neuro.model import Network
 from neuro.parameters import initial_state, wiring
 from neuro.state import State
@@ -170,11 +170,6 @@ def _copied(group: Any, variable: str) -> Array:
 
 def _last_spikes(wanted: Layout, feed: Feed, rasters: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
     """Those of the steps that reach beyond the run's end, of this run and, where it was shorter, from before it."""
-    for name, (past, size) in wanted.spikes.items():
-        found = rasters[name] if name in rasters else feed.arrays[name]
-        found = np.broadcast_to(found[..., -past:, :], (*feed.lead, min(past, feed.steps), size))
-        missing = past - found.shape[-2]
-        if missing:
-            before = np.zeros((*feed.lead, past, size), bool) if feed.state is None else feed.state.spikes[name]
-            found = np.concatenate([np.asarray(before, bool)[..., past - missing :, :], found], -2)
-        yield name, np.array(found, bool)
+    for name, (past, _) in wanted.spikes.items():
+        recent = rasters[name] if name in rasters else feed.arrays[name]
+        yield name, last_spikes(feed.state, name, recent, feed.lead, past)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.values import known, whole
+from backends.values import known, named, whole
 from neuro.caching import per_object
 from neuro.foreign import shown
 from neuro.model import Network
@@ -85,13 +85,25 @@ def check_state(network: Network, state: Any, batch: int | None, population: int
     _check_values(state, wanted.periods)
     if population is None or len(state.lead) == 2:
         return state
-    sets: dict[str, Any] = {p: {n: _repeated(a, population) for n, a in getattr(state, p).items()} for p in PARTS}
-    return replace(state, lead=(population, *state.lead), **sets)
+    return replace(state.each(lambda array: _repeated(array, population)), lead=(population, *state.lead))
+
+
+def last_spikes(before: State | None, source: str, recent: Any, lead: tuple[int, ...], steps: int) -> Any:
+    """A source's spikes in the last steps of a run, bool [*lead, step, neuron]; where the run was shorter, older ones from before it.
+
+    recent: bool [..., step, neuron], those of the run, or its last. before: the state that it began with.
+    """
+    found = np.zeros((*lead, steps, recent.shape[-1]), np.bool_)
+    new = min(steps, recent.shape[-2])
+    found[..., steps - new :, :] = recent[..., recent.shape[-2] - new :, :]
+    if new < steps and before is not None:
+        found[..., : steps - new, :] = before.spikes[source][..., new:, :]
+    return found
 
 
 def refuse_weights(state: State | None, given: Mapping[str, Any] | None) -> None:
     """Raises RunError for plastic weights that somebody gives beside a state, which holds them."""
-    for name in given or {}:
+    for name in named(given, "parameters"):
         if state is not None and name in state.variables:
             raise RunError(
                 f"parameters give '{name}', which is part of the state; leave it out, or put it into the state: "

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from backends.options import names_of
-from backends.streaming import parts_of, without_plastic
-from backends.values import given_parameters, known, whole
+from backends.streaming import check_part, in_parts
+from backends.values import given_parameters, known, named
 from neuro.foreign import shown
 from neuro.learning.parametrisation import Parametrisation
 from neuro.mangling import mangled
@@ -118,21 +118,15 @@ def truncated(
     forward: a program's; the rest as it takes them. A run that is no longer than a part has its whole graph. Raises RunError.
     Source: Williams & Peng (1990), Neural Comput 2:490, BPTT(h; h') with h = h' = length.
     """
-    length, every = whole("truncate", length), whole("every", every)
-    if length % every:
-        raise RunError(
-            f"truncate={length} is no multiple of every={every}; give truncate={length // every * every or every}"
-        )
-    total = next((a.shape[1] for a in (inputs or {}).values() if len(getattr(a, "shape", ())) > 1), steps)
+    every = check_part("truncate", length, every)
+    total = next((a.shape[1] for a in named(inputs, "inputs").values() if len(getattr(a, "shape", ())) > 1), steps)
     if total is None or length >= total:  # forward refuses what is missing
         return forward(parameters, inputs, record, steps=steps, every=every, state=state, **options)
-    given, found = parts_of(inputs, total), list[Signals]()
-    for first in range(0, total, length):
-        last = min(first + length, total)
-        part = forward(parameters, given(first, last), record, steps=last - first, every=every, state=state, **options)
-        state = part.state.detach()
-        parameters = without_plastic(parameters, state)
-        found.append(part)
+    parts = in_parts(
+        forward, parameters, inputs, record,
+        steps=total, length=length, state=state, carried=State.detach, every=every, **options,
+    )  # fmt: skip
+    found: list[Signals] = list(parts)
     end, axis = found[-1], 1 if options.get("population") is None else 2
     spikes, traces = _Joined([p.spikes for p in found], axis), _Joined([p.traces for p in found], axis)
     return Signals(spikes, traces, end.final, end.end, end.chosen)

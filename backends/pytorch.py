@@ -10,8 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from backends.arrays import Feed, check_inputs, with_lead
-from backends.continuing import refuse_weights
+from backends.arrays import Feed, with_lead
 from backends.differentiable import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.options import choice, flags
 from backends.recording import check_record
@@ -33,7 +32,6 @@ from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
-from neuro.state import State
 from neuro.step import Step
 
 
@@ -79,10 +77,7 @@ class TorchProgram(Simulator):
 
     def _run(self, asked: Request) -> Recording:
         with torch.no_grad():
-            found = self.forward(
-                asked.parameters, asked.inputs, asked.record, steps=asked.steps, batch=asked.batch, every=asked.every,
-                trial=asked.trial, population=asked.population, state=asked.state,
-            )  # fmt: skip
+            found = self._forward(asked)
         return Recording(
             dt=self.step.dt,
             spikes={n: s.numpy() > 0 for n, s in found.spikes.items()},
@@ -98,24 +93,20 @@ class TorchProgram(Simulator):
         parameters: Tensors | Parameters | None = None,
         inputs: Mapping[str, Any] | None = None,
         record: Record = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
+        **options: Any,
     ) -> Signals:
         """Run under autograd. parameters: those to replace, SI, this program's dtype. inputs: arrays or tensors
-        [batch, time, channel]; tensors that require gradients get them. state: of arrays, or another pass's `signals.state`,
-        through which gradients go back, or don't after `detach()`. The rest as in Program.run. Raises RunError.
+        [batch, time, channel]; tensors that require gradients get them. options: steps, batch, every, trial, population and
+        state: of arrays, or another pass's `signals.state`, through which gradients go back, or don't after `detach()`.
+        The rest as in Program.run. Raises RunError.
         """
+        return self._forward(Request(parameters, inputs, record, **options))
+
+    def _forward(self, asked: Request) -> Signals:
         refuse_autocast()
-        wanted = check_record(self._merged, record, every)
-        values = {**self._defaults, **self._tensors(parameters, population)}
-        feed = self._feed(inputs, steps, batch, trial, population, state)
-        refuse_weights(feed.state, parameters)
-        run = ForwardPass(self, values, feed, wanted, every)
+        wanted = check_record(self._merged, asked.record, asked.every)
+        values = {**self._defaults, **self._tensors(asked.parameters, asked.population)}
+        run = ForwardPass(self, values, self._feed(asked), wanted, asked.every)
         for group, functions in zip(self.groups, self._functions, strict=True):
             run.group(group, functions)
         return run.signals()
@@ -136,13 +127,9 @@ class TorchProgram(Simulator):
             found[name] = value if population is None else value.reshape(with_lead(self._merged, name, array.shape))
         return found
 
-    def _feed(
-        self, inputs: Any, steps: int | None, batch: int | None, trial: int, population: int | None, state: State | None
-    ) -> Feed:
-        feed = check_inputs(
-            self._merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state, convert=False
-        )  # fmt: skip
-        tensors = {n: as_tensor((inputs or {}).get(n), a, self.dtype) for n, a in feed.arrays.items()}
+    def _feed(self, asked: Request) -> Feed:
+        feed, given = asked.feed(self._merged, convert=False), asked.inputs or {}
+        tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
         return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 
     def variant(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from backends.arrays import Feed, check_inputs, check_room
 from backends.continuing import refuse_weights
 from backends.streaming import Session, Source, one_after_another, stream
+from backends.values import named
 from neuro import streams
+from neuro.caching import per_object
 from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
 from neuro.semantics import Semantics
@@ -23,19 +25,19 @@ AT_ONCE = 2**22  # random numbers: 32 MB
 class Request:
     """What somebody asks of one run: the arguments of Program.run as they were given."""
 
-    parameters: Parameters | None
-    inputs: Inputs | None
-    record: Record
-    steps: int | None
-    batch: int | None
-    every: int
-    trial: int
-    population: int | None
-    state: State | None
+    parameters: Mapping[str, Any] | None = None  # arrays, or tensors under autograd
+    inputs: Inputs | None = None
+    record: Record = ()
+    steps: int | None = None
+    batch: int | None = None
+    every: int = 1
+    trial: int = 0
+    population: int | None = None
+    state: State | None = None
 
     def size(self) -> tuple[int, int] | None:
         """Steps and trials; None where something else than arrays or events is given, or a count that is none."""
-        shapes: list[tuple[int, ...]] = [getattr(value, "shape", ()) for value in (self.inputs or {}).values()]
+        shapes: list[tuple[int, ...]] = [getattr(value, "shape", ()) for value in named(self.inputs, "inputs").values()]
         if any(len(shape) != 3 for shape in shapes) or not isinstance(self.every, int) or self.every < 1:
             return None
         batch, steps = shapes[0][:2] if shapes else (self.batch, self.steps)
@@ -46,17 +48,25 @@ class Request:
 
     def feed(self, network: Network, **options: Any) -> Feed:
         """Everything from outside, checked; options: of check_inputs. Raises RunError."""
-        refuse_weights(self.state, self.parameters)
-        return check_inputs(
+        feed = check_inputs(
             network, self.inputs, steps=self.steps, batch=self.batch, trial=self.trial, population=self.population,
             state=self.state, **options,
         )  # fmt: skip
+        refuse_weights(feed.state, self.parameters)
+        return feed
+
+
+@per_object
+def _drawn(network: Network) -> tuple[int, dict[str, int]]:
+    """Numbers that a trial draws in each step: noise, and by Poisson input."""
+    noise = sum(p.size * len(p.neuron.scope.noise) for p in network.populations)
+    return noise, {i.name: i.size for i in network.inputs if i.kind == "poisson"}
 
 
 def random_numbers(network: Network, given: Any) -> int:
     """How many a trial needs in each step: noise, and Poisson inputs that nobody gives."""
-    noise = sum(p.size * len(p.neuron.scope.noise) for p in network.populations)
-    return noise + sum(i.size for i in network.inputs if i.kind == "poisson" and i.name not in (given or {}))
+    noise, poisson = _drawn(network)
+    return noise + sum(size for name, size in poisson.items() if name not in named(given, "inputs"))
 
 
 class Simulator(ABC):

@@ -35,16 +35,36 @@ def stream(
     Of no steps, none. Memory follows `chunk`, not `steps`. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
     from first to last - 1 of this run. The rest as in Program.run. Raises RunError.
     """
-    steps, chunk, every = whole("steps", steps, 0), whole("chunk", chunk), whole("every", every)
-    if chunk % every:
-        raise RunError(f"chunk={chunk} is no multiple of every={every}; give chunk={chunk // every * every or every}")
-    given = inputs if callable(inputs) else parts_of(inputs, steps)
-    for first in range(0, steps, chunk):
-        last = min(first + chunk, steps)
-        found = program.run(
-            parameters, given(first, last), record, steps=last - first, every=every, state=state, **options
+    every = check_part("chunk", chunk, every)
+    steps = whole("steps", steps, 0)
+    yield from in_parts(
+        program.run, parameters, inputs, record, steps=steps, length=chunk, state=state, every=every, **options
+    )
+
+
+def check_part(what: str, length: int, every: int) -> int:
+    """`every`, of parts of so many steps. what: how the length is called. Raises RunError unless frames end where parts do."""
+    length, every = whole(what, length), whole("every", every)
+    if length % every:
+        raise RunError(
+            f"{what}={length} is no multiple of every={every}; give {what}={length // every * every or every}"
         )
-        state = found.state
+    return every
+
+
+def in_parts(
+    run: Callable[..., Any], parameters: Any, inputs: Any, record: Record, *,
+    steps: int, length: int, state: State | None, carried: Callable[[State], State] = lambda state: state, **options: Any,
+) -> Iterator[Any]:  # fmt: skip
+    """What a run of so many steps gives in parts of `length`, each of which begins with the state that the last one ended with.
+
+    run: a program's run or forward. inputs: see `stream`. carried: what is done to a state on its way into the next part.
+    """
+    given = inputs if callable(inputs) else parts_of(inputs, steps)
+    for first in range(0, steps, length):
+        last = min(first + length, steps)
+        found = run(parameters, given(first, last), record, steps=last - first, state=state, **options)
+        state = carried(found.state)
         parameters = without_plastic(parameters, state)
         yield found
 

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 
 from backends.arrays import Feed
-from backends.continuing import refuse_weights
-from backends.differentiable import Signals, Tensors, as_tensor
+from backends.differentiable import Signals, as_tensor
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
 from backends.native.recording import places
 from backends.native.resuming import Ending
 from backends.recording import check_record
+from backends.simulator import Request
 from backends.torch_functions import FUNCTIONS
 from backends.torch_printer import code
 from backends.values import given_parameters, named
 from neuro.events import Events
 from neuro.mangling import mangled, unmangled
-from neuro.protocols import Record, UnsupportedError
+from neuro.protocols import UnsupportedError
 from neuro.state import PARTS, State
 from neuro.step import Cells
 from neuro.symbolic import symbol
@@ -103,20 +103,18 @@ class _Run(torch.autograd.Function):
 
 
 def forward(
-    program: NativeProgram, parameters: Tensors | None, inputs: Mapping[str, Any] | None, record: Record, *,
-    steps: int | None = None, batch: int | None = None, every: int = 1, trial: int = 0, population: int | None = None,
-    state: State | None = None,
+    program: NativeProgram, asked: Request
 ) -> Signals:  # fmt: skip
     """Run under autograd. See TorchProgram.forward."""
-    if population is not None:
+    parameters, every = asked.parameters, asked.every
+    if asked.population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
-    wanted = check_record(program.merged, record, every)
+    wanted = check_record(program.merged, asked.record, every)
     arrays = given_parameters(program.declared, parameters, None)
     given = {n: as_tensor((parameters or {})[n], a, program.dtype) for n, a in arrays.items()}
-    moving = {n: v for n, v in named(inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
-    refuse_graph(state)
-    feed = program.feed(inputs, steps, batch, trial, None, state)
-    refuse_weights(state, parameters)
+    moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
+    refuse_graph(asked.state)
+    feed = asked.feed(program.merged, events=True)
     for name in moving:
         if program.merged.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))

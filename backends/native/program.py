@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_inputs, draw_noise
+from backends.arrays import Feed, draw_noise
 from backends.continuing import layout
 from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
@@ -36,7 +36,6 @@ from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, RunError, UnsupportedError
 from neuro.receptors import without_receptors
 from neuro.semantics import Semantics, semantics
-from neuro.state import State
 from neuro.step import Cells, Synapses
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class NativeProgram(Simulator):
         """Run under torch's autograd: see TorchProgram.forward."""
         from backends.native.autograd import forward
 
-        return forward(self, parameters, inputs, record, **options)
+        return forward(self, Request(parameters, inputs, record, **options))
 
     def value_and_grad(
         self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
@@ -190,15 +189,6 @@ class NativeProgram(Simulator):
         return found
 
     # -- arrays --------------------------------------------------------------------------------------------
-
-    def feed(
-        self, inputs: Inputs | None, steps: int | None, batch: int | None, trial: int, population: int | None,
-        state: State | None,
-    ) -> Feed:  # fmt: skip
-        """Checked inputs, spikes as events."""
-        return check_inputs(
-            self.merged, inputs, steps=steps, batch=batch, trial=trial, population=population, state=state, events=True
-        )
 
     def beginning(self, executable: Executable, feed: Feed) -> Arrays:
         """What a run that goes on from a state begins with."""

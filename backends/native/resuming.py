@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.arrays import Feed
-from backends.continuing import layout
+from backends.continuing import last_spikes, layout
 from neuro.events import Events
 from neuro.mangling import mangled
 from neuro.state import State
@@ -120,8 +120,9 @@ class Ending:
         rows = {n: found[n] for n in executable.left_behind if n in found}
         wanted = layout(program.merged).spikes
         given = {n: partial(Events.of, feed.arrays[n]) for n in wanted if n in feed.arrays}
-        feed = Feed(feed.steps, feed.batch, {}, feed.population, feed.state, feed.trial)
-        return Ending(program, executable, feed, rows, given | {n: events[n] for n in wanted if n in events})
+        return Ending(
+            program, executable, replace(feed, arrays={}), rows, given | {n: events[n] for n in wanted if n in events}
+        )
 
     def state(self) -> State:
         """After the last step."""
@@ -147,12 +148,8 @@ class Ending:
 
     def _last(self, source: str, steps: int, size: int) -> Array:
         """A source's spikes in the last steps: some may be older than the run."""
-        feed, lead = self.feed, self.feed.lead
-        found = np.zeros((*lead, steps, size), np.bool_)
-        new = min(steps, feed.steps)
+        lead, new = self.feed.lead, min(steps, self.feed.steps)
         last = np.asarray(self.spikes[source]().last(new))
         trials = lead if last.shape[0] == np.prod(lead) else lead[-1:]  # all parameter sets get the same inputs
-        found[..., steps - new :, :] = last.reshape(*trials, new, size)
-        if new < steps and feed.state is not None:
-            found[..., : steps - new, :] = feed.state.spikes[source][..., new:, :]
+        found: Array = last_spikes(self.feed.state, source, last.reshape(*trials, new, size), lead, steps)
         return found

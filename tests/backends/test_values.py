@@ -318,3 +318,27 @@ def test_hostile_values_are_refused_by_name(value: Any) -> None:
     for name in ("x", "i"):
         with pytest.raises(RunError, match=f"input '{name}'"):
             trace("native", **{name: value})
+
+
+@each_backend
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("wrong", [np.zeros((1, 3, 2)), [1.0, 2.0], torch.zeros(2)])
+@pytest.mark.parametrize("option", ["inputs", "parameters"])
+def test_what_is_no_table_is_refused_where_numbers_are_drawn_too(
+    backend: str, noisy: bool, wrong: Any, option: str
+) -> None:
+    """Whoever looks into a table before it is checked must not stumble over what is none."""
+    cells = Neuron("n", f"dv/dt = (J - v)/(5*ms){' + xi/sqrt(5*ms)' if noisy else ''} : 1\nJ : 1", method="euler")
+    source = Input("x", 2, "poisson", rate="50 Hz") if noisy else Input("x", 2)
+    made = Network(
+        (Population("cells", cells, 2),), (Projection("feed", "x", "cells", PULSE, 1.0),), (source,), dt="1 ms"
+    )
+    program = backends.get(backend).compile(made)
+    right: dict[str, Any] = {
+        "inputs": None if noisy else {"x": np.zeros((1, 3, 2), bool)},
+        "parameters": None,
+        "steps": 3,
+    }
+    for state in (None, program.run(**right).state):
+        with pytest.raises(RunError, match=f"{option} is .*it is a table"):
+            program.run(**right | {option: wrong}, state=state)
