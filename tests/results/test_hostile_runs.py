@@ -290,13 +290,18 @@ def test_a_checkpoint_is_never_unpickled(damage: Break, tmp_path: Path) -> None:
         Run.resume(tmp_path / "run.h5")
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_random_bytes_give_an_error_or_a_recording(seed: int, tmp_path: Path) -> None:
-    path = whole(tmp_path)
+def scramble(path: Path, seed: int) -> None:
+    """20 bytes become others."""
     data, random = bytearray(path.read_bytes()), np.random.default_rng(seed)
     for place in random.integers(0, len(data), 20):
         data[place] = random.integers(256)
     path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_bytes_give_an_error_or_a_recording(seed: int, tmp_path: Path) -> None:
+    path = whole(tmp_path)
+    scramble(path, seed)
     try:
         everything(path)
         open_run(path).contents()
@@ -307,10 +312,7 @@ def test_random_bytes_give_an_error_or_a_recording(seed: int, tmp_path: Path) ->
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bytes_give_an_error_or_a_state(seed: int, tmp_path: Path) -> None:
     path = alone(tmp_path)
-    data, random = bytearray(path.read_bytes()), np.random.default_rng(seed)
-    for place in random.integers(0, len(data), 20):
-        data[place] = random.integers(256)
-    path.write_bytes(bytes(data))
+    scramble(path, seed)
     try:
         assert isinstance(open_state(path, NETWORK), State)
     except ResultsError as error:
