@@ -110,3 +110,12 @@ def _peak_with(size: int) -> int:
 def test_peak_memory_of_a_fresh_process_counts_what_it_allocates() -> None:
     small, large = (timing.in_fresh_process(_peak_with, n) for n in (0, 64 * 2**20))
     assert 60 * 2**20 < large - small < 80 * 2**20
+
+
+def test_a_stream_s_and_a_session_s_benchmarks_do_what_they_say() -> None:
+    """The networks fire, and the figures name what they hold."""
+    from benches import going_on
+
+    for network in (going_on.cells(20), going_on.cells(20, noise=True)):
+        assert backends.get("native").compile(network).run(steps=2000).spike_count() > 20
+    assert going_on.streamed(20_000) > 2**20 < going_on.noisy(10)
