@@ -10,8 +10,8 @@ from neuro.protocols import Backend
 
 _BACKENDS = {
     "reference": "backends.reference:ReferenceBackend",
-    "brian2": "backends.brian:BrianBackend",
-    "torch": "backends.pytorch:TorchBackend",
+    "brian2": "backends.brian.program:BrianBackend",
+    "torch": "backends.pytorch.program:TorchBackend",
     "snntorch": "backends.snn_torch:SnnTorchBackend",
     "native": "backends.native.program:NativeBackend",
 }

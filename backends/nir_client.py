@@ -18,9 +18,9 @@ import torch
 from snntorch.import_nir import import_from_nir
 
 from backends.reference import ReferenceBackend
+from neuro.compiler.parameters import values
 from neuro.export.leaky import LeakyCell, LeakyNumbers, leaky_network
 from neuro.model import Network
-from neuro.parameters import values
 from neuro.protocols import Inputs, Parameters, Recording
 
 Array = npt.NDArray[Any]

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, check_finite, check_parameters, draw_noise
-from backends.continuing import Layout, layout
-from backends.options import choice
-from backends.recording import Trace, check_record
-from backends.simulator import Request, Simulator
-from neuro.evaluation import evaluate
-from neuro.lowering import lower
+from backends.common.arrays import Feed, check_finite, check_parameters, draw_noise
+from backends.common.options import choice
+from backends.common.recording import Trace, check_record
+from backends.common.simulator import Request, Simulator
+from backends.common.starting_state import Layout, layout
+from neuro.compiler.evaluation import evaluate
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import initial_state
+from neuro.compiler.receptors import without_receptors
+from neuro.compiler.semantics import Semantics, semantics
+from neuro.compiler.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update, When
 from neuro.model import Network
-from neuro.parameters import initial_state
 from neuro.protocols import Capabilities, Recording, UnsupportedError
-from neuro.receptors import without_receptors
-from neuro.semantics import Semantics, semantics
 from neuro.state import State
-from neuro.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update, When
 
 Array = npt.NDArray[Any]
 

@@ -19,19 +19,19 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from backends.arrays import Feed, check_finite, check_parameters
-from backends.continuing import Layout, layout
-from backends.options import choice
-from backends.recording import Trace, check_record
-from backends.simulator import Request, Simulator
-from neuro.evaluation import evaluate
+from backends.common.arrays import Feed, check_finite, check_parameters
+from backends.common.options import choice
+from backends.common.recording import Trace, check_record
+from backends.common.simulator import Request, Simulator
+from backends.common.starting_state import Layout, layout
+from neuro.compiler.evaluation import evaluate
+from neuro.compiler.receptors import without_receptors
+from neuro.compiler.semantics import Semantics, semantics
+from neuro.compiler.step import Assign, composed
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.model import Network
 from neuro.protocols import Capabilities, Parameters, Recording, UnsupportedError
-from neuro.receptors import without_receptors
-from neuro.semantics import Semantics, semantics
 from neuro.state import State
-from neuro.step import Assign, composed
 
 Array = npt.NDArray[Any]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuro import library as library  # noqa: I001  one block a module
-    from neuro.appending import append_recording as append_recording
-    from neuro.equations import ModelError as ModelError
-    from neuro.lowering import lower as lower
+    from neuro.io.appending import append_recording as append_recording
+    from neuro.language.equations import ModelError as ModelError
+    from neuro.compiler.lowering import lower as lower
     from neuro.model import (
         AllToAll as AllToAll,
         Input as Input,
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
         Uniform as Uniform,
     )
     from neuro.protocols import Recording as Recording, RunError as RunError, UnsupportedError as UnsupportedError
-    from neuro.state_file import open_state as open_state, write_state as write_state
-    from neuro.units import Quantity as Quantity, quantity as quantity
+    from neuro.io.state_file import open_state as open_state, write_state as write_state
+    from neuro.language.units import Quantity as Quantity, quantity as quantity
 
 _HOMES = {
-    "neuro.appending": "append_recording",
+    "neuro.io.appending": "append_recording",
     "neuro.model": "AllToAll Input Network Neuron Normal OneToOne Pairs Population Probability Projection Synapse Uniform",
-    "neuro.equations": "ModelError",
-    "neuro.lowering": "lower",
+    "neuro.language.equations": "ModelError",
+    "neuro.compiler.lowering": "lower",
     "neuro.protocols": "Recording RunError UnsupportedError",
-    "neuro.state_file": "open_state write_state",
-    "neuro.units": "Quantity quantity",
+    "neuro.io.state_file": "open_state write_state",
+    "neuro.language.units": "Quantity quantity",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from neuro import checks
 from neuro.checks.common import check_name, plain
-from neuro.equations import ModelError
+from neuro.language.equations import ModelError
 from neuro.model import Input, Network, Population, Projection
 
 Port = Population | Input

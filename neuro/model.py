@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
-from neuro.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
-from neuro.units import Quantity
+from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
+from neuro.language.units import Quantity
 
 IntArray = npt.NDArray[np.int64]
 Kept = TypeVar("Kept", covariant=True)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from neuro.state import State
 
 if TYPE_CHECKING:
+    from neuro.compiler.semantics import Semantics
     from neuro.model import Network
-    from neuro.semantics import Semantics
 
 Array = npt.NDArray[Any]
 # "population.parameter" or "projection.w" -> SI values; a run takes quantities and text ("10 ms") as well
@@ -144,7 +144,7 @@ class Program(Protocol):
     ) -> Iterator[Recording]:
         """A run of so many steps as recordings of `chunk` steps each, the last one of what is left; together they are the whole.
 
-        Memory follows `chunk`, not `steps`: neuro.results.append_recording keeps them. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
+        Memory follows `chunk`, not `steps`: neuro.io.results.append_recording keeps them. inputs: arrays of the whole run, or a function (first, last) -> inputs of the steps
         from first to last - 1 of this run. options: every, batch, trial, population, state. The rest as in `run`.
         """
         ...

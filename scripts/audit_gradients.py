@@ -19,7 +19,7 @@ def prepare(run: Path | None, task: str, backend: str, rules: str) -> tuple[Any,
     """Task, program, parameters, rules: of a run, or of a task's untrained network."""
     import backends
     import tasks
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     if run is None:
         found = tasks.get(task)

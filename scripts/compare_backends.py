@@ -52,9 +52,9 @@ def compare_free(given: Any, names: list[str], steps: int, trials: int) -> None:
     """A network without a test set: its inputs are drawn from its seed."""
     import backends as registry
     from neuro.analysis.comparison import compare
+    from neuro.io.results import write_group, write_recording
+    from neuro.io.state_file import units_of
     from neuro.protocols import UnsupportedError
-    from neuro.results import write_group, write_recording
-    from neuro.state_file import units_of
 
     for item in given.network.inputs:
         if item.rate is None:
@@ -94,8 +94,8 @@ def compare_export(run: Path, target: str, names: list[str]) -> None:
 
     import backends as registry
     from neuro.export.stages import differing, measure, stored
+    from neuro.io.results import write_group
     from neuro.protocols import UnsupportedError
-    from neuro.results import write_group
 
     given = with_task(run, "for the stages of an export", f"scripts/compare_backends.py {run} --steps 1000")
     task, batch = given.task, given.task.test_batch()
@@ -152,8 +152,8 @@ def main(
     from neuro.analysis.plots import plot_comparison
     from neuro.analysis.refinement import finer
     from neuro.analysis.replay import refined_accuracy, replay
-    from neuro.results import write_group, write_recording
-    from neuro.state_file import units_of
+    from neuro.io.results import write_group, write_recording
+    from neuro.io.state_file import units_of
 
     names = [n.strip() for n in backends.split(",") if n.strip()]
     if not names:

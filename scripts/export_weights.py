@@ -63,8 +63,8 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     from given import with_task
 
     import backends
-    from neuro.export.delivery import deliver
-    from neuro.results import write_group
+    from neuro.export.bundle import deliver
+    from neuro.io.results import write_group
 
     alone = f"scripts/export_weights.py {run} --target {target} --out {out} --files-only"
     given = with_task(run, "for a fixture and a report", alone)
@@ -88,7 +88,7 @@ def export_files(run: Path, target: str, out: Path) -> None:
     from given import read
 
     from neuro.export import targets
-    from neuro.export.delivery import main_file, refuse
+    from neuro.export.bundle import main_file, refuse
     from neuro.export.lint import lint
 
     given, found = read(run), targets.get(target)

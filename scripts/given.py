@@ -22,9 +22,9 @@ class Given:
 
 def read(path: Path, *, trained: bool = True) -> Given:
     """A run, or a network's .toml or .json. trained: of a run, only a complete one."""
-    from neuro.parameters import values
-    from neuro.results import open_run
-    from neuro.serialisation import from_json, read_network
+    from neuro.compiler.parameters import values
+    from neuro.io.results import open_run
+    from neuro.io.serialisation import from_json, read_network
 
     if cli.existing(path).suffix in (".toml", ".json"):
         network = read_network(path)

@@ -36,10 +36,10 @@ def main(
     import warnings
 
     from neuro.checks.common import ModelWarning
-    from neuro.export.nir_import import import_nir
-    from neuro.export.nir_lint import undetermined
-    from neuro.files import replaced_text
-    from neuro.serialisation import to_json
+    from neuro.export.nir.importer import import_nir
+    from neuro.export.nir.lint import undetermined
+    from neuro.io.files import replaced_text
+    from neuro.io.serialisation import to_json
 
     problems = undetermined(cli.existing(file))
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ PROOF = ("trials", "spikes", "differences")
 def summary(reader: Any) -> list[list[Any]]:
     """What was measured, and by whom."""
     from neuro.export import targets
-    from neuro.results import ResultsError
+    from neuro.io.results import ResultsError
 
     rows: list[list[Any]] = [["complete", reader.complete], ["created", reader.created], ["seed", reader.seed]]
     rows += [["command", reader.config.get("command", "")]]
@@ -46,7 +46,7 @@ def main(
     only_summary: Annotated[bool, typer.Option("--summary", help="leave out the list of datasets")] = False,
 ) -> None:
     """Print what a run file holds; works while the run goes on."""
-    from neuro.results import open_run
+    from neuro.io.results import open_run
 
     reader = open_run(cli.existing(run))
     cli.table(str(run), ("what", "value"), summary(reader))

@@ -24,8 +24,8 @@ def main(
     """Print calibration, accuracy and spikes before and after; codes and report go to /post_training in the run file."""
     from given import read
 
-    from neuro.export.calibration import NetworkQuantiser, Scheme, options_of
-    from neuro.results import write_group
+    from neuro.export.quantisation.calibration import NetworkQuantiser, Scheme, options_of
+    from neuro.io.results import write_group
 
     options = options_of(to)
     for quantiser in options.get("weights", {}).values():

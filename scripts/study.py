@@ -99,7 +99,7 @@ class Study:
 
     def versions(self) -> dict[str, str]:
         """Versions of what computes."""
-        from neuro.results import versions
+        from neuro.io.results import versions
 
         return versions()
 

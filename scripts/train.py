@@ -165,7 +165,7 @@ def main(
     ] = False,
 ) -> None:
     """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
-    from neuro.results import Run
+    from neuro.io.results import Run
 
     cli.writable(out)
     if resume and overwrite:
@@ -180,7 +180,7 @@ def main(
         settings = settings_of(config, given)
     added: dict[str, Any] = {"trainable": readout_of(settings)} if control else {}
     if quantise:
-        from neuro.export.calibration import options_of
+        from neuro.export.quantisation.calibration import options_of
 
         added["quantise"] = options_of(quantise)
     if resume:
@@ -189,8 +189,8 @@ def main(
         settings["rule_options"] = {**settings["rule_options"], **added}
     import torch
 
+    from neuro.io.serialisation import to_json
     from neuro.learning.loop import metrics_of, train
-    from neuro.serialisation import to_json
 
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])

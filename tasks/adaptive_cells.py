@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from neuro.language.units import Quantity, quantity
 from neuro.model import AllToAll, Input, Network, Neuron, Normal, Population, Projection, Synapse
-from neuro.units import Quantity, quantity
 
 pulse = Synapse("plain_pulse", "w : 1", on_pre="I_post += w", source="a spike is an input of the next step")
 readout = Neuron(

@@ -13,7 +13,7 @@ import numpy as np
 from neuro.model import Network
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
-from tasks.drawn import Drawn
+from tasks.synthetic import Drawn
 
 DT = 1e-3
 CUE, ANSWER = 100, 50  # steps

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from neuro.language.units import quantity
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
-from neuro.units import quantity
-from tasks.drawn import Drawn
 from tasks.rate_networks import rate_network
+from tasks.synthetic import Drawn
 
 STEPS, ANSWER = 100, 80  # of 10 ms
 CUES = (slice(0, 20), slice(40, 60))

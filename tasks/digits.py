@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.events import Events
+from neuro.language.units import quantity
 from neuro.library.cuba_lif import cuba_lif
 from neuro.library.current_jump import current_jump
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
 from neuro.protocols import Batch, Recording, Settings
-from neuro.units import quantity
 from tasks.encoders import ENCODERS, latency, poisson, rate
 
 # Time constants of cuba_lif whose steps take exactly 1/16 and 1/4 away, as chips with bit shifts do.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from neuro import streams
+from neuro.compiler import streams
 from neuro.events import Events
 
 ENCODERS = ("latency", "rate", "poisson")

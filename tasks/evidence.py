@@ -11,7 +11,7 @@ from neuro.events import Events
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
-from tasks.drawn import Drawn
+from tasks.synthetic import Drawn
 
 DT = 1e-3
 SILENCE, CUE, ANSWER = 50, 100, 150  # steps

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro import streams
+from neuro.compiler import streams
 from neuro.events import Events
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from neuro.language.units import quantity
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
-from neuro.units import quantity
 from tasks.rate_networks import rate_network
 
 STEPS = 100

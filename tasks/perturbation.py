@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.language.units import quantity
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.protocols import Batch, Recording, Settings
-from neuro.units import quantity
 
 Array = npt.NDArray[np.float64]
 

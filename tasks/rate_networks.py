@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
+from neuro.language.units import Quantity, quantity
 from neuro.library.rate import rate
 from neuro.model import AllToAll, Input, Network, Neuron, Normal, Population, Projection, Synapse
-from neuro.units import Quantity, quantity
 
 linear = Neuron("linear", "x = z : 1\nz : 1", source="weighted sum")
 graded = Synapse("graded", "w : 1", transmits="w*x_pre", target="z", source="weighted sum")

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.events import Events
+from neuro.language.units import quantity
 from neuro.library.alif import alif
 from neuro.library.leaky_integrator import leaky_integrator
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Normal, Population, Projection
 from neuro.protocols import Batch, Recording, Settings
-from neuro.units import quantity
-from tasks.drawn import Drawn
+from tasks.synthetic import Drawn
 
 STEP = 1e-3
 RATE, CHANNELS = 100.0, 10  # Hz while a group speaks; channels a group

@@ -15,8 +15,8 @@ from backends.native.lines import Line, results
 from backends.native.printer import c_code
 from backends.native.recording import Recorded
 from backends.native.text import Piece
-from neuro.mangling import mangled
-from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+from neuro.compiler.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+from neuro.language.mangling import mangled
 
 
 class Adjoint(Writer):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from backends.native.kernel import Kernel, Slot, count
 from backends.native.lines import Line, Reversed, reverse
-from neuro.mangling import mangled
-from neuro.step import Cells, Synapses
+from neuro.compiler.step import Cells, Synapses
+from neuro.language.mangling import mangled
 
 
 class Writer:

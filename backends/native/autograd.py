@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from backends.arrays import Feed
-from backends.differentiable import Signals, as_tensor
+from backends.common.arrays import Feed
+from backends.common.autograd import Signals, as_tensor
+from backends.common.recording import check_record
+from backends.common.simulator import Request
+from backends.common.values import given_parameters, named
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
 from backends.native.recording import places
 from backends.native.resuming import Ending
-from backends.recording import check_record
-from backends.simulator import Request
-from backends.torch_functions import FUNCTIONS
-from backends.torch_printer import code
-from backends.values import given_parameters, named
+from backends.pytorch.functions import FUNCTIONS
+from backends.pytorch.printer import code
+from neuro.compiler.step import Cells
 from neuro.events import Events
-from neuro.mangling import mangled, unmangled
+from neuro.language.mangling import mangled, unmangled
+from neuro.language.symbolic import symbol
 from neuro.protocols import UnsupportedError
 from neuro.state import PARTS, State
-from neuro.step import Cells
-from neuro.symbolic import symbol
 
 if TYPE_CHECKING:
     from backends.native.program import NativeProgram

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from backends.structure import local
-from neuro.evaluation import evaluate
-from neuro.mangling import mangled
-from neuro.step import Cells, Couple, Step, Synapses
-from neuro.symbolic import closed, symbol
+from backends.common.structure import local
+from neuro.compiler.evaluation import evaluate
+from neuro.compiler.step import Cells, Couple, Step, Synapses
+from neuro.language.mangling import mangled
+from neuro.language.symbolic import closed, symbol
 
 Array = npt.NDArray[Any]
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backends.common.structure import local
 from backends.native.kernel import Kernel, count
 from backends.native.text import Piece
-from backends.structure import local
-from neuro.mangling import mangled
-from neuro.step import Cells, Synapses
+from neuro.compiler.step import Cells, Synapses
+from neuro.language.mangling import mangled
 
 Array = npt.NDArray[Any]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed
+from backends.common.arrays import Feed
 from backends.native.adjoint import Adjoint
 from backends.native.build import load
 from backends.native.calls import CUT, FAILED, SIGNATURE, Call
@@ -26,9 +26,9 @@ from backends.native.printer import prelude
 from backends.native.recording import Recorded
 from backends.native.resuming import list_before, past_of
 from backends.native.text import function
-from neuro.mangling import mangled, unmangled
+from neuro.compiler.step import Step
+from neuro.language.mangling import mangled, unmangled
 from neuro.protocols import RunError
-from neuro.step import Step
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
+from backends.common.structure import delays_of, local, reads_target
 from backends.native.ends import Ends
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code, c_condition
 from backends.native.recording import Recorded
 from backends.native.text import Piece
-from backends.structure import delays_of, local, reads_target
-from neuro.mangling import mangled
-from neuro.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+from neuro.compiler.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+from neuro.language.mangling import mangled
 
 
 class Forward:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from backends.common.structure import Backward, is_static, local, reads_target, stretches
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.native.recording import Recorded
-from backends.structure import Backward, is_static, local, reads_target, stretches
-from neuro.mangling import mangled
-from neuro.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
-from neuro.symbolic import symbol
+from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.language.mangling import mangled
+from neuro.language.symbolic import symbol
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from backends.native.printer import c_code
-from neuro.elementary import exprel
-from neuro.elementary import pow as power
-from neuro.mangling import mangled
-from neuro.step import Assign
-from neuro.symbolic import symbol
+from neuro.compiler.step import Assign
+from neuro.language.elementary import exprel
+from neuro.language.elementary import pow as power
+from neuro.language.mangling import mangled
+from neuro.language.symbolic import symbol
 
 
 @dataclass(frozen=True)

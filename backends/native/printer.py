@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import sympy as sp
 
-from backends.code_printer import CodePrinter
-from neuro.elementary import greater, greater_equal
+from backends.common.code_printer import CodePrinter
+from neuro.language.elementary import greater, greater_equal
 
 TILE = 8  # trials side by side: a matrix row is read once for all of them
 

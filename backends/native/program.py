@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed, draw_noise
-from backends.continuing import layout
+from backends.common.arrays import Feed, draw_noise
+from backends.common.options import choice
+from backends.common.recording import Wanted, check_record
+from backends.common.simulator import Request, Simulator
+from backends.common.starting_state import layout
+from backends.common.structure import Backward, delays_of, with_feedback
+from backends.common.values import given_parameters
 from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Arrays, Executable
@@ -20,28 +25,23 @@ from backends.native.recording import Recorded, places
 from backends.native.resuming import Ending, beginning, history, input_lists, listed
 from backends.native.session import NativeSession
 from backends.native.slopes import slope_of
-from backends.options import choice
-from backends.recording import Wanted, check_record
-from backends.simulator import Request, Simulator
-from backends.structure import Backward, delays_of, with_feedback
-from backends.values import given_parameters
-from neuro.evaluation import evaluate, margin_scales
+from neuro.compiler.evaluation import evaluate, margin_scales
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import initial_state
+from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.compiler.receptors import without_receptors
+from neuro.compiler.semantics import Semantics, semantics
+from neuro.compiler.step import Cells, Synapses
 from neuro.events import Events, Rasters
-from neuro.foreign import shown
-from neuro.lowering import lower
-from neuro.mangling import mangled, unmangled
+from neuro.language.foreign import shown
+from neuro.language.mangling import mangled, unmangled
 from neuro.model import Network
-from neuro.parameters import initial_state
-from neuro.parameters import parameters as declared_parameters
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, RunError, UnsupportedError
-from neuro.receptors import without_receptors
-from neuro.semantics import Semantics, semantics
-from neuro.step import Cells, Synapses
 
 if TYPE_CHECKING:
     import torch
 
-    from backends.differentiable import NetworkModule, Signals, Tensors
+    from backends.common.autograd import NetworkModule, Signals, Tensors
 
 Array = npt.NDArray[Any]
 
@@ -133,13 +133,13 @@ class NativeProgram(Simulator):
         record: Record = (), **options: Any,
     ) -> tuple[float, dict[str, Array]]:  # fmt: skip
         """Loss and its gradients with respect to the named parameters: see TorchProgram.value_and_grad."""
-        from backends.differentiable import value_and_grad
+        from backends.common.autograd import value_and_grad
 
         return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
 
     def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
         """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
-        from backends.differentiable import NetworkModule
+        from backends.common.autograd import NetworkModule
 
         return NetworkModule(self, trainable)
 

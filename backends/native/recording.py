@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.recording import Trace, Wanted
-from neuro.mangling import mangled
+from backends.common.recording import Trace, Wanted
+from neuro.language.mangling import mangled
 
 Array = npt.NDArray[Any]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed
-from backends.continuing import last_spikes, layout
+from backends.common.arrays import Feed
+from backends.common.starting_state import last_spikes, layout
 from neuro.events import Events
-from neuro.mangling import mangled
+from neuro.language.mangling import mangled
 from neuro.state import State
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import (
+from backends.common.arrays import (
     Feed,
     check_room,
     converted,
@@ -19,14 +19,14 @@ from backends.arrays import (
     noise_between,
     same_trials,
 )
-from backends.continuing import check_state, layout, refuse_weights
+from backends.common.recording import check_record
+from backends.common.starting_state import check_state, layout, refuse_weights
+from backends.common.streaming import Session
+from backends.common.values import given_parameters, whole
 from backends.native.window import Window
-from backends.recording import check_record
-from backends.streaming import Session
-from backends.values import given_parameters, whole
+from neuro.compiler.streams import BLOCK
 from neuro.protocols import Parameters, Record, Recording, RunError
 from neuro.state import State
-from neuro.streams import BLOCK
 
 if TYPE_CHECKING:
     from backends.native.program import NativeProgram

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.arrays import Feed
-from backends.continuing import layout
+from backends.common.arrays import Feed
+from backends.common.recording import Wanted
+from backends.common.starting_state import layout
 from backends.native.recording import places
 from backends.native.resuming import Ending, beginning, history, listed
-from backends.recording import Wanted
 from neuro.events import Events, Rasters
-from neuro.mangling import mangled
+from neuro.language.mangling import mangled
 from neuro.protocols import Recording
 from neuro.state import State
 

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.evaluation import evaluate
-from neuro.lowering import lower
+from neuro.compiler.evaluation import evaluate
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import initial_state, values
+from neuro.compiler.step import Cells, Couple, Gather, Operation, Step, Synapses
+from neuro.language.symbolic import symbol
 from neuro.model import Network
-from neuro.parameters import initial_state, values
 from neuro.protocols import Inputs, Parameters, Recording
-from neuro.step import Cells, Couple, Gather, Operation, Step, Synapses
-from neuro.symbolic import symbol
 
 Array = npt.NDArray[Any]
 CAVEAT = (

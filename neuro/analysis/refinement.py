@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import sympy as sp
 
-from neuro.lowering import lower
+from neuro.compiler.lowering import lower
+from neuro.compiler.receptors import without_receptors
+from neuro.compiler.step import Couple
+from neuro.language.symbolic import symbol
+from neuro.language.units import Quantity
 from neuro.model import Network, Population
 from neuro.protocols import Array, Inputs, Parameters
-from neuro.receptors import without_receptors
-from neuro.step import Couple
-from neuro.symbolic import symbol
-from neuro.units import Quantity
 
 
 class RefinementError(Exception):

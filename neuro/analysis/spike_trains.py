@@ -242,7 +242,7 @@ def _step(dt: float) -> float:
 
 def _scale(name: str, value: Any, unit_name: str) -> float:
     """SI value of a positive quantity of the given unit's dimension."""
-    from neuro.units import UnitError, quantity, unit
+    from neuro.language.units import UnitError, quantity, unit
 
     example = {"second": "10 ms", "hertz": "100 Hz"}[unit_name]
     try:

@@ -22,10 +22,10 @@ from neuro.checks.common import (
     parts_of,
     plain,
 )
-from neuro.dimensions import dimension_of
-from neuro.equations import Problem, Statement, suggestion
-from neuro.scope import NeuronScope, is_noise, noise_dimension
-from neuro.units import Dimension, Quantity, unit
+from neuro.language.dimensions import dimension_of
+from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.scope import NeuronScope, is_noise, noise_dimension
+from neuro.language.units import Dimension, Quantity, unit
 
 if TYPE_CHECKING:
     from neuro.model import Neuron, Population
@@ -36,7 +36,7 @@ def neuron(item: Neuron) -> Iterator[Problem]:
     problems = list(check_text(item))
     yield from problems
     if not problems:
-        from neuro import meaning  # sympy loads when it is first needed
+        from neuro.checks import formulas as meaning
 
         problems = list(meaning.check_numbers(item.scope))
         yield from problems or meaning.check_noise(item.scope)

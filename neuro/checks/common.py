@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from neuro.dimensions import dimension_of, fits_all
-from neuro.equations import (
+from neuro.language.dimensions import dimension_of, fits_all
+from neuro.language.equations import (
     CONSTANTS,
     FUNCTIONS,
     Equation,
@@ -20,9 +20,9 @@ from neuro.equations import (
     Statement,
     suggestion,
 )
-from neuro.foreign import shown
-from neuro.scope import METHODS, NeuronScope, SynapseScope
-from neuro.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit, usual_unit
+from neuro.language.foreign import shown
+from neuro.language.scope import METHODS, NeuronScope, SynapseScope
+from neuro.language.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit, usual_unit
 
 _MEANINGS = {
     "t": "it is the time",
@@ -350,7 +350,7 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
         fix = suggestion(method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
         yield plain(f"{where}, method", f"there is no integrator '{method}'", fix, method)
     elif method in ("exact", "exponential_euler"):
-        from neuro.linear import nonlinear_term  # sympy loads when it is first needed
+        from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 
         for equation in scope.of_kind("differential"):
             term = nonlinear_term(equation, scope, method)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuro.checks.common import plain
-from neuro.equations import Problem
-from neuro.units import Quantity
+from neuro.language.equations import Problem
+from neuro.language.units import Quantity
 
 if TYPE_CHECKING:
     from neuro.model import Network, Population, Projection

@@ -16,8 +16,8 @@ from neuro.checks.common import (
     check_statement,
     plain,
 )
-from neuro.equations import Problem, Statement, suggestion
-from neuro.units import Dimension, Quantity, unit
+from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.units import Dimension, Quantity, unit
 
 if TYPE_CHECKING:
     from neuro.model import Input, Network, Population, Projection

@@ -21,9 +21,9 @@ from neuro.checks.common import (
     parts_of,
     plain,
 )
-from neuro.equations import Problem, Statement, suggestion
-from neuro.scope import SynapseScope
-from neuro.units import Dimension, Quantity, unit
+from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.scope import SynapseScope
+from neuro.language.units import Dimension, Quantity, unit
 
 if TYPE_CHECKING:
     from neuro.model import Input, Projection, Synapse, Value
@@ -34,7 +34,7 @@ def synapse(item: Synapse) -> Iterator[Problem]:
     problems = list(check_text(item))
     yield from problems
     if not problems:
-        from neuro.meaning import check_numbers  # sympy loads when it is first needed
+        from neuro.checks.formulas import check_numbers  # sympy loads when it is first needed
 
         problems = list(check_numbers(item.scope))
         yield from problems

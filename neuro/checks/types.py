@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from neuro.checks.common import check_name, enforce, plain
-from neuro.equations import ModelError, Problem
-from neuro.foreign import NumbersError, numbers, shown
+from neuro.language.equations import ModelError, Problem
+from neuro.language.foreign import NumbersError, numbers, shown
 
 _CONNECTIVITY = ("AllToAll", "OneToOne", "Probability", "Pairs")
 _PARTS = {

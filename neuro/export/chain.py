@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.parameters import values
 from neuro.export import ExportError
 from neuro.export.leaky import LeakyCell, LeakyNetwork, LeakyNumbers, Link
 from neuro.model import Network
-from neuro.parameters import values
 from neuro.protocols import Parameters
 
 Array = npt.NDArray[Any]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.semantics import Semantics
 from neuro.export import ForeignFileError
-from neuro.files import replaced
-from neuro.hdf5 import allowance
-from neuro.npz import NpzError, read_npz
-from neuro.semantics import Semantics
+from neuro.io.files import replaced
+from neuro.io.hdf5 import allowance
+from neuro.io.npz import NpzError, read_npz
 
 Array = npt.NDArray[Any]
 
@@ -51,7 +51,7 @@ def write_fixture(path: Path, fixture: Fixture) -> None:
 
 
 def read_fixture(path: str | Path, limit: int | None = None) -> Fixture:
-    """Inverse of write_fixture. limit: bytes of all arrays; left out, it grows with the file (neuro.hdf5.allowance).
+    """Inverse of write_fixture. limit: bytes of all arrays; left out, it grows with the file (neuro.io.hdf5.allowance).
 
     Raises ForeignFileError naming the array; OSError.
     """

@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.elementary import exprel
-from neuro.evaluation import compiled
+from neuro.compiler.evaluation import compiled
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import initial_state
+from neuro.compiler.step import Cells, Couple, Gather, Step, Synapses, Threshold, Update, composed
 from neuro.export.profile import NeuronKind
-from neuro.lowering import lower
+from neuro.language.elementary import exprel
+from neuro.language.symbolic import symbol
 from neuro.model import Network
-from neuro.parameters import initial_state
 from neuro.protocols import Parameters
-from neuro.step import Cells, Couple, Gather, Step, Synapses, Threshold, Update, composed
-from neuro.symbolic import symbol
 
 Array = npt.NDArray[Any]
 Reset = Literal["none", "zero", "subtract"]

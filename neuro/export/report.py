@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from neuro.analysis.energy import CAVEAT, Energy
+from neuro.compiler.semantics import semantics
 from neuro.export.lint import Problem
 from neuro.export.profile import Profile
 from neuro.export.stages import Measured
 from neuro.export.targets import Export
 from neuro.model import Network
-from neuro.semantics import semantics
 
 _SHOWN = (
     "effective ACs a sample", "effective MACs a sample", "spikes a sample", "mean rate (Hz)", "parameters",

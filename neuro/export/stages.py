@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from neuro.export.targets import Export
+from neuro.io.serialisation import from_json
 from neuro.model import Network
 from neuro.protocols import Backend, Batch, Parameters, Recording, Task
-from neuro.serialisation import from_json
 
 
 @dataclass(frozen=True)

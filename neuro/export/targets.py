@@ -13,14 +13,14 @@ from neuro.model import Network
 from neuro.protocols import Parameters
 
 _TARGETS = {
-    "nir": "neuro.export.nir:TARGET",
-    "nir-sinabs": "neuro.export.nir_sinabs:TARGET",
-    "nir-rockpool": "neuro.export.nir_rockpool:TARGET",
-    "loihi2": "neuro.export.loihi2:TARGET",
-    "xylo-a2": "neuro.export.xylo:AUDIO_2",
-    "xylo-a3": "neuro.export.xylo:AUDIO_3",
-    "sana-fe": "neuro.export.sana_fe:TARGET",
-    "c-header": "neuro.export.c_header:TARGET",
+    "nir": "neuro.export.nir.common:TARGET",
+    "nir-sinabs": "neuro.export.nir.sinabs:TARGET",
+    "nir-rockpool": "neuro.export.nir.rockpool:TARGET",
+    "loihi2": "neuro.export.chips.loihi2:TARGET",
+    "xylo-a2": "neuro.export.chips.xylo:AUDIO_2",
+    "xylo-a3": "neuro.export.chips.xylo:AUDIO_3",
+    "sana-fe": "neuro.export.chips.sana_fe:TARGET",
+    "c-header": "neuro.export.chips.c_header:TARGET",
 }
 
 
@@ -59,7 +59,7 @@ class Target:
     """A profile and its writer.
 
     export(network, parameters, path): writes the main file to `path` and others beside it, replacing older ones at
-    once (neuro.files.replaced). parameters: name -> SI values, the network's own where left out or None.
+    once (neuro.io.files.replaced). parameters: name -> SI values, the network's own where left out or None.
     Raises ExportError naming what the format can't express; OSError.
     """
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from neuro.analysis import gradients as ga
-from neuro.learning.bptt import BPTT
-from neuro.learning.eprop import EProp
-from neuro.learning.gradient_rule import GradientRule
-from neuro.learning.sites import silent
-from neuro.lowering import lower
-from neuro.parameters import values
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import values
+from neuro.learning.common.summed_inputs import silent
+from neuro.learning.gradient.bptt import BPTT
+from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.learning.traces.eprop import EProp
 from neuro.protocols import Array, Batch, Parameters
 
 

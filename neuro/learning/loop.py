@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from neuro import streams
-from neuro.learning.sites import silent
-from neuro.parameters import parameters as declared_parameters
+from neuro.compiler import streams
+from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.io.results import Run
+from neuro.learning.common.summed_inputs import silent
 from neuro.protocols import Array, Recording
-from neuro.results import Run
 
 METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
 CHECKPOINT_EVERY = 10  # updates

@@ -31,7 +31,7 @@ def gradient(backend: str, rule: str, task: Any, data: Any) -> Callable[[], Any]
     """The rule's gradient of one batch."""
     import backends
     from neuro import learning
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     program = backends.get(backend).compile(task.network(0), dtype="float32", surrogate="triangle")
     start = dict(values(program.network))

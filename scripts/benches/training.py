@@ -53,8 +53,8 @@ def ours(backend: str, x: Any, labels: Any, *, dense: bool = False) -> Callable[
     import torch
 
     import backends
+    from neuro.compiler.parameters import parameters
     from neuro.events import Events
-    from neuro.parameters import parameters
 
     model = network()
     program: Any = backends.get(backend).compile(model, dtype="float32")

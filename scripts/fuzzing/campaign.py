@@ -114,9 +114,9 @@ class Campaign:
 
 def warm_up() -> None:
     """Import once what every process needs."""
-    import backends.brian
+    import backends.brian.program
     import backends.native.program
-    import backends.pytorch  # noqa: F401
+    import backends.pytorch.program  # noqa: F401
 
     generate(0)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzzing.networks import Case
-from neuro.serialisation import from_data, to_data
+from neuro.io.serialisation import from_data, to_data
 
 PATH = Path(__file__).parents[2] / "tests" / "differential" / "corpus.jsonl"
 

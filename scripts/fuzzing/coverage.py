@@ -11,8 +11,8 @@ import numpy as np
 
 from fuzzing.editing import blocks, models
 from neuro import Network, Neuron, Normal, Projection, Uniform
-from neuro.equations import CONSTANTS, FUNCTIONS
-from neuro.scope import METHODS
+from neuro.language.equations import CONSTANTS, FUNCTIONS
+from neuro.language.scope import METHODS
 
 _OPERATORS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.USub: "unary -", ast.UAdd: "unary +",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neuro import Network, Neuron, Synapse
-from neuro.equations import Equation, Statement
+from neuro.language.equations import Equation, Statement
 
 Model = Neuron | Synapse
 NEURON_BLOCKS, SYNAPSE_BLOCKS = ("reset", "every_step"), ("on_pre", "on_post", "every_step")

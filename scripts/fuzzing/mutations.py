@@ -34,10 +34,10 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
-        "a coefficient of rk4", "neuro/integrators.py", "{1: sixth, 2: 2 * sixth,", "{1: 2 * sixth, 2: sixth,"
+        "a coefficient of rk4", "neuro/compiler/integrators.py", "{1: sixth, 2: 2 * sixth,", "{1: 2 * sixth, 2: sixth,"
     ),
     Mutation(
-        "a negative power printed without parentheses", "backends/code_printer.py",
+        "a negative power printed without parentheses", "backends/common/code_printer.py",
         'return f"({self.number(1.0)}/{self._atom(sp.Pow(base, -exponent, evaluate=False))})"',
         'return f"{self.number(1.0)}/" + "*".join([self._atom(base)] * max(1, int(-exponent)))',
     ),
@@ -53,13 +53,13 @@ MUTATIONS = (
         "({self.spikes(synapses.pre, late)})[b*{synapses.ends[0]} + i]", "({self.spikes(synapses.pre, late)})[b*{synapses.ends[0]}]",
     ),
     Mutation(
-        "a receptor's name may be taken", "neuro/receptors.py", "free = readable not in self.taken and ", "free = "
+        "a receptor's name may be taken", "neuro/compiler/receptors.py", "free = readable not in self.taken and ", "free = "
     ),
     Mutation(
-        "receptors of one name are one", "neuro/receptors.py", "if known == synapse)", "if known.name == synapse.name)"
+        "receptors of one name are one", "neuro/compiler/receptors.py", "if known == synapse)", "if known.name == synapse.name)"
     ),
     Mutation(
-        "clip's slope outside its bounds", "neuro/elementary.py",
+        "clip's slope outside its bounds", "neuro/language/elementary.py",
         "return greater_equal(a, b) if argindex == 1 else greater(b, a)", "return sp.Integer(1) if argindex == 1 else greater(b, a)",
     ),
     Mutation(
@@ -67,7 +67,7 @@ MUTATIONS = (
         "slot = (self.k - synapses.delay) %", "slot = (self.k + 1 - synapses.delay) %",
     ),
     Mutation(
-        "refractory periods are one step short", "neuro/lowering.py",
+        "refractory periods are one step short", "neuro/compiler/lowering.py",
         "refractory = int(steps_of(neuron.refractory, network.dt))", "refractory = max(0, int(steps_of(neuron.refractory, network.dt)) - 1)",
     ),
     Mutation(

@@ -29,7 +29,7 @@ from neuro import (
     Uniform,
     quantity,
 )
-from neuro.equations import ModelError
+from neuro.language.equations import ModelError
 
 Array = np.ndarray[Any, Any]
 _DRAFTS = 20  # of one part, before its error is raised

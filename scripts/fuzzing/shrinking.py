@@ -12,8 +12,8 @@ from typing import Any
 from fuzzing.editing import Line, blocks, models, smaller, substituted, with_blocks, with_model
 from fuzzing.networks import Case
 from neuro import AllToAll, Network, Neuron, quantity
-from neuro.equations import ModelError
-from neuro.units import Quantity, UnitError
+from neuro.language.equations import ModelError
+from neuro.language.units import Quantity, UnitError
 
 Change = Callable[[], Any]
 _NUMBERS = ("1", "0.5", "(10*mV)", "nA", "(5*ms)", "(10*Mohm)")  # what may stand for a name

@@ -8,8 +8,8 @@ import numpy as np
 
 from fuzzing.networks import Case
 from neuro import AllToAll, Input, Network, Neuron, Normal, OneToOne, Pairs, Probability, Synapse, Uniform
-from neuro import units as unit_data
-from neuro.units import Quantity
+from neuro.language import units as unit_data
+from neuro.language.units import Quantity
 
 _HEAD = '''"""{title}"""
 

@@ -10,7 +10,7 @@ from fuzzing.dice import Dice
 from fuzzing.expressions import SCALES, Atom, Grammar, put
 from fuzzing.names import Names
 from neuro import Neuron, Synapse
-from neuro.units import unit as unit_of
+from neuro.language.units import unit as unit_of
 
 KINDS = {
     "event": 5,

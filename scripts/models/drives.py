@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuro.units import Quantity, quantity
+from neuro.language.units import Quantity, quantity
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def butterfly() -> Any:
 
 def states(seed: int) -> Any:
     """tanh x of the reservoir driven by five sines, after the warm-up; [time, cell]."""
-    from neuro import streams
+    from neuro.compiler import streams
 
     draw = streams.generator(seed, "reservoir")
     w_in = draw.standard_normal((SINES, CELLS)) / np.sqrt(SINES)

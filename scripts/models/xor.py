@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import backends
-from neuro import Input, Network, Neuron, Population, Projection, Synapse, Uniform, learning, quantity, streams
+from neuro import Input, Network, Neuron, Population, Projection, Synapse, Uniform, learning, quantity
+from neuro.compiler import streams
 from neuro.protocols import Batch, Recording
 
 HIDDEN, CAP, LARGEST = 4, 1000, 10.0
@@ -117,7 +118,7 @@ def gradient_error(sampling: str, size: float, seed: int) -> float:
     """Relative error of one-at-a-time differences against autograd, at the start, in float64."""
     import torch
 
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     task = Xor()
     program: Any = backends.get("torch").compile(task.network(seed))

@@ -20,10 +20,10 @@ def accuracy(encoder: str, trainable: tuple[str, ...], seed: int, epochs: int, u
     """Test accuracy after training."""
     import backends
     import tasks
-    from neuro.learning.bptt import BPTT
+    from neuro.io.results import Run
+    from neuro.io.serialisation import to_json
+    from neuro.learning.gradient.bptt import BPTT
     from neuro.learning.loop import METRICS, train
-    from neuro.results import Run
-    from neuro.serialisation import to_json
 
     task = tasks.get("digits", encoder=encoder)
     program = backends.get("torch").compile(task.network(seed), dtype="float32", surrogate="atan")

@@ -42,8 +42,9 @@ def learn(
 
     import backends
     import tasks
-    from neuro import learning, streams
-    from neuro.parameters import values
+    from neuro import learning
+    from neuro.compiler import streams
+    from neuro.compiler.parameters import values
 
     torch.set_num_threads(1)
     task = tasks.get(name, **options)
@@ -147,7 +148,7 @@ def alone(study: Study) -> None:
     import backends
     import tasks
     from neuro import learning
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     updates, task = (5 if study.quick else 150), tasks.get("pattern", steps=500)
     options = {**task.settings.rules["eprop"], "feedback": "symmetric", "learning_rate": 4e-4}
@@ -193,8 +194,9 @@ def rewards(study: Study) -> None:
 
     import backends
     import tasks
-    from neuro import learning, streams
-    from neuro.parameters import values
+    from neuro import learning
+    from neuro.compiler import streams
+    from neuro.compiler.parameters import values
 
     updates, task = 80, tasks.get("delayed-choice", delay=100)
     program = backends.get("torch").compile(task.network(study.seed), **task.settings.backends["torch"])

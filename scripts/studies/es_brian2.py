@@ -29,7 +29,7 @@ def simulator(study: Study) -> dict[str, str]:
 
 def batches(task: Any, seed: int) -> Iterator[Any]:
     """Batches of 64 images without end; the last, shorter one of an epoch is left out."""
-    from neuro import streams
+    from neuro.compiler import streams
 
     epoch = 0
     while True:
@@ -40,7 +40,7 @@ def batches(task: Any, seed: int) -> Iterator[Any]:
 
 def trained(task: Any, program: Any, rule: Any, seed: int, updates: int, update: Any) -> tuple[dict[str, Any], Any]:
     """Parameters, and losses [update, 3]: loss, best so far, disagreement."""
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     state, parameters = rule.init(program), dict(values(program.network))
     rows, source = [], batches(task, seed)

@@ -27,8 +27,9 @@ def curve(
     """[epoch, 2]: simulations so far and test accuracy; the loss of each update; seconds. size: images a batch."""
     import backends
     import tasks
-    from neuro import learning, streams
-    from neuro.parameters import values
+    from neuro import learning
+    from neuro.compiler import streams
+    from neuro.compiler.parameters import values
 
     task = tasks.get("digits", hidden=64)
     program = backends.get(BACKEND).compile(task.network(seed), dtype="float32", surrogate="atan")

@@ -52,10 +52,10 @@ def cosines(gain: float, density: float | None, seed: int, draws: int) -> dict[s
     import tasks
     from neuro import learning
     from neuro.analysis.gradients import measure
-    from neuro.learning.eligibility import by_traces
-    from neuro.learning.influence import by_influence, by_uoro
-    from neuro.learning.trial import run_trial
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
+    from neuro.learning.traces.eligibility import by_traces
+    from neuro.learning.traces.influence import by_influence, by_uoro
+    from neuro.learning.traces.trial import run_trial
 
     task, model = tasks.get("rflo", gain=gain), network(gain, density, seed)
     program, parameters, random = backends.get("torch").compile(model), values(model), np.random.default_rng(seed)

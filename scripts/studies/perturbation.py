@@ -89,7 +89,8 @@ def learn(
 ) -> Curve:
     """Train on the torch backend; stops when the mean of 50 errors is below `below`."""
     import backends
-    from neuro import learning, streams
+    from neuro import learning
+    from neuro.compiler import streams
 
     chosen = learning.get(rule, **options)
     network = task.network(seed)
@@ -260,7 +261,7 @@ def mean_step(rule: str, task: Any, seed: int, updates: int, **options: Any) -> 
     """Mean change of the weights over updates that all start from the network's own weights."""
     import backends
     from neuro import learning
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     chosen = learning.get(rule, learning_rate=1.0, **options)
     network = task.network(seed)

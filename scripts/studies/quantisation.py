@@ -30,10 +30,10 @@ def train(seed: int, epochs: int, quantise: dict[str, Any], update: Any) -> tupl
     """Test accuracy and parameters after training as scripts/train.py does it, for integers where there is a scheme."""
     import train as script
 
+    from neuro.io.results import Run
+    from neuro.io.serialisation import to_json
     from neuro.learning.loop import METRICS
     from neuro.learning.loop import train as loop
-    from neuro.results import Run
-    from neuro.serialisation import to_json
 
     settings = script.settings_of(None, {"task": "digits", "seed": seed, "epochs": epochs})
     if quantise:
@@ -52,7 +52,7 @@ def quantised(seed: int, parameters: dict[str, Any], quantise: dict[str, Any]) -
     """Test accuracy and calibration of a float network's parameters, quantised after training."""
     import backends
     import tasks
-    from neuro.export.calibration import NetworkQuantiser, Scheme
+    from neuro.export.quantisation.calibration import NetworkQuantiser, Scheme
 
     task = tasks.get("digits")
     network, test = task.network(seed), task.test_batch()

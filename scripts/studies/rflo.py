@@ -19,7 +19,7 @@ def learn(seed: int, rule_name: str, updates: int, backend: str = "auto") -> dic
     import backends
     import tasks
     from neuro import learning
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     task = tasks.get("rflo")
     program = backends.get(backend).compile(task.network(seed), dtype="float64")
@@ -47,7 +47,7 @@ def symmetric_cosine(seed: int, gain: float) -> float:
     import tasks
     from neuro import learning
     from neuro.analysis.gradients import measure
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     task = tasks.get("rflo", gain=gain)
     program = backends.get("torch").compile(task.network(seed), dtype="float64")

@@ -31,8 +31,9 @@ def learned(name: str, control: bool, seed: int, updates: int) -> float:
 
     import backends
     import tasks
-    from neuro import learning, streams
-    from neuro.parameters import values
+    from neuro import learning
+    from neuro.compiler import streams
+    from neuro.compiler.parameters import values
 
     torch.set_num_threads(1)
     task = tasks.get(name, **TASKS[name])

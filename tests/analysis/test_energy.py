@@ -23,7 +23,7 @@ from neuro import (
     quantity,
 )  # fmt: skip
 from neuro.analysis.energy import Costs, EnergyError, Operations, Widths, measure, needed, operations_an_update
-from neuro.lowering import lower
+from neuro.compiler.lowering import lower
 
 LIF, PULSE = library.get("lif"), library.get("pulse")
 GRADED = Synapse("graded", "w : 1", transmits="w*x_pre", target="z")

@@ -11,10 +11,10 @@ import pytest
 import backends
 from neuro import learning
 from neuro.analysis import gradients as ga
+from neuro.compiler.parameters import values
 from neuro.learning.audit import Audit
-from neuro.learning.bptt import BPTT
-from neuro.learning.eprop import EProp
-from neuro.parameters import values
+from neuro.learning.gradient.bptt import BPTT
+from neuro.learning.traces.eprop import EProp
 from tests.learning.test_eligibility import setting
 
 

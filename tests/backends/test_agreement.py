@@ -14,7 +14,7 @@ from studies.agreement import SILENT, driven
 import backends
 from neuro import Network, Projection, Recording, UnsupportedError, library, quantity
 from neuro.analysis.comparison import Comparison, compare, localise
-from neuro.semantics import semantics
+from neuro.compiler.semantics import semantics
 from tests.backends.networks import DELTA, drive, networks, tie
 
 PAIRS = tuple(itertools.combinations(backends.names(), 2))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import backends
-from backends.brian import TARGETS
+from backends.brian.program import TARGETS
 from neuro import (
     Input,
     Network,
@@ -23,7 +23,7 @@ from neuro import (
     quantity,
 )
 from neuro.analysis.comparison import compare
-from neuro.parameters import parameters
+from neuro.compiler.parameters import parameters
 from neuro.protocols import Recording
 
 pytest.importorskip("brian2")
@@ -146,7 +146,7 @@ def test_a_program_is_built_once_for_what_is_recorded_and_how_long() -> None:
 
 
 def test_mistakes_of_ours_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.brian_text.unit_text", lambda dimension: "second")
+    monkeypatch.setattr("backends.brian.text.unit_text", lambda dimension: "second")
     with pytest.raises(Exception, match="cells0") as caught:
         backends.get("brian2").compile(network())
     assert not isinstance(caught.value, UnsupportedError)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import backends
-from backends.brian import TARGETS
-from neuro import Input, Network, Neuron, Population, Projection, Recording, Synapse, quantity, streams
-from neuro.equations import FUNCTIONS
+from backends.brian.program import TARGETS
+from neuro import Input, Network, Neuron, Population, Projection, Recording, Synapse, quantity
+from neuro.compiler import streams
+from neuro.language.equations import FUNCTIONS
 
 pytest.importorskip("brian2")
 

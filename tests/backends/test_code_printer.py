@@ -9,7 +9,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.code_printer import CodePrinter
+from backends.common.code_printer import CodePrinter
 
 VALUES = {"x": 0.7, "y": 1.3, "z": 2.9}
 NUMBERS = (sp.Integer(2), sp.Integer(-3), sp.Rational(1, 3), sp.Float(-0.7), sp.pi)

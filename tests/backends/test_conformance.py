@@ -22,7 +22,7 @@ from neuro import (
     quantity,
 )
 from neuro.analysis.comparison import compare, localise
-from neuro.parameters import parameters
+from neuro.compiler.parameters import parameters
 from neuro.protocols import Program
 from tests.backends.networks import LIF, RATE, drive, networks
 

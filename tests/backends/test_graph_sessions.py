@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import backends
-from backends.streaming import GraphSession
+from backends.common.streaming import GraphSession
 from neuro import RunError, UnsupportedError
 from tests.backends.networks import drive, networks
 

@@ -20,7 +20,7 @@ from neuro import (
     lower,
     quantity,
 )
-from neuro.units import UnitError
+from neuro.language.units import UnitError
 
 NETWORK = Network(
     [Population("c", library.get("lif"), 3)],

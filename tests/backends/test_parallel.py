@@ -10,7 +10,7 @@ import pytest
 import backends
 from backends.parallel import ParallelProgram
 from neuro import RunError
-from neuro.parameters import values
+from neuro.compiler.parameters import values
 from tests.backends.networks import drive, networks
 
 

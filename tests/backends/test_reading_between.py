@@ -8,7 +8,7 @@ import pytest
 import backends
 from neuro import Input, Network, Neuron, Pairs, Population, Projection, Synapse, quantity
 from neuro.analysis.comparison import compare
-from neuro.parameters import values
+from neuro.compiler.parameters import values
 
 ADDS = Synapse("adds", "w : 1", on_pre="v_post += w")
 READS = Synapse("reads", "w : 1", on_pre="u_post += w*v_post")

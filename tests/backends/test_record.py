@@ -14,8 +14,8 @@ import torch
 import backends
 from backends.parallel import ParallelProgram
 from neuro import AllToAll, Input, Network, OneToOne, Pairs, Population, Probability, Projection, Recording, RunError
+from neuro.compiler.parameters import values
 from neuro.events import Events
-from neuro.parameters import values
 from tests.backends.networks import LIF, PULSE, STDP, drive, networks
 
 BACKENDS = ("reference", "torch", "native", "brian2")
@@ -180,7 +180,7 @@ def test_streams_and_continued_runs(backend: str) -> None:
 
 @each_backend
 def test_noise_drawn_in_parts(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.simulator.AT_ONCE", 4000)
+    monkeypatch.setattr("backends.common.simulator.AT_ONCE", 4000)
     base = networks()["noise"]
     network = replace(base, projections=(replace(base.projections[0], synapse=STDP, weights="6 mV"),))
     record = {"feed.w": None, "feed.x": [(6, 0)], "cells.v": [4], "cells": [0, 2]}

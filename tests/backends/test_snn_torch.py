@@ -28,7 +28,7 @@ from neuro import (
     quantity,
 )
 from neuro.analysis.comparison import compare, localise
-from neuro.parameters import parameters
+from neuro.compiler.parameters import parameters
 from tests.backends.networks import DELTA, GRADED, LIF, PULSE, RATE, STDP, drive, networks
 
 STEPS = 300

@@ -114,7 +114,7 @@ def test_a_state_serves_every_parameter_set(backend: str) -> None:
 
 
 def _parameters(made: Program) -> dict:
-    from neuro.parameters import parameters
+    from neuro.compiler.parameters import parameters
 
     return parameters(made.network)
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import backends
-from backends.differentiable import Signals
-from backends.pytorch import TorchProgram
+from backends.common.autograd import Signals
+from backends.pytorch.program import TorchProgram
 from neuro import Input, Network, Normal, Population, Projection, RunError, quantity
-from neuro.parameters import steps_of, values
+from neuro.compiler.parameters import steps_of, values
 from neuro.state import State
 from tests.backends.networks import AMPA, LEAKY, LIF, PULSE, drive, networks
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import backends
-from backends import simulator
-from neuro import Network, Recording, RunError, streams
+from backends.common import simulator
+from neuro import Network, Recording, RunError
+from neuro.compiler import streams
 from neuro.events import Events
 from tests.backends.networks import drive, networks
 

@@ -10,14 +10,14 @@ import pytest
 import sympy as sp
 import torch
 
-from backends.torch_elementary import jump
-from backends.torch_functions import FUNCTIONS
-from backends.torch_printer import Constants, code
-from neuro.elementary import propagator
-from neuro.equations import FUNCTIONS as LANGUAGE
-from neuro.equations import parse_expression
-from neuro.evaluation import evaluate
-from neuro.symbolic import symbol, to_sympy
+from backends.pytorch.elementary import jump
+from backends.pytorch.functions import FUNCTIONS
+from backends.pytorch.printer import Constants, code
+from neuro.compiler.evaluation import evaluate
+from neuro.language.elementary import propagator
+from neuro.language.equations import FUNCTIONS as LANGUAGE
+from neuro.language.equations import parse_expression
+from neuro.language.symbolic import symbol, to_sympy
 
 KINKS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, 0.02, -0.02, 1e-6, -1e-9]
 FAR = [30.0, -30.0, 100.0, -100.0, 709.0, 710.5, -745.0, 800.0, -800.0, 1e5, -1e5, 1e300, -1e300]

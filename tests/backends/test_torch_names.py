@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import backends
 from neuro import AllToAll, Input, Network, Neuron, Pairs, Population, Projection, Synapse, quantity
-from neuro.mangling import unmangled
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.language.mangling import unmangled
 
 POOL = [
     "z", "left", "zeros", "zeros_", "frozen", "frozen_", "drive", "spike", "spikes", "pending", "gate", "arrived", "matrix", "sent", "c",
@@ -177,7 +177,7 @@ def test_a_value_that_overflows_and_is_reset_goes_on() -> None:
 def test_torch_needs_no_snntorch() -> None:
     text = (
         "import sys; sys.modules['snntorch'] = None\n"
-        "import numpy as np, backends\nfrom neuro import *\nfrom neuro.parameters import values\n"
+        "import numpy as np, backends\nfrom neuro import *\nfrom neuro.compiler.parameters import values\n"
         "n = Neuron('n', 'dv/dt = (I - v)/(9*ms) : 1\\nI : 1', threshold='v > 0.5', reset='v = 0', method='exact')\n"
         "k = Synapse('k', 'w : 1', on_pre='I_post += w')\n"
         "net = Network([Population('p', n, 2)], [Projection('j', 'x', 'p', k, weights=4.0)], [Input('x', 3)], dt='1 ms')\n"

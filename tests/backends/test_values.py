@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import backends
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError, quantity
-from neuro.parameters import values
-from neuro.units import Quantity
+from neuro.compiler.parameters import values
+from neuro.language.units import Quantity
 
 PINT = pint.UnitRegistry()
 CELL = Neuron(

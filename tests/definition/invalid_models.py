@@ -20,8 +20,8 @@ from neuro import (
     lower,
     quantity,
 )
+from neuro.compiler.parameters import parameters
 from neuro.composition import Part, compose
-from neuro.parameters import parameters
 
 Case = tuple[Callable[[], Any], list[str]]
 

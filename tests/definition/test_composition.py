@@ -10,7 +10,7 @@ import pytest
 import backends
 from neuro import Input, ModelError, Network, Population, Projection, library
 from neuro.composition import Part, compose
-from neuro.serialisation import from_json, read_network, to_json
+from neuro.io.serialisation import from_json, read_network, to_json
 
 LIF, PULSE = library.get("lif"), library.get("pulse")
 

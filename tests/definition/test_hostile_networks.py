@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from neuro import ModelError
-from neuro.serialisation import from_json, read_network
+from neuro.io.serialisation import from_json, read_network
 
 NETWORK: dict[str, Any] = {
     "schema": 1,

@@ -15,12 +15,12 @@ import sympy as sp
 
 import backends
 from neuro import Input, ModelError, Network, Neuron, Population, Projection, Synapse, lower
-from neuro.elementary import asin
-from neuro.equations import FUNCTIONS, parse_expression
-from neuro.evaluation import evaluate
-from neuro.mangling import mangled
-from neuro.step import Couple, Gather, Step, Threshold, Update
-from neuro.symbolic import NumberError, closed, margin, substituted, symbol, to_sympy
+from neuro.compiler.evaluation import evaluate
+from neuro.compiler.step import Couple, Gather, Step, Threshold, Update
+from neuro.language.elementary import asin
+from neuro.language.equations import FUNCTIONS, parse_expression
+from neuro.language.mangling import mangled
+from neuro.language.symbolic import NumberError, closed, margin, substituted, symbol, to_sympy
 
 NAMES = ("e", "E", "S", "N", "pi_", "exp_", "gamma", "zoo", "nan", "oo")
 ONE = sorted(FUNCTIONS - {"clip", "int"})

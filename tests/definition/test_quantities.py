@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuro import Projection, Quantity, Synapse, quantity
-from neuro.units import UnitError, unit
+from neuro.language.units import UnitError, unit
 
 NA, MV = quantity("1 nA"), quantity("1 mV")
 PINT = pint.UnitRegistry()

@@ -11,7 +11,7 @@ import pytest
 
 import backends
 from neuro import Input, Network, Neuron, Population, Projection, Synapse, library, lower
-from neuro.receptors import without_receptors
+from neuro.compiler.receptors import without_receptors
 
 SPIKES = np.random.default_rng(0).random((1, 300, 4)) < 0.05
 CELLS = Neuron(

@@ -23,7 +23,7 @@ from neuro import (
     Uniform,
     quantity,
 )
-from neuro.serialisation import content_hash, from_json, to_data, to_json
+from neuro.io.serialisation import content_hash, from_json, to_data, to_json
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 positive = st.floats(1e-3, 1e3)

@@ -23,11 +23,11 @@ from neuro import (
     RunError,
     Synapse,
     quantity,
-    streams,
 )
 from neuro.checks import in_words
-from neuro.parameters import parameters, wiring
-from neuro.serialisation import from_json, to_json
+from neuro.compiler import streams
+from neuro.compiler.parameters import parameters, wiring
+from neuro.io.serialisation import from_json, to_json
 
 CELL = Neuron("cell", "dv/dt = -v/ms : 1", threshold="v > 1", reset="v = 0", method="exact")
 PULSE = Synapse("pulse", "w : 1", on_pre="v_post += w")

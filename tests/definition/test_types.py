@@ -30,8 +30,8 @@ from neuro import (
     quantity,
 )
 from neuro.checks.common import other_name, reserved_problem
+from neuro.language.units import UnitError
 from neuro.library import lif, pulse
-from neuro.units import UnitError
 
 LIF_MODULE = importlib.import_module("neuro.library.lif")
 

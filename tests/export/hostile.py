@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from neuro import Input, Network, Population, Projection, library, quantity
-from neuro.export.nir import export_nir
+from neuro.export.nir.common import export_nir
 
 Break = Callable[[Path], Any]
 LAYER, FEED = "node/nodes/n02_lif_cells", "node/nodes/n01_fc_cells"

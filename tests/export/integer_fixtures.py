@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuro.export.integer import IntegerChain, IntegerLayer
+from neuro.export.chips.integer import IntegerChain, IntegerLayer
 
 Array = np.ndarray
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuro.export.integer import IntegerChain
+from neuro.export.chips.integer import IntegerChain
 
 TOP = 2**23
 

@@ -20,11 +20,11 @@ from neuro import (
     library,
     quantity,
 )
-from neuro.export.calibration import NetworkQuantiser, Scheme, of_profile, options_of, stored_codes
-from neuro.export.cell_codes import decay_codes
+from neuro.compiler.parameters import values
 from neuro.export.profile import Decay, Integers, Profile
-from neuro.export.quantise import QuantiseError, Quantiser
-from neuro.parameters import values
+from neuro.export.quantisation.calibration import NetworkQuantiser, Scheme, of_profile, options_of, stored_codes
+from neuro.export.quantisation.cell_codes import decay_codes
+from neuro.export.quantisation.quantisers import QuantiseError, Quantiser
 
 PULSE = library.get("pulse")
 

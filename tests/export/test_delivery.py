@@ -12,18 +12,19 @@ import pytest
 
 import backends
 from neuro import Input, Network, Population, Projection, library, quantity
+from neuro.compiler.parameters import values
+from neuro.compiler.semantics import semantics
 from neuro.events import Events
-from neuro.export import ExportError, delivery, targets
-from neuro.export.delivery import LossError, deliver
+from neuro.export import ExportError, targets
+from neuro.export import bundle as delivery
+from neuro.export.bundle import LossError, deliver
 from neuro.export.fixture import read_fixture
-from neuro.export.nir_import import import_nir
+from neuro.export.nir.importer import import_nir
 from neuro.export.stages import differing, measure, stored
 from neuro.export.targets import Export, Target
-from neuro.parameters import values
+from neuro.io.results import Run, open_run, write_group
+from neuro.io.serialisation import to_json
 from neuro.protocols import Batch, Recording
-from neuro.results import Run, open_run, write_group
-from neuro.semantics import semantics
-from neuro.serialisation import to_json
 
 CLASSES, STEPS, TRIALS = 4, 30, 40
 

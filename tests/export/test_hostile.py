@@ -10,9 +10,9 @@ import pytest
 
 from neuro.export import ForeignFileError
 from neuro.export.fixture import read_fixture
-from neuro.export.nir_file import read_file
-from neuro.export.nir_import import import_nir
-from neuro.export.nir_lint import undetermined
+from neuro.export.nir.file import read_file
+from neuro.export.nir.importer import import_nir
+from neuro.export.nir.lint import undetermined
 from tests.export import hostile
 
 SECONDS = 5.0  # most of them take milliseconds; a hang takes for ever

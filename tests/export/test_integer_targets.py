@@ -17,14 +17,14 @@ import backends
 import tasks
 from backends.reference import ReferenceBackend
 from neuro import Input, Network, Population, Projection, library, quantity
+from neuro.compiler.parameters import parameters, values
 from neuro.export import ExportError
-from neuro.export.c_header import c_network, largest_state, write_header
-from neuro.export.delivery import LossError, deliver
-from neuro.export.integer import IntegerChain, IntegerLayer
-from neuro.export.loihi2 import loihi_network, write_netx
-from neuro.export.sana_fe import sana_fe_network, write_yaml
+from neuro.export.bundle import LossError, deliver
+from neuro.export.chips.c_header import c_network, largest_state, write_header
+from neuro.export.chips.integer import IntegerChain, IntegerLayer
+from neuro.export.chips.loihi2 import loihi_network, write_netx
+from neuro.export.chips.sana_fe import sana_fe_network, write_yaml
 from neuro.export.targets import Export, get
-from neuro.parameters import parameters, values
 from neuro.protocols import Batch
 from tests.export import integer_fixtures as fixtures
 from tests.export import loihi_model, xylo_fixtures
@@ -271,7 +271,7 @@ def test_xylo_refuses_leaks_that_are_no_power_of_two(tmp_path: Path) -> None:
 
 def test_nothing_is_delivered_where_the_guard_rises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds at the end of 16 bits, so that sums saturate on the way."""
-    monkeypatch.setattr("neuro.export.xylo._HEADROOM", 1)
+    monkeypatch.setattr("neuro.export.chips.xylo._HEADROOM", 1)
     task = tasks.get("digits", hidden=24, **TARGETS["xylo-a3"])
     network = task.network(0)
     strong = {n: 30 * p.value for n, p in parameters(network).items() if n.endswith(".w")}

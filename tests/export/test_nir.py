@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import torch
 
-import neuro.export.nir as nir_format
+import neuro.export.nir.common as nir_format
 from backends.nir_client import prove, replay
 from backends.reference import ReferenceBackend
 from backends.snn_torch import SnnTorchBackend
 from neuro import Input, Network, Neuron, Pairs, Population, Projection, Synapse, Uniform, library, quantity
-from neuro.export.nir import ExportError, export_nir
-from neuro.parameters import parameters
-from neuro.semantics import Semantics, semantics
+from neuro.compiler.parameters import parameters
+from neuro.compiler.semantics import Semantics, semantics
+from neuro.export.nir.common import ExportError, export_nir
 
 LIF, PULSE = library.get("lif"), library.get("pulse")
 CUBA, JUMP = library.get("cuba_lif"), library.get("current_jump")
@@ -255,7 +255,7 @@ def test_without_the_package_the_message_says_so(tmp_path: Path, monkeypatch: py
 
 
 def test_importing_the_exporter_needs_no_client() -> None:
-    code = "import sys, neuro.export.nir; sys.exit(bool({'nir', 'torch', 'snntorch'} & set(sys.modules)))"
+    code = "import sys, neuro.export.nir.common; sys.exit(bool({'nir', 'torch', 'snntorch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert nir_format.CLIENT_DT == 1e-4
 

@@ -22,8 +22,8 @@ from backends.nir_client import replay
 from neuro import Input, Network, Neuron, Population, Projection, Uniform, library, quantity
 from neuro.checks.common import ModelWarning
 from neuro.export import ExportError, ForeignFileError, targets
-from neuro.export.nir import export_nir
-from neuro.export.nir_import import import_nir
+from neuro.export.nir.common import export_nir
+from neuro.export.nir.importer import import_nir
 
 LIF, PULSE = library.get("lif"), library.get("pulse")
 CUBA, JUMP = library.get("cuba_lif"), library.get("current_jump")

@@ -8,7 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neuro.export.nir_lint import undetermined
+from neuro.export.nir.lint import undetermined
 from tests.export import hostile
 
 

@@ -16,9 +16,9 @@ import backends
 from neuro import quantity
 from neuro.checks.common import ModelWarning, check_name
 from neuro.export import ForeignFileError
-from neuro.export.nir_import import import_nir
-from neuro.export.nir_lint import undetermined
-from neuro.export.nir_names import fitted, unused
+from neuro.export.names import fitted, unused
+from neuro.export.nir.importer import import_nir
+from neuro.export.nir.lint import undetermined
 from tests.export import hostile
 
 POOL = (

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuro.export.packing import binary_product, pack, unpack
-from neuro.export.quantise import FITS, KINDS, PER, QuantiseError, Quantiser, ap2, sign
+from neuro.export.quantisation.packing import binary_product, pack, unpack
+from neuro.export.quantisation.quantisers import FITS, KINDS, PER, QuantiseError, Quantiser, ap2, sign
 
 QUANTISERS = [
     Quantiser(kind, per=per, power_of_two=power, fit=fit)

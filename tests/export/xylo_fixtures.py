@@ -7,7 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from neuro import Input, Network, Neuron, Population
-from neuro.export.xylo_integers import FROM_CELLS, FROM_INPUT, MOST_HIDDEN, MOST_OUTPUT, XyloIntegers, xylo_network
+from neuro.export.chips.xylo_integers import (
+    FROM_CELLS,
+    FROM_INPUT,
+    MOST_HIDDEN,
+    MOST_OUTPUT,
+    XyloIntegers,
+    xylo_network,
+)
 
 Array = np.ndarray
 relay = Neuron("relay", "n : 1\nc : 1", threshold="n > 0", every_step="n = clip(c, 0, 15)")

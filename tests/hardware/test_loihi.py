@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from neuro.export.integer import IntegerChain
-from neuro.export.loihi2 import loihi_network, write_netx
+from neuro.export.chips.integer import IntegerChain
+from neuro.export.chips.loihi2 import loihi_network, write_netx
 from neuro.export.targets import get
 from tests.export import integer_fixtures as fixtures
 from tests.hardware import harness

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from neuro.export.layers import Layer, read
-from neuro.export.nir import PROFILE, export_nir
+from neuro.export.nir.common import PROFILE, export_nir
 from neuro.export.targets import get
-from neuro.units import quantity
+from neuro.language.units import quantity
 from tests.hardware import harness
 
 pytestmark = pytest.mark.hardware

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuro.export.integer import IntegerChain, IntegerLayer
-from neuro.export.sana_fe import sana_fe_network, write_yaml
+from neuro.export.chips.integer import IntegerChain, IntegerLayer
+from neuro.export.chips.sana_fe import sana_fe_network, write_yaml
 from neuro.export.targets import get
 from tests.export.integer_fixtures import loihi_cells
 from tests.hardware import harness

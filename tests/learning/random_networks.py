@@ -29,10 +29,10 @@ from neuro import (
     Synapse,
     quantity,
 )
-from neuro.equations import ModelError
-from neuro.lowering import lower
+from neuro.compiler.lowering import lower
+from neuro.compiler.receptors import rename
+from neuro.language.equations import ModelError
 from neuro.protocols import Batch
-from neuro.receptors import rename
 
 POOL = [
     *"ESQkqbcdfghlmnoprsuvxyz", "left", "zeros", "e_", "p_", "w2", "a1", "ee", "eps", "signal", "credit", "arrived", "out0", "gate", "margin", "state",

@@ -10,9 +10,9 @@ import pytest
 
 import backends
 from neuro import Input, Network, Neuron, Population, Projection, Synapse, UnsupportedError, quantity
-from neuro.learning.online import attach
-from neuro.learning.plasticity import PlasticityError
-from neuro.learning.stdp import stdp
+from neuro.learning.local.plasticity import PlasticityError
+from neuro.learning.local.stdp import stdp
+from neuro.learning.traces.online import attach
 from tests.learning.test_local_rules import RULES
 
 STEPS = 300

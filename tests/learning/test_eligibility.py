@@ -14,10 +14,10 @@ import torch
 
 import backends
 from neuro import AllToAll, Input, Network, Normal, Population, Projection, learning, library, quantity
-from neuro.learning.eligibility import by_adjoint, by_traces, eligibility
-from neuro.learning.influence import by_influence, by_uoro
-from neuro.learning.trial import run_trial
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.learning.traces.eligibility import by_adjoint, by_traces, eligibility
+from neuro.learning.traces.influence import by_influence, by_uoro
+from neuro.learning.traces.trial import run_trial
 from neuro.protocols import Batch
 from tasks.rate_networks import rate_network
 

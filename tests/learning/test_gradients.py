@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import backends
-from backends import surrogates
-from backends.torch_spikes import spike
+from backends.common import surrogates
+from backends.pytorch.spikes import spike
 from neuro import Input, Network, Normal, Population, Projection, library, quantity
-from neuro.learning.bptt import BPTT
-from neuro.learning.parametrisation import ParameterError, Parametrisation
-from neuro.learning.regularisation import rate_penalty
-from neuro.parameters import parameters, values
+from neuro.compiler.parameters import parameters, values
+from neuro.learning.common.parametrisation import ParameterError, Parametrisation
+from neuro.learning.common.regularisation import rate_penalty
+from neuro.learning.gradient.bptt import BPTT
 from neuro.protocols import Batch
 from tests.backends.networks import networks
 

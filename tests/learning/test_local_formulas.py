@@ -10,9 +10,9 @@ import pytest
 
 import backends
 from neuro import learning
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.language.units import quantity
 from neuro.protocols import Batch
-from neuro.units import quantity
 from tests.learning.test_local_rules import RULES, W_MAX, poisson
 
 STEPS, DT, START = 400, 1e-3, 0.5  # START: of all weights, in w_max, where no bound is met for long

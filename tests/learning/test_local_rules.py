@@ -20,15 +20,15 @@ from neuro import (
     learning,
     quantity,
 )
-from neuro.learning.bcm import bcm
-from neuro.learning.inhibitory_stdp import inhibitory
-from neuro.learning.oja import oja
-from neuro.learning.plasticity import Plasticity, PlasticityError
-from neuro.learning.reward_stdp import reward
-from neuro.learning.scaling import scaling
-from neuro.learning.stdp import nearest, stdp
-from neuro.learning.triplet_stdp import triplet
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.learning.local.bcm import bcm
+from neuro.learning.local.inhibitory_stdp import inhibitory
+from neuro.learning.local.oja import oja
+from neuro.learning.local.plasticity import Plasticity, PlasticityError
+from neuro.learning.local.reward_stdp import reward
+from neuro.learning.local.scaling import scaling
+from neuro.learning.local.stdp import nearest, stdp
+from neuro.learning.local.triplet_stdp import triplet
 from tasks.digits import Digits
 from tasks.rate_networks import graded, linear
 from tests.backends.networks import LIF, PULSE

@@ -10,10 +10,10 @@ import torch
 
 import backends
 from neuro import Input, Network, Neuron, Population, Projection, Synapse, UnsupportedError, quantity
-from neuro.learning.eligibility import by_traces
-from neuro.learning.online import attach
-from neuro.learning.trial import run_trial
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.learning.traces.eligibility import by_traces
+from neuro.learning.traces.online import attach
+from neuro.learning.traces.trial import run_trial
 from neuro.protocols import Batch
 from tasks.adaptive_cells import cell, network
 from tasks.rate_networks import rate_network

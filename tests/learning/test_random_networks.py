@@ -12,10 +12,10 @@ import pytest
 
 import backends
 from neuro import Input, Network, Neuron, Pairs, Population, Projection, Synapse, UnsupportedError, learning, quantity
-from neuro.learning.eligibility import by_adjoint, by_traces
-from neuro.learning.influence import by_influence
-from neuro.learning.trial import run_trial
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.learning.traces.eligibility import by_adjoint, by_traces
+from neuro.learning.traces.influence import by_influence
+from neuro.learning.traces.trial import run_trial
 from neuro.protocols import Batch
 from tests.learning.random_networks import Loss, Sample, sample
 

@@ -11,11 +11,11 @@ import pytest
 
 import backends
 from neuro import learning
+from neuro.compiler.parameters import values
+from neuro.io.results import Reader, Run, open_run
+from neuro.io.serialisation import to_json
 from neuro.learning import loop
-from neuro.parameters import values
 from neuro.protocols import Batch
-from neuro.results import Reader, Run, open_run
-from neuro.serialisation import to_json
 from tests.learning.test_rules import Tiny
 
 BATCHES, EPOCHS, EVERY = 5, 2, 2

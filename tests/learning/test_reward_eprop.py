@@ -12,9 +12,9 @@ import torch
 import backends
 import tasks
 from neuro import Network, UnsupportedError, learning
-from neuro.learning.reward_eprop import ActorCritic, by_errors
-from neuro.learning.trial import run_trial
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.learning.traces.reward_eprop import ActorCritic, by_errors
+from neuro.learning.traces.trial import run_trial
 from neuro.protocols import Batch
 from tasks.adaptive_cells import cell, network
 from tests.learning.test_eligibility import error

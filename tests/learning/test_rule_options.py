@@ -10,13 +10,14 @@ import pytest
 import torch
 
 import backends
-from neuro import learning, quantity, streams
-from neuro.learning.eligibility import by_traces
-from neuro.learning.parametrisation import ParameterError, Parametrisation
-from neuro.learning.space import Space
-from neuro.learning.trial import run_trial
-from neuro.parameters import parameters, values
-from neuro.units import Quantity
+from neuro import learning, quantity
+from neuro.compiler import streams
+from neuro.compiler.parameters import parameters, values
+from neuro.language.units import Quantity
+from neuro.learning.common.parametrisation import ParameterError, Parametrisation
+from neuro.learning.search.parameter_vector import Space
+from neuro.learning.traces.eligibility import by_traces
+from neuro.learning.traces.trial import run_trial
 from tests.learning.test_rules import Tiny, TinyRecurrent
 
 NANO = 1e-9

@@ -24,8 +24,8 @@ from neuro import (
     library,
     quantity,
 )
-from neuro.learning.sites import silent
-from neuro.parameters import values
+from neuro.compiler.parameters import values
+from neuro.learning.common.summed_inputs import silent
 from neuro.protocols import Batch, Capabilities, Settings
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from neuro.learning.full_cma import FullCMA
-from neuro.learning.searches import PGPE, SNES, Search, SeparableCMA, Smoothing, State
+from neuro.learning.search.full_cma import FullCMA
+from neuro.learning.search.searches import PGPE, SNES, Search, SeparableCMA, Smoothing, State
 
 N, UPDATES = 7, 40
 Array = np.ndarray

@@ -11,14 +11,14 @@ import torch
 
 import backends
 from neuro import Input, Network, Normal, Population, Projection, Recording, learning, library, quantity
-from neuro.export.calibration import NetworkQuantiser, Scheme, stored_codes
-from neuro.export.quantise import QuantiseError, Quantiser
+from neuro.compiler.parameters import values
+from neuro.export.quantisation.calibration import NetworkQuantiser, Scheme, stored_codes
+from neuro.export.quantisation.quantisers import QuantiseError, Quantiser
+from neuro.io.results import Run, open_run
+from neuro.io.serialisation import to_json
+from neuro.learning.gradient.quantisation_aware import StraightThrough, straight_through
 from neuro.learning.loop import METRICS, train
-from neuro.learning.straight_through import StraightThrough, straight_through
-from neuro.parameters import values
 from neuro.protocols import Batch
-from neuro.results import Run, open_run
-from neuro.serialisation import to_json
 
 BINARY = {"weights": {"*": {"kind": "binary"}}}
 FOUR = {"weights": {"*": {"kind": "linear", "bits": 4, "per": "neuron"}}}

@@ -11,7 +11,7 @@ import torch
 
 import backends
 import tasks
-from backends.differentiable import Signals
+from backends.common.autograd import Signals
 from neuro import (
     Input,
     Network,
@@ -24,9 +24,9 @@ from neuro import (
     learning,
     quantity,
 )
+from neuro.compiler.parameters import parameters, values
+from neuro.io.results import Run, open_run
 from neuro.learning import UnknownRuleError, loop
-from neuro.parameters import parameters, values
-from neuro.results import Run, open_run
 from tests.backends.networks import drive, networks
 from tests.learning.test_resumption import same, stopped, trained
 

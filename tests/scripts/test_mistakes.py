@@ -18,14 +18,14 @@ import backends
 import neuro
 import tasks
 from neuro import Input, Network, Neuron, Population, Projection, library
-from neuro.export.nir_import import import_nir
-from neuro.parameters import parameters, values
-from neuro.results import Run, open_run
-from neuro.semantics import semantics
-from neuro.serialisation import read_network, to_json
+from neuro.compiler.parameters import parameters, values
+from neuro.compiler.semantics import semantics
+from neuro.export.nir.importer import import_nir
+from neuro.io.results import Run, open_run
+from neuro.io.serialisation import read_network, to_json
 from tests.export.hostile import HUGE, NIR, whole, zipped
-from tests.results.test_hostile_runs import HOSTILE
-from tests.results.test_hostile_runs import whole as recorded
+from tests.io.test_hostile_runs import HOSTILE
+from tests.io.test_hostile_runs import whole as recorded
 
 # Errors that other errors take the place of before they reach a user.
 INNER = {

@@ -11,7 +11,7 @@ import torch
 import backends
 import tasks
 from neuro import Recording
-from neuro.parameters import parameters
+from neuro.compiler.parameters import parameters
 
 each_task = pytest.mark.parametrize("name", tasks.names())
 

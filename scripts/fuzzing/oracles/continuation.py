@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from backends.streaming import one_after_another
+from backends.common.streaming import one_after_another
 from fuzzing.networks import Case
 from fuzzing.oracles.gradients import BOUND as SLOPE
 from fuzzing.oracles.gradients import Loss, errors, owed
 from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, limited, summary
 from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference, relative
 from neuro import Recording
-from neuro.parameters import values
+from neuro.compiler.parameters import values
 from neuro.protocols import UnsupportedError
 from neuro.state import PARTS, State
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from backends.arrays import draw_poisson
+from backends.common.arrays import draw_poisson
 from fuzzing.networks import Case
 from neuro import Network, Normal, Pairs, Population, Probability, Projection, Uniform, quantity
-from neuro.parameters import initial_state, parameters, wiring
-from neuro.units import Quantity
+from neuro.compiler.parameters import initial_state, parameters, wiring
+from neuro.language.units import Quantity
 
 
 def drawn(case: Case) -> tuple[Case, dict[str, Any]]:

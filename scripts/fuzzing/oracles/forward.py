@@ -8,7 +8,7 @@ from typing import Any
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, expected, summary
 from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
-from neuro.equations import ModelError
+from neuro.language.equations import ModelError
 from neuro.protocols import RunError, UnsupportedError
 
 NAME = "forward"

@@ -12,7 +12,7 @@ import numpy as np
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, summary
 from fuzzing.oracles.tolerance import off
-from neuro.parameters import values
+from neuro.compiler.parameters import values
 from neuro.protocols import Batch, UnsupportedError
 
 NAME = "gradients"
@@ -234,7 +234,7 @@ def rules(case: Case, programs: Programs, loss: Loss, outcome: Outcome) -> None:
 
 def complete(case: Case) -> dict[str, Any]:
     """Inputs with the Poisson ones drawn; a network without inputs has none that could say how long it runs."""
-    from backends.arrays import draw_poisson
+    from backends.common.arrays import draw_poisson
 
     drawn = {
         i.name: draw_poisson(case.network, i, 0, case.batch, case.steps)

@@ -16,10 +16,10 @@ import numpy as np
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, summary
 from fuzzing.oracles.tolerance import ROUNDING, Difference, Sensitivity, first_difference
+from neuro.compiler.parameters import parameters
 from neuro.export import ExportError, ForeignFileError
-from neuro.parameters import parameters
+from neuro.io.serialisation import content_hash, from_json, to_json
 from neuro.protocols import Recording, RunError
-from neuro.serialisation import content_hash, from_json, to_json
 
 NAME = "life"
 EXACTLY = 0.0
@@ -93,7 +93,7 @@ def through_json(case: Case, programs: Programs, outcome: Outcome) -> None:
 def exports(case: Case, programs: Programs, outcome: Outcome) -> None:
     """Targets that take the network: NIR files read back fire the same spikes, integer networks compute the same everywhere."""
     from neuro.export import targets
-    from neuro.export.nir_import import import_nir
+    from neuro.export.nir.importer import import_nir
 
     recording = programs.run("reference")
     if isinstance(recording, Exception):

@@ -19,9 +19,9 @@ from fuzzing.oracles.drawing import drawn
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, limited, summary
 from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
 from neuro import Network
-from neuro.equations import ModelError
+from neuro.compiler.receptors import without_receptors
+from neuro.language.equations import ModelError
 from neuro.protocols import Recording, UnsupportedError
-from neuro.receptors import without_receptors
 
 NAME = "metamorphic"
 OTHERS = ("native", "torch", "brian2")

@@ -15,7 +15,7 @@ import numpy as np
 import backends
 from fuzzing.networks import Case
 from neuro import Network
-from neuro.equations import ModelError
+from neuro.language.equations import ModelError
 from neuro.protocols import RunError, UnsupportedError
 
 _PARTICULAR = re.compile(r"'[^']*'|‘[^’]*’|\d+")

@@ -19,8 +19,8 @@ import backends
 from backends.reference import _Simulation
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import attempt
-from neuro.parameters import initial_state, values
-from neuro.units import Quantity
+from neuro.compiler.parameters import initial_state, values
+from neuro.language.units import Quantity
 
 BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
 ROUNDING = 4e-16  # relative size of the perturbation, about two units in the last place

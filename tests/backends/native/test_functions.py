@@ -18,7 +18,7 @@ import backends
 from backends.native.build import load
 from backends.native.printer import prelude
 from neuro import Network, Neuron, Population, quantity
-from neuro.symbolic import _FUNCTIONS
+from neuro.language.symbolic import _FUNCTIONS
 
 Array = npt.NDArray[Any]
 One = Callable[[Array, Array], Any]

@@ -12,9 +12,9 @@ import torch
 from studies.agreement import driven
 
 import backends
-from backends import surrogates
+from backends.common import surrogates
 from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, UnsupportedError, library, quantity
-from neuro.parameters import parameters
+from neuro.compiler.parameters import parameters
 from tests.backends.networks import LIF, PULSE, drive, networks
 from tests.library.networks import two_populations
 

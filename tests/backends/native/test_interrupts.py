@@ -15,7 +15,7 @@ import pytest
 
 import backends
 from backends.native.calls import PAUSED, Call
-from neuro.parameters import parameters
+from neuro.compiler.parameters import parameters
 from tests.backends.native.test_gradients import loss
 from tests.backends.networks import drive, networks
 

@@ -59,7 +59,7 @@ def network(names: dict[str, str]) -> Network:
 
 def measured(names: dict[str, str]) -> tuple[list[Any], Executable]:
     """Rasters, traces, changed weights and gradients, and the kernel that gave them."""
-    from neuro.parameters import values
+    from neuro.compiler.parameters import values
 
     program: Any = backends.get("native").compile(network(names))
     inputs = {names["source"]: np.random.default_rng(0).random((2, 60, 5)) < 0.2}

@@ -12,11 +12,11 @@ import pytest
 from fuzzing.networks import generate
 
 import backends
-from backends.arrays import draw_poisson
+from backends.common.arrays import draw_poisson
 from backends.native import session as sessions
 from neuro import Input, Network, Neuron, Population, Recording, RunError, UnsupportedError, quantity
+from neuro.compiler.parameters import parameters
 from neuro.events import Events, Rasters
-from neuro.parameters import parameters
 from tests.backends.networks import LEAKY, drive, networks
 
 NETWORKS = networks()

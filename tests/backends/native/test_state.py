@@ -28,8 +28,8 @@ from neuro import (
     UnsupportedError,
     quantity,
 )
+from neuro.compiler.parameters import parameters
 from neuro.events import Events
-from neuro.parameters import parameters
 from neuro.state import State, joined
 from tests.backends.networks import DELTA, LEAKY, PULSE, drive, networks
 
@@ -289,7 +289,7 @@ def test_gradients_are_those_of_a_run_that_begins_there(feature: str) -> None:
 
 
 def _quantity(values: Any, dimension: Any) -> Any:
-    from neuro.units import Quantity
+    from neuro.language.units import Quantity
 
     return Quantity(np.array(values), dimension)
 

@@ -1,0 +1,383 @@
+"""Network -> Brian2 objects, in our order of events. Batches are tiled copies: cells, then synapses, trial by trial.
+
+Brian2's slots, and our order within them:
+    start       inputs written (-1); by population, sources first: presynaptic factors of its graded sums (3n), the sums
+                (3n + 1), then inputs gathered (3n + 2)
+    groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1), synapses' every_step (2, 3, ...)
+    thresholds
+    synapses    on_pre of all projections in order, then on_post
+    resets
+    end         monitors (0), count of the steps with finite states (1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.brian import text as words
+from backends.brian.devices import BrianObjectException, UnsupportedEquationsException, brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.errors import OTHERS, described
+from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
+from backends.brian.integrators import Integrators
+from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
+from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
+from backends.brian.text import Table, unit_text
+from neuro.compiler.parameters import parameters, steps_of, wiring
+from neuro.language.dimensions import dimension_of
+from neuro.language.equations import Equation, Expression
+from neuro.language.scope import NeuronScope
+from neuro.language.units import unit
+from neuro.model import Input, Network, Population, Projection
+from neuro.protocols import UnsupportedError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A variable of a Brian2 group that is written in each step, and its unit in Brian2's words."""
+
+    group: Any
+    variable: str
+    unit: str = "1"
+
+
+@dataclass
+class Built:
+    """One Brian2 network, for a batch size and what is recorded."""
+
+    network: Any
+    names: Names
+    clock: Any
+    groups: dict[str, Any] = field(default_factory=dict)
+    synapses: dict[str, Any] = field(default_factory=dict)
+    traces: dict[Watched, Any] = field(default_factory=dict)  # variables of one population share a monitor
+    monitors: int = 0  # made so far
+    spikes: dict[str, Any] = field(default_factory=dict)
+    feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
+    numbers: dict[str, tuple[Any, str]] = field(default_factory=dict)  # a projection's, that its presynaptic cells hold
+    propagators: dict[str, Propagator] = field(default_factory=dict)  # of populations and projections with method exact
+    tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
+    arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
+    first: int = 0  # the step that those begin with
+
+
+class PreparedNetwork(brian2.Network):  # type: ignore[misc]
+    """Brian2 writes the code of each object once, not before each run."""
+
+    def __init__(self, *objects: Any, **options: Any) -> None:
+        super().__init__(*objects, **options)
+        self.prepared = False
+
+    def before_run(self, run_namespace: Any) -> None:
+        if not self.prepared:
+            super().before_run(run_namespace)
+        self.prepared = True
+
+
+Ties = Mapping[str, Tie]  # by population and projection
+
+
+class Builder:
+    """Makes the objects of one network. steps: known only to programs that are built in C++."""
+
+    def __init__(
+        self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None, integrators: Integrators | None = None
+    ) -> None:  # fmt: skip
+        self.network, self.batch, self.steps, self.ties = network, batch, steps, ties or {}
+        self.integrators = integrators or Integrators()
+        self.dt = float(network.dt.value) * brian2.second
+        self.clock = brian2.Clock(dt=self.dt, name="steps")
+        self.names = Names(network)
+        self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
+        self.declared = parameters(network)
+        self.rank = {name: 3 * n for n, name in enumerate(sources_first(network))}
+        self.every_step_order = count(2)
+        self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
+
+    def build(self) -> Built:
+        built, network = self.built, self.network
+        for population in network.populations:
+            self.cells(population)
+        for source in network.inputs:
+            if source.kind != "current":
+                self.source(source)
+        for number, projection in enumerate(network.projections):
+            self.projection(projection, number)
+        for population in network.populations:
+            if population.neuron.threshold:
+                name = population.name
+                built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=self.names.object("spikes", name))
+        self.feeds()
+        objects = [*built.groups.values(), *built.synapses.values(), *built.spikes.values()]
+        built.network.add(*objects)
+        return built
+
+    # -- cells ---------------------------------------------------------------------------------------------
+
+    def cells(self, population: Population) -> None:
+        scope, name = population.neuron.scope, population.name
+        own = self.names[name]
+        refractory = int(steps_of(population.neuron.refractory, self.network.dt))
+        group = brian2.NeuronGroup(
+            self.batch * population.size,
+            "\n".join(self.cell_lines(population)),
+            threshold=words.text(scope.threshold, own) if scope.threshold else None,
+            reset=words.statements(scope.reset, own) or None,
+            refractory=refractory * self.dt if refractory else False,
+            method=self.integrators[population.neuron.method],
+            clock=self.clock,
+            name=self.names.object("cells", name),
+        )
+        self.built.groups[name] = group
+        self.solve(name, group, population.neuron.method)
+        self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
+        gather = []
+        for n in scope.inputs:
+            events = arriving(own[n])
+            terms = [events]
+            for i in self.currents(name):
+                if i.target == f"{name}.{n}":
+                    terms.append(self.names.part(own[n], i.name))
+                    self.built.feeds[i.name] = Feed(group, terms[-1], unit_text(scope.dimensions[n]))
+            terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
+            gather += [f"{own[n]} = {' + '.join(terms)}", f"{events} = 0*{unit_text(scope.dimensions[n])}"]
+        if gather:
+            group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 2, clock=self.clock)
+        self.send(population, group)
+        if scope.every_step:
+            group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
+        if scope.states:
+            group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
+
+    def cell_lines(self, population: Population) -> Iterator[str]:
+        """Equations: the neuron's own, then variables that only this backend has."""
+        scope, dimension = population.neuron.scope, population.neuron.scope.dimensions
+        own = self.names[population.name]
+        yield from self.shared_rates(population.name)
+        for equation in scope.equations:
+            if equation.name not in scope.parameters:
+                yield self.equation(population.name, equation, equation.flags & {"unless refractory"})
+        for name in scope.parameters:
+            yield words.declaration(own[name], dimension[name], "constant")
+        for name in scope.inputs:
+            yield words.declaration(arriving(own[name]), dimension[name])
+        for name in scope.noise:
+            yield f"{own[name]} : 1"
+        for name in scope.states:
+            yield f"{finite_steps(own[name])} : integer"
+        for source in self.currents(population.name):
+            name = source.target.partition(".")[2]
+            yield words.declaration(self.names.part(own[name], source.name), dimension[name])
+        for item in self.sums_into(population.name):
+            yield words.declaration(item.variable, dimension[item.target])
+        yield from self.sent_lines(population)
+
+    def solve(self, owner: str, group: Any, method: str) -> None:
+        if method == "exact" and group.equations.diff_eq_names:
+            try:
+                self.built.propagators[owner] = Propagator.of(group)
+            except DegenerateError as error:
+                raise UnsupportedError("brian2", described(self.network, owner), str(error), OTHERS) from None
+            except UnsupportedEquationsException as error:
+                raise BrianObjectException("no formula", group) from error
+
+    def shared_rates(self, owner: str) -> Iterator[str]:
+        if owner in self.ties:
+            yield from (f"{symbol_of(n)} : Hz (constant)" for n in sorted({n for _, n in self.ties[owner].rates}))
+
+    def equation(self, owner: str, item: Equation, flags: Iterable[str]) -> str:
+        """One line of equations; where rates are tied, with the symbol that they share."""
+        variable = self.names[owner][item.name]
+        tie = self.ties.get(owner)
+        if tie is None or variable not in dict(tie.rates):
+            return words.equation(item, self.names[owner], flags)
+        rest = dict(tie.rest)[variable]
+        line = f"d{variable}/dt = {symbol_of(dict(tie.rates)[variable])}*{variable}" + (
+            f" + {rest}" if rest != "0" else ""
+        )
+        return words.declaration(line, item.dimension, *flags)
+
+    def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
+        for name in scope.states:
+            counter, infinite = finite_steps(own[name]), f"inf*({unit_text(scope.dimensions[name])})"
+            yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
+
+    def split(self, projection: Projection) -> tuple[Expression, Expression] | None:
+        """Presynaptic factor and rest of a projection's graded value: the factor is computed once a cell."""
+        value = projection.synapse.scope.transmits
+        if value is None:
+            return None
+        own = {e.name for e in projection.synapse.scope.equations}
+        names = [n for n in projection.synapse.scope.parameters if n not in own]
+        return words.split(value, [n for n in names if self.is_number(projection, n)])
+
+    def is_number(self, projection: Projection, name: str) -> bool:
+        parameter = self.declared.get(f"{projection.name}.{name}")
+        return parameter is not None and not parameter.shape
+
+    def sending(self, population: Population) -> Iterator[tuple[Projection, Expression, tuple[str, ...]]]:
+        """Projections whose presynaptic factor this population holds, and the projection's numbers in it."""
+        for projection in self.network.projections:
+            if projection.name in self.sent and projection.pre == population.name:
+                factor = self.sent[projection.name][0]
+                yield projection, factor, tuple(n for n in factor.names if not n.endswith("_pre"))
+
+    def sent_lines(self, population: Population) -> Iterator[str]:
+        """Declarations for `sending`."""
+        own = {f"{n}_pre": d for n, d in population.neuron.scope.dimensions.items()}
+        for projection, factor, numbers in self.sending(population):
+            dimensions = {**projection.synapse.scope.dimensions, **own}
+            found = dimension_of(factor, dimensions)
+            yield words.declaration(self.names.sent(projection.name), found)  # type: ignore[arg-type]
+            for name in numbers:
+                yield words.declaration(self.names.number(name, projection.name), dimensions[name], "constant")
+
+    def send(self, population: Population, group: Any) -> None:
+        """Compute the presynaptic factors when the sums of their targets are formed."""
+        for projection, factor, numbers in self.sending(population):
+            held_here = {n: self.names.number(n, projection.name) for n in numbers}
+            own = {f"{n}_pre": variable for n, variable in self.names[population.name].items()}
+            code = f"{self.names.sent(projection.name)} = {words.text(factor, own | held_here)}"
+            group.run_regularly(code, when="start", order=self.rank[projection.post], clock=self.clock)
+            for name, held in held_here.items():
+                self.built.numbers[f"{projection.name}.{name}"] = (group, held)
+
+    def currents(self, population: str) -> list[Input]:
+        return [i for i in self.network.inputs if i.kind == "current" and i.target.partition(".")[0] == population]
+
+    def sums_into(self, population: str) -> list[Sum]:
+        return [s for p in self.network.projections if p.post == population for s in sums(p, self.names)]
+
+    def source(self, source: Input) -> None:
+        group = brian2.NeuronGroup(
+            self.batch * source.size, "s : 1", threshold="s > 0.5", clock=self.clock,
+            name=self.names.object("source", source.name),
+        )  # fmt: skip
+        self.built.groups[source.name] = group
+        self.built.feeds[source.name] = Feed(group, "s")
+
+    # -- synapses ------------------------------------------------------------------------------------------
+
+    def projection(self, projection: Projection, number: int) -> None:
+        pre, post, chosen = pairs(self.network, projection)
+        if not len(pre):
+            return  # Brian2 has no empty projections
+        scope, cells = projection.synapse.scope, self.network.population(projection.post)
+        own, inputs = self.names[projection.name], cells.neuron.scope.inputs
+        limit = self.limit(projection)
+        targets = own | {f"{n}_post": f"{arriving(self.names[cells.name][n])}_post" for n in inputs}
+        synapses = brian2.Synapses(
+            self.built.groups[projection.pre],
+            self.built.groups[projection.post],
+            "\n".join(self.synapse_lines(projection)),
+            on_pre=words.statements(scope.on_pre, own, targets, limit) or None,
+            on_post=words.statements(scope.on_post, own, targets, limit) or None,
+            method=self.integrators[projection.synapse.method],
+            clock=self.clock,
+            name=self.names.object("synapses", projection.name),
+        )
+        shift = np.arange(self.batch)[:, None]
+        size = self.network.source_size(projection.pre)
+        synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
+        if scope.on_pre:
+            delay = np.broadcast_to(np.asarray(projection.delay.value), wiring(self.network, projection).shape)
+            synapses.pre.delay = np.tile(delay.ravel()[chosen], self.batch) * brian2.second
+            synapses.pre.order = number
+        if scope.on_post:
+            synapses.post.order = len(self.network.projections) + number
+        if synapses.state_updater is not None:
+            synapses.state_updater.order = -2
+        if limit and any(e.name == "w" for e in scope.of_kind("differential")):
+            synapses.run_regularly(limit, when="groups", order=-1, clock=self.clock)
+        self.built.synapses[projection.name] = synapses
+        self.solve(projection.name, synapses, projection.synapse.method)
+        self.synaptic_steps(projection, synapses)
+
+    def limit(self, projection: Projection) -> str:
+        """The statement that keeps a plastic projection's weights within its bounds and sign."""
+        found = limits(projection, self.declared)
+        if found is None:
+            return ""
+        low, high = (words.number(x) if x.ndim == 0 else name for x, name in zip(found, (LOWEST, HIGHEST), strict=True))
+        dimension = self.declared[f"{projection.name}.w"].dimension
+        return words.limited(self.names[projection.name]["w"], low, high, dimension)
+
+    def synapse_lines(self, projection: Projection) -> Iterator[str]:
+        scope, own = projection.synapse.scope, self.names[projection.name]
+        scalars = self.names.scalars[projection.name]
+        yield from self.shared_rates(projection.name)
+        for equation in scope.equations:
+            if equation.kind == "differential":
+                yield self.equation(projection.name, equation, ["clock-driven"])
+            elif equation.name not in {*scope.parameters, *scalars}:
+                yield words.equation(equation, own)
+        for name in scope.parameters:  # those of a receptor live in the cell
+            if f"{projection.name}.{name}" in self.declared:
+                yield words.declaration(own[name], scope.dimensions[name], "constant")
+        for limit, name in zip(limits(projection, self.declared) or (), (LOWEST, HIGHEST), strict=False):
+            if limit.ndim:
+                yield words.declaration(name, unit("1").dimension, "constant")
+        dimensions = self.network.population(projection.post).neuron.scope.dimensions
+        for item in sums(projection, self.names):
+            value = words.text(item.value, own)
+            if item.statement is None and projection.name in self.sent:
+                value = f"({words.text(self.sent[projection.name][1], own)})*{self.names.sent(projection.name)}_pre"
+            line = f"{item.variable}_post = {value}"
+            yield f"{line} : {unit_text(dimensions[item.target])} (summed)"
+
+    def synaptic_steps(self, projection: Projection, synapses: Any) -> None:
+        """When sums are formed; every_step statements, one after another."""
+        updaters = {u.target_varname.removesuffix("_post"): u for u in synapses.summed_updaters.values()}
+        by_statement = {}
+        for item in sums(projection, self.names):
+            if item.statement is None:
+                updaters[item.variable].when, updaters[item.variable].order = "start", self.rank[projection.post] + 1
+            else:
+                by_statement[item.statement] = item
+        group = self.built.groups[projection.post]
+        inputs = self.network.population(projection.post).neuron.scope.inputs
+        for statement in projection.synapse.scope.every_step:
+            found = by_statement.get(statement)
+            if found is None:
+                self.regularly(
+                    synapses, words.statements([statement], self.names[projection.name], limit=self.limit(projection))
+                )
+                continue
+            updaters[found.variable].order = next(self.every_step_order)
+            name = self.names[projection.post][found.target]
+            name = arriving(name) if found.target in inputs else name
+            self.regularly(group, f"{name} {statement.op} {found.variable}")
+
+    def regularly(self, group: Any, code: str) -> None:
+        group.run_regularly(code, when="groups", order=next(self.every_step_order), clock=self.clock)
+
+    # -- inputs --------------------------------------------------------------------------------------------
+
+    def feeds(self) -> None:
+        """Write each step's inputs and noise: from tables in a program built in C++, by Python elsewhere.
+
+        The generated code holds a table's shape, so tables would be compiled again for each number of steps.
+        """
+        built, clock = self.built, self.clock
+        if self.steps is None:
+
+            def write() -> None:
+                step = int(np.asarray(clock.timestep[:]).item()) - built.first
+                for name, feed in built.feeds.items():
+                    feed.group.variables[feed.variable].set_value(built.arrays[name][step])
+
+            built.network.add(brian2.NetworkOperation(write, when="start", order=-1, clock=clock, name="write_inputs"))
+            return
+        for number, (name, feed) in enumerate(built.feeds.items()):
+            table = f"table{number}"
+            values = np.zeros((self.steps, len(feed.group)))
+            built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
+            code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
+            feed.group.run_regularly(code, when="start", order=-1, clock=clock)

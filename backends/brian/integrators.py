@@ -1,0 +1,46 @@
+"""Brian2's integrators, asked as little as possible: sympy takes longer for them than for all the rest of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+
+from backends.brian.devices import StateUpdateMethod, brian2, get_linear_system  # pyright: ignore[reportAttributeAccessIssue]
+
+Integrator = Callable[..., str]
+_OPTIONS = {"exact": {"simplify": False}}  # sympy takes ten times as long to make the formula short as to find it
+
+
+class Integrators:
+    """Of one network, in which a name means the same for every batch size, so equations alone decide the statements.
+
+    Linear systems are solved one by one: states that don't depend on each other would only enlarge the matrix.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[tuple[str, str], str] = {}
+
+    def __getitem__(self, method: str) -> Integrator:
+        """What Brian2 takes as a group's method."""
+
+        def integrate(equations: Any, variables: Any, _: Any = None) -> str:
+            key = method, str(equations)
+            if key not in self._written:
+                parts = systems(equations, variables) if method == "exact" else (equations,)
+                integrator = StateUpdateMethod.stateupdaters[method]
+                self._written[key] = "\n".join(integrator(part, variables, _OPTIONS.get(method)) for part in parts)
+            return self._written[key]
+
+        return integrate
+
+
+def systems(equations: Any, variables: Any) -> Iterator[Any]:
+    """The equations of each set of states that depend on each other. Raises Brian2's UnsupportedEquationsException."""
+    states, matrix, _ = get_linear_system(equations, variables)
+    number, labels = connected_components(np.array(matrix.tolist()) != 0, directed=False)
+    for system in range(number):
+        others = {state for state, label in zip(states, labels, strict=True) if label != system}
+        yield brian2.Equations([equation for name, equation in equations.items() if name not in others])

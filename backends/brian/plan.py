@@ -1,0 +1,149 @@
+"""What Brian2 has to be told of a network beyond its equations: who is summed into whom, in which order, within which bounds,
+and what it records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.brian.errors import OTHERS
+from backends.brian.names import Names
+from backends.common.recording import Wanted
+from neuro.compiler.parameters import Parameter, wiring
+from neuro.language.equations import Expression, Statement
+from neuro.language.scope import NeuronScope
+from neuro.model import Network, Projection
+from neuro.protocols import UnsupportedError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A value that a projection's synapses sum into a variable of their target.
+
+    statement: the every_step statement that adds it, None where it is a graded value.
+    """
+
+    variable: str  # in the cells
+    target: str
+    value: Expression
+    statement: Statement | None = None
+
+
+def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array]:
+    """pre and post indices of the synapses, and which entries of the flattened layout they are."""
+    wires = wiring(network, projection)
+    if wires.indices is not None:
+        return *wires.indices, np.arange(len(wires.indices[0]))
+    mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask
+    pre, post = np.nonzero(mask)
+    return pre, post, np.flatnonzero(mask)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A variable under a monitor. index: in Brian2's order of all copies; None for all `size` of them."""
+
+    name: str
+    size: int
+    index: tuple[int, ...] | None = None
+
+
+def watched_by(network: Network, wanted: Wanted, copies: int) -> Iterator[Watched]:
+    """What has to be recorded of so many copies of a network."""
+    for name, trace in wanted.traces.items():
+        there = pairs(network, network.projection(trace.owner))[2] if trace.synaptic else np.arange(trace.layout[0])
+        index = None
+        if trace.index is not None:
+            own = np.searchsorted(there, trace.index)
+            index = tuple((np.arange(copies)[:, None] * len(there) + own).ravel().tolist())
+        yield Watched(name, copies * len(there), index)
+
+
+def sums(projection: Projection, names: Names) -> tuple[Sum, ...]:
+    """Graded values, and sums that every_step statements make."""
+    scope, cells = projection.synapse.scope, names[projection.post]
+    found = []
+    if scope.transmits is not None:
+        target = projection.synapse.target
+        found.append(Sum(names.part(cells[target], projection.name), target, scope.transmits))
+    for number, statement in enumerate(scope.every_step):
+        if statement.target.endswith("_post"):
+            target = statement.target.removesuffix("_post")
+            variable = f"{names.part(cells[target], projection.name)}_{number}"
+            found.append(Sum(variable, target, statement.expression, statement))
+    return tuple(found)
+
+
+def limits(projection: Projection, declared: Mapping[str, Parameter]) -> tuple[Array, Array] | None:
+    """Lowest and highest weights (SI, infinite where open) of a plastic projection by its bounds and sign; None of others."""
+    if not projection.synapse.scope.plastic:
+        return None
+    weights = declared[f"{projection.name}.w"]
+    low, high = np.asarray(weights.low, np.float64), np.asarray(weights.high, np.float64)
+    return (
+        np.maximum(low, 0.0) if weights.sign == "+" else low,
+        np.minimum(high, 0.0) if weights.sign == "-" else high,
+    )
+
+
+def _reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
+    """What of the cells each `name_suffix` is made of, directly or through subexpressions."""
+    table = {e.name: e.expression for e in scope.of_kind("subexpression")}
+    open_names, found = [n.removesuffix(suffix) for n in names if n.endswith(suffix)], set[str]()
+    while open_names:
+        name = open_names.pop()
+        expression = table.get(name)
+        open_names += [n for n in (expression.names if expression else ()) if n not in found]
+        found.add(name)
+    return found
+
+
+def refuse_mixed_freezing(network: Network) -> None:
+    """Brian2's code asks one cell of a synapse whether it is refractory: where a statement reads a variable that the presynaptic
+    cell keeps while refractory, it asks that one, and the target's own refractory period counts for nothing.
+
+    Raises UnsupportedError where a statement also adds to a variable that the target keeps.
+    """
+    for projection in network.projections:
+        sender, scope = network.parts["population"].get(projection.pre), projection.synapse.scope
+        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
+            kept = {f"{n}_post" for n in network.population(projection.post).neuron.frozen}
+            targets = [s.target for s in block if s.target in kept]
+            names = [n for s in block for n in s.expression.names]
+            if sender is None or not targets:
+                continue
+            read = sorted(_reached(sender.neuron.scope, names, "_pre") & set(sender.neuron.frozen))
+            if read:
+                why = (
+                    f"it reads {read[0]}_pre and adds to {targets[0]}, both of which refractory cells keep, and Brian2 then asks the "
+                    f"presynaptic cell instead of the target; leave out '(unless refractory)' at one of them"
+                )
+                raise UnsupportedError("brian2", f"projection '{projection.name}', {phase}", why, OTHERS)
+
+
+def sources_first(network: Network) -> tuple[str, ...]:
+    """Populations so that inputs are gathered before graded values that depend on them."""
+    cells = {p.name: p for p in network.populations}
+    needs: dict[str, set[str]] = {name: set() for name in cells}
+    for projection in network.projections:
+        transmits = projection.synapse.scope.transmits
+        for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
+            if (
+                transmits
+                and end in cells
+                and set(cells[end].neuron.scope.inputs) & _reached(cells[end].neuron.scope, transmits.names, suffix)
+            ):
+                needs[projection.post].add(end)
+    try:
+        return tuple(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        why = "graded units depend on each other within one step; give one of them a state, or send events"
+        raise UnsupportedError("brian2", f"populations {names}", why) from None

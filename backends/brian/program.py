@@ -1,0 +1,252 @@
+"""Brian2: gets the continuous equations and the method's name, and integrates them with its own code.
+
+Nothing here reads our discretised step. Inputs, noise and Poisson spikes are written into variables at the start of each
+time step, so that one built simulation serves any parameters and inputs. Batches and populations of parameter sets are
+tiled copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.brian.build import Builder, Built
+from backends.brian.errors import OTHERS, described, objections
+from backends.brian.exact import DegenerateError, Tie
+from backends.brian.functions import session
+from backends.brian.integrators import Integrators
+from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps
+from backends.brian.plan import Watched, limits, pairs, refuse_mixed_freezing, watched_by
+from backends.brian.simulations import InProcess, Simulation, Standalone
+from backends.brian.state import Kept
+from backends.brian.traces import values_of
+from backends.brian.zeros import with_units
+from backends.common.arrays import Feed, check_parameters, draw_noise
+from backends.common.options import choice
+from backends.common.recording import Wanted, check_record
+from backends.common.simulator import Request, Simulator
+from neuro.compiler.parameters import initial_state, parameters, wiring
+from neuro.compiler.receptors import without_receptors
+from neuro.compiler.semantics import Semantics, semantics
+from neuro.language.foreign import shown
+from neuro.model import Network
+from neuro.protocols import Capabilities, Recording, RunError, UnsupportedError
+
+Array = npt.NDArray[Any]
+
+Columns = dict[str, dict[str, Array]]
+TARGETS = ("numpy", "cython", "cpp_standalone")
+_KEPT = 4  # built simulations
+
+
+class BrianProgram(Simulator):
+    """See neuro.protocols.Program. A simulation is built for a batch size and what is recorded, then kept.
+
+    builds: how many were built. Programs in C++ are built for a number of steps as well.
+    """
+
+    def __init__(self, network: Network, target: str) -> None:
+        self.network, self.target = network, target
+        self.capabilities = Capabilities(plasticity=True, populations=True, state=target != "cpp_standalone")
+        self.semantics: Semantics = semantics(network, "float64")
+        self.builds = 0
+        self._merged = with_units(without_receptors(network))
+        refuse_mixed_freezing(self._merged)
+        self._kept: dict[tuple[Any, ...], Simulation] = {}
+        self._names, self._integrators = Names(self._merged), Integrators()
+        self._declared = parameters(self._merged)
+        with session("numpy"), objections(self._names):  # refusals come now
+            built = self._builder(1).build()
+            self._propagators = built.propagators
+            columns = self._columns(check_parameters(self._merged, None), (1,))
+            ties = self._ties(columns)
+            built = self._builder(1, ties).build() if ties else built
+            try:
+                self._check_formulas(built, columns, ties)
+            except DegenerateError as error:
+                raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
+            trial = InProcess(self._merged, built)
+        if target == "numpy":
+            self._kept[self._key(1, ties, (), 0)] = trial
+
+    def _builder(self, copies: int, ties: Mapping[str, Tie] | None = None) -> Builder:
+        return Builder(self._merged, copies, ties=ties, integrators=self._integrators)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BrianProgram, (self.network, self.target)
+
+    def _run(self, asked: Request) -> Recording:
+        if asked.state is not None and self.target == "cpp_standalone":
+            why = "its programs begin at step 0 with nothing on its way; use target='numpy' or target='cython'"
+            raise UnsupportedError("brian2", "a given state with target='cpp_standalone'", why, OTHERS)
+        feed = asked.feed(self._merged)
+        wanted = check_record(self._merged, asked.record, asked.every)
+        watched = tuple(watched_by(self._merged, wanted, int(np.prod(feed.lead))))
+        values = check_parameters(self._merged, asked.parameters, asked.population)
+        columns = self._columns(values, feed.lead)
+        with session(self.target), objections(self._names):
+            ties = self._ties(columns)
+            simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
+            built = simulation.built
+            try:
+                self._check_formulas(built, columns, ties)
+            except DegenerateError as error:
+                raise RunError(f"{error.owner}: {error}") from None
+            given = self._values(built, columns) | self._numbers(built, values, feed.lead)
+            simulation.run(given, self._arrays(built, feed), feed.steps, watched, feed.state)
+            self._check(built, feed)
+            spikes = self._spikes(built, feed)
+            kept = Kept.of(self._merged, built, feed, spikes, values)
+            return self._recording(built, wanted, watched, asked.every, kept, spikes)
+
+    def _key(self, copies: int, ties: Mapping[str, Tie], record: tuple[Watched, ...], steps: int) -> tuple[Any, ...]:
+        """What a simulation is built for."""
+        return copies, tuple(ties.items()), (record, steps) if self.target == "cpp_standalone" else None
+
+    def _simulation(self, copies: int, ties: Mapping[str, Tie], record: tuple[Watched, ...], steps: int) -> Simulation:
+        key = self._key(copies, ties, record, steps)
+        if key not in self._kept:
+            while len(self._kept) >= _KEPT:
+                self._kept.pop(next(iter(self._kept))).close()
+            if self.target == "cpp_standalone":
+                self._kept[key] = Standalone(self._merged, copies, ties, record, steps)
+            else:
+                self._kept[key] = InProcess(self._merged, self._builder(copies, ties).build())
+            self.builds += 1
+        return self._kept[key]
+
+    # -- formulas of exact steps ---------------------------------------------------------------------------
+
+    def _ties(self, columns: Columns) -> dict[str, Tie]:
+        """Rates that are equal in value, where Brian2's formula must know it."""
+        found = {o: p.tie(columns.get(o, {}), self.semantics.dt) for o, p in self._propagators.items()}
+        return {owner: tie for owner, tie in found.items() if tie is not None}
+
+    def _check_formulas(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
+        """Raises DegenerateError where one is wrong with these numbers. Puts the values of tied rates into the columns."""
+        for owner, tie in ties.items():
+            columns[owner] |= self._propagators[owner].rates(tie, columns[owner])
+        for owner, propagator in built.propagators.items():
+            try:
+                propagator.check(columns.get(owner, {}), self.semantics.dt)
+            except DegenerateError as error:
+                reason = self._names.translated(str(error), owner)
+                raise DegenerateError(reason, described(self._merged, owner)) from None
+
+    # -- what goes in --------------------------------------------------------------------------------------
+
+    def _columns(self, parameters: Mapping[str, Array], lead: tuple[int, ...]) -> Columns:
+        """Population or projection -> Brian2's variable -> initial values, trial after trial."""
+        found: Columns = {}
+        for name, value in {**initial_state(self._merged), **parameters}.items():
+            owner, _, variable = name.partition(".")
+            projection = next((p for p in self._merged.projections if p.name == owner), None)
+            if projection is None:
+                flat = np.broadcast_to(value, (*lead, self._merged.population(owner).size))
+            else:
+                shape, chosen = wiring(self._merged, projection).shape, pairs(self._merged, projection)[2]
+                flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
+            found.setdefault(owner, {})[self._names[owner][variable]] = flat.ravel()
+        for projection in self._merged.projections:
+            bounds = limits(projection, self._declared) or ()
+            for name, bound in zip((LOWEST, HIGHEST), bounds, strict=False):
+                if bound.ndim:
+                    chosen = pairs(self._merged, projection)[2]
+                    found[projection.name][name] = np.tile(bound.ravel()[chosen], int(np.prod(lead)))
+        return found
+
+    def _values(self, built: Built, columns: Columns) -> dict[tuple[Any, str], Array]:
+        """(Brian2 object, variable) -> initial values."""
+        objects = {**built.groups, **built.synapses}
+        return {(objects[o], n): v for o, table in columns.items() if o in objects for n, v in table.items()}
+
+    def _numbers(
+        self, built: Built, parameters: Mapping[str, Array], lead: tuple[int, ...]
+    ) -> dict[tuple[Any, str], Array]:
+        """Parameters of projections that presynaptic cells hold."""
+        found = {}
+        for name, (group, held) in built.numbers.items():
+            value = parameters[name]
+            number = np.reshape(value, (-1, 1, 1) if np.ndim(value) else ())
+            found[group, held] = np.broadcast_to(number, (*lead, len(group) // int(np.prod(lead)))).ravel()
+        return found
+
+    def _arrays(self, built: Built, feed: Feed) -> dict[str, Array]:
+        """Our name of an input or noise -> [time, copies * size]."""
+        noise = draw_noise(self._merged, feed)
+        found = {}
+        for name, variable in built.feeds.items():
+            array = noise[name] if name in noise else feed.arrays[name].astype(float)
+            size = len(variable.group) // int(np.prod(feed.lead))
+            array = np.broadcast_to(array, (*array.shape[:2], size))  # one channel may serve the whole population
+            found[name] = np.tile(np.moveaxis(array, 0, 1).reshape(feed.steps, -1), feed.population or 1)
+        return found
+
+    # -- what comes out ------------------------------------------------------------------------------------
+
+    def _check(self, built: Built, feed: Feed) -> None:
+        """Raises RunError naming the state that first left the finite numbers."""
+        first: tuple[int, str, int] | None = None
+        for population in self._merged.populations:
+            for name in population.neuron.scope.states:
+                counted = (
+                    built.groups[population.name]
+                    .variables[finite_steps(built.names[population.name][name])]
+                    .get_value()
+                )
+                cell = int(np.argmin(counted))
+                if counted[cell] < feed.start + feed.steps and (first is None or counted[cell] < first[0]):
+                    first = (int(counted[cell]), f"{population.name}.{name}", cell)
+        if first is not None:
+            step, name, cell = first
+            copy, index = divmod(cell, self._merged.population(name.partition(".")[0]).size)
+            raise RunError(
+                f"'{name}' is not finite at step {step} (trial {copy % feed.batch}, cell {index}); "
+                "use a smaller dt, another method, or weaker input"
+            )
+
+    def _spikes(self, built: Built, feed: Feed) -> dict[str, Array]:
+        found = {}
+        for name, monitor in built.spikes.items():
+            size = self._merged.population(name).size
+            raster = np.zeros((feed.steps, int(np.prod(feed.lead)) * size), bool)
+            k = np.round(np.asarray(monitor.t) / self.semantics.dt).astype(int) - feed.start
+            raster[k, np.asarray(monitor.i)] = True
+            found[name] = np.moveaxis(raster.reshape(feed.steps, *feed.lead, size), 0, -2)
+        return found
+
+    def _recording(
+        self,
+        built: Built,
+        wanted: Wanted,
+        watched: tuple[Watched, ...],
+        every: int,
+        kept: Kept,
+        spikes: dict[str, Array],
+    ) -> Recording:
+        traces = {w.name: values_of(built, w, wanted.traces[w.name], every, kept) for w in watched}
+        plastic = [p.name for p in self._merged.projections if "w" in p.synapse.scope.states]
+        final = {f"{name}.w": kept.variable(f"{name}.w") for name in plastic}
+        return Recording(self.semantics.dt, wanted.fired(spikes), traces, every, final, kept.state, wanted.chosen)
+
+
+class BrianBackend:
+    """Compiles to Brian2."""
+
+    name = "brian2"
+
+    def compile(
+        self, network: Network, *, dtype: str = "float64", target: str = "numpy", **options: Any
+    ) -> BrianProgram:
+        """See Backend.compile. target: numpy, cython or cpp_standalone, whose runs give a state but begin with none."""
+        if options:
+            raise UnsupportedError(
+                self.name, f"option '{next(iter(options))}'", "its options are dtype and target", OTHERS
+            )
+        if not isinstance(dtype, str) or dtype != "float64":
+            raise UnsupportedError(self.name, f"dtype {shown(dtype)}", "it computes in float64", OTHERS)
+        choice(self.name, "target", target, tuple(TARGETS), OTHERS)
+        return BrianProgram(network, target)

@@ -1,0 +1,215 @@
+"""What all programs share whose `forward` runs under torch's autograd: value_and_grad, and an nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from backends.common.options import names_of
+from backends.common.streaming import check_part, in_parts
+from backends.common.values import given_parameters, known, named
+from neuro.compiler.parameters import Parameter
+from neuro.language.foreign import shown
+from neuro.language.mangling import mangled
+from neuro.learning.common.parametrisation import Parametrisation
+from neuro.protocols import RunError
+from neuro.state import State
+
+if TYPE_CHECKING:
+    from neuro.model import Network
+    from neuro.protocols import Inputs, Parameters, Record
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What a differentiable run gave: spikes (0.0 or 1.0) and traces, [batch, time, neuron]; see Recording.
+
+    end: gives the state after the last step, in tensors; it is computed when somebody asks for `state`. On torch, a pass
+    that goes on from it brings gradients through both; `state.detach()` cuts them: truncated backpropagation through time.
+    """
+
+    spikes: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    traces: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    final: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    end: Callable[[], State] | None = field(default=None, repr=False, compare=False)
+    chosen: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @cached_property
+    def state(self) -> State:
+        """After the last step: what the next run goes on with, tensors with the graph. Raises RunError where nobody kept it."""
+        if self.end is None:
+            raise RunError("these signals have no state to go on with: they don't come from a run")
+        return self.end()
+
+
+class Differentiable(Protocol):
+    """declared: the parameters, feedback weights included. dtype: of its tensors."""
+
+    network: Network
+
+    @property
+    def declared(self) -> Mapping[str, Parameter]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def forward(self) -> Callable[..., Signals]: ...
+
+    def in_dtype(self, dtype: str) -> Differentiable: ...
+
+
+def refuse_autocast() -> None:
+    """Raises RunError where torch would round products to fewer bits than the network was compiled for."""
+    if torch.is_autocast_enabled("cpu"):
+        raise RunError(
+            "a compiled network keeps the precision that it was compiled with; run it outside of autocast: "
+            "with torch.autocast('cpu', enabled=False): ..."
+        )
+
+
+def as_tensor(given: Any, checked: npt.NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
+    """What a run is given, as a tensor; one that requires gradients gets them. checked: its SI array in the run's shape."""
+    if isinstance(given, torch.Tensor) and given.requires_grad:
+        return given.to_dense().to("cpu", dtype).reshape(checked.shape)
+    return torch.from_numpy(np.asarray(checked, order="C")).to(dtype)
+
+
+def value_and_grad(
+    program: Differentiable, loss: Callable[[Signals], torch.Tensor], parameters: Parameters, inputs: Inputs,
+    wrt: Sequence[str], record: Record = (), *, truncate: int | None = None, **options: Any,
+) -> tuple[float, dict[str, npt.NDArray[Any]]]:  # fmt: skip
+    """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.
+
+    truncate: steps after which the graph is cut, None for none: see `truncated`. options: of forward.
+    """
+    given = given_parameters(program.declared, parameters, options.get("population"))
+    tensors = {n: torch.tensor(v, dtype=program.dtype) for n, v in given.items()}
+    wrt = names_of("wrt", wrt, next(iter(program.declared), "population.parameter"))
+    for name in wrt:
+        if name not in program.declared:
+            known(name, program.declared, "parameter")
+        if name not in tensors:
+            tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
+        tensors[name].requires_grad_()
+    forward = program.forward if truncate is None else partial(truncated, program.forward, truncate)
+    value = _scalar(loss, forward(tensors, inputs, record, **options))
+    wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
+    grads = torch.autograd.grad(value, wanted, allow_unused=True) if depends else [None] * len(wanted)
+    found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
+    return float(value.detach()), found
+
+
+def truncated(
+    forward: Callable[..., Signals], length: int, parameters: Any, inputs: Any, record: Record = (), *,
+    steps: int | None = None, every: int = 1, state: State | None = None, **options: Any,
+) -> Signals:  # fmt: skip
+    """The signals of a whole run whose graph is cut every `length` steps: each part begins with a state that nothing led to.
+
+    forward: a program's; the rest as it takes them. A run that is no longer than a part has its whole graph. Raises RunError.
+    Source: Williams & Peng (1990), Neural Comput 2:490, BPTT(h; h') with h = h' = length.
+    """
+    every = check_part("truncate", length, every)
+    total = next((a.shape[1] for a in named(inputs, "inputs").values() if len(getattr(a, "shape", ())) > 1), steps)
+    if total is None or length >= total:  # forward refuses what is missing
+        return forward(parameters, inputs, record, steps=steps, every=every, state=state, **options)
+    parts = in_parts(
+        forward, parameters, inputs, record,
+        steps=total, length=length, state=state, carried=State.detach, every=every, **options,
+    )  # fmt: skip
+    found: list[Signals] = list(parts)
+    end, axis = found[-1], 1 if options.get("population") is None else 2
+    spikes, traces = _Joined([p.spikes for p in found], axis), _Joined([p.traces for p in found], axis)
+    return Signals(spikes, traces, end.final, end.end, end.chosen)
+
+
+class _Joined(Mapping[str, torch.Tensor]):
+    """The signals of parts one after another along time, each put together when somebody asks for it. axis: that of time."""
+
+    def __init__(self, parts: Sequence[Mapping[str, torch.Tensor]], axis: int) -> None:
+        self.parts, self.axis, self.made = parts, axis, dict[str, torch.Tensor]()
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self.made:
+            self.made[name] = torch.cat([p[name] for p in self.parts], dim=self.axis)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts[0])
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+
+def _scalar(loss: Any, signals: Signals) -> torch.Tensor:
+    """The loss of what a run gave. Raises RunError where it is no real number."""
+    call = "write loss=lambda signals: signals.spikes['population'].sum()"
+    if not callable(loss):
+        raise RunError(f"loss is {shown(loss)}, not a function of what the run gives; {call}")
+    value = loss(signals)
+    if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.is_floating_point():
+        raise RunError(f"loss gives {shown(value)}, not one real number as a tensor; {call}")
+    return value
+
+
+class NetworkModule(torch.nn.Module):
+    """A compiled network with its trainable parameters, free of bounds: see neuro.learning.common.parametrisation.
+
+    double(), float() and to(dtype) compile it again for that precision. Copies share the program, which no run changes.
+    """
+
+    def __init__(self, program: Differentiable, trainable: Sequence[str] | None = None) -> None:
+        super().__init__()
+        declared = {n: p for n, p in program.declared.items() if not n.endswith(".feedback")}
+        chosen = (
+            [n for n in declared if n.endswith(".w")] if trainable is None else names_of("trainable", trainable, "*.w")
+        )
+        self.program = program
+        self.parametrisation = Parametrisation.of(declared, chosen)
+        free = self.parametrisation.free(dtype=program.dtype)
+        self._keys = {name: mangled(*name.split(".")) for name in free}
+        self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
+
+    def forward(self, inputs: Mapping[str, Any] | None = None, record: Record = (), **options: Any) -> Signals:
+        """Run under autograd with the present parameters; inputs and options as in Program.run. A state that is given
+        holds plastic weights itself: they go on from there, not from this module's.
+        """
+        refuse_autocast()
+        state = options.get("state")
+        held = state.variables if isinstance(state, State) else {}
+        values = {n: v for n, v in self.values().items() if n not in held}
+        return self.program.forward(values, inputs, record, **options)
+
+    def values(self) -> dict[str, torch.Tensor]:
+        """The trained parameters, SI."""
+        return self.parametrisation.values({name: self.free[key] for name, key in self._keys.items()})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NetworkModule:
+        copied = self.__class__.__new__(self.__class__)
+        memo |= {id(self): copied, id(self.program): self.program}
+        copied.__dict__.update(deepcopy(self.__dict__, memo))
+        return copied
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> NetworkModule:
+        """What to(), double() and their like do to each tensor. Raises RunError on a device or precision that it can't have."""
+        wanted = fn(torch.zeros((), dtype=self.program.dtype))
+        name = str(wanted.dtype).removeprefix("torch.")
+        if wanted.device.type != "cpu":
+            raise RunError(f"a compiled network runs on the CPU, not on '{wanted.device}'; use module.to('cpu')")
+        if name not in ("float32", "float64"):
+            raise RunError(
+                f"a compiled network computes in float32 or float64, not in {name}; use module.float(), "
+                "or compile with dtype='float32'"
+            )
+        if wanted.dtype != self.program.dtype:
+            self.program = self.program.in_dtype(name)
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]

@@ -1,0 +1,109 @@
+"""What backends that write source text, torch and native, ask about a Step, and the names that they give its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backends.common.options import flags, names_of
+from neuro.compiler.parameters import Parameter
+from neuro.compiler.step import Couple, Gather, Operation, Step, Synapses, Update
+from neuro.language.mangling import mangled
+from neuro.protocols import UnsupportedError
+
+
+def local(owner: str, name: str) -> str:
+    """Identifier of a variable or parameter of a population or projection."""
+    return mangled("of", owner, name)
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What a gradient may pass. reset: False where membranes' resets are detached. detached: projections it doesn't pass
+    from post to pre. feedback: projections that it passes through weights of their own, "projection.feedback".
+    """
+
+    reset: bool = False
+    detached: tuple[str, ...] = ()
+    feedback: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(backend: str, detach_reset: bool, detached: Sequence[str], feedback: Sequence[str]) -> Backward:
+        """What a user asks for. Raises UnsupportedError, RunError."""
+        flags(backend, detach_reset=detach_reset)
+        lists = (names_of(o, n, "projection") for o, n in (("detached", detached), ("feedback", feedback)))
+        return Backward(not detach_reset, *lists)
+
+
+def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[str, Parameter]:
+    """Feedback weights beside the parameters. Raises UnsupportedError on a projection that has no dense weights."""
+    for name in (*backward.detached, *backward.feedback):
+        weights = declared.get(f"{name}.w")
+        if weights is None or (name in backward.feedback and len(weights.shape) != 2):
+            known = ", ".join(
+                n.removesuffix(".w") for n, p in declared.items() if n.endswith(".w") and len(p.shape) == 2
+            )
+            raise UnsupportedError(
+                "torch", f"feedback through '{name}'", f"projections with dense weights are: {known}"
+            )
+    found = dict(declared)
+    for name in backward.feedback:  # they stand for no synapse
+        own = f"{name}.feedback"
+        found[own] = replace(declared[f"{name}.w"], name=own, low=-np.inf, high=np.inf, sign=None)
+    return found
+
+
+def is_static(step: Step, couple: Couple) -> bool:
+    """An event coupling of fixed per-synapse amounts: its sum is (spikes, some steps ago) @ matrix."""
+    synapses, factors = step.projection(couple.projection), couple.factors
+    if couple.when != "pre" or factors is None or factors.pre.free_symbols or factors.post.free_symbols:
+        return False
+    names = {s.name for s in factors.synapse.free_symbols}
+    return not names & {*synapses.states, "t"}
+
+
+def delays_of(synapses: Synapses) -> tuple[int, ...]:
+    """Every delay that occurs, in steps; 0 where there are no synapses."""
+    return tuple(int(d) for d in np.unique(synapses.delay)) or (0,)
+
+
+def flat(operations: tuple[Operation, ...]) -> list[Operation]:
+    """Operations in order, a Gather's couplings before it."""
+    found: list[Operation] = []
+    for op in operations:
+        found += [*op.couplings, op] if isinstance(op, Gather) else [op]
+    return found
+
+
+def _read_at_ends(op: Operation) -> set[str]:
+    """Cells' variables that a projection's operation reads, as "v_pre" and "v_post"."""
+    exprs = [op.value] if isinstance(op, Couple) else [a.expr for a in op.assigns] if isinstance(op, Update) else []
+    return {x.name for e in exprs for x in e.free_symbols if x.name.endswith(("_pre", "_post"))}
+
+
+def reads_target(op: Couple) -> bool:
+    """Whether what a coupling adds may depend on the variable that it adds to."""
+    return not _read_at_ends(op).isdisjoint((f"{op.target}_pre", f"{op.target}_post"))
+
+
+def stretches(step: Step) -> dict[int, int]:
+    """In which stretch of the step each coupling among its operations adds to its variable, by the coupling's id.
+
+    Between two stretches somebody may read the variable or assign to it, so only what comes within one may be summed beforehand.
+    A coupling that reads its own target begins one.
+    """
+    places: dict[
+        str, list[int]
+    ] = {}  # of operations on a population's cells, and of those that read "v_pre" or "v_post"
+    for at, op in enumerate(step.operations):
+        own = () if isinstance(op, Couple) else (op.owner if isinstance(op, Update) else op.population,)
+        for name in (*own, *_read_at_ends(op)):
+            places.setdefault(name, []).append(at)
+    found = {}
+    for at, op in enumerate(step.operations):
+        if isinstance(op, Couple):
+            ends = (op.population, f"{op.target}_pre", f"{op.target}_post")
+            found[id(op)] = len({place for name in ends for place in places.get(name, ()) if place <= at})
+    return found

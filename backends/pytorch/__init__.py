@@ -1,0 +1,1 @@
+"""Step as torch source, run under autograd."""

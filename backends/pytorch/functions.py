@@ -1,0 +1,197 @@
+"""What the rendered torch source calls besides elementary functions: sums over synapses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from backends.common.structure import delays_of
+from backends.pytorch.elementary import ELEMENTARY
+from neuro.compiler.step import Synapses
+
+
+def matrices(synapses: Synapses, value: Any, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse, or a number.
+
+    Matrices are stored by column: autograd then forms their gradient as (g' x)', which is twice as fast as x' g.
+    """
+    value = torch.as_tensor(value, dtype=dtype)
+    rank = len(synapses.shape)
+    if value.ndim > rank and synapses.kind != "one_to_one":
+        value = value.squeeze(1)  # [population, 1, *layout]
+    value = value.expand(*value.shape[: max(value.ndim - rank, 0)], *synapses.shape)
+    if synapses.mask is not None:
+        value = value * torch.as_tensor(synapses.mask)
+    found = []
+    for delay in delays_of(synapses):
+        part = (
+            value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
+        )
+        found.append(part if synapses.kind == "one_to_one" else _dense(synapses, part).mT.contiguous().mT)
+    return tuple(found)
+
+
+def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
+    if synapses.kind == "dense":
+        return value
+    pre, post = torch.as_tensor(synapses.pre_index), torch.as_tensor(synapses.post_index)
+    zeros = torch.zeros(*synapses.ends, *value.shape[:-1], dtype=value.dtype)
+    return zeros.index_put((pre, post), value.movedim(-1, 0), accumulate=True).movedim((0, 1), (-2, -1))
+
+
+def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """A presynaptic value as [*lead, pre]."""
+    shape = (*like.shape[:-1], size)
+    if isinstance(value, torch.Tensor) and value.shape == shape:
+        return value
+    return torch.as_tensor(value, dtype=like.dtype).expand(shape)
+
+
+def full(synapses: Synapses, values: Any, dtype: torch.dtype) -> torch.Tensor:
+    """A dense coupling's matrix, without the synapses that don't exist."""
+    value: torch.Tensor = torch.as_tensor(values, dtype=dtype)
+    value = value.expand(*value.shape[:-2], *synapses.shape)
+    return value if synapses.mask is None else value * torch.as_tensor(synapses.mask)
+
+
+def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """[*lead, pre] @ [pre, post], or a matrix a parameter set [population, 1, pre, post], or one a trial."""
+    matrix = matrix.to(source.dtype)
+    if matrix.ndim == 2:
+        return source @ matrix
+    if matrix.ndim == 4 and matrix.shape[1] == 1:
+        return source @ matrix.squeeze(1)
+    return (source.unsqueeze(-2) @ matrix).squeeze(-2)
+
+
+class _Through(torch.autograd.Function):
+    """x @ w; the gradient comes back through `feedback` instead of w, and `feedback` gets the gradient of w."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, feedback)
+        return x @ w
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        (x, feedback), (g,) = ctx.saved_tensors, gradients
+        slope = (g.reshape(-1, g.shape[-1]).T @ x.reshape(-1, x.shape[-1])).T
+        return g @ feedback.T if ctx.needs_input_grad[0] else None, slope, slope
+
+
+def through(x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+    """x @ w for [pre, post] weights, whose gradient comes back through `feedback` [pre, post]."""
+    return _Through.apply(x, w, feedback)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def invariant(matrix: torch.Tensor) -> torch.Tensor:
+    """A matrix of `full` that stays the same in all steps: [pre, post], or [population, pre, post]."""
+    return matrix.squeeze(1) if matrix.ndim == 4 else matrix
+
+
+def product(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """source @ matrix; without matmul's search for a way where both have one of each parameter set."""
+    return torch.bmm(source, matrix) if source.ndim == matrix.ndim == 3 else source @ matrix
+
+
+def project(total: torch.Tensor, spikes: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """total + spikes @ matrix; matrix: [pre, post], or [population, pre, post]."""
+    if spikes.ndim == 2 and matrix.ndim == 2:
+        return torch.addmm(total, spikes, matrix)
+    return total + spikes @ matrix
+
+
+class _Summed(torch.autograd.Function):
+    """`_product` under autograd, with the gradient of x @ w, or of `through`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, feedback: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(x, w if feedback is None else feedback)
+        ctx.own = feedback is not None
+        return _product(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (x, back), (g,) = ctx.saved_tensors, gradients
+        flat = (x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])) if back.ndim == 2 else (x, g)
+        slope = (flat[1].mT @ flat[0]).mT.sum_to_size(back.shape) if any(ctx.needs_input_grad[1:]) else None
+        return (
+            (g @ back.mT).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None,
+            slope,
+            slope if ctx.own else None,
+        )
+
+
+def _product(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x @ w for x of zeros and ones, each sum rounded once: the same bits in any order, and so for any rows of x beside.
+
+    Of n <= 2^b rows and a column's largest w, numbers rounded as they are beside 2^(b+2) w have sums without rounding; so has
+    what that leaves, rounded likewise to numbers 2^(50-b) times smaller, where what is left counts for nothing.
+    """
+    bits = max(1, w.shape[-2] - 1).bit_length()
+    large = (w.abs().amax(-2, keepdim=True) * 2.0 ** (bits + 2)).clamp_max(1e300)
+    small = large * 2.0 ** (bits - 50)
+    high = (w + large) - large
+    low = ((w - high) + small) - small
+    return x @ high + x @ low if low.any() else x @ high
+
+
+def summed(spikes: torch.Tensor, matrix: torch.Tensor, feedback: torch.Tensor | None) -> torch.Tensor:
+    """spikes @ matrix; float64, where runs are compared, has the same bits for any other rows. feedback: see `through`."""
+    if spikes.dtype != torch.float64 or not matrix.numel():
+        return spikes @ matrix if feedback is None else through(spikes, matrix, feedback)
+    if not torch.is_grad_enabled():
+        return _product(spikes, matrix)
+    return _Summed.apply(spikes, matrix, feedback)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def over_time(
+    spikes: torch.Tensor, matrix: torch.Tensor, kind: str, feedback: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one a parameter set. feedback: see `through`."""
+    many = matrix.ndim == 3
+    if many and spikes.ndim == 3:
+        spikes = spikes.unsqueeze(1)
+    if kind == "one_to_one":
+        return spikes * matrix
+    if not many:
+        return summed(spikes, matrix, feedback)
+    time, _, batch, pre = spikes.shape
+    flat = summed(spikes.transpose(0, 1).reshape(-1, time * batch, pre), matrix, feedback)
+    return flat.reshape(len(matrix), time, batch, -1).transpose(0, 1)
+
+
+def total(synapses: Synapses, values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+    """Sum of a value a synapse into the target cells, [*lead, post]."""
+    value: torch.Tensor = torch.as_tensor(values, dtype=like.dtype)
+    value = value.expand(*like.shape[:-1], *synapses.shape)
+    if synapses.mask is not None:
+        value = value * torch.as_tensor(synapses.mask)
+    if synapses.kind == "dense":
+        return value.sum(dim=-2)
+    index = torch.as_tensor(synapses.post_index)
+    empty = torch.zeros(*like.shape[:-1], size, dtype=like.dtype)
+    return empty.index_add(-1, index, value)
+
+
+def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """One value a synapse [..., synapse] of one a cell; a value that all cells share stays as it is."""
+    return values if values.ndim == 0 or values.shape[-1] == 1 else values[..., index]
+
+
+def across(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """One value a cell along one axis of [..., pre, post]; a single number stays as it is."""
+    return values.unsqueeze(axis) if values.ndim else values
+
+
+def without(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """The inverse of `across`."""
+    return values.squeeze(axis) if values.ndim else values
+
+
+FUNCTIONS: dict[str, Any] = {
+    **ELEMENTARY, "torch": torch, "rows": rows, "weighted": weighted, "project": project, "take": take, "through": through,
+    "across": across, "without": without, "invariant": invariant, "product": product,
+}  # fmt: skip

@@ -1,0 +1,213 @@
+"""torch: runs the rendered step under autograd. The compiled network is a function of tensors, or an nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from backends.common.arrays import Feed, with_lead
+from backends.common.autograd import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
+from backends.common.options import choice, flags
+from backends.common.recording import check_record
+from backends.common.simulator import Request, Simulator
+from backends.common.streaming import GraphSession, Session
+from backends.common.structure import Backward, local, with_feedback
+from backends.common.values import given_parameters
+from backends.pytorch.groups import Functions, Group
+from backends.pytorch.render import render
+from backends.pytorch.run import ForwardPass
+from backends.pytorch.spikes import Spike, spike, spikes
+from backends.pytorch.state import arrays
+from neuro.compiler.evaluation import margin_scales
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import initial_state
+from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.compiler.receptors import without_receptors
+from neuro.compiler.semantics import Semantics, semantics
+from neuro.compiler.step import Step
+from neuro.language.mangling import mangled
+from neuro.model import Network
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
+
+
+class TorchProgram(Simulator):
+    """See neuro.protocols.Program. `source` is the generated code."""
+
+    capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
+
+    def __init__(self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool) -> None:
+        self.network, self.backward = network, backward
+        self._options = (dtype, surrogate, compile_step)
+        self._variants: dict[Backward, TorchProgram] = {}
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self._merged = without_receptors(network)
+        self.declared = with_feedback(declared_parameters(network), backward)
+        self.step: Step = lower(network)
+        shapes = {name: p.shape for name, p in self.declared.items()}
+        self.groups = render(self.step, shapes, backward, self.dtype)
+        scales = margin_scales(self.step, self._merged)
+        self.semantics: Semantics = semantics(network, dtype).for_training(
+            surrogate, scales, not backward.reset, backward.detached, backward.feedback
+        )
+        self.source = "\n\n".join(g.source for g in self.groups)
+        self._spike = spike(surrogate)
+        self._functions = [self._load(g, self._spike, scales, compile_step) for g in self.groups]
+        self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self.declared.items()}
+        self._initial = {
+            local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()
+        }
+        own = {local(*n.split(".", 1)): p.shape for n, p in self.declared.items()}
+        self.shapes = own | {n: tuple(v.shape) for n, v in self._initial.items()}
+
+    @staticmethod
+    def _load(group: Group, spike: Spike, scales: Mapping[str, float], compile_step: bool) -> Functions:
+        namespace: dict[str, Any] = dict(group.functions)
+        for name in group.spiking:
+            namespace[mangled("spike", name)] = lambda m, c=None, s=1 / scales[name]: spikes(spike, m, s, c)
+        exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
+        step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
+        return Functions(namespace["constants"], step, namespace["observe"], namespace["sums"])
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def _run(self, asked: Request) -> Recording:
+        with torch.no_grad():
+            found = self._forward(asked)
+        return Recording(
+            dt=self.step.dt,
+            spikes={n: s.numpy() > 0 for n, s in found.spikes.items()},
+            traces={n: t.numpy() for n, t in found.traces.items()},
+            every=asked.every,
+            final={n: t.numpy() for n, t in found.final.items()},
+            end=None if found.end is None else partial(arrays, found.end),
+            chosen=found.chosen,
+        )
+
+    def forward(
+        self,
+        parameters: Tensors | Parameters | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        record: Record = (),
+        **options: Any,
+    ) -> Signals:
+        """Run under autograd. parameters: those to replace, SI, this program's dtype. inputs: arrays or tensors
+        [batch, time, channel]; tensors that require gradients get them. options: steps, batch, every, trial, population and
+        state: of arrays, or another pass's `signals.state`, through which gradients go back, or don't after `detach()`.
+        The rest as in Program.run. Raises RunError.
+        """
+        return self._forward(Request(parameters, inputs, record, **options))
+
+    def _forward(self, asked: Request) -> Signals:
+        refuse_autocast()
+        wanted = check_record(self._merged, asked.record, asked.every)
+        values = {**self._defaults, **self._tensors(asked.parameters, asked.population)}
+        run = ForwardPass(self, values, self._feed(asked), wanted, asked.every)
+        for group, functions in zip(self.groups, self._functions, strict=True):
+            run.group(group, functions)
+        return run.signals()
+
+    def session(
+        self, batch: int = 1, parameters: Any = None, record: Record = (), *, graph: bool = False, **options: Any
+    ) -> Session:
+        """See Program.session. graph: steps are run by `forward`, so that gradients go back to the last `session.cut()`."""
+        if graph:
+            return GraphSession(self, batch, parameters, record, **options)
+        return super().session(batch, parameters, record, **options)
+
+    def _tensors(self, given: Any, population: int | None) -> dict[str, torch.Tensor]:
+        """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
+        found = {}
+        for name, array in given_parameters(self.declared, given, population).items():
+            value = as_tensor(given[name], array, self.dtype)
+            found[name] = value if population is None else value.reshape(with_lead(self._merged, name, array.shape))
+        return found
+
+    def _feed(self, asked: Request) -> Feed:
+        feed, given = asked.feed(self._merged, convert=False), asked.inputs or {}
+        tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
+        return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
+
+    def variant(
+        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
+    ) -> TorchProgram:
+        """The same program with other projections detached or with feedback weights, or another reset; made once."""
+        detach_reset = not self.backward.reset if detach_reset is None else detach_reset
+        backward = Backward.of("torch", detach_reset, detached, feedback)
+        if backward not in self._variants:
+            dtype, surrogate, compile_step = self._options
+            self._variants[backward] = TorchProgram(self.network, dtype, surrogate, backward, compile_step)
+        return self._variants[backward]
+
+    def in_dtype(self, dtype: str) -> TorchProgram:
+        """The same program in another precision, float32 or float64."""
+        choice("torch", "dtype", dtype, ("float32", "float64"))
+        _, surrogate, compile_step = self._options
+        return TorchProgram(self.network, dtype, surrogate, self.backward, compile_step)
+
+    def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
+        """Pickled as what it is compiled from: compiled again where it is read."""
+        dtype, surrogate, compile_step = self._options
+        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile_step)
+
+    def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
+        x = torch.tensor(margin / self.semantics.surrogate_scale[population], requires_grad=True)
+        (found,) = torch.autograd.grad(self._spike(x).sum(), x)
+        return found.numpy() / self.semantics.surrogate_scale[population]
+
+    # -- gradients -----------------------------------------------------------------------------------------
+
+    def value_and_grad(
+        self,
+        loss: Callable[[Signals], torch.Tensor],
+        parameters: Parameters,
+        inputs: Inputs,
+        wrt: Sequence[str],
+        record: Record = (),
+        **options: Any,
+    ) -> tuple[float, dict[str, npt.NDArray[Any]]]:
+        """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.
+
+        options: of forward, and truncate: steps after which the graph is cut: see backends.common.autograd.truncated.
+        """
+        return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
+
+    def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
+        """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
+        return NetworkModule(self, trainable)
+
+
+class TorchBackend:
+    """Compiles to torch."""
+
+    name = "torch"
+
+    def compile(
+        self,
+        network: Network,
+        *,
+        dtype: str = "float64",
+        surrogate: str = "fast_sigmoid",
+        detach_reset: bool = True,
+        compile: bool = False,
+        detached: Sequence[str] = (),
+        feedback: Sequence[str] = (),
+        **options: Any,
+    ) -> TorchProgram:
+        """See Backend.compile. surrogate: a name in backends.common.surrogates. compile: torch.compile the step.
+
+        detached: projections through which no gradient goes back. feedback: dense ones through which it goes back by
+        weights of their own, the parameter "projection.feedback" (default: the weights; it gets their gradient).
+        """
+        if options:
+            known = "dtype, surrogate, detach_reset, compile, detached, feedback"
+            raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
+        choice(self.name, "dtype", dtype, ("float32", "float64"))
+        flags(self.name, compile=compile)
+        backward = Backward.of(self.name, detach_reset, detached, feedback)
+        return TorchProgram(network, dtype, surrogate, backward, compile)

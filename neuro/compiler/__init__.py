@@ -1,0 +1,1 @@
+"""From a checked network to its Step: numbers drawn, receptors merged, equations discretised, statements ordered."""

@@ -1,0 +1,73 @@
+"""Numbers from a Step's expressions, by numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import scipy.special
+import sympy as sp
+
+from neuro.compiler.parameters import initial_state, values
+from neuro.compiler.step import Step, Threshold
+from neuro.language.mangling import mangled
+from neuro.language.matrices import exponential
+from neuro.language.symbolic import symbol
+from neuro.model import Network
+
+
+def _propagator(row: int, column: int, n: int, *entries: Any) -> Any:
+    """See neuro.language.symbolic.propagator. Arrays broadcast; the value has their common shape and type."""
+    parts = np.broadcast_arrays(*entries)
+    matrix = np.stack([np.asarray(p, np.float64) for p in parts], axis=-1).reshape(*parts[0].shape, n, n)
+    return exponential(matrix)[..., row, column].astype(np.result_type(*entries, np.float32))[()]
+
+
+def _flag(condition: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """A comparison as 0 or 1 in its sides' own precision; a nan fulfils none."""
+    return lambda a, b: np.asarray(condition(a, b)).astype(np.result_type(a, b, np.float32))[()]
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+_FUNCTIONS = {
+    "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
+    "greater": _flag(np.greater), "greater_equal": _flag(np.greater_equal),
+    "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
+    "ceil_of": np.ceil, "remainder": np.mod, "propagator": _propagator,
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def compiled(expr: sp.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
+    """An expression as a function of numpy arrays in the order of its names.
+
+    No name appears in the generated text, so none can meet numpy's or sympy's own (e, E, S, exp).
+    """
+    arguments = [symbol(mangled("value", str(place))) for place in range(len(names))]
+    anonymous = expr.xreplace(dict(zip(map(symbol, names), arguments, strict=True)))
+    return sp.lambdify(arguments, anonymous, modules=[_FUNCTIONS, "numpy"])  # type: ignore[no-any-return]
+
+
+def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
+    """A sympy expression on numpy arrays."""
+    names = tuple(sorted(s.name for s in expr.free_symbols))
+    return compiled(expr, names)(*map(lookup, names))
+
+
+def margin_scales(step: Step, network: Network) -> dict[str, float]:
+    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI."""
+    known = {**values(network), **initial_state(network)}
+    found = {}
+    for op in step.operations:
+        if isinstance(op, Threshold):
+            inputs = {f"{op.population}.{n}": 0.0 for n in step.population(op.population).inputs}
+            table = {**known, **inputs, f"{op.population}.t": 0.0, f"{op.population}.dt": step.dt}
+            margin = evaluate(op.margin, lambda n, t=table, p=op.population: t[f"{p}.{n}"])  # type: ignore[misc]
+            scale = float(np.median(np.abs(margin)))
+            found[op.population] = scale if np.isfinite(scale) and scale > 0 else 1.0
+    return found

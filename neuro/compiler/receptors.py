@@ -1,0 +1,152 @@
+"""Receptors move into the postsynaptic neuron: network with receptors -> equal network without.
+
+A receptor's variables and parameters get the synapse's name as a suffix (`g` of synapse `ampa` becomes `g_ampa`), or the
+projection's where two different synapses of one name meet in a cell. Where that name is taken they get a mangled one, so that
+a name of the user's changes nothing. An input `I` that receptors add to becomes the sum of a mangled input and of what they
+add; what drove `I` then drives that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from neuro import checks
+from neuro.caching import per_object
+from neuro.language.equations import Equation, Statement
+from neuro.language.mangling import mangled
+from neuro.language.units import Quantity
+from neuro.model import Input, MergedNeuron, Network, Neuron, Population, Projection, Synapse
+
+
+def rename(text: str, names: Mapping[str, str]) -> str:
+    """Replace whole identifiers."""
+    return re.sub(r"\b[A-Za-z_]\w*\b", lambda m: names.get(m[0], m[0]), text)
+
+
+def input_beside_receptors(name: str) -> str:
+    """The input that takes what arrives at an input besides the receptors' part."""
+    return mangled("in", name)
+
+
+class _Merged:
+    """The receptors of one population: what they add to its neuron, and how their names are called there."""
+
+    def __init__(self, neuron: Neuron) -> None:
+        self.neuron = neuron
+        self.taken = set(neuron.scope.dimensions)
+        self.lines: list[str] = []
+        self.added: dict[str, list[str]] = {}  # input -> expressions
+        self.parameters: dict[str, Quantity] = {}
+        self.initial: dict[str, object] = {}
+        self.receptors: dict[str, tuple[Synapse, dict[str, str]]] = {}  # suffix -> synapse, names
+        self.suffixes: dict[str, str] = {}  # projection -> suffix
+
+    def add(self, projection: Projection) -> None:
+        synapse = with_own_parameters(projection)
+        suffix = next((s for s, (known, _) in self.receptors.items() if known == synapse), None)
+        if suffix is not None:
+            self.suffixes[projection.name] = suffix
+            return
+        candidates = (synapse.name, projection.name, mangled(synapse.name, projection.name))
+        suffix = self.suffixes[projection.name] = next(c for c in candidates if c not in self.receptors)
+        scope, inputs = synapse.scope, set(self.neuron.scope.inputs)
+        own = {e.name for e in scope.receptor if e.name not in inputs}
+        used = scope.receptor_parameters
+        names = {n: self._name(n, suffix) for n in sorted(own | used)}
+        self.receptors[suffix] = synapse, names
+        self.parameters |= {names[n]: synapse.parameters[n] for n in sorted(used)}
+        self.initial |= {names[n]: v for n, v in synapse.initial.items() if n in own}
+        for equation in scope.receptor:
+            if equation.name in inputs and equation.expression is not None:
+                self.added.setdefault(equation.name, []).append(rename(equation.expression.text, names))
+            else:
+                self.lines.append(_line(equation, names))
+
+    def _name(self, name: str, suffix: str) -> str:
+        readable = f"{name}_{suffix}"
+        free = readable not in self.taken and "__" not in readable and not readable.endswith(("_pre", "_post"))
+        found = readable if free else mangled(suffix, name)
+        self.taken.add(found)
+        return found
+
+    def merge(self) -> Neuron:
+        if not self.receptors:
+            return self.neuron
+        lines = []
+        for equation in self.neuron.scope.equations:
+            if equation.name in self.added:
+                beside = input_beside_receptors(equation.name)
+                total = " + ".join([beside, *(f"({e})" for e in self.added[equation.name])])
+                lines += [f"{equation.name} = {total} : {equation.unit}", f"{beside} : {equation.unit}"]
+            else:
+                lines.append(equation.source.text)
+        kept = {name: value for name, value in vars(self.neuron).items() if name in Neuron.__dataclass_fields__}
+        return MergedNeuron(
+            **kept
+            | {
+                "equations": "\n".join([*lines, *self.lines]),
+                "parameters": {**self.neuron.parameters, **self.parameters},
+                "initial": {**self.neuron.initial, **self.initial},
+            }
+        )
+
+    def synapse(self, projection: Projection) -> Synapse:
+        """A projection's synapse without its receptor."""
+        synapse = projection.synapse
+        names: Mapping[str, str] = {}
+        if projection.name in self.suffixes:
+            names = self.receptors[self.suffixes[projection.name]][1]
+        own = {f"{e.name}_post": f"{names[e.name]}_post" for e in synapse.scope.receptor if e.name in names}
+        targets = own | {f"{n}_post": f"{input_beside_receptors(n)}_post" for n in self.added}
+        blocks = {b: _statements(getattr(synapse.scope, b), targets, own) for b in ("on_pre", "on_post", "every_step")}
+        return replace(
+            synapse,
+            receptor="",
+            target=input_beside_receptors(synapse.target) if synapse.target in self.added else synapse.target,
+            initial={n: v for n, v in synapse.initial.items() if n in synapse.scope.states},
+            **blocks,
+        )
+
+
+def with_own_parameters(projection: Projection) -> Synapse:
+    """The synapse with what the projection gives for its receptor; one of other values is another receptor."""
+    synapse, used = projection.synapse, projection.synapse.scope.receptor_parameters
+    given = {n: v for n, v in projection.parameters.items() if n in used}
+    return replace(synapse, parameters={**synapse.parameters, **given}) if given else synapse
+
+
+def _line(equation: Equation, names: Mapping[str, str]) -> str:
+    name = names.get(equation.name, equation.name)
+    flags = f" ({', '.join(sorted(equation.flags))})" if equation.flags else ""
+    left = f"d{name}/dt" if equation.kind == "differential" else name
+    right = "" if equation.expression is None else f" = {rename(equation.expression.text, names)}"
+    return f"{left}{right} : {equation.unit}{flags}"
+
+
+def _statements(block: Iterable[Statement], targets: Mapping[str, str], read: Mapping[str, str]) -> str:
+    """targets, read: names where they are assigned, and where they are read (an input is read as the whole sum)."""
+    return "\n".join(f"{targets.get(s.target, s.target)} {s.op} {rename(s.expression.text, read)}" for s in block)
+
+
+def without_receptors(network: Network) -> Network:
+    """The network that backends compile. Computed once for each network. Raises ModelError where it is none."""
+    checks.part(network, "Network", "the network to compile or lower")
+    return _without(network) if any(p.synapse.receptor for p in network.projections) else network
+
+
+@per_object
+def _without(network: Network) -> Network:
+    merged = {p.name: _Merged(p.neuron) for p in network.populations}
+    for projection in network.projections:
+        if projection.synapse.receptor:
+            merged[projection.post].add(projection)
+    populations: list[Population] = [replace(p, neuron=merged[p.name].merge()) for p in network.populations]
+    projections = [replace(p, synapse=merged[p.post].synapse(p)) for p in network.projections]
+    inputs: list[Input] = []
+    for item in network.inputs:
+        population, _, variable = item.target.partition(".")
+        moved = item.target and variable in merged[population].added
+        inputs.append(replace(item, target=f"{population}.{input_beside_receptors(variable)}") if moved else item)
+    return replace(network, populations=tuple(populations), projections=tuple(projections), inputs=tuple(inputs))

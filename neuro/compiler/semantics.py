@@ -1,0 +1,136 @@
+"""The semantics record: every convention that two simulators can silently disagree on. Stored with each file.
+
+A backend or exporter honours each field or refuses it by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuro.compiler.parameters import steps_of
+from neuro.compiler.receptors import without_receptors
+from neuro.language.symbolic import comparison
+
+if TYPE_CHECKING:
+    from neuro.language.scope import NeuronScope
+    from neuro.model import Network, Population, Projection
+
+RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 steps)"
+
+
+@dataclass(frozen=True)
+class CellSemantics:
+    """One population. threshold: ">", ">=", "logic" (comparisons joined by and, or, not) or "" (no spikes). reset: "none", "value", "subtract" or "statements".
+
+    refractory: steps. frozen: variables kept while refractory.
+    """
+
+    integrator: str
+    threshold: str
+    reset: str
+    reset_text: str
+    refractory: int = 0
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """All conventions of one compiled network. dt: seconds. delays: projection -> (shortest, longest), steps."""
+
+    dt: float
+    dtype: str
+    cells: Mapping[str, CellSemantics]
+    delays: Mapping[str, tuple[int, int]]
+    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    reset_timing: str = "same step, after arrivals"
+    delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
+    input_convention: str = (
+        "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
+    )
+    surrogate: str = ""
+    surrogate_scale: Mapping[str, float] = field(default_factory=dict)
+    detach_reset: bool | None = (
+        None  # of membranes (neuro.compiler.step.Cells); what a spike adds to other states keeps its gradient
+    )
+    detached: tuple[str, ...] = ()  # projections that carry no gradient back
+    feedback: tuple[str, ...] = ()  # projections that carry it back through weights of their own
+    rng: str = RNG
+    clock: str = "t = k*dt, formed in float64, then rounded to dtype"
+    kinks: str = (
+        "at a tie the first argument of min and max takes the whole slope; clip(x, a, b) = min(max(x, a), b); relu(x) = max(0, x); "
+        "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
+        "where x <= 0"
+    )
+    noise: str = "additive, Euler-Maruyama"
+    plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Semantics:
+        """Inverse of to_data. Raises KeyError or TypeError on other data."""
+        cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
+        delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
+        tuples = {n: tuple(data.get(n, ())) for n in ("detached", "feedback")}
+        return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
+
+    def differences(self, other: Semantics) -> tuple[str, ...]:
+        """Names of the fields that differ, "field" or "field[name]"; those of training and precision are not counted."""
+        ignored = {"dtype", "surrogate", "surrogate_scale", "detach_reset", "detached", "feedback"}
+        found = []
+        for name, mine in vars(self).items():
+            theirs = getattr(other, name)
+            if name in ignored or mine == theirs:
+                continue
+            if isinstance(mine, Mapping):
+                keys = sorted({*mine, *theirs})
+                found += [f"{name}[{k}]" for k in keys if mine.get(k) != theirs.get(k)]
+            else:
+                found.append(name)
+        return tuple(found)
+
+    def for_training(
+        self, surrogate: str, scale: Mapping[str, float], detach_reset: bool, detached: tuple[str, ...] = (),
+        feedback: tuple[str, ...] = (),
+    ) -> Semantics:  # fmt: skip
+        return replace(
+            self, surrogate=surrogate, surrogate_scale=dict(scale), detach_reset=detach_reset, detached=detached,
+            feedback=feedback,
+        )  # fmt: skip
+
+
+def semantics(network: Network, dtype: str = "float64") -> Semantics:
+    """The record of a network as its text defines it."""
+    network = without_receptors(network)
+    cells = {p.name: _cell(network, p) for p in network.populations}
+    delays = {p.name: _delay(network, p) for p in network.projections}
+    return Semantics(float(network.dt.value), dtype, cells, delays)
+
+
+def _cell(network: Network, population: Population) -> CellSemantics:
+    neuron, scope = population.neuron, population.neuron.scope
+    threshold = "" if scope.threshold is None else comparison(scope.threshold)
+    refractory = int(steps_of(neuron.refractory, network.dt))
+    return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen)
+
+
+def reset_kind(scope: NeuronScope) -> str:
+    """ "value" is `v = const`, "subtract" is `v -= const`; anything longer is "statements"."""
+    if not scope.reset:
+        return "none"
+    if len(scope.reset) == 1:
+        statement = scope.reset[0]
+        if set(statement.expression.names) <= set(scope.parameters):
+            return {"=": "value", "-=": "subtract"}.get(statement.op, "statements")
+    return "statements"
+
+
+def _delay(network: Network, projection: Projection) -> tuple[int, int]:
+    steps = steps_of(projection.delay, network.dt)
+    return (int(np.min(steps)), int(np.max(steps))) if steps.size else (0, 0)

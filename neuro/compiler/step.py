@@ -1,0 +1,240 @@
+"""Step: one dt of the whole network, symbolic. What torch, the native kernel, the interpreter and the rules read.
+
+A Step is an ordered list of operations. Expressions are sympy over real symbols: a population's own variables by
+name; in synapses `x_pre`, `x_post` and the synapse's own names; `dt` and `t` are the step and its start time; `xi`
+names are standard normal numbers. In one step, in this order (Brian2's schedule):
+
+    Gather      inputs of step k: what events left since the last one, graded sums, currents
+    Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then every_step statements
+    Threshold   spikes of step k on the new state, not while refractory
+    Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
+    Update      resets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import sympy as sp
+
+from neuro.language.elementary import greater, greater_equal
+from neuro.language.symbolic import closed, substituted, symbol
+
+IntArray = npt.NDArray[np.int64]
+When = Literal["always", "spikes", "pre", "post"]
+
+
+@dataclass(frozen=True)
+class Assign:
+    """`target := expr`. Assignments of one Update run in order; temporaries live within it."""
+
+    target: str
+    expr: sp.Expr
+    temporary: bool = False
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A coupling's value as a product: of presynaptic, per-synapse and postsynaptic variables.
+
+    pre and post may also hold parameters of the projection that are one number.
+    """
+
+    pre: sp.Expr
+    synapse: sp.Expr
+    post: sp.Expr
+
+
+@dataclass(frozen=True)
+class Couple:
+    """`target[post] += sum over synapses of value`. when: "always" (graded), "pre" or "post" (events).
+
+    factors: None where the value doesn't split into a product.
+    """
+
+    projection: str
+    population: str
+    target: str
+    value: sp.Expr
+    factors: Factors | None
+    when: When
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Inputs of a population: `variable := arrived + graded couplings + currents`, arrived back to 0."""
+
+    population: str
+    variables: tuple[str, ...]
+    couplings: tuple[Couple, ...]
+    currents: tuple[tuple[str, str], ...]  # (variable, input name)
+
+
+@dataclass(frozen=True)
+class Update:
+    """Elementwise assignments over a population or a projection's synapses.
+
+    when: always; where the cell spiked; where a spike arrives (pre); where the target fired (post).
+    frozen: targets that a refractory cell keeps (and, in on_pre, doesn't take).
+    """
+
+    owner: str
+    phase: Literal["integrate", "every_step", "on_pre", "on_post", "reset"]
+    assigns: tuple[Assign, ...]
+    when: When = "always"
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """spikes := condition, where not refractory.
+
+    condition: 1 where it holds, else 0: it alone decides. margin: positive where it holds, up to equality; a surrogate's
+    slope is taken there.
+    """
+
+    population: str
+    margin: sp.Expr
+    condition: sp.Expr
+
+    @property
+    def plain(self) -> bool:
+        """True for one comparison, whose sides differ by the margin."""
+        if not isinstance(self.condition, greater | greater_equal):
+            return False
+        a, b = self.condition.args
+        return bool(closed(a - b) == self.margin)
+
+    @property
+    def strict(self) -> bool:
+        """True if no comparison counts equality."""
+        return not self.condition.has(greater_equal)
+
+
+Operation = Gather | Update | Threshold | Couple
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A population's layout. membranes: states that inputs or a synapse's events reach directly; the others adapt."""
+
+    name: str
+    size: int
+    states: tuple[str, ...]
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    subexpressions: tuple[tuple[str, sp.Expr], ...]  # in dependency order
+    noise: tuple[str, ...]
+    spikes: bool
+    frozen: tuple[str, ...]
+    refractory: int  # steps; 0 where there is no refractory period
+    method: str
+    membranes: tuple[str, ...] = ()
+
+    @property
+    def inlined(self) -> dict[str, sp.Expr]:
+        """Subexpressions in terms of states, inputs and parameters."""
+        return composed(tuple(Assign(name, expr) for name, expr in self.subexpressions))
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """A projection's layout. kind: dense [pre, post], or one value a synapse with indices pre and post.
+
+    indices: pre and post of each synapse, None where dense: those of all pairs are computed when asked for.
+    delay: steps, one number or one a synapse in the layout's shape.
+    """
+
+    name: str
+    pre: str
+    post: str
+    kind: Literal["dense", "one_to_one", "sparse"]
+    ends: tuple[int, int]  # cells or channels before and after
+    shape: tuple[int, ...]
+    indices: tuple[IntArray, IntArray] | None
+    mask: npt.NDArray[np.bool_] | None  # dense without self-connections
+    delay: int | IntArray
+    states: tuple[str, ...]
+    parameters: tuple[str, ...]
+    weight: bool
+    subexpressions: tuple[tuple[str, sp.Expr], ...] = ()
+
+    @property
+    def pre_index(self) -> IntArray:
+        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
+
+    @property
+    def post_index(self) -> IntArray:
+        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
+
+    @property
+    def max_delay(self) -> int:
+        return int(np.max(self.delay)) if np.size(self.delay) else 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a network. dt in seconds."""
+
+    dt: float
+    cells: tuple[Cells, ...]
+    synapses: tuple[Synapses, ...]
+    sources: Mapping[str, int]  # spike inputs: name -> size
+    operations: tuple[Operation, ...]
+
+    @cached_property
+    def _cells(self) -> dict[str, Cells]:
+        return {c.name: c for c in self.cells}
+
+    @cached_property
+    def _synapses(self) -> dict[str, Synapses]:
+        return {s.name: s for s in self.synapses}
+
+    @cached_property
+    def _updates(self) -> dict[tuple[str, str], Update]:
+        return {(o.owner, o.phase): o for o in reversed(self.operations) if isinstance(o, Update)}
+
+    def population(self, name: str) -> Cells:
+        return self._cells[name]
+
+    def projection(self, name: str) -> Synapses:
+        return self._synapses[name]
+
+    def update(self, owner: str, phase: str) -> Update | None:
+        """The first one of this phase."""
+        return self._updates.get((owner, phase))
+
+    def next_state(self, owner: str) -> dict[str, sp.Expr]:
+        """State after integration as expressions of the old state, temporaries put in."""
+        update = self.update(owner, "integrate")
+        return {} if update is None else composed(update.assigns)
+
+    def jacobian(self, population: str) -> dict[tuple[str, str], sp.Expr]:
+        """d(new state)/d(old state or input), by (new, old); entries that are zero are left out."""
+        cells = self.population(population)
+        new = self.next_state(population)
+        found = {}
+        for state in cells.states:
+            for old in (*cells.states, *cells.inputs):
+                slope = closed(sp.diff(new.get(state, symbol(state)), symbol(old)))
+                if slope != 0:
+                    found[state, old] = slope
+        return found
+
+    def __str__(self) -> str:
+        from neuro.compiler.printing import step_text
+
+        return step_text(self)
+
+
+def composed(assigns: tuple[Assign, ...]) -> dict[str, sp.Expr]:
+    """What a list of assignments does, as expressions of the values before it."""
+    table: dict[sp.Symbol, sp.Expr] = {}
+    for assign in assigns:
+        table[symbol(assign.target)] = substituted(assign.expr, table)
+    return {a.target: table[symbol(a.target)] for a in assigns if not a.temporary}

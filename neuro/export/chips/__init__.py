@@ -1,0 +1,1 @@
+"""Targets that compute in integers."""

@@ -1,0 +1,1 @@
+"""NIR files: read, written for each of their readers, and linted."""

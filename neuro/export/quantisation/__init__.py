@@ -1,0 +1,1 @@
+"""Real arrays as small integers, and what that loses."""

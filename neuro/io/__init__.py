@@ -1,0 +1,1 @@
+"""Files: networks as JSON and TOML, states and recordings and whole runs as HDF5."""

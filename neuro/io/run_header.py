@@ -1,0 +1,89 @@
+"""The head of a run file: what ran, with which seed and versions. Every run file begins with it, and says whether it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import h5py
+
+from neuro.checks import ModelWarning
+from neuro.io.hdf5 import Contents, ResultsError
+from neuro.io.serialisation import from_json
+from neuro.language.equations import ModelError
+from neuro.model import Network
+
+SCHEMA = "twinspike-run-2"
+_PACKAGES = ("twinspike", "numpy", "torch", "brian2", "snntorch", "h5py", "sympy")
+
+
+class FinishedError(Exception):
+    """A run that is complete was asked to resume."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    import platform
+
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def new(model: str, semantics: Mapping[str, Any], config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Of a run that begins now. model: the network as JSON text."""
+    return {
+        "schema": SCHEMA, "created": datetime.now(UTC).isoformat(timespec="seconds"), "seed": seed, "versions": versions(),
+        "model": model, "hash": hashlib.sha256(model.encode()).hexdigest(), "semantics": dict(semantics),
+        "config": dict(config),
+    }  # fmt: skip
+
+
+def write(file: h5py.File, header: Mapping[str, Any]) -> None:
+    """Begin an empty file with it."""
+    file.attrs.update({k: header[k] for k in ("schema", "created", "seed")})
+    file.attrs["versions"] = json.dumps(header["versions"])
+    file.attrs.create("complete", False)
+    file["model/network"] = header["model"]
+    file["model"].attrs["hash"] = header["hash"]
+    file["model/semantics"] = json.dumps(header["semantics"])
+    file["config"] = json.dumps(header["config"])
+
+
+def read(contents: Contents) -> dict[str, Any]:
+    """Inverse of write, and `complete`. Raises ResultsError for a file of another schema."""
+    file = contents.file
+    schema = str(contents.attribute(file, "schema", ""))
+    if schema != SCHEMA:
+        raise ResultsError(other_schema(file.filename, schema))
+    found: dict[str, Any] = {"schema": schema, "complete": bool(contents.attribute(file, "complete"))}
+    found |= {"seed": int(contents.attribute(file, "seed")), "created": str(contents.attribute(file, "created"))}
+    found["versions"] = json.loads(contents.attribute(file, "versions"))
+    found["config"] = json.loads(contents.text(file, "config"))
+    found["model"] = model = contents.text(file, "model/network")
+    found["semantics"] = json.loads(contents.text(file, "model/semantics"))
+    return found | {"hash": hashlib.sha256(model.encode()).hexdigest()}
+
+
+def other_schema(path: Any, schema: str) -> str:
+    """What to say of a file of another schema."""
+    return (
+        f"'{path}' is not a run file of this version (schema '{schema}', expected '{SCHEMA}');"
+        " its attribute 'versions' says what wrote it: read it with that version, or train again"
+    )
+
+
+def network_in(model: str) -> Network | None:
+    """The network of a run's JSON text; None where it is none of this version."""
+    with warnings.catch_warnings(), suppress(ModelError):
+        warnings.simplefilter("ignore", ModelWarning)  # whoever made it has read them
+        return from_json(model)
+    return None

@@ -1,0 +1,1 @@
+"""From text to formulas: units, syntax trees, names, dimensions, and what sympy makes of them."""

@@ -1,0 +1,193 @@
+"""What the names in a neuron or synapse mean: states, inputs, parameters, and their dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from neuro.caching import per_object
+from neuro.language.equations import (
+    Equation,
+    Expression,
+    Statement,
+    parse_equations,
+    parse_expression,
+    parse_statements,
+)
+from neuro.language.units import Dimension, unit
+
+if TYPE_CHECKING:
+    from neuro.model import Neuron, Synapse
+
+METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4")
+
+
+@dataclass(frozen=True)
+class NeuronScope:
+    """A neuron's text, parsed. `states`, `inputs`, `parameters` are disjoint; dimensions cover all names."""
+
+    equations: tuple[Equation, ...]
+    threshold: Expression | None
+    reset: tuple[Statement, ...]
+    every_step: tuple[Statement, ...]
+    parameters: tuple[str, ...]
+    dimensions: Mapping[str, Dimension]
+
+    def of_kind(self, kind: str) -> tuple[Equation, ...]:
+        return tuple(e for e in self.equations if e.kind == kind)
+
+    @property
+    def assigned(self) -> set[str]:
+        return {s.target for s in (*self.reset, *self.every_step)}
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Variables kept from step to step: differential ones, and declared ones that a statement assigns."""
+        return tuple(
+            e.name
+            for e in self.equations
+            if e.kind == "differential"
+            or (e.kind == "declaration" and e.name in self.assigned and e.name not in self.parameters)
+        )
+
+    @property
+    def subexpressions(self) -> tuple[str, ...]:
+        return tuple(e.name for e in self.of_kind("subexpression"))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Declared variables that nothing in the neuron sets: what arrives in a step lives for that step."""
+        known = {*self.parameters, *self.assigned}
+        return tuple(e.name for e in self.of_kind("declaration") if e.name not in known)
+
+    @property
+    def frozen_when_refractory(self) -> tuple[str, ...]:
+        return tuple(e.name for e in self.equations if "unless refractory" in e.flags)
+
+    @property
+    def noise(self) -> tuple[str, ...]:
+        """xi names in the equations."""
+        used = [n for e in self.equations if e.expression is not None for n in e.expression.names if is_noise(n)]
+        return tuple(dict.fromkeys(used))
+
+
+@dataclass(frozen=True)
+class SynapseScope:
+    """A synapse's text, parsed. Names ending in _pre and _post are the cells' variables."""
+
+    equations: tuple[Equation, ...]
+    receptor: tuple[Equation, ...]
+    on_pre: tuple[Statement, ...]
+    on_post: tuple[Statement, ...]
+    every_step: tuple[Statement, ...]
+    transmits: Expression | None
+    parameters: tuple[str, ...]
+    dimensions: Mapping[str, Dimension] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> tuple[Equation, ...]:
+        return tuple(e for e in self.equations if e.kind == kind)
+
+    @property
+    def assigned(self) -> set[str]:
+        return {s.target for s in (*self.on_pre, *self.on_post, *self.every_step)}
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Per-synapse variables that change, the weight included where a statement assigns it."""
+        return tuple(
+            e.name
+            for e in self.equations
+            if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
+        )
+
+    @property
+    def has_weight(self) -> bool:
+        return any(e.name == "w" for e in self.equations)
+
+    @property
+    def weight_unit(self) -> str:
+        return next((e.unit for e in self.equations if e.name == "w"), "1")
+
+    @property
+    def plastic(self) -> bool:
+        return "w" in self.assigned or any(e.name == "w" and e.kind == "differential" for e in self.equations)
+
+    @property
+    def receptor_parameters(self) -> set[str]:
+        """Parameters that the receptor reads: a cell has them once."""
+        return {n for e in self.receptor if e.expression for n in e.expression.names if n in self.parameters}
+
+
+def is_noise(name: str) -> bool:
+    return name == "xi" or name.startswith("xi_")
+
+
+def noise_dimension() -> Dimension:
+    return unit("second").dimension ** -0.5
+
+
+def shared_names() -> dict[str, Dimension]:
+    """Names that every expression may use."""
+    second = unit("second").dimension
+    return {"t": second, "dt": second}
+
+
+@lru_cache(maxsize=512)
+def _neuron(
+    name: str,
+    equations: str,
+    threshold: str,
+    reset: str,
+    every_step: str,
+    parameters: tuple[tuple[str, Dimension], ...],
+) -> NeuronScope:
+    where = f"neuron '{name}'"
+    parsed = parse_equations(equations, f"{where}, equations")
+    dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
+    return NeuronScope(
+        equations=parsed,
+        threshold=parse_expression(threshold, f"{where}, threshold") if threshold.strip() else None,
+        reset=parse_statements(reset, f"{where}, reset"),
+        every_step=parse_statements(every_step, f"{where}, every_step"),
+        parameters=tuple(n for n, _ in parameters),
+        dimensions=dimensions,
+    )
+
+
+@per_object
+def neuron_scope(neuron: Neuron) -> NeuronScope:
+    """Parse a neuron. Raises ModelError on text that can't be read."""
+    parameters = tuple((name, q.dimension) for name, q in neuron.parameters.items())
+    return _neuron(neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, parameters)
+
+
+@lru_cache(maxsize=512)
+def _synapse(
+    name: str,
+    blocks: tuple[str, str, str, str, str, str],
+    parameters: tuple[tuple[str, Dimension], ...],
+) -> SynapseScope:
+    where = f"synapse '{name}'"
+    equations, receptor, on_pre, on_post, every_step, transmits = blocks
+    parsed = parse_equations(equations, f"{where}, equations")
+    return SynapseScope(
+        equations=parsed,
+        receptor=parse_equations(receptor, f"{where}, receptor"),
+        on_pre=parse_statements(on_pre, f"{where}, on_pre"),
+        on_post=parse_statements(on_post, f"{where}, on_post"),
+        every_step=parse_statements(every_step, f"{where}, every_step"),
+        transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
+        parameters=tuple(n for n, _ in parameters),
+        dimensions=shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed},
+    )
+
+
+@per_object
+def synapse_scope(synapse: Synapse) -> SynapseScope:
+    """Parse a synapse. Raises ModelError on text that can't be read."""
+    parameters = tuple((name, q.dimension) for name, q in synapse.parameters.items())
+    s = synapse
+    blocks = (s.equations, s.receptor, s.on_pre, s.on_post, s.every_step, s.transmits)
+    return _synapse(s.name, blocks, parameters)

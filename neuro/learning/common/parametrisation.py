@@ -1,0 +1,120 @@
+"""Free numbers for an optimiser: parameters in the user's unit, kept within bounds by a smooth map.
+
+No bound: value / unit. One bound, or a Dale sign: softplus from it. Two bounds: sigmoid between them. A value on its bound
+starts a millionth of the range (or unit) inside, where the map still has a slope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatch
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuro.compiler.parameters import Parameter
+from neuro.language.units import unit
+
+Array = npt.NDArray[np.float64]
+INSIDE = 1e-6
+
+
+class ParameterError(Exception):
+    """A name that isn't a parameter, or a value outside of its bounds."""
+
+
+@dataclass(frozen=True)
+class _Map:
+    """One parameter. scale: SI value of the user's unit. low, high: in that unit."""
+
+    name: str
+    scale: float
+    low: float
+    high: float
+    mask: Array  # 0.0 where there is no synapse
+    start: Array
+
+    def free(self, value: Array) -> Array:
+        x = value / self.scale
+        low, high = np.isfinite(self.low), np.isfinite(self.high)
+        if low and high:
+            part = np.clip((x - self.low) / (self.high - self.low), INSIDE, 1 - INSIDE)
+            return np.log(part) - np.log1p(-part)  # type: ignore[no-any-return]
+        if low or high:
+            above = np.maximum(x - self.low if low else self.high - x, INSIDE)
+            return above + np.log(-np.expm1(-above))  # type: ignore[no-any-return]
+        return x
+
+    def value(self, theta: torch.Tensor) -> torch.Tensor:
+        low, high = np.isfinite(self.low), np.isfinite(self.high)
+        if low and high:
+            x = self.low + (self.high - self.low) * torch.sigmoid(theta)
+        elif low:
+            x = self.low + torch.nn.functional.softplus(theta)
+        elif high:
+            x = self.high - torch.nn.functional.softplus(theta)
+        else:
+            x = theta
+        if not self.mask.all():
+            x = x * torch.as_tensor(self.mask, dtype=theta.dtype)
+        return x * self.scale
+
+
+def _map(parameter: Parameter) -> _Map:
+    scale = float(unit(parameter.unit).value)
+    low, high = (limit / scale for limit in parameter.range)
+    x = parameter.value / scale
+    if np.any(x < low) or np.any(x > high):
+        raise ParameterError(
+            f"parameter '{parameter.name}' is outside of its bounds {low:g} .. {high:g} {parameter.unit}"
+        )
+    mask = np.ones(parameter.shape)
+    if parameter.axes == ("pre", "post") and parameter.mask is not None:
+        mask = parameter.mask.astype(float)
+    return _Map(parameter.name, scale, low, high, mask, parameter.value)
+
+
+@dataclass(frozen=True)
+class Parametrisation:
+    """The trainable parameters of a network and their maps."""
+
+    maps: tuple[_Map, ...]
+
+    @staticmethod
+    def of(parameters: Mapping[str, Parameter], names: Sequence[str]) -> Parametrisation:
+        """names: parameter names or patterns ("*.w", "hidden.tau_m"). Raises ParameterError on one that fits nothing."""
+        chosen: dict[str, None] = {}
+        for name in names:
+            found = [p for p in parameters if fnmatch(p, name)]
+            if not found:
+                close = get_close_matches(name, parameters, 1)
+                hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(parameters)}"
+                raise ParameterError(f"there is no parameter '{name}'; {hint}")
+            chosen |= dict.fromkeys(found)
+        return Parametrisation(tuple(_map(parameters[n]) for n in chosen))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(m.name for m in self.maps)
+
+    def free(
+        self, values: Mapping[str, npt.NDArray[np.floating]] | None = None, *, dtype: torch.dtype = torch.float32
+    ) -> dict[str, torch.Tensor]:
+        """Leaf tensors that require gradients, from SI values (default: the network's)."""
+        given = values or {}
+        return {
+            m.name: torch.tensor(m.free(np.asarray(given.get(m.name, m.start), float)), dtype=dtype, requires_grad=True)
+            for m in self.maps
+        }
+
+    def values(self, theta: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """SI values, differentiable, within bounds; synapses that don't exist stay 0."""
+        return {m.name: m.value(theta[m.name]) for m in self.maps}
+
+    def arrays(self, theta: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+        """SI values as float64 arrays."""
+        with torch.no_grad():
+            return {n: v.numpy().astype(np.float64) for n, v in self.values(theta).items()}

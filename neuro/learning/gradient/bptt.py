@@ -1,0 +1,66 @@
+"""Backpropagation through time: torch's autograd over surrogate spikes, torch's optimisers and schedulers.
+
+Source: Neftci, Mostafa & Zenke (2019), IEEE Signal Process Mag 36:51.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.protocols import Array, Batch, Parameters, UnsupportedError
+
+
+@dataclass(frozen=True)
+class BPTT(GradientRule):
+    """The true gradient, up to the surrogate. Options besides GradientRule's:
+
+    truncate: steps of a part; 0: the whole trial at once. The trial runs in parts of so many steps, and the state is carried
+    from each into the next as numbers alone: variables, sums, spikes on their way, refractory periods. The loss sees the whole
+    trial, and there is one update. The gradient is the sum over all parts of what their own spikes and traces say of the
+    parameters as they acted in that same part; left out is every path from a parameter to the loss that crosses from one part
+    into another. So the loss of step k reaches back over k mod truncate steps, and over the whole trial from truncate = its
+    steps on. Initial values of plastic weights act in the first part alone. Memory is that of the whole trial.
+    Source: Williams & Peng (1990), Neural Comput 2:490: BPTT(h; h') with h = h' = truncate.
+    """
+
+    truncate: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.truncate, int) or isinstance(self.truncate, bool) or self.truncate < 0:
+            raise TypeError(
+                f"truncate={self.truncate!r}; give the steps of a part, such as truncate=100, or 0 for the whole trial"
+            )
+
+    def check(self, program: Any) -> None:
+        if not program.capabilities.gradients:
+            raise UnsupportedError(type(program).__name__, "rule 'bptt'", "it gives no gradients", ("native", "torch"))
+        if self.truncate and not program.capabilities.state:
+            why = "it goes on from no state; leave truncate out"
+            raise UnsupportedError(type(program).__name__, f"truncate={self.truncate}", why, ("native", "torch"))
+
+    def estimate(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+    ) -> tuple[float, dict[str, Array]]:
+        options = {"truncate": self.truncate} if self.truncate else {}
+        return gradient_of(self, program, parameters, batch, task, **options)
+
+
+def gradient_of(
+    rule: GradientRule, program: Any, parameters: Parameters, batch: Batch, task: Any, **options: Any
+) -> tuple[float, dict[str, Array]]:
+    """A differentiable program's loss, without the regularisation, and the gradient of both. options: of its value_and_grad."""
+    plain = []
+
+    def loss(found: Any) -> Any:
+        value = task.loss(found.spikes, found.traces, batch)
+        plain.append(float(value.detach()))
+        return value + rule.penalty(program, found)
+
+    _, slopes = program.value_and_grad(
+        loss, parameters, batch.inputs, rule.names(program), tuple(task.record()), **options
+    )
+    return plain[0], slopes

@@ -1,0 +1,201 @@
+"""What all rules share that estimate a gradient and leave the update to an optimiser."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.learning.common import optimisers
+from neuro.learning.common.parametrisation import Parametrisation
+from neuro.learning.common.regularisation import rate_penalty
+from neuro.learning.gradient.quantisation_aware import StraightThrough
+from neuro.protocols import Array, Batch, Parameters
+
+SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
+
+
+@dataclass
+class GradientState:
+    """Free parameters, optimiser, scheduler, and arrays of the rule's own; `save` writes all of it.
+
+    fixed: real values of quantised parameters that aren't trained. scales: of quantised weights, those that stay.
+    """
+
+    parametrisation: Parametrisation
+    theta: dict[str, torch.Tensor]
+    optimiser: Any
+    scheduler: Any
+    memory: dict[str, Array] = field(default_factory=dict)
+    updates: int = 0
+    through: StraightThrough | None = None
+    fixed: dict[str, Array] = field(default_factory=dict)
+    scales: dict[str, Array] = field(default_factory=dict)
+
+    def real(self, parameters: Parameters) -> dict[str, Array]:
+        """All parameters before quantisation, SI."""
+        return {**parameters, **self.fixed, **self.parametrisation.arrays(self.theta)}
+
+    @property
+    def quantised(self) -> StraightThrough | None:
+        """The quantiser, once it acts."""
+        return self.through if self.through is not None and self.updates >= self.through.after else None
+
+    def seen(self, real: Parameters) -> Parameters:
+        """The parameters that the program gets."""
+        if self.quantised is None:
+            return real
+        if self.updates == self.quantised.after:
+            self.scales = self.quantised.kept(real)
+        return self.quantised.forward(real, self.scales)
+
+
+@dataclass(frozen=True)
+class GradientRule:
+    """trainable: names or patterns. learning_rate: in the parameters' own units. schedule_options: the scheduler's own,
+    counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength rate_strength (0: off). quantise: train
+    for these integers; options of neuro.export.quantisation.calibration.Scheme, and `after`: updates with real weights before.
+    """
+
+    optimiser: str = "adam"
+    learning_rate: float = 1e-2
+    trainable: tuple[str, ...] = ("*.w",)
+    scheduler: str = ""
+    schedule_options: Mapping[str, float] = field(default_factory=dict)
+    clip: float = 0.0
+    weight_decay: float = 0.0
+    target_rate: float = 0.0
+    rate_strength: float = 0.0
+    quantise: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        optimisers.check(self.optimiser)
+        if self.scheduler and self.scheduler not in SCHEDULERS:
+            raise TypeError(f"scheduler '{self.scheduler}'; use one of {', '.join(SCHEDULERS)}")
+
+    # -- what a rule says of itself ------------------------------------------------------------------------
+
+    def check(self, program: Any) -> None:
+        """Raises UnsupportedError where the program can't do what the rule needs."""
+
+    def memory(self, program: Any) -> dict[str, Array]:
+        """Arrays that the rule keeps besides the parameters, before the first update."""
+        return {}
+
+    def estimate(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+    ) -> tuple[float, dict[str, Array]]:
+        """Loss, and its gradient with respect to the trainable parameters, SI."""
+        raise NotImplementedError
+
+    def remember(self, state: GradientState, before: Parameters, after: Parameters) -> None:
+        """Change the state's memory after an update."""
+
+    # -- Rule ----------------------------------------------------------------------------------------------
+
+    def init(self, program: Any, parameters: Parameters | None = None) -> GradientState:
+        """State before the first update. Raises UnsupportedError, ParameterError, QuantiseError."""
+        self.check(program)
+        declared = declared_parameters(program.network)
+        chosen = Parametrisation.of(declared, self.trainable)
+        dtype = program.dtype if isinstance(getattr(program, "dtype", None), torch.dtype) else torch.float64
+        theta = chosen.free(parameters, dtype=dtype)
+        tensors = list(theta.values())
+        optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, weight_decay=self.weight_decay)
+        state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
+        if self.quantise:
+            state.through = StraightThrough.of(program.network, self.quantise)
+            real = {**{n: p.value for n, p in declared.items()}, **(parameters or {})}
+            state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in theta}
+        return state
+
+    def step(
+        self, program: Any, parameters: Parameters, state: GradientState, batch: Batch, task: Any
+    ) -> tuple[Parameters, GradientState, Mapping[str, float]]:
+        """One update. task: its `loss` and `record`. Returns SI arrays of all parameters, state, metrics."""
+        before, quantised = state.real(parameters), state.quantised
+        loss, slopes = self.estimate(program, state.seen(before), batch, task, state.memory, state.updates)
+        if quantised is not None:
+            slopes = quantised.backward(slopes, before, state.scales)
+        state.optimiser.zero_grad(set_to_none=True)
+        found = state.parametrisation.values(state.theta)
+        torch.autograd.backward(
+            [found[n] for n in slopes], [torch.as_tensor(g, dtype=found[n].dtype) for n, g in slopes.items()]
+        )
+        norm = torch.nn.utils.clip_grad_norm_(list(state.theta.values()), self.clip if self.clip else float("inf"))
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient is not finite at update {state.updates}; lower the learning rate")
+        state.optimiser.step()
+        if state.scheduler is not None:
+            state.scheduler.step()
+        if quantised is not None:
+            quantised.clip(state.parametrisation, state.theta, state.scales)
+        state.updates += 1
+        self.remember(state, before, state.real(parameters))
+        after = state.seen(state.real(parameters))
+        return after, state, {"loss": loss, "gradient_norm": float(norm)}
+
+    def gradient(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
+    ) -> dict[str, Array]:
+        """See Rule.gradient."""
+        return self.estimate(program, parameters, batch, task, self.memory(program), draw)[1]
+
+    def names(self, program: Any) -> tuple[str, ...]:
+        """The trainable parameters."""
+        return Parametrisation.of(declared_parameters(program.network), self.trainable).names
+
+    def penalty(self, program: Any, found: Any) -> Any:
+        """Rate regularisation of what a differentiable run gave."""
+        if not self.rate_strength:
+            return 0.0
+        return self.rate_strength * rate_penalty(found.spikes, program.semantics.dt, self.target_rate)
+
+    def results(self, state: GradientState, parameters: Parameters) -> dict[str, Any]:
+        """Groups for the run file: the integers of quantised parameters, their calibration, and the real-valued copies."""
+        if state.through is None:
+            return {}
+        real = state.real(parameters)
+        found = state.through.calibrate(real, state.scales).to_data()
+        return {"quantisation": {**found, "shadow": {n: real[n] for n in found["codes"]}}}
+
+    # -- resumption ----------------------------------------------------------------------------------------
+
+    def save(self, state: GradientState) -> dict[str, Any]:
+        """All of the state as arrays and numbers, "theta/...", "optimiser/...", "memory/...", ...: exact."""
+        found: dict[str, Any] = {f"theta/{n}": t.detach().numpy().copy() for n, t in state.theta.items()}
+        found |= {f"optimiser/{n}": v for n, v in optimisers.arrays(state.optimiser).items()}
+        for name in ("memory", "fixed", "scales"):
+            found |= {f"{name}/{n}": v for n, v in getattr(state, name).items()}
+        return found | {"updates": np.asarray(state.updates)}
+
+    def load(self, program: Any, saved: Mapping[str, Any]) -> GradientState:
+        """Inverse of save; continues with the same numbers."""
+        state = self.init(program)
+        with torch.no_grad():
+            for name, theta in state.theta.items():
+                theta.copy_(torch.as_tensor(np.array(saved[f"theta/{name}"])))
+        optimisers.restore(state.optimiser, optimisers.under("optimiser", saved))
+        for name in ("memory", "fixed", "scales"):
+            setattr(state, name, {n: np.array(v) for n, v in optimisers.under(name, saved).items()})
+        state.updates = int(saved["updates"])
+        for group in state.optimiser.param_groups:
+            group["lr"] = group.get("initial_lr", group["lr"])
+        state.scheduler = self._scheduler(state.optimiser, state.updates)
+        return state
+
+    def _scheduler(self, optimiser: Any, updates: int = 0) -> Any:
+        """The scheduler after as many updates; its schedule depends on their number only."""
+        if not self.scheduler:
+            return None
+        made = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(optimiser, **self.schedule_options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "scheduler before optimiser": the updates were made before the stop
+            for _ in range(updates):
+                made.step()
+        return made

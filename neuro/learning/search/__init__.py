@@ -1,0 +1,1 @@
+"""Rules that only run the program: evolution strategies, finite differences, perturbation."""

@@ -1,0 +1,116 @@
+"""A network's trainable parameters as one vector of free numbers, and the losses of many such vectors in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.learning.common.parametrisation import ParameterError, Parametrisation
+from neuro.protocols import Batch, Parameters, Recording, UnsupportedError
+
+Array = npt.NDArray[np.float64]
+FITNESS = ("loss", "metric")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Free numbers [n] of the synapses and parameters that exist; see Parametrisation for units, bounds and signs."""
+
+    parametrisation: Parametrisation
+
+    @staticmethod
+    def of(program: Any, trainable: Sequence[str]) -> Space:
+        """trainable: names or patterns. Raises ParameterError."""
+        return Space(Parametrisation.of(declared_parameters(program.network), trainable))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.parametrisation.names
+
+    def vector(self, parameters: Parameters | None = None) -> Array:
+        """SI values (default: the network's) as free numbers [n]."""
+        free = self.parametrisation.free(parameters, dtype=torch.float64)
+        return self.flat({n: t.detach().numpy() for n, t in free.items()})
+
+    def flat(self, arrays: Mapping[str, Array]) -> Array:
+        """Arrays in the parameters' shapes as one vector [n]."""
+        return np.concatenate([arrays[m.name][m.mask != 0].ravel() for m in self.parametrisation.maps])
+
+    def tensors(self, vectors: Array) -> dict[str, torch.Tensor]:
+        """[..., n] -> free tensors [..., *shape], zeros where there is no synapse."""
+        found, start = {}, 0
+        for m in self.parametrisation.maps:
+            count = int(np.count_nonzero(m.mask))
+            full = np.zeros((*vectors.shape[:-1], *m.mask.shape))
+            full[..., m.mask != 0] = vectors[..., start : start + count]
+            found[m.name], start = torch.from_numpy(full), start + count
+        return found
+
+    def arrays(self, vectors: Array) -> dict[str, Array]:
+        """[..., n] -> SI values [..., *shape] within bounds."""
+        return self.parametrisation.arrays(self.tensors(vectors))
+
+    def pull_back(self, vector: Array, slopes: Mapping[str, Array]) -> Array:
+        """A gradient in SI values, by name, as one in free numbers [n]."""
+        free = {n: t.requires_grad_() for n, t in self.tensors(vector).items()}
+        values = self.parametrisation.values(free)
+        total = sum(((values[n] * torch.from_numpy(slopes[n])).sum() for n in free), torch.zeros(()))
+        grads = torch.autograd.grad(total, list(free.values()))
+        return self.flat({n: g.numpy() for n, g in zip(free, grads, strict=True)})
+
+    def push(self, vector: Array, gradient: Array) -> dict[str, Array]:
+        """Inverse of pull_back: a gradient in free numbers [n] as one in SI values, 0 where there is no synapse."""
+        ones = {n: np.ones(t.shape) for n, t in self.tensors(vector).items()}
+        return {n: t.numpy() for n, t in self.tensors(gradient / self.pull_back(vector, ones)).items()}
+
+    def scale(self, sigma: float | Mapping[str, float]) -> Array:
+        """One standard deviation a free number, from one for all or one a name or pattern. Raises ParameterError."""
+        groups = {"*": sigma} if isinstance(sigma, int | float) else dict(sigma)
+        parts = []
+        for m in self.parametrisation.maps:
+            chosen = [value for pattern, value in groups.items() if fnmatch(m.name, pattern)]
+            if not chosen or chosen[-1] <= 0:
+                raise ParameterError(f"parameter '{m.name}' has no positive sigma; give one, by name or pattern")
+            parts.append(np.full(int(np.count_nonzero(m.mask)), float(chosen[-1])))
+        return np.concatenate(parts)
+
+
+def check_capable(rule: str, program: Any) -> None:
+    """Raises UnsupportedError where a program runs one parameter set at a time."""
+    if not program.capabilities.populations:
+        why = "it runs one parameter set at a time"
+        raise UnsupportedError(
+            type(program).__name__, f"rule '{rule}'", why, ("native", "torch", "brian2", "reference")
+        )
+
+
+def loss_of(task: Any, recording: Recording, batch: Batch, fitness: str = "loss") -> float:
+    """What is minimised: the task's loss, or its metric with the sign turned."""
+    if fitness == "metric":
+        return -float(task.metric(recording, batch))
+    spikes, traces = (
+        {n: torch.from_numpy(np.asarray(a, dtype=np.float64)) for n, a in d.items()}
+        for d in (recording.spikes, recording.traces)
+    )
+    return float(task.loss(spikes, traces, batch))
+
+
+def losses(
+    program: Any, parameters: Parameters, batch: Batch, task: Any, *, trial: int = 0, fitness: str = "loss"
+) -> Array:
+    """Losses [P] of parameters that all have a first axis of P sets; inputs, noise and initial states are common."""
+    population = len(next(iter(parameters.values())))
+    found = program.run(parameters, batch.inputs, tuple(task.record()), trial=trial, population=population)
+    return np.array([loss_of(task, found.of_set(p), batch, fitness) for p in range(population)])
+
+
+def trials(batch: Batch) -> int:
+    """Number of trials in a batch."""
+    return len(next(iter(batch.inputs.values())))

@@ -1,0 +1,192 @@
+"""Node perturbation and its relatives: a plain trial and a perturbed one, two scalar errors an update.
+
+np: noise on the summed inputs that trainable weights feed; a synapse's credit is the sum over time of noise times presynaptic
+activity. wp0: weights are perturbed, and those without presynaptic activity stay. hybrid: weights are perturbed, and credit is
+np's with the change of the summed input that they made. Plain weight perturbation is rule "wp". A batch counts as one trial.
+
+Source: Zuege, Klos & Memmesheimer (2023), Phys Rev X 13:021006.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuro.compiler import streams
+from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.language.units import unit
+from neuro.learning.common import optimisers
+from neuro.learning.common.summed_inputs import Site, attach, silent, sites
+from neuro.learning.search.parameter_vector import Array, Space, check_capable, loss_of, trials
+from neuro.learning.search.searches import check_choice
+from neuro.model import Network
+from neuro.protocols import Batch, Parameters, UnsupportedError
+
+KINDS = ("np", "wp0", "hybrid")
+
+
+@dataclass
+class PerturbationState:
+    """theta: free numbers [n]. scales: SI value of each weight's own unit. updates: made so far."""
+
+    space: Space
+    sites: tuple[Site, ...]
+    scales: dict[str, float]
+    theta: torch.Tensor
+    optimiser: Any
+    updates: int = 0
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """kind: np, wp0 or hybrid. sigma: of the noise, in the weights' own unit. decay: theta *= 1 - decay after updates.
+
+    np needs a program of `attach(network)`, which takes the noise as inputs.
+    """
+
+    kind: str = "np"
+    sigma: float = 0.01
+    trainable: tuple[str, ...] = ("*.w",)
+    optimiser: str = "sgd"
+    learning_rate: float = 1e-2
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, KINDS)
+        optimisers.check(self.optimiser)
+
+    def attach(self, network: Network) -> Network:
+        """The network to compile: with inputs for the noise."""
+        return attach(network, self.trainable) if self.kind == "np" else network
+
+    def init(self, program: Any, parameters: Parameters | None = None) -> PerturbationState:
+        """State before the first update. Raises UnsupportedError where program or network don't allow the rule."""
+        check_capable(self.kind, program)
+        space = Space.of(program, self.trainable)
+        found = sites(program.network, self.trainable)
+        known = {i.name for i in program.network.inputs}
+        if self.kind == "np" and not all(s.noise in known for s in found):
+            why = "it has no inputs for the noise; compile rule.attach(network)"
+            raise UnsupportedError(type(program).__name__, "rule 'np'", why)
+        declared = declared_parameters(program.network)
+        scales = {s.name: float(unit(declared[s.name].unit).value) for s in found}
+        theta = torch.tensor(space.vector(parameters), requires_grad=True)
+        optimiser = optimisers.make(self.optimiser, [theta], self.learning_rate)
+        return PerturbationState(space, found, scales, theta, optimiser)
+
+    def step(
+        self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any
+    ) -> tuple[Parameters, PerturbationState, Mapping[str, float]]:
+        """One update. task: its `loss` and `record`. Returns SI arrays of the trained parameters, state, metrics."""
+        loss, gradient = self._estimate(program, parameters, state, batch, task)
+        if not np.isfinite(gradient).all():
+            raise FloatingPointError(f"an error is not finite at update {state.updates}; lower the learning rate")
+        state.theta.grad = torch.from_numpy(gradient)
+        state.optimiser.step()
+        if self.decay:
+            with torch.no_grad():
+                state.theta.mul_(1 - self.decay)
+        state.updates += 1
+        trained = state.space.arrays(state.theta.detach().numpy())
+        return {**parameters, **trained}, state, {"loss": loss, "gradient_norm": float(np.linalg.norm(gradient))}
+
+    def gradient(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
+    ) -> dict[str, Array]:
+        """See Rule.gradient."""
+        state = self.init(program, parameters)
+        state.updates = draw
+        _, found = self._estimate(program, parameters, state, batch, task)
+        return state.space.push(state.theta.detach().numpy(), found)
+
+    def _estimate(
+        self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any
+    ) -> tuple[float, Array]:
+        """Loss of the plain trial and the gradient by free numbers [n]."""
+        random = streams.generator(program.network.seed, f"rule/{self.kind}", state.updates)
+        perturbed = self._nodes if self.kind == "np" else self._weights
+        return perturbed(program, parameters, state, batch, task, random)
+
+    def _nodes(
+        self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any,
+        random: np.random.Generator,
+    ) -> tuple[float, Array]:  # fmt: skip
+        """Loss of the plain trial and the gradient estimate, noise on summed inputs."""
+        theta, trial = state.theta.detach().numpy(), state.updates * trials(batch)
+        values, quiet = state.space.arrays(theta), silent(program.network, batch.inputs)
+        noise = {}
+        for site in state.sites:
+            if site.noise not in noise:
+                draw = random.standard_normal(quiet[site.noise].shape)
+                noise[site.noise] = self.sigma * state.scales[site.name] * draw
+        watched = dict.fromkeys([*task.record(), *(t for s in state.sites for t in s.traces(program.network))])
+        plain = program.run(values, quiet, tuple(watched), trial=trial)
+        other = program.run(values, {**quiet, **noise}, tuple(task.record()), trial=trial)
+        loss = loss_of(task, plain, batch)
+        worse = loss_of(task, other, batch) - loss
+        slopes = {}
+        for site in state.sites:
+            activity = site.activity(program.network, {**parameters, **values}, batch.inputs, plain)
+            variance = (self.sigma * state.scales[site.name]) ** 2
+            slopes[site.name] = worse / variance * site.credit(activity, noise[site.noise])
+        return loss, state.space.pull_back(theta, slopes)
+
+    def _weights(
+        self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any,
+        random: np.random.Generator,
+    ) -> tuple[float, Array]:  # fmt: skip
+        """Loss of the plain trial and the gradient estimate, noise on weights."""
+        theta, trial = state.theta.detach().numpy(), state.updates * trials(batch)
+        direction = random.standard_normal(len(theta))
+        values = state.space.arrays(np.stack([theta, theta + self.sigma * direction]))
+        watched = dict.fromkeys([*task.record(), *(t for s in state.sites for t in s.traces(program.network))])
+        found = program.run(values, batch.inputs, tuple(watched), trial=trial, population=2)
+        plain = found.of_set(0)
+        loss = loss_of(task, plain, batch)
+        worse = loss_of(task, found.of_set(1), batch) - loss
+        now = {n: v[0] for n, v in values.items()}
+        activity = {
+            s.name: s.activity(program.network, {**parameters, **now}, batch.inputs, plain) for s in state.sites
+        }
+        if self.kind == "wp0":
+            active = state.space.flat({s.name: s.active(activity[s.name]) for s in state.sites})
+            return loss, worse / self.sigma * direction * active
+        made: dict[str, Array] = {}
+        for site in state.sites:
+            weights = values[site.name][1] - values[site.name][0]
+            made[site.noise] = made.get(site.noise, 0.0) + site.change(activity[site.name], weights)
+        slopes = {
+            s.name: worse / (self.sigma * state.scales[s.name]) ** 2 * s.credit(activity[s.name], made[s.noise])
+            for s in state.sites
+        }
+        return loss, state.space.pull_back(theta, slopes)
+
+    def save(self, state: PerturbationState) -> dict[str, Any]:
+        """All of the state as arrays and numbers: exact."""
+        found: dict[str, Any] = {f"optimiser/{n}": v for n, v in optimisers.arrays(state.optimiser).items()}
+        return found | {"theta": state.theta.detach().numpy().copy(), "updates": np.asarray(state.updates)}
+
+    def load(self, program: Any, saved: Mapping[str, Any]) -> PerturbationState:
+        """Inverse of save; continues with the same numbers."""
+        state = self.init(program)
+        with torch.no_grad():
+            state.theta.copy_(torch.from_numpy(np.array(saved["theta"])))
+        optimisers.restore(state.optimiser, optimisers.under("optimiser", saved))
+        state.updates = int(saved["updates"])
+        return state
+
+
+def _rule(kind: str) -> Callable[..., Perturbation]:
+    def make(**options: Any) -> Perturbation:
+        if "trainable" in options:
+            options["trainable"] = tuple(options["trainable"])
+        return Perturbation(kind, **options)
+
+    return make
+
+
+node, silent_stay, hybrid = (_rule(kind) for kind in KINDS)

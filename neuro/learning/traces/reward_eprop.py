@@ -1,0 +1,160 @@
+"""Reward-based e-prop: an actor-critic learns from rewards alone; policy and value are readouts of the network.
+
+With pi the softmax of the policy's outputs, V the value's output, a the action drawn, R the discounted sum of later rewards:
+
+    E = mean over trials of sum over steps of -(R - V) log pi(a) + value_cost/2 (R - V)^2, the first (R - V) held fixed
+
+and its e-prop gradient. The online form meets it without waiting for R: with delta = r + discount V' - V and
+signal = (pi - 1[a], -value_cost), it is the sum over steps of delta F(signal ebar), F a filter with factor discount.
+
+Source: Bellec et al. (2020), Nat Commun 11:3625.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from neuro.compiler import streams
+from neuro.compiler.parameters import values
+from neuro.learning.common.summed_inputs import Site
+from neuro.learning.traces.eligibility import eligibility
+from neuro.learning.traces.eprop import FORMS, EProp
+from neuro.learning.traces.trial import Trial, check_inputs, run_trial
+from neuro.protocols import Array, Batch, Parameters, UnsupportedError
+
+
+class ActorCritic:
+    """A task whose loss is E. The task says what actions bring: `reward(actions [batch, time], batch)` -> [batch, time].
+
+    The task records one variable of its output, whose last channel is the value; actions count where the batch's mask is
+    set. They change rewards, not inputs. random: draws the actions. After `loss`: `reward`, the mean sum of a trial;
+    `signal` [batch, time, output] and `delta` [batch, time], what the online form multiplies.
+    """
+
+    def __init__(self, task: Any, discount: float, value_cost: float, random: np.random.Generator) -> None:
+        if not hasattr(task, "reward"):
+            raise UnsupportedError("any", "rule 'reward-eprop'", f"task '{task.name}' gives no rewards")
+        self.task, self.output, self.discount, self.value_cost, self.random = (
+            task, task.output, discount, value_cost, random,
+        )  # fmt: skip
+        self.reward, self.signal, self.delta = 0.0, np.zeros(0), np.zeros(0)
+
+    def record(self) -> tuple[str, ...]:
+        return tuple(self.task.record())
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        y = traces[self.record()[0]]
+        value, log_pi = y[..., -1], torch.log_softmax(y[..., :-1], dim=-1)
+        acts = torch.as_tensor(np.ones(value.shape) if batch.mask is None else batch.mask, dtype=y.dtype)
+        pi, v = log_pi.detach().exp().double().numpy(), value.detach().double().numpy()
+        below = pi.cumsum(axis=-1)[..., :-1] < self.random.random(v.shape)[..., None]
+        actions = below.sum(axis=-1)
+        rewards = np.asarray(self.task.reward(actions, batch), dtype=np.float64)
+        self.reward = float(rewards.sum(axis=1).mean())
+        self.delta = rewards + self.discount * np.concatenate([v[:, 1:], np.zeros((len(v), 1))], axis=1) - v
+        policy = (pi - np.eye(pi.shape[-1])[actions]) * acts.double().numpy()[..., None]
+        self.signal = np.concatenate([policy, np.full((*v.shape, 1), -self.value_cost)], axis=-1)
+        missing = torch.as_tensor(self._returns(rewards), dtype=y.dtype) - value
+        chosen = log_pi.gather(-1, torch.as_tensor(actions)[..., None])[..., 0] * acts
+        total = -(missing.detach() * chosen).sum() + self.value_cost / 2 * (missing**2).sum()
+        return total / len(v)
+
+    def _returns(self, rewards: Array) -> Array:
+        found, later = np.zeros_like(rewards), np.zeros(len(rewards))
+        for k in reversed(range(rewards.shape[1])):
+            later = rewards[:, k] + self.discount * later
+            found[:, k] = later
+        return found
+
+
+@dataclass(frozen=True)
+class RewardEProp(EProp):
+    """The loss that `step` gives is minus the mean reward of a trial. form: see EProp, or "online", by the error delta of each
+    step, with one more trace a synapse. seed: of the actions as well. Options: see EProp.
+    """
+
+    discount: float = 0.99
+    value_cost: float = 0.5
+
+    forms: ClassVar[tuple[str, ...]] = (*FORMS, "online")
+    known_as: ClassVar[str] = "reward-eprop"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form == "online" and (self.rate_strength or self.recurrent != "none"):
+            raise TypeError("the online form has no rate regularisation and no recurrent Jacobian")
+
+    def estimate(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+    ) -> tuple[float, dict[str, Array]]:
+        judged = ActorCritic(
+            task, self.discount, self.value_cost, streams.generator(self.seed, "rule/reward-eprop", draw)
+        )
+        if self.form != "online":
+            _, found = super().estimate(program, parameters, batch, judged, memory, draw)
+            return -judged.reward, found
+        now = {**values(program.network), **parameters}
+        feedback = self._feedback(program, now, memory, task.output)
+        self.check_network(program.network, task.output)
+        check_inputs(program.network, batch, self.known_as)
+        trial = run_trial(program, now, batch, judged, feedback, detach_reset=self.detach_reset)
+        chosen = [trial.sites[n.removesuffix(".w")] for n in self.names(program)]
+        return -judged.reward, {s.name: by_errors(trial, s, judged, feedback) for s in chosen}
+
+
+def by_errors(trial: Trial, site: Site, judged: ActorCritic, feedback: Mapping[str, Array]) -> Array:
+    """One projection's gradient, forwards in time: trace = discount trace + signal ebar; total += delta trace.
+
+    Memory: arrays [batch, pre, post], whatever the number of steps.
+    """
+    signal = judged.signal
+    if site.population != trial.output:
+        read = next(s for s in trial.into(trial.output) if s.synapses.pre == site.population)
+        weights = feedback.get(read.synapses.name, trial.parameters[read.name])
+        signal = signal @ read.dense(weights).T
+    trace: Any = 0.0
+    total = np.zeros(site.synapses.ends)
+    for k, ebar in _filtered(trial, site):
+        trace = judged.discount * trace + signal[:, k, None, :] * ebar
+        total += np.einsum("b,bij->ij", judged.delta[:, k], trace)
+    return site.layout(total / len(judged.delta))
+
+
+def _filtered(trial: Trial, site: Site) -> Iterator[tuple[int, Array]]:
+    """Step, and ebar [batch, pre, post or 1]: what the output's own filter makes of the projection's eligibility."""
+    keep, gain = _filter(trial)
+    if site.population == trial.output:
+        sent: Iterator[Array] = (
+            a[:, :, None] * site.gain for a in np.moveaxis(trial.activity[site.synapses.name], 1, 0)
+        )
+        late = 0
+    else:
+        read = next(s for s in trial.into(trial.output) if s.synapses.pre == site.population)
+        cells = trial.cells[site.population]
+        if read.pre is not None:
+            raise UnsupportedError("any", "the online form of 'reward-eprop'", "the readout reads graded values")
+        sent = (e * read.gain for _, e, _ in eligibility(cells, site, trial.activity[site.synapses.name]))
+        late = read.late
+    waiting: deque[Any] = deque([0.0] * late)
+    ebar: Any = 0.0
+    for k, e in enumerate(sent):
+        waiting.append(e)
+        ebar = keep * ebar + gain * waiting.popleft()
+        yield k, np.asarray(ebar)
+
+
+def _filter(trial: Trial) -> tuple[float, float]:
+    """The leaky readout's factors: what it keeps of itself, and what it takes of its input in a step."""
+    cells = trial.cells[trial.output]
+    slopes = [np.unique(v) for v in cells.at(0).state.values()]
+    if len(cells.states) != 1 or len(slopes) != 2 or any(s.size != 1 for s in slopes):
+        raise UnsupportedError("any", "the online form of 'reward-eprop'", "it needs leaky readouts, all with one leak")
+    (state,), (driver,) = cells.states, cells.inputs
+    found = cells.at(0).state
+    return float(np.unique(found[state, state])[0]), float(np.unique(found[state, driver])[0])
