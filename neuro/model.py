@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
+from neuro.caching import per_object
 from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
-from neuro.language.units import Quantity
+from neuro.language.units import Dimension, Quantity
 
 IntArray = npt.NDArray[np.int64]
 Kept = TypeVar("Kept", covariant=True)
@@ -101,7 +102,7 @@ class Neuron:
 
     @property
     def scope(self) -> NeuronScope:
-        return neuron_scope(self)
+        return _neuron_scope(self)
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ class Synapse:
 
     @property
     def scope(self) -> SynapseScope:
-        return synapse_scope(self)
+        return _synapse_scope(self)
 
 
 @dataclass(frozen=True)
@@ -329,6 +330,23 @@ class Network:
     def source_size(self, name: str) -> int:
         """Number of cells or channels of a projection's source."""
         return int(self._part("population or input", name).size)
+
+
+@per_object
+def _neuron_scope(neuron: Neuron) -> NeuronScope:
+    texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step)
+    return neuron_scope(*texts, _dimensions(neuron.parameters))
+
+
+@per_object
+def _synapse_scope(synapse: Synapse) -> SynapseScope:
+    s = synapse
+    texts = (s.name, s.equations, s.receptor, s.on_pre, s.on_post, s.every_step, s.transmits)
+    return synapse_scope(*texts, _dimensions(s.parameters))
+
+
+def _dimensions(parameters: Mapping[str, Quantity]) -> tuple[tuple[str, Dimension], ...]:
+    return tuple((name, value.dimension) for name, value in parameters.items())
 
 
 def _tuple(items: Any) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from neuro.checks.common import (
     caught,
@@ -22,13 +21,11 @@ from neuro.checks.common import (
     parts_of,
     plain,
 )
+from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.scope import NeuronScope, is_noise, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
-
-if TYPE_CHECKING:
-    from neuro.model import Neuron, Population
 
 
 def neuron(item: Neuron) -> Iterator[Problem]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from neuro.checks.common import plain
+from neuro.checks.parts import Network, Population, Projection
 from neuro.language.equations import Problem
 from neuro.language.units import Quantity
-
-if TYPE_CHECKING:
-    from neuro.model import Network, Population, Projection
 
 _NUMBER = 8  # bytes of a state, a weight, an index
 

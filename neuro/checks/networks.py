@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from neuro.checks.common import (
     check_statement,
     plain,
 )
+from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.units import Dimension, Quantity, unit
-
-if TYPE_CHECKING:
-    from neuro.model import Input, Network, Population, Projection
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
 DELAY_TOLERANCE = 1e-6  # of one step; far above rounding of "0.3 ms" / "0.1 ms", far below any meant delay

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,12 +20,10 @@ from neuro.checks.common import (
     parts_of,
     plain,
 )
+from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.scope import SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
-
-if TYPE_CHECKING:
-    from neuro.model import Input, Projection, Synapse, Value
 
 
 def synapse(item: Synapse) -> Iterator[Problem]:
@@ -91,7 +88,7 @@ def check_target(statement: Statement, scope: SynapseScope) -> Iterator[Problem]
         )
 
 
-def check_initial(initial: Mapping[str, Value], states: Mapping[str, Dimension], where: str) -> Iterator[Problem]:
+def check_initial(initial: Mapping[str, object], states: Mapping[str, Dimension], where: str) -> Iterator[Problem]:
     for name, value in initial.items():
         if name not in states:
             fix = suggestion(name, set(states)) or f"states: {', '.join(states) or 'none'}; 'w' is given by weights="

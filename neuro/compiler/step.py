@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
+from neuro.compiler.printing import expression_text
 from neuro.language.elementary import greater, greater_equal
 from neuro.language.symbolic import closed, substituted, symbol
 
@@ -36,6 +37,9 @@ class Assign:
     target: str
     expr: sp.Expr
     temporary: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.target} {'=' if self.temporary else ':='} {expression_text(self.expr)}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,14 @@ class Couple:
     factors: Factors | None
     when: When
 
+    def __str__(self) -> str:
+        f = self.factors
+        value = expression_text(self.value)
+        if f is not None:
+            parts = {"pre": f.pre, "synapse": f.synapse, "post": f.post}
+            value = " ".join(f"{name}[{expression_text(e)}]" for name, e in parts.items() if e != 1) or "1"
+        return f"{self.target} += sum({value})  via {self.projection}"
+
 
 @dataclass(frozen=True)
 class Gather:
@@ -73,6 +85,11 @@ class Gather:
     variables: tuple[str, ...]
     couplings: tuple[Couple, ...]
     currents: tuple[tuple[str, str], ...]  # (variable, input name)
+
+    def __str__(self) -> str:
+        lines = [f"gather {self.population}: {', '.join(self.variables)}"]
+        lines += [f"    {coupling}" for coupling in self.couplings]
+        return "\n".join(lines + [f"    {variable} += {name}[k]" for variable, name in self.currents])
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,16 @@ class Update:
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        when = {
+            "always": "",
+            "spikes": " where spiked",
+            "pre": " where a spike arrives",
+            "post": " where the target fired",
+        }
+        frozen = f", {', '.join(self.frozen)} kept while refractory" if self.frozen else ""
+        return "\n".join([f"{self.phase} {self.owner}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)])
 
 
 @dataclass(frozen=True)
@@ -115,6 +142,14 @@ class Threshold:
         """True if no comparison counts equality."""
         return not self.condition.has(greater_equal)
 
+    def __str__(self) -> str:
+        text = (
+            f"{expression_text(self.margin)} {'>' if self.strict else '>='} 0"
+            if self.plain
+            else expression_text(self.condition)
+        )
+        return f"threshold {self.population}: {text}"
+
 
 Operation = Gather | Update | Threshold | Couple
 
@@ -135,6 +170,10 @@ class Cells:
     refractory: int  # steps; 0 where there is no refractory period
     method: str
     membranes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"population {self.name}[{self.size}]: states {', '.join(self.states) or '-'}"]
+        return "\n".join(lines + [f"    {name} = {expression_text(expr)}" for name, expr in self.subexpressions])
 
     @property
     def inlined(self) -> dict[str, sp.Expr]:
@@ -163,6 +202,10 @@ class Synapses:
     parameters: tuple[str, ...]
     weight: bool
     subexpressions: tuple[tuple[str, sp.Expr], ...] = ()
+
+    def __str__(self) -> str:
+        delay = f"{self.delay}" if isinstance(self.delay, int) else f"0..{self.max_delay}"
+        return f"projection {self.name}: {self.pre} -> {self.post}, {self.kind}, delay {delay} steps"
 
     @property
     def pre_index(self) -> IntArray:
@@ -227,9 +270,15 @@ class Step:
         return found
 
     def __str__(self) -> str:
-        from neuro.compiler.printing import step_text
+        """One line an assignment, in the order of execution."""
+        parts = [f"dt = {self.dt:.12g} s", *self.cells, *self.synapses, *(self._line(op) for op in self.operations)]
+        return "".join(f"{part}\n" for part in parts)
 
-        return step_text(self)
+    def _line(self, op: Operation) -> str:
+        if isinstance(op, Couple):
+            return f"deliver {op.when}: {op.population}.{op}"
+        refractory = self.population(op.population).refractory if isinstance(op, Threshold) else 0
+        return f"{op}, refractory for {refractory} steps" if refractory else str(op)
 
 
 def composed(assigns: tuple[Assign, ...]) -> dict[str, sp.Expr]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from neuro.caching import per_object
 from neuro.language.equations import (
     Equation,
     Expression,
@@ -17,9 +15,6 @@ from neuro.language.equations import (
     parse_statements,
 )
 from neuro.language.units import Dimension, unit
-
-if TYPE_CHECKING:
-    from neuro.model import Neuron, Synapse
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4")
 
@@ -135,7 +130,7 @@ def shared_names() -> dict[str, Dimension]:
 
 
 @lru_cache(maxsize=512)
-def _neuron(
+def neuron_scope(
     name: str,
     equations: str,
     threshold: str,
@@ -143,6 +138,7 @@ def _neuron(
     every_step: str,
     parameters: tuple[tuple[str, Dimension], ...],
 ) -> NeuronScope:
+    """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
     dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
@@ -156,21 +152,19 @@ def _neuron(
     )
 
 
-@per_object
-def neuron_scope(neuron: Neuron) -> NeuronScope:
-    """Parse a neuron. Raises ModelError on text that can't be read."""
-    parameters = tuple((name, q.dimension) for name, q in neuron.parameters.items())
-    return _neuron(neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, parameters)
-
-
 @lru_cache(maxsize=512)
-def _synapse(
+def synapse_scope(
     name: str,
-    blocks: tuple[str, str, str, str, str, str],
+    equations: str,
+    receptor: str,
+    on_pre: str,
+    on_post: str,
+    every_step: str,
+    transmits: str,
     parameters: tuple[tuple[str, Dimension], ...],
 ) -> SynapseScope:
+    """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
-    equations, receptor, on_pre, on_post, every_step, transmits = blocks
     parsed = parse_equations(equations, f"{where}, equations")
     return SynapseScope(
         equations=parsed,
@@ -182,12 +176,3 @@ def _synapse(
         parameters=tuple(n for n, _ in parameters),
         dimensions=shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed},
     )
-
-
-@per_object
-def synapse_scope(synapse: Synapse) -> SynapseScope:
-    """Parse a synapse. Raises ModelError on text that can't be read."""
-    parameters = tuple((name, q.dimension) for name, q in synapse.parameters.items())
-    s = synapse
-    blocks = (s.equations, s.receptor, s.on_pre, s.on_post, s.every_step, s.transmits)
-    return _synapse(s.name, blocks, parameters)
