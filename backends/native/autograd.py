@@ -14,13 +14,13 @@ from backends.common.arrays import Feed
 from backends.common.autograd import Signals, as_tensor
 from backends.common.recording import check_record
 from backends.common.simulator import Request
+from backends.common.torch_elementary import ELEMENTARY
+from backends.common.torch_printer import code
 from backends.common.values import given_parameters, named
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Arrays, Executable, Run
 from backends.native.recording import places
 from backends.native.resuming import Ending
-from backends.pytorch.functions import FUNCTIONS
-from backends.pytorch.printer import code
 from neuro.compiler.step import Cells
 from neuro.events import Events
 from neuro.language.mangling import mangled, unmangled
@@ -190,7 +190,7 @@ def _value(
         formulas[constant.name] = names, compile(text, constant.name, "eval")
     names, compiled = formulas[constant.name]
     found = torch.as_tensor(
-        eval(compiled, dict(FUNCTIONS), {mangled("value", n): find(n) for n in names}), dtype=program.dtype
+        eval(compiled, dict(ELEMENTARY), {mangled("value", n): find(n) for n in names}), dtype=program.dtype
     )
     found = found.expand(shape_of(step, constant))
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)

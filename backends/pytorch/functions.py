@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from backends.common.structure import delays_of
-from backends.pytorch.elementary import ELEMENTARY
+from backends.common.torch_elementary import ELEMENTARY
 from neuro.compiler.step import Synapses
 
 
@@ -192,6 +192,6 @@ def without(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 FUNCTIONS: dict[str, Any] = {
-    **ELEMENTARY, "torch": torch, "rows": rows, "weighted": weighted, "project": project, "take": take, "through": through,
+    **ELEMENTARY, "rows": rows, "weighted": weighted, "project": project, "take": take, "through": through,
     "across": across, "without": without, "invariant": invariant, "product": product,
 }  # fmt: skip

@@ -12,9 +12,10 @@ from backends.common.arrays import Feed, check_finite, draw_noise
 from backends.common.autograd import Signals, Tensors
 from backends.common.recording import Trace, Wanted
 from backends.common.structure import delays_of, local
-from backends.pytorch.functions import FUNCTIONS, matrices, over_time
+from backends.common.torch_elementary import ELEMENTARY
+from backends.common.torch_printer import code
+from backends.pytorch.functions import matrices, over_time
 from backends.pytorch.groups import Arrival, Functions, Group, drive
-from backends.pytorch.printer import code
 from backends.pytorch.state import Beginning, ending
 from backends.pytorch.time import Rows, aligned, aligned_steps, in_time, one_after_another, total
 from neuro.compiler.step import Couple
@@ -227,4 +228,4 @@ def _synapse_value(couple: Couple, values: Tensors, dt: float) -> Any:
     expr = couple.factors.synapse if couple.factors is not None else couple.value
     table = {s: symbol(local(couple.projection, s.name)) for s in expr.free_symbols if s.name != "dt"}
     source = code(expr.xreplace(table | {symbol("dt"): sp.Float(repr(dt), 17)}))
-    return eval(source, dict(FUNCTIONS), {str(s): values[str(s)] for s in table.values()})  # source comes from sympy
+    return eval(source, dict(ELEMENTARY), {str(s): values[str(s)] for s in table.values()})  # source comes from sympy

@@ -6,8 +6,9 @@ import re
 from collections.abc import Set
 from dataclasses import dataclass, field
 
+from backends.common.torch_printer import code
+from backends.pytorch.constants import Constants
 from backends.pytorch.groups import Group
-from backends.pytorch.printer import Constants, code
 from neuro.language.mangling import mangled
 
 

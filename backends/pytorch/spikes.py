@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from backends.common.surrogates import X, derivative
-from backends.pytorch.functions import FUNCTIONS
-from backends.pytorch.printer import code
+from backends.common.torch_elementary import ELEMENTARY
+from backends.common.torch_printer import code
 
 Spike = Callable[[torch.Tensor], torch.Tensor]
 
@@ -36,7 +36,7 @@ def spike(name: str, **options: float) -> Spike:
 @cache
 def _of_slope(text: str, name: str) -> Spike:
     """text: made by sympy."""
-    slope = eval(compile(text, f"<surrogate {name}>", "eval"), dict(FUNCTIONS))
+    slope = eval(compile(text, f"<surrogate {name}>", "eval"), dict(ELEMENTARY))
     return lambda x: _Step.apply(x, slope)  # type: ignore[no-untyped-call]
 
 

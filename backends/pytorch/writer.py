@@ -10,11 +10,12 @@ import numpy as np
 import sympy as sp
 import torch
 
+from backends.common.ranges import Range, range_of
 from backends.common.structure import Backward, delays_of, flat, is_static, local
+from backends.common.torch_printer import code
+from backends.pytorch.constants import Constants
 from backends.pytorch.functions import FUNCTIONS, full, matrices
 from backends.pytorch.groups import Arrival
-from backends.pytorch.printer import Constants, code
-from backends.pytorch.ranges import Range, range_of
 from backends.pytorch.source import Source
 from neuro.compiler.step import Couple, Step, Synapses
 from neuro.language.mangling import mangled

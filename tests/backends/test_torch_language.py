@@ -10,9 +10,10 @@ import pytest
 import sympy as sp
 import torch
 
-from backends.pytorch.elementary import jump
+from backends.common.torch_elementary import jump
+from backends.common.torch_printer import code
+from backends.pytorch.constants import Constants
 from backends.pytorch.functions import FUNCTIONS
-from backends.pytorch.printer import Constants, code
 from neuro.compiler.evaluation import evaluate
 from neuro.language.elementary import propagator
 from neuro.language.equations import FUNCTIONS as LANGUAGE

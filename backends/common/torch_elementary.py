@@ -191,8 +191,9 @@ def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tens
     return found
 
 
-ELEMENTARY: dict[str, Function] = {
-    "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
+# what the source of backends.common.torch_printer calls
+ELEMENTARY: dict[str, Any] = {
+    "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
     "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
     "propagator": propagator, **STEEP,
