@@ -16,27 +16,19 @@ from backends.common.options import choice, flags
 from backends.common.recording import check_record
 from backends.common.simulator import Request, Simulator
 from backends.common.streaming import GraphSession, Session
-from backends.common.structure import Backward, local, with_feedback
+from backends.common.structure import Backward
 from backends.common.values import given_parameters
-from backends.pytorch.groups import Functions, Group
-from backends.pytorch.render import render
+from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.run import ForwardPass
-from backends.pytorch.spikes import Spike, spike, spikes
+from backends.pytorch.spikes import spike
 from backends.pytorch.state import arrays
-from neuro.compiler.evaluation import margin_scales
-from neuro.compiler.lowering import lower
-from neuro.compiler.parameters import initial_state
-from neuro.compiler.parameters import parameters as declared_parameters
-from neuro.compiler.receptors import without_receptors
 from neuro.compiler.semantics import Semantics, semantics
-from neuro.compiler.step import Step
-from neuro.language.mangling import mangled
 from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
 
 
 class TorchProgram(Simulator):
-    """See neuro.protocols.Program. `source` is the generated code."""
+    """See neuro.protocols.Program."""
 
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
@@ -45,33 +37,18 @@ class TorchProgram(Simulator):
         self._options = (dtype, surrogate, compile_step)
         self._variants: dict[Backward, TorchProgram] = {}
         self.dtype: torch.dtype = getattr(torch, dtype)
-        self._merged = without_receptors(network)
-        self.declared = with_feedback(declared_parameters(network), backward)
-        self.step: Step = lower(network)
-        shapes = {name: p.shape for name, p in self.declared.items()}
-        self.groups = render(self.step, shapes, backward, self.dtype)
-        scales = margin_scales(self.step, self._merged)
-        self.semantics: Semantics = semantics(network, dtype).for_training(
-            surrogate, scales, not backward.reset, backward.detached, backward.feedback
-        )
-        self.source = "\n\n".join(g.source for g in self.groups)
         self._spike = spike(surrogate)
-        self._functions = [self._load(g, self._spike, scales, compile_step) for g in self.groups]
+        self.compiled = CompiledNetwork.of(network, backward, self.dtype, self._spike, compile_step)
+        self.declared, self.step = self.compiled.declared, self.compiled.step
+        self.semantics: Semantics = semantics(network, dtype).for_training(
+            surrogate, self.compiled.scales, not backward.reset, backward.detached, backward.feedback
+        )
         self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self.declared.items()}
-        self._initial = {
-            local(*n.split(".", 1)): torch.as_tensor(v, dtype=self.dtype) for n, v in initial_state(network).items()
-        }
-        own = {local(*n.split(".", 1)): p.shape for n, p in self.declared.items()}
-        self.shapes = own | {n: tuple(v.shape) for n, v in self._initial.items()}
 
-    @staticmethod
-    def _load(group: Group, spike: Spike, scales: Mapping[str, float], compile_step: bool) -> Functions:
-        namespace: dict[str, Any] = dict(group.functions)
-        for name in group.spiking:
-            namespace[mangled("spike", name)] = lambda m, c=None, s=1 / scales[name]: spikes(spike, m, s, c)
-        exec(compile(group.source, f"<step of {', '.join(group.populations)}>", "exec"), namespace)
-        step = torch.compile(namespace["step"]) if compile_step else namespace["step"]
-        return Functions(namespace["constants"], step, namespace["observe"], namespace["sums"])
+    @property
+    def source(self) -> str:
+        """The generated code."""
+        return self.compiled.source
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -104,10 +81,10 @@ class TorchProgram(Simulator):
 
     def _forward(self, asked: Request) -> Signals:
         refuse_autocast()
-        wanted = check_record(self._merged, asked.record, asked.every)
+        wanted = check_record(self.compiled.network, asked.record, asked.every)
         values = {**self._defaults, **self._tensors(asked.parameters, asked.population)}
-        run = ForwardPass(self, values, self._feed(asked), wanted, asked.every)
-        for group, functions in zip(self.groups, self._functions, strict=True):
+        run = ForwardPass(self.compiled, values, self._feed(asked), wanted, asked.every)
+        for group, functions in zip(self.compiled.groups, self.compiled.functions, strict=True):
             run.group(group, functions)
         return run.signals()
 
@@ -124,11 +101,13 @@ class TorchProgram(Simulator):
         found = {}
         for name, array in given_parameters(self.declared, given, population).items():
             value = as_tensor(given[name], array, self.dtype)
-            found[name] = value if population is None else value.reshape(with_lead(self._merged, name, array.shape))
+            found[name] = (
+                value if population is None else value.reshape(with_lead(self.compiled.network, name, array.shape))
+            )
         return found
 
     def _feed(self, asked: Request) -> Feed:
-        feed, given = asked.feed(self._merged, convert=False), asked.inputs or {}
+        feed, given = asked.feed(self.compiled.network, convert=False), asked.inputs or {}
         tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
         return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 

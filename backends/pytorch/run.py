@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy as sp
 import torch
@@ -14,15 +14,13 @@ from backends.common.recording import Trace, Wanted
 from backends.common.structure import delays_of, local
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
+from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.functions import matrices, over_time
 from backends.pytorch.groups import Arrival, Functions, Group, drive
-from backends.pytorch.state import Beginning, ending
+from backends.pytorch.state import Beginning, Ending
 from backends.pytorch.time import Rows, aligned, aligned_steps, in_time, one_after_another, total
 from neuro.compiler.step import Couple
 from neuro.language.mangling import mangled, unmangled
-
-if TYPE_CHECKING:
-    from backends.pytorch.program import TorchProgram
 
 
 class Watched:
@@ -50,24 +48,24 @@ class Watched:
 class ForwardPass:
     """One forward pass. Everything has time first: [time, batch, neuron], or [time, population, batch, neuron]."""
 
-    def __init__(self, program: TorchProgram, values: Tensors, feed: Feed, wanted: Wanted, every: int) -> None:
-        self.program, self.feed, self.every, self.wanted = program, feed, every, wanted
+    def __init__(self, compiled: CompiledNetwork, values: Tensors, feed: Feed, wanted: Wanted, every: int) -> None:
+        self.compiled, self.feed, self.every, self.wanted = compiled, feed, every, wanted
         self.values = {local(*n.split(".", 1)): v for n, v in values.items()}
         self.inputs: dict[str, torch.Tensor] = dict(feed.arrays)
-        self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in program.step.sources}
-        noise = draw_noise(program._merged, feed)
+        self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in compiled.step.sources}
+        noise = draw_noise(compiled.network, feed)
         self.noise = {
-            local(*n.split(".", 1)): torch.as_tensor(v, dtype=program.dtype).transpose(0, 1) for n, v in noise.items()
+            local(*n.split(".", 1)): torch.as_tensor(v, dtype=compiled.dtype).transpose(0, 1) for n, v in noise.items()
         }
         self.traces = {local(t.owner, t.variable): Watched(t, feed.lead) for t in wanted.traces.values()}
-        self.before = None if feed.state is None else Beginning(feed.state, program.dtype)
-        self.sizes = {c.name: c.size for c in program.step.cells} | dict(program.step.sources)
+        self.before = None if feed.state is None else Beginning(feed.state, compiled.dtype)
+        self.sizes = {c.name: c.size for c in compiled.step.cells} | dict(compiled.step.sources)
         self.final: dict[str, torch.Tensor] = {}
         self.states: dict[str, torch.Tensor] = {}
         self.sums: dict[str, torch.Tensor] = {}
 
     def zeros(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(*self.feed.lead, *shape, dtype=self.program.dtype)
+        return torch.zeros(*self.feed.lead, *shape, dtype=self.compiled.dtype)
 
     def initial(self, group: Group) -> list[torch.Tensor]:
         """Values of a group's states before the first step."""
@@ -83,8 +81,8 @@ class ForwardPass:
             elif role in ("left", "pending"):
                 found.append(self.zeros(self.sizes[owner]))
             else:
-                value = self.values[name] if name in self.values else self.program._initial[name]
-                found.append(torch.broadcast_to(value, (*self.feed.lead, *self.program.shapes[name])))
+                value = self.values[name] if name in self.values else self.compiled.initial[name]
+                found.append(torch.broadcast_to(value, (*self.feed.lead, *self.compiled.shapes[name])))
         return found
 
     def drives(self, group: Group) -> tuple[dict[str, Rows], dict[str, torch.Tensor]]:
@@ -123,7 +121,7 @@ class ForwardPass:
 
     def hoisted(self, couple: Couple) -> list[tuple[int, torch.Tensor]]:
         """One (steps late, [time, batch, neuron]) a delay."""
-        step, backward = self.program.step, self.program.backward
+        step, backward = self.compiled.step, self.compiled.backward
         synapses = step.projection(couple.projection)
         delays, spikes = delays_of(synapses), self.spikes[synapses.pre]
         longest = max(delays) if self.before is not None else 0
@@ -135,7 +133,7 @@ class ForwardPass:
         amount = _synapse_value(couple, self.values, step.dt)
         feedback = self.values[local(synapses.name, "feedback")] if synapses.name in backward.feedback else None
         found = []
-        for delay, matrix in zip(delays, matrices(synapses, amount, self.program.dtype), strict=True):
+        for delay, matrix in zip(delays, matrices(synapses, amount, self.compiled.dtype), strict=True):
             value = over_time(spikes, matrix, synapses.kind, feedback)
             found.append((delay + later, value) if self.before is None else (later, value[longest - delay :]))
         return found
@@ -167,7 +165,7 @@ class ForwardPass:
         watched += [(self.traces[n], i) for i, n in enumerate(group.states) if n in synaptic]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
         clock = torch.arange(self.feed.start, self.feed.start + self.feed.steps, dtype=torch.float64)
-        times = (clock * self.program.step.dt).to(self.program.dtype).unbind(0)
+        times = (clock * self.compiled.step.dt).to(self.compiled.dtype).unbind(0)
         step = functions.step
         for k in range(self.feed.steps):
             arrived = [spikes[k - late] if k >= late else early[k] for spikes, late, early in history]
@@ -197,7 +195,7 @@ class ForwardPass:
         if torch.is_grad_enabled():
             return []
         self.spikes[population] = whole = aligned(
-            self.feed.steps, (*self.feed.lead, self.sizes[population]), self.program.dtype
+            self.feed.steps, (*self.feed.lead, self.sizes[population]), self.compiled.dtype
         )
         return whole.unbind(0)
 
@@ -216,9 +214,10 @@ class ForwardPass:
             self.states[name] = value
 
     def signals(self) -> Signals:
-        spikes = {c.name: self.spikes[c.name].movedim(0, -2) for c in self.program.step.cells if c.spikes}
+        spikes = {c.name: self.spikes[c.name].movedim(0, -2) for c in self.compiled.step.cells if c.spikes}
         traces = {name: self.traces[local(t.owner, t.variable)].whole(self) for name, t in self.wanted.traces.items()}
-        return Signals(self.wanted.fired(spikes), traces, self.final, ending(self), self.wanted.chosen)
+        ending = Ending.of(self.compiled, self.feed, self.before, self.states, self.sums, self.spikes)
+        return Signals(self.wanted.fired(spikes), traces, self.final, ending.state, self.wanted.chosen)
 
 
 def _synapse_value(couple: Couple, values: Tensors, dt: float) -> Any:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from backends.common.arrays import Feed
+from backends.common.autograd import Tensors
 from backends.common.starting_state import layout
 from backends.common.structure import local
+from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.time import Rows, aligned_steps, one_after_another
 from neuro.language.mangling import mangled
 from neuro.model import Network
 from neuro.state import State
-
-if TYPE_CHECKING:
-    from backends.pytorch.run import ForwardPass
 
 
 class Beginning:
@@ -46,47 +45,53 @@ def _tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What a pass has left behind. values: by generated name. spikes: [step, ..., neuron], the last steps or more of them."""
+class Ending:
+    """What a pass has left behind, kept until somebody asks for its state. header: of the state, which holds no arrays yet.
+
+    values: by generated name. sums: "population.input" -> tensor. spikes: [step, ..., neuron], the last steps or more of them.
+    """
 
     network: Network
-    state: State
-    values: dict[str, torch.Tensor]
-    sums: dict[str, torch.Tensor]
-    spikes: dict[str, torch.Tensor]
+    header: State
+    values: Tensors
+    sums: Tensors
+    spikes: Tensors
+
+    @staticmethod
+    def of(
+        compiled: CompiledNetwork, feed: Feed, before: Beginning | None, values: Tensors, sums: Tensors, spikes: Tensors
+    ) -> Ending:  # fmt: skip
+        """before: what the pass began with. spikes: source -> [step, ..., neuron], of all steps."""
+        step = compiled.step
+        past: dict[str, int] = {}
+        for synapses in step.synapses:
+            past[synapses.pre] = max(past.get(synapses.pre, 0), synapses.max_delay)
+        earlier = {} if before is None else before.spikes
+        last = {name: _last(spikes[name], earlier.get(name), steps) for name, steps in past.items() if steps}
+        header = State(step.dt, feed.start + feed.steps, feed.lead, feed.trial)
+        return Ending(compiled.network, header, values, sums, last)
+
+    def state(self) -> State:
+        """After the last step."""
+        wanted, lead = layout(self.network), self.header.lead
+        return replace(
+            self.header,
+            variables={n: self.values[local(*n.split(".", 1))] for n in wanted.variables},
+            sums={n: self.sums[n].expand(*lead, *shape) for n, shape in wanted.sums.items()},
+            refractory={n: self.values[mangled("left", n)].to(torch.int64) for n in wanted.refractory},
+            spikes={n: _of_trials(self.spikes[n][-steps:], lead) for n, (steps, _) in wanted.spikes.items()},
+        )
 
 
-def ending(run: ForwardPass) -> Callable[[], State]:
-    """What gives the state after the last step."""
-    step, feed = run.program.step, run.feed
-    past: dict[str, int] = {}
-    for synapses in step.synapses:
-        past[synapses.pre] = max(past.get(synapses.pre, 0), synapses.max_delay)
-    spikes = {name: _last(run, name, steps) for name, steps in past.items() if steps}
-    state = State(step.dt, feed.start + feed.steps, feed.lead, feed.trial)
-    return partial(_state, _Left(run.program._merged, state, run.states, run.sums, spikes))
-
-
-def _last(run: ForwardPass, source: str, steps: int) -> torch.Tensor:
-    """Spikes of the last steps; without a graph as a copy, so that those of all steps needn't be kept."""
-    spikes = run.spikes[source][-steps:]
+def _last(spikes: torch.Tensor, before: torch.Tensor | None, steps: int) -> torch.Tensor:
+    """Spikes of the last steps; without a graph as a copy, so that those of all steps needn't be kept. before: those of a run before."""
+    spikes = spikes[-steps:]
     missing = steps - len(spikes)
-    if missing and run.before is not None:
-        spikes = one_after_another(run.before.spikes[source][-missing:], spikes)
+    if missing and before is not None:
+        spikes = one_after_another(before[-missing:], spikes)
     elif missing:
         spikes = torch.cat([torch.zeros(missing, *spikes.shape[1:], dtype=spikes.dtype), spikes])
     return spikes if spikes.requires_grad else spikes.clone()
-
-
-def _state(left: _Left) -> State:
-    wanted, lead = layout(left.network), left.state.lead
-    return replace(
-        left.state,
-        variables={n: left.values[local(*n.split(".", 1))] for n in wanted.variables},
-        sums={n: left.sums[n].expand(*lead, *shape) for n, shape in wanted.sums.items()},
-        refractory={n: left.values[mangled("left", n)].to(torch.int64) for n in wanted.refractory},
-        spikes={n: _of_trials(left.spikes[n][-steps:], lead) for n, (steps, _) in wanted.spikes.items()},
-    )
 
 
 def _of_trials(spikes: torch.Tensor, lead: tuple[int, ...]) -> torch.Tensor:
