@@ -76,7 +76,6 @@ class Simulator(ABC):
     semantics: Semantics
     capabilities: Capabilities
     lists_spikes = False  # as events, not as rasters
-    session_kind: type[Session] = Session
 
     def run(
         self,
@@ -135,4 +134,7 @@ class Simulator(ABC):
             raise UnsupportedError(
                 type(self).__name__, "session(graph=True)", "no gradient goes back through its states", ("torch",)
             )
-        return self.session_kind(self, batch, parameters, record, **options)
+        return self._session(batch, parameters, record, **options)
+
+    def _session(self, batch: int, parameters: Parameters | None, record: Record, **options: Any) -> Session:
+        return Session(self, batch, parameters, record, **options)

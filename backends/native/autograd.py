@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from backends.common.arrays import Feed
-from backends.common.autograd import Signals, as_tensor
+from backends.common.autograd import Signals, Tensors, as_tensor
 from backends.common.recording import check_record
 from backends.common.simulator import Request
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.common.values import given_parameters, named
+from backends.native.compiled import CompiledNetwork
 from backends.native.constants import Constant, lookup, shape_of
-from backends.native.executable import Arrays, Executable, Run
+from backends.native.executable import Executable, Run
+from backends.native.layout import Arrays
 from backends.native.recording import places
-from backends.native.resuming import Ending
+from backends.native.spike_lists import history
+from backends.native.state import Ending, beginning
+from neuro.caching import per_object
 from neuro.compiler.step import Cells
 from neuro.events import Events
 from neuro.language.mangling import mangled, unmangled
@@ -28,15 +32,12 @@ from neuro.language.symbolic import symbol
 from neuro.protocols import UnsupportedError
 from neuro.state import PARTS, State
 
-if TYPE_CHECKING:
-    from backends.native.program import NativeProgram
-
 
 @dataclass
 class _Call:
     """One run. names: C names of the tensors given, in order. outputs: C names of what it gave, in order. run: what it left."""
 
-    program: NativeProgram
+    compiled: CompiledNetwork
     executable: Executable
     feed: Feed
     given: Arrays
@@ -44,6 +45,10 @@ class _Call:
     names: tuple[str, ...]
     outputs: tuple[str, ...]
     run: Run | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return dtype_of(self.compiled.real)
 
     def shape(self, name: str, arrays: Arrays) -> tuple[int, ...]:
         """Of an output; lists of spikes hold rows of steps before the run as well."""
@@ -54,17 +59,28 @@ class _Call:
         return trials, self.feed.steps, size
 
 
+def dtype_of(real: Any) -> torch.dtype:
+    """Of the tensors that a kernel's numbers are. real: their type in numpy."""
+    return torch.float64 if real is np.float64 else torch.float32
+
+
+@per_object
+def _defaults(compiled: CompiledNetwork) -> Tensors:
+    """The network's own parameters."""
+    return {n: torch.as_tensor(p.value, dtype=dtype_of(compiled.real)) for n, p in compiled.declared.items()}
+
+
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
-        run = call.executable.forward(given, call.feed, call.every, call.program.threads)
-        call.program.check(call.executable, call.feed)
+        run = call.executable.forward(given, call.feed, call.every, call.compiled.threads)
+        call.compiled.check(call.executable, call.feed)
         ctx.call, ctx.given, arrays = call, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
         call.run = run
-        nothing = torch.zeros((), dtype=call.program.dtype)
+        nothing = torch.zeros((), dtype=call.dtype)
 
         def tensor(name: str) -> torch.Tensor:
             spikes = unmangled(name)[0] == "spikes"
@@ -74,19 +90,19 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        call, run, real = ctx.call, ctx.call.run, ctx.call.program.real
+        call, run, real = ctx.call, ctx.call.run, ctx.call.compiled.real
         given: Arrays = {}
         for name, g in zip(call.outputs, gradients, strict=True):
             given[mangled("given", name)] = np.array([int(g is not None)], np.int_)
             if g is None:  # nothing, read everywhere from one number
-                g = torch.zeros((), dtype=call.program.dtype).expand(call.shape(name, run.arrays))
+                g = torch.zeros((), dtype=call.dtype).expand(call.shape(name, run.arrays))
             array = np.ascontiguousarray(g.numpy()) if unmangled(name)[0] == "final" else g.numpy()
             given[mangled("D", name)] = outside = array.astype(real, copy=False)
             given[mangled("strides", name)] = np.array(outside.strides, np.int_) // np.dtype(real).itemsize
-        given |= call.program.turned(call.executable, ctx.given, call.feed)
+        given |= _turned(call, ctx.given)
         found = call.executable.backward(run, given)
         for op in call.executable.kernel.couples():  # feedback weights get the gradient of those that they stand for
-            if op.projection in call.program.backward.feedback:
+            if op.projection in call.compiled.backward.feedback:
                 found[mangled("G", "feedback", op.projection)] = found.get(
                     mangled("G", call.executable.kernel.matrix(op))
                 )
@@ -102,47 +118,59 @@ class _Run(torch.autograd.Function):
         return tuple(slopes)
 
 
-def forward(
-    program: NativeProgram, asked: Request
-) -> Signals:  # fmt: skip
+def _turned(call: _Call, given: Arrays) -> Arrays:
+    """What only the adjoint reads: matrices by their other side, input spikes as rasters. given: what the run was given."""
+    found: Arrays = {}
+    for name in call.executable.kernel.layout.slots:
+        role, *parts = unmangled(name)
+        if role == "turned":
+            found[name] = np.ascontiguousarray(given[mangled(*parts)].T, call.compiled.real)
+        elif role == "raster" and parts[0] in call.compiled.step.sources:
+            events = call.feed.arrays[parts[0]]
+            before = history(call.feed, parts[0], events.shape[2])
+            found[name] = np.concatenate([before, np.asarray(events)], axis=1).astype(np.uint8)
+    return found
+
+
+def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     """Run under autograd. See TorchProgram.forward."""
-    parameters, every = asked.parameters, asked.every
+    parameters, every, dtype = asked.parameters, asked.every, dtype_of(compiled.real)
     if asked.population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
-    wanted = check_record(program.merged, asked.record, every)
-    arrays = given_parameters(program.declared, parameters, None)
-    given = {n: as_tensor((parameters or {})[n], a, program.dtype) for n, a in arrays.items()}
+    wanted = check_record(compiled.network, asked.record, every)
+    arrays = given_parameters(compiled.declared, parameters, None)
+    given = {n: as_tensor((parameters or {})[n], a, dtype) for n, a in arrays.items()}
     moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
     refuse_graph(asked.state)
-    feed = asked.feed(program.merged, events=True)
+    feed = asked.feed(compiled.network, events=True)
     for name in moving:
-        if program.merged.input(name).kind != "current":
+        if compiled.network.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
     wrt = frozenset(n for n, v in given.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
-    training = program.training(wrt, frozenset(moving)) if wrt or moving else None
-    executable = program.executable(program.recorded(wanted), feed.batch, training)
-    values = {**program.defaults, **given}
-    known = program.constants(executable, {}, None)
+    training = compiled.training(wrt, frozenset(moving)) if wrt or moving else None
+    executable = compiled.executable(compiled.recorded(wanted), feed.batch, training)
+    values = {**_defaults(compiled), **given}
+    known = compiled.constants(executable, {}, None)
     tensors = {
-        n: _value(program, executable.constants.table[n], values, executable.formulas)
+        n: _value(compiled, executable.constants.table[n], values, executable.formulas)
         for n in executable.constants_read if executable.constants.parameters_of(n) & set(given)
     }  # fmt: skip
-    for s in program.step.synapses:
+    for s in compiled.step.synapses:
         if "w" in s.states and f"{s.name}.w" in given:
-            tensors[mangled("initial", s.name, "w")] = program.in_order(s.name, values[f"{s.name}.w"])
-    for name in program.backward.feedback:
+            tensors[mangled("initial", s.name, "w")] = compiled.in_order(s.name, values[f"{s.name}.w"])
+    for name in compiled.backward.feedback:
         tensors[mangled("feedback", name)] = values[f"{name}.feedback"]
-    tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], program.dtype) for n, v in moving.items()}
-    outputs = [mangled("spikes", c.name) for c in program.step.cells if c.spikes]
+    tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], dtype) for n, v in moving.items()}
+    outputs = [mangled("spikes", c.name) for c in compiled.step.cells if c.spikes]
     outputs += [r.name for r in executable.kernel.record]
-    outputs += [mangled("final", s.name, "w") for s in program.step.synapses if "w" in s.states]
-    fixed = program.inputs(feed) | known | program.beginning(executable, feed) | places(wanted, program.order)
-    call = _Call(program, executable, feed, fixed, every, tuple(tensors), tuple(outputs))
+    outputs += [mangled("final", s.name, "w") for s in compiled.step.synapses if "w" in s.states]
+    fixed = compiled.inputs(feed) | known | beginning(compiled, executable, feed.state) | places(wanted, compiled.order)
+    call = _Call(compiled, executable, feed, fixed, every, tuple(tensors), tuple(outputs))
     found = dict(zip(outputs, _Run.apply(call, *tensors.values()), strict=True))  # type: ignore[no-untyped-call]
     return Signals(
         _Spikes(
-            {c.name: found[mangled("spikes", c.name)] for c in program.step.cells if c.spikes},
-            {c.name: partial(_events, call, c) for c in program.step.cells if c.spikes},
+            {c.name: found[mangled("spikes", c.name)] for c in compiled.step.cells if c.spikes},
+            {c.name: partial(_events, call, c) for c in compiled.step.cells if c.spikes},
             wanted.chosen,
         ),
         {
@@ -150,8 +178,8 @@ def forward(
             for n, t in wanted.traces.items()
         },
         {
-            f"{s.name}.w": program.out_of_order(s, found[mangled("final", s.name, "w")])
-            for s in program.step.synapses if "w" in s.states
+            f"{s.name}.w": compiled.out_of_order(s, found[mangled("final", s.name, "w")])
+            for s in compiled.step.synapses if "w" in s.states
         },
         partial(_state, call),
         wanted.chosen,
@@ -173,30 +201,29 @@ def refuse_graph(state: Any) -> None:
 def _state(call: _Call) -> State:
     """After the last step, without a graph."""
     assert call.run is not None
-    events = {c.name: partial(_events, call, c) for c in call.program.step.cells if c.spikes}
-    found = Ending.of(call.program, call.executable, call.feed, call.run.arrays, events).state()
+    events = {c.name: partial(_events, call, c) for c in call.compiled.step.cells if c.spikes}
+    found = Ending.of(call.compiled, call.executable, call.feed, call.run.arrays, events).state()
     return found.each(lambda a: torch.from_numpy(np.ascontiguousarray(a)))
 
 
 def _value(
-    program: NativeProgram, constant: Constant, values: Mapping[str, torch.Tensor], formulas: dict[str, Any]
+    compiled: CompiledNetwork, constant: Constant, values: Mapping[str, torch.Tensor], formulas: dict[str, Any]
 ) -> torch.Tensor:
     """A constant as a tensor that knows its parameters, in the kernel's order of synapses. formulas: kept for next time."""
-    step = program.step
+    step = compiled.step
     find = lookup(step, constant, values)
     if constant.name not in formulas:  # the text is made by sympy
         names = tuple(s.name for s in constant.expr.free_symbols)
         text = code(constant.expr.xreplace({symbol(n): symbol(mangled("value", n)) for n in names}))
         formulas[constant.name] = names, compile(text, constant.name, "eval")
-    names, compiled = formulas[constant.name]
-    found = torch.as_tensor(
-        eval(compiled, dict(ELEMENTARY), {mangled("value", n): find(n) for n in names}), dtype=program.dtype
-    )
+    names, formula = formulas[constant.name]
+    value = eval(formula, dict(ELEMENTARY), {mangled("value", n): find(n) for n in names})
+    found = torch.as_tensor(value, dtype=dtype_of(compiled.real))
     found = found.expand(shape_of(step, constant))
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     if synapses is not None and constant.matrix and synapses.mask is not None:
         found = found * torch.as_tensor(synapses.mask)
-    ordered: torch.Tensor = program.in_order(constant.owner, found)
+    ordered: torch.Tensor = compiled.in_order(constant.owner, found)
     return ordered
 
 
@@ -225,7 +252,7 @@ class _Spikes(Mapping[str, torch.Tensor]):
 def _events(call: _Call, cells: Cells) -> Events:
     """Spikes of a population; the run's arrays stay lent while somebody may ask for them."""
     assert call.run is not None
-    return call.program.events(cells, call.run.arrays, call.feed)
+    return call.compiled.events(cells, call.run.arrays, call.feed)
 
 
 class _Reveal(torch.autograd.Function):

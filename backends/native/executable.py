@@ -21,17 +21,16 @@ from backends.native.calls import CUT, FAILED, SIGNATURE, Call
 from backends.native.constants import Constants
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
-from backends.native.layout import C_TYPES, Slot
+from backends.native.layout import C_TYPES, Arrays, Slot
 from backends.native.printer import prelude
 from backends.native.recording import Recorded
-from backends.native.resuming import list_before, past_of
+from backends.native.spike_lists import list_before, past_of
 from backends.native.text import function
 from neuro.compiler.step import Step
 from neuro.language.mangling import mangled, unmangled
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
-Arrays = dict[str, Array]
 LANES = 8  # partial sums of gradients, at most
 TAPE = 256  # steps whose versions are kept at once
 CHECKED = 2**28  # bytes from which a run's memory is compared with what is free

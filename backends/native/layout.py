@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+Arrays = dict[str, npt.NDArray[Any]]  # by C name
 C_TYPES: dict[str, Any] = {"byte": np.dtype(np.uint8), "int": np.dtype(np.intc), "long": np.dtype(np.int_)}
 
 

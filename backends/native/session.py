@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,11 @@ from backends.common.recording import check_record
 from backends.common.starting_state import check_state, layout, refuse_weights
 from backends.common.streaming import Session
 from backends.common.values import given_parameters, whole
+from backends.native.compiled import CompiledNetwork
 from backends.native.window import Window
 from neuro.compiler.streams import BLOCK
-from neuro.protocols import Parameters, Record, Recording, RunError
+from neuro.protocols import Parameters, Program, Record, Recording, RunError
 from neuro.state import State
-
-if TYPE_CHECKING:
-    from backends.native.program import NativeProgram
 
 Array = npt.NDArray[Any]
 ROOM = 2**26  # bytes that the rows of a window may take
@@ -51,21 +49,24 @@ class Drawn:
 
 
 class NativeSession(Session):
-    """See neuro.protocols.Session. What can be checked before the first step is checked when it opens."""
+    """See neuro.protocols.Session. What can be checked before the first step is checked when it opens.
+
+    program: whose session it is; compiled: the same network for the kernel.
+    """
 
     def __init__(
-        self, program: NativeProgram, batch: int = 1, parameters: Parameters | None = None, record: Record = (),
-        *, trial: int = 0, population: int | None = None, state: State | None = None,
+        self, program: Program, compiled: CompiledNetwork, batch: int = 1, parameters: Parameters | None = None,
+        record: Record = (), *, trial: int = 0, population: int | None = None, state: State | None = None,
     ) -> None:  # fmt: skip
-        network, wanted = program.merged, check_record(program.merged, record, 1)
+        network, wanted = compiled.network, check_record(compiled.network, record, 1)
         population = None if population is None else whole("population", population)
         super().__init__(
             program, batch, parameters, record, trial=whole("trial", trial, 0), population=population, state=state
         )
-        self._native, self._network, self._wanted = program, network, wanted
-        values = given_parameters(program.declared, parameters, population)
-        self._executable = program.executable(program.recorded(wanted), self.batch)
-        self._constants = program.constants(self._executable, values, population)
+        self._compiled, self._network, self._wanted = compiled, network, wanted
+        values = given_parameters(compiled.declared, parameters, population)
+        self._executable = compiled.executable(compiled.recorded(wanted), self.batch)
+        self._constants = compiled.constants(self._executable, values, population)
         plastic = layout(network).variables
         self._later = {n: v for n, v in (parameters or {}).items() if n not in plastic}
         self._needed = [
@@ -80,7 +81,7 @@ class NativeSession(Session):
 
     def _room(self) -> int:
         """Steps of a window, so that it takes a bounded part of memory."""
-        sizes, cells = self._executable.kernel.size, self._native.step.cells
+        sizes, cells = self._executable.kernel.size, self._compiled.step.cells
         reals = sum(trace.size for trace in self._wanted.traces.values()) * 8
         given = sum(8 * i.size for i in self._network.inputs) + sum(8 * sizes(p) for p, _ in self._noise.values())
         row = (self.population or 1) * (reals + sum(4 * c.size for c in cells if c.spikes)) + given
@@ -153,7 +154,7 @@ class NativeSession(Session):
             for name, of in self._noise.items()
         }
         feed = Feed(room, self.batch, {}, population, state, trial)
-        return Window(self._native, self._executable, self._constants, feed, noise, self._wanted)
+        return Window(self._compiled, self._executable, self._constants, feed, noise, self._wanted)
 
     def _draw_noise(self, population: str, name: str, trial: int, first: int, last: int) -> Array:
         return noise_between(self._network, population, name, trial, self.batch, first, last)

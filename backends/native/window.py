@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,16 @@ import numpy.typing as npt
 from backends.common.arrays import Feed
 from backends.common.recording import Wanted
 from backends.common.starting_state import layout
+from backends.native.compiled import CompiledNetwork
+from backends.native.executable import Executable
+from backends.native.layout import Arrays
 from backends.native.recording import places
-from backends.native.resuming import Ending, beginning, history, listed
+from backends.native.spike_lists import history, listed
+from backends.native.state import Ending, beginning
 from neuro.events import Events, Rasters
 from neuro.language.mangling import mangled
 from neuro.protocols import Recording
 from neuro.state import State
-
-if TYPE_CHECKING:
-    from backends.native.executable import Arrays, Executable
-    from backends.native.program import NativeProgram
 
 Array = npt.NDArray[Any]
 
@@ -86,35 +86,34 @@ class Window:
     """
 
     def __init__(
-        self, program: NativeProgram, executable: Executable, constants: Arrays, feed: Feed, noise: Mapping[str, Array],
+        self, compiled: CompiledNetwork, executable: Executable, constants: Arrays, feed: Feed, noise: Mapping[str, Array],
         wanted: Wanted,
     ) -> None:  # fmt: skip
-        self.program, self.executable, self.steps, self.done = program, executable, feed.steps, 0
+        self.compiled, self.executable, self.steps, self.done = compiled, executable, feed.steps, 0
         self.wanted = wanted
         self.feed = replace(feed, steps=feed.steps + 1)  # the last one is never run: see Fed
-        self._delayed = layout(program.merged).spikes
+        self._delayed = layout(compiled.network).spikes
         self.lists: dict[str, Fed] = {}
         self.currents: dict[str, Array] = {}
-        given = program.fixed | constants | self._inputs() | self._noise(noise) | places(wanted, program.order)
-        if feed.state is not None:
-            given |= beginning(program, executable, feed.state)
+        given = compiled.fixed | constants | self._inputs() | self._noise(noise) | places(wanted, compiled.order)
+        given |= beginning(compiled, executable, feed.state)
         whole = [(0, self.steps + 1)]
-        self.run, self.call = executable.begun(given, self.feed, 1, program.threads, whole, kept=True)
+        self.run, self.call = executable.begun(given, self.feed, 1, compiled.threads, whole, kept=True)
         arrays, pointers = self.run.arrays, executable.places
         self._left = [(n, pointers[n], arrays[n].shape, arrays[n].dtype) for n in executable.left_behind if n in arrays]
         self._traces = [(n, arrays[mangled("record", t.owner, t.variable)], t.shape) for n, t in wanted.traces.items()]
-        self._plastic = [(s, mangled("final", s.name, "w")) for s in program.step.synapses if "w" in s.states]
-        cells = [c for c in program.step.cells if c.spikes]
+        self._plastic = [(s, mangled("final", s.name, "w")) for s in compiled.step.synapses if "w" in s.states]
+        cells = [c for c in compiled.step.cells if c.spikes]
         self.populations = {
             c.name: (arrays[mangled("offsets", c.name)], arrays[mangled("events", c.name)], c.size) for c in cells
         }
 
     def _inputs(self) -> Arrays:
         found: Arrays = {}
-        for item in self.program.merged.inputs:
+        for item in self.compiled.network.inputs:
             if item.kind == "current":
                 rows = self.feed.batch, self.feed.steps, item.size
-                found[mangled("current", item.name)] = self.currents[item.name] = np.empty(rows, self.program.real)
+                found[mangled("current", item.name)] = self.currents[item.name] = np.empty(rows, self.compiled.real)
                 found[mangled("channels", item.name)] = np.array([item.size])
                 continue
             before = history(self.feed, item.name, item.size)
@@ -130,7 +129,7 @@ class Window:
     def _noise(self, noise: Mapping[str, Array]) -> Arrays:
         found: Arrays = {}
         for name, values in noise.items():
-            rows = np.empty((len(values), self.feed.steps, values.shape[2]), self.program.real)
+            rows = np.empty((len(values), self.feed.steps, values.shape[2]), self.compiled.real)
             rows[:, :-1] = values
             found[mangled("stream", *name.split(".", 1))] = rows
         return found
@@ -156,10 +155,10 @@ class Window:
             own = values[:, first:last].copy()
             traces[name] = own if len(lead) == len(shape) == 1 else own.reshape(*lead, steps, *shape)
         final = {
-            f"{s.name}.w": self.program.out_of_order(s, left[n]).reshape(*lead, *s.shape) for s, n in self._plastic
+            f"{s.name}.w": self.compiled.out_of_order(s, left[n]).reshape(*lead, *s.shape) for s, n in self._plastic
         }
         spikes, chosen = self.wanted.fired(_Spikes(self, first, last)), self.wanted.chosen
-        return Recording(self.program.step.dt, spikes, traces, 1, final, partial(self._state, last, left), chosen)
+        return Recording(self.compiled.step.dt, spikes, traces, 1, final, partial(self._state, last, left), chosen)
 
     def between(self, source: str, first: int, last: int) -> Events:
         """A source's spikes in the steps from first to last - 1: all trials of all parameter sets, but an input's only once."""
@@ -179,7 +178,7 @@ class Window:
 
     def _state(self, done: int, left: Arrays) -> State:
         spikes = {n: partial(self.between, n, max(done - late, 0), done) for n, (late, _) in self._delayed.items()}
-        return Ending(self.program, self.executable, replace(self.feed, steps=done), left, spikes).state()
+        return Ending(self.compiled, self.executable, replace(self.feed, steps=done), left, spikes).state()
 
 
 class _Lists(Mapping[str, Events]):

@@ -254,7 +254,7 @@ def test_records_of_every_nth_step(every: int) -> None:
 def test_threads_sum_gradients_apart(feature: str) -> None:
     """Every sum has a row for each lane: two threads never add to one place. A race would show by chance only."""
     program: Any = backends.get("native").compile(NETWORKS[feature])
-    kernel = program.executable((), 8, program.training(frozenset(program.declared), frozenset()))
+    kernel = program.compiled.executable((), 8, program.compiled.training(frozenset(program.declared), frozenset()))
     added = [x for x in kernel.source.splitlines() if "G__" in x and "restrict" not in x]
     assert added and all("lane*" in x for x in added)
     assert all(slot.shape[0] == "lanes" for n, slot in kernel.kernel.layout.slots.items() if n.startswith("G__"))

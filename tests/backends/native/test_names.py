@@ -70,9 +70,9 @@ def measured(names: dict[str, str]) -> tuple[list[Any], Executable]:
         lambda f: (f.traces[record[1]] ** 2).sum(), values(program.network), inputs, wrt, record
     )
     arrays = [np.asarray(found.spikes[names[p]]) for p in ("cells", "others")] + [found.traces[r] for r in record]
-    training = program.training(frozenset(wrt), frozenset())
+    training = program.compiled.training(frozenset(wrt), frozenset())
     kept = tuple(Recorded(names[p], names["v"], synaptic=False, chosen=False) for p in ("cells", "others"))
-    return [*arrays, found.final[wrt[0]], *(slopes[w] for w in wrt)], program.executable(kept, 2, training)
+    return [*arrays, found.final[wrt[0]], *(slopes[w] for w in wrt)], program.compiled.executable(kept, 2, training)
 
 
 PLAIN = dict(zip(PLACES, PLACES, strict=True))

@@ -44,9 +44,9 @@ def test_text_is_as_recorded(feature: str) -> None:
 
 def test_the_adjoints_text_is_as_recorded() -> None:
     program: Any = backends.get("native").compile(NETWORKS["recurrent"])
-    training = program.training(frozenset({"feed.w", "loop.w", "cells.tau_m"}), frozenset())
+    training = program.compiled.training(frozenset({"feed.w", "loop.w", "cells.tau_m"}), frozenset())
     record = (Recorded("cells", "v", synaptic=False, chosen=False),)
-    source = program.executable(record, 8, training).source
+    source = program.compiled.executable(record, 8, training).source
     path = GOLDEN / "recurrent_backward.c"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(source[source.index("void backward") :])

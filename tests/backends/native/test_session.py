@@ -137,7 +137,7 @@ def test_poisson_spikes_given_now_and_then() -> None:
     given = np.random.default_rng(0).random((2, 1, 7)) < 0.5
     with made.session(2, record=["cells.v"]) as session:
         parts = [session.step({"x": given} if k % 3 == 0 else None) for k in range(20)]
-    raster = draw_poisson(made.merged, made.merged.input("x"), 0, 2, 20)
+    raster = draw_poisson(made.compiled.network, made.compiled.network.input("x"), 0, 2, 20)
     raster[:, ::3] = given
     same(parts, made.run(inputs={"x": raster}, record=["cells.v"]))
 

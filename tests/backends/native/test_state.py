@@ -278,7 +278,7 @@ def test_gradients_are_those_of_a_run_that_begins_there(feature: str) -> None:
         for p in network.populations
     )
     begun: Any = backends.get("native").compile(replace(network, populations=populations))
-    begun._scales = made._scales  # the surrogate's unit, which initial values give
+    begun.compiled.scales = made.compiled.scales  # the surrogate's unit, which initial values give
     after = {n: a[:, 30:] for n, a in inputs.items()}
     names, wrt = record(network), tuple(parameters(network))
     a, ours = made.value_and_grad(squares, {}, after, wrt, names, state=state)
