@@ -71,7 +71,7 @@ MUTATIONS = (
         "refractory = int(steps_of(neuron.refractory, network.dt))", "refractory = max(0, int(steps_of(neuron.refractory, network.dt)) - 1)",
     ),
     Mutation(
-        "currents in other units", "backends/native/program.py",
+        "currents in other units", "backends/native/compiled.py",
         'found[mangled("current", name)], found[mangled("channels", name)] = value,', 'found[mangled("current", name)], found[mangled("channels", name)] = 1e3 * value,',
     ),
     Mutation(
