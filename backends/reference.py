@@ -17,7 +17,7 @@ from backends.common.starting_state import Layout, layout
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.compiler.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update, When
 from neuro.model import Network
@@ -273,7 +273,7 @@ class ReferenceProgram(Simulator):
         self.network = network
         self.dtype: Any = np.dtype(dtype).type
         self.semantics: Semantics = semantics(network, dtype)
-        self._merged = without_receptors(network)
+        self._merged = resolve(network).network
         self.step = lower(network)
         self._expressions = {c.name: c.inlined for c in self.step.cells}
 

@@ -25,7 +25,7 @@ from backends.common.recording import Trace, check_record
 from backends.common.simulator import Request, Simulator
 from backends.common.starting_state import Layout, layout
 from neuro.compiler.evaluation import evaluate
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.compiler.step import Assign, composed
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
@@ -69,7 +69,7 @@ class SnnTorchProgram(Simulator):
         self.network = network
         self.semantics: Semantics = semantics(network, dtype)
         self.dtype: torch.dtype = getattr(torch, dtype)
-        self._merged = without_receptors(network)
+        self._merged = resolve(network).network
         with _refusals():
             self.model = leaky_network(network)
             for link in self.model.links:

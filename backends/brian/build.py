@@ -28,7 +28,8 @@ from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
 from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
-from neuro.compiler.parameters import parameters, steps_of, wiring
+from neuro.compiler.parameters import parameters
+from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Equation, Expression
 from neuro.language.scope import NeuronScope
@@ -287,7 +288,9 @@ class Builder:
         size = self.network.source_size(projection.pre)
         synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
         if scope.on_pre:
-            delay = np.broadcast_to(np.asarray(projection.delay.value), wiring(self.network, projection).shape)
+            delay = np.broadcast_to(
+                np.asarray(projection.delay.value), resolve(self.network).wires[projection.name].shape
+            )
             synapses.pre.delay = np.tile(delay.ravel()[chosen], self.batch) * brian2.second
             synapses.pre.order = number
         if scope.on_post:

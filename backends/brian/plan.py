@@ -14,7 +14,8 @@ import numpy.typing as npt
 from backends.brian.errors import OTHERS
 from backends.brian.names import Names
 from backends.common.recording import Wanted
-from neuro.compiler.parameters import Parameter, wiring
+from neuro.compiler.parameters import Parameter
+from neuro.compiler.resolve import resolve
 from neuro.language.equations import Expression, Statement
 from neuro.language.scope import NeuronScope
 from neuro.model import Network, Projection
@@ -38,7 +39,7 @@ class Sum:
 
 def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array]:
     """pre and post indices of the synapses, and which entries of the flattened layout they are."""
-    wires = wiring(network, projection)
+    wires = resolve(network).wires[projection.name]
     if wires.indices is not None:
         return *wires.indices, np.arange(len(wires.indices[0]))
     mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask

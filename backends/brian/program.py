@@ -28,8 +28,8 @@ from backends.common.arrays import Feed, check_parameters, draw_noise
 from backends.common.options import choice
 from backends.common.recording import Wanted, check_record
 from backends.common.simulator import Request, Simulator
-from neuro.compiler.parameters import initial_state, parameters, wiring
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.parameters import initial_state, parameters
+from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.language.foreign import shown
 from neuro.model import Network
@@ -53,7 +53,7 @@ class BrianProgram(Simulator):
         self.capabilities = Capabilities(plasticity=True, populations=True, state=target != "cpp_standalone")
         self.semantics: Semantics = semantics(network, "float64")
         self.builds = 0
-        self._merged = with_units(without_receptors(network))
+        self._merged = with_units(resolve(network).network)
         refuse_mixed_freezing(self._merged)
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         self._names, self._integrators = Names(self._merged), Integrators()
@@ -147,7 +147,7 @@ class BrianProgram(Simulator):
             if projection is None:
                 flat = np.broadcast_to(value, (*lead, self._merged.population(owner).size))
             else:
-                shape, chosen = wiring(self._merged, projection).shape, pairs(self._merged, projection)[2]
+                shape, chosen = resolve(self._merged).wires[projection.name].shape, pairs(self._merged, projection)[2]
                 flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
             found.setdefault(owner, {})[self._names[owner][variable]] = flat.ravel()
         for projection in self._merged.projections:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from backends.brian.text import text, unit_text
-from neuro.compiler.integrators import ordered_subexpressions
+from neuro.compiler.systems import ordered_subexpressions
 from neuro.language.scope import NeuronScope, SynapseScope
 from neuro.language.symbolic import substituted, symbol
 

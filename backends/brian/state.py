@@ -18,7 +18,8 @@ from backends.brian.names import arriving, finite_steps
 from backends.brian.plan import pairs
 from backends.common.arrays import Feed
 from backends.common.starting_state import Layout, last_spikes, layout
-from neuro.compiler.parameters import initial_state, wiring
+from neuro.compiler.parameters import initial_state
+from neuro.compiler.resolve import resolve
 from neuro.model import Network
 from neuro.state import State
 
@@ -63,7 +64,7 @@ def _values_of(network: Network, built: Built, state: State) -> Iterator[tuple[t
 def _of_synapses(network: Network, name: str, array: Array) -> Array:
     """[*lead, *layout] -> Brian2's order of synapses, trial by trial."""
     projection = network.projection(name)
-    lead = array.shape[: array.ndim - len(wiring(network, projection).shape)]
+    lead = array.shape[: array.ndim - len(resolve(network).wires[projection.name].shape)]
     found: Array = np.reshape(array, (*lead, -1))[..., pairs(network, projection)[2]].ravel()
     return found
 
@@ -127,7 +128,7 @@ class Kept:
         if owner not in self.network.parts["projection"]:
             return self.values[name].reshape(*self.lead, -1)
         projection = self.network.projection(owner)
-        wires = wiring(self.network, projection)
+        wires = resolve(self.network).wires[projection.name]
         full = np.zeros((*self.lead, *wires.shape))
         if wires.mask is not None:
             full[:] = (self.began if self.before is None else self.before.variables)[name]

@@ -13,8 +13,9 @@ from backends.common.starting_state import check_state
 from backends.common.values import given_parameters, input_array, known, named, of_input, whole
 from neuro import checks
 from neuro.compiler import streams
-from neuro.compiler.parameters import Parameter, wiring
+from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.compiler.resolve import resolve
 from neuro.events import Events
 from neuro.model import Input, Network
 from neuro.protocols import Inputs, Parameters, RunError
@@ -70,7 +71,7 @@ def with_lead(network: Network, name: str, shape: tuple[int, ...]) -> tuple[int,
     """Shape of a parameter set [population, ...] that broadcasts against states [population, batch, ...]."""
     owner = name.partition(".")[0]
     projection = next((p for p in network.projections if p.name == owner), None)
-    rank = 1 if projection is None else len(wiring(network, projection).shape)
+    rank = 1 if projection is None else len(resolve(network).wires[projection.name].shape)
     return (shape[0], 1, *(1,) * (rank - len(shape) + 1), *shape[1:])
 
 

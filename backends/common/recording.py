@@ -12,8 +12,7 @@ import numpy.typing as npt
 from backends.common.options import names_of
 from backends.common.values import known, whole
 from neuro.caching import per_object
-from neuro.compiler.parameters import Wiring, wiring
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import Wiring, resolve
 from neuro.events import Rasters
 from neuro.language.foreign import NumbersError, numbers, shown
 from neuro.language.scope import NeuronScope, SynapseScope
@@ -85,7 +84,7 @@ class _Parts:
 
 @per_object
 def _parts(network: Network) -> _Parts:
-    network = without_receptors(network)
+    network = resolve(network).network
     return _Parts(
         {p.name: (p.neuron.scope, p.size) for p in network.populations}, {p.name: p for p in network.projections}
     )
@@ -114,7 +113,7 @@ def check_record(network: Network, record: Record, every: int) -> Wanted:
                 chosen[name] = _fired(parts, name, given)
             continue
         trace, chosen_here = _of_cells(parts, owner, variable, given) if owner in parts.cells else _of_synapses(
-            without_receptors(network), parts.synapses[owner], variable, given
+            resolve(network).network, parts.synapses[owner], variable, given
         )  # fmt: skip
         traces[name] = trace
         if chosen_here is not None:
@@ -145,7 +144,7 @@ def _of_cells(parts: _Parts, owner: str, variable: str, given: Any) -> tuple[Tra
 
 
 def _of_synapses(network: Network, projection: Projection, variable: str, given: Any) -> tuple[Trace, Array | None]:
-    owner, scope, wires = projection.name, projection.synapse.scope, wiring(network, projection)
+    owner, scope, wires = projection.name, projection.synapse.scope, resolve(network).wires[projection.name]
     _refuse_fixed(network, projection, scope, variable)
     known(variable, scope.states, f"variable of projection '{owner}'")
     if given is None:

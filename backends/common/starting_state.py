@@ -10,8 +10,8 @@ import numpy as np
 
 from backends.common.values import known, named, whole
 from neuro.caching import per_object
-from neuro.compiler.parameters import initial_state, parameters, steps_of
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.parameters import initial_state, parameters
+from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.foreign import shown
 from neuro.model import Network
 from neuro.protocols import RunError
@@ -33,7 +33,7 @@ class Layout:
 @per_object
 def layout(network: Network) -> Layout:
     """What the state of this network holds."""
-    network = without_receptors(network)
+    network = resolve(network).network
     variables = {n: v.shape for n, v in initial_state(network).items()}
     declared = parameters(network)
     sums, past = {}, dict[str, int]()

@@ -21,7 +21,7 @@ from backends.native.spike_lists import input_lists, listed
 from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, parameters
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Cells, Synapses
 from neuro.events import Events
 from neuro.language.mangling import mangled
@@ -43,7 +43,7 @@ class CompiledNetwork:
         self.name = network.name or "unnamed"
         self.threads, self.backward = threads, backward
         self.real: Any = np.dtype(dtype).type
-        self.network = without_receptors(network)
+        self.network = resolve(network).network
         self.declared = with_feedback(parameters(network), backward)
         self.step = lower(network)
         self.slope, self.scales = slope_of(surrogate), margin_scales(self.step, self.network)

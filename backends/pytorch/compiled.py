@@ -15,7 +15,7 @@ from backends.pytorch.spikes import Spike, spikes
 from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import Parameter, initial_state, parameters
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Step
 from neuro.language.mangling import mangled
 from neuro.model import Network
@@ -45,7 +45,7 @@ class CompiledNetwork:
         network: Network, backward: Backward, dtype: torch.dtype, surrogate: Spike, compile_step: bool
     ) -> CompiledNetwork:
         """compile_step: by torch.compile. Raises UnsupportedError."""
-        merged = without_receptors(network)
+        merged = resolve(network).network
         declared = with_feedback(parameters(network), backward)
         step = lower(network)
         groups = tuple(render(step, {name: p.shape for name, p in declared.items()}, backward, dtype))

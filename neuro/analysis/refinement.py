@@ -13,7 +13,7 @@ import numpy as np
 import sympy as sp
 
 from neuro.compiler.lowering import lower
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple
 from neuro.language.symbolic import symbol
 from neuro.language.units import Quantity
@@ -65,7 +65,7 @@ def finer_parameters(network: Network, values: Parameters, factor: int) -> dict[
 
 def finer_inputs(network: Network, inputs: Inputs, factor: int) -> dict[str, Array]:
     """Input arrays [batch, time * factor, channel] for the finer clock."""
-    kinds: Mapping[str, str] = {i.name: i.kind for i in without_receptors(network).inputs}
+    kinds: Mapping[str, str] = {i.name: i.kind for i in resolve(network).network.inputs}
     found: dict[str, Array] = {}
     for name, value in inputs.items():
         if kinds[name] == "current":

@@ -1,79 +1,63 @@
-"""Network -> Step: receptors merged, equations discretised, statements and couplings put in Brian2's order."""
+"""Resolved network -> Step: equations discretised, statements and couplings put in Brian2's order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
-from neuro import checks
 from neuro.caching import per_object
-from neuro.compiler.integrators import MethodError, System, integrate, ordered_subexpressions, system_of
-from neuro.compiler.parameters import steps_of, wiring
-from neuro.compiler.receptors import without_receptors
-from neuro.compiler.step import (
-    Assign,
-    Cells,
-    Couple,
-    Factors,
-    Gather,
-    Operation,
-    Step,
-    Synapses,
-    Threshold,
-    Update,
-)
+from neuro.compiler.formulas import Sum
+from neuro.compiler.integrators import MethodError, integrate
+from neuro.compiler.resolve import Resolved, resolve, steps_of
+from neuro.compiler.step import Assign, Cells, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.compiler.systems import System
 from neuro.language.elementary import maximum, minimum, number
-from neuro.language.equations import ModelError, Problem, Statement
-from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
+from neuro.language.equations import ModelError, Problem
+from neuro.language.symbolic import symbol
 from neuro.language.units import Quantity
 from neuro.model import Network, Population, Projection
 
 
 def lower(network: Network) -> Step:
     """Lower a network. Raises ModelError where an integrator doesn't fit or graded units form a loop within a step."""
-    return _lower(without_receptors(network))
+    return _lower(resolve(network).network)
 
 
 @per_object
 def _lower(network: Network) -> Step:
-    checks.enforce(checks.memory(network))
+    resolved = resolve(network)
     arriving = _by_target(network.projections)
-    cells = tuple(_cells(network, p, arriving.get(p.name, [])) for p in network.populations)
-    synapses = tuple(_synapses(network, p) for p in network.projections)
-    operations: list[Operation] = _gathers(network)
-    operations += [u for p in network.projections for u in _synaptic_integration(network, p)]
-    operations += [u for p in network.populations for u in _integration(network, p)]
-    operations += [u for p in network.populations for u in _block(p, "every_step")]
-    operations += [u for p in network.projections for u in _synaptic_block(network, p, "every_step")]
-    for population in network.populations:
-        threshold = population.neuron.scope.threshold
-        if threshold is not None:
-            value, condition = (_inline(form(threshold), population) for form in (margin, to_sympy))
-            operations.append(Threshold(population.name, value, condition))
+    synapses = tuple(_synapses(resolved, p) for p in network.projections)
+    cells = tuple(_cells(resolved, p, arriving.get(p.name, [])) for p in network.populations)
+    operations: list[Operation] = _gathers(resolved)
+    operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
+    operations += [u for p in network.populations for u in _integration(resolved, p)]
+    operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+    operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]
+    thresholds = {p.name: resolved.cells[p.name].threshold for p in network.populations}
+    operations += [Threshold(name, *found) for name, found in thresholds.items() if found is not None]
     for phase in ("on_pre", "on_post"):
-        operations += [u for p in network.projections for u in _synaptic_block(network, p, phase)]
-    operations += [u for p in network.populations for u in _block(p, "reset")]
+        operations += [u for p in network.projections for u in _synaptic_block(resolved, p, phase)]
+    operations += [u for p in network.populations for u in _block(resolved, p, "reset")]
     sources = {i.name: i.size for i in network.inputs if i.kind != "current"}
     return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
 
 
-def _cells(network: Network, population: Population, arriving: list[Projection]) -> Cells:
+def _cells(resolved: Resolved, population: Population, arriving: list[Projection]) -> Cells:
     neuron, scope = population.neuron, population.neuron.scope
-    refractory = int(steps_of(neuron.refractory, network.dt))
     return Cells(
         name=population.name,
         size=population.size,
         states=scope.states,
         inputs=scope.inputs,
         parameters=scope.parameters,
-        subexpressions=ordered_subexpressions(scope.equations),
+        subexpressions=resolved.cells[population.name].subexpressions,
         noise=scope.noise,
         spikes=scope.threshold is not None,
-        frozen=population.neuron.frozen,
-        refractory=refractory,
+        frozen=neuron.frozen,
+        refractory=int(steps_of(neuron.refractory, resolved.network.dt)),
         method=neuron.method,
         membranes=_membranes(population, arriving),
     )
@@ -96,24 +80,18 @@ def _membranes(population: Population, arriving: list[Projection]) -> tuple[str,
     return tuple(n for n in scope.states if n in jumped | driven)
 
 
-def _synapses(network: Network, projection: Projection) -> Synapses:
-    wires = wiring(network, projection)
-    delay: Any = steps_of(projection.delay, network.dt)
-    if delay.ndim:
-        delay = np.broadcast_to(delay, wires.shape).copy()
-        if delay.size and (delay == delay.flat[0]).all():
-            delay = delay.flat[0]
-    scope = projection.synapse.scope
+def _synapses(resolved: Resolved, projection: Projection) -> Synapses:
+    network, scope, wires = resolved.network, projection.synapse.scope, resolved.wires[projection.name]
     return Synapses(
         name=projection.name,
         pre=projection.pre,
         post=projection.post,
-        kind=wires.kind,  # type: ignore[arg-type]
+        kind=wires.kind,
         ends=(network.source_size(projection.pre), network.population(projection.post).size),
         shape=wires.shape,
         indices=wires.indices,
         mask=wires.mask,
-        delay=delay if np.ndim(delay) else int(delay),
+        delay=resolved.delays[projection.name],
         states=scope.states,
         parameters=scope.parameters,
         weight=scope.has_weight,
@@ -124,9 +102,9 @@ def _fail(where: str, message: str, fix: str) -> ModelError:
     return ModelError([Problem(where, "", 0, 0, message, fix)])
 
 
-def _integration(network: Network, population: Population) -> Iterable[Update]:
+def _integration(resolved: Resolved, population: Population) -> Iterable[Update]:
     neuron, frozen = population.neuron, population.neuron.frozen
-    where, system = f"population '{population.name}'", system_of(neuron.name, neuron.scope.equations)
+    where, system = f"population '{population.name}'", resolved.cells[population.name].system
     assigns = _assigns(where, neuron.method, system)
     follower = next((n for n in system.states if n not in frozen and system.uses(n) & set(frozen)), None)
     if follower is not None and neuron.method in ("exact", "rk2", "rk4"):
@@ -147,85 +125,41 @@ def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
         raise _fail(where, error.message, error.fix) from None
 
 
-def _block(population: Population, phase: Any) -> Iterable[Update]:
+def _block(resolved: Resolved, population: Population, phase: Any) -> Iterable[Update]:
     """A neuron's reset or every_step statements."""
-    scope = population.neuron.scope
-    statements = scope.reset if phase == "reset" else scope.every_step
-    assigns = tuple(Assign(s.target, _inline(_value(s, s.target), population)) for s in statements)
+    assigns = getattr(resolved.cells[population.name], phase)
     if assigns:
         frozen = population.neuron.frozen if phase == "every_step" else ()
         yield Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
 
 
-def _value(statement: Statement, target: str) -> sp.Expr:
-    value, old = to_sympy(statement.expression), symbol(target)
-    return {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}[statement.op]
-
-
-def _inline(expr: sp.Expr, population: Population, suffix: str = "") -> sp.Expr:
-    """Put a population's subexpressions in, so that only states, inputs and parameters remain."""
-    table = {}
-    for name, value in ordered_subexpressions(population.neuron.scope.equations):
-        renamed = {s: symbol(s.name + suffix) for s in value.free_symbols if s.name not in ("t", "dt")}
-        table[symbol(name + suffix)] = value.xreplace(renamed) if suffix else value
-    return _put_in(expr, table, f"population '{population.name}'")
-
-
-def _put_in(expr: sp.Expr, table: dict[sp.Symbol, sp.Expr], where: str) -> sp.Expr:
-    """Subexpressions, in dependency order, put into an expression."""
-    try:
-        for name, value in reversed(table.items()):
-            expr = substituted(expr, {name: value})
-    except NumberError:
-        message = "numbers alone give no real, finite value where its subexpressions are put in"
-        raise _fail(where, message, "look for divisors, roots and logarithms of numbers") from None
-    return expr
-
-
-def _ends(network: Network, projection: Projection) -> tuple[Population | None, Population]:
-    return network.parts["population"].get(projection.pre), network.population(projection.post)
-
-
-def _synaptic_expression(network: Network, projection: Projection, expr: sp.Expr) -> sp.Expr:
-    """A synapse's expression with the cells' and its own subexpressions put in."""
-    own = ordered_subexpressions(projection.synapse.scope.equations)
-    expr = _put_in(expr, {symbol(name): value for name, value in own}, f"projection '{projection.name}'")
-    pre, post = _ends(network, projection)
-    if pre is not None:
-        expr = _inline(expr, pre, "_pre")
-    return _inline(expr, post, "_post")
-
-
-def _synaptic_integration(network: Network, projection: Projection) -> Iterable[Update]:
-    scope = projection.synapse.scope
-    equations = tuple(e for e in scope.equations if e.kind != "declaration")
-    system = system_of(projection.synapse.name, equations, lambda e: _synaptic_expression(network, projection, e))
+def _synaptic_integration(resolved: Resolved, projection: Projection) -> Iterable[Update]:
+    system = resolved.synapses[projection.name].system
     assigns = _assigns(f"projection '{projection.name}'", projection.synapse.method, system)
     assigns = tuple(_kept_within(a, projection) for a in assigns)
     if assigns:
         yield Update(projection.name, "integrate", assigns)
 
 
-def _synaptic_block(network: Network, projection: Projection, phase: Any) -> Iterable[Operation]:
+def _synaptic_block(resolved: Resolved, projection: Projection, phase: Any) -> Iterable[Operation]:
     """Statements of a synapse in order; sums into cells become Couples."""
-    scope = projection.synapse.scope
-    post = network.population(projection.post)
     when: Any = {"on_pre": "pre", "on_post": "post", "every_step": "always"}[phase]
     pending: list[Assign] = []
-    for statement in getattr(scope, phase):
-        if not statement.target.endswith("_post"):
-            expr = _synaptic_expression(network, projection, _value(statement, statement.target))
-            pending.append(_kept_within(Assign(statement.target, expr), projection))
+    for statement in getattr(resolved.synapses[projection.name], phase):
+        if isinstance(statement, Assign):
+            pending.append(_kept_within(statement, projection))
             continue
         if pending:
             yield Update(projection.name, phase, tuple(pending), when)
             pending = []
-        sign = -1 if statement.op == "-=" else 1
-        value = _synaptic_expression(network, projection, sign * to_sympy(statement.expression))
-        target = statement.target.removesuffix("_post")
-        yield Couple(projection.name, post.name, target, value, _factors(value, _numbers(projection)), when)
+        yield _couple(projection, statement, when)
     if pending:
         yield Update(projection.name, phase, tuple(pending), when)
+
+
+def _couple(projection: Projection, item: Sum, when: Any) -> Couple:
+    factors = _factors(item.value, _numbers(projection))
+    return Couple(projection.name, projection.post, item.target, item.value, factors, when)
 
 
 def _kept_within(assign: Assign, projection: Projection) -> Assign:
@@ -275,38 +209,29 @@ def _kind(name: str) -> str:
     return "pre" if name.endswith("_pre") else "post" if name.endswith("_post") else "synapse"
 
 
-def _gathers(network: Network) -> list[Operation]:
+def _gathers(resolved: Resolved) -> list[Operation]:
     """Inputs of each population, sources before targets where a graded value depends on inputs of the same step."""
-    gathers: dict[str, Gather] = {}
+    network, gathers = resolved.network, dict[str, Gather]()
     needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
-    graded = _by_target(p for p in network.projections if p.synapse.scope.transmits is not None)
+    sent = {name: s.transmits for name, s in resolved.synapses.items() if s.transmits is not None}
+    graded = _by_target(p for p in network.projections if p.name in sent)
     for population in network.populations:
         couplings = []
         for projection in graded.get(population.name, ()):
-            value = _synaptic_expression(network, projection, to_sympy(projection.synapse.scope.transmits))
-            couplings.append(
-                Couple(
-                    projection.name,
-                    population.name,
-                    projection.synapse.target,
-                    value,
-                    _factors(value, _numbers(projection)),
-                    "always",
-                )
-            )
-            pre, post = _ends(network, projection)
-            for cell, suffix in ((pre, "_pre"), (post, "_post")):
-                if cell and any(symbol(n + suffix) in value.free_symbols for n in cell.neuron.scope.inputs):
+            couplings.append(_couple(projection, sent[projection.name], "always"))
+            read = sent[projection.name].value.free_symbols
+            for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
+                cell = network.parts["population"].get(end)
+                if cell and any(symbol(n + suffix) in read for n in cell.neuron.scope.inputs):
                     needs[population.name].add(cell.name)
         currents = tuple(
             (i.target.partition(".")[2], i.name)
             for i in network.inputs
             if i.kind == "current" and i.target.partition(".")[0] == population.name
         )
-        if population.neuron.scope.inputs:
-            gathers[population.name] = Gather(
-                population.name, population.neuron.scope.inputs, tuple(couplings), currents
-            )
+        inputs = population.neuron.scope.inputs
+        if inputs:
+            gathers[population.name] = Gather(population.name, inputs, tuple(couplings), currents)
     return [gathers[name] for name in _topological(needs) if name in gathers]
 
 

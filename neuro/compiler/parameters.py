@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,17 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
-from neuro.caching import per_object
 from neuro.compiler import streams
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import Wiring, resolve
 from neuro.language.equations import Problem
 from neuro.language.units import Dimension, Quantity, unit
 from neuro.model import (
-    AllToAll,
     Network,
-    OneToOne,
-    Pairs,
-    Probability,
     Projection,
     Value,
 )
@@ -80,62 +75,7 @@ class Parameter:
         return Quantity(value if np.ndim(value) else float(value), self.dimension, self.unit)
 
 
-@dataclass(frozen=True)
-class Wiring:
-    """A projection's synapses. indices: pre and post; None where dense: all pairs, mask False where there is none."""
-
-    kind: str
-    shape: tuple[int, ...]
-    indices: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None
-    mask: npt.NDArray[np.bool_] | None = None
-
-    @property
-    def pre(self) -> npt.NDArray[np.int64]:
-        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
-
-    @property
-    def post(self) -> npt.NDArray[np.int64]:
-        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
-
-
-def wiring(network: Network, projection: Projection) -> Wiring:
-    """Draw a projection's synapses; the same for the same seed and name."""
-    pre = network.source_size(projection.pre)
-    post = network.population(projection.post).size
-    item = projection.connectivity
-    match item:
-        case AllToAll():
-            mask = None
-            if not item.self_connections and projection.pre == projection.post:
-                mask = ~np.eye(pre, dtype=bool)
-            return Wiring("dense", (pre, post), None, mask)
-        case OneToOne():
-            index = np.arange(pre)
-            return Wiring("one_to_one", (pre,), (index, index))
-        case Probability():
-            rows, columns = _random_pairs(network)[projection.name]
-            return Wiring("sparse", (len(rows),), (rows, columns))
-        case Pairs():
-            return Wiring("sparse", item.pre.shape, (item.pre, item.post))
-
-
-@per_object
-def _random_pairs(network: Network) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """pre and post of each random projection, those of a cell with itself left out where they are unwanted."""
-    found = {}
-    for projection in network.projections:
-        item = projection.connectivity
-        if isinstance(item, Probability):
-            pre, post = network.source_size(projection.pre), network.population(projection.post).size
-            rows, columns = streams.pairs(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post)
-            if not item.self_connections and projection.pre == projection.post:
-                others = rows != columns
-                rows, columns = rows[others], columns[others]
-            found[projection.name] = rows, columns
-    return found
-
-
-def resolve(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def drawn(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """SI values of a quantity (broadcast) or a distribution (drawn), in this shape."""
     if isinstance(value, Quantity):
         return np.broadcast_to(np.asarray(value.value, dtype=np.float64), shape).copy()
@@ -152,8 +92,8 @@ def parameters(network: Network) -> dict[str, Parameter]:
 
     A parameter given as one number has shape (); heterogeneous ones have one value a neuron or synapse.
     """
-    network = without_receptors(network)
-    checks.enforce(checks.memory(network))
+    resolved = resolve(network)
+    network, wires = resolved.network, resolved.wires
     found: dict[str, Parameter] = {}
     for population in network.populations:
         for name, value in population.values().items():
@@ -166,7 +106,7 @@ def parameters(network: Network) -> dict[str, Parameter]:
                 value,
                 Parameter(
                     key,
-                    resolve(network, value, f"parameter/{key}", () if scalar else (population.size,)),
+                    drawn(network, value, f"parameter/{key}", () if scalar else (population.size,)),
                     text,
                     dimension,
                     () if scalar else ("neuron",),
@@ -175,17 +115,16 @@ def parameters(network: Network) -> dict[str, Parameter]:
                 ),
             )
     for projection in network.projections:
-        found |= _synaptic(network, projection)
+        found |= _synaptic(network, projection, wires[projection.name])
     return found
 
 
-def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
-    wires = wiring(network, projection)
+def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[str, Parameter]:
     axes = ("pre", "post") if wires.kind == "dense" else ("synapse",)
     found = {}
     if projection.weights is not None:
         key = f"{projection.name}.w"
-        weights = resolve(network, projection.weights, f"weights/{projection.name}", wires.shape)
+        weights = drawn(network, projection.weights, f"weights/{projection.name}", wires.shape)
         if wires.mask is not None:
             weights = np.where(wires.mask, weights, 0.0)
         low, high = projection.bounds
@@ -212,8 +151,8 @@ def _synaptic(network: Network, projection: Projection) -> dict[str, Parameter]:
         scalar = isinstance(value, Quantity) and not value.shape
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
-        drawn = resolve(network, value, f"parameter/{key}", shape)
-        parameter = Parameter(key, drawn, text, dimension, () if scalar else axes)
+        array = drawn(network, value, f"parameter/{key}", shape)
+        parameter = Parameter(key, array, text, dimension, () if scalar else axes)
         found[key] = _declared(f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 
@@ -239,37 +178,28 @@ def values(network: Network) -> dict[str, Array]:
 
 def initial_state(network: Network) -> dict[str, Array]:
     """SI arrays of all states, "owner.state", zeros where nothing is given; weights are parameters, not states."""
-    network = without_receptors(network)
-    checks.enforce(checks.memory(network))
+    resolved = resolve(network)
+    network, wires = resolved.network, resolved.wires
+    owners: list[tuple[str, tuple[str, ...], Mapping[str, Value], tuple[int, ...]]] = [
+        (p.name, p.neuron.scope.states, p.initial_values(), (p.size,)) for p in network.populations
+    ]
+    owners += [
+        (p.name, p.synapse.scope.states, {**p.synapse.initial, **p.initial}, wires[p.name].shape)
+        for p in network.projections
+    ]
     found: dict[str, Array] = {}
-    for population in network.populations:
-        given = population.initial_values()
-        for name in population.neuron.scope.states:
-            key = f"{population.name}.{name}"
-            shape = (population.size,)
-            found[key] = resolve(network, given[name], f"initial/{key}", shape) if name in given else np.zeros(shape)
-    for projection in network.projections:
-        given = {**projection.synapse.initial, **projection.initial}
-        wires = wiring(network, projection)
-        for name in projection.synapse.scope.states:
-            key = f"{projection.name}.{name}"
-            if name != "w":
-                found[key] = (
-                    resolve(network, given[name], f"initial/{key}", wires.shape)
-                    if name in given
-                    else np.zeros(wires.shape)
-                )
+    weights = {f"{p.name}.w" for p in network.projections}
+    for owner, states, given, shape in owners:
+        for name in states:
+            key = f"{owner}.{name}"
+            if key not in weights:
+                found[key] = drawn(network, given[name], f"initial/{key}", shape) if name in given else np.zeros(shape)
     return found
-
-
-def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:
-    """Whole steps of a time that has been checked to be a multiple of dt."""
-    return np.round(np.asarray(quantity.value) / dt.value).astype(np.int64)
 
 
 def unit_of_variable(network: Network, name: str) -> str:
     """Unit text of "population.variable"."""
-    network = without_receptors(network)
+    network = resolve(network).network
     owner, _, variable = name.partition(".")
     population = network.population(owner)
     declared = {e.name: e.unit for e in population.neuron.scope.equations}

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuro.compiler.parameters import steps_of
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.symbolic import comparison
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Semantics:
 
 def semantics(network: Network, dtype: str = "float64") -> Semantics:
     """The record of a network as its text defines it."""
-    network = without_receptors(network)
+    network = resolve(network).network
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: _delay(network, p) for p in network.projections}
     return Semantics(float(network.dt.value), dtype, cells, delays)

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.io.files import replaced
 from neuro.io.hdf5 import Contents, Hdf5Error, LayoutError, ResultsError, opened, writing
 from neuro.io.serialisation import content_hash
@@ -104,7 +104,7 @@ def read(contents: Contents, group: h5py.Group) -> State:
 
 def described(network: Network) -> dict[str, tuple[str, tuple[str, ...]]]:
     """ "part/name" -> SI unit and axes behind those of trials, of what a network's state may hold."""
-    network = without_receptors(network)
+    network = resolve(network).network
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for population in network.populations:
         name, cells = population.name, population.neuron.scope
@@ -122,7 +122,7 @@ def described(network: Network) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def units_of(network: Network) -> dict[str, str]:
     """ "population.variable" and "projection.variable" -> SI unit, of what a run can record."""
-    merged = without_receptors(network)
+    merged = resolve(network).network
     scopes: dict[str, Any] = {p.name: p.neuron.scope for p in merged.populations}
     scopes |= {p.name: p.synapse.scope for p in merged.projections}
     return {

@@ -13,7 +13,8 @@ import backends
 from backends.common.autograd import Signals
 from backends.pytorch.program import TorchProgram
 from neuro import Input, Network, Normal, Population, Projection, RunError, quantity
-from neuro.compiler.parameters import steps_of, values
+from neuro.compiler.parameters import values
+from neuro.compiler.resolve import steps_of
 from neuro.state import State
 from tests.backends.networks import AMPA, LEAKY, LIF, PULSE, drive, networks
 

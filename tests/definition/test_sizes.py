@@ -26,7 +26,8 @@ from neuro import (
 )
 from neuro.checks import in_words
 from neuro.compiler import streams
-from neuro.compiler.parameters import parameters, wiring
+from neuro.compiler.parameters import parameters
+from neuro.compiler.resolve import resolve
 from neuro.io.serialisation import from_json, to_json
 
 CELL = Neuron("cell", "dv/dt = -v/ms : 1", threshold="v > 1", reset="v = 0", method="exact")
@@ -64,9 +65,9 @@ def test_each_pair_has_its_probability(p: float) -> None:
 
 
 def test_self_connections_are_left_out_of_the_same_draw() -> None:
-    every = wiring(network(300, Probability(0.1)), network(300, Probability(0.1)).projections[0])
+    every = next(iter(resolve(network(300, Probability(0.1))).wires.values()))
     others = network(300, Probability(0.1, self_connections=False))
-    found = wiring(others, others.projections[0])
+    found = resolve(others).wires[others.projections[0].name]
     kept = every.pre != every.post
     assert 10 < (~kept).sum() < 60
     assert np.array_equal(found.pre, every.pre[kept]) and np.array_equal(found.post, every.post[kept])
@@ -74,7 +75,7 @@ def test_self_connections_are_left_out_of_the_same_draw() -> None:
 
 def test_random_connections_cost_what_they_are() -> None:
     tracemalloc.start()
-    wires = wiring(network(20_000, Probability(0.0005)), network(20_000, Probability(0.0005)).projections[0])
+    wires = next(iter(resolve(network(20_000, Probability(0.0005))).wires.values()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 190_000 < len(wires.pre) < 210_000

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import Wiring, parameters, wiring
+from neuro.compiler.parameters import parameters
+from neuro.compiler.resolve import Wiring, resolve
 from neuro.export import targets
 from neuro.export.profile import Decay, Integers, Profile
 from neuro.export.quantisation import cell_codes
@@ -146,7 +147,7 @@ class NetworkQuantiser:
     def __init__(self, network: Network, scheme: Scheme) -> None:
         self.network, self.scheme = network, scheme
         self.declared = parameters(network)
-        self.wires = {p.name: wiring(network, p) for p in network.projections}
+        self.wires = {p.name: resolve(network).wires[p.name] for p in network.projections}
         self.weights = {
             f"{p.name}.w": q
             for p in network.projections

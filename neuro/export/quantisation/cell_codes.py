@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import sympy as sp
 
-from neuro.compiler.parameters import parameters, steps_of
+from neuro.compiler.parameters import parameters
+from neuro.compiler.resolve import steps_of
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.export.profile import Decay, Integers
 from neuro.export.quantisation.quantisers import Array, Codes, Quantised, QuantiseError

@@ -14,7 +14,7 @@ from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state
 from neuro.compiler.parameters import parameters as declared_parameters
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple, Gather, Synapses
 from neuro.language.symbolic import symbol
 from neuro.learning.common.parametrisation import Parametrisation
@@ -62,7 +62,7 @@ class Site:
 
     def _variables(self, network: Network) -> list[str]:
         """States and inputs of the presynaptic cells that the activity depends on."""
-        scope = without_receptors(network).population(self.synapses.pre).neuron.scope
+        scope = resolve(network).network.population(self.synapses.pre).neuron.scope
         names = {s.name for s in self.pre.free_symbols} if self.pre is not None else set()
         return [n for n in (*scope.states, *scope.inputs) if n in names]
 

@@ -19,7 +19,7 @@ from neuro.compiler import streams
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Assign, Threshold
 from neuro.language.symbolic import symbol
 from neuro.model import Network
@@ -103,7 +103,7 @@ class Cells:
         *, detach_reset: bool = True, trial: int = 0, landed: Mapping[str, Array] | None = None,
     ) -> None:  # fmt: skip
         self._landed = landed or {}
-        self.step, merged = lower(network), without_receptors(network)
+        self.step, merged = lower(network), resolve(network).network
         self.cells = self.step.population(population)
         self.name, self.states, self.inputs = population, self.cells.states, self.cells.inputs
         self._slope, self.detach_reset = slope, detach_reset

@@ -25,7 +25,7 @@ from sympy.printing.str import StrPrinter
 from neuro.compiler.evaluation import evaluate, margin_scales
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, values
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Cells, Step, Threshold, Update
 from neuro.language.symbolic import symbol
 from neuro.language.units import Dimension, quantity, unit
@@ -145,7 +145,7 @@ def _with(population: Population, lines: str) -> Population:
 
 
 def _check(network: Network, cells: Cells, step: Step) -> None:
-    neuron = without_receptors(network).population(cells.name).neuron
+    neuron = resolve(network).network.population(cells.name).neuron
     if cells.refractory:
         raise _refusal(f"population '{cells.name}'", "a refractory period; the rule 'eprop' handles it")
     if step.update(cells.name, "every_step") is not None:
@@ -185,7 +185,7 @@ def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site)
     jumps: dict[str, str] = {}
     if threshold is not None:
         _check_spikes(cells, threshold, reset, read)
-        scale = margin_scales(step, without_receptors(network))[cells.name]
+        scale = margin_scales(step, resolve(network).network)[cells.name]
         psi = f"{GAMMA / scale!r}*clip(1 - abs{post(threshold.margin)}/{scale!r}, 0, 1)"
         sent = {n: sp.diff(threshold.margin, symbol(n)) for n in cells.states}
         for assign in reset.assigns if reset is not None else ():
@@ -331,4 +331,4 @@ def _pre(network: Network, site: Site) -> str:
 
 
 def _dimensions(network: Network, population: str) -> Mapping[str, Dimension]:
-    return without_receptors(network).population(population).neuron.scope.dimensions
+    return resolve(network).network.population(population).neuron.scope.dimensions

@@ -18,7 +18,7 @@ import torch
 
 from neuro.compiler.evaluation import evaluate, margin_scales
 from neuro.compiler.lowering import lower
-from neuro.compiler.receptors import without_receptors
+from neuro.compiler.resolve import resolve
 from neuro.language.symbolic import symbol
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.common.summed_inputs import NoSite, Site, silent, site_of
@@ -32,7 +32,7 @@ GAMMA = 0.3
 
 def triangle_slope(network: Network) -> Slope:
     """e-prop's surrogate derivative, for programs that have none: gamma/s max(0, 1 - |margin|/s), s from rest to threshold."""
-    scales = margin_scales(lower(network), without_receptors(network))
+    scales = margin_scales(lower(network), resolve(network).network)
 
     def slope(population: str, margin: Array) -> Array:
         s = scales[population]

@@ -10,7 +10,8 @@ import numpy as np
 from backends.common.arrays import draw_poisson
 from fuzzing.networks import Case
 from neuro import Network, Normal, Pairs, Population, Probability, Projection, Uniform, quantity
-from neuro.compiler.parameters import initial_state, parameters, wiring
+from neuro.compiler.parameters import initial_state, parameters
+from neuro.compiler.resolve import resolve
 from neuro.language.units import Quantity
 
 
@@ -47,7 +48,7 @@ def _population(network: Network, p: Population) -> Population:
 
 def _projection(network: Network, p: Projection) -> Projection:
     """Random connectivity as pairs; its values in their order."""
-    known, starts, wires = parameters(network), initial_state(network), wiring(network, p)
+    known, starts, wires = parameters(network), initial_state(network), resolve(network).wires[p.name]
     used = {n: v for n, v in p.parameters.items() if _is_drawn(v) and f"{p.name}.{n}" in known}  # others are in no text
     given = {n: _quantity(known[f"{p.name}.{n}"].value, v) for n, v in used.items()}
     every = {**p.synapse.initial, **p.initial}
@@ -71,7 +72,7 @@ def _projection(network: Network, p: Projection) -> Projection:
 
 def as_pairs(network: Network, p: Projection, chosen: Any) -> Projection:
     """The chosen synapses of a projection (indices into its synapses) as pairs with their own values."""
-    wires = wiring(network, p)
+    wires = resolve(network).wires[p.name]
     there = np.flatnonzero(np.ones(wires.shape, bool) if wires.mask is None else wires.mask)
     kept = there[chosen]
 
@@ -90,7 +91,7 @@ def as_pairs(network: Network, p: Projection, chosen: Any) -> Projection:
 
 def synapses(network: Network, p: Projection) -> int:
     """How many there are."""
-    wires = wiring(network, p)
+    wires = resolve(network).wires[p.name]
     return int(np.prod(wires.shape)) if wires.mask is None else int(wires.mask.sum())
 
 

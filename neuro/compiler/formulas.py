@@ -1,0 +1,145 @@
+"""Formulas of cells and synapses: every text as an expression over states, inputs and parameters, subexpressions put in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sympy as sp
+
+from neuro.compiler.printing import expression_text
+from neuro.compiler.step import Assign
+from neuro.compiler.systems import System, ordered_subexpressions, system_of
+from neuro.language.equations import ModelError, Problem, Statement
+from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
+from neuro.model import Network, Population, Projection
+
+
+@dataclass(frozen=True)
+class Sum:
+    """`target[post] += sum over synapses of value`."""
+
+    target: str
+    value: sp.Expr
+
+    def __str__(self) -> str:
+        return f"{self.target}_post += {expression_text(self.value)}"
+
+
+@dataclass(frozen=True)
+class CellFormulas:
+    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step."""
+
+    system: System
+    subexpressions: tuple[tuple[str, sp.Expr], ...]
+    threshold: tuple[sp.Expr, sp.Expr] | None
+    reset: tuple[Assign, ...]
+    every_step: tuple[Assign, ...]
+
+    def lines(self) -> list[str]:
+        """As text that a person can read."""
+        lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
+        lines += _rates(self.system)
+        lines += [f"every step {assign}" for assign in self.every_step]
+        if self.threshold is not None:
+            lines.append(f"threshold {expression_text(self.threshold[1])}")
+        return lines + [f"reset {assign}" for assign in self.reset]
+
+
+@dataclass(frozen=True)
+class SynapseFormulas:
+    """system: differential equations of each synapse. on_pre, on_post, every_step: statements in order. transmits: graded value."""
+
+    system: System
+    on_pre: tuple[Assign | Sum, ...]
+    on_post: tuple[Assign | Sum, ...]
+    every_step: tuple[Assign | Sum, ...]
+    transmits: Sum | None
+
+    def lines(self) -> list[str]:
+        """As text that a person can read."""
+        lines = _rates(self.system)
+        lines += [] if self.transmits is None else [f"transmits {self.transmits}"]
+        blocks = {"every step": self.every_step, "on pre": self.on_pre, "on post": self.on_post}
+        return lines + [f"{when} {statement}" for when, block in blocks.items() for statement in block]
+
+
+def cell_formulas(population: Population) -> CellFormulas:
+    """Raises ModelError where numbers alone give no number."""
+    neuron, scope = population.neuron, population.neuron.scope
+    threshold = scope.threshold
+
+    def block(statements: Iterable[Statement]) -> tuple[Assign, ...]:
+        return tuple(Assign(s.target, _inlined(_value(s, s.target), population)) for s in statements)
+
+    return CellFormulas(
+        system_of(neuron.name, scope.equations),
+        ordered_subexpressions(scope.equations),
+        None
+        if threshold is None
+        else (_inlined(margin(threshold), population), _inlined(to_sympy(threshold), population)),
+        block(scope.reset),
+        block(scope.every_step),
+    )
+
+
+def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:
+    """Raises ModelError where numbers alone give no number."""
+    synapse, scope = projection.synapse, projection.synapse.scope
+
+    def expression(expr: sp.Expr) -> sp.Expr:
+        return _between(network, projection, expr)
+
+    def formula(statement: Statement) -> Assign | Sum:
+        target = statement.target.removesuffix("_post")
+        if target == statement.target:
+            return Assign(target, expression(_value(statement, target)))
+        return Sum(target, expression((-1 if statement.op == "-=" else 1) * to_sympy(statement.expression)))
+
+    return SynapseFormulas(
+        system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), expression),
+        tuple(map(formula, scope.on_pre)),
+        tuple(map(formula, scope.on_post)),
+        tuple(map(formula, scope.every_step)),
+        None if scope.transmits is None else Sum(synapse.target, expression(to_sympy(scope.transmits))),
+    )
+
+
+def _rates(system: System) -> list[str]:
+    return [f"d{name}/dt = {expression_text(rate)}" for name, rate in system.rates]
+
+
+def _value(statement: Statement, target: str) -> sp.Expr:
+    value, old = to_sympy(statement.expression), symbol(target)
+    return {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}[statement.op]
+
+
+def _inlined(expr: sp.Expr, population: Population, suffix: str = "") -> sp.Expr:
+    """An expression with a population's subexpressions put in, so that only states, inputs and parameters remain."""
+    table = {}
+    for name, value in ordered_subexpressions(population.neuron.scope.equations):
+        renamed = {s: symbol(s.name + suffix) for s in value.free_symbols if s.name not in ("t", "dt")}
+        table[symbol(name + suffix)] = value.xreplace(renamed) if suffix else value
+    return _substituted(expr, table, f"population '{population.name}'")
+
+
+def _between(network: Network, projection: Projection, expr: sp.Expr) -> sp.Expr:
+    """A synapse's expression with the cells' and its own subexpressions put in."""
+    own = ordered_subexpressions(projection.synapse.scope.equations)
+    expr = _substituted(expr, {symbol(name): value for name, value in own}, f"projection '{projection.name}'")
+    pre = network.parts["population"].get(projection.pre)
+    if pre is not None:
+        expr = _inlined(expr, pre, "_pre")
+    return _inlined(expr, network.population(projection.post), "_post")
+
+
+def _substituted(expr: sp.Expr, table: dict[sp.Symbol, sp.Expr], where: str) -> sp.Expr:
+    """Subexpressions, in dependency order, put into an expression."""
+    try:
+        for name, value in reversed(table.items()):
+            expr = substituted(expr, {name: value})
+    except NumberError:
+        message = "numbers alone give no real, finite value where its subexpressions are put in"
+        fix = "look for divisors, roots and logarithms of numbers"
+        raise ModelError([Problem(where, "", 0, 0, message, fix)]) from None
+    return expr

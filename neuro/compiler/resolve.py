@@ -1,0 +1,152 @@
+"""A network as it is computed with: receptors in their cells, synapses drawn, times in steps, formulas over what is kept.
+
+A network is resolved once, then only read. Numbers of parameters and states are drawn by `neuro.compiler.parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro import checks
+from neuro.caching import per_object
+from neuro.compiler import streams
+from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
+from neuro.compiler.receptors import without_receptors
+from neuro.language.units import Quantity
+from neuro.model import AllToAll, Network, OneToOne, Pairs, Probability, Projection
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A projection's synapses. indices: pre and post; None where dense: all pairs, mask False where there is none."""
+
+    kind: Literal["dense", "one_to_one", "sparse"]
+    shape: tuple[int, ...]
+    indices: tuple[IntArray, IntArray] | None
+    mask: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def pre(self) -> IntArray:
+        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
+
+    @property
+    def post(self) -> IntArray:
+        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """definition: as it was written. network: the same with receptors merged into the cells, which everything below is of."""
+
+    definition: Network
+    network: Network
+
+    @property
+    def wires(self) -> Mapping[str, Wiring]:
+        """Projection -> its synapses; the same for the same seed and name. Raises ModelError where they fit no memory."""
+        return _wires(self.network)
+
+    @property
+    def delays(self) -> Mapping[str, int | IntArray]:
+        """Projection -> steps: one number, or one a synapse in the shape of its wiring where they differ."""
+        return _delays(self.network)
+
+    @property
+    def cells(self) -> Mapping[str, CellFormulas]:
+        """Population -> its formulas. Raises ModelError where numbers alone give none."""
+        return _cells(self.network)
+
+    @property
+    def synapses(self) -> Mapping[str, SynapseFormulas]:
+        """Projection -> its formulas. Raises ModelError where numbers alone give none."""
+        return _synapses(self.network)
+
+    def __str__(self) -> str:
+        return "\n".join([*self._cell_lines(), *self._synapse_lines()]) + "\n"
+
+    def _cell_lines(self) -> list[str]:
+        lines = []
+        for population in self.network.populations:
+            refractory = steps_of(population.neuron.refractory, self.network.dt)
+            frozen = f", {', '.join(population.neuron.frozen)} kept for {refractory} steps" if refractory else ""
+            lines.append(f"population {population.name}[{population.size}]: {population.neuron.method}{frozen}")
+            lines += [f"    {line}" for line in self.cells[population.name].lines()]
+        return lines
+
+    def _synapse_lines(self) -> list[str]:
+        lines = []
+        for p in self.network.projections:
+            wires, delay = self.wires[p.name], self.delays[p.name]
+            steps = str(delay) if np.ndim(delay) == 0 else f"{np.min(delay)}..{np.max(delay)}"
+            count = f"{len(wires.pre) if wires.mask is None else int(wires.mask.sum())} synapses"
+            lines.append(f"projection {p.name}: {p.pre} -> {p.post}, {wires.kind}, {count}, delay {steps} steps")
+            lines += [f"    {line}" for line in self.synapses[p.name].lines()]
+        return lines
+
+
+def resolve(network: Network) -> Resolved:
+    """Everything is computed when it is first asked for, once for each network. Raises ModelError where it is none."""
+    return Resolved(network, without_receptors(network))
+
+
+@per_object
+def _wires(network: Network) -> dict[str, Wiring]:
+    checks.enforce(checks.memory(network))
+    return {p.name: _wiring(network, p) for p in network.projections}
+
+
+def _wiring(network: Network, projection: Projection) -> Wiring:
+    pre = network.source_size(projection.pre)
+    post = network.population(projection.post).size
+    item = projection.connectivity
+    loops = item.self_connections if isinstance(item, AllToAll | Probability) else True
+    without_loops = not loops and projection.pre == projection.post
+    match item:
+        case AllToAll():
+            return Wiring("dense", (pre, post), None, ~np.eye(pre, dtype=bool) if without_loops else None)
+        case OneToOne():
+            index = np.arange(pre)
+            return Wiring("one_to_one", (pre,), (index, index))
+        case Probability():
+            rows, columns = streams.pairs(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post)
+            if without_loops:
+                others = rows != columns
+                rows, columns = rows[others], columns[others]
+            return Wiring("sparse", (len(rows),), (rows, columns))
+        case Pairs():
+            return Wiring("sparse", item.pre.shape, (item.pre, item.post))
+
+
+@per_object
+def _delays(network: Network) -> dict[str, int | IntArray]:
+    wires = _wires(network)
+    return {p.name: _delay(p, network.dt, wires[p.name].shape) for p in network.projections}
+
+
+def _delay(projection: Projection, dt: Quantity, shape: tuple[int, ...]) -> int | IntArray:
+    steps = steps_of(projection.delay, dt)
+    if not steps.ndim or (steps.size and (steps == steps.flat[0]).all()):
+        return int(steps.flat[0])
+    return np.broadcast_to(steps, shape).copy()
+
+
+@per_object
+def _cells(network: Network) -> dict[str, CellFormulas]:
+    return {p.name: cell_formulas(p) for p in network.populations}
+
+
+@per_object
+def _synapses(network: Network) -> dict[str, SynapseFormulas]:
+    return {p.name: synapse_formulas(network, p) for p in network.projections}
+
+
+def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:
+    """Whole steps of a time that has been checked to be a multiple of dt."""
+    return np.round(np.asarray(quantity.value) / dt.value).astype(np.int64)
