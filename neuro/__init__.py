@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from neuro import library as library  # noqa: I001  one block a module
     from neuro.io.appending import append_recording as append_recording
     from neuro.language.equations import ModelError as ModelError
-    from neuro.compiler.lowering import lower as lower
+    from neuro.compiler.lowering import levels as levels, lower as lower
     from neuro.model import (
         AllToAll as AllToAll,
         Input as Input,
@@ -33,7 +33,7 @@ _HOMES = {
     "neuro.io.appending": "append_recording",
     "neuro.model": "AllToAll Input Network Neuron Normal OneToOne Pairs Population Probability Projection Synapse Uniform",
     "neuro.language.equations": "ModelError",
-    "neuro.compiler.lowering": "lower",
+    "neuro.compiler.lowering": "levels lower",
     "neuro.protocols": "Recording RunError UnsupportedError",
     "neuro.io.state_file": "open_state write_state",
     "neuro.language.units": "Quantity quantity",

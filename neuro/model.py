@@ -6,62 +6,58 @@ problem with the user's text, a caret and the fix.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
 from neuro.caching import per_object
+from neuro.fields import (
+    Distribution,
+    as_tuple,
+    convert,
+    convert_size,
+    convert_table,
+    converted,
+    converted_bounds,
+    default,
+    hash_of_fields,
+    put,
+)
 from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
 from neuro.language.units import Dimension, Quantity
 
-IntArray = npt.NDArray[np.int64]
-Kept = TypeVar("Kept", covariant=True)
-
 if TYPE_CHECKING:
+    from neuro.fields import Converted
 
-    class Converted(Generic[Kept]):
-        """A field that is given as text, number or object, and read as `Kept`: __post_init__ converts it."""
-
-        def __get__(self, item: object, owner: type | None = None) -> Kept: ...
-        def __set__(self, item: object, value: Any) -> None: ...
-
-
-def _default(value: Any) -> Any:
-    return field(default_factory=lambda: value)
-
-
-def _hash(self: Any) -> int:
-    """Of all fields; tables of names count in any order."""
-    values = (getattr(self, f.name) for f in fields(self))
-    return hash(tuple(frozenset(v.items()) if isinstance(v, Mapping) else v for v in values))
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Normal:
+class Normal(Distribution):
     """Normal distribution; one draw an element from the network's seed."""
 
     mean: Quantity
     std: Quantity
 
     def __post_init__(self) -> None:
-        _convert(self, "mean", "std")
+        convert(self, "mean", "std")
         checks.distribution(self)
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Distribution):
     """Uniform distribution; one draw an element from the network's seed."""
 
     low: Quantity
     high: Quantity
 
     def __post_init__(self) -> None:
-        _convert(self, "low", "high")
+        convert(self, "low", "high")
         checks.distribution(self)
 
 
@@ -83,22 +79,22 @@ class Neuron:
     threshold: str = ""
     reset: str = ""
     every_step: str = ""
-    parameters: Converted[Mapping[str, Quantity]] = _default({})
-    initial: Converted[Mapping[str, Value]] = _default({})
-    bounds: Converted[Mapping[str, tuple[Quantity | None, Quantity | None]]] = _default({})
-    refractory: Converted[Quantity] = _default("0 ms")
+    parameters: Converted[Mapping[str, Quantity]] = default({})
+    initial: Converted[Mapping[str, Value]] = default({})
+    bounds: Converted[Mapping[str, tuple[Quantity | None, Quantity | None]]] = default({})
+    refractory: Converted[Quantity] = default("0 ms")
     method: str = "euler"
     source: str = ""
 
     def __post_init__(self) -> None:
         checks.types(self)
-        _convert_map(self, "parameters", quantities_only=True)
-        _convert_map(self, "initial")
-        _convert(self, "refractory")
-        _set(self, "bounds", {name: _bounds(pair) for name, pair in self.bounds.items()})
+        convert_table(self, "parameters", quantities_only=True)
+        convert_table(self, "initial")
+        convert(self, "refractory")
+        put(self, "bounds", {name: converted_bounds(pair) for name, pair in self.bounds.items()})
         checks.enforce(checks.neuron(self))
 
-    __hash__ = _hash
+    __hash__ = hash_of_fields
 
     @property
     def scope(self) -> NeuronScope:
@@ -136,18 +132,18 @@ class Synapse:
     transmits: str = ""
     target: str = ""
     receptor: str = ""
-    parameters: Converted[Mapping[str, Quantity]] = _default({})
-    initial: Converted[Mapping[str, Value]] = _default({})
+    parameters: Converted[Mapping[str, Quantity]] = default({})
+    initial: Converted[Mapping[str, Value]] = default({})
     method: str = "euler"
     source: str = ""
 
     def __post_init__(self) -> None:
         checks.types(self)
-        _convert_map(self, "parameters", quantities_only=True)
-        _convert_map(self, "initial")
+        convert_table(self, "parameters", quantities_only=True)
+        convert_table(self, "initial")
         checks.enforce(checks.synapse(self))
 
-    __hash__ = _hash
+    __hash__ = hash_of_fields
 
     @property
     def scope(self) -> SynapseScope:
@@ -161,17 +157,17 @@ class Population:
     name: str
     neuron: Neuron
     size: int
-    parameters: Converted[Mapping[str, Value]] = _default({})
-    initial: Converted[Mapping[str, Value]] = _default({})
+    parameters: Converted[Mapping[str, Value]] = default({})
+    initial: Converted[Mapping[str, Value]] = default({})
 
     def __post_init__(self) -> None:
         checks.types(self)
-        _convert_map(self, "parameters")
-        _convert_map(self, "initial")
-        _plain_int(self, "size")
+        convert_table(self, "parameters")
+        convert_table(self, "initial")
+        convert_size(self, "size")
         checks.enforce(checks.population(self))
 
-    __hash__ = _hash
+    __hash__ = hash_of_fields
 
     def values(self) -> dict[str, Value]:
         return {**self.neuron.parameters, **self.parameters}
@@ -215,7 +211,7 @@ class Pairs:
 
     def __post_init__(self) -> None:
         for name in ("pre", "post"):
-            _set(self, name, checks.indices(getattr(self, name), f"Pairs, {name}"))
+            put(self, name, checks.indices(getattr(self, name), f"Pairs, {name}"))
 
     def __hash__(self) -> int:
         return hash((self.pre.tobytes(), self.post.tobytes()))
@@ -244,25 +240,25 @@ class Projection:
     pre: str
     post: str
     synapse: Synapse
-    weights: Converted[Value | None] = _default(None)
+    weights: Converted[Value | None] = default(None)
     connectivity: Connectivity = field(default_factory=AllToAll)
-    delay: Converted[Quantity] = _default("0 ms")
+    delay: Converted[Quantity] = default("0 ms")
     sign: Literal["+", "-"] | None = None
-    bounds: Converted[tuple[Quantity | None, Quantity | None]] = _default((None, None))
-    parameters: Converted[Mapping[str, Value]] = _default({})
-    initial: Converted[Mapping[str, Value]] = _default({})
+    bounds: Converted[tuple[Quantity | None, Quantity | None]] = default((None, None))
+    parameters: Converted[Mapping[str, Value]] = default({})
+    initial: Converted[Mapping[str, Value]] = default({})
 
     def __post_init__(self) -> None:
         checks.types(self)
         if self.weights is not None:
-            _set(self, "weights", _value(self.weights, f"projection '{self.name}', weights"))
-        _convert(self, "delay")
-        _set(self, "bounds", _bounds(self.bounds))
-        _convert_map(self, "parameters")
-        _convert_map(self, "initial")
+            put(self, "weights", converted(self.weights, f"projection '{self.name}', weights"))
+        convert(self, "delay")
+        put(self, "bounds", converted_bounds(self.bounds))
+        convert_table(self, "parameters")
+        convert_table(self, "initial")
         checks.enforce(checks.projection(self))
 
-    __hash__ = _hash
+    __hash__ = hash_of_fields
 
 
 @dataclass(frozen=True)
@@ -274,13 +270,13 @@ class Input:
     size: int
     kind: Literal["spikes", "poisson", "current"] = "spikes"
     target: str = ""
-    rate: Converted[Quantity | None] = _default(None)
+    rate: Converted[Quantity | None] = default(None)
 
     def __post_init__(self) -> None:
         checks.types(self)
         if self.rate is not None:
-            _convert(self, "rate")
-        _plain_int(self, "size")
+            convert(self, "rate")
+        convert_size(self, "size")
         checks.enforce(checks.input_(self))
 
 
@@ -289,20 +285,29 @@ class Network:
     """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson."""
 
     populations: tuple[Population, ...]
-    projections: Converted[tuple[Projection, ...]] = _default(())
-    inputs: Converted[tuple[Input, ...]] = _default(())
-    dt: Converted[Quantity] = _default("0.1 ms")
+    projections: Converted[tuple[Projection, ...]] = default(())
+    inputs: Converted[tuple[Input, ...]] = default(())
+    dt: Converted[Quantity] = default("0.1 ms")
     seed: int = 0
     name: str = "network"
 
     def __post_init__(self) -> None:
         for name in ("populations", "projections", "inputs"):
-            _set(self, name, _tuple(getattr(self, name)))
+            put(self, name, as_tuple(getattr(self, name)))
         checks.types(self)
-        _convert(self, "dt")
+        convert(self, "dt")
         checks.enforce(checks.network(self))
 
-    __hash__ = _hash
+    __hash__ = hash_of_fields
+
+    def __str__(self) -> str:
+        lines = [f"network {self.name}: dt = {self.dt}, seed {self.seed}"]
+        lines += [f"population {p.name}: {p.size} x {p.neuron.name}" for p in self.populations]
+        lines += [
+            f"projection {p.name}: {p.pre} -> {p.post}, {p.synapse.name}, {type(p.connectivity).__name__}"
+            for p in self.projections
+        ]
+        return "\n".join(lines + [f"input {i.name}: {i.size} x {i.kind}" for i in self.inputs]) + "\n"
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -347,49 +352,6 @@ def _synapse_scope(synapse: Synapse) -> SynapseScope:
 
 def _dimensions(parameters: Mapping[str, Quantity]) -> tuple[tuple[str, Dimension], ...]:
     return tuple((name, value.dimension) for name, value in parameters.items())
-
-
-def _tuple(items: Any) -> tuple[Any, ...]:
-    if not isinstance(items, Iterable) or isinstance(items, str | Mapping):
-        return (items,)
-    try:
-        return tuple(items)
-    except Exception:  # whatever a foreign object raises when it is asked for its entries
-        return (items,)
-
-
-def _set(item: Any, name: str, value: Any) -> None:
-    object.__setattr__(item, name, value)
-
-
-def _plain_int(item: Any, name: str) -> None:
-    value = getattr(item, name)
-    if isinstance(value, np.integer):
-        _set(item, name, int(value))
-
-
-def _convert(item: Any, *names: str) -> None:
-    for name in names:
-        where = f"{type(item).__name__.lower()} '{getattr(item, 'name', '')}', {name}"
-        _set(item, name, checks.read_quantity(getattr(item, name), where))
-
-
-def _value(value: Any, where: str) -> Value:
-    return value if isinstance(value, Normal | Uniform) else checks.read_quantity(value, where)
-
-
-def _convert_map(item: Any, name: str, quantities_only: bool = False) -> None:
-    kind = type(item).__name__.lower()
-    converted = {}
-    for key, value in dict(getattr(item, name)).items():
-        where = f"{kind} '{item.name}', {name} '{key}'"
-        converted[str(key)] = checks.read_quantity(value, where) if quantities_only else _value(value, where)
-    _set(item, name, converted)
-
-
-def _bounds(pair: Any) -> tuple[Quantity | None, Quantity | None]:
-    checks.enforce(checks.pair(pair))
-    return tuple(None if b is None else checks.read_quantity(b, "bounds") for b in pair)  # type: ignore[return-value]
 
 
 def field_names(item: Any) -> tuple[str, ...]:

@@ -25,6 +25,11 @@ def lower(network: Network) -> Step:
     return _lower(resolve(network).network)
 
 
+def levels(network: Network) -> dict[str, Network | Resolved | Step]:
+    """A network on its way down, level by level: "definition", "resolved", "step". Each prints itself. Raises ModelError."""
+    return {"definition": network, "resolved": resolve(network), "step": lower(network)}
+
+
 @per_object
 def _lower(network: Network) -> Step:
     resolved = resolve(network)
