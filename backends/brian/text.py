@@ -211,10 +211,19 @@ def statements(block: Iterable[Statement], names: Table, targets: Table | None =
     """
     lines = []
     for s in block:
-        lines.append(f"{(targets or names)[s.target]} {s.op} {text(s.expression, names)}")
+        target, value = (targets or names)[s.target], text(s.expression, names)
+        if s.op == "=" and target in _names(value):
+            # Brian2 would have sympy rewrite `v = f(v)` as a sum or a product, which drops functions and infinite values
+            lines += [f"assigned_{target} = {value}", f"{target} = assigned_{target}"]
+        else:
+            lines.append(f"{target} {s.op} {value}")
         if limit and s.target == "w":
             lines.append(limit)
     return "\n".join(lines)
+
+
+def _names(text: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
 
 
 def number(value: Any) -> str:

@@ -30,6 +30,15 @@ def _flag(condition: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda a, b: np.asarray(condition(a, b)).astype(np.result_type(a, b, np.float32))[()]
 
 
+def chain_product(slope: Any, value: Any) -> Any:
+    """slope * value, and 0 where one of them is 0 and the slope is infinite: what isn't moved has no derivative."""
+    if np.isfinite(slope).all():
+        return slope * value
+    with np.errstate(invalid="ignore"):
+        found = slope * value
+    return np.where((np.asarray(slope) == 0) | (np.asarray(value) == 0), 0.0, found)
+
+
 def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
@@ -38,7 +47,7 @@ _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
     "greater": _flag(np.greater), "greater_equal": _flag(np.greater_equal),
     "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
-    "ceil_of": np.ceil, "remainder": np.mod, "propagator": _propagator,
+    "ceil_of": np.ceil, "chain_product": chain_product, "remainder": np.mod, "propagator": _propagator,
 }  # fmt: skip
 
 

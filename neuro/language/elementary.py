@@ -43,6 +43,12 @@ class _Flat(Elementary):
         return sp.Integer(0)
 
 
+class chain_product(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """Slope times inner slope, and 0 where one of them is 0: what isn't moved has no derivative, were the other infinite."""
+
+    nargs = 2
+
+
 class exprel(Elementary):  # noqa: N801  the name is what prints
     """(exp(x) - 1) / x, with its limit 1 at 0."""
 

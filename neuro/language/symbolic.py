@@ -17,6 +17,7 @@ from neuro.language.elementary import (
     asin,
     atan,
     ceil_of,
+    chain_product,
     cos,
     cosh,
     expm1,
@@ -120,6 +121,26 @@ def substituted(expr: sp.Expr, table: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
 
 
 @lru_cache(maxsize=4096)
+def derivative(expr: sp.Expr, by: sp.Symbol) -> sp.Expr:
+    """d expr/d by, by the chain rule; a product of slopes is 0 where one of them is, as gradients on torch and native have it."""
+    if expr == by:
+        return sp.Integer(1)
+    total = sp.Integer(0)
+    for place, argument in enumerate(expr.args):
+        inner = derivative(argument, by) if by in argument.free_symbols else sp.Integer(0)
+        outer = _partial(expr, place) if inner != 0 else inner
+        plain = inner.is_number or not (outer.has(sp.Pow, sp.Function) or inner.has(sp.Pow, sp.Function))
+        total += outer * inner if plain or outer == 0 else chain_product(outer, inner)
+    return total
+
+
+def _partial(expr: sp.Expr, place: int) -> sp.Expr:
+    """Derivative by one argument, the others fixed."""
+    argument = sp.Dummy(real=True)
+    varied = expr.func(*(argument if i == place else a for i, a in enumerate(expr.args)))
+    return varied.diff(argument).xreplace({argument: expr.args[place]})
+
+
 def to_sympy(expression: Expression) -> sp.Expr:
     """A closed expression over real symbols; units become SI numbers; conditions become 0/1 numbers.
 

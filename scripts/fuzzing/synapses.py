@@ -319,6 +319,7 @@ class SynapseMaker:
         g = local.new()
         voltage = next((n for n in self.post.scope.states if self.post_units[n] == "volt"), None)
         if unit == "amp" and voltage is not None and dice.chance(0.5):
+            self.names.taken.add(voltage)  # a parameter of that name would be read instead
             self.declare_weight("siemens")
             tau, e = self.local_time(local), local.new()
             d.parameters[e] = "25 mV"

@@ -136,6 +136,23 @@ def test_functions_and_operators(target: str) -> None:
             )
 
 
+SELF_READING = (
+    "y = 0.5*y + (2*sigmoid(-(x - x)) - 1)", "y = y*exp(x - x)", "y = y + sin(x - x)", "y = y*2 - y*arctan(x)/(x + 1)", "y = tanh(y)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", SELF_READING)
+def test_a_statement_that_reads_its_target_is_taken_as_it_stands(statement: str) -> None:
+    """Brian2 has sympy collect y, which drops exp(x - x) and then misses the function that it still checks."""
+    neuron = Neuron(
+        "n", "dx/dt = (1 - x)/(5*ms) : 1\ny : 1", "x > 0.5", f"x = 0.2\n{statement}", f"{statement}\ny += 0.3"
+    )
+    network = Network((Population("p", neuron, 2, initial={"x": [0.3, 0.1]}),), dt="0.5 ms")
+    wanted, found = (backends.get(b).compile(network).run(record=["p.y"], steps=30) for b in ("reference", "brian2"))
+    assert wanted.spike_count() > 3 and np.array_equal(wanted.spikes["p"], found.spikes["p"])
+    np.testing.assert_allclose(found.traces["p.y"], wanted.traces["p.y"], rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_joined_conditions_within_an_expression(target: str) -> None:
     """Of a refractory cell Brian2 makes two branches, in which its numpy has no `and`."""

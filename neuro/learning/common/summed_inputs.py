@@ -16,7 +16,7 @@ from neuro.compiler.parameters import initial_state
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple, Gather, Synapses
-from neuro.language.symbolic import symbol
+from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.parametrisation import Parametrisation
 from neuro.model import Input, Network
 from neuro.protocols import Inputs, Parameters, Recording, UnsupportedError
@@ -80,7 +80,7 @@ class Site:
         """Derivative of graded activity by the presynaptic states before each step and inputs in it, by name."""
         assert self.pre is not None
         lookup = self._lookup(network, parameters, found)
-        derivatives = {n: sp.diff(self.pre, symbol(n)) for n in self._variables(network)}
+        derivatives = {n: derivative(self.pre, symbol(n)) for n in self._variables(network)}
         return {n: evaluate(e, lookup) for n, e in derivatives.items() if e != 0}
 
     def _lookup(self, network: Network, parameters: Parameters, found: Recording) -> Callable[[str], Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.evaluation import chain_product
 from neuro.learning.common.summed_inputs import Site
 from neuro.learning.traces.jacobians import Cells, Slopes
 from neuro.learning.traces.trial import Trial, adjoint
@@ -96,13 +97,13 @@ def integrated(
     for (new, old), slope in slopes.state.items():
         source = traces[old] if old in traces else driven.get(old)
         if source is not None:
-            moved[new] = moved[new] + wide(slope) * source
+            moved[new] = moved[new] + chain_product(wide(slope), source)
     return {**moved, **driven}
 
 
 def fired(slopes: Slopes, moved: Mapping[str, Any]) -> Any:
     """e: the spikes' derivative, 0.0 where nothing moves the margin."""
-    return np.asarray(sum((wide(f) * moved[n] for n, f in slopes.fire.items() if n in moved), start=0.0))
+    return np.asarray(sum((chain_product(wide(f), moved[n]) for n, f in slopes.fire.items() if n in moved), start=0.0))
 
 
 def landed(
@@ -112,9 +113,9 @@ def landed(
     moved = {**moved, **{n: moved[n] + wide(slopes.open.get(n, 1.0)) * v for n, v in brought.items()}}
     found: dict[str, Any] = dict.fromkeys(traces, 0.0)
     for (new, old), slope in slopes.after.items():
-        found[new] = found[new] + wide(slope) * moved.get(old, 0.0)
+        found[new] = found[new] + chain_product(wide(slope), moved.get(old, 0.0))
     for name, jump in slopes.jump.items():
-        found[name] = found[name] + wide(jump) * e
+        found[name] = found[name] + chain_product(wide(jump), e)
     return {n: np.broadcast_to(v, np.broadcast_shapes(np.shape(v), traces[n].shape)) for n, v in found.items()}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.evaluation import chain_product
 from neuro.compiler.lowering import lower
 from neuro.compiler.step import Gather
 from neuro.language.symbolic import symbol
@@ -86,7 +87,7 @@ class Recurrence:
         known = {**source.before.get(pre, {}), **source.inputs.get(pre, {})}
         for name, slope in self.trial.slopes[site.synapses.name].items():
             if name in known:
-                part = wide(slope[:, k] if np.ndim(slope) == 3 else slope) * known[name]
+                part = chain_product(wide(slope[:, k] if np.ndim(slope) == 3 else slope), known[name])
                 total = part if total is None else total + part
         return total
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import sympy as sp
 
 from neuro.compiler import streams
-from neuro.compiler.evaluation import evaluate
+from neuro.compiler.evaluation import chain_product, evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Assign, Threshold
-from neuro.language.symbolic import symbol
+from neuro.language.symbolic import derivative, symbol
 from neuro.model import Network
 from neuro.protocols import Array, Parameters, Recording
 
@@ -40,7 +40,7 @@ class Chain:
         self.seeds, live = tuple(seeds), set(seeds)
         self.steps: list[tuple[str, sp.Expr, dict[str, sp.Expr]]] = []
         for assign in assigns:
-            slopes = {s.name: sp.diff(assign.expr, s) for s in assign.expr.free_symbols if s.name in live}
+            slopes = {s.name: derivative(assign.expr, s) for s in assign.expr.free_symbols if s.name in live}
             slopes = {n: e for n, e in slopes.items() if e != 0}
             kept = slopes or assign.target in conditional
             live = live | {assign.target} if kept else live - {assign.target}
@@ -64,7 +64,7 @@ class Chain:
             for name, slope in slopes.items():
                 factor = evaluate(slope, now)
                 for seed, tangent in tangents.get(name, {}).items():
-                    found[seed] = found.get(seed, 0.0) + factor * tangent
+                    found[seed] = found.get(seed, 0.0) + chain_product(factor, tangent)
             value = evaluate(expr, now)
             if held and target in held:
                 old, kept = now(target), tangents.get(target, {})
@@ -124,7 +124,9 @@ class Cells:
         threshold = (o for o in self.step.operations if isinstance(o, Threshold) and o.population == population)
         self._margin = next((o.margin for o in threshold), None)
         slopes = (
-            {} if self._margin is None else {n: sp.diff(self._margin, symbol(n)) for n in (*self.states, *self.inputs)}
+            {}
+            if self._margin is None
+            else {n: derivative(self._margin, symbol(n)) for n in (*self.states, *self.inputs)}
         )
         self._margin_slopes = {n: e for n, e in slopes.items() if e != 0}
 
@@ -135,7 +137,11 @@ class Cells:
         return None if update is None else Chain(update.assigns, seeds, conditional)
 
     def at(self, k: int) -> Slopes:
-        """Derivatives in step k."""
+        """Derivatives in step k; infinite where a function's slope is."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._at(k)
+
+    def _at(self, k: int) -> Slopes:
         values = {n: self._traces[n][:, k - 1] if k else self._first[n] for n in self.states}
         values |= {n: self._traces[n][:, k] for n in self.inputs}
         values |= {n: a[:, k] for n, a in self._noise.items()}
@@ -176,7 +182,7 @@ class Cells:
         lookup = self._lookup(values, k)
         margin = np.broadcast_to(evaluate(self._margin, lookup), self.shape)
         psi = np.where(refractory, 0.0, self._slope(self.name, margin))
-        return {n: psi * evaluate(e, lookup) for n, e in self._margin_slopes.items()}
+        return {n: chain_product(evaluate(e, lookup), psi) for n, e in self._margin_slopes.items()}
 
     def _after(self, values: Mapping[str, Any], k: int) -> tuple[dict[tuple[str, str], Any], dict[str, Any]]:
         after: dict[tuple[str, str], Any] = {(n, n): 1.0 for n in self.states}
@@ -208,5 +214,5 @@ def _compose(
         for middle, slope in tangents.get(new, {new: 1.0}).items():
             known = {seed: v for (name, seed), v in before.items() if name == middle}
             for seed, value in (known if middle in states else {middle: 1.0}).items():
-                found[new, seed] = found.get((new, seed), 0.0) + slope * value
+                found[new, seed] = found.get((new, seed), 0.0) + chain_product(slope, value)
     return found

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import sympy as sp
 import torch
 
-from neuro.compiler.evaluation import evaluate, margin_scales
+from neuro.compiler.evaluation import chain_product, evaluate, margin_scales
 from neuro.compiler.lowering import lower
 from neuro.compiler.resolve import resolve
-from neuro.language.symbolic import symbol
+from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.common.summed_inputs import NoSite, Site, silent, site_of
 from neuro.learning.traces.jacobians import Cells, Slope
@@ -204,9 +203,9 @@ def _direct(trial: Trial, traces: Mapping[str, Array], population: str) -> dict[
             continue
         expr = cells.cells.inlined.get(variable, symbol(variable))
         for s in (*cells.states, *cells.inputs):
-            slope = sp.diff(expr, symbol(s))
+            slope = derivative(expr, symbol(s))
             if slope != 0:
-                found.add(s, direct * evaluate(slope, cells.after))
+                found.add(s, chain_product(evaluate(slope, cells.after), direct))
     return found.direct
 
 
@@ -219,10 +218,10 @@ def adjoint(cells: Cells, signal: Signal) -> dict[str, Array]:
         slopes = cells.at(k)
         direct = {n: a[:, k] for n, a in signal.direct.items()}
         after = {n: later[n] + direct.get(n, 0.0) for n in cells.states}
-        fired = sum((j * after[n] for n, j in slopes.jump.items()), start=0.0)
+        fired = sum((chain_product(j, after[n]) for n, j in slopes.jump.items()), start=0.0)
         fired = fired + (signal.spikes[:, k] if signal.spikes is not None else 0.0)
         landed = {n: _sum(slopes.after, after, n) for n in (*cells.states, *cells.inputs)}
-        before = {n: landed[n] + slopes.fire.get(n, 0.0) * fired for n in (*cells.states, *cells.inputs)}
+        before = {n: landed[n] + chain_product(slopes.fire.get(n, 0.0), fired) for n in (*cells.states, *cells.inputs)}
         moved = {n: before[n] for n in cells.states}
         for n in cells.states:
             found[n][:, k] = slopes.open.get(n, 1.0) * landed[n]
@@ -233,7 +232,7 @@ def adjoint(cells: Cells, signal: Signal) -> dict[str, Array]:
 
 
 def _sum(slopes: Mapping[tuple[str, str], Any], values: Mapping[str, Any], by: str) -> Any:
-    return sum((s * values[n] for (n, seed), s in slopes.items() if seed == by), start=0.0)
+    return sum((chain_product(s, values[n]) for (n, seed), s in slopes.items() if seed == by), start=0.0)
 
 
 def _through_the_readout(trial: Trial, feedback: Mapping[str, Array]) -> dict[str, Signal]:
@@ -250,7 +249,7 @@ def _through_the_readout(trial: Trial, feedback: Mapping[str, Array]) -> dict[st
             signal.spikes[:, : max(steps - site.late, 0)] += back[:, site.late :]
             continue
         for name, slope in trial.slopes[site.synapses.name].items():
-            by, cells = back * slope, trial.cells[source]
+            by, cells = chain_product(slope, back), trial.cells[source]
             signal.add(name, _earlier(by) if name in cells.states else by)
     return found
 
