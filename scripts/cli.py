@@ -42,6 +42,8 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.io.hdf5": ("ResultsError",),
         "neuro.io.results": ("FinishedError",),
         "neuro.language.units": ("UnitError",),
+        "neuro.options": ("OptionError",),
+        "neuro.registry": ("MissingPackageError",),
         "neuro.events": ("EventsError",),
         "neuro.export": ("ExportError", "ForeignFileError"),
         "neuro.export.bundle": ("LossError",),

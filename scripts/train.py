@@ -54,10 +54,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def fitting(what: str, options: dict[str, Any]) -> Iterator[None]:
-    """Options of wrong types fail where they are first used; the error names all that were given."""
+    """Values that don't fit fail where they are first used; the error names all options that were given."""
+    from neuro.options import OptionError
+
     try:
         yield
-    except (TypeError, ValueError, AttributeError) as error:
+    except OptionError as error:
+        raise cli.UserError(f"{what}: {error}") from None
+    except ValueError as error:
         if not options:
             raise
         raise cli.UserError(f"{what} can't be had with the options {options}: {error}") from error
@@ -112,17 +116,14 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
     import tasks
     from neuro import learning
 
+    task = tasks.get(settings["task"], **settings["task_options"])
     with fitting(f"task '{settings['task']}'", settings["task_options"]):
-        task = tasks.get(settings["task"], **settings["task_options"])
         network = task.network(settings["seed"])
     options = dict(settings["rule_options"])
-    if isinstance(options.get("trainable"), list):  # as TOML and JSON have them
-        options["trainable"] = tuple(options["trainable"])
     if options.get("scheduler") == "cosine" and "schedule_options" not in options:
         updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
         options["schedule_options"] = {"T_max": updates}
-    with fitting(f"rule '{settings['rule']}'", options):
-        rule = learning.get(settings["rule"], **options)
+    rule = learning.get(settings["rule"], **options)
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
     if settings.get("confirm"):  # a second backend, which runs an update's best candidates again

@@ -12,6 +12,7 @@ import numpy as np
 
 from neuro.language.units import quantity
 from neuro.model import Network
+from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.rate_networks import rate_network
 from tasks.synthetic import Drawn
@@ -37,7 +38,7 @@ class Add(Drawn):
 
     def __init__(self, steps: int = 100, t1: int = 4, t2: int = 6, hidden: int = 32) -> None:
         if not 0 < t1 < t2 < steps:
-            raise TypeError(f"t1={t1}, t2={t2}, steps={steps}: they must rise, from 1 on")
+            raise OptionError(f"t1={t1}, t2={t2}, steps={steps}: they must rise, from 1 on")
         self.steps, self.t1, self.t2, self.hidden = steps, t1, t2, hidden
 
     def network(self, seed: int) -> Network:

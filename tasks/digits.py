@@ -21,6 +21,7 @@ from neuro.library.current_jump import current_jump
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
+from neuro.options import one_of
 from neuro.protocols import Batch, Recording, Settings
 from tasks.encoders import ENCODERS, latency, poisson, rate
 
@@ -81,10 +82,9 @@ class Digits:
         classes: int = 10,
     ) -> None:
         choices = {"encoder": (encoder, ENCODERS), "neuron": (neuron, CELLS), "reset": (reset, RESETS),
-                   "number of pixels": (pixels, (16, 64)), "number of classes": (classes, range(2, 11))}  # fmt: skip
-        for what, (given, known) in choices.items():
-            if given not in known:
-                raise TypeError(f"there is no {what} '{given}'; use one of {', '.join(map(str, known))}")
+                   "pixels": (pixels, (16, 64)), "classes": (classes, range(2, 11))}  # fmt: skip
+        for option, (given, known) in choices.items():
+            one_of(option, given, known)
         self.encoder, self.steps, self.hidden = encoder, steps, hidden
         self.neuron, self.recurrent, self.reset, self.pixels, self.classes = neuron, recurrent, reset, pixels, classes
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from neuro.events import Events
 from neuro.model import Network
+from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
 from tasks.synthetic import Drawn
@@ -49,7 +50,7 @@ class Evidence(Drawn):
         test_trials: int = 200,
     ) -> None:
         if cues < 1 or cues % 2 == 0:
-            raise TypeError(f"cues={cues}: an odd number, so that one side has more")
+            raise OptionError(f"cues={cues}: an odd number, so that one side has more")
         self.cues, self.delay, self.lif, self.alif, self.tau_a, self.test_trials = (
             cues,
             delay,

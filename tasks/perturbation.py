@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from neuro.language.units import quantity
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
+from neuro.options import OptionError, one_of
 from neuro.protocols import Batch, Recording, Settings
 
 Array = npt.NDArray[np.float64]
@@ -61,10 +62,11 @@ class Perturbation:
         self, inputs: int = 100, outputs: int = 10, bins: int = 100, active: int = 50, per_trial: int = 0,
         optimum: float = 0.0, trials: int = 1000, bins_as: str = "steps",
     ) -> None:  # fmt: skip
-        if bins_as not in ("steps", "trials"):
-            raise TypeError(f"bins_as '{bins_as}'; use steps or trials")
+        one_of("bins_as", bins_as, ("steps", "trials"))
         if not 0 <= per_trial <= active <= min(inputs, bins - (optimum > 0)):
-            raise TypeError("0 <= per_trial <= active <= inputs, and no more basis functions than bins")
+            raise OptionError(
+                "per_trial, active, inputs, bins: 0 <= per_trial <= active <= inputs, and no more basis functions than bins"
+            )
         self.inputs, self.outputs, self.bins, self.active = inputs, outputs, bins, active
         self.per_trial, self.optimum, self.trials, self.bins_as = per_trial or active, optimum, trials, bins_as
         rows = basis(bins)

@@ -18,6 +18,7 @@ from neuro.library.leaky_integrator import leaky_integrator
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Normal, Population, Projection
+from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.synthetic import Drawn
 
@@ -47,7 +48,7 @@ class StoreRecall(Drawn):
 
     def __init__(self, slots: int = 8, slot: int = 50, cells: int = 40) -> None:
         if slots < 2 or slot < 1 or cells < 1:
-            raise TypeError(f"slots={slots}, slot={slot}, cells={cells}: at least two slots, one step, one cell")
+            raise OptionError(f"slots={slots}, slot={slot}, cells={cells}: at least two slots, one step, one cell")
         self.slots, self.slot, self.cells = slots, slot, cells
 
     def network(self, seed: int) -> Network:

@@ -7,13 +7,12 @@ its defaults: Eshraghian et al. (2023), Proc IEEE 111:1016.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from difflib import get_close_matches
 
 import sympy as sp
 
 from neuro.language.elementary import greater_equal, magnitude, maximum
 from neuro.language.symbolic import symbol
+from neuro.registry import Registry
 
 X = symbol("x")
 
@@ -71,26 +70,23 @@ def multi_gaussian(gamma: float = 0.5, h: float = 0.15, s: float = 6.0, sigma: f
     return gamma * ((1 + h) * _gaussian(0.0, sigma) - h * lobes)
 
 
-_ALL: dict[str, Callable[..., sp.Expr]] = {
-    f.__name__: f
-    for f in (
-        fast_sigmoid, atan, sigmoid, spike_rate_escape, straight_through_estimator, triangular, triangle, multi_gaussian,
-    )
-}  # fmt: skip
+_SURROGATES = Registry(
+    "surrogate",
+    {
+        f.__name__: f"{__name__}:{f.__name__}"
+        for f in (
+            fast_sigmoid, atan, sigmoid, spike_rate_escape, straight_through_estimator, triangular, triangle, multi_gaussian,
+        )
+    },
+    UnknownSurrogateError,
+)  # fmt: skip
 
 
 def names() -> tuple[str, ...]:
     """Names of all surrogates."""
-    return tuple(_ALL)
+    return _SURROGATES.names()
 
 
-def derivative(name: str, **options: float) -> sp.Expr:
+def derivative(name: str, /, **options: float) -> sp.Expr:
     """The surrogate's derivative as an expression of X. Raises UnknownSurrogateError."""
-    if not isinstance(name, str) or name not in _ALL:
-        close = get_close_matches(name, _ALL, 1) if isinstance(name, str) else ()
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(_ALL)}"
-        raise UnknownSurrogateError(f"there is no surrogate {name!r}; {hint}")
-    try:
-        return sp.sympify(_ALL[name](**options))
-    except TypeError as error:
-        raise UnknownSurrogateError(f"surrogate '{name}': {error}") from None
+    return sp.sympify(_SURROGATES.make(name, options))

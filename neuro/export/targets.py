@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 
 from neuro.export.profile import Profile
 from neuro.model import Network
 from neuro.protocols import Parameters
-
-_TARGETS = {
-    "nir": "neuro.export.nir.common:TARGET",
-    "nir-sinabs": "neuro.export.nir.sinabs:TARGET",
-    "nir-rockpool": "neuro.export.nir.rockpool:TARGET",
-    "loihi2": "neuro.export.chips.loihi2:TARGET",
-    "xylo-a2": "neuro.export.chips.xylo:AUDIO_2",
-    "xylo-a3": "neuro.export.chips.xylo:AUDIO_3",
-    "sana-fe": "neuro.export.chips.sana_fe:TARGET",
-    "c-header": "neuro.export.chips.c_header:TARGET",
-}
+from neuro.registry import Registry
 
 
 class UnknownTargetError(Exception):
     """No target of that name."""
+
+
+_TARGETS = Registry(
+    "target",
+    {
+        "nir": "neuro.export.nir.common:TARGET",
+        "nir-sinabs": "neuro.export.nir.sinabs:TARGET",
+        "nir-rockpool": "neuro.export.nir.rockpool:TARGET",
+        "loihi2": "neuro.export.chips.loihi2:TARGET",
+        "xylo-a2": "neuro.export.chips.xylo:AUDIO_2",
+        "xylo-a3": "neuro.export.chips.xylo:AUDIO_3",
+        "sana-fe": "neuro.export.chips.sana_fe:TARGET",
+        "c-header": "neuro.export.chips.c_header:TARGET",
+    },
+    UnknownTargetError,
+    group="neuro.targets",
+    needs=("profile", "export"),
+)
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,11 @@ class Target:
 
 
 def names() -> tuple[str, ...]:
-    """Names of all targets."""
-    return tuple(_TARGETS)
+    """Names of all targets, third parties' included (entry point group `neuro.targets`)."""
+    return _TARGETS.names()
 
 
 def get(name: str) -> Target:
     """The target of that name. Raises UnknownTargetError."""
-    if name not in _TARGETS:
-        close = get_close_matches(name, _TARGETS, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(_TARGETS)}"
-        raise UnknownTargetError(f"there is no target '{name}'; {hint}")
-    module, _, attribute = _TARGETS[name].partition(":")
-    return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    found: Target = _TARGETS.get(name)
+    return found

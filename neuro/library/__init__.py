@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pkgutil
-from difflib import get_close_matches
-from functools import cache
-from importlib import import_module
+from functools import lru_cache
 from typing import Any
 
 from neuro.model import Neuron, Synapse
+from neuro.registry import Registry
 
 
 class UnknownModelError(Exception):
     """The library has no neuron or synapse of that name."""
 
 
-@cache
 def names() -> tuple[str, ...]:
     """Names of all neurons and synapses."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+    return _models(tuple(__path__)).names()
+
+
+@lru_cache(maxsize=1)
+def _models(path: tuple[str, ...]) -> Registry:
+    ours = {n: f"{__name__}.{n}:{n}" for n in sorted(m.name for m in pkgutil.iter_modules(path))}
+    return Registry("neuron or synapse", ours, UnknownModelError, absent="the library has no")
 
 
 def neurons() -> tuple[str, ...]:
@@ -33,11 +37,7 @@ def synapses() -> tuple[str, ...]:
 
 def get(name: str) -> Any:
     """The neuron or synapse of that name. Raises UnknownModelError with a suggestion."""
-    if not isinstance(name, str) or name not in names():
-        close = get_close_matches(name, names(), 1) if isinstance(name, str) else ()
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
-        raise UnknownModelError(f"the library has no {name!r}; {hint}")
-    found = getattr(import_module(f"{__name__}.{name}"), name)
+    found = _models(tuple(__path__)).get(name)
     globals()[name] = found  # importing puts the module there
     return found
 

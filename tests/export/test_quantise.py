@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuro.export.quantisation.packing import binary_product, pack, unpack
-from neuro.export.quantisation.quantisers import FITS, KINDS, PER, QuantiseError, Quantiser, ap2, sign
+from neuro.export.quantisation.quantisers import FITS, PER, QuantiseError, Quantiser, ap2, names, sign
 
 QUANTISERS = [
     Quantiser(kind, per=per, power_of_two=power, fit=fit)
-    for kind in KINDS
+    for kind in names()
     for per in PER
     for power in (False, True)
     for fit in (FITS if kind == "linear" else FITS[:1])
@@ -121,11 +121,11 @@ def test_packed_weights_are_32_times_smaller() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "lineal"}, "kind 'lineal'; use one of binary, ternary, linear, log"),
+        ({"kind": "lineal"}, "there is no quantiser 'lineal'; did you mean 'linear'"),
         ({"kind": "linear", "bits": 1}, "1 bits; it takes 2 to 32"),
         ({"kind": "binary", "bits": 2}, "2 bits; it takes 1"),
         ({"per": "layer"}, "per 'layer'"),
-        ({"bit": 4}, "unknown option 'bit'"),
+        ({"bit": 4}, "there is no option 'bit'; did you mean 'bits'"),
     ],
 )
 def test_refusals(options: dict[str, object], message: str) -> None:

@@ -108,9 +108,5 @@ def test_new_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "perfect = Neuron('perfect', 'dv/dt = I/C : volt\\nI : amp', parameters={'C': '1 nF'}, method='exact')\n"
     )
     monkeypatch.setattr(library, "__path__", [*library.__path__, str(tmp_path)])
-    library.names.cache_clear()
-    try:
-        assert "perfect" in library.neurons()
-        assert library.get("perfect").name == "perfect"
-    finally:
-        library.names.cache_clear()
+    assert "perfect" in library.neurons()
+    assert library.get("perfect").name == "perfect"

@@ -19,10 +19,11 @@ from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import Wiring, resolve
 from neuro.export import targets
 from neuro.export.profile import Decay, Integers, Profile
-from neuro.export.quantisation import cell_codes
+from neuro.export.quantisation import cell_codes, quantisers
 from neuro.export.quantisation.packing import pack, unpack
-from neuro.export.quantisation.quantisers import KINDS, Array, Codes, Quantised, QuantiseError, Quantiser
+from neuro.export.quantisation.quantisers import Array, Codes, Quantised, QuantiseError, Quantiser
 from neuro.model import Network
+from neuro.options import OptionError, checked
 from neuro.protocols import Parameters
 
 
@@ -62,11 +63,9 @@ class Scheme:
             if name in given:
                 _check(given[name], name, f"a table of {example}")
                 try:
-                    given[name] = kind(**given[name])
-                except TypeError:
-                    raise QuantiseError(f"quantise: {name} = {given[name]}; it has {example}") from None
-        if "decays" in given and given["decays"].kind not in ("linear", "dash"):
-            raise QuantiseError(f"quantise: decays of kind '{given['decays'].kind}'; use linear or dash")
+                    given[name] = kind(**checked(kind, given[name]))
+                except OptionError as error:
+                    raise QuantiseError(f"quantise: {name} = {given[name]}; it has {example}: {error}") from None
         if "delays" in given:
             given["delays"] = tuple(given["delays"])
         if "target" not in options:
@@ -85,9 +84,14 @@ def _check(value: Any, name: str, what: str) -> None:
 
 def options_of(text: str) -> dict[str, Any]:
     """Options of Scheme from one word: a quantiser of all weights with its bits ("binary", "linear4"), or a target's name."""
-    found = re.fullmatch(rf"({'|'.join(KINDS)})(\d*)", text)
+    kinds = "|".join(map(re.escape, quantisers.names()))
+    found = re.fullmatch(rf"({kinds})(\d*)", text)
     if found is None:
         return {"target": text}
+    if text in targets.names():
+        raise QuantiseError(
+            f"'{text}' is a target and a quantiser too; write its bits apart: weights with kind '{found[1]}'"
+        )
     return {"weights": {"*": {"kind": found[1], "bits": int(found[2] or 0)}}}
 
 

@@ -12,28 +12,52 @@ approximation).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuro.options import OptionError, checked, one_of
+from neuro.registry import Registry
+
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-KINDS = ("binary", "ternary", "linear", "log")
 PER = ("tensor", "neuron")
 FITS = ("range", "error")
-BITS = {"binary": (1, 1), "ternary": (2, 2), "linear": (2, 32), "log": (2, 6)}
-_PARTS, _HALVES = (
-    np.linspace(1.0, 0.3, 71),
-    0.5 ** np.arange(4),
-)  # of the scale that saturates nothing, tried by fit="error"
 
 
 class QuantiseError(Exception):
     """A quantiser that isn't there, or numbers that can't be quantised; the message names them and the fix."""
+
+
+_CODEBOOKS = Registry(
+    "quantiser",
+    {
+        "binary": "neuro.export.quantisation.codebooks:BINARY",
+        "ternary": "neuro.export.quantisation.codebooks:TERNARY",
+        "linear": "neuro.export.quantisation.codebooks:LINEAR",
+        "log": "neuro.export.quantisation.codebooks:LOG",
+    },
+    QuantiseError,
+    group="neuro.quantisers",
+    needs=("bits", "usual", "levels", "clips", "codes", "beyond", "scale"),
+)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all quantisers, third parties' included (entry point group `neuro.quantisers`)."""
+    return _CODEBOOKS.names()
+
+
+def get(name: str) -> Codebook:
+    """The codebook of that name. Raises QuantiseError."""
+    found: Codebook = _CODEBOOKS.get(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -51,8 +75,41 @@ class Quantised:
 
 
 @dataclass(frozen=True)
+class Codebook(ABC):
+    """The integers of one kind of quantiser, and the scale that suits given numbers; `q` holds the user's options.
+
+    bits: fewest and most of one code. usual: where nobody says. Quantising what was quantised gives the same codes.
+    """
+
+    bits: tuple[int, int]
+    usual: int
+
+    @abstractmethod
+    def levels(self, q: Quantiser) -> tuple[int, int]:
+        """Smallest and largest code."""
+
+    @abstractmethod
+    def scale(self, q: Quantiser, x: Array) -> float:
+        """Value of the code 1 for these numbers [n], not all of them 0."""
+
+    def clips(self, q: Quantiser) -> bool:
+        """Whether its own scale leaves numbers beyond the range of its codes."""
+        return False
+
+    def codes(self, q: Quantiser, x: Array, scale: Any) -> Codes:
+        """Integers for finite x: here the nearest level."""
+        return np.asarray(np.clip(np.rint(x / scale), *self.levels(q)), np.int64)
+
+    def beyond(self, q: Quantiser, ratio: Array) -> npt.NDArray[np.bool_]:
+        """Where x / scale is farther from the range of the codes than rounding reaches."""
+        low, high = self.levels(q)
+        return np.asarray((ratio < low - 0.5) | (ratio > high + 0.5))
+
+
+@dataclass(frozen=True)
 class Quantiser:
-    """kind: see above. bits: of one code, 0 for the only number or 8. per: one scale a "tensor" or a postsynaptic "neuron".
+    """kind: see above, or another package's. bits: of one code, 0 for the usual number. per: one scale a "tensor" or a
+    postsynaptic "neuron".
 
     power_of_two: scales are powers of two, so that weight, threshold and leak share shifts. symmetric: without the code
     -2^(k-1) (linear). fit: "range" saturates nothing, "error" has the least squared error (linear).
@@ -66,41 +123,40 @@ class Quantiser:
     fit: str = "range"
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("per", PER), ("fit", FITS)):
-            if getattr(self, name) not in known:
-                raise QuantiseError(f"quantiser: {name} '{getattr(self, name)}'; use one of {', '.join(known)}")
-        low, high = BITS[self.kind]
+        try:
+            checked(Quantiser, vars(self))
+            one_of("per", self.per, PER)
+            one_of("fit", self.fit, FITS)
+        except OptionError as error:
+            raise QuantiseError(f"quantiser: {error}") from None
+        low, high = self.codebook.bits
         if self.bits == 0:
-            object.__setattr__(self, "bits", min(high, 8) if self.kind != "log" else 4)
-        if not isinstance(self.bits, int) or not low <= self.bits <= high:
+            object.__setattr__(self, "bits", self.codebook.usual)
+        if not low <= self.bits <= high:
             wanted = str(low) if low == high else f"{low} to {high}"
             raise QuantiseError(f"quantiser '{self.kind}': {self.bits} bits; it takes {wanted}")
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> Quantiser:
         """From plain data, such as a run's configuration. Raises QuantiseError on a name that isn't there."""
-        known = [f.name for f in fields(Quantiser)]
-        for name in options:
-            if name not in known:
-                raise QuantiseError(f"quantiser: unknown option '{name}'; known: {', '.join(known)}")
-        return Quantiser(**options)
+        try:
+            return Quantiser(**checked(Quantiser, options))
+        except OptionError as error:
+            raise QuantiseError(f"quantiser: {error}") from None
+
+    @cached_property
+    def codebook(self) -> Codebook:
+        return get(self.kind)
 
     @property
     def levels(self) -> tuple[int, int]:
         """Smallest and largest code."""
-        match self.kind:
-            case "linear":
-                high = 2 ** (self.bits - 1) - 1
-                return (-high if self.symmetric else -high - 1), high
-            case "log":
-                return -(2 ** (2 ** (self.bits - 1) - 2)), 2 ** (2 ** (self.bits - 1) - 2)
-            case _:
-                return -1, 1
+        return self.codebook.levels(self)
 
     @property
     def clips(self) -> bool:
         """Its own scale leaves weights beyond the range of its codes."""
-        return self.kind in ("binary", "ternary") or (self.kind == "linear" and self.fit == "error")
+        return self.codebook.clips(self)
 
     def window(self, scale: Any) -> tuple[Array, Array]:
         """Smallest and largest value that the codes can stand for."""
@@ -109,21 +165,11 @@ class Quantiser:
 
     def beyond(self, x: Any, scale: Any) -> npt.NDArray[np.bool_]:
         """Where x is farther from the range of the codes than rounding reaches."""
-        (low, high), ratio = self.levels, np.asarray(x) / scale
-        if self.kind == "log":
-            return np.asarray(np.abs(ratio) > np.sqrt(2) * high)
-        return np.asarray((ratio < low - 0.5) | (ratio > high + 0.5))
+        return self.codebook.beyond(self, np.asarray(x) / scale)
 
     def codes(self, x: Any, scale: Any) -> Codes:
         """Integers for x, [...] with a scale that broadcasts to it. Raises QuantiseError on what isn't finite."""
-        x = _finite(x)
-        if self.kind == "binary":
-            return sign(x)
-        ratio, (low, high) = x / scale, self.levels
-        if self.kind == "log":
-            size = np.clip(np.abs(ap2(ratio)), 1, high)
-            return np.asarray(np.where(np.abs(ratio) < 0.5, 0, np.sign(ratio) * size), np.int64)
-        return np.asarray(np.clip(np.rint(ratio), low, high), np.int64)
+        return self.codebook.codes(self, _finite(x), scale)
 
     def scale(self, x: Any, groups: npt.NDArray[np.integer[Any]] | None = None) -> Array:
         """The scale for x: shape (), or [largest group + 1] with the number of each element's group, shaped as x."""
@@ -143,30 +189,7 @@ class Quantiser:
         return Quantised(self.codes(x, scale), np.asarray(scale, np.float64), self.bits)
 
     def _scale(self, x: Array) -> float:
-        size = np.abs(x)
-        if not size.any():
-            return 1.0
-        largest = float(size.max())
-        match self.kind:
-            case "binary":
-                found = float(size.mean())
-            case "ternary":
-                found = _ternary_scale(size)
-            case "log":
-                return float(ap2(largest)) / self.levels[1]
-            case _:
-                found = self._linear_scale(x, largest)
-        return float(ap2(found)) if self.power_of_two and self.kind != "linear" else found
-
-    def _linear_scale(self, x: Array, largest: float) -> float:
-        widest = largest / self.levels[1]
-        if self.power_of_two:
-            widest = _power_above(widest)
-        if self.fit == "range":
-            return widest
-        tried = widest * (_HALVES if self.power_of_two else _PARTS)
-        errors = [float(np.sum((self.codes(x, s) * s - x) ** 2)) for s in tried]
-        return float(tried[int(np.argmin(errors))])  # the widest among equals
+        return self.codebook.scale(self, x) if x.any() else 1.0
 
 
 def sign(x: Any) -> Codes:
@@ -179,20 +202,6 @@ def ap2(x: Any) -> Array:
     mantissa, exponent = np.frexp(np.asarray(x, np.float64))  # |x| = mantissa 2^exponent, 1/2 <= mantissa < 1
     size = np.ldexp(1.0, exponent - (np.abs(mantissa) < np.sqrt(0.5)))
     return np.asarray(np.sign(mantissa) * size, np.float64)
-
-
-def _power_above(x: float) -> float:
-    """The smallest power of two that is not below x > 0."""
-    mantissa, exponent = np.frexp(x)
-    return float(np.ldexp(1.0, exponent - (mantissa == 0.5)))
-
-
-def _ternary_scale(size: Array) -> float:
-    """Scale s that minimises sum (|x| - s code)^2: with the n largest as 1 and s their mean, the gain is (sum)^2/n."""
-    total = np.cumsum(np.sort(size)[::-1])
-    count = np.arange(1, size.size + 1)
-    best = int(np.argmax(total**2 / count))
-    return float(total[best] / count[best])
 
 
 def _finite(x: Any) -> Array:

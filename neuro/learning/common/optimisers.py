@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from neuro.options import one_of
+
 OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 
 def check(name: str) -> None:
-    """Raises TypeError on an optimiser that isn't there."""
-    if name not in OPTIMISERS:
-        raise TypeError(f"optimiser '{name}'; use one of {', '.join(OPTIMISERS)}")
+    """Raises OptionError on an optimiser that isn't there."""
+    one_of("optimiser", name, OPTIMISERS)
 
 
 def make(name: str, tensors: Sequence[torch.Tensor], learning_rate: float, **options: Any) -> Any:

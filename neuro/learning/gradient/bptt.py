@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
 
@@ -31,7 +32,7 @@ class BPTT(GradientRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.truncate, int) or isinstance(self.truncate, bool) or self.truncate < 0:
-            raise TypeError(
+            raise OptionError(
                 f"truncate={self.truncate!r}; give the steps of a part, such as truncate=100, or 0 for the whole trial"
             )
 

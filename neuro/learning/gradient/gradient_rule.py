@@ -15,6 +15,7 @@ from neuro.learning.common import optimisers
 from neuro.learning.common.parametrisation import Parametrisation
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.gradient.quantisation_aware import StraightThrough
+from neuro.options import OptionError, checked, one_of
 from neuro.protocols import Array, Batch, Parameters
 
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
@@ -75,8 +76,8 @@ class GradientRule:
 
     def __post_init__(self) -> None:
         optimisers.check(self.optimiser)
-        if self.scheduler and self.scheduler not in SCHEDULERS:
-            raise TypeError(f"scheduler '{self.scheduler}'; use one of {', '.join(SCHEDULERS)}")
+        if self.scheduler:
+            one_of("scheduler", self.scheduler, SCHEDULERS)
 
     # -- what a rule says of itself ------------------------------------------------------------------------
 
@@ -193,7 +194,12 @@ class GradientRule:
         """The scheduler after as many updates; its schedule depends on their number only."""
         if not self.scheduler:
             return None
-        made = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])(optimiser, **self.schedule_options)
+        schedule = getattr(torch.optim.lr_scheduler, SCHEDULERS[self.scheduler])
+        try:
+            options = checked(schedule, {"optimizer": optimiser, **self.schedule_options})
+        except OptionError as error:
+            raise OptionError(f"schedule_options of '{self.scheduler}': {error}") from None
+        made = schedule(**options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "scheduler before optimiser": the updates were made before the stop
             for _ in range(updates):

@@ -16,6 +16,7 @@ import torch
 
 from neuro.learning.common import naming
 from neuro.model import Input, Network, Projection, Synapse
+from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
 _DECLARED = re.compile(r"^\s*(?:d(\w+)/dt\s*=|(\w+)\s*[:=])", re.MULTILINE)
@@ -149,7 +150,7 @@ class LocalRule:
 
 
 def local_rule(plasticity: Plasticity, *, projection: str = "", **constants: Any) -> LocalRule:
-    """A LocalRule. Raises TypeError where no projection is named."""
+    """A LocalRule. Raises OptionError where no projection is named."""
     if not projection:
-        raise TypeError('name the projection that learns: projection = "..."')
+        raise OptionError('name the projection that learns: projection = "..."')
     return LocalRule(plasticity, projection, constants)

@@ -25,8 +25,8 @@ from neuro.learning.search.searches import (
     SeparableCMA,
     Smoothing,
     State,
-    check_choice,
 )
+from neuro.options import joined, one_of
 from neuro.protocols import Batch, Parameters
 
 
@@ -62,7 +62,7 @@ class BlackBox:
     metrics = ("best_loss", "evaluations", "disagreement")
 
     def __post_init__(self) -> None:
-        check_choice("fitness", self.fitness, FITNESS)
+        one_of("fitness", self.fitness, FITNESS)
 
     def init(self, program: Any, parameters: Parameters | None = None) -> BlackBoxState:
         """State before the first update. Raises UnsupportedError where the program runs one parameter set at a time."""
@@ -145,14 +145,14 @@ class Estimator(BlackBox):
 def _rule(name: str, search: Callable[..., Search], **fixed: Any) -> Callable[..., BlackBox]:
     """A rule of that name; its options are the search's and BlackBox's own."""
     own = ("trainable", "sigma", "fitness", "confirm", "elite")
+    signature = joined(search, BlackBox, without=("search", "name"))
 
     def make(**options: Any) -> BlackBox:
-        chosen = {n: options.pop(n) for n in own if n in options}
-        if "trainable" in chosen:
-            chosen["trainable"] = tuple(chosen["trainable"])
+        rest = {n: options.pop(n) for n in own if n in options}
         made = search(**(fixed | options))
-        return Estimator(made, name, **chosen) if isinstance(made, GradientSearch) else BlackBox(made, name, **chosen)
+        return Estimator(made, name, **rest) if isinstance(made, GradientSearch) else BlackBox(made, name, **rest)
 
+    make.__signature__ = signature  # type: ignore[attr-defined]  # what a caller may give
     return make
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from neuro.learning.search.searches import Array, Search, State
+from neuro.registry import MissingPackageError, missing
 
 
 @dataclass
@@ -62,7 +63,7 @@ def _strategy(random: np.random.Generator, n: int, candidates: int) -> _Strategy
             warnings.simplefilter("ignore")
             import cma
     except ModuleNotFoundError:
-        raise TypeError("it needs the package 'cma'; install twinspike[cma]") from None
+        raise MissingPackageError(missing("rule 'cma'", "cma")) from None
     found = _Strategy(random)
     options: dict[str, Any] = {"verbose": -9, "randn": found.normal, "seed": np.nan}
     if candidates:

@@ -9,8 +9,9 @@ Source: Zuege, Klos & Memmesheimer (2023), Phys Rev X 13:021006.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from neuro.language.units import unit
 from neuro.learning.common import optimisers
 from neuro.learning.common.summed_inputs import Site, attach, silent, sites
 from neuro.learning.search.parameter_vector import Array, Space, check_capable, loss_of, trials
-from neuro.learning.search.searches import check_choice
 from neuro.model import Network
+from neuro.options import one_of
 from neuro.protocols import Batch, Parameters, UnsupportedError
 
 KINDS = ("np", "wp0", "hybrid")
@@ -56,7 +57,7 @@ class Perturbation:
     decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, KINDS)
+        one_of("kind", self.kind, KINDS)
         optimisers.check(self.optimiser)
 
     def attach(self, network: Network) -> Network:
@@ -180,13 +181,4 @@ class Perturbation:
         return state
 
 
-def _rule(kind: str) -> Callable[..., Perturbation]:
-    def make(**options: Any) -> Perturbation:
-        if "trainable" in options:
-            options["trainable"] = tuple(options["trainable"])
-        return Perturbation(kind, **options)
-
-    return make
-
-
-node, silent_stay, hybrid = (_rule(kind) for kind in KINDS)
+node, silent_stay, hybrid = (partial(Perturbation, kind) for kind in KINDS)

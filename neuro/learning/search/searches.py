@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from neuro.learning.common import optimisers
+from neuro.options import one_of
 
 Array = npt.NDArray[np.float64]
 SHAPINGS = ("none", "standardised", "ranks")
@@ -96,12 +97,6 @@ def shaped(losses: Array, how: str) -> Array:
     return losses
 
 
-def check_choice(what: str, value: str, known: tuple[str, ...]) -> None:
-    """Raises TypeError on an unknown option."""
-    if value not in known:
-        raise TypeError(f"{what} '{value}'; use one of {', '.join(known)}")
-
-
 @dataclass(frozen=True)
 class Smoothing(GradientSearch):
     """Gradient of the loss smoothed around the mean: losses times directions, averaged; torch's optimiser does the rest.
@@ -128,9 +123,9 @@ class Smoothing(GradientSearch):
 
     def __post_init__(self) -> None:
         optimisers.check(self.optimiser)
-        check_choice("directions", self.directions, DIRECTIONS)
-        check_choice("sampling", self.sampling, SAMPLINGS)
-        check_choice("shaping", self.shaping, SHAPINGS)
+        one_of("directions", self.directions, DIRECTIONS)
+        one_of("sampling", self.sampling, SAMPLINGS)
+        one_of("shaping", self.shaping, SHAPINGS)
 
     def begin(self, state: State) -> State:
         state.optimiser = optimisers.make(self.optimiser, [state.mean], self.learning_rate)
@@ -187,7 +182,7 @@ class PGPE(GradientSearch):
 
     def __post_init__(self) -> None:
         optimisers.check(self.optimiser)
-        check_choice("shaping", self.shaping, SHAPINGS)
+        one_of("shaping", self.shaping, SHAPINGS)
 
     def begin(self, state: State) -> State:
         state.optimiser = optimisers.make(self.optimiser, [state.mean], self.learning_rate)

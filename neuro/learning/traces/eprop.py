@@ -24,6 +24,7 @@ from neuro.learning.traces.eligibility import by_adjoint, by_traces
 from neuro.learning.traces.influence import by_influence
 from neuro.learning.traces.trial import Trial, check_inputs, check_trial, run_trial
 from neuro.model import Network
+from neuro.options import OptionError, one_of
 from neuro.protocols import Array, Batch, Parameters
 
 FEEDBACKS = ("symmetric", "random", "adaptive", "sign")
@@ -56,10 +57,9 @@ class EProp(GradientRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, known in (("feedback", FEEDBACKS), ("form", self.forms)):
-            if getattr(self, name) not in known:
-                raise TypeError(f"{name} '{getattr(self, name)}'; use one of {', '.join(known)}")
+            one_of(name, getattr(self, name), known)
         if self.recurrent not in ("none", "diagonal", "full") and not isinstance(self.recurrent, int):
-            raise TypeError(f"recurrent '{self.recurrent}'; use none, diagonal, full, or a number of hops")
+            raise OptionError(f"recurrent '{self.recurrent}'; use none, diagonal, full, or a number of hops")
 
     def memory(self, program: Any) -> dict[str, Array]:
         """Feedback weights of the projections into populations that send nothing; symmetric feedback needs none."""

@@ -26,6 +26,7 @@ from neuro.learning.common.summed_inputs import Site
 from neuro.learning.traces.eligibility import eligibility
 from neuro.learning.traces.eprop import FORMS, EProp
 from neuro.learning.traces.trial import Trial, check_inputs, run_trial
+from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
 
@@ -88,7 +89,7 @@ class RewardEProp(EProp):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.form == "online" and (self.rate_strength or self.recurrent != "none"):
-            raise TypeError("the online form has no rate regularisation and no recurrent Jacobian")
+            raise OptionError("the online form has no rate regularisation and no recurrent Jacobian")
 
     def estimate(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
