@@ -77,13 +77,17 @@ class Registry:
         if not callable(maker):
             raise self.error(f"{self._called(name)} is {shown(maker)}, no class or function")
         try:
-            return self._fit(name, maker(**checked(maker, options)))
+            made = maker(**checked(maker, options))
         except OptionError as error:
             raise self.error(f"{self.kind} '{name}': {error}") from None
+        except ModuleNotFoundError as error:
+            self._refuse_missing(name, error)
+            raise
         except Exception as error:
             if options:
                 error.add_note(f"raised by {self._called(name)}, made with {dict(options)}")
             raise
+        return self._fit(name, made)
 
     # -- where things are -----------------------------------------------------------------------------------------
 
@@ -108,24 +112,26 @@ class Registry:
         try:
             return getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
-            if error.name is None:
-                raise
-            package = error.name.partition(".")[0]
-            if package in _OURS:
-                raise self.error(f"{self.kind} '{name}' is not part of this installation") from error
-            raise self.error(missing(f"{self.kind} '{name}'", package)) from error
+            self._refuse_missing(name, error)
+            raise
 
     def _of_others(self, name: str) -> Any:
         (point,) = self._claims(name)
         try:
             return point.load()
         except Exception as error:  # whatever another package raises while it is imported
-            package = (getattr(error, "name", None) or "").partition(".")[0]
-            own = point.value.partition(":")[0].partition(".")[0]
-            if isinstance(error, ModuleNotFoundError) and package not in ("", own, *_OURS):
-                raise self.error(missing(self._called(name), package)) from error
+            if isinstance(error, ModuleNotFoundError):
+                self._refuse_missing(name, error, own=point.value)
             why = f"can't be imported: {type(error).__name__}: {error}"
             raise self.error(f"{self._called(name)} {why}; ask its authors, or remove the package") from error
+
+    def _refuse_missing(self, name: str, error: ModuleNotFoundError, own: str = "") -> None:
+        """Raises `error` where somebody's package is missing. own: a module that can't be installed by another command."""
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
+            raise self.error(f"{self._called(name)} is not part of this installation") from error
+        if package and package != own.partition(":")[0].partition(".")[0]:
+            raise self.error(missing(self._called(name), package)) from error
 
     def _fit(self, name: str, found: Any) -> Any:
         lacking = [a for a in self.needs if not hasattr(found, a)]

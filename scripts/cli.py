@@ -75,6 +75,11 @@ def command_line() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def note(message: str) -> None:
+    """Print to stderr what the caller should know, and go on."""
+    print(f"note: {message}", file=sys.stderr)
+
+
 def fail(message: str, code: int = EXIT_USER_ERROR) -> None:
     """Print one error to stderr and leave."""
     print(f"error: {message}", file=sys.stderr)

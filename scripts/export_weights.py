@@ -19,7 +19,12 @@ def show_targets() -> None:
     """One row a target, from its profile."""
     from neuro.export import targets
 
-    profiles = [targets.get(name).profile for name in targets.names()]
+    profiles = []
+    for name in targets.names():
+        try:
+            profiles.append(targets.get(name).profile)
+        except targets.UnknownTargetError as error:  # another package's, which doesn't keep ours from being shown
+            cli.note(str(error))
     header = ("target", "title", "file", "neurons", "thresholds", "resets", "weights", "state bits")
     rows = [
         (p.name, p.title, p.suffix, ", ".join(p.neurons), ", ".join(p.thresholds), ", ".join(p.resets),

@@ -13,11 +13,10 @@ import h5py
 import numpy as np
 import pytest
 
-import backends
 import tasks
 from backends.reference import ReferenceBackend
 from neuro import Input, Network, Population, Projection, library, quantity
-from neuro.compiler.parameters import parameters, values
+from neuro.compiler.parameters import parameters
 from neuro.export import ExportError
 from neuro.export.bundle import LossError, deliver
 from neuro.export.chips.c_header import c_network, largest_state, write_header
@@ -37,6 +36,9 @@ LOIHI = {
     "per neuron, odd weights": (fixtures.per_neuron(), 726),
     "wrap and saturation": (fixtures.overflowing(), 76),
 }
+
+
+XYLO = {"neuron": "cuba_lif", "recurrent": True, "reset": "subtract", "pixels": 16}
 
 
 def run(network: Network, inputs: dict[str, np.ndarray], *record: str, parameters: Any = None) -> Any:
@@ -86,49 +88,6 @@ def test_xylo_guard_rises_before_the_order_of_spikes_matters() -> None:
     hidden, _ = xylo_fixtures.run(given, xylo_fixtures.later(counts)[0])
     wrong, unsure = (found["hidden.n"][0] != hidden).any(axis=1), found["hidden.unsure"][0].any(axis=1)
     assert wrong.any() and int(unsure.argmax()) <= int(wrong.argmax())
-
-
-TARGETS = {
-    "loihi2": {"neuron": "cuba_lif", "recurrent": True},
-    "sana-fe": {},
-    "c-header": {"neuron": "cuba_lif", "recurrent": True, "reset": "subtract"},
-    "xylo-a3": {"neuron": "cuba_lif", "recurrent": True, "reset": "subtract", "pixels": 16},
-}
-
-
-@pytest.mark.parametrize("backend", ["brian2", "torch"])
-@pytest.mark.parametrize("target", TARGETS)
-def test_other_backends_compute_the_same_integers(target: str, backend: str, tmp_path: Path) -> None:
-    _, inputs, export = exported(target, tmp_path, **TARGETS[target])
-    assert export.integers is not None
-    inputs = {name: value[:2] for name, value in inputs.items()}
-    voltages = [f"{p.name}.v" for p in export.integers.populations]
-    ours = run(export.integers, inputs, *voltages)
-    theirs = backends.get(backend).compile(export.integers).run(inputs=inputs, record=voltages)
-    for name, raster in ours.spikes.items():
-        np.testing.assert_array_equal(theirs.spikes[name], raster)
-    for name in voltages:
-        np.testing.assert_array_equal(theirs.traces[name], ours.traces[name])
-        np.testing.assert_array_equal(ours.traces[name], np.round(ours.traces[name]))
-    assert ours.spikes["hidden"].sum() > 30
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_stand_in_explains_the_integers(target: str, tmp_path: Path) -> None:
-    """The float network at the values that the integers stand for fires nearly their spikes; only truncation is left."""
-    network, inputs, export = exported(target, tmp_path, **TARGETS[target])
-    assert export.integers is not None and export.quantised is not None
-    stand_in = run(network, inputs, parameters=export.quantised).spikes["hidden"]
-    integers = run(export.integers, inputs).spikes["hidden"]
-    differing = (stand_in != integers).sum()
-    assert stand_in.sum() > 300 and differing < 0.1 * stand_in.sum()
-    assert export.rounding["weights"] > 0 and export.rounding["leaks"] < 0.01
-    trained = values(network)
-    for population in network.populations:  # half a step of 8 bits at most, as a root mean square: some may be clipped
-        into = [f"{p.name}.w" for p in network.projections if p.post == population.name]
-        off = np.concatenate([(export.quantised[n] - trained[n]).ravel() for n in into])
-        largest = max(float(np.abs(trained[n]).max()) for n in into)
-        assert 0 < np.sqrt(np.mean(off**2)) < 0.5 * largest / 127
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
@@ -239,27 +198,8 @@ def test_floats_are_refused(tmp_path: Path) -> None:
         write_netx(replace(chain, layers=(layer, chain.layers[1])), tmp_path / "net.net")
 
 
-@pytest.mark.parametrize(
-    ("target", "options", "message"),
-    [
-        ("loihi2", {"reset": "subtract"}, "reset"),
-        ("sana-fe", {"neuron": "cuba_lif"}, "cuba_lif"),
-        ("xylo-a3", {"pixels": 16, "reset": "subtract"}, "lif"),
-        ("xylo-a3", {"neuron": "cuba_lif", "pixels": 16}, "reset"),
-        ("xylo-a3", {"neuron": "cuba_lif", "reset": "subtract"}, "16"),
-        ("xylo-a2", {"neuron": "cuba_lif", "reset": "subtract", "pixels": 16}, "8"),
-    ],
-)
-def test_networks_that_a_chip_lacks_are_refused(
-    target: str, options: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ExportError, match=message):
-        exported(target, tmp_path, **options)
-    assert not list(tmp_path.iterdir())
-
-
 def test_xylo_refuses_leaks_that_are_no_power_of_two(tmp_path: Path) -> None:
-    network, _ = digits(**TARGETS["xylo-a3"])
+    network, _ = digits(**XYLO)
     cell = library.get("cuba_lif").with_parameters(tau_m=quantity("20 ms"))
     wrong = replace(
         network,
@@ -272,7 +212,7 @@ def test_xylo_refuses_leaks_that_are_no_power_of_two(tmp_path: Path) -> None:
 def test_nothing_is_delivered_where_the_guard_rises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds at the end of 16 bits, so that sums saturate on the way."""
     monkeypatch.setattr("neuro.export.chips.xylo._HEADROOM", 1)
-    task = tasks.get("digits", hidden=24, **TARGETS["xylo-a3"])
+    task = tasks.get("digits", hidden=24, **XYLO)
     network = task.network(0)
     strong = {n: 30 * p.value for n, p in parameters(network).items() if n.endswith(".w")}
     batch = task.test_batch()

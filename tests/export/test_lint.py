@@ -11,7 +11,7 @@ import pytest
 from neuro import AllToAll, Input, Network, Population, Projection, library, quantity
 from neuro.export.lint import lint
 from neuro.export.profile import Decay, Integers, Profile, State
-from neuro.export.targets import UnknownTargetError, get, names
+from neuro.export.targets import get
 
 LIF, PULSE = library.get("lif"), library.get("pulse")
 ANY = Profile("any", "everything that leaky integrators are", "", ("lif", "cuba_lif", "leaky_integrator"),
@@ -126,9 +126,3 @@ def test_plastic_weights_and_graded_transmission() -> None:
 def test_integers_and_bits() -> None:
     assert (Integers(-128, 127).bits, Integers(-256, 254, 2).bits, Integers(0, 255).bits) == (8, 8, 8)
     assert State(24, "wrap").bits == 24 and str(Integers(-256, 254, 2)) == "-256..254 in steps of 2"
-
-
-def test_registry_suggests() -> None:
-    assert "loihi2" in names()
-    with pytest.raises(UnknownTargetError, match="did you mean 'loihi2'"):
-        get("lohi2")
