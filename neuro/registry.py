@@ -26,8 +26,12 @@ class MissingPackageError(Exception):
 
 def missing(what: str, package: str) -> str:
     """The message for a package that isn't installed."""
-    wanted = f"'twinspike[{EXTRAS[package]}]'" if package in EXTRAS else package
-    return f"{what} needs the package '{package}'; install it: pip install {wanted}"
+    return f"{what} needs the package '{package}'; install it: {command(package)}"
+
+
+def command(package: str) -> str:
+    """What installs a package: with the versions of our extra, where one of ours brings it."""
+    return f"pip install 'twinspike[{EXTRAS[package]}]'" if package in EXTRAS else f"pip install {package}"
 
 
 @dataclass(frozen=True)

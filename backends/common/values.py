@@ -7,7 +7,6 @@ positive time constants, finite numbers) holds here too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from neuro.events import Events
 from neuro.language.foreign import NumbersError, is_plain, numbers, shown
 from neuro.language.units import Dimension, UnitError, has_unit, quantity, usual_unit
 from neuro.model import Input, Network
+from neuro.options import hint
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
@@ -30,9 +30,7 @@ def known(name: Any, names: Iterable[str], what: str) -> None:
     """Raises RunError unless the name is one of these."""
     names = list(names)
     if name not in names:
-        close = get_close_matches(name, names, 1) if isinstance(name, str) else ()
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names) or 'none'}"
-        raise RunError(f"there is no {what} {name!r}; {hint}")
+        raise RunError(f"there is no {what} {name!r}; {hint(name, names)}")
 
 
 def named(given: Any, option: str) -> Mapping[str, Any]:

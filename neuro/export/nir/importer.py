@@ -9,7 +9,6 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +24,12 @@ from neuro.export.nir.file import Node, read_file
 from neuro.export.nir.graph import BIAS, Flat, Signal, flatten
 from neuro.io.hdf5 import allowance
 from neuro.language.equations import ModelError
+from neuro.language.foreign import shown
 from neuro.language.units import Quantity, UnitError, quantity, unit
 from neuro.library.current_jump import current_jump
 from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Neuron, OneToOne, Population, Projection
+from neuro.options import hint
 
 Array = npt.NDArray[Any]
 TimeConstants = Literal["exact", "euler"]
@@ -110,10 +111,8 @@ def import_nir(
 
 def _reading(name: str, dt: Any, time_constants: TimeConstants | None) -> tuple[Convention, float]:
     """How a foreign file is read, and the network's dt in seconds."""
-    if name not in CONVENTIONS:
-        close = get_close_matches(name, CONVENTIONS, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(CONVENTIONS)}"
-        raise ForeignFileError("files", "convention", f"there is no '{name}'; {hint}")
+    if not isinstance(name, str) or name not in CONVENTIONS:
+        raise ForeignFileError("files", "convention", f"there is no {shown(name)}; {hint(name, CONVENTIONS)}")
     found = CONVENTIONS[name]
     if time_constants not in (None, "exact", "euler"):
         raise ForeignFileError("files", "time_constants", f"{time_constants!r} is neither 'exact' nor 'euler'")

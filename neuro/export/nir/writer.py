@@ -27,6 +27,7 @@ from neuro.export.targets import Export
 from neuro.io.files import replaced, replaced_text
 from neuro.model import Network
 from neuro.protocols import Parameters
+from neuro.registry import command
 
 Array = npt.NDArray[Any]
 
@@ -75,7 +76,7 @@ def package() -> Any:
     try:
         import nir
     except ModuleNotFoundError:
-        raise ExportError("to NIR", "package 'nir'", "it is not installed; pip install nir") from None
+        raise ExportError("to NIR", "package 'nir'", f"it is not installed; {command('nir')}") from None
     return nir
 
 

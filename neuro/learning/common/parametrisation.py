@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatch
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 
 from neuro.compiler.parameters import Parameter
 from neuro.language.units import unit
+from neuro.options import hint
 
 Array = npt.NDArray[np.float64]
 INSIDE = 1e-6
@@ -90,9 +90,7 @@ class Parametrisation:
         for name in names:
             found = [p for p in parameters if fnmatch(p, name)]
             if not found:
-                close = get_close_matches(name, parameters, 1)
-                hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(parameters)}"
-                raise ParameterError(f"there is no parameter '{name}'; {hint}")
+                raise ParameterError(f"there is no parameter '{name}'; {hint(name, parameters)}")
             chosen |= dict.fromkeys(found)
         return Parametrisation(tuple(_map(parameters[n]) for n in chosen))
 
