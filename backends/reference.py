@@ -121,7 +121,7 @@ class _Simulation:
 
     @staticmethod
     def spread_pre(synapses: Synapses, values: Array) -> Array:
-        """[..., pre] -> one value a synapse, broadcastable to the layout."""
+        """[..., pre] -> one value per synapse, broadcastable to the layout."""
         return values[..., :, None] if synapses.kind == "dense" else _take(values, synapses.pre_index)
 
     @staticmethod
@@ -318,7 +318,7 @@ class ReferenceProgram(Simulator):
 
 
 def _take(values: Array, index: Array) -> Array:
-    """One value a synapse; a value that all cells share stays as it is."""
+    """One value per synapse; a value that all cells share stays as it is."""
     return values if values.shape[-1] == 1 else values[..., index]
 
 

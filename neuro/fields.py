@@ -33,7 +33,7 @@ def hash_of_fields(self: Any) -> int:
 
 
 class Distribution:
-    """Numbers drawn from the network's seed, one an element."""
+    """Numbers drawn from the network's seed, one per element."""
 
 
 def as_tuple(items: Any) -> tuple[Any, ...]:

@@ -39,7 +39,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Normal(Distribution):
-    """Normal distribution; one draw an element from the network's seed."""
+    """Normal distribution; one draw per element from the network's seed."""
 
     mean: Quantity
     std: Quantity
@@ -51,7 +51,7 @@ class Normal(Distribution):
 
 @dataclass(frozen=True)
 class Uniform(Distribution):
-    """Uniform distribution; one draw an element from the network's seed."""
+    """Uniform distribution; one draw per element from the network's seed."""
 
     low: Quantity
     high: Quantity
@@ -68,7 +68,7 @@ Value = Quantity | Normal | Uniform
 class Neuron:
     """A point neuron as text.
 
-    equations: Brian2's syntax, one a line. threshold: a condition such as "v > v_th". reset, every_step:
+    equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
     left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
     method: euler, exponential_euler, exact, rk2 or rk4. source: citation.
@@ -231,9 +231,9 @@ Connectivity = AllToAll | OneToOne | Probability | Pairs
 class Projection:
     """Synapses from one population (or spike input) to another.
 
-    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one a synapse otherwise. delay: a
-    scalar, or one a synapse (axonal: spike k of the source arrives at step k + delay/dt). sign: "+" or "-" (Dale).
-    bounds: (low, high) of the weights. parameters, initial: as for populations, one a synapse.
+    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a
+    scalar, or one per synapse (axonal: spike k of the source arrives at step k + delay/dt). sign: "+" or "-" (Dale).
+    bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse.
     """
 
     name: str

@@ -13,7 +13,7 @@ import cli
 import typer
 
 if TYPE_CHECKING:
-    from measured import Bench
+    from benchmark import Bench
 
 
 def main(
@@ -40,7 +40,7 @@ def main(
     from importlib import import_module
 
     import torch
-    from measured import Bench
+    from benchmark import Bench
 
     import backends
 

@@ -17,7 +17,7 @@ FINER = 10
 
 
 def rows_of(found: Any) -> list[list[Any]]:
-    """One row a backend: accuracy, spikes, differences from the first, distances."""
+    """One row per backend: accuracy, spikes, differences from the first, distances."""
     rows = []
     for name, recording in found.recordings.items():
         row = [name, f"{found.accuracies[name]:.4f}", recording.spike_count()]

@@ -16,7 +16,7 @@ PROOFS = {"nir": "snntorch"}  # targets whose file is replayed here at once, and
 
 
 def show_targets() -> None:
-    """One row a target, from its profile."""
+    """One row per target, from its profile."""
     from neuro.export import targets
 
     profiles = []
@@ -68,7 +68,7 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     from given import with_task
 
     import backends
-    from neuro.export.bundle import deliver
+    from neuro.export.bundle import write_bundle
     from neuro.io.results import write_group
 
     alone = f"scripts/export_weights.py {run} --target {target} --out {out} --files-only"
@@ -76,7 +76,7 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     task, network, parameters = given.task, given.network, given.parameters
     batch = task.test_batch()
     with cli.progress(target) as update:
-        found = deliver(
+        found = write_bundle(
             target, network, parameters, task, out, backends.get("reference"), budget=budget, force=force, batch=batch, update=update,
         )  # fmt: skip
     rows = [(m.stage.name, f"{m.accuracy:.4f}", f"{m.lost:.2f}", m.spikes, m.differing) for m in found.stages]

@@ -15,12 +15,12 @@ from neuro.model import Network
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.rate_networks import rate_network
-from tasks.synthetic import Drawn
+from tasks.synthetic import SyntheticTask
 
 CLIP = 60.0  # log odds of certainty
 
 
-class Add(Drawn):
+class Add(SyntheticTask):
     """Targets: probabilities [batch, time, 1]. Loss: cross entropy of the output as log odds, nats a step. Metric: share of
     the gap between guessing the mean and knowing the probabilities that is closed: 1 perfect, 0 at chance.
     """

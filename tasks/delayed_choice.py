@@ -13,7 +13,7 @@ import numpy as np
 from neuro.model import Network
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
-from tasks.synthetic import Drawn
+from tasks.synthetic import SyntheticTask
 
 DT = 1e-3
 CUE, ANSWER = 100, 50  # steps
@@ -24,7 +24,7 @@ _RULES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class DelayedChoice(Drawn):
+class DelayedChoice(SyntheticTask):
     """A cue of 100 ms left or right, `delay` ms of silence, 50 ms in which each step chooses. Channels: left, right, recall,
     noise, 10 each. Outputs: preference for left, for right, and the value of what is to come.
 

@@ -14,13 +14,13 @@ from neuro.language.units import quantity
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.rate_networks import rate_network
-from tasks.synthetic import Drawn
+from tasks.synthetic import SyntheticTask
 
 STEPS, ANSWER = 100, 80  # of 10 ms
 CUES = (slice(0, 20), slice(40, 60))
 
 
-class DelayedMatch(Drawn):
+class DelayedMatch(SyntheticTask):
     """1 s; cues of 200 ms from 0 and from 400 ms on, each on one of two channels; the answer, -1 for equal cues and +1 for
     different ones, counts from 800 ms on. Loss: mean squared error there. Metric: accuracy of the mean answer's sign.
     """

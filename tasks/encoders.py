@@ -38,5 +38,5 @@ def rate(values: npt.NDArray[np.floating], steps: int, *, seed: int, first: int 
 def poisson(
     values: npt.NDArray[np.floating], steps: int, *, seed: int, first: int = 0, dt: float, peak: float
 ) -> Events:
-    """Poisson spikes at `value * peak` Hz, at most one a step of dt seconds."""
+    """Poisson spikes at `value * peak` Hz, at most one per step of dt seconds."""
     return rate(np.asarray(values) * peak * dt, steps, seed=seed, first=first)

@@ -12,14 +12,14 @@ from neuro.model import Network
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
-from tasks.synthetic import Drawn
+from tasks.synthetic import SyntheticTask
 
 DT = 1e-3
 SILENCE, CUE, ANSWER = 50, 100, 150  # steps
 GROUP, ACTIVE, NOISE = 10, 0.04, 0.01  # channels a group; spikes a step
 
 
-class Evidence(Drawn):
+class Evidence(SyntheticTask):
     """`cues` cues of 100 ms left or right, `delay` ms of silence, then 150 ms in which the answer counts. Channels: left, right,
     recall, noise, 10 each. Loss: cross entropy, mean over the answer's steps; metric: accuracy of the mean output there.
     An output answers a spike one step later, so a trial has one step more.

@@ -20,7 +20,7 @@ from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Normal, Population, Projection
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
-from tasks.synthetic import Drawn
+from tasks.synthetic import SyntheticTask
 
 STEP = 1e-3
 RATE, CHANNELS = 100.0, 10  # Hz while a group speaks; channels a group
@@ -29,7 +29,7 @@ COMMAND = 0.3  # probability of a command in a slot
 VOLTS = 100.0  # logits per volt
 
 
-class StoreRecall(Drawn):
+class StoreRecall(SyntheticTask):
     """`slots` slots of `slot` steps, each with a random bit; a store command in some, and a recall in some after it.
 
     Loss: cross entropy of the mean readout in recall slots. Metric: accuracy there.

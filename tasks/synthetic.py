@@ -12,7 +12,7 @@ from neuro.protocols import Batch
 TEST_SEED = 1_000_003
 
 
-class Drawn:
+class SyntheticTask:
     """updates: batches an epoch. test_trials: size of the test batch. A subclass says how `sample` draws trials."""
 
     name: str

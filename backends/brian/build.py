@@ -211,7 +211,7 @@ class Builder:
             yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
 
     def split(self, projection: Projection) -> tuple[Expression, Expression] | None:
-        """Presynaptic factor and rest of a projection's graded value: the factor is computed once a cell."""
+        """Presynaptic factor and rest of a projection's graded value: the factor is computed once per cell."""
         value = projection.synapse.scope.transmits
         if value is None:
             return None

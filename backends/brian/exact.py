@@ -113,7 +113,7 @@ class Propagator:
         )
 
     def check(self, values: Mapping[str, Array], dt: float) -> None:
-        """values: of variables, one number a cell or synapse. Raises DegenerateError."""
+        """values: of variables, one number per cell or synapse. Raises DegenerateError."""
         known = self._known(values)
         self._check_rates_are_constant(known)
         wrong = self._wrong(known, dt)

@@ -205,7 +205,7 @@ def _factors(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def statements(block: Iterable[Statement], names: Table, targets: Table | None = None, limit: str = "") -> str:
-    """Statements, one a line. targets: what they assign, where it is not the variable they name.
+    """Statements, one per line. targets: what they assign, where it is not the variable they name.
 
     limit: a statement that follows each one that assigns a weight.
     """

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 def monitors(built: Built, record: Iterable[Watched]) -> list[Any]:
-    """New monitors of the variables that have none, one a population and choice, since every object costs code of its own."""
+    """New monitors of the variables that have none, one per population and choice, since every object costs code of its own."""
     missing: dict[tuple[str, Any], list[Watched]] = {}
     for item in dict.fromkeys(w for w in record if w not in built.traces and w.size):
         missing.setdefault((item.name.partition(".")[0], item.index), []).append(item)

@@ -102,7 +102,7 @@ class Simulator(ABC):
         return self._run(asked)
 
     def _at_once(self, drawn: int, steps: int, batch: int, asked: Request) -> int:
-        """Steps whose random numbers are drawn at once: memory doesn't grow with the length of a run. drawn: numbers a step and trial."""
+        """Steps whose random numbers are drawn at once: memory doesn't grow with the length of a run. drawn: numbers per step and trial."""
         if drawn * batch * steps <= AT_ONCE:
             return steps
         chunk = max(1, AT_ONCE // (drawn * batch * streams.BLOCK)) * streams.BLOCK

@@ -120,7 +120,7 @@ class CompiledNetwork:
         return found
 
     def in_order(self, owner: str, values: Any) -> Any:
-        """One value a synapse, synapse after synapse of the first cell, then of the next."""
+        """One value per synapse, synapse after synapse of the first cell, then of the next."""
         return values[..., self.order[owner]] if owner in self.order and values.ndim else values
 
     def out_of_order(self, synapses: Synapses, values: Any) -> Any:

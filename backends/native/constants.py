@@ -1,6 +1,6 @@
 """What doesn't change during a run is computed once, outside of the kernel: the kernel's own parameters.
 
-A constant is an expression of parameters, one number or one a cell or synapse. Gradients with respect to constants come
+A constant is an expression of parameters, one number or one per cell or synapse. Gradients with respect to constants come
 from the kernel; those with respect to the parameters follow by the chain rule, outside.
 """
 
@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Constant:
-    """name: in C. owner: population or projection. one: a single number; otherwise one a cell or synapse.
+    """name: in C. owner: population or projection. one: a single number; otherwise one per cell or synapse.
     matrix: amounts of a coupling, 0 where there is no synapse.
     """
 
@@ -56,7 +56,7 @@ class Constants:
         return self._hoist(synapses.name, expr.xreplace(self._dt), lambda n: parameter_of(synapses, n))
 
     def amounts(self, op: Couple, expr: sp.Expr) -> str:
-        """Name of an invariant expression as one value a synapse, whatever its shape."""
+        """Name of an invariant expression as one value per synapse, whatever its shape."""
         value = expr.xreplace(self._dt)
         if (op, value) not in self._matrices:
             name = mangled("amounts", op.projection, op.target, str(len(self._matrices)))
@@ -115,7 +115,7 @@ def parameter_of(synapses: Synapses, name: str) -> str:
 
 
 def shape_of(step: Step, constant: Constant) -> tuple[int, ...]:
-    """() or one value a cell or synapse."""
+    """() or one value per cell or synapse."""
     if constant.one:
         return ()
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)

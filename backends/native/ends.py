@@ -1,6 +1,6 @@
 """Both ends of a kernel's run: initial values or those of a state, and the values that it leaves behind.
 
-A state's numbers cross the border in rows, one a trial: cells' variables and sums in rows of reals, refractory counters in rows
+A state's numbers cross the border in rows, one per trial: cells' variables and sums in rows of reals, refractory counters in rows
 of whole numbers. Synapses' variables are arrays of their own.
 """
 

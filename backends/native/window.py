@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 class Fed:
-    """An input's spikes as lists, one a trial, to which rows are added. before: bool [set, batch, step, channel], those before the first step.
+    """An input's spikes as lists, one per trial, to which rows are added. before: bool [set, batch, step, channel], those before the first step.
 
     rows: that there is room for. The lists of parameter sets are one where the same spikes were before.
     """

@@ -13,7 +13,7 @@ from neuro.compiler.step import Synapses
 
 
 def matrices(synapses: Synapses, value: Any, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    """One [pre, post] matrix a delay (a vector for one-to-one) from a value a synapse, or a number.
+    """One [pre, post] matrix a delay (a vector for one-to-one) from a value per synapse, or a number.
 
     Matrices are stored by column: autograd then forms their gradient as (g' x)', which is twice as fast as x' g.
     """
@@ -57,7 +57,7 @@ def full(synapses: Synapses, values: Any, dtype: torch.dtype) -> torch.Tensor:
 
 
 def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """[*lead, pre] @ [pre, post], or a matrix a parameter set [population, 1, pre, post], or one a trial."""
+    """[*lead, pre] @ [pre, post], or a matrix a parameter set [population, 1, pre, post], or one per trial."""
     matrix = matrix.to(source.dtype)
     if matrix.ndim == 2:
         return source @ matrix
@@ -150,7 +150,7 @@ def summed(spikes: torch.Tensor, matrix: torch.Tensor, feedback: torch.Tensor | 
 def over_time(
     spikes: torch.Tensor, matrix: torch.Tensor, kind: str, feedback: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one a parameter set. feedback: see `through`."""
+    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one per parameter set. feedback: see `through`."""
     many = matrix.ndim == 3
     if many and spikes.ndim == 3:
         spikes = spikes.unsqueeze(1)
@@ -164,7 +164,7 @@ def over_time(
 
 
 def total(synapses: Synapses, values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
-    """Sum of a value a synapse into the target cells, [*lead, post]."""
+    """Sum of a value per synapse into the target cells, [*lead, post]."""
     value: torch.Tensor = torch.as_tensor(values, dtype=like.dtype)
     value = value.expand(*like.shape[:-1], *synapses.shape)
     if synapses.mask is not None:
@@ -177,12 +177,12 @@ def total(synapses: Synapses, values: Any, like: torch.Tensor, size: int) -> tor
 
 
 def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """One value a synapse [..., synapse] of one a cell; a value that all cells share stays as it is."""
+    """One value per synapse [..., synapse] of one per cell; a value that all cells share stays as it is."""
     return values if values.ndim == 0 or values.shape[-1] == 1 else values[..., index]
 
 
 def across(values: torch.Tensor, axis: int) -> torch.Tensor:
-    """One value a cell along one axis of [..., pre, post]; a single number stays as it is."""
+    """One value per cell along one axis of [..., pre, post]; a single number stays as it is."""
     return values.unsqueeze(axis) if values.ndim else values
 
 

@@ -163,14 +163,14 @@ class _Renderer(Writer):
     def at_end(self, synapses: Synapses, end: str, expr: sp.Expr) -> str:
         """Source of a factor at one end of a dense coupling, [..., batch, cell]."""
         own = {s for s in expr.free_symbols if not s.name.endswith(f"_{end}") and s.name not in ("t", "dt")}
-        if own:  # numbers of the projection, one a parameter set, have the synapses' axes
+        if own:  # numbers of the projection, one per parameter set, have the synapses' axes
             return f"without({self.put(self.of_synapses(synapses, expr))}, {-1 if end == 'pre' else -2})"
         owner = getattr(synapses, end)
         plain = {s: symbol(self.common(owner, s.name.removesuffix(f"_{end}"))) for s in expr.free_symbols}
         return self.put(expr.xreplace(plain))
 
     def summed(self, synapses: Synapses, op: Couple, gate: str | None) -> str:
-        """Sum of one value a synapse, [batch, post]."""
+        """Sum of one value per synapse, [batch, post]."""
         value = self.put(self.of_synapses(synapses, op.value))
         size = self.step.population(synapses.post).size
         function = self.function("sum", synapses.name, lambda v, like: total(synapses, v, like, size))

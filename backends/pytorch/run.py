@@ -109,7 +109,7 @@ class ForwardPass:
         return found, arrived
 
     def events(self, key: str, parts: list[tuple[int, torch.Tensor]] | None) -> Rows:
-        """What has arrived at an input when it is read: one a step, and one after the last. The first is of the run before."""
+        """What has arrived at an input when it is read: one per step, and one after the last. The first is of the run before."""
         steps = self.feed.steps + 1
         rows = in_time(parts, steps) if parts else [self.zeros(self.sizes[key.partition(".")[0]])] * steps
         if self.before is None:

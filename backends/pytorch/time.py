@@ -1,4 +1,4 @@
-"""Sequences of tensors, one a step: put together, summed, and laid out so that equal numbers give equal bits."""
+"""Sequences of tensors, one per step: put together, summed, and laid out so that equal numbers give equal bits."""
 
 from __future__ import annotations
 

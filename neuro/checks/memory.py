@@ -53,7 +53,7 @@ def _of_cells(population: Population) -> float:
 
 
 def _varied(values: Any) -> int:
-    """Number of parameters that have one value a cell or synapse."""
+    """Number of parameters that have one value per cell or synapse."""
     return sum(not isinstance(v, Quantity) or bool(v.shape) for v in values.values())
 
 

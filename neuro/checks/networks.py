@@ -254,7 +254,7 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
         count = len(connectivity.pre)
         if connectivity.pre.shape != connectivity.post.shape or connectivity.pre.ndim != 1:
             yield plain(
-                where, "the index arrays of the pairs differ in length", "give one pre and one post index a synapse"
+                where, "the index arrays of the pairs differ in length", "give one pre and one post index per synapse"
             )
         for name, index, size in (("pre", connectivity.pre, pre), ("post", connectivity.post, post)):
             outside = index[(index < 0) | (index >= size)]

@@ -115,7 +115,7 @@ def _instead(value: Any, kind: str) -> str | None:
                 "j==i": "OneToOne()",
             }.get(text)
         if isinstance(value, np.ndarray) and value.ndim == 2:
-            return "Pairs(*np.nonzero(matrix)), with one weight a pair: weights=matrix[matrix != 0]"
+            return "Pairs(*np.nonzero(matrix)), with one weight per pair: weights=matrix[matrix != 0]"
         if _is_number(value, int, float):
             return f"Probability({value})"
     return None

@@ -183,7 +183,7 @@ def _kept_within(assign: Assign, projection: Projection) -> Assign:
 def _bound(projection: Projection, bound: Quantity) -> float:
     if bound.shape:
         where = f"projection '{projection.name}', bounds"
-        raise _fail(where, "bounds of weights that change by themselves are two numbers", "give one number a side")
+        raise _fail(where, "bounds of weights that change by themselves are two numbers", "give one number per side")
     return float(bound.value)
 
 

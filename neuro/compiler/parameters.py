@@ -90,7 +90,7 @@ def _unit_of(value: Value) -> tuple[str, Dimension]:
 def parameters(network: Network) -> dict[str, Parameter]:
     """Everything that can be trained, by name: "population.parameter", "projection.w", "projection.parameter".
 
-    A parameter given as one number has shape (); heterogeneous ones have one value a neuron or synapse.
+    A parameter given as one number has shape (); heterogeneous ones have one value per neuron or synapse.
     """
     resolved = resolve(network)
     network, wires = resolved.network, resolved.wires

@@ -55,7 +55,7 @@ class Resolved:
 
     @property
     def delays(self) -> Mapping[str, int | IntArray]:
-        """Projection -> steps: one number, or one a synapse in the shape of its wiring where they differ."""
+        """Projection -> steps: one number, or one per synapse in the shape of its wiring where they differ."""
         return _delays(self.network)
 
     @property

@@ -183,10 +183,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class Synapses:
-    """A projection's layout. kind: dense [pre, post], or one value a synapse with indices pre and post.
+    """A projection's layout. kind: dense [pre, post], or one value per synapse with indices pre and post.
 
     indices: pre and post of each synapse, None where dense: those of all pairs are computed when asked for.
-    delay: steps, one number or one a synapse in the layout's shape.
+    delay: steps, one number or one per synapse in the layout's shape.
     """
 
     name: str

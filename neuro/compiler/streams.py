@@ -112,7 +112,7 @@ def normal(
 def poisson_spikes(
     seed: int, name: str, trial: int, batch: int, steps: int, probability: npt.NDArray[np.float64], first: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Spikes [batch, time, channel]: at most one a step, each with its channel's probability."""
+    """Spikes [batch, time, channel]: at most one per step, each with its channel's probability."""
     size = probability.shape[0]
     draws = [_blocks(seed, name, trial + b, first, steps, size, "uniform") < probability for b in range(batch)]
     return np.stack(draws)

@@ -33,7 +33,7 @@ class LossError(Exception):
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Bundle:
     """export: with the files at their places. energy: of the last stage. problems: lint's warnings."""
 
     export: Export
@@ -66,11 +66,11 @@ class Delivery:
         return found
 
 
-def deliver(
+def write_bundle(
     name: str, network: Network, parameters: Parameters, task: Task, out: Path, backend: Backend, *,
     budget: float, force: bool = False, batch: Batch | None = None,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
-) -> Delivery:  # fmt: skip
+) -> Bundle:  # fmt: skip
     """Export a trained network to a target, with a fixture and a report. backend: what runs the stages.
 
     out: a folder, or the main file where it has the target's suffix. budget: points of accuracy that a stage may lie below
@@ -104,7 +104,7 @@ def deliver(
     warnings = tuple(p for p in problems if p.warning)
     page = report(network, target.profile, export, stages, energy, warnings, fixture.name, budget)
     replaced_text(text, page)
-    return Delivery(export, stages, energy, warnings, fixture, text)
+    return Bundle(export, stages, energy, warnings, fixture, text)
 
 
 def refuse(problems: Sequence[Problem]) -> None:

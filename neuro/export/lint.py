@@ -120,7 +120,7 @@ def _values(cell: LeakyCell, numbers: LeakyNumbers, profile: Profile) -> Iterato
             yield Problem(where, name, "a variable without a leak has no finite time constant", "give it a leak")
         elif name not in profile.per_neuron and _differ(decay):
             yield Problem(
-                where, name, f"it differs between cells; {profile.name} has one a layer", "give all one value"
+                where, name, f"it differs between cells; {profile.name} has one per layer", "give all one value"
             )
         yield from _coded(where, name, decay, profile)
     if (
@@ -128,7 +128,7 @@ def _values(cell: LeakyCell, numbers: LeakyNumbers, profile: Profile) -> Iterato
         and cell.threshold is not None
         and _differ(numbers.gain * numbers.threshold)
     ):
-        yield Problem(where, "threshold", f"it differs between cells; {profile.name} has one a layer", "give all one")
+        yield Problem(where, "threshold", f"it differs between cells; {profile.name} has one per layer", "give all one")
 
 
 def _differ(values: Array) -> bool:

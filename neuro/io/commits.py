@@ -1,4 +1,4 @@
-"""How far a recording has come that grows: one row a part, written after everything that belongs to the part.
+"""How far a recording has come that grows: one row per part, written after everything that belongs to the part.
 
 /parts is int64 [part, ...]: steps recorded by then, checksum of the state after them, spikes of each population in the order
 of their names, checksum of the row. The state of even rows is in /state, that of odd ones in /spare: one of them is always

@@ -303,7 +303,7 @@ def _unit_and_flags(tail: str, source: Source) -> tuple[str, frozenset[str]]:
 
 
 def parse_statements(block: str, where: str) -> tuple[Statement, ...]:
-    """Read statements, one a line or separated by ';'. Raises ModelError with the line and a caret."""
+    """Read statements, one per line or separated by ';'. Raises ModelError with the line and a caret."""
     found = []
     for source in _lines(block, where):
         start = 0

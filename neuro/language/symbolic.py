@@ -123,14 +123,16 @@ def substituted(expr: sp.Expr, table: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
 @lru_cache(maxsize=4096)
 def derivative(expr: sp.Expr, by: sp.Symbol) -> sp.Expr:
     """d expr/d by, by the chain rule; a product of slopes is 0 where one of them is, as gradients on torch and native have it."""
-    if expr == by:
-        return sp.Integer(1)
-    total = sp.Integer(0)
+    if by not in expr.free_symbols or expr == by:
+        return sp.Integer(int(expr == by))
+    total: sp.Expr = sp.Integer(0)
     for place, argument in enumerate(expr.args):
-        inner = derivative(argument, by) if by in argument.free_symbols else sp.Integer(0)
-        outer = _partial(expr, place) if inner != 0 else inner
-        plain = inner.is_number or not (outer.has(sp.Pow, sp.Function) or inner.has(sp.Pow, sp.Function))
-        total += outer * inner if plain or outer == 0 else chain_product(outer, inner)
+        inner: sp.Expr = derivative(argument, by)
+        if inner == 0:
+            continue
+        outer = _partial(expr, place)
+        finite = not (outer.has(sp.Pow, sp.Function) or inner.has(sp.Pow, sp.Function))
+        total += outer * inner if outer == 0 or inner.is_number or finite else chain_product(outer, inner)
     return total
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from measured import Bench
+from benchmark import Bench
 
 from benches.cuba import balanced_network, compare
 from benches.peers import balanced

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from measured import Bench
+from benchmark import Bench
 from timing import CONTROL, interleaved
 
 from benches.peers import balanced

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from measured import Bench, Figure
+from benchmark import Bench, Figure
 from timing import CONTROL, in_fresh_process, interleaved, peak_memory
 
 if TYPE_CHECKING:

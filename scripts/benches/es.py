@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from measured import Bench
+from benchmark import Bench
 from timing import CONTROL, interleaved
 
 from benches.peers import es as peers

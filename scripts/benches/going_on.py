@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from measured import Bench, Figure
+from benchmark import Bench, Figure
 from timing import CONTROL, in_fresh_process, interleaved, peak_memory
 
 import backends

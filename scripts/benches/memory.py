@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from measured import Bench
+from benchmark import Bench
 from timing import CONTROL, forget_peak, in_fresh_process, peak_memory
 
 from benches import training

@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from measured import Bench, Figure
+from benchmark import Bench, Figure
 from timing import CONTROL, interleaved
 
 FAN_IN, RATE = 100, 0.01  # synapses a cell; spikes a step that come from outside to each cell

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from measured import Bench
+from benchmark import Bench
 from timing import CONTROL, interleaved
 
 from benches.peers import training as peers

@@ -231,7 +231,7 @@ class NetworkMaker:
         return not any(e.expression and name in e.expression.names for e in synapse.scope.receptor)
 
     def one_each(self, value: Any, shape: tuple[int, ...] | None) -> Any:
-        """Another value: one number, one a synapse, or a distribution."""
+        """Another value: one number, one per synapse, or a distribution."""
         if shape is not None and self.dice.chance(0.5):
             factors = self.dice.random.uniform(0.8, 1.2, shape).round(3)
             return quantity(float(value.to(value.unit)) * factors, value.unit)

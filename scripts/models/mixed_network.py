@@ -41,7 +41,7 @@ def conductance(name: str, reversal: str, tau: str) -> Synapse:
 
 
 def delays(pre: int, post: int, seed: int) -> object:
-    """0 to 3 ms on the grid, one a synapse."""
+    """0 to 3 ms on the grid, one per synapse."""
     return quantity(np.random.default_rng(seed).integers(0, 31, (pre, post)) * 0.1, "ms")
 
 

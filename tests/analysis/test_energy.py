@@ -53,7 +53,7 @@ def test_four_of_nine() -> None:
 
 
 def test_a_spike_that_arrives_after_the_end_costs_nothing() -> None:
-    """Spikes in steps 0, 1, 3 of 4; delays of 0, 1 and 2 steps, one a synapse."""
+    """Spikes in steps 0, 1, 3 of 4; delays of 0, 1 and 2 steps, one per synapse."""
     delays = quantity(np.array([[0, 1, 2]]), "ms")
     feed = Projection("feed", "x", "cells", PULSE, amps([[1, 1, 1]]), delay=delays)
     spikes = np.array([[[1], [1], [0], [1]]], bool)

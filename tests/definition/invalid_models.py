@@ -507,7 +507,7 @@ VALUES: dict[str, Case] = {
         ["input 'x': a rate is negative or not a number", "    -5 Hz\n    ^~~~~", "fix: give rates of at least 0 Hz"],
     ),
     "NaN rate": (lambda: Input("x", 2, "poisson", rate="nan Hz"), ["a rate is negative or not a number"]),
-    "rate above one a step": (
+    "rate above one per step": (
         lambda: fed(Input("x", 2, "poisson", rate="20 kHz")),
         ["input 'x': more than one spike a step: 20 kHz at dt = 0.1 ms", "fix: lower the rate or dt"],
     ),
@@ -527,7 +527,7 @@ WIRING: dict[str, Case] = {
     "negative index": (lambda: network(connectivity=Pairs([0, 1], [0, -1])), ["projection 'p': a post index is outside 0..1", "    -1\n    ^~\n"]),
     "indices of unequal length": (
         lambda: network(connectivity=Pairs([0, 1], [0])),
-        ["the index arrays of the pairs differ in length", "fix: give one pre and one post index a synapse"],
+        ["the index arrays of the pairs differ in length", "fix: give one pre and one post index per synapse"],
     ),
     "channels": (
         lambda: fed(Input("i", 2, "current", "a.I")),

@@ -144,7 +144,7 @@ def test_drawn_parameters_obey_the_rules_of_given_ones(value: Normal, said: str)
 
 @pytest.mark.parametrize("name", ["delay", "weights"])
 def test_a_variable_of_a_receptor_may_be_called_as_a_part_of_its_projection(name: str) -> None:
-    """One value a synapse of the projection's own part is no value of the cell's variable."""
+    """One value per synapse of the projection's own part is no value of the cell's variable."""
     synapse = Synapse(
         "r", "w : 1", on_pre=f"{name}_post += w", receptor=f"d{name}/dt = -{name}/(5*ms) : 1\nI = {name} : 1"
     )

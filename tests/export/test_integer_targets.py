@@ -18,7 +18,7 @@ from backends.reference import ReferenceBackend
 from neuro import Input, Network, Population, Projection, library, quantity
 from neuro.compiler.parameters import parameters
 from neuro.export import ExportError
-from neuro.export.bundle import LossError, deliver
+from neuro.export.bundle import LossError, write_bundle
 from neuro.export.chips.c_header import c_network, largest_state, write_header
 from neuro.export.chips.integer import IntegerChain, IntegerLayer
 from neuro.export.chips.loihi2 import loihi_network, write_netx
@@ -218,7 +218,7 @@ def test_nothing_is_delivered_where_the_guard_rises(tmp_path: Path, monkeypatch:
     batch = task.test_batch()
     few = Batch({n: v[:5] for n, v in batch.inputs.items()}, batch.targets[:5])
     with pytest.raises(LossError, match="not what the chip computes"):
-        deliver("xylo-a3", network, strong, task, tmp_path, ReferenceBackend(), budget=100.0, batch=few)
+        write_bundle("xylo-a3", network, strong, task, tmp_path, ReferenceBackend(), budget=100.0, batch=few)
     assert not list(tmp_path.iterdir())
 
 

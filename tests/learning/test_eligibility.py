@@ -203,7 +203,7 @@ def test_adaptation_keeps_its_gradient() -> None:
 def test_traces_collapse_where_they_do_not_depend_on_the_target_cell(name: str, expected: bool) -> None:
     network, program, task, batch = setting(name)
     trial = run_trial(program, values(network), batch, task, {})
-    _, _, traces = next(eligibility(trial.cells["hidden"], trial.sites["feed"], trial.activity["feed"]))
+    _, _, traces = next(eligibility(trial.cells["hidden"], trial.summed_inputs["feed"], trial.activity["feed"]))
     assert traces["v"].shape == (2, 8, 1 if expected else 12)
 
 

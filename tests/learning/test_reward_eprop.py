@@ -66,7 +66,7 @@ def test_it_is_autograd_of_the_loss_on_the_detached_graph() -> None:
     expected = learning.get("bptt").gradient(variant, values(model), batch, judged)
     again = ActorCritic(Bandit(), 0.99, 0.5, np.random.default_rng(7))
     trial = run_trial(program, values(model), batch, again, {}, detach_reset=True)
-    same = {f"{n}.w": by_errors(trial, trial.sites[n], again, {}) for n in ("feed", "loop", "readout")}
+    same = {f"{n}.w": by_errors(trial, trial.summed_inputs[n], again, {}) for n in ("feed", "loop", "readout")}
     assert error(same, expected) < 1e-10
 
 

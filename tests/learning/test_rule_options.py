@@ -15,7 +15,7 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import parameters, values
 from neuro.language.units import Quantity
 from neuro.learning.common.parametrisation import ParameterError, Parametrisation
-from neuro.learning.search.parameter_vector import Space
+from neuro.learning.search.search_space import SearchSpace
 from neuro.learning.traces.eligibility import by_traces
 from neuro.learning.traces.trial import run_trial
 from tests.learning.test_rules import Tiny, TinyRecurrent
@@ -111,7 +111,7 @@ def test_sign_feedback_has_the_readouts_signs_and_the_size_of_random_feedback() 
 
 def test_the_last_pattern_of_sigma_that_fits_counts() -> None:
     program = backends.get("reference").compile(TinyRecurrent().network(0))
-    space = Space.of(program, ("*.w",))
+    space = SearchSpace.of(program, ("*.w",))
     sizes = {n: values(program.network)[n].size for n in space.names}
     found = space.scale({"*": 0.5, "loop.*": 0.25})
     expected = np.concatenate([np.full(sizes[n], 0.25 if n == "loop.w" else 0.5) for n in space.names])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import timing
 from benches.peers import balanced
-from measured import Bench, Figure
+from benchmark import Bench, Figure
 
 import backends
 

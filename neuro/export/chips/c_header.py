@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import Held, rounding, stand_in
+from neuro.export.chips.dequantised import Held, dequantised, rounding
 from neuro.export.chips.integer import Array, IntArray, IntegerChain, IntegerLayer, check_chain, check_range, network_of
 from neuro.export.layers import Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
@@ -80,7 +80,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
         target=PROFILE.name,
         files=(path,),
         latency={layer.name: depth for depth, layer in enumerate(layers, 1)},
-        quantised=stand_in(graph, meant),
+        quantised=dequantised(graph, meant),
         integers=c_network(chain, subtracts),
         scales={
             f"{x.name}.v": float(np.mean(x.numbers.gain * x.numbers.threshold / codes.cells["v_th"]))

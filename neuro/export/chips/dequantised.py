@@ -51,7 +51,7 @@ def rounding(layers: Sequence[Layer], held: Mapping[str, Held]) -> dict[str, flo
     return worst
 
 
-def stand_in(graph: Graph, held: Mapping[str, Held]) -> Parameters | None:
+def dequantised(graph: Graph, held: Mapping[str, Held]) -> Parameters | None:
     """Parameters, SI, with which the network has these decays, and weights in this ratio to its own thresholds.
 
     Time constants and weights change, nothing else. None where the network's parameters can't take such values: where

@@ -27,7 +27,7 @@ arrival = Synapse("arrival", "w : 1", on_pre="a_post += w")
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """One population. feed: weights [pre, post]; loop: [this, this] or None. cells: parameter -> one number a cell."""
+    """One population. feed: weights [pre, post]; loop: [this, this] or None. cells: parameter -> one number per cell."""
 
     name: str
     feed: IntArray

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import Held, rounding, stand_in
+from neuro.export.chips.dequantised import Held, dequantised, rounding
 from neuro.export.chips.integer import (
     Array,
     IntArray,
@@ -80,7 +80,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
         target=PROFILE.name,
         files=(path,),
         latency={layer.name: 0 for layer in layers},
-        quantised=stand_in(graph, meant),
+        quantised=dequantised(graph, meant),
         integers=loihi_network(chain),
         scales={
             f"{layer.name}.v": scale_of(layer, codes) / 64 for layer, codes in zip(layers, chain.layers, strict=True)

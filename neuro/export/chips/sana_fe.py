@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import rounding, stand_in
+from neuro.export.chips.dequantised import dequantised, rounding
 from neuro.export.chips.integer import IntegerChain, IntegerLayer, network_of
 from neuro.export.chips.loihi2 import PROFILE as LOIHI
 from neuro.export.chips.loihi2 import check, decays, held, quantise, scale_of
@@ -63,7 +63,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
         target=PROFILE.name,
         files=(path,),
         latency={layer.name: 0 for layer in layers},
-        quantised=stand_in(graph, meant),
+        quantised=dequantised(graph, meant),
         integers=sana_fe_network(chain),
         scales={f"{x.name}.v": scale_of(x, codes) / 64 for x, codes in zip(layers, chain.layers, strict=True)},
         rounding=rounding(layers, meant),

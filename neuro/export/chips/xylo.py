@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import Held, rounding, stand_in
+from neuro.export.chips.dequantised import Held, dequantised, rounding
 from neuro.export.chips.integer import Array, IntArray
 from neuro.export.chips.xylo_integers import BIAS, MOST_HIDDEN, SHIFT, THRESHOLD, WEIGHT, XyloIntegers, xylo_network
 from neuro.export.layers import Graph, Layer, read
@@ -66,7 +66,7 @@ def export(network: Network, parameters: Parameters | None, path: Path, *, profi
         target=profile.name,
         files=(path,),
         latency={layer.name: 1 for layer in layers},
-        quantised=stand_in(graph, held),
+        quantised=dequantised(graph, held),
         integers=xylo_network(integers),
         rounding=rounding(layers, held),
         guards=tuple(f"{layer.name}.unsure" for layer in layers),

@@ -163,7 +163,7 @@ class NetworkQuantiser:
                 raise QuantiseError(f"quantise: no projection fits '{pattern}'; known: {known}")
 
     def scales(self, given: Parameters) -> dict[str, Array]:
-        """One scale for each set of projections that share it: (), or [post] where it is one a neuron."""
+        """One scale for each set of projections that share it: (), or [post] where it is one per neuron."""
         found: dict[str, Array] = {}
         for names in self._together():
             quantiser, parts, groups = self.weights[names[0]], [], []

@@ -85,7 +85,7 @@ def _threshold(
     found, step = numbers.rest + numbers.gain * scale * codes, numbers.gain * scale
     if np.ndim(given[key]) == 0:
         if not np.allclose(found, found[0], rtol=1e-12, atol=0):
-            raise QuantiseError(f"parameter '{key}' is one number, but its codes differ; give it one value a cell")
+            raise QuantiseError(f"parameter '{key}' is one number, but its codes differ; give it one value per cell")
         found, codes, step = found[0], codes[0], step[0]
     return key, (np.asarray(found), Quantised(np.asarray(codes, np.int64), np.asarray(step), range_.bits))
 

@@ -24,12 +24,12 @@ from neuro.protocols import Inputs, Parameters, Recording, UnsupportedError
 Array = npt.NDArray[np.float64]
 
 
-class NoSite(Exception):
+class NoSummedInput(Exception):
     """A projection's weights aren't plain factors of one sum; the text says why."""
 
 
 @dataclass(frozen=True)
-class Site:
+class SummedInput:
     """A projection and the sum that its weights are factors of.
 
     variable: of the population: an input, or a state that events reach directly (`lands`), after the threshold and before the
@@ -139,64 +139,67 @@ def _later(values: Array, before: Array) -> Array:
     return np.asarray(np.concatenate([first, values], axis=1)[:, : values.shape[1]])
 
 
-def sites(network: Network, trainable: Sequence[str]) -> tuple[Site, ...]:
+def summed_inputs(network: Network, trainable: Sequence[str]) -> tuple[SummedInput, ...]:
     """One for each trainable weight. Raises UnsupportedError where it isn't a factor of a sum into an input."""
     found = []
     for name in Parametrisation.of(declared_parameters(network), trainable).names:
         owner, _, variable = name.partition(".")
         try:
             if variable != "w":
-                raise NoSite("only weights of projections have a summed input")
-            site = site_of(network, owner)
-            if site.lands:
-                raise NoSite(f"it changes '{site.variable}' itself, not an input that noise can be added to")
-        except NoSite as error:
+                raise NoSummedInput("only weights of projections have a summed input")
+            summed = summed_input_of(network, owner)
+            if summed.lands:
+                raise NoSummedInput(f"it changes '{summed.variable}' itself, not an input that noise can be added to")
+        except NoSummedInput as error:
             what = f"a perturbation of the summed input of '{name}'"
             raise UnsupportedError("any", what, f"{error}; use rule 'wp'") from None
-        found.append(site)
+        found.append(summed)
     return tuple(found)
 
 
-def site_of(network: Network, projection: str) -> Site:
-    """Where a projection's weights act. Raises NoSite."""
+def summed_input_of(network: Network, projection: str) -> SummedInput:
+    """Where a projection's weights act. Raises NoSummedInput."""
     step = lower(network)
     graded = {c: g.population for g in step.operations if isinstance(g, Gather) for c in g.couplings}
     couples = [*graded, *(o for o in step.operations if isinstance(o, Couple))]
     own = [c for c in couples if c.projection == projection]
     if len(own) != 1:
-        raise NoSite("only weights of projections that add to one variable have a sum of their own")
+        raise NoSummedInput("only weights of projections that add to one variable have a sum of their own")
     couple, synapses, factors = own[0], step.projection(projection), own[0].factors
     if factors is None or factors.post.free_symbols or not isinstance(synapses.delay, int):
-        raise NoSite("its value must be a product of weight and presynaptic activity, with one delay")
+        raise NoSummedInput("its value must be a product of weight and presynaptic activity, with one delay")
     slope = sp.diff(factors.synapse * factors.post, symbol("w"))
     if slope.free_symbols or slope == 0 or "w" in synapses.states or factors.synapse.coeff(symbol("w"), 0) != 0:
-        raise NoSite("its value must be a constant weight times numbers and presynaptic activity")
+        raise NoSummedInput("its value must be a constant weight times numbers and presynaptic activity")
     if couple.when == "always" and couple not in graded:
-        raise NoSite("what 'every_step' adds isn't gathered with the other sums")
+        raise NoSummedInput("what 'every_step' adds isn't gathered with the other sums")
     lands = couple.target not in step.population(couple.population).inputs
     if couple.when == "pre" and not factors.pre.free_symbols:
         late, gain = synapses.delay + (not lands), float(slope * factors.pre)
-        return Site(synapses, couple.population, couple.target, None, late, gain, lands)
+        return SummedInput(synapses, couple.population, couple.target, None, late, gain, lands)
     if couple.when != "always":
-        raise NoSite("what a spike brings changes from spike to spike")
+        raise NoSummedInput("what a spike brings changes from spike to spike")
     cell = {s: symbol(s.name.removesuffix("_pre")) for s in factors.pre.free_symbols if s.name.endswith("_pre")}
     own_names = {s: symbol(f"{projection}.{s.name}") for s in factors.pre.free_symbols if s not in cell}
     kept = {symbol(n): symbol(n) for n in ("t", "dt")}
     inlined = {symbol(n): e for n, e in step.population(synapses.pre).inlined.items()}
     pre = factors.pre.xreplace({**cell, **own_names, **kept}).xreplace(inlined)
-    return Site(synapses, couple.population, couple.target, pre, 0, float(slope))
+    return SummedInput(synapses, couple.population, couple.target, pre, 0, float(slope))
 
 
 def attach(network: Network, trainable: Sequence[str]) -> Network:
     """The network with one more current input for each summed input that trainable weights feed; zeros change nothing."""
     added: dict[str, Input] = {}
     taken = {i.name for i in network.inputs}
-    for site in sites(network, trainable):
-        size, target = network.population(site.population).size, f"{site.population}.{site.variable}"
-        if site.noise in taken or added.get(site.noise, Input(site.noise, size, "current", target)).target != target:
-            why = f"its input for the noise would be '{site.noise}', a name that the network has; rename that"
-            raise UnsupportedError("any", f"a perturbation of the summed input of '{site.name}'", why)
-        added[site.noise] = Input(site.noise, size, "current", target)
+    for summed in summed_inputs(network, trainable):
+        size, target = network.population(summed.population).size, f"{summed.population}.{summed.variable}"
+        if (
+            summed.noise in taken
+            or added.get(summed.noise, Input(summed.noise, size, "current", target)).target != target
+        ):
+            why = f"its input for the noise would be '{summed.noise}', a name that the network has; rename that"
+            raise UnsupportedError("any", f"a perturbation of the summed input of '{summed.name}'", why)
+        added[summed.noise] = Input(summed.noise, size, "current", target)
     return replace(network, inputs=(*network.inputs, *added.values()))
 
 

@@ -16,7 +16,7 @@ import torch
 from neuro.compiler import streams
 from neuro.learning.common import optimisers
 from neuro.learning.search.full_cma import FullCMA
-from neuro.learning.search.parameter_vector import FITNESS, Array, Space, check_capable, losses, trials
+from neuro.learning.search.search_space import FITNESS, Array, SearchSpace, check_capable, losses, trials
 from neuro.learning.search.searches import (
     PGPE,
     SNES,
@@ -34,7 +34,7 @@ from neuro.protocols import Batch, Parameters
 class BlackBoxState:
     """space: what is searched. search: where it stands. best: lowest loss of a candidate so far, and that candidate."""
 
-    space: Space
+    space: SearchSpace
     search: State
     best: float
     best_vector: Array
@@ -67,7 +67,7 @@ class BlackBox:
     def init(self, program: Any, parameters: Parameters | None = None) -> BlackBoxState:
         """State before the first update. Raises UnsupportedError where the program runs one parameter set at a time."""
         check_capable(self.name, program)
-        space = Space.of(program, self.trainable)
+        space = SearchSpace.of(program, self.trainable)
         mean, seed = space.vector(parameters), program.network.seed
 
         def draw(update: int) -> np.random.Generator:

@@ -21,8 +21,8 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.language.units import unit
 from neuro.learning.common import optimisers
-from neuro.learning.common.summed_inputs import Site, attach, silent, sites
-from neuro.learning.search.parameter_vector import Array, Space, check_capable, loss_of, trials
+from neuro.learning.common.summed_inputs import SummedInput, attach, silent, summed_inputs
+from neuro.learning.search.search_space import Array, SearchSpace, check_capable, loss_of, trials
 from neuro.model import Network
 from neuro.options import one_of
 from neuro.protocols import Batch, Parameters, UnsupportedError
@@ -34,8 +34,8 @@ KINDS = ("np", "wp0", "hybrid")
 class PerturbationState:
     """theta: free numbers [n]. scales: SI value of each weight's own unit. updates: made so far."""
 
-    space: Space
-    sites: tuple[Site, ...]
+    space: SearchSpace
+    summed_inputs: tuple[SummedInput, ...]
     scales: dict[str, float]
     theta: torch.Tensor
     optimiser: Any
@@ -67,8 +67,8 @@ class Perturbation:
     def init(self, program: Any, parameters: Parameters | None = None) -> PerturbationState:
         """State before the first update. Raises UnsupportedError where program or network don't allow the rule."""
         check_capable(self.kind, program)
-        space = Space.of(program, self.trainable)
-        found = sites(program.network, self.trainable)
+        space = SearchSpace.of(program, self.trainable)
+        found = summed_inputs(program.network, self.trainable)
         known = {i.name for i in program.network.inputs}
         if self.kind == "np" and not all(s.noise in known for s in found):
             why = "it has no inputs for the noise; compile rule.attach(network)"
@@ -120,20 +120,20 @@ class Perturbation:
         theta, trial = state.theta.detach().numpy(), state.updates * trials(batch)
         values, quiet = state.space.arrays(theta), silent(program.network, batch.inputs)
         noise = {}
-        for site in state.sites:
-            if site.noise not in noise:
-                draw = random.standard_normal(quiet[site.noise].shape)
-                noise[site.noise] = self.sigma * state.scales[site.name] * draw
-        watched = dict.fromkeys([*task.record(), *(t for s in state.sites for t in s.traces(program.network))])
+        for summed in state.summed_inputs:
+            if summed.noise not in noise:
+                draw = random.standard_normal(quiet[summed.noise].shape)
+                noise[summed.noise] = self.sigma * state.scales[summed.name] * draw
+        watched = dict.fromkeys([*task.record(), *(t for s in state.summed_inputs for t in s.traces(program.network))])
         plain = program.run(values, quiet, tuple(watched), trial=trial)
         other = program.run(values, {**quiet, **noise}, tuple(task.record()), trial=trial)
         loss = loss_of(task, plain, batch)
         worse = loss_of(task, other, batch) - loss
         slopes = {}
-        for site in state.sites:
-            activity = site.activity(program.network, {**parameters, **values}, batch.inputs, plain)
-            variance = (self.sigma * state.scales[site.name]) ** 2
-            slopes[site.name] = worse / variance * site.credit(activity, noise[site.noise])
+        for summed in state.summed_inputs:
+            activity = summed.activity(program.network, {**parameters, **values}, batch.inputs, plain)
+            variance = (self.sigma * state.scales[summed.name]) ** 2
+            slopes[summed.name] = worse / variance * summed.credit(activity, noise[summed.noise])
         return loss, state.space.pull_back(theta, slopes)
 
     def _weights(
@@ -144,25 +144,25 @@ class Perturbation:
         theta, trial = state.theta.detach().numpy(), state.updates * trials(batch)
         direction = random.standard_normal(len(theta))
         values = state.space.arrays(np.stack([theta, theta + self.sigma * direction]))
-        watched = dict.fromkeys([*task.record(), *(t for s in state.sites for t in s.traces(program.network))])
+        watched = dict.fromkeys([*task.record(), *(t for s in state.summed_inputs for t in s.traces(program.network))])
         found = program.run(values, batch.inputs, tuple(watched), trial=trial, population=2)
         plain = found.of_set(0)
         loss = loss_of(task, plain, batch)
         worse = loss_of(task, found.of_set(1), batch) - loss
         now = {n: v[0] for n, v in values.items()}
         activity = {
-            s.name: s.activity(program.network, {**parameters, **now}, batch.inputs, plain) for s in state.sites
+            s.name: s.activity(program.network, {**parameters, **now}, batch.inputs, plain) for s in state.summed_inputs
         }
         if self.kind == "wp0":
-            active = state.space.flat({s.name: s.active(activity[s.name]) for s in state.sites})
+            active = state.space.flat({s.name: s.active(activity[s.name]) for s in state.summed_inputs})
             return loss, worse / self.sigma * direction * active
         made: dict[str, Array] = {}
-        for site in state.sites:
-            weights = values[site.name][1] - values[site.name][0]
-            made[site.noise] = made.get(site.noise, 0.0) + site.change(activity[site.name], weights)
+        for summed in state.summed_inputs:
+            weights = values[summed.name][1] - values[summed.name][0]
+            made[summed.noise] = made.get(summed.noise, 0.0) + summed.change(activity[summed.name], weights)
         slopes = {
             s.name: worse / (self.sigma * state.scales[s.name]) ** 2 * s.credit(activity[s.name], made[s.noise])
-            for s in state.sites
+            for s in state.summed_inputs
         }
         return loss, state.space.pull_back(theta, slopes)
 

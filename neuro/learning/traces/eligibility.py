@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.evaluation import chain_product
-from neuro.learning.common.summed_inputs import Site
+from neuro.learning.common.summed_inputs import SummedInput
 from neuro.learning.traces.jacobians import Cells, Slopes
 from neuro.learning.traces.trial import Trial, adjoint
 
@@ -28,12 +28,12 @@ Scope = str | int  # "none", "diagonal", "full", or a number of hops
 def by_adjoint(trial: Trial, trained: Sequence[str]) -> dict[str, Array]:
     """Scope "none", backwards: the adjoint of the graph without recurrent connections. trained: projections."""
     found: dict[str, Array] = {}
-    for population in {trial.sites[n].population for n in trained}:
+    for population in {trial.summed_inputs[n].population for n in trained}:
         slopes = _input_slopes(trial, population)
-        for site in trial.into(population):
-            name = site.synapses.name
+        for summed in trial.into(population):
+            name = summed.synapses.name
             if name in trained:
-                found[f"{name}.w"] = _masked(site, site.credit(trial.activity[name], slopes[site.variable]))
+                found[f"{name}.w"] = _masked(summed, summed.credit(trial.activity[name], slopes[summed.variable]))
     return found
 
 
@@ -43,8 +43,8 @@ def _input_slopes(trial: Trial, population: str) -> Mapping[str, Array]:
     return adjoint(trial.cells[population], trial.signals[population])
 
 
-def _masked(site: Site, gradient: Array) -> Array:
-    return gradient if site.synapses.mask is None else gradient * site.synapses.mask
+def _masked(summed: SummedInput, gradient: Array) -> Array:
+    return gradient if summed.synapses.mask is None else gradient * summed.synapses.mask
 
 
 # -- one trace a synapse -----------------------------------------------------------------------------------
@@ -54,26 +54,26 @@ def by_traces(trial: Trial, trained: Sequence[str]) -> dict[str, Array]:
     """Scope "none", forwards: one trace a synapse and state, or one a presynaptic cell where they are equal."""
     found = {}
     for name in trained:
-        site = trial.sites[name]
-        if site.population == trial.output:
-            found[f"{name}.w"] = _masked(site, site.credit(trial.activity[name], trial.outputs[site.variable]))
+        summed = trial.summed_inputs[name]
+        if summed.population == trial.output:
+            found[f"{name}.w"] = _masked(summed, summed.credit(trial.activity[name], trial.outputs[summed.variable]))
         else:
-            found[f"{name}.w"] = _of_traces(trial, site)
+            found[f"{name}.w"] = _of_traces(trial, summed)
     return found
 
 
-def _of_traces(trial: Trial, site: Site) -> Array:
-    cells, signal = trial.cells[site.population], trial.signals[site.population]
-    total = np.zeros(site.synapses.ends)
-    for k, e, traces in eligibility(cells, site, trial.activity[site.synapses.name]):
+def _of_traces(trial: Trial, summed: SummedInput) -> Array:
+    cells, signal = trial.cells[summed.population], trial.signals[summed.population]
+    total = np.zeros(summed.synapses.ends)
+    for k, e, traces in eligibility(cells, summed, trial.activity[summed.synapses.name]):
         parts = [(signal.spikes, e)] if signal.spikes is not None else []
         parts += [(slope, traces[n]) for n, slope in signal.direct.items() if n in traces]
         for slope, trace in parts:
             total += np.einsum("bj,bij->ij", slope[:, k], np.broadcast_to(trace, (cells.batch, *total.shape)))
-    return site.layout(total)
+    return summed.layout(total)
 
 
-def eligibility(cells: Cells, site: Site, activity: Array) -> Iterator[tuple[int, Array, dict[str, Array]]]:
+def eligibility(cells: Cells, summed: SummedInput, activity: Array) -> Iterator[tuple[int, Array, dict[str, Array]]]:
     """Step, e [batch, pre, post], and the traces of states after the step and of the input, one step after another.
 
     Memory: one array [batch, pre, post] a state, or [batch, pre, 1] where no slope differs between the postsynaptic cells,
@@ -82,11 +82,11 @@ def eligibility(cells: Cells, site: Site, activity: Array) -> Iterator[tuple[int
     traces = {n: np.zeros((cells.batch, activity.shape[2], 1)) for n in cells.states}
     for k in range(cells.steps):
         slopes = cells.at(k)
-        pre = {site.variable: site.gain * activity[:, k, :, None]}
-        moved = integrated(slopes, traces, {} if site.lands else pre, cells.states)
+        pre = {summed.variable: summed.gain * activity[:, k, :, None]}
+        moved = integrated(slopes, traces, {} if summed.lands else pre, cells.states)
         e = fired(slopes, moved)
-        traces = landed(slopes, moved, e, pre if site.lands else {}, traces)
-        yield k, e, traces if site.lands else {**pre, **traces}
+        traces = landed(slopes, moved, e, pre if summed.lands else {}, traces)
+        yield k, e, traces if summed.lands else {**pre, **traces}
 
 
 def integrated(

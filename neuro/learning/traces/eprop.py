@@ -112,7 +112,7 @@ class EProp(GradientRule):
     @staticmethod
     def recurrent_weights(trial: Trial, trained: list[str]) -> list[str]:
         """The trained projections whose influence goes on from cell to cell."""
-        return [n for n in trained if trial.closed or trial.sites[n].population != trial.output]
+        return [n for n in trained if trial.closed or trial.summed_inputs[n].population != trial.output]
 
     def _feedback(
         self, program: Any, parameters: Parameters, memory: Mapping[str, Array], output: str

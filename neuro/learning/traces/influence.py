@@ -20,10 +20,10 @@ from neuro.compiler.evaluation import chain_product
 from neuro.compiler.lowering import lower
 from neuro.compiler.step import Gather
 from neuro.language.symbolic import symbol
-from neuro.learning.common.summed_inputs import Site
+from neuro.learning.common.summed_inputs import SummedInput
 from neuro.learning.traces.eligibility import fired, integrated, landed, wide
 from neuro.learning.traces.jacobians import Slopes
-from neuro.learning.traces.trial import Trial, fed_sites, sends
+from neuro.learning.traces.trial import Trial, fed_inputs, sends
 from neuro.model import Network
 from neuro.protocols import UnsupportedError
 
@@ -65,27 +65,31 @@ class Recurrence:
         among = tuple(trial.cells) if trial.closed else trial.hidden
         gathers = [o.population for o in lower(trial.network).operations if isinstance(o, Gather)]
         self.populations = sorted(among, key=lambda n: gathers.index(n) if n in gathers else len(gathers))
-        inner = [s for s in trial.sites.values() if s.population in among and s.synapses.pre in among]
+        inner = [s for s in trial.summed_inputs.values() if s.population in among and s.synapses.pre in among]
         self.links = [(s, self._weights(s, hops or {})) for s in inner]
         self.depth = max((s.late for s in inner), default=0)
 
-    def _weights(self, site: Site, hops: Mapping[str, Array]) -> Array:
-        return site.gain * site.dense(hops.get(site.synapses.name, self.trial.parameters[site.name]))
+    def _weights(self, summed: SummedInput, hops: Mapping[str, Array]) -> Array:
+        return summed.gain * summed.dense(hops.get(summed.synapses.name, self.trial.parameters[summed.name]))
 
     def carried(self, population: str, source: Influence, k: int, lands: bool) -> dict[str, Array]:
         """Derivative of what neighbours bring in step k to inputs, or to states that events land on."""
         found: dict[str, Any] = {}
-        for site, weights in self.links:
-            if site.population == population and site.lands == lands:
-                sent = source.sent(site.synapses.pre, site.late) if site.pre is None else self._graded(site, source, k)
+        for summed, weights in self.links:
+            if summed.population == population and summed.lands == lands:
+                sent = (
+                    source.sent(summed.synapses.pre, summed.late)
+                    if summed.pre is None
+                    else self._graded(summed, source, k)
+                )
                 if sent is not None:
-                    found[site.variable] = found.get(site.variable, 0.0) + sent @ weights
+                    found[summed.variable] = found.get(summed.variable, 0.0) + sent @ weights
         return found
 
-    def _graded(self, site: Site, source: Influence, k: int) -> Array | None:
-        pre, total = site.synapses.pre, None
+    def _graded(self, summed: SummedInput, source: Influence, k: int) -> Array | None:
+        pre, total = summed.synapses.pre, None
         known = {**source.before.get(pre, {}), **source.inputs.get(pre, {})}
-        for name, slope in self.trial.slopes[site.synapses.name].items():
+        for name, slope in self.trial.slopes[summed.synapses.name].items():
             if name in known:
                 part = chain_product(wide(slope[:, k] if np.ndim(slope) == 3 else slope), known[name])
                 total = part if total is None else total + part
@@ -97,19 +101,19 @@ class Weights:
 
     def __init__(self, trial: Trial, trained: Sequence[str]) -> None:
         self.trial = trial
-        self.sites = [trial.sites[n] for n in trained]
-        self.sizes = [s.synapses.ends[0] * s.synapses.ends[1] for s in self.sites]
+        self.summed_inputs = [trial.summed_inputs[n] for n in trained]
+        self.sizes = [s.synapses.ends[0] * s.synapses.ends[1] for s in self.summed_inputs]
         self.size = sum(self.sizes)
 
     def immediate(self, population: str, k: int) -> dict[str, Array]:
         """What weights bring in step k without any recurrence: input or state -> [batch, weight, cell]."""
         found: dict[str, Array] = {}
         start, cells = 0, self.trial.cells[population]
-        for site, size in zip(self.sites, self.sizes, strict=True):
-            if site.population == population:
-                pre = site.gain * self.trial.activity[site.synapses.name][:, k]
-                block = np.einsum("bi,jm->bijm", pre, np.eye(site.synapses.ends[1])).reshape(cells.batch, size, -1)
-                whole = found.setdefault(site.variable, np.zeros((cells.batch, self.size, cells.shape[1])))
+        for summed, size in zip(self.summed_inputs, self.sizes, strict=True):
+            if summed.population == population:
+                pre = summed.gain * self.trial.activity[summed.synapses.name][:, k]
+                block = np.einsum("bi,jm->bijm", pre, np.eye(summed.synapses.ends[1])).reshape(cells.batch, size, -1)
+                whole = found.setdefault(summed.variable, np.zeros((cells.batch, self.size, cells.shape[1])))
                 whole[:, start : start + size] += block
             start += size
         return found
@@ -120,15 +124,15 @@ class Weights:
             np.tile(np.eye(s.synapses.ends[1], dtype=bool), (s.synapses.ends[0], 1))
             if s.population == population
             else np.zeros((size, self.trial.cells[population].shape[1]), bool)
-            for s, size in zip(self.sites, self.sizes, strict=True)
+            for s, size in zip(self.summed_inputs, self.sizes, strict=True)
         ]
         return np.concatenate(parts)
 
     def split(self, flat: Array) -> dict[str, Array]:
         """Gradients in each projection's layout."""
         found, start = {}, 0
-        for site, size in zip(self.sites, self.sizes, strict=True):
-            found[f"{site.synapses.name}.w"] = site.layout(flat[start : start + size].reshape(site.synapses.ends))
+        for summed, size in zip(self.summed_inputs, self.sizes, strict=True):
+            found[f"{summed.synapses.name}.w"] = summed.layout(flat[start : start + size].reshape(summed.synapses.ends))
             start += size
         return found
 
@@ -138,8 +142,8 @@ def reachable(recurrence: Recurrence, weights: Weights, n: int) -> dict[str, Mas
     found = {p: weights.own(p) for p in recurrence.populations}
     for _ in range(n - 1):
         new = {p: m.copy() for p, m in found.items()}
-        for site, w in recurrence.links:
-            new[site.population] |= (found[site.synapses.pre].astype(float) @ (w != 0)) > 0
+        for summed, w in recurrence.links:
+            new[summed.population] |= (found[summed.synapses.pre].astype(float) @ (w != 0)) > 0
         found = new
     return found
 
@@ -265,13 +269,13 @@ def by_uoro(trial: Trial, trained: Sequence[str], random: np.random.Generator) -
 
 def check_next_step(network: Network, output: str) -> None:
     """Raises UnsupportedError naming a connection between cells that is felt within the step, or later than in the next."""
-    found = fed_sites(network, "uoro")
+    found = fed_inputs(network, "uoro")
     among = {s.population for s in found.values()} - ({output} if not sends(found, output) else set())
-    for name, site in found.items():
-        if site.synapses.pre in among and site.population in among:
-            cells = lower(network).population(site.synapses.pre)
-            graded_at_once = site.pre is not None and any(symbol(n) in site.pre.free_symbols for n in cells.inputs)
-            if graded_at_once or (site.pre is None and site.late != 1):
+    for name, summed in found.items():
+        if summed.synapses.pre in among and summed.population in among:
+            cells = lower(network).population(summed.synapses.pre)
+            graded_at_once = summed.pre is not None and any(symbol(n) in summed.pre.free_symbols for n in cells.inputs)
+            if graded_at_once or (summed.pre is None and summed.late != 1):
                 why = "what it carries must reach cells in the next step, neither within the step nor later; use rule 'rtrl'"
                 raise UnsupportedError("any", f"projection '{name}' for rule 'uoro'", why)
 
@@ -300,15 +304,15 @@ def _immediate(
 ) -> Array:
     """The signs' product with the immediate influence on states and spikes, [batch, weight]."""
     parts = []
-    for site in weights.sites:
-        p, cells = site.population, trial.cells[site.population]
+    for summed in weights.summed_inputs:
+        p, cells = summed.population, trial.cells[summed.population]
         nothing = {n: np.zeros((cells.batch, 1, cells.shape[1])) for n in cells.states}
-        one = {site.variable: np.ones((1, 1, 1))}
-        moved = integrated(slopes[p], nothing, {} if site.lands else one, cells.states)
+        one = {summed.variable: np.ones((1, 1, 1))}
+        moved = integrated(slopes[p], nothing, {} if summed.lands else one, cells.states)
         e = fired(slopes[p], moved)
-        after = landed(slopes[p], moved, e, one if site.lands else {}, nothing)
+        after = landed(slopes[p], moved, e, one if summed.lands else {}, nothing)
         answer = sum(v * signs[0][p][n] for n, v in after.items()) + (e * signs[1][p] if p in signs[1] else 0.0)
-        pre = site.gain * trial.activity[site.synapses.name][:, k]
+        pre = summed.gain * trial.activity[summed.synapses.name][:, k]
         parts.append((pre[:, :, None] * answer).reshape(cells.batch, -1))
     return np.concatenate(parts, axis=1)
 

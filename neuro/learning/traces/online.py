@@ -30,7 +30,7 @@ from neuro.compiler.step import Cells, Step, Threshold, Update
 from neuro.language.symbolic import symbol
 from neuro.language.units import Dimension, quantity, unit
 from neuro.learning.common import naming
-from neuro.learning.common.summed_inputs import Site, sites
+from neuro.learning.common.summed_inputs import SummedInput, summed_inputs
 from neuro.model import Input, Network, Neuron, OneToOne, Population, Projection, Synapse
 from neuro.protocols import UnsupportedError
 
@@ -62,7 +62,7 @@ def attach(
     Raises UnsupportedError naming what doesn't fit.
     """
     step = lower(network)
-    found = sites(network, [f"{n}.w" for n in projections])
+    found = summed_inputs(network, [f"{n}.w" for n in projections])
     hidden = next((s.population for s in found if s.population != output), found[0].synapses.pre)
     cells, reader = step.population(hidden), step.population(output)
     if any(s.population not in (hidden, output) for s in found):
@@ -73,7 +73,7 @@ def attach(
     _check(network, cells, step)
     if feedback is None:
         feedback = values(network)[f"{into[0].name}.w"]
-    rule = _rule(step, network, cells, reader, sites(network, [f"{into[0].name}.w"])[0])
+    rule = _rule(step, network, cells, reader, summed_inputs(network, [f"{into[0].name}.w"])[0])
     learning = {s.synapses.name: s for s in found}
     shown = variable or (*reader.states, *(n for n, _ in reader.subexpressions))[0]
     taken = {n for p in (hidden, output) for n in naming.in_neuron(network.population(p).neuron)}
@@ -170,7 +170,7 @@ def _text(expr: sp.Expr, dimensions: Mapping[str, Dimension], suffix: str) -> st
     return f"({_Text().doprint(expr.xreplace({s: plain(s.name) for s in expr.free_symbols}))})"
 
 
-def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site) -> dict[str, Any]:
+def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: SummedInput) -> dict[str, Any]:
     """Pieces of text: the slopes that all learning synapses of these cells share."""
     slopes = step.jacobian(cells.name)
     post = partial(_text, dimensions=_dimensions(network, cells.name), suffix="_post")
@@ -208,7 +208,7 @@ def _rule(step: Step, network: Network, cells: Cells, reader: Cells, read: Site)
     }  # fmt: skip
 
 
-def _check_spikes(cells: Cells, threshold: Threshold, reset: Update | None, read: Site) -> None:
+def _check_spikes(cells: Cells, threshold: Threshold, reset: Update | None, read: SummedInput) -> None:
     """Raises UnsupportedError where the synapse text would leave out a path that spikes take."""
     what = f"population '{cells.name}'"
     if read.pre is not None:
@@ -243,16 +243,18 @@ def _numbers(
         ) from None
 
 
-def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: float, network: Network) -> Projection:
+def _learning(
+    projection: Projection, summed: SummedInput, rule: Mapping[str, Any], eta: float, network: Network
+) -> Projection:
     """The projection with traces, credit and the weight's update."""
-    synapse, sent = projection.synapse, _sent(network, site)
-    event, kept = site.pre is None, not isinstance(sent, str)
+    synapse, sent = projection.synapse, _sent(network, summed)
+    event, kept = summed.pre is None, not isinstance(sent, str)
     wishes = ["arrived", "credit", "e", *(f"{kind}_{n}" for n in rule["states"] for kind in ("eps", "next"))]
     names = naming.fresh(wishes, naming.in_synapse(projection))
     arrived, credit = names["arrived"], names["credit"]
     drive = arrived if kept else sent
-    if site.population == rule["cells"]:
-        declared, earned, traces, on_post = _traces(site, rule, str(drive), names)
+    if summed.population == rule["cells"]:
+        declared, earned, traces, on_post = _traces(summed, rule, str(drive), names)
     else:
         declared, earned, traces, on_post = [], str(drive), [], []
     gained = f"{rule['gain']!r}*{earned}"
@@ -263,7 +265,7 @@ def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: 
     lines += traces
     if kept:
         declared.append(f"{arrived} : 1")
-        lines.append(f"{arrived} = 0*{arrived}" if event else f"{arrived} = {_pre(network, site)}")
+        lines.append(f"{arrived} = 0*{arrived}" if event else f"{arrived} = {_pre(network, summed)}")
     learning = replace(
         synapse,
         name=f"{synapse.name}_online",
@@ -277,7 +279,7 @@ def _learning(projection: Projection, site: Site, rule: Mapping[str, Any], eta: 
 
 
 def _traces(
-    site: Site, rule: Mapping[str, Any], drive: str, names: Mapping[str, str]
+    summed: SummedInput, rule: Mapping[str, Any], drive: str, names: Mapping[str, str]
 ) -> tuple[list[str], str, list[str], list[str]]:
     """Of a projection onto hidden cells: declarations, what earns credit, statements of each step and of a target's spike."""
     states, reset, e, post = rule["states"], rule["reset"], names["e"], rule["post"]
@@ -287,9 +289,9 @@ def _traces(
     for new in states:
         terms = [f"{post(s)}*{eps[old]}" for (n, old), s in rule["slopes"].items() if n == new and old in states]
         terms += [
-            f"{post(s)}*{site.gain!r}*{drive}"
+            f"{post(s)}*{summed.gain!r}*{drive}"
             for (n, old), s in rule["slopes"].items()
-            if n == new and old == site.variable
+            if n == new and old == summed.variable
         ]
         lines.append(f"{later[new]} = {' + '.join(terms) or f'0*{e}'}")
     lines += [f"{eps[n]} = {later[n]}" for n in states]
@@ -306,28 +308,28 @@ def _traces(
     return declared, e, lines, on_post
 
 
-def _sent(network: Network, site: Site) -> str | float:
+def _sent(network: Network, summed: SummedInput) -> str | float:
     """What drives the traces: text, where it is there in the step itself; else its value before the first step."""
-    if site.pre is None:
+    if summed.pre is None:
         return 0.0
-    states = {s.name for s in site.pre.free_symbols} & set(lower(network).population(site.synapses.pre).states)
+    states = {s.name for s in summed.pre.free_symbols} & set(lower(network).population(summed.synapses.pre).states)
     if not states:
-        return _pre(network, site)
-    first = {n: initial_state(network)[f"{site.synapses.pre}.{n}"] for n in states}
-    first |= {n.partition(".")[2]: v for n, v in values(network).items() if n.startswith(f"{site.synapses.pre}.")}
-    found = np.unique(evaluate(site.pre, first.__getitem__))
+        return _pre(network, summed)
+    first = {n: initial_state(network)[f"{summed.synapses.pre}.{n}"] for n in states}
+    first |= {n.partition(".")[2]: v for n, v in values(network).items() if n.startswith(f"{summed.synapses.pre}.")}
+    found = np.unique(evaluate(summed.pre, first.__getitem__))
     if len(found) > 1:
-        raise _refusal(f"'{site.name}'", "its cells start from different values")
+        raise _refusal(f"'{summed.name}'", "its cells start from different values")
     return float(found[0])
 
 
-def _pre(network: Network, site: Site) -> str:
+def _pre(network: Network, summed: SummedInput) -> str:
     """Presynaptic activity as text of the synapse."""
-    assert site.pre is not None
-    own = {s: symbol(s.name.partition(".")[2]) for s in site.pre.free_symbols if "." in s.name}
+    assert summed.pre is not None
+    own = {s: symbol(s.name.partition(".")[2]) for s in summed.pre.free_symbols if "." in s.name}
     if own:
-        raise _refusal(f"'{site.name}'", f"what it sends depends on its parameter '{min(map(str, own.values()))}'")
-    return _text(site.pre, _dimensions(network, site.synapses.pre), "_pre")
+        raise _refusal(f"'{summed.name}'", f"what it sends depends on its parameter '{min(map(str, own.values()))}'")
+    return _text(summed.pre, _dimensions(network, summed.synapses.pre), "_pre")
 
 
 def _dimensions(network: Network, population: str) -> Mapping[str, Dimension]:

@@ -22,7 +22,7 @@ import torch
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import values
-from neuro.learning.common.summed_inputs import Site
+from neuro.learning.common.summed_inputs import SummedInput
 from neuro.learning.traces.eligibility import eligibility
 from neuro.learning.traces.eprop import FORMS, EProp
 from neuro.learning.traces.trial import Trial, check_inputs, run_trial
@@ -105,42 +105,42 @@ class RewardEProp(EProp):
         self.check_network(program.network, task.output)
         check_inputs(program.network, batch, self.known_as)
         trial = run_trial(program, now, batch, judged, feedback, detach_reset=self.detach_reset)
-        chosen = [trial.sites[n.removesuffix(".w")] for n in self.names(program)]
+        chosen = [trial.summed_inputs[n.removesuffix(".w")] for n in self.names(program)]
         return -judged.reward, {s.name: by_errors(trial, s, judged, feedback) for s in chosen}
 
 
-def by_errors(trial: Trial, site: Site, judged: ActorCritic, feedback: Mapping[str, Array]) -> Array:
+def by_errors(trial: Trial, summed: SummedInput, judged: ActorCritic, feedback: Mapping[str, Array]) -> Array:
     """One projection's gradient, forwards in time: trace = discount trace + signal ebar; total += delta trace.
 
     Memory: arrays [batch, pre, post], whatever the number of steps.
     """
     signal = judged.signal
-    if site.population != trial.output:
-        read = next(s for s in trial.into(trial.output) if s.synapses.pre == site.population)
+    if summed.population != trial.output:
+        read = next(s for s in trial.into(trial.output) if s.synapses.pre == summed.population)
         weights = feedback.get(read.synapses.name, trial.parameters[read.name])
         signal = signal @ read.dense(weights).T
     trace: Any = 0.0
-    total = np.zeros(site.synapses.ends)
-    for k, ebar in _filtered(trial, site):
+    total = np.zeros(summed.synapses.ends)
+    for k, ebar in _filtered(trial, summed):
         trace = judged.discount * trace + signal[:, k, None, :] * ebar
         total += np.einsum("b,bij->ij", judged.delta[:, k], trace)
-    return site.layout(total / len(judged.delta))
+    return summed.layout(total / len(judged.delta))
 
 
-def _filtered(trial: Trial, site: Site) -> Iterator[tuple[int, Array]]:
+def _filtered(trial: Trial, summed: SummedInput) -> Iterator[tuple[int, Array]]:
     """Step, and ebar [batch, pre, post or 1]: what the output's own filter makes of the projection's eligibility."""
     keep, gain = _filter(trial)
-    if site.population == trial.output:
+    if summed.population == trial.output:
         sent: Iterator[Array] = (
-            a[:, :, None] * site.gain for a in np.moveaxis(trial.activity[site.synapses.name], 1, 0)
+            a[:, :, None] * summed.gain for a in np.moveaxis(trial.activity[summed.synapses.name], 1, 0)
         )
         late = 0
     else:
-        read = next(s for s in trial.into(trial.output) if s.synapses.pre == site.population)
-        cells = trial.cells[site.population]
+        read = next(s for s in trial.into(trial.output) if s.synapses.pre == summed.population)
+        cells = trial.cells[summed.population]
         if read.pre is not None:
             raise UnsupportedError("any", "the online form of 'reward-eprop'", "the readout reads graded values")
-        sent = (e * read.gain for _, e, _ in eligibility(cells, site, trial.activity[site.synapses.name]))
+        sent = (e * read.gain for _, e, _ in eligibility(cells, summed, trial.activity[summed.synapses.name]))
         late = read.late
     waiting: deque[Any] = deque([0.0] * late)
     ebar: Any = 0.0

@@ -20,7 +20,7 @@ from neuro.compiler.lowering import lower
 from neuro.compiler.resolve import resolve
 from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.regularisation import rate_penalty
-from neuro.learning.common.summed_inputs import NoSite, Site, silent, site_of
+from neuro.learning.common.summed_inputs import NoSummedInput, SummedInput, silent, summed_input_of
 from neuro.learning.traces.jacobians import Cells, Slope
 from neuro.model import Network
 from neuro.protocols import Batch, Parameters, Recording, UnsupportedError
@@ -64,7 +64,7 @@ class Trial:
     """One run of a program on a batch, with everything that its derivatives need.
 
     own: population -> what the loss itself says. signals: the same, with what it says through the readout. outputs: variable
-    of the readout that synapses reach -> dloss/d(what they bring). slopes: graded projection -> see Site.slopes.
+    of the readout that synapses reach -> dloss/d(what they bring). slopes: graded projection -> see SummedInput.slopes.
     """
 
     network: Network
@@ -75,7 +75,7 @@ class Trial:
     cells: dict[str, Cells]
     activity: dict[str, Array]
     slopes: dict[str, dict[str, Any]]
-    sites: dict[str, Site]
+    summed_inputs: dict[str, SummedInput]
     own: dict[str, Signal] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
@@ -88,25 +88,25 @@ class Trial:
     @property
     def closed(self) -> bool:
         """True where the readout sends something: then it is part of the recurrence."""
-        return sends(self.sites, self.output)
+        return sends(self.summed_inputs, self.output)
 
-    def into(self, population: str) -> list[Site]:
-        return [s for s in self.sites.values() if s.population == population]
+    def into(self, population: str) -> list[SummedInput]:
+        return [s for s in self.summed_inputs.values() if s.population == population]
 
 
-def fed_sites(network: Network, rule: str) -> dict[str, Site]:
-    """Projection -> site, of all that reach cells. Raises UnsupportedError naming the projection that has none."""
+def fed_inputs(network: Network, rule: str) -> dict[str, SummedInput]:
+    """Projection -> summed, of all that reach cells. Raises UnsupportedError naming the projection that has none."""
     found = {}
     for synapses in lower(network).synapses:
         try:
-            found[synapses.name] = site_of(network, synapses.name)
-        except NoSite as error:
+            found[synapses.name] = summed_input_of(network, synapses.name)
+        except NoSummedInput as error:
             what = f"projection '{synapses.name}' for rule '{rule}'"
             raise UnsupportedError("any", what, f"{error}; use rule 'bptt'") from None
     return found
 
 
-def sends(found: Mapping[str, Site], population: str) -> bool:
+def sends(found: Mapping[str, SummedInput], population: str) -> bool:
     """True where a projection leaves the population."""
     return any(s.synapses.pre == population for s in found.values())
 
@@ -121,7 +121,7 @@ def check_inputs(network: Network, batch: Batch, rule: str) -> None:
 
 def check_trial(network: Network, output: str, trained: Sequence[str], rule: str) -> None:
     """Raises UnsupportedError naming what keeps eligibility rules from a network. trained: parameters."""
-    found = fed_sites(network, rule)
+    found = fed_inputs(network, rule)
     for name in trained:
         if name.removesuffix(".w") not in found:
             raise UnsupportedError("any", f"'{name}' for rule '{rule}'", "it trains weights only; use rule 'bptt'")
@@ -139,7 +139,7 @@ def run_trial(
     detach_reset: None for what the program does. Raises UnsupportedError, before the run, naming what doesn't fit.
     """
     network, step = program.network, lower(program.network)
-    found = fed_sites(network, "eprop")
+    found = fed_inputs(network, "eprop")
     inputs = silent(network, batch.inputs)
     fed = [c.name for c in step.cells if any(s.population == c.name for s in found.values())]
     names = [f"{p}.{v}" for p in fed for v in (*step.population(p).states, *step.population(p).inputs)]
@@ -166,14 +166,14 @@ def run_trial(
 
 
 def _landed(
-    found: Mapping[str, Site], population: str, activity: Mapping[str, Array], parameters: Parameters
+    found: Mapping[str, SummedInput], population: str, activity: Mapping[str, Array], parameters: Parameters
 ) -> dict[str, Array]:
     """State -> sum of the events that reach it directly, [batch, time, neuron]."""
     total: dict[str, Any] = {}
-    for name, site in found.items():
-        if site.population == population and site.lands:
-            sums = site.change(activity[name], parameters[site.name])
-            total[site.variable] = total.get(site.variable, 0.0) + sums
+    for name, summed in found.items():
+        if summed.population == population and summed.lands:
+            sums = summed.change(activity[name], parameters[summed.name])
+            total[summed.variable] = total.get(summed.variable, 0.0) + sums
     return total
 
 
@@ -238,17 +238,17 @@ def _sum(slopes: Mapping[tuple[str, str], Any], values: Mapping[str, Any], by: s
 def _through_the_readout(trial: Trial, feedback: Mapping[str, Array]) -> dict[str, Signal]:
     """What the loss says about each population, through the readout as well."""
     found = {n: s.copy() for n, s in trial.own.items()}
-    for site in trial.into(trial.output):
-        source = site.synapses.pre
+    for summed in trial.into(trial.output):
+        source = summed.synapses.pre
         if source not in trial.hidden:
             continue
-        weights = feedback.get(site.synapses.name, trial.parameters[site.name])
-        back = site.gain * trial.outputs[site.variable] @ site.dense(weights).T
+        weights = feedback.get(summed.synapses.name, trial.parameters[summed.name])
+        back = summed.gain * trial.outputs[summed.variable] @ summed.dense(weights).T
         signal, steps = found[source], back.shape[1]
-        if site.pre is None and signal.spikes is not None:
-            signal.spikes[:, : max(steps - site.late, 0)] += back[:, site.late :]
+        if summed.pre is None and signal.spikes is not None:
+            signal.spikes[:, : max(steps - summed.late, 0)] += back[:, summed.late :]
             continue
-        for name, slope in trial.slopes[site.synapses.name].items():
+        for name, slope in trial.slopes[summed.synapses.name].items():
             by, cells = chain_product(slope, back), trial.cells[source]
             signal.add(name, _earlier(by) if name in cells.states else by)
     return found

@@ -15,7 +15,7 @@ warnings.simplefilter("ignore")
 
 
 def _stepped(network: Any, spikes: np.ndarray) -> np.ndarray:
-    """Clients that are called once a step with their state."""
+    """Clients that are called once per step with their state."""
     import torch
 
     state, found = None, []
@@ -55,7 +55,7 @@ def spyx(path: str, spikes: np.ndarray) -> np.ndarray:
 
 
 def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
-    """Cells that spike once a step and reset to zero; without a leak, sinabs would keep v above -threshold."""
+    """Cells that spike once per step and reset to zero; without a leak, sinabs would keep v above -threshold."""
     import nir
     import torch
     from sinabs.activation import MembraneReset, SingleSpike
@@ -77,7 +77,7 @@ def sinabs(path: str, spikes: np.ndarray) -> np.ndarray:
 
 
 def rockpool(path: str, spikes: np.ndarray) -> np.ndarray:
-    """Cells that spike once a step."""
+    """Cells that spike once per step."""
     import nir
     import torch
     from rockpool.nn.modules.torch.nir import from_nir

@@ -20,15 +20,15 @@ FITNESS = ("loss", "metric")
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """Free numbers [n] of the synapses and parameters that exist; see Parametrisation for units, bounds and signs."""
 
     parametrisation: Parametrisation
 
     @staticmethod
-    def of(program: Any, trainable: Sequence[str]) -> Space:
+    def of(program: Any, trainable: Sequence[str]) -> SearchSpace:
         """trainable: names or patterns. Raises ParameterError."""
-        return Space(Parametrisation.of(declared_parameters(program.network), trainable))
+        return SearchSpace(Parametrisation.of(declared_parameters(program.network), trainable))
 
     @property
     def names(self) -> tuple[str, ...]:

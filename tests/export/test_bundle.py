@@ -15,9 +15,8 @@ from neuro import Input, Network, Population, Projection, library, quantity
 from neuro.compiler.parameters import values
 from neuro.compiler.semantics import semantics
 from neuro.events import Events
-from neuro.export import ExportError, targets
-from neuro.export import bundle as delivery
-from neuro.export.bundle import LossError, deliver
+from neuro.export import ExportError, bundle, targets
+from neuro.export.bundle import LossError, write_bundle
 from neuro.export.fixture import read_fixture
 from neuro.export.nir.importer import import_nir
 from neuro.export.stages import differing, measure, stored
@@ -62,7 +61,7 @@ def network() -> Network:
 def delivered(target: str, out: Path, **options: Any) -> Any:
     given = network()
     reference: Any = backends.get("reference")
-    return deliver(target, given, values(given), TASK, out, reference, **{"budget": 1.0, **options})
+    return write_bundle(target, given, values(given), TASK, out, reference, **{"budget": 1.0, **options})
 
 
 @pytest.mark.parametrize("target", ["nir", "nir-sinabs", "loihi2", "sana-fe", "c-header"])
@@ -111,7 +110,7 @@ def coarse(given: Network, parameters: Any, path: Path) -> Export:
 @pytest.fixture
 def coarse_target(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = replace(targets.get("nir").profile, name="coarse", suffix=".coarse")
-    monkeypatch.setattr(delivery.targets, "get", lambda name: Target(profile, coarse))
+    monkeypatch.setattr(bundle.targets, "get", lambda name: Target(profile, coarse))
 
 
 @pytest.mark.usefixtures("coarse_target")
@@ -133,7 +132,9 @@ def test_what_the_profile_cannot_hold_is_refused_even_by_force(tmp_path: Path) -
     given = network()
     slow = replace(given, projections=(replace(given.projections[0], delay=quantity("2 ms")),))
     with pytest.raises(ExportError, match="projection 'feed', delay"):
-        deliver("nir", slow, values(slow), TASK, tmp_path / "out", backends.get("reference"), budget=1.0, force=True)
+        write_bundle(
+            "nir", slow, values(slow), TASK, tmp_path / "out", backends.get("reference"), budget=1.0, force=True
+        )
     assert not (tmp_path / "out").exists()
 
 
