@@ -15,13 +15,13 @@ from fuzzing.dice import Dice
 # Natural size of a variable in each unit, as model text.
 SCALES = {"1": "1.0", "volt": "10*mV", "amp": "nA", "siemens": "10*nS", "hertz": "100*Hz", "second": "5*ms"}
 
-# X: any dimensionless expression.
+# X: any dimensionless expression. What floor and ceil round is a multiple, since sin, tanh and clip end at whole numbers.
 _FUNCTIONS = {
     "exp": "exp(-abs(X))", "log": "log(1 + abs(X))", "log10": "log10(0.3 + X**2)", "log1p": "log1p(abs(X))",
     "expm1": "expm1(clip(X, -3, 1.5))", "exprel": "exprel(clip(X, -3, 2))", "sigmoid": "sigmoid(X)", "sin": "sin(X)", "cos": "cos(X)",
     "tan": "tan(tanh(X))", "sinh": "sinh(clip(X, -2, 2))", "cosh": "cosh(tanh(X))", "tanh": "tanh(X)",
-    "arcsin": "arcsin(0.9*tanh(X))", "arccos": "arccos(0.9*sin(X))", "arctan": "arctan(X)", "abs": "abs(X)", "floor": "floor(X)",
-    "ceil": "ceil(X)", "relu": "relu(X)", "sqrt": "sqrt(abs(X))", "sign": "sign(X)", "clip": "clip(X, -1.5, 0.7)",
+    "arcsin": "arcsin(0.9*tanh(X))", "arccos": "arccos(0.9*sin(X))", "arctan": "arctan(X)", "abs": "abs(X)", "floor": "floor(1.37*X)",
+    "ceil": "ceil(1.37*X)", "relu": "relu(X)", "sqrt": "sqrt(abs(X))", "sign": "sign(X)", "clip": "clip(X, -1.5, 0.7)",
 }  # fmt: skip
 _FORMS = (
     "X + Y", "X - Y", "X*Y", "-X", "X - (Y - Z)", "-X**2", "X/(1 + abs(Y))", "1/(1 + X**2)**2", "X/(1 + Y**2)**3", "(0.5/(1 + abs(X)))**4",
@@ -171,7 +171,7 @@ class Grammar:
         forms = (
             f"({n})*{s}", f"({a}) + ({b})", f"({a}) - ({b})", f"abs({a})", f"relu({a})", f"clip({a}, -0.9*({s}), 1.1*({s}))", f"({a})*tanh({n})",
             f"({a}) % (1.5*{s})", f"sqrt(({a})**2 + ({s})**2)", f"(({a})**2)**0.5", f"-({a})", f"({a})/(1 + abs({n}))", f"sign({a})*({b})",
-            f"int(({a}) > ({b}))*({a})", f"({a})*({b})/({s})", f"floor(({a})/({s}))*({s})", f"({n})*({s})", f"({a})**2/({s})",
+            f"int(({a}) > ({b}))*({a})", f"({a})*({b})/({s})", f"floor(1.37*({a})/({s}))*({s})", f"({n})*({s})", f"({a})**2/({s})",
         )  # fmt: skip
         return dice.choose(forms)
 
