@@ -21,7 +21,7 @@ from neuro import learning, library
 from neuro.export import targets
 from neuro.export.quantisation import quantisers
 from neuro.options import OptionError, checked, one_of
-from neuro.registry import EXTRAS, Registry
+from neuro.registry import EXTRAS, MissingPackageError, Registry
 from tests.registry.packages import install
 
 ROOT = Path(__file__).parents[2]
@@ -299,3 +299,11 @@ def test_a_clash_with_a_word_of_backends(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(backends.UnknownBackendError, match=f"backend '{name}': the package 'acme_auto'"):
             backends.get(name)
     assert backends.get("reference").name == "reference"
+
+
+def test_a_rule_whose_package_is_missing_says_so_when_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cma", None)
+    program = backends.get("torch").compile(tasks.get("rflo", hidden=3).network(0))
+    message = re.escape("rule 'cma' needs the package 'cma'; install it: pip install 'twinspike[cma]'")
+    with pytest.raises(MissingPackageError, match=message):
+        learning.get("cma").init(program)
