@@ -87,3 +87,13 @@ def test_a_circle_is_seen(tmp_path: Path, text: str) -> None:
     (tmp_path / "neuro" / "upper.py").write_text("from neuro.lower import something\n")
     known = modules(["neuro"], tmp_path)
     assert set(circle(imports(known))) == {"neuro.lower", "neuro.upper"}
+
+
+def test_the_architecture_page_draws_every_room() -> None:
+    known = modules(("neuro", "backends"))
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {room(name, known).removeprefix("neuro.").removeprefix("backends.") for name in known} - {
+        "neuro",
+        "backends",
+    }
+    assert [r for r in sorted(rooms) if r.rpartition(".")[2] not in page] == []

@@ -40,10 +40,10 @@ class CompiledNetwork:
     """
 
     def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
+        self.network = resolve(network).network
         self.name = network.name or "unnamed"
         self.threads, self.backward = threads, backward
         self.real: Any = np.dtype(dtype).type
-        self.network = resolve(network).network
         self.declared = with_feedback(parameters(network), backward)
         self.step = lower(network)
         self.slope, self.scales = slope_of(surrogate), margin_scales(self.step, self.network)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from neuro import Network, Population, Projection, Synapse, levels, library, low
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve
 from neuro.model import AllToAll, Input, Neuron, Pairs, Probability
+from tests.packaging.readme_example import example
 
 CELL = Neuron(
     "cell", "dv/dt = (drive - v)/tau : volt (unless refractory)\ndrive = 2*R*I : volt\nI : amp", threshold="v > v_th",
@@ -35,6 +38,15 @@ def test_every_level_prints_itself() -> None:
     assert "projection loop: cells -> cells, dense, 12 synapses, delay 0 steps" in resolved
     assert "    on pre v_post += w" in resolved and "    reset v := 0" in resolved
     assert found["step"] == str(lower(network()))
+
+
+def test_the_example_of_the_architecture_page(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(example(Path(__file__).parents[2] / "docs" / "architecture.md"), "architecture.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line in ("definition", "resolved", "step")] == list(
+        levels(network())
+    )
+    assert "    dv/dt = (E_L - v + I*R)/tau_m" in printed and "    v := new__v" in printed
 
 
 def test_formulas_stand_over_states_inputs_and_parameters_alone() -> None:
