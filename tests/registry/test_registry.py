@@ -48,7 +48,9 @@ def test_a_wrong_name_gets_a_suggestion_or_all_names(kind: str) -> None:
 
 
 @each
-@pytest.mark.parametrize("name", [None, 3, 2.5, b"x", ["lif"], {}, object(), np.ones(2), len], ids=str)
+@pytest.mark.parametrize(
+    "name", [None, 3, 2.5, b"x", ["lif"], {}, object(), np.ones(2), len], ids=lambda v: type(v).__name__
+)
 def test_what_is_no_name_is_refused_by_name(kind: str, name: Any) -> None:
     get, error, _, right = GETTERS[kind]
     with pytest.raises(error, match=rf"names no .*; known: .*\b{right}\b"):
