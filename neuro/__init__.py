@@ -6,6 +6,8 @@ Names load their modules when first used, so that `import neuro` stays cheap.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from neuro import moved
+
 if TYPE_CHECKING:
     from neuro import library as library  # noqa: I001  one block a module
     from neuro.io.appending import append_recording as append_recording
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from neuro.protocols import Recording as Recording, RunError as RunError, UnsupportedError as UnsupportedError
     from neuro.io.state_file import open_state as open_state, write_state as write_state
     from neuro.language.units import Quantity as Quantity, quantity as quantity
+
+moved.install()
 
 _HOMES = {
     "neuro.io.appending": "append_recording",
