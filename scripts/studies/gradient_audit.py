@@ -129,9 +129,18 @@ def measured(study: Study, gains: Sequence[tuple[float, float | None]], networks
         for i, values in enumerate(row):
             study.array(f"networks/{i}/{name}", values)
     title = f"cosine with the true gradient, mean (standard deviation) of {networks} network(s); of {deep} where slow"
-    cells = [[f"{np.mean(v):.3f} ({np.std(v, ddof=1) if len(v) > 1 else 0:.3f})" if v else "" for v in row] for row in found.values()]  # fmt: skip
-    study.table(title, ("rule", *labels(gains)), [(n, *row) for n, row in zip(found, cells, strict=True)])
+    rows = [(n, *map(spread, row)) for n, row in found.items() if n != "RTRL, deviation"]
+    study.table(title, ("rule", *labels(gains)), rows)
     return found
+
+
+def spread(cosines: Sequence[float]) -> str:
+    """Mean and standard deviation, as a cell of a table."""
+    import numpy as np
+
+    if len(cosines) < 2:
+        return f"{cosines[0]:.3f}" if cosines else ""
+    return f"{np.mean(cosines):.3f} ({np.std(cosines, ddof=1):.3f})"
 
 
 def labels(gains: Sequence[tuple[float, float | None]]) -> list[str]:
