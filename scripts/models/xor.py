@@ -157,7 +157,7 @@ def derivatives(seed: int) -> tuple[Any, Any, Any]:
     sets = torch.cat([into.ravel(), out.ravel(), bias.ravel()]) + torch.diag(
         offsets
     )  # [set, weight]: one moved in each
-    parts = sets.split([into.numel(), out.numel(), bias.numel()], dim=1)
+    parts = torch.split(sets, [into.numel(), out.numel(), bias.numel()], dim=1)
     patterns = torch.as_tensor(Xor().batch().inputs["x"][:, 0])
     hidden = torch.sigmoid(patterns @ parts[0].reshape(-1, *into.shape))
     y = torch.sigmoid(hidden @ parts[1].reshape(-1, *out.shape) + parts[2][:, None])[..., 0]

@@ -114,7 +114,6 @@ def cosines(gain: float, density: float | None, seed: int, deep: bool) -> dict[s
 
 def measured(study: Study, gains: Sequence[tuple[float, float | None]], networks: int, deep: int) -> dict[str, list[list[float]]]:  # fmt: skip
     """By row: the networks' cosines for each gain. deep: networks with the rows that take seconds; SnAp-n are for sparse ones."""
-    import numpy as np
     from joblib import delayed
 
     found: dict[str, list[list[float]]] = {}
@@ -148,7 +147,7 @@ def labels(gains: Sequence[tuple[float, float | None]]) -> list[str]:
     return [f"g={g}" + (f", {d:.0%} of synapses" if d else "") for g, d in gains]
 
 
-def likely(cosines: Sequence[float], published: float, networks: int = 3) -> float:
+def likely(cosines: Any, published: float, networks: int = 3) -> float:
     """How likely a mean of so few networks is as far from ours as the published one, on either side.
 
     By resampling ours 200,000 times, so that it holds for any distribution. The published one is rounded to 0.01.
@@ -183,7 +182,7 @@ def uoro(gain: float, density: float | None, seed: int, draws: int) -> tuple[Any
     from neuro.learning.traces.influence import by_uoro
 
     net = Untrained.of(gain, density, seed)
-    trial, total, projections, cosine = net.trial(copies=TOGETHER), 0.0, [], []
+    trial, total, projections, cosine = net.trial(copies=TOGETHER), np.zeros(()), [], []
     for k in range(draws // TOGETHER):
         found = by_uoro(trial, ("loop",), np.random.default_rng([seed, k]))["loop.w"]
         total = total + found
