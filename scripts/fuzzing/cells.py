@@ -252,7 +252,7 @@ class CellMaker:
                 "{k} = X",
                 "{k} -= 0.5*{k} - X",
             )
-            more = ("{k} = t/ms % 3.7", "{k} *= 0.8", "{k} /= 1.25", "{k} = t/dt")
+            more = ("{k} = t/ms % 3.7183", "{k} *= 0.8", "{k} /= 1.25", "{k} = 0.97*t/dt")
             chosen = dice.some(forms if self.setting.dyadic else (*forms, *more), dice.whole(1, 2))
             lines += [f.format(k=k).replace("X", f"({grammar.bounded('1', 1)})") for f in chosen]
         if dice.chance(0.15):

@@ -12,7 +12,7 @@ from fuzzing.networks import Case
 from fuzzing.oracles.gradients import BOUND as SLOPE
 from fuzzing.oracles.gradients import Loss, errors, owed
 from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, limited, summary
-from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference, relative
+from fuzzing.oracles.tolerance import BOUND, GROWTH, Sensitivity, first_difference, relative
 from neuro import Recording
 from neuro.compiler.parameters import values
 from neuro.protocols import UnsupportedError
@@ -86,21 +86,26 @@ def _compare_states(
             continue
         for key in ours:
             error = relative(theirs[key], ours[key])
-            if error.size and (error > BOUND).any() and not _tie(case, sensitivity, outcome):
+            if error.size and (error > BOUND).any() and not _tie(case, sensitivity, (part, key), right, error, outcome):
                 detail = f"{part} of {key} at step {found.step}, {float(error.max()):.2g} of its scale"
                 outcome.failures.append(Failure(NAME, f"{name}'s state differs in {part}", detail))
     if (found.step, found.lead, found.trial) != (right.step, right.lead, right.trial):
         outcome.failures.append(Failure(NAME, f"{name}'s state is of another time", f"{found.step} {found.lead}"))
 
 
-def _tie(case: Case, sensitivity: Sensitivity, outcome: Outcome) -> bool:
-    """True where rounding alone moves the reference as far; such a case says nothing of the state."""
+def _tie(
+    case: Case, sensitivity: Sensitivity, place: tuple[str, str], right: State, error: Any, outcome: Outcome
+) -> bool:
+    """True where rounding alone moves the reference's own state there as far; such a case says nothing of the state."""
     if case.dyadic:
         return False
-    moved = any(first_difference(sensitivity.reference, run, BOUND / 100) is not None for run in sensitivity.runs())
-    if moved:
-        outcome.notes.append("tie: state")
-    return moved
+    part, key = place
+    wanted = getattr(right, part)[key]
+    moved = (getattr(run.state, part)[key] for run in sensitivity.moved(right.step))
+    if not any(relative(wanted, own).max() * GROWTH >= error.max() for own in moved):
+        return False
+    outcome.notes.append("tie: state")
+    return True
 
 
 def _compare(

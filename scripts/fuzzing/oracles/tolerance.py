@@ -8,7 +8,7 @@ moved by a few units in the last place; where that moves its own numbers as far,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -89,22 +89,25 @@ class Sensitivity:
         self.case, self.reference, self.rounding, self._runs = case, reference, rounding, list[Any]()
 
     def runs(self) -> list[Any]:
-        if not self._runs:
-            backend, dt = backends.get("reference"), self.case.network.dt
-            for number in range(TRIES):
-                moved = Quantity(
-                    float(off(dt.value, np.random.default_rng(number), self.rounding)), dt.dimension, dt.unit
-                )
-                program = attempt(lambda q=moved: backend.compile(replace(self.case.network, dt=q)))
-                self._runs.append(
-                    attempt(lambda n=number, p=program: self.moved(p, np.random.default_rng([self.case.seed, n])))
-                )
-        return [r for r in self._runs if not isinstance(r, Exception)]
+        self._runs = self._runs or list(self.moved(self.case.steps))
+        return self._runs
 
-    def moved(self, program: Any, random: np.random.Generator) -> Any:
+    def moved(self, steps: int) -> Iterator[Any]:
+        """The first steps of runs that rounding moves."""
+        backend, dt = backends.get("reference"), self.case.network.dt
+        for number in range(TRIES):
+            moved = Quantity(float(off(dt.value, np.random.default_rng(number), self.rounding)), dt.dimension, dt.unit)
+            program = attempt(lambda q=moved: backend.compile(replace(self.case.network, dt=q)))
+            random = np.random.default_rng([self.case.seed, number])
+            found = attempt(lambda p=program, r=random: self._moved(p, r, steps))
+            if not isinstance(found, Exception):
+                yield found
+
+    def _moved(self, program: Any, random: np.random.Generator, steps: int) -> Any:
         """A run whose parameters, inputs, initial values and variables after each step are off by rounding; its program has a dt that is."""
         given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
-        inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in self.case.inputs().items()}
+        cut = {n: a[:, :steps] for n, a in self.case.inputs().items()}
+        inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in cut.items()}
         starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
         step, total = _Simulation.run_step, _Simulation.total
 
@@ -120,7 +123,9 @@ class Sensitivity:
             patch.object(_Simulation, "run_step", rounded),
             patch.object(_Simulation, "total", summed),
         ):
-            return self.case.run(program, parameters=given, inputs=inputs)
+            found = self.case.run(program, parameters=given, inputs=inputs, steps=steps)
+            _ = found.state  # computed while it is asked for
+            return found
 
     def explains(self, difference: Difference, bound: float = BOUND) -> bool:
         """True where rounding alone makes a difference as early and as large."""
