@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from backends.common.simulator import Request, Simulator
+from backends.common.simulator import Simulator
 from backends.common.starting_state import check_state
 from neuro.compiler.semantics import Semantics
 from neuro.io.serialisation import from_json, to_json
 from neuro.model import Network
-from neuro.protocols import Inputs, Parameters, Program, Record, Recording
+from neuro.protocols import Inputs, Parameters, Program, Record, Recording, Request
 from neuro.state import State, joined
 
 

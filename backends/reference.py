@@ -12,7 +12,7 @@ import numpy.typing as npt
 from backends.common.arrays import Feed, check_finite, check_parameters, draw_noise
 from backends.common.options import choice
 from backends.common.recording import Trace, check_record
-from backends.common.simulator import Request, Simulator
+from backends.common.simulator import Simulator, feed_of
 from backends.common.starting_state import Layout, layout
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
@@ -21,7 +21,7 @@ from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.compiler.step import Cells, Couple, Factors, Gather, Step, Synapses, Threshold, Update, When
 from neuro.model import Network
-from neuro.protocols import Capabilities, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Recording, Request, UnsupportedError
 from neuro.state import State
 
 Array = npt.NDArray[Any]
@@ -278,7 +278,7 @@ class ReferenceProgram(Simulator):
         self._expressions = {c.name: c.inlined for c in self.step.cells}
 
     def _run(self, asked: Request) -> Recording:
-        feed, every = asked.feed(self._merged), asked.every
+        feed, every = feed_of(asked, self._merged), asked.every
         wanted = check_record(self._merged, asked.record, every)
         values = check_parameters(self._merged, asked.parameters, asked.population)
         sim = _Simulation(self.step, self._merged, values, feed, self.dtype)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from backends.common.arrays import Feed, check_finite, check_parameters
 from backends.common.options import choice
 from backends.common.recording import Trace, check_record
-from backends.common.simulator import Request, Simulator
+from backends.common.simulator import Simulator, feed_of
 from backends.common.starting_state import Layout, layout
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.resolve import resolve
@@ -30,7 +30,7 @@ from neuro.compiler.semantics import Semantics, semantics
 from neuro.compiler.step import Assign, composed
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.model import Network
-from neuro.protocols import Capabilities, Parameters, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Parameters, Recording, Request, UnsupportedError
 from neuro.state import State
 
 Array = npt.NDArray[Any]
@@ -130,7 +130,7 @@ class SnnTorchProgram(Simulator):
         if asked.state is not None:
             why = "its modules hold (v - rest)/gain, which a state's v gives back only up to rounding"
             raise UnsupportedError(NAME, "option 'state'", why, OTHERS)
-        feed, every = asked.feed(self._merged), asked.every
+        feed, every = feed_of(asked, self._merged), asked.every
         wanted = check_record(self._merged, asked.record, every)
         values = check_parameters(self._merged, asked.parameters)
         with torch.inference_mode():

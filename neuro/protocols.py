@@ -93,8 +93,23 @@ class Recording:
         return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks of one run: the arguments of Program.run as they were given."""
+
+    parameters: Mapping[str, Any] | None = None  # arrays, or tensors under autograd
+    inputs: Inputs | None = None
+    record: Record = ()
+    steps: int | None = None
+    batch: int | None = None
+    every: int = 1
+    trial: int = 0
+    population: int | None = None
+    state: State | None = None
+
+
 class Program(Protocol):
-    """A compiled network."""
+    """A compiled network. A backend's own inherits `run` and writes `simulate`."""
 
     network: Network
     semantics: Semantics
@@ -130,6 +145,10 @@ class Program(Protocol):
         time, random streams, spikes on their way and plastic weights go on from there, and steps counts the steps of this
         run alone. Raises UnsupportedError, RunError.
         """
+        return self.simulate(Request(parameters, inputs, record, steps, batch, every, trial, population, state))
+
+    def simulate(self, asked: Request) -> Recording:
+        """What `run` gives."""
         ...
 
     def stream(

@@ -27,13 +27,13 @@ from backends.brian.zeros import with_units
 from backends.common.arrays import Feed, check_parameters, draw_noise
 from backends.common.options import choice
 from backends.common.recording import Wanted, check_record
-from backends.common.simulator import Request, Simulator
+from backends.common.simulator import Simulator, feed_of
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.language.foreign import shown
 from neuro.model import Network
-from neuro.protocols import Capabilities, Recording, RunError, UnsupportedError
+from neuro.protocols import Capabilities, Recording, Request, RunError, UnsupportedError
 
 Array = npt.NDArray[Any]
 
@@ -82,7 +82,7 @@ class BrianProgram(Simulator):
         if asked.state is not None and self.target == "cpp_standalone":
             why = "its programs begin at step 0 with nothing on its way; use target='numpy' or target='cython'"
             raise UnsupportedError("brian2", "a given state with target='cpp_standalone'", why, OTHERS)
-        feed = asked.feed(self._merged)
+        feed = feed_of(asked, self._merged)
         wanted = check_record(self._merged, asked.record, asked.every)
         watched = tuple(watched_by(self._merged, wanted, int(np.prod(feed.lead))))
         values = check_parameters(self._merged, asked.parameters, asked.population)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from backends.common.arrays import Feed, check_inputs, check_room
@@ -13,47 +12,33 @@ from backends.common.streaming import Session, Source, one_after_another, stream
 from backends.common.values import named
 from neuro.caching import per_object
 from neuro.compiler import streams
-from neuro.compiler.semantics import Semantics
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
+from neuro.protocols import Parameters, Program, Record, Recording, Request, UnsupportedError
 from neuro.state import State
 
 AT_ONCE = 2**22  # random numbers: 32 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What somebody asks of one run: the arguments of Program.run as they were given."""
+def size_of(asked: Request) -> tuple[int, int] | None:
+    """Steps and trials; None where something else than arrays or events is given, or a count that is none."""
+    shapes: list[tuple[int, ...]] = [getattr(value, "shape", ()) for value in named(asked.inputs, "inputs").values()]
+    if any(len(shape) != 3 for shape in shapes) or not isinstance(asked.every, int) or asked.every < 1:
+        return None
+    batch, steps = shapes[0][:2] if shapes else (asked.batch, asked.steps)
+    if asked.state is not None and isinstance(asked.state, State):
+        batch = asked.state.lead[-1]
+    batch = 1 if batch is None else batch
+    return (steps, batch) if isinstance(steps, int) and isinstance(batch, int) and batch > 0 else None
 
-    parameters: Mapping[str, Any] | None = None  # arrays, or tensors under autograd
-    inputs: Inputs | None = None
-    record: Record = ()
-    steps: int | None = None
-    batch: int | None = None
-    every: int = 1
-    trial: int = 0
-    population: int | None = None
-    state: State | None = None
 
-    def size(self) -> tuple[int, int] | None:
-        """Steps and trials; None where something else than arrays or events is given, or a count that is none."""
-        shapes: list[tuple[int, ...]] = [getattr(value, "shape", ()) for value in named(self.inputs, "inputs").values()]
-        if any(len(shape) != 3 for shape in shapes) or not isinstance(self.every, int) or self.every < 1:
-            return None
-        batch, steps = shapes[0][:2] if shapes else (self.batch, self.steps)
-        if self.state is not None and isinstance(self.state, State):
-            batch = self.state.lead[-1]
-        batch = 1 if batch is None else batch
-        return (steps, batch) if isinstance(steps, int) and isinstance(batch, int) and batch > 0 else None
-
-    def feed(self, network: Network, **options: Any) -> Feed:
-        """Everything from outside, checked; options: of check_inputs. Raises RunError."""
-        feed = check_inputs(
-            network, self.inputs, steps=self.steps, batch=self.batch, trial=self.trial, population=self.population,
-            state=self.state, **options,
-        )  # fmt: skip
-        refuse_weights(feed.state, self.parameters)
-        return feed
+def feed_of(asked: Request, network: Network, **options: Any) -> Feed:
+    """Everything from outside, checked; options: of check_inputs. Raises RunError."""
+    feed = check_inputs(
+        network, asked.inputs, steps=asked.steps, batch=asked.batch, trial=asked.trial, population=asked.population,
+        state=asked.state, **options,
+    )  # fmt: skip
+    refuse_weights(feed.state, asked.parameters)
+    return feed
 
 
 @per_object
@@ -69,36 +54,21 @@ def random_numbers(network: Network, given: Any) -> int:
     return noise + sum(size for name, size in poisson.items() if name not in named(given, "inputs"))
 
 
-class Simulator(ABC):
-    """A compiled network that runs: see neuro.protocols.Program."""
+class Simulator(Program, ABC):
+    """A compiled network that runs, streams, and is stepped from outside; a backend writes `_run`."""
 
-    network: Network
-    semantics: Semantics
-    capabilities: Capabilities
     lists_spikes = False  # as events, not as rasters
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        inputs: Inputs | None = None,
-        record: Record = (),
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        every: int = 1,
-        trial: int = 0,
-        population: int | None = None,
-        state: State | None = None,
-    ) -> Recording:
-        """See Program.run."""
-        asked = Request(parameters, inputs, record, steps, batch, every, trial, population, state)
+    def simulate(self, asked: Request) -> Recording:
+        """In parts where the random numbers of the whole would be many."""
         drawn = random_numbers(self.network, asked.inputs)
-        if drawn and self.capabilities.state and (size := asked.size()) is not None:
+        if drawn and self.capabilities.state and (size := size_of(asked)) is not None:
             chunk = self._at_once(drawn, *size, asked)
             if chunk < size[0]:
-                options = {"every": every, "batch": batch, "trial": trial, "population": population, "state": state}
-                parts = list(self.stream(parameters, inputs, record, steps=size[0], chunk=chunk, **options))
-                return one_after_another(parts, axis=1 if population is None else 2)
+                options = {name: getattr(asked, name) for name in ("every", "batch", "trial", "population", "state")}
+                given = (asked.parameters, asked.inputs, asked.record)
+                parts = list(self.stream(*given, steps=size[0], chunk=chunk, **options))
+                return one_after_another(parts, axis=1 if asked.population is None else 2)
         return self._run(asked)
 
     def _at_once(self, drawn: int, steps: int, batch: int, asked: Request) -> int:

@@ -13,7 +13,7 @@ import torch
 from backends.common.arrays import Feed
 from backends.common.autograd import Signals, Tensors, as_tensor
 from backends.common.recording import check_record
-from backends.common.simulator import Request
+from backends.common.simulator import feed_of
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.common.values import given_parameters, named
@@ -29,7 +29,7 @@ from neuro.compiler.step import Cells
 from neuro.events import Events
 from neuro.language.mangling import mangled, unmangled
 from neuro.language.symbolic import symbol
-from neuro.protocols import UnsupportedError
+from neuro.protocols import Request, UnsupportedError
 from neuro.state import PARTS, State
 
 
@@ -142,7 +142,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     given = {n: as_tensor((parameters or {})[n], a, dtype) for n, a in arrays.items()}
     moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
     refuse_graph(asked.state)
-    feed = asked.feed(compiled.network, events=True)
+    feed = feed_of(asked, compiled.network, events=True)
     for name in moving:
         if compiled.network.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))

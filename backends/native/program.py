@@ -13,7 +13,7 @@ import numpy.typing as npt
 from backends.common.arrays import Feed
 from backends.common.options import choice
 from backends.common.recording import Wanted, check_record
-from backends.common.simulator import Request, Simulator
+from backends.common.simulator import Simulator, feed_of
 from backends.common.starting_state import layout
 from backends.common.streaming import Session
 from backends.common.structure import Backward
@@ -31,7 +31,7 @@ from neuro.events import Rasters
 from neuro.language.foreign import shown
 from neuro.language.mangling import mangled
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ class NativeProgram(Simulator):
     def _run(self, asked: Request) -> Recording:
         """inputs: spikes also as neuro.events.Events."""
         compiled = self.compiled
-        feed = asked.feed(compiled.network, events=True)
+        feed = feed_of(asked, compiled.network, events=True)
         wanted = check_record(compiled.network, asked.record, asked.every)
         values = given_parameters(self.declared, asked.parameters, asked.population)
         executable = compiled.executable(compiled.recorded(wanted), feed.batch)

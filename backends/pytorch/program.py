@@ -14,7 +14,7 @@ from backends.common.arrays import Feed, with_lead
 from backends.common.autograd import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.common.options import choice, flags
 from backends.common.recording import check_record
-from backends.common.simulator import Request, Simulator
+from backends.common.simulator import Simulator, feed_of
 from backends.common.streaming import GraphSession, Session
 from backends.common.structure import Backward
 from backends.common.values import given_parameters
@@ -24,7 +24,7 @@ from backends.pytorch.spikes import spike
 from backends.pytorch.state import arrays
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, UnsupportedError
 
 
 class TorchProgram(Simulator):
@@ -107,7 +107,7 @@ class TorchProgram(Simulator):
         return found
 
     def _feed(self, asked: Request) -> Feed:
-        feed, given = asked.feed(self.compiled.network, convert=False), asked.inputs or {}
+        feed, given = feed_of(asked, self.compiled.network, convert=False), asked.inputs or {}
         tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
         return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 
