@@ -57,9 +57,9 @@ from neuro.learning.gradient.gradient_rule import GradientRule
 from neuro.options import OptionError
 
 @dataclass(frozen=True)
-class SignDescent(GradientRule):
+class SignDescent(GradientRule):  # signs, times the gradient's mean size: it keeps its SI unit
     optimiser: str = "sgd"
-    learning_rate: float = 0.02
+    learning_rate: float = 100.0
     size: float = 1.0
 
     def __post_init__(self):
@@ -69,7 +69,7 @@ class SignDescent(GradientRule):
 
     def estimate(self, program, parameters, batch, task, memory, draw):
         loss, slopes = gradient_of(self, program, parameters, batch, task)
-        return loss, {n: self.size * np.sign(g) for n, g in slopes.items()}
+        return loss, {n: self.size * np.abs(g).mean() * np.sign(g) for n, g in slopes.items()}
 """,
     "target": """
 import json
@@ -143,12 +143,26 @@ def test_rule() -> None:
     truth = learning.get("bptt").gradient(program, start, batch, task)
     found = rule.gradient(program, start, batch, task)
     for name, slope in truth.items():
-        np.testing.assert_array_equal(found[name], 2 * np.sign(slope))
+        np.testing.assert_array_equal(found[name], 2 * np.abs(slope).mean() * np.sign(slope))
     assert any(np.ptp(slope) > 0 for slope in found.values())
     with pytest.raises(learning.UnknownRuleError, match=r"rule 'acme-descent': size=-1\.0; it is positive"):
         learning.get("acme-descent", size=-1.0)
     with pytest.raises(learning.UnknownRuleError, match="no option 'sizes'; did you mean 'size'"):
         learning.get("acme-descent", sizes=1.0)
+
+
+def test_rule_learns() -> None:
+    """A gradient in SI: signs alone, of a weight in nA, would be a step a thousand million times too small."""
+    rule, task = learning.get("acme-descent"), tasks.get("acme-digits", hidden=20)
+    program, batch = (
+        backends.get("torch").compile(task.network(0)),
+        next(iter(task.train_batches(np.random.default_rng(0), 100))),
+    )
+    state, parameters, losses = rule.init(program), values(program.network), []
+    for _ in range(40):
+        parameters, state, metrics = rule.step(program, parameters, state, batch, task)
+        losses.append(metrics["loss"])
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
 def test_target(tmp_path: Path) -> None:
