@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -65,6 +65,12 @@ class Graph:
         if feed is None:
             raise ExportError(f"population '{name}'", "layers", f"'{before}' doesn't feed it")
         return Layer(self.model.cells[name], self.numbers[name], feed, self.matrix(name, name))
+
+
+def latency(layers: Sequence[Layer], profile: Profile) -> dict[str, int]:
+    """Population -> steps by which its spikes in the network are later than on the target, by the profile's latencies."""
+    first, next_ = 1 - profile.input_latency, 1 - profile.layer_latency
+    return {layer.name: first + depth * next_ for depth, layer in enumerate(layers)}
 
 
 def read(network: Network, parameters: Parameters | None, profile: Profile) -> Graph:

@@ -52,8 +52,8 @@ class Profile:
     current, voltage: integer states. delays: shortest and longest, steps of the network. fan_in, fan_out: synapses a
     cell. cells_per_core, cores, inputs, hidden, outputs: counts. spikes: most of a cell in one step. chain: one layer
     after the other, nothing past a layer or back over several. layers: fewest and most. recurrence: a layer may project
-    onto itself; output_recurrence: also the last one; self_connections: also a cell onto itself. per_neuron: what may differ within a layer. layer_latency: steps from
-    a spike to its effect on the next layer, which takes 1 in a network. order: "decay-add" is i = a i + x, "add-decay"
+    onto itself; output_recurrence: also the last one; self_connections: also a cell onto itself. per_neuron: what may differ within a layer. input_latency, layer_latency: steps from
+    an input's spike to its effect on the first layer, and from a layer's on the next; both take 1 in a network. order: "decay-add" is i = a i + x, "add-decay"
     i = a (i + x). currents: inputs other than spikes fit.
     """
 
@@ -87,6 +87,7 @@ class Profile:
     output_recurrence: bool = True
     self_connections: bool = True
     per_neuron: tuple[PerNeuron, ...] = ("tau_mem", "tau_syn", "threshold")
+    input_latency: int = 1
     layer_latency: int = 1
     order: Literal["decay-add", "add-decay"] = "decay-add"
     currents: bool = False

@@ -61,6 +61,16 @@ def test_profile(name: str, tmp_path: Path) -> None:
     assert profile.integer == (profile.weight is not None) and (profile.integer or profile.threshold is None)
 
 
+def latencies(name: str, network: Network) -> dict[str, int]:
+    """Population -> steps by which a chain's spikes come later in the network, where each layer takes one, than on the target."""
+    found, late, pre = {}, 1 - profile_of(name).input_latency, network.inputs[0].name
+    while following := [p.post for p in network.projections if p.pre == pre and p.post != pre]:
+        (pre,) = following
+        found[pre] = late
+        late += 1 - profile_of(name).layer_latency
+    return found
+
+
 @each_target
 def test_a_network_that_fits_is_written(name: str, tmp_path: Path) -> None:
     """Its files and nothing else, the main one first; integers have the network's populations, inputs and step."""
@@ -69,7 +79,7 @@ def test_a_network_that_fits_is_written(name: str, tmp_path: Path) -> None:
     export = exported(name, tmp_path, network)
     assert export.target == name and export.files[0] == tmp_path / f"net{profile_of(name).suffix}"
     assert sorted(export.files) == sorted(tmp_path.iterdir()) and all(p.stat().st_size for p in export.files)
-    assert set(export.latency) == {p.name for p in network.populations}
+    assert dict(export.latency) == latencies(name, network)
     assert (export.integers is not None) == (export.quantised is not None) == profile_of(name).integer
     if export.integers is not None:
         same = [
@@ -134,12 +144,13 @@ def test_what_the_integers_stand_for_explains_them(name: str, tmp_path: Path) ->
     integers = run(export.integers, inputs, parameters=export.integer_parameters).spikes["hidden"]
     assert meant.sum() > 300 and (meant != integers).sum() < 0.1 * meant.sum()
     assert export.rounding["weights"] > 0 and export.rounding["leaks"] < 0.01
-    trained = values(network)
-    for population in network.populations:  # half a step of 8 bits at most, as a root mean square: some may be clipped
+    trained, profile = values(network), profile_of(name)
+    steps = min(held.high // held.step for held in (*(profile.mixed_weight or ()), profile.weight) if held is not None)
+    for population in network.populations:  # half a step at most, as a root mean square: some may be clipped
         into = [f"{p.name}.w" for p in network.projections if p.post == population.name]
         off = np.concatenate([(export.quantised[n] - trained[n]).ravel() for n in into])
         largest = max(float(np.abs(trained[n]).max()) for n in into)
-        assert 0 < np.sqrt(np.mean(off**2)) < 0.5 * largest / 127
+        assert 0 < np.sqrt(np.mean(off**2)) < 0.5 * largest / steps
 
 
 @each_readable_target

@@ -74,7 +74,7 @@ class SignDescent(GradientRule):  # signs, times the gradient's mean size: it ke
     "target": """
 import json
 
-from neuro.export.layers import read
+from neuro.export.layers import latency, read
 from neuro.export.profile import Profile
 from neuro.export.targets import Export, Target
 from neuro.io.files import replaced_text
@@ -84,7 +84,7 @@ PROFILE = Profile("acme-chip", "Acme's chip", ".acme", ("lif",), recurrence=Fals
 def export(network, parameters, path):
     layers = read(network, parameters, PROFILE).chain()
     replaced_text(path, json.dumps({x.name: (x.feed / 1e-9).tolist() for x in layers}))
-    return Export(PROFILE.name, (path,), {x.name: 0 for x in layers})
+    return Export(PROFILE.name, (path,), latency(layers, PROFILE))
 
 TARGET = Target(PROFILE, export)
 """,
@@ -189,7 +189,8 @@ DEFECTS = {
     "other bytes in another folder": ("json.dumps({x.name", "json.dumps({x.name + str(path.parent)", "same_bytes"),
     "own parameters only": ("read(network, parameters,", "read(network, None,", "wrong_parameters"),
     "another name": ("(PROFILE.name, (path", "('nir', (path", "fits_is_written"),
-    "a layer's latency lacks": ("{x.name: 0 for x in layers}", "{}", "fits_is_written"),
+    "a layer's latency lacks": ("latency(layers, PROFILE)", "{}", "fits_is_written"),
+    "another latency than its profile's": ("latency(layers, PROFILE)", "{x.name: 1 for x in layers}", "fits_is_written"),
     "errors of its own": ("    layers = read(network, parameters, PROFILE).chain()", "    from neuro.export import ExportError\n"
      "    try:\n        layers = read(network, parameters, PROFILE).chain()\n"
      "    except ExportError:\n        raise ValueError('no')", "not_hold_is_refused"),

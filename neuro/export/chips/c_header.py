@@ -17,7 +17,7 @@ import numpy as np
 from neuro.export import ExportError
 from neuro.export.chips.dequantised import Held, dequantised, rounding
 from neuro.export.chips.integer import Array, IntArray, IntegerChain, IntegerLayer, check_chain, check_range, network_of
-from neuro.export.layers import Layer, read
+from neuro.export.layers import Layer, latency, read
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantisation.quantisers import Quantiser
 from neuro.export.targets import Export, Target
@@ -36,6 +36,7 @@ PROFILE = Profile(
     current=State(32, "saturate"),
     voltage=State(32, "saturate"),
     decay=Decay("linear", 15),
+    input_latency=0,
     layer_latency=0,
 )
 ONE = 2**15
@@ -79,7 +80,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
     return Export(
         target=PROFILE.name,
         files=(path,),
-        latency={layer.name: depth for depth, layer in enumerate(layers, 1)},
+        latency=latency(layers, PROFILE),
         quantised=dequantised(graph, meant),
         integers=c_network(chain, subtracts),
         scales={

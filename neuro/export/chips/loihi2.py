@@ -24,7 +24,7 @@ from neuro.export.chips.integer import (
     check_range,
     network_of,
 )
-from neuro.export.layers import Graph, Layer, read
+from neuro.export.layers import Graph, Layer, latency, read
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantisation.quantisers import Quantiser
 from neuro.export.targets import Export, Target
@@ -79,7 +79,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
     return Export(
         target=PROFILE.name,
         files=(path,),
-        latency={layer.name: 0 for layer in layers},
+        latency=latency(layers, PROFILE),
         quantised=dequantised(graph, meant),
         integers=loihi_network(chain),
         scales={

@@ -21,7 +21,7 @@ from neuro.export.chips.dequantised import dequantised, rounding
 from neuro.export.chips.integer import IntegerChain, IntegerLayer, network_of
 from neuro.export.chips.loihi2 import PROFILE as LOIHI
 from neuro.export.chips.loihi2 import check, decays, held, quantise, scale_of
-from neuro.export.layers import read
+from neuro.export.layers import latency, read
 from neuro.export.targets import Export, Target
 from neuro.io.files import replaced
 from neuro.model import Network, Neuron
@@ -62,7 +62,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
     return Export(
         target=PROFILE.name,
         files=(path,),
-        latency={layer.name: 0 for layer in layers},
+        latency=latency(layers, PROFILE),
         quantised=dequantised(graph, meant),
         integers=sana_fe_network(chain),
         scales={f"{x.name}.v": scale_of(x, codes) / 64 for x, codes in zip(layers, chain.layers, strict=True)},

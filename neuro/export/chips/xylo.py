@@ -17,7 +17,7 @@ from neuro.export import ExportError
 from neuro.export.chips.dequantised import Held, dequantised, rounding
 from neuro.export.chips.integer import Array, IntArray
 from neuro.export.chips.xylo_integers import BIAS, MOST_HIDDEN, SHIFT, THRESHOLD, WEIGHT, XyloIntegers, xylo_network
-from neuro.export.layers import Graph, Layer, read
+from neuro.export.layers import Graph, Layer, latency, read
 from neuro.export.profile import Decay, Profile, State
 from neuro.export.quantisation.quantisers import Quantiser
 from neuro.export.targets import Export, Target
@@ -43,6 +43,7 @@ _AUDIO_2 = Profile(
     layers=(2, None),
     output_recurrence=False,
     input_spikes=15,
+    input_latency=0,
     spikes=MOST_HIDDEN,
     order="add-decay",
 )
@@ -65,7 +66,7 @@ def export(network: Network, parameters: Parameters | None, path: Path, *, profi
     return Export(
         target=profile.name,
         files=(path,),
-        latency={layer.name: 1 for layer in layers},
+        latency=latency(layers, profile),
         quantised=dequantised(graph, held),
         integers=xylo_network(integers),
         rounding=rounding(layers, held),

@@ -22,6 +22,7 @@ PROFILE = Profile(
     title="NIR, common profile: snntorch, norse, spikingjelly",
     suffix=".nir",
     neurons=("lif", "cuba_lif"),
+    input_latency=0,
     layer_latency=0,
 )
 VERSION = "NIR common profile 1"

@@ -23,6 +23,7 @@ PROFILE = Profile(
     neurons=("cuba_lif",),
     thresholds=(">", ">="),
     resets=("subtract",),
+    input_latency=0,
     layer_latency=0,
     order="add-decay",
 )

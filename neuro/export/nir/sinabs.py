@@ -26,6 +26,7 @@ PROFILE = Profile(
     resets=("zero", "subtract"),
     leak_free=True,
     recurrence=False,
+    input_latency=0,
     layer_latency=0,
 )
 VERSION = "NIR sinabs profile 1"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from neuro.compiler.semantics import semantics
 from neuro.export import ExportError
-from neuro.export.layers import Graph, Layer, read
+from neuro.export.layers import Graph, Layer, latency, read
 from neuro.export.nir.clock import Clock
 from neuro.export.profile import Profile
 from neuro.export.targets import Export
@@ -61,14 +61,14 @@ def write(network: Network, parameters: Parameters | None, path: Path, style: St
     layers = graph.chain()
     rounding = {"weights": 0.0, "leaks": _leak_rounding(layers, style.clock)}
     nodes, edges = _nodes(nir, layers, style, rounding)
-    latency = {layer.name: depth for depth, layer in enumerate(layers, 1)}
-    text = json.dumps(_record(network, graph, layers, latency, rounding, style), indent=1)
+    late = latency(layers, style.profile)
+    text = json.dumps(_record(network, graph, layers, late, rounding, style), indent=1)
     del graph, layers  # nodes hold what is written, in half the memory
     sidecar = path.with_name(f"{path.name}.json")
     file = nir.NIRGraph(nodes, edges, metadata={"profile": style.version, "record": text})
     replaced(path, lambda side: _write(nir, side, file))
     replaced_text(sidecar, text + "\n")
-    return Export(style.profile.name, (path, sidecar), latency, rounding=rounding)
+    return Export(style.profile.name, (path, sidecar), late, rounding=rounding)
 
 
 def package() -> Any:
