@@ -15,7 +15,7 @@ class UnknownBackendError(Exception):
     """No backend of that name, or its package isn't installed."""
 
 
-_BACKENDS = Registry(
+REGISTRY = Registry(
     "backend",
     {
         "reference": "backends.reference:ReferenceBackend",
@@ -33,7 +33,7 @@ _BACKENDS = Registry(
 
 def names() -> tuple[str, ...]:
     """Names of all backends, third parties' included (entry point group `neuro.backends`)."""
-    return _BACKENDS.names()
+    return REGISTRY.names()
 
 
 def resolved(name: str) -> str:
@@ -50,6 +50,6 @@ def resolved(name: str) -> str:
 
 def get(name: str) -> Backend:
     """The backend of that name, or of the fastest that works here ("auto"). Raises UnknownBackendError."""
-    _BACKENDS.check(name)
-    found: Backend = _BACKENDS.make(resolved(name), {})
+    REGISTRY.check(name)
+    found: Backend = REGISTRY.make(resolved(name), {})
     return found

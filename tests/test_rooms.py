@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import backends
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("neuro", "backends", "tasks")
 
@@ -74,6 +76,34 @@ def test_no_modules_import_each_other() -> None:
 def test_no_rooms_import_each_other() -> None:
     known = modules()
     assert circle(between_rooms(imports(known), known)) == []
+
+
+def rooms_of_backends() -> set[str]:
+    """The folder or module below `backends` of everything that is registered."""
+    return {place.partition(":")[0].split(".")[1] for place in backends.REGISTRY.ours.values()}
+
+
+def sideways(graph: Mapping[str, set[str]], rooms: set[str]) -> list[str]:
+    """Imports by which a backend reads more of `backends` than its own room and the common one."""
+    found = []
+    for name, others in graph.items():
+        mine = name.split(".")[1:2]
+        if name.startswith("backends.") and mine[0] in rooms:
+            theirs = (
+                o for o in sorted(others) if o.startswith("backends.") and o.split(".")[1] not in (*mine, "common")
+            )
+            found += [f"{name} imports {other}" for other in theirs]
+    return found
+
+
+def test_no_backend_imports_another() -> None:
+    rooms = rooms_of_backends()
+    assert len(rooms) >= 5
+    assert sideways(imports(modules()), rooms) == []
+    assert sideways(
+        {"backends.a.b": {"backends.a.c", "backends.common.x", "neuro", "backends.d.e"}, "backends.f": {"backends.d"}},
+        {"a", "d"},
+    ) == ["backends.a.b imports backends.d.e"]
 
 
 LOWER = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from neuro.upper import Upper\n"
