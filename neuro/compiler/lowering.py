@@ -10,7 +10,7 @@ import sympy as sp
 from neuro.caching import per_object
 from neuro.compiler.formulas import Sum
 from neuro.compiler.integrators import MethodError, integrate
-from neuro.compiler.resolve import Resolved, resolve, steps_of
+from neuro.compiler.resolve import Resolved, Wiring, resolve, steps_of
 from neuro.compiler.step import Assign, Cells, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.compiler.systems import System
 from neuro.language.elementary import maximum, minimum, number
@@ -33,8 +33,9 @@ def levels(network: Network) -> dict[str, Network | Resolved | Step]:
 @per_object
 def _lower(network: Network) -> Step:
     resolved = resolve(network)
+    wires = resolved.wires  # refuses what fits no memory
     arriving = _by_target(network.projections)
-    synapses = tuple(_synapses(resolved, p) for p in network.projections)
+    synapses = tuple(_synapses(resolved, p, wires[p.name]) for p in network.projections)
     cells = tuple(_cells(resolved, p, arriving.get(p.name, [])) for p in network.populations)
     operations: list[Operation] = _gathers(resolved)
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
@@ -85,8 +86,8 @@ def _membranes(population: Population, arriving: list[Projection]) -> tuple[str,
     return tuple(n for n in scope.states if n in jumped | driven)
 
 
-def _synapses(resolved: Resolved, projection: Projection) -> Synapses:
-    network, scope, wires = resolved.network, projection.synapse.scope, resolved.wires[projection.name]
+def _synapses(resolved: Resolved, projection: Projection, wires: Wiring) -> Synapses:
+    network, scope = resolved.network, projection.synapse.scope
     return Synapses(
         name=projection.name,
         pre=projection.pre,

@@ -68,7 +68,7 @@ MUTATIONS = (
     ),
     Mutation(
         "refractory periods are one step short", "neuro/compiler/lowering.py",
-        "refractory = int(steps_of(neuron.refractory, network.dt))", "refractory = max(0, int(steps_of(neuron.refractory, network.dt)) - 1)",
+        "refractory=int(steps_of(neuron.refractory, resolved.network.dt))", "refractory=max(0, int(steps_of(neuron.refractory, resolved.network.dt)) - 1)",
     ),
     Mutation(
         "currents in other units", "backends/native/compiled.py",

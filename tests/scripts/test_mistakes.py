@@ -35,7 +35,7 @@ INNER = {
     "InUseError",
     "LayoutError",
     "MethodError",
-    "NoSite",
+    "NoSummedInput",
     "NotLeakyError",
     "NpzError",
     "NumberError",
