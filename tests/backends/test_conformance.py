@@ -24,12 +24,10 @@ from neuro import (
 from neuro.analysis.comparison import compare, localise
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Program
-from tests.backends.networks import LIF, RATE, drive, networks
+from tests.backends.able import LACKING, NETWORKS, REFUSED
+from tests.backends.networks import LIF, RATE, drive
 
-NETWORKS = networks()
 STEPS = 300
-EXACTLY_REPRESENTABLE = {"feed-forward", "recurrent", "readout", "poisson"}
-REFUSED = {"snntorch": set(NETWORKS) - EXACTLY_REPRESENTABLE - {"no self-connections", "heterogeneous"}}
 
 
 def _program(backend: str, feature: str) -> Program:
@@ -67,6 +65,12 @@ def test_refusals_are_the_documented_ones(backend: str) -> None:
             assert error.backends, f"{feature}: the refusal names no backend that can"
             refused.add(feature)
     assert refused == REFUSED.get(backend, set())
+
+
+@each_backend
+def test_capabilities_are_the_documented_ones(backend: str) -> None:
+    has = vars(_program(backend, "feed-forward").capabilities)
+    assert {name for name, able in has.items() if not able} == LACKING.get(backend, set())
 
 
 @each_network

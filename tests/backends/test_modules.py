@@ -13,6 +13,7 @@ import torch
 
 import backends
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse
+from tests.backends.able import able
 
 CELLS = Neuron("n", "dv/dt = (I - v)/(10*ms) : 1\nI : 1", threshold="v > 0.5", reset="v = 0", method="exact")
 ADDS = Synapse("s", "w : 1", on_pre="I_post += w")
@@ -27,7 +28,7 @@ NETWORK = Network(
     dt="1 ms",
 )
 SPIKES = np.random.default_rng(1).random((2, 40, 6)) < 0.2
-BACKENDS = ["torch", "native"]
+BACKENDS = able("gradients")
 
 
 def _module(name: str, dtype: str = "float32") -> Any:

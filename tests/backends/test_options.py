@@ -21,6 +21,7 @@ from neuro import (
     quantity,
 )
 from neuro.language.units import UnitError
+from tests.backends.able import able
 
 NETWORK = Network(
     [Population("c", library.get("lif"), 3)],
@@ -29,8 +30,8 @@ NETWORK = Network(
     dt="1 ms",
 )
 SPIKES = np.random.default_rng(0).random((2, 40, 4)) < 0.3
-BACKENDS = ("reference", "brian2", "torch", "snntorch", "native")
-DIFFERENTIABLE = ("torch", "native")
+BACKENDS = backends.names()
+DIFFERENTIABLE = able("gradients")
 WRONG: list[Any] = [
     None,
     3,

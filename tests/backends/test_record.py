@@ -16,11 +16,11 @@ from backends.parallel import ParallelProgram
 from neuro import AllToAll, Input, Network, OneToOne, Pairs, Population, Probability, Projection, Recording, RunError
 from neuro.compiler.parameters import values
 from neuro.events import Events
+from tests.backends.able import able, compiled
 from tests.backends.networks import LIF, PULSE, STDP, drive, networks
 
-BACKENDS = ("reference", "torch", "native", "brian2")
 STEPS = 60
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_backend = pytest.mark.parametrize("backend", able("plasticity", "state"))
 
 _RANDOM = np.random.default_rng(8)
 WIRES: dict[str, Any] = {
@@ -50,7 +50,7 @@ def plastic(wires: str) -> Network:
 
 def run(backend: str, network: Network, record: Any, **options: Any) -> Recording:
     inputs = {**drive(network, batch=2, steps=STEPS), **options.pop("inputs", {})}
-    found: Recording = backends.get(backend).compile(network).run(inputs=inputs, record=record, **options)
+    found: Recording = compiled(backend, network).run(inputs=inputs, record=record, **options)
     return found
 
 
@@ -103,7 +103,7 @@ def test_chosen_ones_are_those_of_the_whole(backend: str, wires: str, every: int
 def test_a_subexpression_has_the_same_bits_whoever_else_is_recorded(backend: str) -> None:
     cells = replace(LIF, equations=LIF.equations + "\ns = sin(v/mV - clip(sin(0.5), -1, 1.1))**2 : 1")
     network = Network((Population("cells", cells, 7, initial={"v": "-51 mV"}),), dt="1 ms")
-    program = backends.get(backend).compile(network)
+    program = compiled(backend, network)
     whole = program.run(steps=20, record=["cells.s"]).traces["cells.s"]
     for chosen in ([3], [0, 2, 1], [6, 5, 4, 3, 2]):
         found = program.run(steps=20, record={"cells.s": chosen}).traces["cells.s"]
@@ -113,7 +113,7 @@ def test_a_subexpression_has_the_same_bits_whoever_else_is_recorded(backend: str
 @each_backend
 def test_one_program_records_now_this_now_that(backend: str) -> None:
     network = plastic("pairs")
-    program, inputs = backends.get(backend).compile(network), drive(network, batch=2, steps=STEPS)
+    program, inputs = compiled(backend, network), drive(network, batch=2, steps=STEPS)
     whole = program.run(inputs=inputs, record=["loop.w", "cells.v"])
     for places in ([1], [2, 7], [1], [5, 4, 3]):
         found = program.run(inputs=inputs, record={"loop.w": places, "cells.v": None})
@@ -168,7 +168,7 @@ PARTS: dict[str, Any] = {"loop.w": None, "loop.y": [(0, 1), (3, 2)], "cells.v": 
 @each_backend
 def test_streams_and_continued_runs(backend: str) -> None:
     network = plastic("all others")
-    program, inputs = backends.get(backend).compile(network), drive(network, batch=2, steps=STEPS)
+    program, inputs = compiled(backend, network), drive(network, batch=2, steps=STEPS)
     whole = program.run(inputs=inputs, record=PARTS, every=2)
     parts = list(program.stream(inputs=inputs, record=PARTS, steps=STEPS, chunk=16, every=2))
     for kind in ("traces", "spikes"):
@@ -185,7 +185,7 @@ def test_noise_drawn_in_parts(backend: str, monkeypatch: pytest.MonkeyPatch) -> 
     network = replace(base, projections=(replace(base.projections[0], synapse=STDP, weights="6 mV"),))
     record = {"feed.w": None, "feed.x": [(6, 0)], "cells.v": [4], "cells": [0, 2]}
     inputs = {"x": np.random.default_rng(1).random((2, 600, 7)) < 0.05}
-    found = backends.get(backend).compile(network).run(inputs=inputs, record=record, every=100)
+    found = compiled(backend, network).run(inputs=inputs, record=record, every=100)
     right = backends.get("reference").compile(network).run(inputs=inputs, record=record, every=100)
     assert found.traces["feed.w"].shape == (2, 6, 7, 5)
     for name, trace in right.traces.items():
@@ -196,7 +196,7 @@ def test_noise_drawn_in_parts(backend: str, monkeypatch: pytest.MonkeyPatch) -> 
 @each_backend
 def test_a_session_records(backend: str) -> None:
     network = plastic("all others")
-    program, inputs = backends.get(backend).compile(network), drive(network, batch=2, steps=STEPS)
+    program, inputs = compiled(backend, network), drive(network, batch=2, steps=STEPS)
     whole = program.run(inputs=inputs, record=PARTS)
     with program.session(2, record=PARTS) as session:
         found = [session.step({n: a[:, k : k + 1] for n, a in inputs.items()}) for k in range(5)]
@@ -247,10 +247,10 @@ def test_gradients_of_what_is_recorded(wires: str) -> None:
     assert wires == "none" or np.abs(found[0]["loop.tau"]).max() > 0
 
 
-@pytest.mark.parametrize("backend", ["torch", "native"])
+@pytest.mark.parametrize("backend", able("gradients"))
 def test_signals_say_what_was_chosen(backend: str) -> None:
     network = plastic("pairs")
-    program, inputs = backends.get(backend).compile(network), drive(network, batch=2, steps=STEPS)
+    program, inputs = compiled(backend, network), drive(network, batch=2, steps=STEPS)
     record = {"loop.w": [3, 1], "cells": [2]}
     signals, right = program.forward(None, inputs, record), program.run(None, inputs, record)
     np.testing.assert_array_equal(signals.chosen["loop.w"], [3, 1])

@@ -7,28 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import backends
-from neuro import Network, Recording, RunError, UnsupportedError
+from neuro import Network, Recording, RunError
 from neuro.protocols import Program
 from neuro.state import State
-from tests.backends.networks import drive, networks
+from tests.backends.able import NETWORKS, able
+from tests.backends.able import compiled as program
+from tests.backends.networks import drive
 
-NETWORKS = networks()
 STEPS = 120
 CUTS = (1, 50, 119)
-BACKENDS = ("reference", "torch", "native", "brian2")
+BACKENDS = able("state")
 each_network = pytest.mark.parametrize("feature", NETWORKS)
 
 
 def record(network: Network) -> list[str]:
     return [f"{p.name}.{v}" for p in network.populations for v in p.neuron.scope.states]
-
-
-def program(backend: str, feature: str) -> Program:
-    try:
-        return backends.get(backend).compile(NETWORKS[feature])
-    except UnsupportedError as error:
-        pytest.skip(str(error))
 
 
 def whole(made: Program, **options: object) -> Recording:
@@ -78,7 +71,7 @@ def test_another_backend_goes_on(before: str, after: str, feature: str) -> None:
 
 
 @pytest.mark.parametrize("after", BACKENDS)
-@pytest.mark.parametrize("before", ["torch", "native"])
+@pytest.mark.parametrize("before", able("state", "gradients"))
 def test_a_state_of_tensors_serves_every_backend(before: str, after: str) -> None:
     a, b = program(before, "heterogeneous delays"), program(after, "heterogeneous delays")
     inputs = {n: x[:, :30] for n, x in drive(a.network, steps=STEPS).items()}

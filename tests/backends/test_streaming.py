@@ -13,12 +13,11 @@ from backends.common import simulator
 from neuro import Network, Recording, RunError
 from neuro.compiler import streams
 from neuro.events import Events
-from tests.backends.networks import drive, networks
+from tests.backends.able import NETWORKS, able, compiled
+from tests.backends.networks import drive
 
-NETWORKS = networks()
-BACKENDS = ("reference", "torch", "native", "brian2")
 STEPS = 100
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_backend = pytest.mark.parametrize("backend", able("state"))
 
 
 def record(network: Network) -> list[str]:
@@ -40,7 +39,7 @@ def same(whole: Recording, parts: list[Recording]) -> None:
 @each_backend
 @pytest.mark.parametrize("feature", ["plastic", "heterogeneous delays", "noise", "poisson"])
 def test_a_stream_is_the_run(backend: str, feature: str) -> None:
-    program, network = backends.get(backend).compile(NETWORKS[feature]), NETWORKS[feature]
+    program, network = compiled(backend, feature), NETWORKS[feature]
     inputs = drive(network, steps=STEPS)
     options: dict[str, Any] = {"record": record(network), "batch": 2, "every": 2, "trial": 3}
     whole = program.run(inputs=inputs, steps=STEPS, **options)
@@ -60,7 +59,7 @@ def test_a_stream_is_the_run(backend: str, feature: str) -> None:
 
 @each_backend
 def test_given_plastic_weights_begin_a_stream(backend: str) -> None:
-    program, network = backends.get(backend).compile(NETWORKS["plastic"]), NETWORKS["plastic"]
+    program, network = compiled(backend, "plastic"), NETWORKS["plastic"]
     name = f"{network.projections[0].name}.w"
     inputs, given = drive(network, steps=STEPS), {name: np.full((7, 5), 7.5e-3)}
     same(program.run(given, inputs), list(program.stream(given, inputs, steps=STEPS, chunk=30)))
@@ -102,7 +101,7 @@ def test_memory_follows_the_chunk() -> None:
 @each_backend
 def test_a_session_is_the_run(backend: str) -> None:
     network = NETWORKS["delay"]
-    program, inputs = backends.get(backend).compile(network), drive(network, steps=30)
+    program, inputs = compiled(backend, network), drive(network, steps=30)
     whole = program.run(inputs=inputs, record=record(network))
     with program.session(batch=2, record=record(network)) as session:
         with pytest.raises(RunError, match="has not begun"):
@@ -122,7 +121,7 @@ def test_a_session_is_the_run(backend: str) -> None:
 def test_random_numbers_are_drawn_part_by_part(backend: str, feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is the same whether its noise and Poisson spikes are there at once or not."""
     network = NETWORKS[feature]
-    program, inputs = backends.get(backend).compile(network), drive(network, steps=700)
+    program, inputs = compiled(backend, network), drive(network, steps=700)
     options: dict[str, Any] = {
         "inputs": inputs,
         "record": record(network),

@@ -31,10 +31,11 @@ from neuro.learning.local.stdp import nearest, stdp
 from neuro.learning.local.triplet_stdp import triplet
 from tasks.digits import Digits
 from tasks.rate_networks import graded, linear
+from tests.backends.able import able
 from tests.backends.networks import LIF, PULSE
 
 RULES = {r.name: r for r in (stdp, nearest, triplet, inhibitory, reward, scaling)}
-PLASTIC = ("reference", "torch", "native", "brian2")
+PLASTIC = able("plasticity")
 W_MAX = 3e-9
 
 

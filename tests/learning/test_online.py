@@ -17,6 +17,7 @@ from neuro.learning.traces.trial import run_trial
 from neuro.protocols import Batch
 from tasks.adaptive_cells import cell, network
 from tasks.rate_networks import rate_network
+from tests.backends.able import able
 from tests.learning.test_eligibility import spiking
 
 STEPS = 150
@@ -52,7 +53,7 @@ def test_weights_agree_on_every_backend_along_a_trial(name: str) -> None:
     feedback = np.random.default_rng(3).normal(size=(12, outputs))
     online = attach(model, LEARN, "output", eta=1e-2, feedback=feedback)
     given = {**inputs(name), "target": np.random.default_rng(1).normal(size=(2, STEPS, outputs))}
-    programs = [backends.get(b).compile(online) for b in ("reference", "torch", "native", "brian2")]
+    programs = [backends.get(b).compile(online) for b in able("plasticity")]
     for steps in (30, 75, STEPS):
         part = {n: v[:, :steps] for n, v in given.items()}
         found = [p.run(start(model), part, [shown]) for p in programs]
