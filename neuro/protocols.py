@@ -273,18 +273,27 @@ class Task(Protocol):
 
 
 class Rule(Protocol):
-    """A learning rule: a frozen dataclass, all state explicit."""
+    """A learning rule: a frozen dataclass, all state explicit. What the training loop asks of it.
 
-    def init(self, program: Program, parameters: Parameters) -> Any: ...
+    Some rules have more, which others look for by name: `gradient(program, parameters, batch, task, draw=0)`, the estimate of the loss's
+    gradient by parameter in SI (audits); `attach(network)`, the network with what the rule adds (local rules); `results(state, parameters)`,
+    tables for the run file; `metrics`, names of what `step` gives beside the loop's own.
+    """
 
-    def step(
-        self, program: Program, parameters: Parameters, state: Any, batch: Batch, loss: Callable[..., Any]
-    ) -> tuple[Parameters, Any, Mapping[str, float]]:
-        """One update: new parameters, new state, metrics."""
+    def init(self, program: Any, parameters: Parameters) -> Any:
+        """The state before the first update."""
         ...
 
-    def gradient(
-        self, program: Program, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
-    ) -> Mapping[str, Array]:
-        """The rule's estimate of the loss's gradient, by parameter, SI. draw: chooses a stochastic rule's random numbers."""
+    def step(
+        self, program: Any, parameters: Parameters, state: Any, batch: Batch, task: Any
+    ) -> tuple[Parameters, Any, Mapping[str, float]]:
+        """One update: new parameters, new state, metrics, "loss" among them."""
+        ...
+
+    def save(self, state: Any) -> Mapping[str, Array]:
+        """The state as arrays."""
+        ...
+
+    def load(self, program: Any, saved: Mapping[str, Array]) -> Any:
+        """Inverse of save."""
         ...

@@ -12,7 +12,7 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.io.results import Run
 from neuro.learning.common.summed_inputs import silent
-from neuro.protocols import Array, Recording
+from neuro.protocols import Array, Program, Recording, Rule, Task
 
 METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
 CHECKPOINT_EVERY = 10  # updates
@@ -37,9 +37,9 @@ class Position:
 
 
 def train(
-    task: Any,
-    program: Any,
-    rule: Any,
+    task: Task,
+    program: Program,
+    rule: Rule,
     run: Run,
     *,
     epochs: int,
@@ -82,8 +82,8 @@ def train(
         run.log(at.update, found)
         at = Position(at.update, epoch + 1, 0)
         _save(run, rule, state, parameters, at)
-    groups = rule.results(state, parameters) if hasattr(rule, "results") else {}
-    run.finish(parameters, declared, at.update, groups)
+    results = getattr(rule, "results", None)
+    run.finish(parameters, declared, at.update, {} if results is None else results(state, parameters))
     return dict(parameters)
 
 
@@ -94,6 +94,6 @@ def mean_rate(recording: Recording) -> float:
     return float(sum(int(r.sum()) for r in rasters) / cells / recording.dt) if cells else 0.0
 
 
-def _save(run: Run, rule: Any, state: Any, parameters: Mapping[str, Array], at: Position) -> None:
+def _save(run: Run, rule: Rule, state: Any, parameters: Mapping[str, Array], at: Position) -> None:
     position = {f"position/{n}": np.asarray(v) for n, v in vars(at).items()}
     run.checkpoint({**rule.save(state), **{f"parameter/{n}": v for n, v in parameters.items()}, **position})
