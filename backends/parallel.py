@@ -32,6 +32,7 @@ class ParallelProgram(Simulator):
         self.network, self.workers, self.chunk = network, workers, chunk
         self._recipe = backend, to_json(network), json.dumps(dict(options or {}), sort_keys=True)
         self._own = _compiled(*self._recipe)
+        self.backend = self._own.backend
         self.capabilities = replace(self._own.capabilities, gradients=False)  # processes share no graph
         self.semantics: Semantics = self._own.semantics
 

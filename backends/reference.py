@@ -267,6 +267,7 @@ class _Simulation:
 class ReferenceProgram(Simulator):
     """See neuro.protocols.Program."""
 
+    backend = "reference"
     capabilities = Capabilities(plasticity=True, populations=True)
 
     def __init__(self, network: Network, dtype: str) -> None:

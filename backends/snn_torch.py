@@ -63,6 +63,7 @@ class Modules:
 class SnnTorchProgram(Simulator):
     """See neuro.protocols.Program. No gradients: the torch backend has them, with a surrogate of one's choice."""
 
+    backend = NAME
     capabilities = Capabilities(delays=False, noise=False, state=False)
 
     def __init__(self, network: Network, dtype: str) -> None:

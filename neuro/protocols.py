@@ -49,6 +49,24 @@ class Capabilities:
     state: bool = True  # goes on from a given state
 
 
+# What a program without a capability says, and who of ours has it.
+_WITHOUT = {
+    "gradients": ("it gives no gradients", ("native", "torch")),
+    "plasticity": ("it has no plastic weights", ("native", "brian2", "torch", "reference")),
+    "populations": ("it runs one parameter set at a time", ("native", "torch", "brian2", "reference")),
+    "delays": ("it has no delays", ("native", "brian2", "torch", "reference")),
+    "noise": ("it has no noise", ("native", "brian2", "torch", "reference")),
+    "state": ("it goes on from no state", ("native", "torch", "brian2", "reference")),
+}
+
+
+def require(program: Program, capability: str, what: str, fix: str = "") -> None:
+    """Raises UnsupportedError where the program lacks a capability. what: what needs it, such as "rule 'bptt'". fix: besides another backend."""
+    if not getattr(program.capabilities, capability):
+        why, others = _WITHOUT[capability]
+        raise UnsupportedError(program.backend, what, f"{why}; {fix}" if fix else why, others)
+
+
 @dataclass(frozen=True)
 class Recording:
     """What one run gave.
@@ -111,6 +129,7 @@ class Request:
 class Program(Protocol):
     """A compiled network. A backend's own inherits `run` and writes `simulate`."""
 
+    backend: str  # the name of the backend that made it
     network: Network
     semantics: Semantics
     capabilities: Capabilities

@@ -48,6 +48,8 @@ class BrianProgram(Simulator):
     builds: how many were built. Programs in C++ are built for a number of steps as well.
     """
 
+    backend = "brian2"
+
     def __init__(self, network: Network, target: str) -> None:
         self.network, self.target = network, target
         self.capabilities = Capabilities(plasticity=True, populations=True, state=target != "cpp_standalone")

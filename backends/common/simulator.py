@@ -102,7 +102,7 @@ class Simulator(Program, ABC):
         """See Program.session."""
         if options.pop("graph", False):
             raise UnsupportedError(
-                type(self).__name__, "session(graph=True)", "no gradient goes back through its states", ("torch",)
+                self.backend, "session(graph=True)", "no gradient goes back through its states", ("torch",)
             )
         return self._session(batch, parameters, record, **options)
 

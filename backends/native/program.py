@@ -45,6 +45,7 @@ class NativeProgram(Simulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
 
     lists_spikes = True
+    backend = "native"
 
     def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
         self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward

@@ -30,6 +30,7 @@ from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording,
 class TorchProgram(Simulator):
     """See neuro.protocols.Program."""
 
+    backend = "torch"
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
     def __init__(self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool) -> None:

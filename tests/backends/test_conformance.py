@@ -261,7 +261,7 @@ def test_unknown_options_are_refused(backend: str) -> None:
 def test_program_says_what_it_is(backend: str) -> None:
     program = _program(backend, "feed-forward")
     reference = compiled("reference", "feed-forward")
-    assert program.network == NETWORKS["feed-forward"]
+    assert program.network == NETWORKS["feed-forward"] and program.backend == backend
     assert program.semantics.differences(reference.semantics) == ()
 
 

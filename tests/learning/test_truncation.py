@@ -186,6 +186,7 @@ def test_a_program_that_goes_on_from_no_state_is_refused_by_name() -> None:
     rule = learning.get("bptt", truncate=5)
 
     class Stateless:
+        backend = "torch"
         network = program.network
         capabilities = type(program.capabilities)(gradients=True, state=False)
 

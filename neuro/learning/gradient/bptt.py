@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from neuro.learning.gradient.gradient_rule import GradientRule
 from neuro.options import OptionError
-from neuro.protocols import Array, Batch, Parameters, UnsupportedError
+from neuro.protocols import Array, Batch, Parameters, require
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class BPTT(GradientRule):
 
     truncate: int = 0
 
+    needs: ClassVar[tuple[str, ...]] = ("gradients",)
+    known_as: ClassVar[str] = "bptt"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.truncate, int) or isinstance(self.truncate, bool) or self.truncate < 0:
@@ -37,11 +40,9 @@ class BPTT(GradientRule):
             )
 
     def check(self, program: Any) -> None:
-        if not program.capabilities.gradients:
-            raise UnsupportedError(type(program).__name__, "rule 'bptt'", "it gives no gradients", ("native", "torch"))
-        if self.truncate and not program.capabilities.state:
-            why = "it goes on from no state; leave truncate out"
-            raise UnsupportedError(type(program).__name__, f"truncate={self.truncate}", why, ("native", "torch"))
+        super().check(program)
+        if self.truncate:
+            require(program, "state", f"truncate={self.truncate}", "leave truncate out")
 
     def estimate(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from neuro.learning.common.parametrisation import Parametrisation
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.gradient.quantisation_aware import StraightThrough
 from neuro.options import OptionError, checked, one_of
-from neuro.protocols import Array, Batch, Parameters
+from neuro.protocols import Array, Batch, Parameters, require
 
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
 
@@ -81,8 +81,18 @@ class GradientRule:
 
     # -- what a rule says of itself ------------------------------------------------------------------------
 
+    needs: ClassVar[tuple[str, ...]] = ()  # capabilities of a program, by their names in neuro.protocols.Capabilities
+    known_as: ClassVar[str] = ""  # its name in messages; a class that gives none is called by the class's name
+
+    @classmethod
+    def called(cls) -> str:
+        """The rule as messages name it, never by the name of a class that it derives from."""
+        return vars(cls).get("known_as") or cls.__name__
+
     def check(self, program: Any) -> None:
         """Raises UnsupportedError where the program can't do what the rule needs."""
+        for capability in self.needs:
+            require(program, capability, f"rule '{self.called()}'")
 
     def memory(self, program: Any) -> dict[str, Array]:
         """Arrays that the rule keeps besides the parameters, before the first update."""

@@ -17,7 +17,7 @@ import torch
 from neuro.learning.common import naming
 from neuro.model import Input, Network, Projection, Synapse
 from neuro.options import OptionError
-from neuro.protocols import Array, Batch, Parameters, UnsupportedError
+from neuro.protocols import Array, Batch, Parameters, require
 
 _DECLARED = re.compile(r"^\s*(?:d(\w+)/dt\s*=|(\w+)\s*[:=])", re.MULTILINE)
 
@@ -123,11 +123,7 @@ class LocalRule:
 
     def init(self, program: Any, parameters: Parameters | None = None) -> dict[str, int]:
         """State: the number of updates. Raises UnsupportedError where the program has no plasticity."""
-        if not program.capabilities.plasticity:
-            name = f"rule '{self.plasticity.name}'"
-            raise UnsupportedError(
-                type(program).__name__, name, "it has no plastic weights", ("native", "brian2", "torch", "reference")
-            )
+        require(program, "plasticity", f"rule '{self.plasticity.name}'")
         return {"updates": 0}
 
     def step(

@@ -72,7 +72,7 @@ class Perturbation:
         known = {i.name for i in program.network.inputs}
         if self.kind == "np" and not all(s.noise in known for s in found):
             why = "it has no inputs for the noise; compile rule.attach(network)"
-            raise UnsupportedError(type(program).__name__, "rule 'np'", why)
+            raise UnsupportedError(program.backend, "rule 'np'", why)
         declared = declared_parameters(program.network)
         scales = {s.name: float(unit(declared[s.name].unit).value) for s in found}
         theta = torch.tensor(space.vector(parameters), requires_grad=True)

@@ -13,7 +13,7 @@ import torch
 
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.learning.common.parametrisation import ParameterError, Parametrisation
-from neuro.protocols import Batch, Parameters, Recording, UnsupportedError
+from neuro.protocols import Batch, Parameters, Recording, require
 
 Array = npt.NDArray[np.float64]
 FITNESS = ("loss", "metric")
@@ -84,11 +84,7 @@ class SearchSpace:
 
 def check_capable(rule: str, program: Any) -> None:
     """Raises UnsupportedError where a program runs one parameter set at a time."""
-    if not program.capabilities.populations:
-        why = "it runs one parameter set at a time"
-        raise UnsupportedError(
-            type(program).__name__, f"rule '{rule}'", why, ("native", "torch", "brian2", "reference")
-        )
+    require(program, "populations", f"rule '{rule}'")
 
 
 def loss_of(task: Any, recording: Recording, batch: Batch, fitness: str = "loss") -> float:

@@ -82,7 +82,7 @@ class EProp(GradientRule):
         if self.recurrent == "none" and self.form == "adjoint" and hasattr(program, "variant"):
             return self._by_autograd(program, parameters, batch, task, feedback)
         self.check_network(program.network, task.output)
-        check_inputs(program.network, batch, self.known_as)
+        check_inputs(program.network, batch, self.called())
         trial = run_trial(
             program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength,
             detach_reset=self.detach_reset,
@@ -96,7 +96,7 @@ class EProp(GradientRule):
         output: the population that the loss reads. Where it raises nothing, RTRL's gradient is that of BPTT.
         """
         check_trial(
-            network, output, Parametrisation.of(declared_parameters(network), self.trainable).names, self.known_as
+            network, output, Parametrisation.of(declared_parameters(network), self.trainable).names, self.called()
         )
 
     def slopes(self, trial: Trial, trained: list[str], draw: int) -> dict[str, Array]:

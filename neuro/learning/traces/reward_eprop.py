@@ -103,7 +103,7 @@ class RewardEProp(EProp):
         now = {**values(program.network), **parameters}
         feedback = self._feedback(program, now, memory, task.output)
         self.check_network(program.network, task.output)
-        check_inputs(program.network, batch, self.known_as)
+        check_inputs(program.network, batch, self.called())
         trial = run_trial(program, now, batch, judged, feedback, detach_reset=self.detach_reset)
         chosen = [trial.summed_inputs[n.removesuffix(".w")] for n in self.names(program)]
         return -judged.reward, {s.name: by_errors(trial, s, judged, feedback) for s in chosen}
