@@ -39,7 +39,7 @@ class Registry:
     """Things of one kind by name, each imported when somebody asks for it.
 
     kind: what they are called. ours: name -> "module:attribute". error: what is raised. group: the entry point group in which other
-    packages register theirs, none where it is empty. needs: attributes of every such thing. words: names that the caller reads
+    packages register theirs, none where it is empty. needs: attributes of every such thing; `name` is the registered one. words: names that the caller reads
     itself, listed with the others. absent: how the message about a name that isn't there begins.
     """
 
@@ -114,10 +114,16 @@ class Registry:
     def _of_ours(self, name: str) -> Any:
         module, _, attribute = self.ours[name].partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            found = import_module(module)
         except ModuleNotFoundError as error:
             self._refuse_missing(name, error)
             raise
+        if not hasattr(found, attribute):
+            why = (
+                f"'{module}' has no '{attribute}'; {hint(attribute, [n for n in vars(found) if not n.startswith('_')])}"
+            )
+            raise self.error(f"{self.kind} '{name}' ({self.ours[name]}): {why}")
+        return getattr(found, attribute)
 
     def _of_others(self, name: str) -> Any:
         (point,) = self._claims(name)
@@ -133,7 +139,11 @@ class Registry:
         """Raises `error` where somebody's package is missing. own: a module that can't be installed by another command."""
         package = (error.name or "").partition(".")[0]
         if package in _OURS:
-            raise self.error(f"{self._called(name)} is not part of this installation") from error
+            where = f" ({self.ours[name]})" if name in self.ours else ""
+            why = (
+                f"there is no module '{error.name}' in this installation; mend the line, or install all of the package"
+            )
+            raise self.error(f"{self._called(name)}{where}: {why}") from error
         if package and package != own.partition(":")[0].partition(".")[0]:
             raise self.error(missing(self._called(name), package)) from error
 
@@ -141,6 +151,9 @@ class Registry:
         lacking = [a for a in self.needs if not hasattr(found, a)]
         if lacking:
             raise self.error(f"{self._called(name)} gives {shown(found)}, which has no {', '.join(lacking)}")
+        if "name" in self.needs and found.name != name:
+            why = f"is registered under this name, but calls itself {found.name!r}; make both the same"
+            raise self.error(f"{self._called(name)} {why}")
         return found
 
 

@@ -26,7 +26,20 @@ _TASKS = Registry(
     },
     UnknownTaskError,
     group="neuro.tasks",
-    needs=("network", "train_batches", "test_batch", "record", "loss", "metric", "settings"),
+    needs=(
+        "name",
+        "version",
+        "output",
+        "readout",
+        "settings",
+        "network",
+        "train_batches",
+        "test_batch",
+        "record",
+        "loss",
+        "metric",
+        "perfect",
+    ),
 )
 
 

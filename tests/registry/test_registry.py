@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -163,6 +164,7 @@ class Thing:
         one_of("way", way, ("up", "down"))
 
 
+ONE = SimpleNamespace(name="one")
 OURS = {
     "thing": f"{__name__}:Thing",
     "gone": "neuro.gone:Thing",
@@ -181,8 +183,17 @@ def test_a_defect_inside_is_no_mistake_of_the_user() -> None:
     assert any("thing 'thing', made with {'size': 9}" in note for note in caught.value.__notes__)
     with pytest.raises(Unknown, match="thing 'thing': way 'left'; use one of up, down"):
         registry().make("thing", {"way": "left"})
-    with pytest.raises(AttributeError, match="Thin"):
+    with pytest.raises(
+        Unknown, match=rf"thing 'typo' \({__name__}:Thin\): '{__name__}' has no 'Thin'; did you mean 'Thing'"
+    ):
         registry().get("typo")
+
+
+def test_a_thing_is_called_what_it_is_registered_as() -> None:
+    named = Registry("thing", {"one": f"{__name__}:ONE", "two": f"{__name__}:ONE"}, Unknown, needs=("name",))
+    assert named.get("one") is ONE
+    with pytest.raises(Unknown, match="thing 'two' is registered under this name, but calls itself 'one'"):
+        named.get("two")
 
 
 def test_missing_packages_say_how_to_get_them() -> None:
@@ -190,7 +201,9 @@ def test_missing_packages_say_how_to_get_them() -> None:
         Unknown, match="thing 'lacks' needs the package 'lacking_module'; install it: pip install lacking_module"
     ):
         registry().get("lacks")
-    with pytest.raises(Unknown, match="thing 'gone' is not part of this installation"):
+    with pytest.raises(
+        Unknown, match=r"thing 'gone' \(neuro.gone:Thing\): there is no module 'neuro.gone' in this inst"
+    ):
         registry().get("gone")
 
 
