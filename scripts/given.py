@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,4 +54,17 @@ def _task(reader: Any) -> Any:
         return None
     if not isinstance(config["task"], str) or not isinstance(options, dict):
         raise cli.UserError(f"run '{reader.path}' names the task {config['task']!r} with {options!r}, which is none")
-    return tasks.get(config["task"], **options)
+    found = tasks.get(config["task"], **options)
+    if (differs := other_version(config, found)) is not None:
+        cli.note(f"run '{reader.path}': {differs}; its numbers and ours don't compare")
+    return found
+
+
+def other_version(config: Mapping[str, Any], task: Any) -> str | None:
+    """What is to say where a run learned another version of its task; runs that kept no version say nothing."""
+    own = config.get("task_version", task.version)
+    return (
+        None
+        if own == task.version
+        else f"it learned version {own} of task '{task.name}', this is version {task.version}"
+    )

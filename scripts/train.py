@@ -103,11 +103,29 @@ def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, An
             )
 
 
-def readout_of(settings: dict[str, Any]) -> list[str]:
-    """Names of the readout's parameters."""
-    import tasks
+def same_version(settings: dict[str, Any], task: Any) -> None:
+    """Raises UserError where a run that continues has learned another version of its task."""
+    from given import other_version
 
-    return list(tasks.get(settings["task"], **settings["task_options"]).readout)
+    if (differs := other_version(settings, task)) is not None:
+        raise cli.UserError(f"the run that continues: {differs}; start another run with --out")
+
+
+def readout_of(settings: dict[str, Any]) -> list[str]:
+    """Names of the readout's parameters. Raises UserError on one that the task's network doesn't have."""
+    import tasks
+    from neuro.compiler.parameters import parameters
+    from neuro.options import hint
+
+    task = tasks.get(settings["task"], **settings["task_options"])
+    with fitting(f"task '{settings['task']}'", settings["task_options"]):
+        known = parameters(task.network(settings["seed"]))
+    for name in task.readout:
+        if name not in known:
+            raise cli.UserError(
+                f"task '{task.name}', readout: its network has no parameter '{name}'; {hint(name, known)}"
+            )
+    return list(task.readout)
 
 
 def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -196,12 +214,14 @@ def main(
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])
     found, program, learner = prepare(settings)
-    if not resume:
+    if resume:
+        same_version(settings, found)
+    else:
         with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
             learner.init(program, None)  # refusals before the file is begun
         run = Run.create(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
-            config={**settings, "command": cli.command_line()}, seed=settings["seed"], metrics=metrics_of(learner), overwrite=overwrite,
+            config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=metrics_of(learner), overwrite=overwrite,
         )  # fmt: skip
     with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update:
         train(

@@ -11,7 +11,7 @@ class UnknownTaskError(Exception):
     """No task of that name, or an option that it doesn't take."""
 
 
-_TASKS = Registry(
+REGISTRY = Registry(
     "task",
     {
         "digits": "tasks.digits:Digits",
@@ -45,9 +45,9 @@ _TASKS = Registry(
 
 def names() -> tuple[str, ...]:
     """Names of all tasks, third parties' included (entry point group `neuro.tasks`)."""
-    return _TASKS.names()
+    return REGISTRY.names()
 
 
 def get(name: str, /, **options: Any) -> Any:
     """The task of that name with these options. Raises UnknownTaskError."""
-    return _TASKS.make(name, options)
+    return REGISTRY.make(name, options)

@@ -16,7 +16,7 @@ class UnknownTargetError(Exception):
     """No target of that name."""
 
 
-_TARGETS = Registry(
+REGISTRY = Registry(
     "target",
     {
         "nir": "neuro.export.nir.common:TARGET",
@@ -75,10 +75,10 @@ class Target:
 
 def names() -> tuple[str, ...]:
     """Names of all targets, third parties' included (entry point group `neuro.targets`)."""
-    return _TARGETS.names()
+    return REGISTRY.names()
 
 
 def get(name: str) -> Target:
     """The target of that name. Raises UnknownTargetError."""
-    found: Target = _TARGETS.get(name)
+    found: Target = REGISTRY.get(name)
     return found

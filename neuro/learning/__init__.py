@@ -11,7 +11,7 @@ class UnknownRuleError(Exception):
     """No rule of that name, or an option that it doesn't take."""
 
 
-_RULES = Registry(
+REGISTRY = Registry(
     "rule",
     {
         "bptt": "neuro.learning.gradient.bptt:BPTT",
@@ -49,9 +49,9 @@ _RULES = Registry(
 
 def names() -> tuple[str, ...]:
     """Names of all rules, third parties' included (entry point group `neuro.rules`)."""
-    return _RULES.names()
+    return REGISTRY.names()
 
 
 def get(name: str, /, **options: Any) -> Any:
     """The rule of that name with these options. Raises UnknownRuleError."""
-    return _RULES.make(name, options)
+    return REGISTRY.make(name, options)

@@ -12,6 +12,7 @@ import backends
 import tasks
 from neuro import Recording
 from neuro.compiler.parameters import parameters
+from neuro.protocols import Task
 
 each_task = pytest.mark.parametrize("name", tasks.names())
 
@@ -89,3 +90,8 @@ def test_digits_for_chips() -> None:
     for wrong in ({"pixels": 25}, {"neuron": "adex"}, {"reset": "none"}, {"classes": 11}):
         with pytest.raises(tasks.UnknownTaskError):
             tasks.get("digits", **wrong)
+
+
+def test_the_registry_asks_for_all_that_a_task_is() -> None:
+    members = {*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))}
+    assert set(tasks.REGISTRY.needs) == members and len(members) >= 12
