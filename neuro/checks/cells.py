@@ -159,21 +159,28 @@ def population(item: Population) -> Iterator[Problem]:
     if problems:
         return
     scope = item.neuron.scope
+
+    def shapes(name: str) -> list[tuple[int, ...]]:
+        return [] if any(e.name == name and "shared" in e.flags for e in scope.equations) else [(item.size,)]
+
     for name, value in item.parameters.items():
         if name not in scope.parameters:
             fix = suggestion(name, set(scope.parameters)) or f"parameters: {', '.join(scope.parameters)}"
             yield plain(where, f"neuron '{item.neuron.name}' has no parameter '{name}'", fix, name)
             continue
         place = f"{where}, parameter '{name}'"
-        shared = any(e.name == name and "shared" in e.flags for e in scope.equations)
         for part in parts_of(value):
             yield from check_same_unit(name, part, scope.dimensions[name], place)
-            yield from check_shape(name, part, [] if shared else [(item.size,)], place)
+            yield from check_shape(name, part, shapes(name), place)
             yield from check_finite(part, place)
         if isinstance(value, Quantity):
             yield from check_positive(name, value, place)
             if name in item.neuron.bounds:
                 yield from check_bounds(item.neuron.bounds[name], value, place)
+    for name, value in item.neuron.parameters.items():
+        if name not in item.parameters:
+            place = f"{where}, neuron '{item.neuron.name}', parameter '{name}'"
+            yield from check_shape(name, value, shapes(name), place)
     yield from check_initial(item.initial, scope, where)
     for name, value in item.initial_values().items():
         for part in parts_of(value):

@@ -270,7 +270,10 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
         ("weights", projection.weights, shapes),
         ("delay", projection.delay, shapes),
     ]
-    for table in ({**projection.synapse.initial, **projection.initial}, projection.parameters):
+    for table in (
+        {**projection.synapse.initial, **projection.initial},
+        {**projection.synapse.parameters, **projection.parameters},
+    ):
         given += [(n, value, [(post,)] if n in receptor else shapes) for n, value in table.items()]
     for name, value, possible in given:
         if isinstance(value, Quantity):

@@ -478,6 +478,14 @@ VALUES: dict[str, Case] = {
         lambda: Population("a", lif(), 3, {"R": quantity([1, 2], "Mohm")}),
         ["population 'a', parameter 'R': 'R' has the shape [2]", "fix: give one value or an array [3]"],
     ),
+    "shape of the neuron's parameter": (
+        lambda: Population("a", lif_with(v_th=["-50 mV", "-51 mV"]), 3),
+        ["population 'a', neuron 'lif', parameter 'v_th': 'v_th' has the shape [2]", "fix: give one value or an array [3]"],
+    ),
+    "shape of the synapse's parameter": (
+        lambda: network(Synapse("s", "w : amp\nd : amp", on_pre="I_post += w + d", parameters={"d": ["1 nA", "2 nA"]})),
+        ["projection 'p', d: 'd' has the shape [2]", "fix: give one value or an array [3, 2]"],
+    ),
     "shape of the neuron's initial value": (
         lambda: Population("a", lif(initial={"v": quantity([1, 2], "mV")}), 3),
         ["population 'a', initial 'v': 'v' has the shape [2]", "fix: give one value or an array [3]"],
