@@ -154,6 +154,8 @@ def _described(kind: Any) -> str:
     if kind in _KINDS:
         return _KINDS[kind]
     listed = _listed(kind)
+    if get_origin(listed) is Literal:
+        return f"a list of {', '.join(map(str, get_args(listed)))}"
     if listed is not None:
         return {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}.get(
             listed, "a list"

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from neuro.options import OptionError, checked
 
 NeuronKind = Literal["lif", "cuba_lif", "leaky_integrator"]  # as neuro.export.leaky recognises them
 PerNeuron = Literal["tau_mem", "tau_syn", "threshold"]
+
+
+def _check(item: Any, what: str) -> None:
+    """Raises OptionError naming a field whose value its annotation doesn't allow."""
+    try:
+        checked(type(item), {f.name: getattr(item, f.name) for f in fields(item)})
+    except OptionError as error:
+        raise OptionError(f"{what}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class State:
     bits: int
     overflow: Literal["wrap", "saturate"]
 
+    def __post_init__(self) -> None:
+        _check(self, "a State")
+
 
 @dataclass(frozen=True)
 class Decay:
@@ -41,6 +54,9 @@ class Decay:
 
     kind: Literal["linear", "dash"]
     bits: int
+
+    def __post_init__(self) -> None:
+        _check(self, "a Decay")
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,9 @@ class Profile:
     layer_latency: int = 1
     order: Literal["decay-add", "add-decay"] = "decay-add"
     currents: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self, f"profile '{self.name}'")
 
     @property
     def integer(self) -> bool:

@@ -5,7 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import tasks
+from neuro import Network
+from neuro.export import targets
+from neuro.export.lint import lint
 from neuro.export.profile import Profile
+
+
+def profiles() -> dict[str, Profile]:
+    """Target -> profile, of all that are registered and can be imported; the conformance suite fails by name on the others."""
+    found = {}
+    for name in targets.names():
+        try:
+            found[name] = targets.get(name).profile
+        except Exception:  # whatever its module raises
+            continue
+    return found
+
+
+def holding(network: Network) -> list[str]:
+    """Names of the targets that hold a network."""
+    return [name for name, profile in profiles().items() if all(p.warning for p in lint(network, profile))]
 
 
 def digits_task(profile: Profile, **changes: Any) -> Any:

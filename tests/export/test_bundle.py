@@ -24,6 +24,7 @@ from neuro.export.targets import Export, Target
 from neuro.io.results import Run, open_run, write_group
 from neuro.io.serialisation import to_json
 from neuro.protocols import Batch, Recording
+from tests.export.networks import holding
 
 CLASSES, STEPS, TRIALS = 4, 30, 40
 
@@ -64,7 +65,7 @@ def delivered(target: str, out: Path, **options: Any) -> Any:
     return write_bundle(target, given, values(given), TASK, out, reference, **{"budget": 1.0, **options})
 
 
-@pytest.mark.parametrize("target", ["nir", "nir-sinabs", "loihi2", "sana-fe", "c-header"])
+@pytest.mark.parametrize("target", holding(network()))
 def test_everything_is_delivered(target: str, tmp_path: Path) -> None:
     found = delivered(target, tmp_path / "out")
     written = {p.name for p in (tmp_path / "out").iterdir()}

@@ -27,6 +27,7 @@ from neuro.export.targets import Export, get
 from neuro.protocols import Batch
 from tests.export import integer_fixtures as fixtures
 from tests.export import loihi_model, xylo_fixtures
+from tests.export.networks import profiles
 
 LOIHI = {
     "dense": (fixtures.loihi(), 963),
@@ -222,19 +223,20 @@ def test_nothing_is_delivered_where_the_guard_rises(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("target", ["loihi2", "sana-fe", "c-header", "xylo-a2"])
+@pytest.mark.parametrize("target", [n for n, p in profiles().items() if p.integer])
 @pytest.mark.parametrize("names", [("x_", "p_", "q_"), ("a", "p", "a_to_p"), ("p_to_p", "p", "q")])
 def test_any_names_of_populations(target: str, names: tuple[str, str, str], tmp_path: Path) -> None:
     """Names of the projections between them are made, and are neither illegal nor somebody's."""
     x, p, q = names
-    xylo = target.startswith("xylo")
-    neuron = {"neuron": "cuba_lif", "reset": "subtract"} if xylo else {"neuron": "lif"}
-    cell = digits(pixels=16, **neuron)[0].populations[0].neuron
-    synapse = library.get("current_jump" if xylo else "pulse")
-    projections = [Projection(f"g{k}", *ends, synapse, "3 nA") for k, ends in enumerate([(x, p), (p, p), (p, q)])]
+    profile = get(target).profile
+    kind = "lif" if "lif" in profile.neurons else "cuba_lif"
+    cell = digits(pixels=16, neuron=kind, reset=profile.resets[0])[0].populations[0].neuron
+    synapse = library.get("pulse" if kind == "lif" else "current_jump")
+    ways = [(x, p), *([(p, p)] if profile.recurrence else []), (p, q)]
+    projections = [Projection(f"g{k}", *ends, synapse, "3 nA") for k, ends in enumerate(ways)]
     network = Network([Population(p, cell, 3), Population(q, cell, 2)], projections, [Input(x, 4)], dt="1 ms")
-    found = get(target).export(network, None, tmp_path / f"net{get(target).profile.suffix}").integers
+    found = get(target).export(network, None, tmp_path / f"net{profile.suffix}").integers
     assert found is not None
-    assert sorted((s.pre, s.post) for s in found.projections) == sorted([(x, p), (p, p), (p, q)])
+    assert sorted((s.pre, s.post) for s in found.projections) == sorted(ways)
     spikes = run(found, {x: np.ones((1, 30, 4), bool)}).spikes
     assert all(spikes[name].sum() > 5 for name in (p, q))

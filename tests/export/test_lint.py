@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from neuro import AllToAll, Input, Network, Population, Projection, library, qua
 from neuro.export.lint import lint
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.targets import get
+from neuro.options import OptionError
 
 LIF, PULSE = library.get("lif"), library.get("pulse")
 ANY = Profile("any", "everything that leaky integrators are", "", ("lif", "cuba_lif", "leaky_integrator"),
@@ -54,6 +56,22 @@ LIMITS: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
     "layers": ({"chain": True, "layers": (3, 4)}, {("the network", "layers")}),
     "dash": ({"decay": Decay("dash", 4)}, {("population 'hidden'", "tau_mem"), ("population 'out'", "tau_mem")}),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: replace(ANY, neurons=("LIF",)), r"profile 'any': neurons=\('LIF',\); it takes a list of lif, cuba_lif, leaky_i"),
+        (lambda: replace(ANY, resets=("nil",)), "profile 'any': resets=.* a list of none, zero, subtract"),
+        (lambda: replace(ANY, order="add"), "profile 'any': order='add'; it takes one of decay-add, add-decay"),
+        (lambda: replace(ANY, hidden="many"), "profile 'any': hidden='many'; it takes a whole number"),
+        (lambda: State(16, "clip"), "a State: overflow='clip'; it takes one of wrap, saturate"),
+        (lambda: Decay("log", 4), "a Decay: kind='log'; it takes one of linear, dash"),
+    ],
+)  # fmt: skip
+def test_a_profile_of_names_that_are_none(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make()
 
 
 @pytest.mark.parametrize("name", LIMITS)

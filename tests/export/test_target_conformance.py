@@ -29,8 +29,10 @@ def profile_of(name: str) -> Profile:
     return targets.get(name).profile
 
 
-each_integer_target = pytest.mark.parametrize("name", [n for n in targets.names() if profile_of(n).integer])
-each_readable_target = pytest.mark.parametrize("name", [n for n in targets.names() if profile_of(n).suffix in READERS])
+each_integer_target = pytest.mark.parametrize("name", [n for n, p in networks.profiles().items() if p.integer])
+each_readable_target = pytest.mark.parametrize(
+    "name", [n for n, p in networks.profiles().items() if p.suffix in READERS]
+)
 
 
 def digits(name: str) -> tuple[Network, dict[str, Any]]:

@@ -20,6 +20,7 @@ from neuro.export.quantisation import quantisers
 from neuro.export.quantisation.calibration import Scheme, options_of
 from neuro.io.results import open_run
 from tests.export import test_target_conformance as conformance
+from tests.export.networks import profiles
 from tests.registry.packages import install
 from tests.scripts.test_mistakes import called
 
@@ -206,6 +207,18 @@ def test_a_defective_target_does_not_pass(defect: str, tmp_path: Path) -> None:
     (name,) = (n for n in conformance.CHECKS if check in n)
     with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
         getattr(conformance, name)("acme-chip", tmp_path / "out")
+
+
+def test_a_target_that_breaks_leaves_the_others_their_suite(tmp_path: Path) -> None:
+    """Networks for targets are made of the profiles that can be had; the suite fails by name on the others."""
+    assert "acme-chip" in profiles()
+    for module in [m for m in sys.modules if m.startswith(f"{NAME}.")]:
+        del sys.modules[module]
+    (tmp_path / "site" / NAME / "target.py").write_text("1/0\n")
+    importlib.invalidate_caches()
+    assert set(profiles()) == set(targets.names()) - {"acme-chip"} and len(profiles()) >= 8
+    with pytest.raises(targets.UnknownTargetError, match=r"target 'acme-chip'.*ZeroDivisionError"):
+        conformance.test_profile("acme-chip", tmp_path)
 
 
 def test_quantiser() -> None:

@@ -25,7 +25,6 @@ NAME = "life"
 EXACTLY = 0.0
 SUMS = 1e-12  # where another shape of arrays sums in another order
 SINGLE = 2e-4  # of a trace's scale: single precision keeps seven digits, some hundred operations lose three
-TARGETS = ("nir", "nir-sinabs", "nir-rockpool", "loihi2", "xylo-a3", "sana-fe", "c-header")
 SETS = 3
 
 
@@ -99,7 +98,7 @@ def exports(case: Case, programs: Programs, outcome: Outcome) -> None:
     if isinstance(recording, Exception):
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in TARGETS:
+        for name in targets.names():
             target = targets.get(name)
             path = Path(folder) / f"net{target.profile.suffix}"
             export = attempt(lambda t=target, p=path: t.export(case.network, None, p))
