@@ -52,6 +52,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.analysis.energy": ("EnergyError",),
         "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),
+        "neuro.learning.gradient.gradient_rule": ("RuleError",),
         "neuro.learning.common.parametrisation": ("ParameterError",),
         "neuro.learning.local.plasticity": ("PlasticityError",),
         "neuro.library": ("UnknownModelError",),

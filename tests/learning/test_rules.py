@@ -27,6 +27,7 @@ from neuro import (
 from neuro.compiler.parameters import values
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.bptt import BPTT
+from neuro.learning.gradient.gradient_rule import GradientRule, RuleError
 from neuro.protocols import Batch, Capabilities, Settings
 from tests.backends.able import able
 
@@ -187,6 +188,30 @@ def test_a_rule_is_refused_under_its_own_name() -> None:
     for rule, called in ((Descent(), "Descent"), (BPTT(), "bptt")):
         with pytest.raises(UnsupportedError, match=f"backend 'reference' .* rule '{called}': it gives no gradients"):
             rule.init(backends.get("reference").compile(Tiny().network(0)))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "message"),
+    [
+        (lambda w: 1.0, r"it gives 1.0; return loss, \{name: gradient\}"),
+        (lambda w: {"feed.w": w}, "return loss"),
+        (lambda w: (None, {"feed.w": w}), "its loss is None; return a number"),
+        (
+            lambda w: (1.0, {"feed.w": w, "feed.v": w}),
+            "a gradient for 'feed.v', which isn't trained; did you mean 'feed.w'",
+        ),
+        (lambda w: (1.0, {}), "no gradient for parameter 'feed.w'"),
+        (lambda w: (1.0, {"feed.w": w[0]}), r"parameter 'feed.w' has the shape \(3,\); give \(6, 3\)"),
+        (None, "has no `estimate` of its own"),
+    ],
+)
+def test_what_is_no_estimate_is_named(estimate: Any, message: str) -> None:
+    own = {} if estimate is None else {"estimate": lambda self, program, now, *rest: estimate(now["feed.w"])}
+    rule, program = type("Wrong", (GradientRule,), own)(), backends.get("reference").compile(Tiny().network(0))
+    start = dict(values(program.network))
+    for call in (rule.gradient, lambda p, w, *rest: rule.step(p, w, rule.init(p), *rest)):
+        with pytest.raises(RuleError, match=f"rule 'Wrong'.*{message}"):
+            call(program, start, Tiny().batch(), Tiny())
 
 
 @each_rule

@@ -98,6 +98,10 @@ class Parametrisation:
     def names(self) -> tuple[str, ...]:
         return tuple(m.name for m in self.maps)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {m.name: m.start.shape for m in self.maps}
+
     def free(
         self, values: Mapping[str, npt.NDArray[np.floating]] | None = None, *, dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:

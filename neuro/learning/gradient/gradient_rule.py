@@ -11,14 +11,40 @@ import numpy as np
 import torch
 
 from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
 from neuro.learning.common.parametrisation import Parametrisation
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.gradient.quantisation_aware import StraightThrough
-from neuro.options import OptionError, checked, one_of
+from neuro.options import OptionError, checked, hint, one_of
 from neuro.protocols import Array, Batch, Parameters, require
 
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
+
+
+class RuleError(Exception):
+    """A rule gives something else than a loss and a gradient; the message names the rule and the parameter."""
+
+
+def check_estimate(rule: str, found: Any, shapes: Mapping[str, tuple[int, ...]]) -> tuple[float, dict[str, Array]]:
+    """A rule's estimate, (loss, {name: gradient}). shapes: of the trained parameters. Raises RuleError."""
+    wrong = f"rule '{rule}', estimate"
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+        raise RuleError(f"{wrong}: it gives {shown(found)}; return loss, {{name: gradient}}")
+    loss, slopes = found
+    if np.shape(loss) != () or not isinstance(loss, int | float | np.number):
+        raise RuleError(f"{wrong}: its loss is {shown(loss)}; return a number")
+    for name in slopes:
+        if name not in shapes:
+            raise RuleError(f"{wrong}: it gives a gradient for '{name}', which isn't trained; {hint(name, shapes)}")
+    for name, shape in shapes.items():
+        if name not in slopes:
+            raise RuleError(f"{wrong}: it gives no gradient for parameter '{name}'")
+        if np.shape(slopes[name]) != shape:
+            raise RuleError(
+                f"{wrong}: the gradient for parameter '{name}' has the shape {np.shape(slopes[name])}; give {shape}"
+            )
+    return float(loss), dict(slopes)
 
 
 @dataclass
@@ -101,8 +127,8 @@ class GradientRule:
     def estimate(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
     ) -> tuple[float, dict[str, Array]]:
-        """Loss, and its gradient with respect to the trainable parameters, SI."""
-        raise NotImplementedError
+        """Loss, and its gradient with respect to the trainable parameters, in their shapes, SI."""
+        raise RuleError(f"rule '{self.called()}' has no `estimate` of its own: it gives loss and gradient of a batch")
 
     def remember(self, state: GradientState, before: Parameters, after: Parameters) -> None:
         """Change the state's memory after an update."""
@@ -130,13 +156,14 @@ class GradientRule:
     ) -> tuple[Parameters, GradientState, Mapping[str, float]]:
         """One update. task: its `loss` and `record`. Returns SI arrays of all parameters, state, metrics."""
         before, quantised = state.real(parameters), state.quantised
-        loss, slopes = self.estimate(program, state.seen(before), batch, task, state.memory, state.updates)
+        found = self.estimate(program, state.seen(before), batch, task, state.memory, state.updates)
+        loss, slopes = check_estimate(self.called(), found, state.parametrisation.shapes)
         if quantised is not None:
             slopes = quantised.backward(slopes, before, state.scales)
         state.optimiser.zero_grad(set_to_none=True)
-        found = state.parametrisation.values(state.theta)
+        now = state.parametrisation.values(state.theta)
         torch.autograd.backward(
-            [found[n] for n in slopes], [torch.as_tensor(g, dtype=found[n].dtype) for n, g in slopes.items()]
+            [now[n] for n in slopes], [torch.as_tensor(g, dtype=now[n].dtype) for n, g in slopes.items()]
         )
         norm = torch.nn.utils.clip_grad_norm_(list(state.theta.values()), self.clip if self.clip else float("inf"))
         if not torch.isfinite(norm):
@@ -155,7 +182,9 @@ class GradientRule:
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
     ) -> dict[str, Array]:
         """See Rule.gradient."""
-        return self.estimate(program, parameters, batch, task, self.memory(program), draw)[1]
+        found = self.estimate(program, parameters, batch, task, self.memory(program), draw)
+        chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
+        return check_estimate(self.called(), found, chosen.shapes)[1]
 
     def names(self, program: Any) -> tuple[str, ...]:
         """The trainable parameters."""
