@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from neuro.language.units import Quantity, quantity
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,18 @@ class Drive:
         return quantity(self.step)
 
 
-DRIVES = {
+class Needed(dict[str, V]):
+    """What every library model needs besides itself, by its name. what: such as "drive". example, place: what is written, and where."""
+
+    def __init__(self, entries: Mapping[str, V], what: str, example: str, place: str) -> None:
+        super().__init__(entries)
+        self.what, self.example, self.place = what, example, place
+
+    def __missing__(self, name: str) -> V:
+        raise KeyError(f"'{name}' has no {self.what}; write one, such as {self.example}, into {self.place}")
+
+
+_DRIVES = {
     "lif": Drive("0.3 nA"),
     "cuba_lif": Drive("0.3 nA"),
     "coba_lif": Drive("300 pA"),
@@ -34,3 +49,4 @@ DRIVES = {
     "rate": Drive("0.5", input="z"),
     "rate_relu": Drive("0.5", input="z"),
 }
+DRIVES = Needed(_DRIVES, "drive", "Drive('0.3 nA') for its input I", "DRIVES in scripts/models/drives.py")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from models.drives import DRIVES
+from models.drives import DRIVES, Needed
 
 from neuro import Input, Network, Population, Projection, library, quantity
 
-WEIGHTS = {
+_WEIGHTS = {
     "alpha": "0.5 nA",
     "current_jump": "0.5 nA",
     "delta": "2 mV",
@@ -16,6 +16,7 @@ WEIGHTS = {
     "pulse": "1 nA",
     "short_term_plasticity": "2 nA",
 }
+WEIGHTS = Needed(_WEIGHTS, "weight", "'1 nA'", "WEIGHTS in tests/library/networks.py")
 TARGETS = {"current_jump": "cuba_lif", "exponential_conductance": "coba_lif"}  # the others reach a `lif`
 
 

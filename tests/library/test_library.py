@@ -79,14 +79,30 @@ def test_fires_when_driven(name: str) -> None:
     assert 5 <= spikes.sum() <= STEPS / 5
 
 
-@pytest.mark.parametrize("name", sorted(set(library.neurons()) - set(SPIKING)))
+# Units without a threshold whose solution is known: steady state under a drive, time constant (s). `test_convergence.py` has all.
+CLOSED_FORMS = {
+    "leaky_integrator": (lambda drive: 100e6 * drive, 20e-3),
+    "rate": (np.tanh, 10e-3),
+    "rate_relu": (lambda drive: drive, 10e-3),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
 def test_unit_without_threshold_settles_at_its_steady_state(name: str) -> None:
-    drive = quantity(DRIVES[name].amplitude).value
-    steady = {"leaky_integrator": 100e6 * drive, "rate": np.tanh(drive), "rate_relu": drive}[name]
+    steady, time_constant = CLOSED_FORMS[name]
     (trace,) = run(name, 1.0).traces.values()
-    time_constant = {"leaky_integrator": 20e-3}.get(name, 10e-3)
-    expected = steady * (1 - np.exp(-STEPS * DRIVES[name].dt.value / time_constant))
+    end = steady(quantity(DRIVES[name].amplitude).value)
+    expected = end * (1 - np.exp(-STEPS * DRIVES[name].dt.value / time_constant))
     np.testing.assert_allclose(trace[0, -1, 0], expected, rtol=1e-3)
+
+
+def test_a_model_without_test_data_is_told_where_it_goes() -> None:
+    with pytest.raises(
+        KeyError, match=r"'foo' has no drive; write one, such as Drive\('0.3 nA'\).*, into DRIVES in scripts/models/dr"
+    ):
+        one_population("foo")
+    with pytest.raises(KeyError, match="'foo' has no weight; write one.*, into WEIGHTS in tests/library/networks.py"):
+        WEIGHTS["foo"]
 
 
 def test_every_model_has_test_data() -> None:
