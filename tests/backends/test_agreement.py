@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from models.drives import DRIVES
 from models.mixed_network import mixed_network
 from studies.agreement import SILENT, driven
 
@@ -15,8 +16,9 @@ import backends
 from neuro import Network, Projection, Recording, UnsupportedError, library, quantity
 from neuro.analysis.comparison import Comparison, compare, localise
 from neuro.compiler.semantics import semantics
-from tests.backends.able import REFUSED
+from tests.backends.able import REFUSED, compiled
 from tests.backends.networks import DELTA, drive, networks, tie
+from tests.library.networks import two_populations
 
 PAIRS = tuple(itertools.combinations(backends.names(), 2))
 
@@ -43,6 +45,19 @@ def test_library_neuron(name: str, pair: tuple[str, str]) -> None:
     if name not in SILENT:
         report.require_spikes(100)
     assert report.identical_spikes and report.agrees(1e-9), localise(report)
+
+
+@pytest.mark.parametrize("backend", [b for b in backends.names() if b != "reference"])
+@pytest.mark.parametrize("name", library.synapses())
+def test_library_synapse(name: str, backend: str) -> None:
+    """One driven cell and its target: both fire alike, and what reaches the target has the same numbers."""
+    network = two_populations(name)
+    record = [f"{p.name}.{variable}" for p in network.populations for variable in p.neuron.scope.states]
+    current = np.full((1, 1000, 1), 1.5 * quantity(DRIVES["lif"].amplitude).value)
+    a, b = (compiled(of, network).run(inputs={"current": current}, record=record) for of in ("reference", backend))
+    report = compare(a, b, names=("reference", backend), max_pairs=0)
+    assert report.identical_spikes and report.agrees(1e-9), localise(report)
+    assert a.spikes["pre"].sum() > 5 and np.ptp(a.traces["post.v"]) > 1e-5
 
 
 @pytest.mark.xdist_group("mixed")

@@ -101,7 +101,7 @@ def test_a_model_without_test_data_is_told_where_it_goes() -> None:
         KeyError, match=r"'foo' has no drive; write one, such as Drive\('0.3 nA'\).*, into DRIVES in scripts/models/dr"
     ):
         one_population("foo")
-    with pytest.raises(KeyError, match="'foo' has no weight; write one.*, into WEIGHTS in tests/library/networks.py"):
+    with pytest.raises(KeyError, match=r"'foo' has no weight; write one.*, into WEIGHTS in tests/library/networks.py"):
         WEIGHTS["foo"]
 
 
