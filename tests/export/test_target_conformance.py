@@ -262,3 +262,4 @@ def test_a_failed_write_leaves_nothing(name: str, tmp_path: Path) -> None:
 
 
 CHECKS = tuple(n for n, check in globals().items() if each_target.mark in getattr(check, "pytestmark", ()))
+INTEGER_CHECKS = tuple(n for n, c in globals().items() if each_integer_target.mark in getattr(c, "pytestmark", ()))
