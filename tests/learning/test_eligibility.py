@@ -20,6 +20,7 @@ from neuro.learning.traces.influence import by_influence, by_uoro
 from neuro.learning.traces.trial import run_trial
 from neuro.protocols import Batch
 from tasks.rate_networks import rate_network
+from tests.backends.able import able
 
 EXACT = 1e-10
 SPIKES = np.random.default_rng(0).random((2, 100, 8)) < 0.15
@@ -219,12 +220,12 @@ def test_uoro_is_unbiased() -> None:
     assert np.sum(mean * truth) / np.linalg.norm(mean) / np.linalg.norm(truth) > 3 * np.mean(one)
 
 
-@pytest.mark.parametrize("backend", ["reference", "native", "brian2"])
+@pytest.mark.parametrize("backend", [b for b in able("state") if b != "torch"])
 def test_the_rule_gives_the_same_gradient_from_any_backend(backend: str) -> None:
     network, program, task, batch = setting("alif")
     rule = learning.get("eprop", feedback="random")
     expected = rule.gradient(program, values(network), batch, task)
-    options = {"surrogate": "triangle"} if backend == "native" else {}
+    options = {"surrogate": "triangle"} if backend in able("gradients") else {}
     found = rule.gradient(backends.get(backend).compile(network, **options), values(network), batch, task)
     assert error(found, expected) < EXACT
     forms = learning.get("eprop", feedback="random", form="traces").gradient(program, values(network), batch, task)
