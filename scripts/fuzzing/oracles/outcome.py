@@ -105,7 +105,7 @@ def limited(backend: str) -> Iterator[None]:
         raise _TooLong
 
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE, 0.5)  # again, where it comes in a finaliser, which swallows it
     try:
         yield
     except _TooLong:
