@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -232,6 +233,16 @@ def test_the_rule_gives_the_same_gradient_from_any_backend(backend: str) -> None
     assert error(forms, expected) < EXACT
 
 
+def _peak(call: Callable[[], object]) -> int:
+    """Bytes at most while it runs; garbage that others left may be in it."""
+    gc.collect()
+    tracemalloc.start()
+    call()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
 def test_traces_need_no_memory_for_more_steps() -> None:
     """Peak memory of the recursion itself, 400 and 1,600 steps."""
     network, program, task, _ = setting("alif")
@@ -240,11 +251,7 @@ def test_traces_need_no_memory_for_more_steps() -> None:
         spikes = np.random.default_rng(0).random((2, steps, 8)) < 0.15
         batch = Batch({"x": spikes}, np.zeros((2, steps, 3)))
         trial = run_trial(program, values(network), batch, task, {})
-        by_traces(trial, ["feed"])
-        tracemalloc.start()
-        by_traces(trial, ["feed"])
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(min(_peak(lambda t=trial: by_traces(t, ["feed"])) for _ in range(3)))
     assert peaks[1] < 1.2 * peaks[0]
 
 
