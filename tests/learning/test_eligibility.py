@@ -234,13 +234,15 @@ def test_the_rule_gives_the_same_gradient_from_any_backend(backend: str) -> None
 
 
 def _peak(call: Callable[[], object]) -> int:
-    """Bytes at most while it runs; garbage that others left may be in it."""
-    gc.collect()
+    """Bytes at most while it runs, without a collection: one empties Python's free lists, and what fills them again would count."""
+    gc.disable()
     tracemalloc.start()
-    call()
-    found = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return found
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_traces_need_no_memory_for_more_steps() -> None:
