@@ -212,7 +212,7 @@ def statements(block: Iterable[Statement], names: Table, targets: Table | None =
     lines = []
     for s in block:
         target, value = (targets or names)[s.target], text(s.expression, names)
-        if s.op == "=" and target in _names(value):
+        if s.op == "=" and s.target in s.expression.names:
             # Brian2 would have sympy rewrite `v = f(v)` as a sum or a product, which drops functions and infinite values
             lines += [f"assigned_{target} = {value}", f"{target} = assigned_{target}"]
         else:
@@ -220,10 +220,6 @@ def statements(block: Iterable[Statement], names: Table, targets: Table | None =
         if limit and s.target == "w":
             lines.append(limit)
     return "\n".join(lines)
-
-
-def _names(text: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
 
 
 def number(value: Any) -> str:

@@ -33,10 +33,10 @@ def neuron(item: Neuron) -> Iterator[Problem]:
     problems = list(check_text(item))
     yield from problems
     if not problems:
-        from neuro.checks import formulas as meaning
+        from neuro.checks import formulas  # sympy loads when it is first needed
 
-        problems = list(meaning.check_numbers(item.scope))
-        yield from problems or meaning.check_noise(item.scope)
+        problems = list(formulas.check_numbers(item.scope))
+        yield from problems or formulas.check_noise(item.scope)
     if not problems:
         yield from check_method(item.method, item.scope, f"neuron '{item.name}'")
 

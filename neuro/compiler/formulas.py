@@ -67,17 +67,15 @@ class SynapseFormulas:
 def cell_formulas(population: Population) -> CellFormulas:
     """Raises ModelError where numbers alone give no number."""
     neuron, scope = population.neuron, population.neuron.scope
-    threshold = scope.threshold
+    inlined, threshold = _Inlined([_subexpressions(population)]), scope.threshold
 
     def block(statements: Iterable[Statement]) -> tuple[Assign, ...]:
-        return tuple(Assign(s.target, _inlined(_value(s, s.target), population)) for s in statements)
+        return tuple(Assign(s.target, inlined(_value(s, s.target))) for s in statements)
 
     return CellFormulas(
         system_of(neuron.name, scope.equations),
         ordered_subexpressions(scope.equations),
-        None
-        if threshold is None
-        else (_inlined(margin(threshold), population), _inlined(to_sympy(threshold), population)),
+        None if threshold is None else (inlined(margin(threshold)), inlined(to_sympy(threshold))),
         block(scope.reset),
         block(scope.every_step),
     )
@@ -86,22 +84,23 @@ def cell_formulas(population: Population) -> CellFormulas:
 def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:
     """Raises ModelError where numbers alone give no number."""
     synapse, scope = projection.synapse, projection.synapse.scope
-
-    def expression(expr: sp.Expr) -> sp.Expr:
-        return _between(network, projection, expr)
+    own = {symbol(name): value for name, value in ordered_subexpressions(scope.equations)}
+    pre, post = network.parts["population"].get(projection.pre), network.population(projection.post)
+    ends = [] if pre is None else [_subexpressions(pre, "_pre")]
+    inlined = _Inlined([(f"projection '{projection.name}'", own), *ends, _subexpressions(post, "_post")])
 
     def formula(statement: Statement) -> Assign | Sum:
         target = statement.target.removesuffix("_post")
         if target == statement.target:
-            return Assign(target, expression(_value(statement, target)))
-        return Sum(target, expression((-1 if statement.op == "-=" else 1) * to_sympy(statement.expression)))
+            return Assign(target, inlined(_value(statement, target)))
+        return Sum(target, inlined((-1 if statement.op == "-=" else 1) * to_sympy(statement.expression)))
 
     return SynapseFormulas(
-        system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), expression),
+        system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), inlined),
         tuple(map(formula, scope.on_pre)),
         tuple(map(formula, scope.on_post)),
         tuple(map(formula, scope.every_step)),
-        None if scope.transmits is None else Sum(synapse.target, expression(to_sympy(scope.transmits))),
+        None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
     )
 
 
@@ -114,32 +113,31 @@ def _value(statement: Statement, target: str) -> sp.Expr:
     return {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}[statement.op]
 
 
-def _inlined(expr: sp.Expr, population: Population, suffix: str = "") -> sp.Expr:
-    """An expression with a population's subexpressions put in, so that only states, inputs and parameters remain."""
+_Table = tuple[str, dict[sp.Symbol, sp.Expr]]  # whose subexpressions they are, and these by name, in dependency order
+
+
+def _subexpressions(population: Population, suffix: str = "") -> _Table:
+    """A population's, as its own text names them, or with a suffix as a synapse's does."""
     table = {}
     for name, value in ordered_subexpressions(population.neuron.scope.equations):
         renamed = {s: symbol(s.name + suffix) for s in value.free_symbols if s.name not in ("t", "dt")}
         table[symbol(name + suffix)] = value.xreplace(renamed) if suffix else value
-    return _substituted(expr, table, f"population '{population.name}'")
+    return f"population '{population.name}'", table
 
 
-def _between(network: Network, projection: Projection, expr: sp.Expr) -> sp.Expr:
-    """A synapse's expression with the cells' and its own subexpressions put in."""
-    own = ordered_subexpressions(projection.synapse.scope.equations)
-    expr = _substituted(expr, {symbol(name): value for name, value in own}, f"projection '{projection.name}'")
-    pre = network.parts["population"].get(projection.pre)
-    if pre is not None:
-        expr = _inlined(expr, pre, "_pre")
-    return _inlined(expr, network.population(projection.post), "_post")
+@dataclass(frozen=True)
+class _Inlined:
+    """An expression with subexpressions put in, table after table, so that only states, inputs and parameters remain."""
 
+    tables: list[_Table]
 
-def _substituted(expr: sp.Expr, table: dict[sp.Symbol, sp.Expr], where: str) -> sp.Expr:
-    """Subexpressions, in dependency order, put into an expression."""
-    try:
-        for name, value in reversed(table.items()):
-            expr = substituted(expr, {name: value})
-    except NumberError:
-        message = "numbers alone give no real, finite value where its subexpressions are put in"
-        fix = "look for divisors, roots and logarithms of numbers"
-        raise ModelError([Problem(where, "", 0, 0, message, fix)]) from None
-    return expr
+    def __call__(self, expr: sp.Expr) -> sp.Expr:
+        for where, table in self.tables:
+            try:
+                for name, value in reversed(table.items()):
+                    expr = substituted(expr, {name: value})
+            except NumberError:
+                message = "numbers alone give no real, finite value where its subexpressions are put in"
+                fix = "look for divisors, roots and logarithms of numbers"
+                raise ModelError([Problem(where, "", 0, 0, message, fix)]) from None
+        return expr

@@ -43,9 +43,8 @@ class Wiring:
 
 @dataclass(frozen=True)
 class Resolved:
-    """definition: as it was written. network: the same with receptors merged into the cells, which everything below is of."""
+    """network: with receptors merged into the cells, which everything below is of."""
 
-    definition: Network
     network: Network
 
     @property
@@ -93,7 +92,7 @@ class Resolved:
 
 def resolve(network: Network) -> Resolved:
     """Everything is computed when it is first asked for, once for each network. Raises ModelError where it is none."""
-    return Resolved(network, without_receptors(network))
+    return Resolved(without_receptors(network))
 
 
 @per_object

@@ -117,9 +117,6 @@ def substituted(expr: sp.Expr, table: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
     return closed(expr.xreplace(inside)) if inside else expr
 
 
-# -- reading -------------------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=4096)
 def derivative(expr: sp.Expr, by: sp.Symbol) -> sp.Expr:
     """d expr/d by, by the chain rule; a product of slopes is 0 where one of them is, as gradients on torch and native have it."""
@@ -143,6 +140,10 @@ def _partial(expr: sp.Expr, place: int) -> sp.Expr:
     return varied.diff(argument).xreplace({argument: expr.args[place]})
 
 
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
 def to_sympy(expression: Expression) -> sp.Expr:
     """A closed expression over real symbols; units become SI numbers; conditions become 0/1 numbers.
 

@@ -15,9 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import Held, dequantised, rounding
-from neuro.export.chips.integer import Array, IntArray, IntegerChain, IntegerLayer, check_chain, check_range, network_of
-from neuro.export.layers import Layer, latency, read
+from neuro.export.chips.dequantised import Held, integer_export
+from neuro.export.chips.integer import (
+    Array,
+    IntArray,
+    IntegerChain,
+    IntegerLayer,
+    check_chain,
+    check_range,
+    network_of,
+    scales_of,
+)
+from neuro.export.layers import Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantisation.quantisers import Quantiser
 from neuro.export.targets import Export, Target
@@ -76,19 +85,8 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
     chain = IntegerChain(network.name, source, tuple(map(_quantise, layers)), graph.model.step.dt)
     subtracts = frozenset(x.name for x in layers if x.cell.reset == "subtract")
     write_header(chain, subtracts, path)
-    meant = _held(chain, layers)
-    return Export(
-        target=PROFILE.name,
-        files=(path,),
-        latency=latency(layers, PROFILE),
-        quantised=dequantised(graph, meant),
-        integers=c_network(chain, subtracts),
-        scales={
-            f"{x.name}.v": float(np.mean(x.numbers.gain * x.numbers.threshold / codes.cells["v_th"]))
-            for x, codes in zip(layers, chain.layers, strict=True)
-        },
-        rounding=rounding(layers, meant),
-    )
+    held, integers = _held(chain, layers), c_network(chain, subtracts)
+    return integer_export(PROFILE, path, graph, layers, held, integers, scales=scales_of(chain, layers))
 
 
 TARGET = Target(PROFILE, export)

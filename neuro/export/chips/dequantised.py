@@ -1,9 +1,10 @@
-"""The float network that a target's integers stand for: its own parameters, at values that integers can hold."""
+"""What a target's integers stand for: the network's own parameters at values that they can hold, and how far off these are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy.typing as npt
 import sympy as sp
 
 from neuro.compiler.evaluation import compiled
-from neuro.export.layers import Graph, Layer
+from neuro.export.layers import Graph, Layer, latency
 from neuro.export.leaky import Link, NotLeakyError
+from neuro.export.profile import Profile
+from neuro.export.targets import Export
 from neuro.language.symbolic import symbol
+from neuro.model import Network
 from neuro.protocols import Parameters
 
 Array = npt.NDArray[Any]
@@ -30,6 +34,21 @@ class Held:
     alpha: Array | None
     threshold: Array
     weights: Mapping[str, Array]
+
+
+def integer_export(
+    profile: Profile, path: Path, graph: Graph, layers: Sequence[Layer], held: Mapping[str, Held], integers: Network, **more: Any
+) -> Export:  # fmt: skip
+    """What every target of integers says of one file that it wrote. integers: the network of them. more: fields of Export."""
+    return Export(
+        target=profile.name,
+        files=(path,),
+        latency=latency(layers, profile),
+        quantised=dequantised(graph, held),
+        integers=integers,
+        rounding=rounding(layers, held),
+        **more,
+    )
 
 
 def rounding(layers: Sequence[Layer], held: Mapping[str, Held]) -> dict[str, float]:

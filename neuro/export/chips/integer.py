@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ExportError
+from neuro.export.layers import Layer
 from neuro.export.names import unused
 from neuro.export.profile import Integers
 from neuro.language.units import quantity
@@ -56,6 +57,14 @@ class IntegerChain:
     @property
     def inputs(self) -> int:
         return int(self.layers[0].feed.shape[0])
+
+
+def scales_of(chain: IntegerChain, layers: Sequence[Layer]) -> dict[str, float]:
+    """Of "population.v": SI value of a threshold code's 1, on the voltage's scale; the mean over cells."""
+    return {
+        f"{layer.name}.v": float(np.mean(layer.numbers.gain * layer.numbers.threshold / codes.cells["v_th"]))
+        for layer, codes in zip(layers, chain.layers, strict=True)
+    }
 
 
 # -- as a network -------------------------------------------------------------------------------------------------

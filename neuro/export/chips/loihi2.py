@@ -8,13 +8,15 @@ with `a` the sum of weights of the spikes of the step before: every synapse dela
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import Held, dequantised, rounding
+from neuro.export.chips.dequantised import Held, integer_export
 from neuro.export.chips.integer import (
     Array,
     IntArray,
@@ -23,8 +25,9 @@ from neuro.export.chips.integer import (
     check_chain,
     check_range,
     network_of,
+    scales_of,
 )
-from neuro.export.layers import Graph, Layer, latency, read
+from neuro.export.layers import Graph, Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
 from neuro.export.quantisation.quantisers import Quantiser
 from neuro.export.targets import Export, Target
@@ -71,22 +74,20 @@ loihi_cuba = Neuron(
 
 def export(network: Network, parameters: Parameters | None, path: Path) -> Export:
     """Write the netx file of a network. See neuro.export.targets.Target."""
-    graph = read(network, parameters, PROFILE)
+    return export_chain(PROFILE, write_netx, loihi_network, network, parameters, path)
+
+
+def export_chain(
+    profile: Profile, write: Callable[[IntegerChain, Path], None], integers: Callable[[IntegerChain], Network],
+    network: Network, parameters: Parameters | None, path: Path, **more: Any,
+) -> Export:  # fmt: skip
+    """A network in these integers, for this chip or a simulator of it. integers: the network of a chain. more: fields of Export."""
+    graph = read(network, parameters, profile)
     layers = graph.chain()
     chain = quantise(graph, layers, network.name)
-    write_netx(chain, path)
-    meant = held(chain, layers)
-    return Export(
-        target=PROFILE.name,
-        files=(path,),
-        latency=latency(layers, PROFILE),
-        quantised=dequantised(graph, meant),
-        integers=loihi_network(chain),
-        scales={
-            f"{layer.name}.v": scale_of(layer, codes) / 64 for layer, codes in zip(layers, chain.layers, strict=True)
-        },
-        rounding=rounding(layers, meant),
-    )
+    write(chain, path)
+    scales = {name: scale / 64 for name, scale in scales_of(chain, layers).items()}
+    return integer_export(profile, path, graph, layers, held(chain, layers), integers(chain), scales=scales, **more)
 
 
 TARGET = Target(PROFILE, export)
@@ -139,11 +140,6 @@ def held(chain: IntegerChain, layers: tuple[Layer, ...]) -> dict[str, Held]:
         found[codes.name] = Held(decays(codes.cells["v_decay"]), alpha, codes.cells["v_th"].astype(float), weights)
         source = codes.name
     return found
-
-
-def scale_of(layer: Layer, codes: IntegerLayer) -> float:
-    """SI value of a threshold mantissa's 1, on the voltage's scale; the mean over cells."""
-    return float(np.mean(layer.numbers.gain * layer.numbers.threshold / codes.cells["v_th"]))
 
 
 def loihi_network(chain: IntegerChain) -> Network:

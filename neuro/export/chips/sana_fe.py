@@ -17,11 +17,9 @@ from typing import TextIO
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import dequantised, rounding
 from neuro.export.chips.integer import IntegerChain, IntegerLayer, network_of
 from neuro.export.chips.loihi2 import PROFILE as LOIHI
-from neuro.export.chips.loihi2 import check, decays, held, quantise, scale_of
-from neuro.export.layers import latency, read
+from neuro.export.chips.loihi2 import check, decays, export_chain
 from neuro.export.targets import Export, Target
 from neuro.io.files import replaced
 from neuro.model import Network, Neuron
@@ -54,21 +52,8 @@ sana_fe_lif = Neuron(
 
 def export(network: Network, parameters: Parameters | None, path: Path) -> Export:
     """Write the YAML file of a network. See neuro.export.targets.Target."""
-    graph = read(network, parameters, PROFILE)
-    layers = graph.chain()
-    chain = quantise(graph, layers, network.name)
-    write_yaml(chain, path)
-    meant = held(chain, layers)
-    return Export(
-        target=PROFILE.name,
-        files=(path,),
-        latency=latency(layers, PROFILE),
-        quantised=dequantised(graph, meant),
-        integers=sana_fe_network(chain),
-        scales={f"{x.name}.v": scale_of(x, codes) / 64 for x, codes in zip(layers, chain.layers, strict=True)},
-        rounding=rounding(layers, meant),
-        notes=("The file's input cells are silent: give them spikes before a run.",),
-    )
+    notes = ("The file's input cells are silent: give them spikes before a run.",)
+    return export_chain(PROFILE, write_yaml, sana_fe_network, network, parameters, path, notes=notes)
 
 
 TARGET = Target(PROFILE, export)

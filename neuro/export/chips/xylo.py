@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from neuro.export import ExportError
-from neuro.export.chips.dequantised import Held, dequantised, rounding
+from neuro.export.chips.dequantised import Held, integer_export
 from neuro.export.chips.integer import Array, IntArray
 from neuro.export.chips.xylo_integers import BIAS, MOST_HIDDEN, SHIFT, THRESHOLD, WEIGHT, XyloIntegers, xylo_network
-from neuro.export.layers import Graph, Layer, latency, read
+from neuro.export.layers import Graph, Layer, read
 from neuro.export.profile import Decay, Profile, State
 from neuro.export.quantisation.quantisers import Quantiser
 from neuro.export.targets import Export, Target
@@ -62,17 +62,9 @@ def export(network: Network, parameters: Parameters | None, path: Path, *, profi
     integers = _quantise(graph, layers, dashes, network.name)
     integers.check(profile.inputs or 0, profile.hidden or 0, profile.outputs or 0)
     integers.write(path)
-    held = _held(layers, dashes, integers)
-    return Export(
-        target=profile.name,
-        files=(path,),
-        latency=latency(layers, profile),
-        quantised=dequantised(graph, held),
-        integers=xylo_network(integers),
-        rounding=rounding(layers, held),
-        guards=tuple(f"{layer.name}.unsure" for layer in layers),
-        notes=(_GUARD,),
-    )
+    held, guards = _held(layers, dashes, integers), tuple(f"{layer.name}.unsure" for layer in layers)
+    more = {"guards": guards, "notes": (_GUARD,)}
+    return integer_export(profile, path, graph, layers, held, xylo_network(integers), **more)
 
 
 AUDIO_2 = Target(_AUDIO_2, partial(export, profile=_AUDIO_2))

@@ -95,7 +95,7 @@ class Trial:
 
 
 def fed_inputs(network: Network, rule: str) -> dict[str, SummedInput]:
-    """Projection -> summed, of all that reach cells. Raises UnsupportedError naming the projection that has none."""
+    """Projection -> its summed input, of all that reach cells. Raises UnsupportedError naming the projection that has none."""
     found = {}
     for synapses in lower(network).synapses:
         try:
