@@ -12,7 +12,8 @@ import numpy.typing as npt
 from backends.common.options import names_of
 from backends.common.values import known, whole
 from neuro.caching import per_object
-from neuro.compiler.resolve import Wiring, resolve
+from neuro.compiler.resolve import resolve
+from neuro.compiler.wiring import Wiring
 from neuro.events import Rasters
 from neuro.language.foreign import NumbersError, numbers, shown
 from neuro.language.scope import NeuronScope, SynapseScope

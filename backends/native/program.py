@@ -13,11 +13,12 @@ import numpy.typing as npt
 from backends.common.arrays import Feed
 from backends.common.options import choice
 from backends.common.recording import Wanted, check_record
-from backends.common.simulator import Simulator, feed_of
+from backends.common.simulator import feed_of
 from backends.common.starting_state import layout
 from backends.common.streaming import Session
 from backends.common.structure import Backward
 from backends.common.values import given_parameters
+from backends.common.variants import DifferentiableSimulator
 from backends.native.build import OTHERS
 from backends.native.compiled import CompiledNetwork
 from backends.native.executable import Executable
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class NativeProgram(Simulator):
+class NativeProgram(DifferentiableSimulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
 
     lists_spikes = True
     backend = "native"
 
     def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
+        super().__init__()
         self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
         gradients = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
         self.capabilities = Capabilities(gradients=gradients, plasticity=True, populations=True)
@@ -56,7 +58,6 @@ class NativeProgram(Simulator):
         self.semantics: Semantics = semantics(network, dtype).for_training(
             surrogate, self.compiled.scales, not backward.reset, backward.detached, backward.feedback
         )
-        self._variants: dict[Backward, NativeProgram] = {}
 
     def __reduce__(self) -> tuple[type[NativeProgram], tuple[Any, ...]]:
         """Copies and other processes compile the network again, which is quick where its library is kept."""
@@ -138,21 +139,9 @@ class NativeProgram(Simulator):
 
         return NetworkModule(self, trainable)
 
-    def variant(
-        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
-    ) -> NativeProgram:
-        """The same program with other projections detached or with feedback weights, or another reset; made once."""
-        detach_reset = not self.backward.reset if detach_reset is None else detach_reset
-        backward = Backward.of("native", detach_reset, detached, feedback)
-        if backward not in self._variants:
-            dtype = np.dtype(self.real).name
-            self._variants[backward] = NativeProgram(self.network, dtype, self.threads, self.surrogate, backward)
-        return self._variants[backward]
-
-    def in_dtype(self, dtype: str) -> NativeProgram:
-        """The same program in another precision, float32 or float64."""
-        choice("native", "dtype", dtype, ("float32", "float64"))
-        return NativeProgram(self.network, dtype, self.threads, self.surrogate, self.backward)
+    def compiled_again(self, dtype: str | None, backward: Backward) -> NativeProgram:
+        """See DifferentiableSimulator."""
+        return NativeProgram(self.network, dtype or np.dtype(self.real).name, self.threads, self.surrogate, backward)
 
     def slope(self, population: str, margin: Array) -> Array:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""

@@ -14,10 +14,11 @@ from backends.common.arrays import Feed, with_lead
 from backends.common.autograd import NetworkModule, Signals, Tensors, as_tensor, refuse_autocast, value_and_grad
 from backends.common.options import choice, flags
 from backends.common.recording import check_record
-from backends.common.simulator import Simulator, feed_of
+from backends.common.simulator import feed_of
 from backends.common.streaming import GraphSession, Session
 from backends.common.structure import Backward
 from backends.common.values import given_parameters
+from backends.common.variants import DifferentiableSimulator
 from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.run import ForwardPass
 from backends.pytorch.spikes import spike
@@ -27,16 +28,16 @@ from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, UnsupportedError
 
 
-class TorchProgram(Simulator):
+class TorchProgram(DifferentiableSimulator):
     """See neuro.protocols.Program."""
 
     backend = "torch"
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
     def __init__(self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool) -> None:
+        super().__init__()
         self.network, self.backward = network, backward
         self._options = (dtype, surrogate, compile_step)
-        self._variants: dict[Backward, TorchProgram] = {}
         self.dtype: torch.dtype = getattr(torch, dtype)
         self._spike = spike(surrogate)
         self.compiled = CompiledNetwork.of(network, backward, self.dtype, self._spike, compile_step)
@@ -112,22 +113,10 @@ class TorchProgram(Simulator):
         tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
         return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 
-    def variant(
-        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
-    ) -> TorchProgram:
-        """The same program with other projections detached or with feedback weights, or another reset; made once."""
-        detach_reset = not self.backward.reset if detach_reset is None else detach_reset
-        backward = Backward.of("torch", detach_reset, detached, feedback)
-        if backward not in self._variants:
-            dtype, surrogate, compile_step = self._options
-            self._variants[backward] = TorchProgram(self.network, dtype, surrogate, backward, compile_step)
-        return self._variants[backward]
-
-    def in_dtype(self, dtype: str) -> TorchProgram:
-        """The same program in another precision, float32 or float64."""
-        choice("torch", "dtype", dtype, ("float32", "float64"))
-        _, surrogate, compile_step = self._options
-        return TorchProgram(self.network, dtype, surrogate, self.backward, compile_step)
+    def compiled_again(self, dtype: str | None, backward: Backward) -> TorchProgram:
+        """See DifferentiableSimulator."""
+        own, surrogate, compile_step = self._options
+        return TorchProgram(self.network, dtype or own, surrogate, backward, compile_step)
 
     def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
         """Pickled as what it is compiled from: compiled again where it is read."""

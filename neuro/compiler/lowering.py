@@ -10,9 +10,10 @@ import sympy as sp
 from neuro.caching import per_object
 from neuro.compiler.formulas import Sum
 from neuro.compiler.integrators import MethodError, integrate
-from neuro.compiler.resolve import Resolved, Wiring, resolve, steps_of
+from neuro.compiler.resolve import Resolved, resolve, steps_of
 from neuro.compiler.step import Assign, Cells, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.compiler.systems import System
+from neuro.compiler.wiring import Wiring
 from neuro.language.elementary import maximum, minimum, number
 from neuro.language.equations import ModelError, Problem
 from neuro.language.symbolic import symbol
@@ -92,15 +93,12 @@ def _synapses(resolved: Resolved, projection: Projection, wires: Wiring) -> Syna
         name=projection.name,
         pre=projection.pre,
         post=projection.post,
-        kind=wires.kind,
         ends=(network.source_size(projection.pre), network.population(projection.post).size),
-        shape=wires.shape,
-        indices=wires.indices,
-        mask=wires.mask,
         delay=resolved.delays[projection.name],
         states=scope.states,
         parameters=scope.parameters,
         weight=scope.has_weight,
+        **vars(wires),
     )
 
 

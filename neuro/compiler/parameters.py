@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from neuro import checks
 from neuro.compiler import streams
-from neuro.compiler.resolve import Wiring, resolve
+from neuro.compiler.resolve import resolve
+from neuro.compiler.wiring import Wiring
 from neuro.language.equations import Problem
 from neuro.language.units import Dimension, Quantity, unit
 from neuro.model import (

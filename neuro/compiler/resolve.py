@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,28 +16,9 @@ from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
 from neuro.compiler.receptors import without_receptors
+from neuro.compiler.wiring import IntArray, Wiring
 from neuro.language.units import Quantity
 from neuro.model import AllToAll, Network, OneToOne, Pairs, Probability, Projection
-
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """A projection's synapses. indices: pre and post; None where dense: all pairs, mask False where there is none."""
-
-    kind: Literal["dense", "one_to_one", "sparse"]
-    shape: tuple[int, ...]
-    indices: tuple[IntArray, IntArray] | None
-    mask: npt.NDArray[np.bool_] | None = None
-
-    @property
-    def pre(self) -> IntArray:
-        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
-
-    @property
-    def post(self) -> IntArray:
-        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
 
 
 @dataclass(frozen=True)
@@ -84,7 +64,7 @@ class Resolved:
         for p in self.network.projections:
             wires, delay = self.wires[p.name], self.delays[p.name]
             steps = str(delay) if np.ndim(delay) == 0 else f"{np.min(delay)}..{np.max(delay)}"
-            count = f"{len(wires.pre) if wires.mask is None else int(wires.mask.sum())} synapses"
+            count = f"{len(wires.pre_index) if wires.mask is None else int(wires.mask.sum())} synapses"
             lines.append(f"projection {p.name}: {p.pre} -> {p.post}, {wires.kind}, {count}, delay {steps} steps")
             lines += [f"    {line}" for line in self.synapses[p.name].lines()]
         return lines

@@ -19,14 +19,13 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import sympy as sp
 
 from neuro.compiler.printing import expression_text
+from neuro.compiler.wiring import IntArray, Wiring
 from neuro.language.elementary import greater, greater_equal
 from neuro.language.symbolic import closed, substituted, symbol
 
-IntArray = npt.NDArray[np.int64]
 When = Literal["always", "spikes", "pre", "post"]
 
 
@@ -181,39 +180,22 @@ class Cells:
         return composed(tuple(Assign(name, expr) for name, expr in self.subexpressions))
 
 
-@dataclass(frozen=True)
-class Synapses:
-    """A projection's layout. kind: dense [pre, post], or one value per synapse with indices pre and post.
-
-    indices: pre and post of each synapse, None where dense: those of all pairs are computed when asked for.
-    delay: steps, one number or one per synapse in the layout's shape.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Synapses(Wiring):
+    """A projection's layout: its wiring, and what stands in it. delay: steps, one number or one per synapse in its shape."""
 
     name: str
     pre: str
     post: str
-    kind: Literal["dense", "one_to_one", "sparse"]
     ends: tuple[int, int]  # cells or channels before and after
-    shape: tuple[int, ...]
-    indices: tuple[IntArray, IntArray] | None
-    mask: npt.NDArray[np.bool_] | None  # dense without self-connections
     delay: int | IntArray
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
-    subexpressions: tuple[tuple[str, sp.Expr], ...] = ()
 
     def __str__(self) -> str:
         delay = f"{self.delay}" if isinstance(self.delay, int) else f"0..{self.max_delay}"
         return f"projection {self.name}: {self.pre} -> {self.post}, {self.kind}, delay {delay} steps"
-
-    @property
-    def pre_index(self) -> IntArray:
-        return np.repeat(np.arange(self.shape[0]), self.shape[1]) if self.indices is None else self.indices[0]
-
-    @property
-    def post_index(self) -> IntArray:
-        return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.indices is None else self.indices[1]
 
     @property
     def max_delay(self) -> int:

@@ -66,5 +66,5 @@ def test_what_is_drawn_is_the_same_above_and_below_the_receptors(connectivity: A
     wires, below = resolve(net).wires["loop"], resolve(resolve(net).network).wires["loop"]
     assert wires is below and wires is resolve(net).wires["loop"]
     synapses = lower(net).projection("loop")
-    assert np.array_equal(synapses.pre_index, wires.pre) and np.array_equal(synapses.post_index, wires.post)
+    assert np.array_equal(synapses.pre_index, wires.pre_index) and np.array_equal(synapses.post_index, wires.post_index)
     assert parameters(net)["loop.w"].shape == wires.shape

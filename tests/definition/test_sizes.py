@@ -68,9 +68,11 @@ def test_self_connections_are_left_out_of_the_same_draw() -> None:
     every = next(iter(resolve(network(300, Probability(0.1))).wires.values()))
     others = network(300, Probability(0.1, self_connections=False))
     found = resolve(others).wires[others.projections[0].name]
-    kept = every.pre != every.post
+    kept = every.pre_index != every.post_index
     assert 10 < (~kept).sum() < 60
-    assert np.array_equal(found.pre, every.pre[kept]) and np.array_equal(found.post, every.post[kept])
+    assert np.array_equal(found.pre_index, every.pre_index[kept]) and np.array_equal(
+        found.post_index, every.post_index[kept]
+    )
 
 
 def test_random_connections_cost_what_they_are() -> None:
@@ -78,7 +80,7 @@ def test_random_connections_cost_what_they_are() -> None:
     wires = next(iter(resolve(network(20_000, Probability(0.0005))).wires.values()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 190_000 < len(wires.pre) < 210_000
+    assert 190_000 < len(wires.pre_index) < 210_000
     assert peak < 40e6  # [pre, post] would be 400 MB of truth values
 
 

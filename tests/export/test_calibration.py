@@ -72,7 +72,7 @@ def test_projections_that_add_to_the_same_cells_share_a_scale() -> None:
 def test_one_scale_a_postsynaptic_cell_of_sparse_and_dense_projections() -> None:
     network = recurrent()
     found = calibrated(network, weights={"*": {"bits": 6, "per": "neuron"}})
-    given, post = values(network), NetworkQuantiser(network, Scheme()).wires["feed"].post
+    given, post = values(network), NetworkQuantiser(network, Scheme()).wires["feed"].post_index
     for cell in range(4):
         largest = max(np.abs(given["feed.w"][post == cell]).max(), np.abs(given["loop.w"][:, cell]).max())
         assert found.scales["feed.w"][cell] == pytest.approx(largest / 31)
@@ -100,7 +100,7 @@ def test_the_last_pattern_that_fits_counts() -> None:
 def test_accumulator_holds_every_sum_of_weights() -> None:
     network = recurrent()
     found = calibrated(network, weights={"*": {"bits": 5}})
-    post = NetworkQuantiser(network, Scheme()).wires["feed"].post
+    post = NetworkQuantiser(network, Scheme()).wires["feed"].post_index
     feed, loop = (found.codes[n].codes for n in ("feed.w", "loop.w"))
     sums = [
         sum(np.clip(side * c, 0, None).sum() for c in (feed[post == k], loop[:, k]))

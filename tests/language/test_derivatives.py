@@ -39,3 +39,12 @@ def test_a_slope_that_is_infinite_stays_so() -> None:
     expr = to_sympy(parse_expression("sqrt(2*x)", "a test"))
     with np.errstate(divide="ignore"):
         assert evaluate(derivative(expr, symbol("x")), {"x": np.array([0.0])}.get) == np.inf  # type: ignore[arg-type]
+
+
+def test_a_text_is_read_once() -> None:
+    """Levels, fuzzer and rules ask for the same formulas again and again."""
+    texts = [parse_expression("tanh(x*y) + 0.1234567", "a test") for _ in range(2)]
+    to_sympy(texts[0])
+    before = to_sympy.cache_info()
+    assert to_sympy(texts[1]) == to_sympy(texts[0])
+    assert to_sympy.cache_info().misses == before.misses

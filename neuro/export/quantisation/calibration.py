@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.parameters import parameters
-from neuro.compiler.resolve import Wiring, resolve
+from neuro.compiler.resolve import resolve
+from neuro.compiler.wiring import Wiring
 from neuro.export import targets
 from neuro.export.profile import Decay, Integers, Profile
 from neuro.export.quantisation import cell_codes, quantisers
@@ -287,4 +288,4 @@ def _post(wires: Wiring) -> npt.NDArray[np.int64]:
     """The postsynaptic cell of each weight, in the weights' layout."""
     if wires.indices is None:
         return np.broadcast_to(np.arange(wires.shape[1]), wires.shape)
-    return wires.post.reshape(wires.shape)
+    return wires.post_index.reshape(wires.shape)

@@ -60,7 +60,7 @@ def _projection(network: Network, p: Projection) -> Projection:
         weights = _quantity(known[f"{p.name}.w"].value, weights)
     connectivity = p.connectivity
     if isinstance(connectivity, Probability):
-        connectivity = Pairs(wires.pre, wires.post)
+        connectivity = Pairs(wires.pre_index, wires.post_index)
     return replace(
         p,
         weights=weights,
@@ -83,7 +83,7 @@ def as_pairs(network: Network, p: Projection, chosen: Any) -> Projection:
         return Quantity(flat, value.dimension, value.unit)
 
     return replace(
-        p, connectivity=Pairs(wires.pre[kept], wires.post[kept]), weights=part(p.weights), delay=part(p.delay),
+        p, connectivity=Pairs(wires.pre_index[kept], wires.post_index[kept]), weights=part(p.weights), delay=part(p.delay),
         parameters={n: part(v) for n, v in p.parameters.items()}, initial={n: part(v) for n, v in p.initial.items()},
         bounds=tuple(part(b) for b in p.bounds),
     )  # fmt: skip

@@ -1,0 +1,38 @@
+"""A program that gives gradients, compiled again: for another precision, or with another way back. Knows nothing of torch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Self
+
+from backends.common.options import choice
+from backends.common.simulator import Simulator
+from backends.common.structure import Backward
+
+
+class DifferentiableSimulator(Simulator):
+    """backward: how gradients go back. A program writes `compiled_again`."""
+
+    backward: Backward
+
+    def __init__(self) -> None:
+        self._variants: dict[Backward, Self] = {}
+
+    @abstractmethod
+    def compiled_again(self, dtype: str | None, backward: Backward) -> Self:
+        """The same network with the same options but these. dtype: None for this program's."""
+
+    def variant(
+        self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None
+    ) -> Self:
+        """The same program with other projections detached or with feedback weights, or another reset; made once."""
+        detach_reset = not self.backward.reset if detach_reset is None else detach_reset
+        backward = Backward.of(self.backend, detach_reset, detached, feedback)
+        if backward not in self._variants:
+            self._variants[backward] = self.compiled_again(None, backward)
+        return self._variants[backward]
+
+    def in_dtype(self, dtype: str) -> Self:
+        """The same program in another precision, float32 or float64."""
+        choice(self.backend, "dtype", dtype, ("float32", "float64"))
+        return self.compiled_again(dtype, self.backward)
