@@ -133,7 +133,9 @@ def _folder(pid: int | None) -> str:
 
 
 def _work(connection: Connection, oracles: tuple[str, ...]) -> None:
-    """Examine seeds until the pipe closes; compiled libraries go with each network."""
+    """Examine seeds until the pipe closes; compiled libraries and Brian2's list of names go with each network."""
+    from brian2.core.names import Nameable
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     folder = _folder(os.getpid())
@@ -150,6 +152,7 @@ def _work(connection: Connection, oracles: tuple[str, ...]) -> None:
             found = Examination(seed, [Failure("generator", f"raises {type(error).__name__}", str(error)[:300])])
         connection.send(found)
         shutil.rmtree(folder, ignore_errors=True)
+        Nameable.__instances__().clear()  # every new object's name is compared with all of them
 
 
 def choose_flags(seed: int) -> None:
