@@ -25,7 +25,7 @@ from backends.brian.state import Kept
 from backends.brian.traces import values_of
 from backends.brian.zeros import with_units
 from backends.common.arrays import Feed, check_parameters, draw_noise
-from backends.common.options import choice
+from backends.common.options import at_least_one, choice
 from backends.common.recording import Wanted, check_record
 from backends.common.simulator import Simulator, feed_of
 from neuro.compiler.parameters import initial_state, parameters
@@ -50,8 +50,8 @@ class BrianProgram(Simulator):
 
     backend = "brian2"
 
-    def __init__(self, network: Network, target: str) -> None:
-        self.network, self.target = network, target
+    def __init__(self, network: Network, target: str, trials: int = 1) -> None:
+        self.network, self.target, self.trials = network, target, trials
         self.capabilities = Capabilities(plasticity=True, populations=True, state=target != "cpp_standalone")
         self.semantics: Semantics = semantics(network, "float64")
         self.builds = 0
@@ -61,24 +61,24 @@ class BrianProgram(Simulator):
         self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)
         with session("numpy"), objections(self._names):  # refusals come now
-            built = self._builder(1).build()
+            built = self._builder(trials).build()
             self._propagators = built.propagators
-            columns = self._columns(check_parameters(self._merged, None), (1,))
+            columns = self._columns(check_parameters(self._merged, None), (trials,))
             ties = self._ties(columns)
-            built = self._builder(1, ties).build() if ties else built
+            built = self._builder(trials, ties).build() if ties else built
             try:
                 self._check_formulas(built, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
         if target == "numpy":
-            self._kept[self._key(1, ties, (), 0)] = trial
+            self._kept[self._key(trials, ties, (), 0)] = trial
 
     def _builder(self, copies: int, ties: Mapping[str, Tie] | None = None) -> Builder:
         return Builder(self._merged, copies, ties=ties, integrators=self._integrators)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BrianProgram, (self.network, self.target)
+        return BrianProgram, (self.network, self.target, self.trials)
 
     def _run(self, asked: Request) -> Recording:
         if asked.state is not None and self.target == "cpp_standalone":
@@ -241,14 +241,17 @@ class BrianBackend:
     name = "brian2"
 
     def compile(
-        self, network: Network, *, dtype: str = "float64", target: str = "numpy", **options: Any
+        self, network: Network, *, dtype: str = "float64", target: str = "numpy", trials: int = 1, **options: Any
     ) -> BrianProgram:
-        """See Backend.compile. target: numpy, cython or cpp_standalone, whose runs give a state but begin with none."""
+        """See Backend.compile. target: numpy, cython or cpp_standalone, whose runs give a state but begin with none.
+
+        trials: the number for which a simulation is built now; for any other, one is built when a run asks for it.
+        """
         if options:
             raise UnsupportedError(
-                self.name, f"option '{next(iter(options))}'", "its options are dtype and target", OTHERS
+                self.name, f"option '{next(iter(options))}'", "its options are dtype, target and trials", OTHERS
             )
         if not isinstance(dtype, str) or dtype != "float64":
             raise UnsupportedError(self.name, f"dtype {shown(dtype)}", "it computes in float64", OTHERS)
         choice(self.name, "target", target, tuple(TARGETS), OTHERS)
-        return BrianProgram(network, target)
+        return BrianProgram(network, target, at_least_one(self.name, "trials", trials, OTHERS))

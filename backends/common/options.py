@@ -33,6 +33,13 @@ def choice(backend: str, option: str, value: Any, allowed: Sequence[str], others
         raise UnsupportedError(backend, f"{option} {shown(value)}", f"use {use}", others)
 
 
+def at_least_one(backend: str, option: str, value: Any, others: Sequence[str] = ()) -> int:
+    """A number of things. Raises UnsupportedError."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise UnsupportedError(backend, f"option '{option}'={shown(value)}", "use at least one", others)
+    return int(value)
+
+
 def flags(backend: str, others: Sequence[str] = (), /, **given: Any) -> None:
     """Raises UnsupportedError where an option is neither True nor False: the text "no" would count as True."""
     for option, value in given.items():

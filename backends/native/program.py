@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
-from backends.common.options import choice
+from backends.common.options import at_least_one, choice
 from backends.common.recording import Wanted, check_record
 from backends.common.simulator import feed_of
 from backends.common.starting_state import layout
@@ -29,7 +29,6 @@ from backends.native.state import Ending, beginning
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.events import Rasters
-from neuro.language.foreign import shown
 from neuro.language.mangling import mangled
 from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, UnsupportedError
@@ -171,7 +170,6 @@ class NativeBackend:
             known = "dtype, threads, surrogate, detach_reset, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)
         choice(self.name, "dtype", dtype, ("float32", "float64"), OTHERS)
-        if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 1:
-            raise UnsupportedError(self.name, f"option 'threads'={shown(threads)}", "use at least one", OTHERS)
+        number = at_least_one(self.name, "threads", threads, OTHERS)
         backward = Backward.of(self.name, detach_reset, detached, feedback)
-        return NativeProgram(network, dtype, int(threads), surrogate, backward)
+        return NativeProgram(network, dtype, number, surrogate, backward)

@@ -189,3 +189,17 @@ def test_numbers_and_times_that_a_synapse_reads_are_no_arrays(text: str) -> None
     np.testing.assert_array_equal(found[1].spikes["p"], found[0].spikes["p"])
     np.testing.assert_allclose(found[1].traces["p.v"], found[0].traces["p.v"], rtol=0, atol=1e-12)
     assert found[0].spikes["p"].sum() > 20
+
+
+def test_a_program_is_built_for_as_many_trials_as_it_is_told() -> None:
+    plain, told = (backends.get("brian2").compile(network(), trials=n) for n in (1, 3))
+    wanted, found = (program.run(inputs=inputs(3, 60), record=["a.v", "b.v"]) for program in (plain, told))
+    assert (plain.builds, told.builds) == (1, 0)
+    assert wanted.spike_count() > 5 and compare(wanted, found).agrees(0)
+    again = pickle.loads(pickle.dumps(told))
+    again.run(inputs=inputs(3, 60))
+    assert again.builds == 0
+    told.run(inputs=inputs(2, 60))
+    assert told.builds == 1
+    with pytest.raises(UnsupportedError, match="option 'trials'=0: use at least one"):
+        backends.get("brian2").compile(network(), trials=0)

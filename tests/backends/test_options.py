@@ -122,8 +122,8 @@ def test_compile_refuses_wrong_kinds(name: str, wrong: Any) -> None:
     backend = backends.get(name)
     assert "Network([" in text_of(lambda: backend.compile(wrong))
     assert "float64" in text_of(lambda: backend.compile(NETWORK, dtype=wrong))
-    for option in ("target", "surrogate", "threads", "detach_reset", "compile"):
-        if option == "threads" and wrong is WRONG[1]:
+    for option in ("target", "surrogate", "threads", "trials", "detach_reset", "compile"):
+        if option in ("threads", "trials") and wrong is WRONG[1]:
             continue
         assert option in text_of(lambda option=option: backend.compile(NETWORK, **{option: wrong}))
     if name in DIFFERENTIABLE:

@@ -16,7 +16,7 @@ import backends
 from fuzzing.networks import Case
 from fuzzing.oracles import variations
 from fuzzing.oracles.drawing import drawn
-from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, limited, summary
+from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, hints, limited, summary
 from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
 from neuro import Network
 from neuro.compiler.receptors import without_receptors
@@ -92,7 +92,7 @@ def run(
 
     def go() -> Any:
         with limited(backend):
-            program = backends.get(backend).compile(network)
+            program = backends.get(backend).compile(network, **hints(backend, case))
             return program.run(None, inputs, names, steps=case.steps, batch=case.batch)
 
     return attempt(go)

@@ -14,7 +14,6 @@ import numpy as np
 
 import backends
 from fuzzing.networks import Case
-from neuro import Network
 from neuro.language.equations import ModelError
 from neuro.protocols import RunError, UnsupportedError
 
@@ -73,7 +72,7 @@ class Programs:
         """The program; or the exception that compiling raised."""
         key = (backend, *sorted(options.items()))
         if key not in self._programs:
-            self._programs[key] = compiled(backend, self.case.network, **options)
+            self._programs[key] = compiled(backend, self.case, **options)
         return self._programs[key]
 
     def run(self, backend: str) -> Any:
@@ -116,14 +115,19 @@ def limited(backend: str) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def compiled(backend: str, network: Network, **options: Any) -> Any:
+def compiled(backend: str, case: Case, **options: Any) -> Any:
     """The program; or the exception that compiling raised."""
 
     def compile_() -> Any:
         with limited(backend):
-            return backends.get(backend).compile(network, **options)
+            return backends.get(backend).compile(case.network, **hints(backend, case), **options)
 
     return attempt(compile_)
+
+
+def hints(backend: str, case: Case) -> dict[str, int]:
+    """Options that change nothing but the time that a backend takes: Brian2 builds a network once for each number of trials."""
+    return {"trials": case.batch} if backend == "brian2" else {}
 
 
 def attempt(action: Any) -> Any:
