@@ -125,7 +125,7 @@ def compiled(backend: str, case: Case, **options: Any) -> Any:
     return attempt(compile_)
 
 
-def hints(backend: str, case: Case) -> dict[str, int]:
+def hints(backend: str, case: Case) -> dict[str, Any]:
     """Options that change nothing but the time that a backend takes: Brian2 builds a network once for each number of trials."""
     return {"trials": case.batch} if backend == "brian2" else {}
 
