@@ -189,12 +189,12 @@ class _Simulation:
         self.values |= {f"{op.population}.{name}": value for name, value in total.items()}
 
     def total(self, op: Couple) -> Array:
-        """Sum of a coupling's values in each postsynaptic cell [batch, post]."""
+        """Sum of a coupling's values in each postsynaptic cell [batch, post], in the dtype of the run."""
         synapses = self.step.projection(op.projection)
         if synapses.kind == "dense" and op.factors and op.when != "post" and isinstance(synapses.delay, int):
             return self.product(op.factors, synapses, op.when)
         values = evaluate(op.value, self.of_synapses(synapses))
-        values = np.where(self.gate(synapses, op.when), values, 0)
+        values = np.where(self.gate(synapses, op.when), values, 0).astype(self.dtype)
         values = np.broadcast_to(values, (*self.feed.lead, *synapses.shape))
         if synapses.kind == "dense":
             return values.sum(axis=-2)  # type: ignore[no-any-return]
@@ -213,7 +213,7 @@ class _Simulation:
             history = self.history[synapses.pre]
             pre = np.where(history[(self.k - int(synapses.delay)) % len(history)], pre, 0)
         matrix = evaluate(factors.synapse, self.of_cells(synapses.name))
-        matrix = np.where(True if synapses.mask is None else synapses.mask, matrix, 0)
+        matrix = np.where(True if synapses.mask is None else synapses.mask, matrix, 0).astype(self.dtype)
         matrix = np.broadcast_to(matrix, (*np.shape(matrix)[:-2], *synapses.shape))
         pre = np.broadcast_to(pre, (*self.feed.lead, synapses.shape[0])).astype(self.dtype)
         return post * (pre[..., None, :] @ matrix)[..., 0, :] if matrix.ndim > 2 else post * (pre @ matrix)  # type: ignore[no-any-return]

@@ -96,14 +96,7 @@ def limits(projection: Projection, declared: Mapping[str, Parameter]) -> tuple[A
 
 def _reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
     """What of the cells each `name_suffix` is made of, directly or through subexpressions."""
-    table = {e.name: e.expression for e in scope.of_kind("subexpression")}
-    open_names, found = [n.removesuffix(suffix) for n in names if n.endswith(suffix)], set[str]()
-    while open_names:
-        name = open_names.pop()
-        expression = table.get(name)
-        open_names += [n for n in (expression.names if expression else ()) if n not in found]
-        found.add(name)
-    return found
+    return scope.reached(n.removesuffix(suffix) for n in names if n.endswith(suffix))
 
 
 def refuse_mixed_freezing(network: Network) -> None:
@@ -134,13 +127,10 @@ def sources_first(network: Network) -> tuple[str, ...]:
     cells = {p.name: p for p in network.populations}
     needs: dict[str, set[str]] = {name: set() for name in cells}
     for projection in network.projections:
-        transmits = projection.synapse.scope.transmits
+        scope = projection.synapse.scope
+        read = scope.reached(scope.transmits.names) if scope.transmits is not None else set[str]()
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            if (
-                transmits
-                and end in cells
-                and set(cells[end].neuron.scope.inputs) & _reached(cells[end].neuron.scope, transmits.names, suffix)
-            ):
+            if end in cells and set(cells[end].neuron.scope.inputs) & _reached(cells[end].neuron.scope, read, suffix):
                 needs[projection.post].add(end)
     try:
         return tuple(TopologicalSorter(needs).static_order())

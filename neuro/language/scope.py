@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -57,6 +57,10 @@ class NeuronScope:
         known = {*self.parameters, *self.assigned}
         return tuple(e.name for e in self.of_kind("declaration") if e.name not in known)
 
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """What these names are made of, directly or through the neuron's subexpressions."""
+        return _reached(names, self.of_kind("subexpression"))
+
     @property
     def frozen_when_refractory(self) -> tuple[str, ...]:
         return tuple(e.name for e in self.equations if "unless refractory" in e.flags)
@@ -109,10 +113,25 @@ class SynapseScope:
     def plastic(self) -> bool:
         return "w" in self.assigned or any(e.name == "w" and e.kind == "differential" for e in self.equations)
 
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """What these names are made of, directly or through the synapse's subexpressions."""
+        return _reached(names, self.of_kind("subexpression"))
+
     @property
     def receptor_parameters(self) -> set[str]:
         """Parameters that the receptor reads: a cell has them once."""
         return {n for e in self.receptor if e.expression for n in e.expression.names if n in self.parameters}
+
+
+def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[str]:
+    table = {e.name: e.expression for e in subexpressions}
+    pending, found = list(names), set[str]()
+    while pending:
+        name = pending.pop()
+        found.add(name)
+        inner = table.get(name)
+        pending += [n for n in (inner.names if inner is not None else ()) if n not in found]
+    return found
 
 
 def is_noise(name: str) -> bool:

@@ -152,6 +152,23 @@ def test_mistakes_of_ours_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> No
     assert not isinstance(caught.value, UnsupportedError)
 
 
+@pytest.mark.parametrize("text", ["", "k = 1 + y_pre : 1", "k = 1 + m : 1\nm = y_pre : 1"])
+def test_what_a_unit_without_state_sends_is_of_this_step(text: str) -> None:
+    """Its target is defined before it, and the synapse reads it through subexpressions of its own."""
+    unit = Neuron("unit", "y = tanh(z) : 1\nz : 1")
+    rate = Neuron("rate", "dx/dt = (-x + z)/(5*ms) : 1\nz : 1")
+    synapse = Synapse("g", f"w : 1\n{text}", transmits="w*k" if text else "w*y_pre", target="z")
+    network = Network(
+        (Population("b", rate, 2), Population("a", unit, 2)), (Projection("p", "a", "b", synapse, weights=0.5),),
+        (Input("i", 1, "current", "a.z"),), dt="1 ms",
+    )  # fmt: skip
+    given = {"i": np.random.default_rng(0).normal(0, 1, (1, 30, 1))}
+    wanted, found = (
+        backends.get(b).compile(network).run(inputs=given, record=["b.x"]) for b in ("reference", "brian2")
+    )
+    assert np.ptp(wanted.traces["b.x"]) > 0.3 and compare(wanted, found).agrees(1e-12)
+
+
 @pytest.mark.parametrize("read", ["v_pre", "u_pre"])
 def test_two_ends_that_refractory_cells_keep_are_refused(read: str) -> None:
     """Brian2's code asked the presynaptic cell whether the target is refractory: the target's trace was wrong without a word."""
