@@ -122,6 +122,27 @@ def refuse_mixed_freezing(network: Network) -> None:
                 raise UnsupportedError("brian2", f"projection '{projection.name}', {phase}", why, OTHERS)
 
 
+def refuse_loops_in_order(network: Network, target: str) -> None:
+    """Brian2's numpy code computes what all synapses add before it adds; its Cython and C++ go from synapse to synapse.
+
+    Raises UnsupportedError where the cells that a projection adds to are those it reads, and the variable is the same.
+    """
+    for projection in network.projections if target != "numpy" else ():
+        cells, scope = network.population(projection.post).neuron.scope, projection.synapse.scope
+        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
+            added = {s.target.removesuffix("_post") for s in block if s.target.endswith("_post")}
+            names = scope.reached(n for s in block for n in s.expression.names)
+            read = sorted(added & _reached(cells, names, "_pre")) if projection.pre == projection.post else []
+            if read:
+                why = (
+                    f"it reads {read[0]}_pre of the cells whose {read[0]} it adds to, one synapse after another; use target='numpy', "
+                    "which computes all amounts first"
+                )
+                raise UnsupportedError(
+                    "brian2", f"projection '{projection.name}', {phase}, with target='{target}'", why, OTHERS
+                )
+
+
 def sources_first(network: Network) -> tuple[str, ...]:
     """Populations so that inputs are gathered before graded values that depend on them."""
     cells = {p.name: p for p in network.populations}

@@ -18,6 +18,7 @@ from neuro.checks.common import (
 )
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.scope import NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
@@ -184,7 +185,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
         )
     for block in (scope.on_pre, scope.on_post):
-        yield from check_order(block)
+        yield from check_order(block, scope, post.neuron.scope)
     if scope.transmits is not None:
         target = projection.synapse.target
         if target not in inputs:
@@ -226,14 +227,18 @@ def check_write(
     yield from check_statement(statement, names)
 
 
-def check_order(block: tuple[Statement, ...]) -> Iterator[Problem]:
-    """A cell's variable that a block adds to can't also be read there: the result would depend on synapse order."""
+def check_order(block: tuple[Statement, ...], scope: SynapseScope, post: NeuronScope) -> Iterator[Problem]:
+    """A cell's variable that a block adds to can't also be read there, nor what is made of it: the result would depend on synapse order."""
     written = {s.target for s in block if s.target.endswith("_post")}
     for statement in block:
         for node in statement.expression.name_nodes():
-            if node.id in written:
+            names = scope.reached([node.id])
+            cell = post.reached(n.removesuffix("_post") for n in names if n.endswith("_post"))
+            both = sorted(written & {f"{n}_post" for n in cell})
+            if both:
+                through = "" if node.id == both[0] else f" (through '{node.id}')"
                 yield statement.expression.source.problem(
-                    f"'{node.id}' is read and added to in the same block",
+                    f"'{both[0]}' is read{through} and added to in the same block",
                     "put the factor into the neuron's equations",
                     node,
                 )
@@ -265,7 +270,8 @@ def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[
         shapes = [(pre, post)]
     if count is not None:
         shapes = [(count,)]
-    receptor = {e.name for e in projection.synapse.scope.receptor}  # a variable of it may be called delay, or weights
+    # a variable of it may be called delay, or weights; what adds to an input has the input's name, and no value of its own
+    receptor = {e.name for e in projection.synapse.scope.receptor if e.kind != "subexpression"}
     given: list[tuple[str, Any, list[tuple[int, ...]]]] = [
         ("weights", projection.weights, shapes),
         ("delay", projection.delay, shapes),

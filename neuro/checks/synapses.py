@@ -44,8 +44,13 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     yield from check_name(item.name, where)
     scope = item.scope
     yield from check_variable_names(scope.equations, scope.parameters, where)
-    yield from check_variable_names(scope.receptor, (), f"{where}, receptor")
+    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor")
     yield from check_cycles(scope.equations)
+    own_names = {e.name for e in scope.equations}
+    for equation in scope.receptor:
+        if equation.kind != "subexpression" and equation.name in own_names:
+            message = f"'{equation.name}' is a variable of the synapse too, and initial values could mean either"
+            yield equation.source.problem(message, "rename one of the two")
     for name, value in item.parameters.items():
         yield from check_finite(value, f"{where}, parameter '{name}'")
         yield from check_positive(name, value, f"{where}, parameter '{name}'")

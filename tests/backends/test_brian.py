@@ -152,6 +152,24 @@ def test_mistakes_of_ours_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> No
     assert not isinstance(caught.value, UnsupportedError)
 
 
+@pytest.mark.parametrize("read", ["p_pre", "e_pre", "k"])
+def test_what_cells_add_to_themselves_is_read_before(read: str) -> None:
+    """Brian2's numpy target does so; the loops of the others read what the synapse before has added, without a word."""
+    cells = Neuron("n", "dp/dt = 1/(9*ms) : 1\ne = p**2 : 1", threshold="p > 1", reset="p = 0")
+    synapse = Synapse("s", "w : 1\nk = e_pre : 1", on_pre=f"p_post += w*{read}")
+    population = Population("c", cells, 4, initial={"p": [0.9, 0.9, 0.3, 0.5]})
+    network = Network((population,), (Projection("j", "c", "c", synapse, weights=0.03),), dt="1 ms")
+    runs = {
+        b: backends.get(b).compile(network).run(steps=40, record=["c.p"])
+        for b in ("reference", "native", "torch", "brian2")
+    }
+    assert runs["reference"].spike_count() > 10
+    assert all(compare(runs["reference"], run).agrees(1e-12) for run in runs.values())
+    for target in ("cython", "cpp_standalone"):
+        with pytest.raises(UnsupportedError, match=rf"projection 'j', on_pre, with target='{target}': it reads p_pre"):
+            backends.get("brian2").compile(network, target=target)
+
+
 @pytest.mark.parametrize("text", ["", "k = 1 + y_pre : 1", "k = 1 + m : 1\nm = y_pre : 1"])
 def test_what_a_unit_without_state_sends_is_of_this_step(text: str) -> None:
     """Its target is defined before it, and the synapse reads it through subexpressions of its own."""

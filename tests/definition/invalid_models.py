@@ -363,6 +363,14 @@ METHODS: dict[str, Case] = {
         lambda: Neuron("n", "dv/dt = (v*u - v**3)/ms : 1\ndu/dt = -u*v/ms : 1", method="exponential_euler"),
         ["line 1: 'exponential_euler' needs an equation linear in v, but dv/dt has the nonlinear term v**3", "fix: use 'rk2' or 'rk4'"],
     ),
+    "a receptor's equation and a parameter": (
+        lambda: Synapse("s", "w : amp", on_pre="g_post += w", receptor="dg/dt = -g/ms : amp\nI = I + g : amp", parameters={"I": "1 nA"}),
+        ["synapse 's', receptor, line 2: 'I' is both an equation and a parameter", "fix: remove the parameter or the equation"],
+    ),
+    "a variable of synapse and receptor": (
+        lambda: Synapse("s", "dg/dt = -g/ms : 1", on_pre="g += 1; g_post += g", receptor="dg/dt = -g/ms : 1\nI = g : 1"),
+        ["synapse 's', receptor, line 1: 'g' is a variable of the synapse too", "fix: rename one of the two"],
+    ),
     "noise and exact": (
         lambda: Neuron("n", "dv/dt = -v/ms + xi*ms**-0.5 : 1", method="exact"),
         ["noise 'xi' can't be integrated by 'exact'", "fix: use method='euler' (Euler-Maruyama)"],
@@ -569,6 +577,10 @@ WIRING: dict[str, Case] = {
     "reading what is added to": (
         lambda: network(Synapse("s", "w : 1", on_pre="v_post += w*v_post"), weights=1),
         ["'v_post' is read and added to in the same block", "    v_post += w*v_post\n                ^~~~~~", "fix: put the factor into"],
+    ),
+    "reading what is added to, through a subexpression of the synapse": (
+        lambda: network(Synapse("s", "w : 1\nk = 2*v_post : 1", on_pre="v_post += w*k"), weights=1),
+        ["'v_post' is read (through 'k') and added to in the same block", "    v_post += w*k\n                ^"],
     ),
     "input set twice in a receptor": (
         lambda: Synapse("s", "w : amp", on_pre="g_post += w", receptor="g : amp\nI = g : amp\nI = 2*g : amp"),

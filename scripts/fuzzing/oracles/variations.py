@@ -282,12 +282,12 @@ def _si(value: Any) -> Any:
 
 
 def split_projection(network: Network, random: Random) -> Made:
-    """Every projection as two, each with some of its synapses."""
+    """Every projection as two, each with some of its synapses; not where one could read what the other has added."""
     fresh = _fresh(random, _owners(network))
     projections = []
     for p in network.projections:
         count = synapses(network, p)
-        if count < 2 or p.synapse.scope.every_step:
+        if count < 2 or p.synapse.scope.every_step or (p.pre == p.post and _reads_cells(p.synapse)):
             projections.append(p)
             continue
         first = random.random(count) < 0.5
