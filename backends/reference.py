@@ -51,6 +51,7 @@ class _Simulation:
             for name in cells.inputs:
                 self.pending[f"{cells.name}.{name}"] = np.zeros((*lead, cells.size), dtype)
                 self.values[f"{cells.name}.{name}"] = np.zeros((*lead, cells.size), dtype)
+            self.values |= {f"{cells.name}.{name}": np.zeros((*lead, cells.size), dtype) for name in cells.stages}
         for synapses in step.synapses:
             if "w" in synapses.states:
                 weights = np.broadcast_to(self.parameters[f"{synapses.name}.w"], (*lead, *synapses.shape))
@@ -180,8 +181,9 @@ class _Simulation:
         total = {}
         for name in op.variables:
             key = f"{op.population}.{name}"
-            total[name] = self.pending[key]
-            self.pending[key] = np.zeros_like(total[name])
+            nothing = np.zeros_like(self.values[key])
+            total[name] = self.pending.get(key, nothing)
+            self.pending |= {key: nothing} if key in self.pending else {}
         for coupling in op.couplings:
             total[coupling.target] = total[coupling.target] + self.total(coupling)
         for name, source in op.currents:

@@ -45,12 +45,12 @@ def compose(
     seed: int = 0,
     name: str = "network",
 ) -> Network:
-    """Join networks of one dt into one.
+    """Join networks of one dt, and one kind of couplings, into one.
 
     connections: projections whose ends are ports, "part.port", or names of `inputs`. bind: spike input of a part ->
     what takes its place, both as "part.port". inputs: further inputs; currents have targets "part.port.variable".
     Connectivity and other random numbers are drawn anew from `seed` and the new names.
-    Raises ModelError for unknown parts and ports, ports that don't fit, different dt, and names used twice.
+    Raises ModelError for unknown parts and ports, ports that don't fit, different dt or couplings, and names used twice.
     """
     whole = _Whole({n: p if isinstance(p, Part) else Part(p) for n, p in parts.items()}, tuple(inputs), name)
     whole.check()
@@ -62,6 +62,7 @@ def compose(
         dt=next(iter(whole.parts.values())).network.dt,
         seed=seed,
         name=name,
+        couplings=next(iter(whole.parts.values())).network.couplings,
     )
 
 
@@ -85,6 +86,9 @@ class _Whole:
         if any(not math.isclose(dt.value, first.value, rel_tol=1e-12) for dt in steps.values()):
             found = ", ".join(f"'{n}' {dt}" for n, dt in steps.items())
             raise _fail(where, f"the parts have different dt: {found}", "give all parts the same dt")
+        if len({part.network.couplings for part in self.parts.values()}) > 1:
+            found = ", ".join(f"'{n}' {part.network.couplings}" for n, part in self.parts.items())
+            raise _fail(where, f"the parts have different couplings: {found}", "give all parts the same couplings")
         for n, part in self.parts.items():
             for port in part.ports or ():
                 part.port(port, n, where)

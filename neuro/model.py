@@ -71,7 +71,7 @@ class Neuron:
     equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
     left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
-    method: euler, exponential_euler, exact, rk2 or rk4. source: citation.
+    method: euler, exponential_euler, exact, rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations). source: citation.
     """
 
     name: str
@@ -282,7 +282,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Network:
-    """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson."""
+    """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson.
+
+    couplings: what graded synapses send is held for a "step", or evaluated at each of the integrator's "stages" (rk2, rk4), so
+    that the cells they join are one system of equations.
+    """
 
     populations: tuple[Population, ...]
     projections: Converted[tuple[Projection, ...]] = default(())
@@ -290,6 +294,7 @@ class Network:
     dt: Converted[Quantity] = default("0.1 ms")
     seed: int = 0
     name: str = "network"
+    couplings: Literal["step", "stages"] = "step"
 
     def __post_init__(self) -> None:
         for name in ("populations", "projections", "inputs"):
@@ -301,7 +306,8 @@ class Network:
     __hash__ = hash_of_fields
 
     def __str__(self) -> str:
-        lines = [f"network {self.name}: dt = {self.dt}, seed {self.seed}"]
+        staged = ", couplings at every stage" if self.couplings == "stages" else ""
+        lines = [f"network {self.name}: dt = {self.dt}, seed {self.seed}{staged}"]
         lines += [f"population {p.name}: {p.size} x {p.neuron.name}" for p in self.populations]
         lines += [
             f"projection {p.name}: {p.pre} -> {p.post}, {p.synapse.name}, {type(p.connectivity).__name__}"

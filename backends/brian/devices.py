@@ -21,13 +21,15 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
     from brian2.core.namespace import DEFAULT_UNITS
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
     from brian2.devices.device import reset_device, set_device
+    from brian2.equations.codestrings import Expression as StringExpression
+    from brian2.equations.equations import SingleEquation
     from brian2.parsing.sympytools import sympy_to_str
     from brian2.stateupdaters import explicit
     from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsException
     from brian2.stateupdaters.exact import get_linear_system
 
 __all__ = [
-    "DEFAULT_FUNCTIONS", "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "StateUpdateMethod", "UnsupportedEquationsException", "activated", "brian2",
+    "DEFAULT_FUNCTIONS", "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "SingleEquation", "StateUpdateMethod", "StringExpression", "UnsupportedEquationsException", "activated", "brian2",
     "get_linear_system", "settings", "sympy_to_str",
 ]  # fmt: skip
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from backends.brian.devices import StateUpdateMethod, brian2, get_linear_system  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.devices import SingleEquation, StateUpdateMethod, StringExpression, brian2, get_linear_system  # pyright: ignore[reportAttributeAccessIssue]
 
 Integrator = Callable[..., str]
+_GIVEN = re.compile(r"\b(draw\d+) */ *sqrt\(dt\)")  # noise as Euler-Maruyama's method has it: a number that is given
+_DRAWN = re.compile(r"\bxi_(draw\d+) = .*randn\(\)")  # noise as Brian2 draws it
 _OPTIONS = {"exact": {"simplify": False}}  # sympy takes ten times as long to make the formula short as to find it
 
 
@@ -29,12 +32,29 @@ class Integrators:
         def integrate(equations: Any, variables: Any, _: Any = None) -> str:
             key = method, str(equations)
             if key not in self._written:
-                parts = systems(equations, variables) if method == "exact" else (equations,)
-                integrator = StateUpdateMethod.stateupdaters[method]
-                self._written[key] = "\n".join(integrator(part, variables, _OPTIONS.get(method)) for part in parts)
+                self._written[key] = written(method, equations, variables)
             return self._written[key]
 
         return integrate
+
+
+def written(method: str, equations: Any, variables: Any) -> str:
+    """What Brian2's integrator makes of the equations."""
+    integrator = StateUpdateMethod.stateupdaters[method]
+    if method == "exact":
+        return "\n".join(integrator(part, variables, _OPTIONS[method]) for part in systems(equations, variables))
+    if method == "heun":
+        code = integrator(brian2.Equations([_as_noise(e) for e in equations.values()]), variables, None)
+        return _DRAWN.sub(r"xi_\1 = dt**.5 * \1", code)
+    return str(integrator(equations, variables, None))
+
+
+def _as_noise(item: Any) -> Any:
+    """An equation in which numbers that are given stand as Brian2's noise."""
+    if item.expr is None:
+        return item
+    expression = StringExpression(_GIVEN.sub(r"xi_\1", item.expr.code))
+    return SingleEquation(item.type, item.varname, item.dim, item.var_type, expression, item.flags)
 
 
 def systems(equations: Any, variables: Any) -> Iterator[Any]:

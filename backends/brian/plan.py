@@ -94,53 +94,9 @@ def limits(projection: Projection, declared: Mapping[str, Parameter]) -> tuple[A
     )
 
 
-def _reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
+def reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
     """What of the cells each `name_suffix` is made of, directly or through subexpressions."""
     return scope.reached(n.removesuffix(suffix) for n in names if n.endswith(suffix))
-
-
-def refuse_mixed_freezing(network: Network) -> None:
-    """Brian2's code asks one cell of a synapse whether it is refractory: where a statement reads a variable that the presynaptic
-    cell keeps while refractory, it asks that one, and the target's own refractory period counts for nothing.
-
-    Raises UnsupportedError where a statement also adds to a variable that the target keeps.
-    """
-    for projection in network.projections:
-        sender, scope = network.parts["population"].get(projection.pre), projection.synapse.scope
-        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
-            kept = {f"{n}_post" for n in network.population(projection.post).neuron.frozen}
-            targets = [s.target for s in block if s.target in kept]
-            names = [n for s in block for n in s.expression.names]
-            if sender is None or not targets:
-                continue
-            read = sorted(_reached(sender.neuron.scope, names, "_pre") & set(sender.neuron.frozen))
-            if read:
-                why = (
-                    f"it reads {read[0]}_pre and adds to {targets[0]}, both of which refractory cells keep, and Brian2 then asks the "
-                    f"presynaptic cell instead of the target; leave out '(unless refractory)' at one of them"
-                )
-                raise UnsupportedError("brian2", f"projection '{projection.name}', {phase}", why, OTHERS)
-
-
-def refuse_loops_in_order(network: Network, target: str) -> None:
-    """Brian2's numpy code computes what all synapses add before it adds; its Cython and C++ go from synapse to synapse.
-
-    Raises UnsupportedError where the cells that a projection adds to are those it reads, and the variable is the same.
-    """
-    for projection in network.projections if target != "numpy" else ():
-        cells, scope = network.population(projection.post).neuron.scope, projection.synapse.scope
-        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
-            added = {s.target.removesuffix("_post") for s in block if s.target.endswith("_post")}
-            names = scope.reached(n for s in block for n in s.expression.names)
-            read = sorted(added & _reached(cells, names, "_pre")) if projection.pre == projection.post else []
-            if read:
-                why = (
-                    f"it reads {read[0]}_pre of the cells whose {read[0]} it adds to, one synapse after another; use target='numpy', "
-                    "which computes all amounts first"
-                )
-                raise UnsupportedError(
-                    "brian2", f"projection '{projection.name}', {phase}, with target='{target}'", why, OTHERS
-                )
 
 
 def sources_first(network: Network) -> tuple[str, ...]:
@@ -151,7 +107,7 @@ def sources_first(network: Network) -> tuple[str, ...]:
         scope = projection.synapse.scope
         read = scope.reached(scope.transmits.names) if scope.transmits is not None else set[str]()
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            if end in cells and set(cells[end].neuron.scope.inputs) & _reached(cells[end].neuron.scope, read, suffix):
+            if end in cells and set(cells[end].neuron.scope.inputs) & reached(cells[end].neuron.scope, read, suffix):
                 needs[projection.post].add(end)
     try:
         return tuple(TopologicalSorter(needs).static_order())

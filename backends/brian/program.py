@@ -19,7 +19,8 @@ from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps
-from backends.brian.plan import Watched, limits, pairs, refuse_loops_in_order, refuse_mixed_freezing, watched_by
+from backends.brian.plan import Watched, limits, pairs, watched_by
+from backends.brian.refusals import refuse
 from backends.brian.simulations import InProcess, Simulation, Standalone
 from backends.brian.state import Kept
 from backends.brian.traces import values_of
@@ -56,8 +57,7 @@ class BrianProgram(Simulator):
         self.semantics: Semantics = semantics(network, "float64")
         self.builds = 0
         self._merged = with_units(resolve(network).network)
-        refuse_mixed_freezing(self._merged)
-        refuse_loops_in_order(self._merged, target)
+        refuse(self._merged, target)
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)

@@ -87,7 +87,7 @@ class Writer:
 
     def of_cells(self, cells: Cells, lines: Sequence[Line], seeds: dict[str, str]) -> list[str]:
         """Adjoint statements of lines over a population, in a loop over its cells i."""
-        variables = (*cells.states, *cells.inputs)
+        variables = cells.variables
         names = self.kernel.cell_names(cells, self.at)
         constants = self.kernel.constants.table
         found = reverse(lines, names, seeds, lambda n: n in variables or (n in constants and self.wanted(n)))
@@ -114,7 +114,7 @@ class Writer:
         for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
             cells = self.kernel.populations.get(end)
             if cells is not None and not (suffix == "_pre" and synapses.name in self.training.backward.detached):
-                places |= {n + suffix: (end, n, f"b*{cells.size} + {index}") for n in (*cells.states, *cells.inputs)}
+                places |= {n + suffix: (end, n, f"b*{cells.size} + {index}") for n in cells.variables}
         names = self.kernel.synapse_names(synapses, self.at)
         found = reverse(lines, names, seeds, lambda n: n in places or (n in constants and self.wanted(n)))
         body = list(found.statements)

@@ -92,7 +92,7 @@ class Ends:
 
     def begin_cells(self, cells: Cells) -> list[str]:
         size, found = cells.size, list[str]()
-        for name in cells.inputs:
+        for name in (*cells.inputs, *cells.stages):
             self.layout.room(local(cells.name, name), self.kernel.tile * size)
         for name, (now, given) in self.crossing(cells, self.layout.given(mangled("begin", "values"))).items():
             if name in cells.inputs:

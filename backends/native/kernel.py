@@ -91,7 +91,7 @@ class Kernel:
 
     def _versions(self) -> list[dict[tuple[str, str], int]]:
         """Versions of all variables before each operation, and after the last."""
-        now = {(c.name, v): 0 for c in self.step.cells for v in (*c.states, *c.inputs)}
+        now = {(c.name, v): 0 for c in self.step.cells for v in c.variables}
         now |= {(s.name, v): 0 for s in self.step.synapses for v in s.states}
         found = []
         for op in self.step.operations:
@@ -140,7 +140,7 @@ class Kernel:
         from the tape at index `q`.
         """
         found = _Names({"t": "t"}, self, "i")
-        for name in (*cells.states, *cells.inputs):
+        for name in cells.variables:
             if at is None:
                 found[name] = f"{local(cells.name, name)}[{o}]"
             else:
@@ -160,7 +160,7 @@ class Kernel:
                 found.later[name] = (synapses.name, name, at, "q_own + s")
         for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
             cells = self.populations.get(end)
-            for name in () if cells is None else (*cells.states, *cells.inputs):
+            for name in () if cells is None else cells.variables:
                 if at is None:
                     found[name + suffix] = f"{local(end, name)}[b*{self.size(end)} + {index}]"
                 else:

@@ -148,12 +148,20 @@ class Energy:
 
 def needed(network: Network) -> tuple[str, ...]:
     """Traces that `measure` reads besides spikes: what graded projections send."""
-    step, found = lower(network), []
+    step, found = _counted(network), []
     for couple in _couplings(step):
         if couple.when == "always":
             pre = step.projection(couple.projection).pre
             found += [f"{pre}.{n}" for n in _variables(couple, _sender(step, couple.projection))]
     return tuple(dict.fromkeys(found))
+
+
+def _counted(network: Network) -> Step:
+    """The step whose operations are counted. Raises EnergyError."""
+    step = lower(network)
+    if step.staged:
+        raise EnergyError(f"population '{step.staged[0]}': sums at every stage aren't counted; use couplings='step'")
+    return step
 
 
 def measure(
@@ -166,7 +174,7 @@ def measure(
     weights count as they were given. Raises EnergyError naming the input or trace that is missing.
     """
     run = _Run(
-        lower(network),
+        _counted(network),
         network,
         recording,
         inputs,

@@ -36,7 +36,7 @@ def neuron(item: Neuron) -> Iterator[Problem]:
         from neuro.checks import formulas  # sympy loads when it is first needed
 
         problems = list(formulas.check_numbers(item.scope))
-        yield from problems or formulas.check_noise(item.scope)
+        yield from problems or formulas.check_noise(item.scope, item.method)
     if not problems:
         yield from check_method(item.method, item.scope, f"neuron '{item.name}'")
 
@@ -55,6 +55,20 @@ def check_text(item: Neuron) -> Iterator[Problem]:
         yield from check_target(statement, scope)
     yield from check_values(item, scope, where)
     yield from check_noise(item, scope)
+    yield from check_frozen(item, scope)
+
+
+def check_frozen(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
+    """What a refractory cell keeps stands still within a step too, so nothing else may follow where an integrator tries it further on."""
+    kept = set(scope.frozen_when_refractory) if np.any(np.asarray(item.refractory.value) != 0) else set[str]()
+    for equation in scope.of_kind("differential") if item.method not in ("euler", "exponential_euler") else ():
+        followed = sorted(kept & scope.reached(equation.expression.names)) if equation.expression is not None else []
+        if followed and equation.name not in kept:
+            name = equation.name
+            yield equation.source.problem(
+                f"d{name}/dt follows {', '.join(followed)}, which a refractory cell keeps, but '{item.method}' lets it move",
+                f"use method='exponential_euler' or 'euler', or flag {name} '(unless refractory)' too",
+            )
 
 
 def check_threshold(scope: NeuronScope, names: dict[str, Dimension], where: str) -> Iterator[Problem]:
@@ -140,15 +154,14 @@ def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[P
 
 
 def check_noise(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
-    """Noise stands linearly in differential equations and is integrated by Euler-Maruyama."""
+    """Noise stands linearly in differential equations and is integrated by Euler-Maruyama's method or Heun's."""
     for equation in scope.equations:
         used = [n for n in equation.expression.names if is_noise(n)] if equation.expression is not None else []
         if used and equation.kind != "differential":
             yield equation.source.problem(f"noise '{used[0]}' stands outside a differential equation", "move it there")
-        elif used and item.method != "euler":
-            yield equation.source.problem(
-                f"noise '{used[0]}' can't be integrated by '{item.method}'", "use method='euler' (Euler-Maruyama)"
-            )
+        elif used and item.method not in ("euler", "heun"):
+            fix = "use method='euler' (Euler-Maruyama), or 'heun' (Stratonovich)"
+            yield equation.source.problem(f"noise '{used[0]}' can't be integrated by '{item.method}'", fix)
 
 
 def population(item: Population) -> Iterator[Problem]:

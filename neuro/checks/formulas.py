@@ -47,8 +47,8 @@ def _impossible(equation: Equation, scope: NeuronScope | SynapseScope) -> Iterat
         yield equation.source.problem(message, "look for divisors, roots and logarithms of numbers")
 
 
-def check_noise(scope: NeuronScope) -> Iterator[Problem]:
-    """Noise is linear and additive: its factors are numbers, parameters and time."""
+def check_noise(scope: NeuronScope, method: str) -> Iterator[Problem]:
+    """Noise is linear; and additive, its factors numbers, parameters and time, unless the method says how else it is read."""
     noise = [symbol(n) for n in scope.noise]
     for equation in scope.of_kind("differential") if noise else ():
         expression = equation.expression
@@ -62,7 +62,7 @@ def check_noise(scope: NeuronScope) -> Iterator[Problem]:
                 "let each noise stand by itself, times numbers, parameters or time, such as sigma*xi/sqrt(tau)", node,
             )  # fmt: skip
             continue
-        for name, slope in found[0].items():
+        for name, slope in found[0].items() if method != "heun" else ():
             yield from _multiplied(equation, expression, name, slope, scope)
 
 
@@ -75,6 +75,6 @@ def _multiplied(
         yield expression.source.problem(
             f"noise '{noise.name}' is multiplied by {', '.join(moving)}, and d{equation.name}/dt doesn't say whether "
             "that is Ito's reading or Stratonovich's",
-            f"let its factors be parameters or time; for noise that grows with {moving[0]}, transform the variable so "
-            "that its noise is additive (log(x) for x*xi), with the drift of the reading you mean", node,
+            f"use method='heun' for Stratonovich's, or let its factors be parameters or time: for noise that grows with "
+            f"{moving[0]}, transform the variable so that its noise is additive (log(x) for x*xi), with the drift you mean", node,
         )  # fmt: skip

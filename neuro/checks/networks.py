@@ -18,7 +18,7 @@ from neuro.checks.common import (
 )
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, SynapseScope
+from neuro.language.scope import STAGED, NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
@@ -41,6 +41,42 @@ def network(item: Network) -> Iterator[Problem]:
         refractory = population.neuron.refractory
         yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
         check_clock(population, item.dt)
+    yield from check_couplings(item, where)
+
+
+def check_couplings(item: Network, where: str) -> Iterator[Problem]:
+    """What is integrated as one system: cells by one method that has stages, which nothing but their equations changes within a step."""
+    if item.couplings not in ("step", "stages"):
+        yield plain(f"{where}, couplings", f"'{item.couplings}' is none", "use 'step' or 'stages'", str(item.couplings))
+    if item.couplings != "stages":
+        return
+    graded = [p for p in item.projections if p.synapse.scope.transmits is not None]
+    for projection in graded:
+        own = {e.name for e in projection.synapse.scope.of_kind("differential")}
+        read = sorted(own & projection.synapse.scope.reached(projection.synapse.scope.transmits.names))
+        if read:
+            message = f"couplings='stages', but it sends {read[0]}, which is integrated in each synapse once a step"
+            yield plain(f"projection '{projection.name}'", message, "make it a state of the presynaptic cells")
+    ends = {end for p in graded for end in (p.pre, p.post)}
+    joined = [p for p in item.populations if p.name in ends]
+    moving = [p for p in joined if p.neuron.scope.of_kind("differential")]
+    for population in moving:
+        method, first = population.neuron.method, moving[0]
+        if method not in STAGED:
+            message = f"couplings='stages', but '{method}' has no stages"
+            yield plain(
+                f"population '{population.name}'", message, f"use method='{STAGED[-1]}' or couplings='step'", method
+            )
+        elif method != first.neuron.method:
+            message = f"couplings='stages', but population '{first.name}' is integrated by '{first.neuron.method}'"
+            yield plain(f"population '{population.name}'", message, "give both one method", method)
+        if population.neuron.frozen:
+            message = (
+                f"couplings='stages', but a refractory cell keeps {', '.join(population.neuron.frozen)} between stages"
+            )
+            yield plain(
+                f"population '{population.name}'", message, "leave out '(unless refractory)', or use couplings='step'"
+            )
 
 
 def check_unique(item: Network, where: str) -> Iterator[Problem]:
@@ -69,7 +105,7 @@ def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[
 def check_clock(population: Population, dt: Quantity) -> None:
     """Warn where dt is coarse for the fastest time constant that an explicit integrator has to follow."""
     neuron = population.neuron
-    if neuron.method in ("exact", "exponential_euler"):
+    if neuron.method in ("exact", "exponential_euler", "rosenbrock"):
         return
     used = {n for e in neuron.scope.of_kind("differential") if e.expression is not None for n in e.expression.names}
     for name, value in population.values().items():

@@ -10,7 +10,7 @@ import sympy as sp
 from neuro.compiler.printing import expression_text
 from neuro.compiler.step import Assign
 from neuro.compiler.systems import System, ordered_subexpressions, system_of
-from neuro.language.equations import ModelError, Problem, Statement
+from neuro.language.equations import Source, Statement
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
 from neuro.model import Network, Population, Projection
 
@@ -139,5 +139,5 @@ class _Inlined:
             except NumberError:
                 message = "numbers alone give no real, finite value where its subexpressions are put in"
                 fix = "look for divisors, roots and logarithms of numbers"
-                raise ModelError([Problem(where, "", 0, 0, message, fix)]) from None
+                raise Source(where, "").fail(message, fix) from None
         return expr

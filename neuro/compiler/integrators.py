@@ -2,64 +2,106 @@
 
 euler: Euler-Maruyama where there is noise. exponential_euler: exact in the variable's own linear part; coefficients that
 follow the variable itself are taken at its old value, as in Brian2. exact: the propagator of a linear system. rk2: midpoint.
-rk4: classical. Inputs are constant within a step.
-Sources: Hairer, Norsett & Wanner (1993), Solving ODEs I; Rotter & Diesmann (1999), Biol Cybern 81:381 (exact).
+rk4: classical. heun: noise that may depend on states, read as Stratonovich's, as in Brian2. rosenbrock: ROS3, linearly implicit,
+L-stable and of order 3, for stiff equations. Inputs are constant within a step.
+Sources: Hairer, Norsett & Wanner (1993), Solving ODEs I; Rotter & Diesmann (1999), Biol Cybern 81:381 (exact); Sandu et al. (1997),
+Atmos Environ 31:3459 (ROS3); Ruemelin (1982), SIAM J Numer Anal 19:604 (heun).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy as sp
 
+from neuro.compiler.rosenbrock import ROS3
 from neuro.compiler.step import Assign
-from neuro.compiler.systems import TIME, System, names_in
+from neuro.compiler.systems import DT, TIME, System, names_in
 from neuro.language.elementary import exprel
 from neuro.language.linear import affine, conditionally_linear, flow
 from neuro.language.scope import is_noise
 from neuro.language.symbolic import substituted, symbol
 
-DT = symbol("dt")
 _ZERO = sp.Integer(0)
 
 
-def _now(system: System) -> dict[str, sp.Expr]:
-    return {name: symbol(name) for name in system.states}
-
-
 def euler(system: System) -> list[Assign]:
-    assigns, slopes = system.stage(1, _now(system), TIME)
+    assigns, slopes = system.stage(1, system.now, TIME)
     for name, slope in slopes.items():
         scaled = {s: s / sp.sqrt(DT) for s in slope.free_symbols if is_noise(s.name)}
         assigns.append(system.new(name, symbol(name) + DT * substituted(slope, scaled)))
     return assigns + system.commit()
 
 
-def rk2(system: System) -> list[Assign]:
-    return _runge_kutta(system, (DT / 2,), {2: sp.Integer(1)})
+def heun(system: System) -> list[Assign]:
+    """Each noise by itself: the mean of its factors before the step and where it alone would lead; everything else as by euler."""
+    parts = {n: _by_noise(rate) for n, rate in system.rates}
+    drifts = replace(system, rates=tuple((n, drift) for n, (drift, _) in parts.items()))
+    assigns, slopes = drifts.stage(1, system.now, TIME)
+    changes = {n: [DT * slope] for n, slope in slopes.items()}
+    for number, noise in enumerate(_noises(system), start=2):
+        factors = replace(system, rates=tuple((n, g[noise]) for n, (_, g) in parts.items() if noise in g))
+        jump = sp.sqrt(DT) * noise
+        here = factors.stage(1, system.now, TIME)[1]
+        moved = system.now | {n: symbol(n) + jump * g for n, g in here.items()}
+        lets, there = factors.stage(number, moved, TIME + DT)
+        assigns += lets
+        for n, factor in here.items():
+            changes[n].append(jump * (factor + there[n]) / 2)
+    ends = [system.new(n, symbol(n) + sp.Add(*changes[n])) for n in system.states]
+    return _needed(assigns, ends) + ends + system.commit()
 
 
-def rk4(system: System) -> list[Assign]:
-    sixth = sp.Rational(1, 6)
-    return _runge_kutta(system, (DT / 2, DT / 2, DT), {1: sixth, 2: 2 * sixth, 3: 2 * sixth, 4: sixth})
+def _noises(system: System) -> list[sp.Symbol]:
+    found = {s for _, rate in system.rates for s in rate.free_symbols if is_noise(s.name)}
+    return sorted(found, key=lambda s: s.name)
 
 
-def _runge_kutta(system: System, reaches: tuple[sp.Expr, ...], weights: Mapping[int, sp.Expr]) -> list[Assign]:
-    """Each stage starts from the slope of the one before. reaches: of stages 2, 3, ... weights: stage -> share."""
-    assigns: list[Assign] = []
-    for number, reach in enumerate((_ZERO, *reaches), start=1):
-        at = {n: symbol(n) + (reach * system.slope(n, number - 1) if reach else 0) for n in system.states}
-        lets, slopes = system.stage(number, at, TIME + reach)
-        assigns += lets + [Assign(system.slope(n, number).name, k, temporary=True) for n, k in slopes.items()]
-    for n in system.states:
-        mean = sp.factor_terms(sp.Add(*(share * system.slope(n, number) for number, share in weights.items())))
-        assigns.append(system.new(n, symbol(n) + DT * mean))
-    return assigns + system.commit()
+def _by_noise(rate: sp.Expr) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]:
+    """Drift, and the factor of each noise; the rate was checked to be linear in them."""
+    found = affine(rate, [s for s in rate.free_symbols if is_noise(s.name)])
+    assert found is not None
+    return found[1], found[0]
+
+
+@dataclass(frozen=True)
+class RungeKutta:
+    """An explicit method each of whose stages starts from the slope of the one before.
+
+    reaches: how far into the step stages 2, 3, ... lie, in steps. weights: of all stages' slopes.
+    """
+
+    reaches: tuple[sp.Rational, ...]
+    weights: tuple[sp.Rational, ...]
+
+    def __call__(self, system: System) -> list[Assign]:
+        assigns: list[Assign] = []
+        for number, reach in enumerate((_ZERO, *self.reaches), start=1):
+            at = {n: symbol(n) + (DT * reach * system.slope(n, number - 1) if reach else 0) for n in system.states}
+            lets, slopes = system.stage(number, at, TIME + DT * reach)
+            assigns += lets + [Assign(system.slope(n, number).name, k, temporary=True) for n, k in slopes.items()]
+        return assigns + self.last(system)
+
+    def last(self, system: System) -> list[Assign]:
+        """From the slopes of all stages to the states at the end of the step."""
+        assigns = []
+        for n in system.states:
+            shares = (share * system.slope(n, k) for k, share in enumerate(self.weights, start=1) if share)
+            assigns.append(system.new(n, symbol(n) + DT * sp.factor_terms(sp.Add(*shares))))
+        return assigns + system.commit()
+
+
+_HALF, _SIXTH = sp.Rational(1, 2), sp.Rational(1, 6)
+RUNGE_KUTTA = {
+    "rk2": RungeKutta((_HALF,), (_ZERO, sp.Integer(1))),
+    "rk4": RungeKutta((_HALF, _HALF, sp.Integer(1)), (_SIXTH, 2 * _SIXTH, 2 * _SIXTH, _SIXTH)),
+}
 
 
 def exponential_euler(system: System) -> list[Assign]:
-    lets, _ = system.stage(1, _now(system), TIME)
+    lets, _ = system.stage(1, system.now, TIME)
     assigns: list[Assign] = []
     for name, rate in system.rates:
         x, full = symbol(name), rate
@@ -127,8 +169,9 @@ INTEGRATORS: dict[str, Callable[[System], list[Assign]]] = {
     "euler": euler,
     "exponential_euler": exponential_euler,
     "exact": exact,
-    "rk2": rk2,
-    "rk4": rk4,
+    **RUNGE_KUTTA,
+    "heun": heun,
+    "rosenbrock": ROS3,
 }
 
 

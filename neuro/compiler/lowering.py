@@ -8,15 +8,15 @@ from typing import Any
 import sympy as sp
 
 from neuro.caching import per_object
-from neuro.compiler.formulas import Sum
+from neuro.compiler.couplings import couple, gathers
 from neuro.compiler.integrators import MethodError, integrate
 from neuro.compiler.resolve import Resolved, resolve, steps_of
-from neuro.compiler.step import Assign, Cells, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.compiler.stages import Stages
+from neuro.compiler.step import Assign, Cells, Operation, Step, Synapses, Threshold, Update
 from neuro.compiler.systems import System
 from neuro.compiler.wiring import Wiring
 from neuro.language.elementary import maximum, minimum, number
-from neuro.language.equations import ModelError, Problem
-from neuro.language.symbolic import symbol
+from neuro.language.equations import Source
 from neuro.language.units import Quantity
 from neuro.model import Network, Population, Projection
 
@@ -37,10 +37,12 @@ def _lower(network: Network) -> Step:
     wires = resolved.wires  # refuses what fits no memory
     arriving = _by_target(network.projections)
     synapses = tuple(_synapses(resolved, p, wires[p.name]) for p in network.projections)
-    cells = tuple(_cells(resolved, p, arriving.get(p.name, [])) for p in network.populations)
-    operations: list[Operation] = _gathers(resolved)
+    stages = Stages(resolved)
+    cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
+    operations: list[Operation] = [*gathers(resolved, graded=not stages.joined)]
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
-    operations += [u for p in network.populations for u in _integration(resolved, p)]
+    operations += stages.operations()
+    operations += [u for p in network.populations for u in _integration(resolved, p, stages)]
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]
     thresholds = {p.name: resolved.cells[p.name].threshold for p in network.populations}
@@ -52,7 +54,7 @@ def _lower(network: Network) -> Step:
     return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
 
 
-def _cells(resolved: Resolved, population: Population, arriving: list[Projection]) -> Cells:
+def _cells(resolved: Resolved, population: Population, arriving: list[Projection], stages: Stages) -> Cells:
     neuron, scope = population.neuron, population.neuron.scope
     return Cells(
         name=population.name,
@@ -67,6 +69,7 @@ def _cells(resolved: Resolved, population: Population, arriving: list[Projection
         refractory=int(steps_of(neuron.refractory, resolved.network.dt)),
         method=neuron.method,
         membranes=_membranes(population, arriving),
+        stages=stages.variables(population.name),
     )
 
 
@@ -102,23 +105,15 @@ def _synapses(resolved: Resolved, projection: Projection, wires: Wiring) -> Syna
     )
 
 
-def _fail(where: str, message: str, fix: str) -> ModelError:
-    return ModelError([Problem(where, "", 0, 0, message, fix)])
-
-
-def _integration(resolved: Resolved, population: Population) -> Iterable[Update]:
-    neuron, frozen = population.neuron, population.neuron.frozen
+def _integration(resolved: Resolved, population: Population, stages: Stages) -> Iterable[Update]:
+    neuron = population.neuron
     where, system = f"population '{population.name}'", resolved.cells[population.name].system
-    assigns = _assigns(where, neuron.method, system)
-    follower = next((n for n in system.states if n not in frozen and system.uses(n) & set(frozen)), None)
-    if follower is not None and neuron.method in ("exact", "rk2", "rk4"):
-        raise _fail(
-            where,
-            f"d{follower}/dt follows {', '.join(frozen)}, which a refractory cell keeps, but '{neuron.method}' lets it move",
-            f"use method='exponential_euler' or 'euler', or flag {follower} '(unless refractory)' too",
-        )
+    if population.name in stages.joined:
+        assigns = tuple(stages.method.last(system))
+    else:
+        assigns = _assigns(where, neuron.method, system)
     if assigns:
-        yield Update(population.name, "integrate", assigns, frozen=frozen)
+        yield Update(population.name, "integrate", assigns, frozen=neuron.frozen)
 
 
 def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
@@ -126,7 +121,7 @@ def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
     try:
         return integrate(method, system)
     except MethodError as error:
-        raise _fail(where, error.message, error.fix) from None
+        raise Source(where, "").fail(error.message, error.fix) from None
 
 
 def _block(resolved: Resolved, population: Population, phase: Any) -> Iterable[Update]:
@@ -156,14 +151,9 @@ def _synaptic_block(resolved: Resolved, projection: Projection, phase: Any) -> I
         if pending:
             yield Update(projection.name, phase, tuple(pending), when)
             pending = []
-        yield _couple(projection, statement, when)
+        yield couple(projection, statement, when)
     if pending:
         yield Update(projection.name, phase, tuple(pending), when)
-
-
-def _couple(projection: Projection, item: Sum, when: Any) -> Couple:
-    factors = _factors(item.value, _numbers(projection))
-    return Couple(projection.name, projection.post, item.target, item.value, factors, when)
 
 
 def _kept_within(assign: Assign, projection: Projection) -> Assign:
@@ -182,61 +172,9 @@ def _kept_within(assign: Assign, projection: Projection) -> Assign:
 def _bound(projection: Projection, bound: Quantity) -> float:
     if bound.shape:
         where = f"projection '{projection.name}', bounds"
-        raise _fail(where, "bounds of weights that change by themselves are two numbers", "give one number per side")
+        message = "bounds of weights that change by themselves are two numbers"
+        raise Source(where, "").fail(message, "give one number per side")
     return float(bound.value)
-
-
-def _factors(value: sp.Expr, numbers: frozenset[str]) -> Factors | None:
-    """Split a product by where its variables live; None where one factor mixes them.
-
-    numbers: parameters of the projection that are one number, which go with either end.
-    """
-    parts = {"pre": sp.Integer(1), "synapse": sp.Integer(1), "post": sp.Integer(1)}
-    for factor in sp.Mul.make_args(value):
-        names = {s.name for s in factor.free_symbols}
-        kinds = {_kind(n) for n in names - numbers} - {"any"}
-        if len(kinds) > 1:
-            return None
-        kind = kinds.pop() if kinds else ("synapse" if factor.is_number or names & numbers else "pre")
-        parts[kind] *= factor
-    return Factors(**parts)
-
-
-def _numbers(projection: Projection) -> frozenset[str]:
-    given = {**projection.synapse.parameters, **projection.parameters}
-    return frozenset(n for n, v in given.items() if isinstance(v, Quantity) and not v.shape)
-
-
-def _kind(name: str) -> str:
-    if name in ("t", "dt"):
-        return "any"
-    return "pre" if name.endswith("_pre") else "post" if name.endswith("_post") else "synapse"
-
-
-def _gathers(resolved: Resolved) -> list[Operation]:
-    """Inputs of each population, sources before targets where a graded value depends on inputs of the same step."""
-    network, gathers = resolved.network, dict[str, Gather]()
-    needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
-    sent = {name: s.transmits for name, s in resolved.synapses.items() if s.transmits is not None}
-    graded = _by_target(p for p in network.projections if p.name in sent)
-    for population in network.populations:
-        couplings = []
-        for projection in graded.get(population.name, ()):
-            couplings.append(_couple(projection, sent[projection.name], "always"))
-            read = sent[projection.name].value.free_symbols
-            for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-                cell = network.parts["population"].get(end)
-                if cell and any(symbol(n + suffix) in read for n in cell.neuron.scope.inputs):
-                    needs[population.name].add(cell.name)
-        currents = tuple(
-            (i.target.partition(".")[2], i.name)
-            for i in network.inputs
-            if i.kind == "current" and i.target.partition(".")[0] == population.name
-        )
-        inputs = population.neuron.scope.inputs
-        if inputs:
-            gathers[population.name] = Gather(population.name, inputs, tuple(couplings), currents)
-    return [gathers[name] for name in _topological(needs) if name in gathers]
 
 
 def _by_target(projections: Iterable[Projection]) -> dict[str, list[Projection]]:
@@ -244,18 +182,3 @@ def _by_target(projections: Iterable[Projection]) -> dict[str, list[Projection]]
     for projection in projections:
         found.setdefault(projection.post, []).append(projection)
     return found
-
-
-def _topological(needs: dict[str, set[str]]) -> list[str]:
-    done: dict[str, None] = {}
-    while len(done) < len(needs):
-        ready = [n for n in needs if n not in done and needs[n] <= done.keys()]
-        if not ready:
-            loop = ", ".join(sorted(set(needs) - set(done)))
-            raise _fail(
-                f"populations {loop}",
-                "graded units depend on each other within one step",
-                "give one of them a state (a time constant), or send events",
-            )
-        done |= dict.fromkeys(ready)
-    return list(done)

@@ -50,6 +50,7 @@ class Semantics:
     input_convention: str = (
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
+    couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
     detach_reset: bool | None = (
@@ -64,7 +65,7 @@ class Semantics:
         "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
         "where x <= 0"
     )
-    noise: str = "additive, Euler-Maruyama"
+    noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     network = resolve(network).network
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: _delay(network, p) for p in network.projections}
-    return Semantics(float(network.dt.value), dtype, cells, delays)
+    return Semantics(float(network.dt.value), dtype, cells, delays, couplings=network.couplings)
 
 
 def _cell(network: Network, population: Population) -> CellSemantics:

@@ -6,6 +6,7 @@ names are standard normal numbers. In one step, in this order (Brian2's schedule
 
     Gather      inputs of step k: what events left since the last one, graded sums, currents
     Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then every_step statements
+                (where couplings are evaluated at each stage of an integrator: Gather and Update in turn, stage after stage)
     Threshold   spikes of step k on the new state, not while refractory
     Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
     Update      resets
@@ -24,6 +25,7 @@ import sympy as sp
 from neuro.compiler.printing import expression_text
 from neuro.compiler.wiring import IntArray, Wiring
 from neuro.language.elementary import greater, greater_equal
+from neuro.language.equations import Source
 from neuro.language.symbolic import closed, substituted, symbol
 
 When = Literal["always", "spikes", "pre", "post"]
@@ -100,7 +102,7 @@ class Update:
     """
 
     owner: str
-    phase: Literal["integrate", "every_step", "on_pre", "on_post", "reset"]
+    phase: Literal["stage", "integrate", "every_step", "on_pre", "on_post", "reset"]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
@@ -155,7 +157,10 @@ Operation = Gather | Update | Threshold | Couple
 
 @dataclass(frozen=True)
 class Cells:
-    """A population's layout. membranes: states that inputs or a synapse's events reach directly; the others adapt."""
+    """A population's layout. membranes: states that inputs or a synapse's events reach directly; the others adapt.
+
+    stages: variables that live within a step, where couplings are evaluated at each stage of the integrator.
+    """
 
     name: str
     size: int
@@ -169,10 +174,16 @@ class Cells:
     refractory: int  # steps; 0 where there is no refractory period
     method: str
     membranes: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"population {self.name}[{self.size}]: states {', '.join(self.states) or '-'}"]
         return "\n".join(lines + [f"    {name} = {expression_text(expr)}" for name, expr in self.subexpressions])
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Everything that has a value in each cell: what is kept from step to step, and what lives within one."""
+        return (*self.states, *self.inputs, *self.stages)
 
     @property
     def inlined(self) -> dict[str, sp.Expr]:
@@ -212,6 +223,11 @@ class Step:
     sources: Mapping[str, int]  # spike inputs: name -> size
     operations: tuple[Operation, ...]
 
+    @property
+    def staged(self) -> tuple[str, ...]:
+        """Populations that are integrated together with what they send each other."""
+        return tuple(c.name for c in self.cells if c.stages)
+
     @cached_property
     def _cells(self) -> dict[str, Cells]:
         return {c.name: c for c in self.cells}
@@ -235,7 +251,13 @@ class Step:
         return self._updates.get((owner, phase))
 
     def next_state(self, owner: str) -> dict[str, sp.Expr]:
-        """State after integration as expressions of the old state, temporaries put in."""
+        """State after integration as expressions of the old state, temporaries put in.
+
+        Raises ModelError where a population is integrated together with others.
+        """
+        if owner in self.staged:
+            message = "couplings='stages': its state after a step depends on those of other cells"
+            raise Source(f"population '{owner}'", "").fail(message, "use couplings='step'")
         update = self.update(owner, "integrate")
         return {} if update is None else composed(update.assigns)
 

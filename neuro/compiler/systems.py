@@ -12,7 +12,7 @@ from neuro.language.equations import Equation
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import substituted, symbol, to_sympy
 
-TIME = symbol("t")
+TIME, DT = symbol("t"), symbol("dt")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class System:
     @property
     def states(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.rates)
+
+    @property
+    def now(self) -> dict[str, sp.Expr]:
+        """States at the beginning of a step."""
+        return {name: symbol(name) for name in self.states}
 
     def uses(self, name: str) -> set[str]:
         """Names that a rate or subexpression depends on, directly or through subexpressions."""

@@ -253,6 +253,8 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
     def fail(field: str, why: str) -> NoReturn:
         raise NotLeakyError(f"population '{cells.name}'", field, why)
 
+    if cells.stages:
+        fail("couplings", "'stages': it is integrated together with other cells")
     if cells.noise:
         fail("noise", f"'{cells.noise[0]}' in its equations; it must be deterministic")
     if cells.refractory > 1 or (cells.refractory and driven & set(cells.frozen)):  # one step freezes only arrivals

@@ -28,6 +28,7 @@ _FIXES = {
     "on_pre": "use the synapse pulse (lif) or current_jump (cuba_lif)",
     "on_post": "fix the weights after training: a synapse without on_post",
     "transmits": "send spikes",
+    "couplings": "use couplings='step'",
     "integrate": "fix the weights after training",
     "reset": "use 'v = v_reset' with v_reset = E_L",
     "threshold": "use 'v > v_th' with v_th above E_L",

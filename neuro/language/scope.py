@@ -16,7 +16,8 @@ from neuro.language.equations import (
 )
 from neuro.language.units import Dimension, unit
 
-METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4")
+METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 
 @dataclass(frozen=True)

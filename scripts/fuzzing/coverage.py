@@ -26,7 +26,7 @@ WANTED = (
     *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "t", "dimensions")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages"),
 )  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def features(network: Network) -> Counter[str]:
         found.update(_projection(network, projection))
     found.update(f"input {i.kind}" for i in network.inputs)
     found["loop"] += _loops(network)
+    found["couplings stages"] += network.couplings == "stages"
     return +found
 
 

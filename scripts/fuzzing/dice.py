@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Dice:
     """Everything that a generated network draws; equal seeds give equal networks."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | list[int]) -> None:
         self.random = np.random.default_rng(seed)
 
     def chance(self, p: float) -> bool:

@@ -34,7 +34,7 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
-        "a coefficient of rk4", "neuro/compiler/integrators.py", "{1: sixth, 2: 2 * sixth,", "{1: 2 * sixth, 2: sixth,"
+        "a coefficient of rk4", "neuro/compiler/integrators.py", "(_SIXTH, 2 * _SIXTH, 2 * _SIXTH,", "(2 * _SIXTH, _SIXTH, 2 * _SIXTH,"
     ),
     Mutation(
         "a negative power printed without parentheses", "backends/common/code_printer.py",

@@ -12,6 +12,7 @@ import numpy as np
 from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.chips import chain
 from fuzzing.dice import Dice
+from fuzzing.integration import integrated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.synapses import Draft, SynapseMaker, units_of
 from neuro import (
@@ -127,6 +128,10 @@ class NetworkMaker:
             seed=dice.whole(0, 10**6),
             name=f"seed_{self.seed}",
         )
+        if (
+            not self.setting.dyadic
+        ):  # drawn from a stream of its own, so that a seed's other choices stay what they were
+            network = integrated(network, Dice([self.seed, 1]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic)
 
     def part(self, make: Any) -> Any:

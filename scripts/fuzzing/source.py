@@ -123,7 +123,8 @@ def _network(network: Network, variables: dict[int, str]) -> str:
     ]
     inputs = [_input(i) for i in network.inputs]
     lists = ", ".join("[\n    " + ",\n    ".join(x) + ",\n]" if x else "[]" for x in (populations, projections, inputs))
-    return f"network = Network({lists}, dt={_value(network.dt)}, seed={network.seed})"
+    couplings = "" if network.couplings == "step" else f", couplings={network.couplings!r}"
+    return f"network = Network({lists}, dt={_value(network.dt)}, seed={network.seed}{couplings})"
 
 
 def _extra(item: Any) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import backends
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, expected, summary
+from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, hints, limited, summary
 from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
+from fuzzing.unrolled import unrolled
 from neuro.language.equations import ModelError
-from neuro.protocols import RunError, UnsupportedError
+from neuro.protocols import Recording, RunError, UnsupportedError
 
 NAME = "forward"
 
@@ -32,7 +34,30 @@ def check(case: Case, programs: Programs, names: Sequence[str] = ALL) -> Outcome
     sensitivity = Sensitivity(case, reference)
     for name in names[1:]:
         compare(case, name, reference, found[name], sensitivity, outcome)
+    if case.network.couplings == "stages" and not isinstance(reference, Exception):
+        witness(case, reference, sensitivity, outcome)
     return outcome
+
+
+def witness(case: Case, reference: Any, sensitivity: Sensitivity, outcome: Outcome) -> None:
+    """Couplings at every stage, as one cell of all equations, which Brian2 integrates by itself."""
+    whole = unrolled(case.network)
+    if whole is None:
+        return
+
+    def run() -> Any:
+        with limited("brian2"):
+            program = backends.get("brian2").compile(whole.network, **hints("brian2", case))
+            return whole.run(program, case.inputs(), case.steps, case.batch)
+
+    found, traces = attempt(run), {}
+    if isinstance(found, UnsupportedError):
+        outcome.notes.append("unrolled: refused by Brian2")
+        return
+    if not isinstance(found, Exception):
+        outcome.notes.append("unrolled on Brian2")
+        traces = {name: reference.traces[name] for name in found.traces}
+    compare(case, "unrolled on Brian2", Recording(reference.dt, traces=traces), found, sensitivity, outcome)
 
 
 def compare(case: Case, name: str, reference: Any, result: Any, sensitivity: Sensitivity, outcome: Outcome) -> None:

@@ -1,0 +1,108 @@
+"""What synapses sum into cells, as operations of a Step: couplings, and the order in which cells gather them."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from neuro.compiler.formulas import Sum
+from neuro.compiler.resolve import Resolved
+from neuro.compiler.step import Couple, Factors, Gather, When
+from neuro.language.equations import Source
+from neuro.language.symbolic import symbol
+from neuro.language.units import Quantity
+from neuro.model import Network, Projection
+
+
+def couple(projection: Projection, item: Sum, when: When) -> Couple:
+    """A sum over synapses as an operation."""
+    factors = _factors(item.value, _numbers(projection))
+    return Couple(projection.name, projection.post, item.target, item.value, factors, when)
+
+
+def _factors(value: sp.Expr, numbers: frozenset[str]) -> Factors | None:
+    """Split a product by where its variables live; None where one factor mixes them.
+
+    numbers: parameters of the projection that are one number, which go with either end.
+    """
+    parts = {"pre": sp.Integer(1), "synapse": sp.Integer(1), "post": sp.Integer(1)}
+    for factor in sp.Mul.make_args(value):
+        names = {s.name for s in factor.free_symbols}
+        kinds = {_kind(n) for n in names - numbers} - {"any"}
+        if len(kinds) > 1:
+            return None
+        kind = kinds.pop() if kinds else ("synapse" if factor.is_number or names & numbers else "pre")
+        parts[kind] *= factor
+    return Factors(**parts)
+
+
+def _numbers(projection: Projection) -> frozenset[str]:
+    given = {**projection.synapse.parameters, **projection.parameters}
+    return frozenset(n for n, v in given.items() if isinstance(v, Quantity) and not v.shape)
+
+
+def _kind(name: str) -> str:
+    if name in ("t", "dt"):
+        return "any"
+    return "pre" if name.endswith("_pre") else "post" if name.endswith("_post") else "synapse"
+
+
+def gathers(resolved: Resolved, *, graded: bool) -> list[Gather]:
+    """Inputs of each population, sources before targets where a graded value depends on inputs of the same step.
+
+    graded: with the sums of graded projections, which are held for the step.
+
+    Raises ModelError where graded units form a loop within a step.
+    """
+    network, sums = resolved.network, graded_sums(resolved) if graded else {}
+    found = []
+    for name in sources_first(resolved):
+        inputs = network.population(name).neuron.scope.inputs
+        if inputs:
+            couplings = tuple(couple(p, item, "always") for p, item in sums.get(name, ()))
+            found.append(Gather(name, inputs, couplings, currents(network, name)))
+    return found
+
+
+def currents(network: Network, population: str) -> tuple[tuple[str, str], ...]:
+    """(variable, input) of the currents into a population."""
+    targets = ((i.target.partition("."), i.name) for i in network.inputs if i.kind == "current")
+    return tuple((variable, name) for (owner, _, variable), name in targets if owner == population)
+
+
+def graded_sums(resolved: Resolved) -> dict[str, list[tuple[Projection, Sum]]]:
+    """Population -> the graded projections to it, and what each sums."""
+    sent = {name: s.transmits for name, s in resolved.synapses.items()}
+    found: dict[str, list[tuple[Projection, Sum]]] = {}
+    for projection in resolved.network.projections:
+        item = sent[projection.name]
+        if item is not None:
+            found.setdefault(projection.post, []).append((projection, item))
+    return found
+
+
+def sources_first(resolved: Resolved) -> list[str]:
+    """Populations so that those whose inputs a graded value depends on come before the target. Raises ModelError."""
+    network = resolved.network
+    needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
+    for name, arriving in graded_sums(resolved).items():
+        for projection, item in arriving:
+            read = item.value.free_symbols
+            for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
+                cell = network.parts["population"].get(end)
+                if cell and any(symbol(n + suffix) in read for n in cell.neuron.scope.inputs):
+                    needs[name].add(cell.name)
+    return _topological(needs)
+
+
+def _topological(needs: dict[str, set[str]]) -> list[str]:
+    done: dict[str, None] = {}
+    while len(done) < len(needs):
+        ready = [n for n in needs if n not in done and needs[n] <= done.keys()]
+        if not ready:
+            loop = ", ".join(sorted(set(needs) - set(done)))
+            raise Source(f"populations {loop}", "").fail(
+                "graded units depend on each other within one step",
+                "give one of them a state (a time constant), or send events",
+            )
+        done |= dict.fromkeys(ready)
+    return list(done)
