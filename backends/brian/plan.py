@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian.errors import OTHERS
 from backends.brian.names import Names
 from backends.common.recording import Wanted
 from neuro.compiler.parameters import Parameter

@@ -39,6 +39,7 @@ def neuron(item: Neuron) -> Iterator[Problem]:
         yield from problems or formulas.check_noise(item.scope, item.method)
     if not problems:
         yield from check_method(item.method, item.scope, f"neuron '{item.name}'")
+        yield from check_frozen(item, item.scope)
 
 
 def check_text(item: Neuron) -> Iterator[Problem]:
@@ -55,12 +56,11 @@ def check_text(item: Neuron) -> Iterator[Problem]:
         yield from check_target(statement, scope)
     yield from check_values(item, scope, where)
     yield from check_noise(item, scope)
-    yield from check_frozen(item, scope)
 
 
 def check_frozen(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
     """What a refractory cell keeps stands still within a step too, so nothing else may follow where an integrator tries it further on."""
-    kept = set(scope.frozen_when_refractory) if np.any(np.asarray(item.refractory.value) != 0) else set[str]()
+    kept = set(item.frozen)
     for equation in scope.of_kind("differential") if item.method not in ("euler", "exponential_euler") else ():
         followed = sorted(kept & scope.reached(equation.expression.names)) if equation.expression is not None else []
         if followed and equation.name not in kept:

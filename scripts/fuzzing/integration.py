@@ -1,4 +1,4 @@
-"""Random networks integrated otherwise: noise that depends on states, implicitly, or with couplings at every stage.
+"""Random networks integrated otherwise: noise that depends on states, implicitly, with couplings at every stage, or not at all.
 
 What they were made with is drawn before, so that a seed's network stays what it was but for this.
 """
@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from fuzzing.dice import Dice
-from fuzzing.editing import blocks, models, substituted, with_blocks, with_model
+from fuzzing.editing import Line, blocks, models, substituted, with_blocks, with_model
 from fuzzing.expressions import SCALES
-from neuro import ModelError, Network, Neuron
+from neuro import ModelError, Network, Neuron, lower
 from neuro.language.scope import STAGED
 
 
@@ -22,6 +22,10 @@ def integrated(network: Network, dice: Dice) -> Network:
             if isinstance(model, Neuron) and model.scope.noise:
                 if dice.chance(0.5):
                     network = with_model(network, model, _multiplied(model))
+            elif isinstance(model, Neuron) and model.scope.inputs and not model.threshold and dice.chance(0.6):
+                units = with_model(network, model, stateless(model))
+                lower(units)  # refuses loops
+                network = units
             elif model.method in STAGED and dice.chance(0.06):
                 network = with_model(network, model, replace(model, method="rosenbrock"))
     return staged(network, dice)
@@ -31,9 +35,9 @@ def _multiplied(neuron: Neuron) -> Neuron:
     """Noise that its own state makes stronger."""
     lines = blocks(neuron)["equations"]
     for place, line in enumerate(lines):
-        unit = line.tail.removeprefix(" : ").partition(" ")[0]
-        if line.text and line.left.startswith("d") and unit in SCALES:
-            table = {xi: f"{xi}*(1 + 0.3*tanh({line.name}/({SCALES[unit]})))" for xi in neuron.scope.noise}
+        if line.text and line.left.startswith("d"):
+            scale = SCALES[_unit(line)]
+            table = {xi: f"{xi}*(1 + 0.3*tanh({line.name}/({scale})))" for xi in neuron.scope.noise}
             lines[place] = replace(line, text=substituted(line.text, table))
     return with_blocks(neuron, {"equations": lines}, method="heun")  # type: ignore[no-any-return]
 
@@ -51,7 +55,9 @@ def staged(network: Network, dice: Dice) -> Network:
         for neuron in neurons.values():
             unfrozen = replace(neuron, method=method, equations=neuron.equations.replace("(unless refractory)", ""))
             found = with_model(found, neuron, unfrozen)
-        return replace(found, couplings="stages")
+        found = replace(found, couplings="stages")
+        lower(found)  # refuses loops of cells that are left without states
+        return found
     return network
 
 
@@ -70,3 +76,18 @@ def continuous(network: Network) -> Network:
                 replace(neuron, threshold="", reset="", every_step="", refractory="0 ms", initial=initial),
             )
     return found
+
+
+def stateless(neuron: Neuron) -> Neuron:
+    """A unit in place of a cell: its first state follows its inputs at once, the others are gone."""
+    lines = blocks(neuron)["equations"]
+    inputs = [line for line in lines if line.name in neuron.scope.inputs]
+    first, kept = next(line for line in lines if line.left.startswith("d")), list(inputs)
+    terms = [f"{line.name}/({SCALES[_unit(line)]})" for line in inputs]
+    text = f"({SCALES[_unit(first)]})*tanh(0.3 + {' + '.join(terms)})"
+    kept.append(replace(first, left=f"{first.name} = ", text=text))
+    return with_blocks(neuron, {"equations": kept, "every_step": []}, initial={}, method="euler")  # type: ignore[no-any-return]
+
+
+def _unit(line: Line) -> str:
+    return line.tail.removeprefix(" : ").partition(" ")[0]
