@@ -54,6 +54,12 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     yield from check_threshold(scope, names, where)
     for statement in (*scope.reset, *scope.every_step):
         yield from check_target(statement, scope)
+    for equation in scope.of_kind("subexpression"):
+        if "unless refractory" in equation.flags:
+            message = f"'{equation.name}' is a subexpression, so there is nothing that a refractory cell could keep"
+            yield equation.source.problem(
+                message, "flag the variables that it is made of, or leave out '(unless refractory)'"
+            )
     yield from check_values(item, scope, where)
     yield from check_noise(item, scope)
 

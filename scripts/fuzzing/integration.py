@@ -85,7 +85,7 @@ def stateless(neuron: Neuron) -> Neuron:
     first, kept = next(line for line in lines if line.left.startswith("d")), list(inputs)
     terms = [f"{line.name}/({SCALES[_unit(line)]})" for line in inputs]
     text = f"({SCALES[_unit(first)]})*tanh(0.3 + {' + '.join(terms)})"
-    kept.append(replace(first, left=f"{first.name} = ", text=text))
+    kept.append(replace(first, left=f"{first.name} = ", text=text, tail=f" : {_unit(first)}"))
     return with_blocks(neuron, {"equations": kept, "every_step": []}, initial={}, method="euler")  # type: ignore[no-any-return]
 
 

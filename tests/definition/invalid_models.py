@@ -371,6 +371,10 @@ METHODS: dict[str, Case] = {
         lambda: Synapse("s", "dg/dt = -g/ms : 1", on_pre="g += 1; g_post += g", receptor="dg/dt = -g/ms : 1\nI = g : 1"),
         ["synapse 's', receptor, line 1: 'g' is a variable of the synapse too", "fix: rename one of the two"],
     ),
+    "a subexpression kept while refractory": (
+        lambda: Neuron("n", "dv/dt = -v/ms : 1\ny = 2*v : 1 (unless refractory)"),
+        ["line 2: 'y' is a subexpression, so there is nothing that a refractory cell could keep", "fix: flag the variables"],
+    ),
     "noise and exact": (
         lambda: Neuron("n", "dv/dt = -v/ms + xi*ms**-0.5 : 1", method="exact"),
         ["noise 'xi' can't be integrated by 'exact'", "fix: use method='euler' (Euler-Maruyama)"],
