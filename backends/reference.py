@@ -48,10 +48,9 @@ class _Simulation:
         self.history: dict[str, Array] = {}
         for cells in step.cells:
             self.last_spike[cells.name] = np.full((*lead, cells.size), -(10**9))
-            for name in cells.inputs:
+            for name in (*cells.inputs, *cells.stages):
                 self.pending[f"{cells.name}.{name}"] = np.zeros((*lead, cells.size), dtype)
                 self.values[f"{cells.name}.{name}"] = np.zeros((*lead, cells.size), dtype)
-            self.values |= {f"{cells.name}.{name}": np.zeros((*lead, cells.size), dtype) for name in cells.stages}
         for synapses in step.synapses:
             if "w" in synapses.states:
                 weights = np.broadcast_to(self.parameters[f"{synapses.name}.w"], (*lead, *synapses.shape))
@@ -181,9 +180,8 @@ class _Simulation:
         total = {}
         for name in op.variables:
             key = f"{op.population}.{name}"
-            nothing = np.zeros_like(self.values[key])
-            total[name] = self.pending.get(key, nothing)
-            self.pending |= {key: nothing} if key in self.pending else {}
+            total[name] = self.pending[key]
+            self.pending[key] = np.zeros_like(total[name])
         for coupling in op.couplings:
             total[coupling.target] = total[coupling.target] + self.total(coupling)
         for name, source in op.currents:

@@ -14,7 +14,7 @@ from backends.brian.devices import SingleEquation, StateUpdateMethod, StringExpr
 Integrator = Callable[..., str]
 _GIVEN = re.compile(r"\b(draw\d+) */ *sqrt\(dt\)")  # noise as Euler-Maruyama's method has it: a number that is given
 _DRAWN = re.compile(r"\bxi_(draw\d+) = .*randn\(\)")  # noise as Brian2 draws it
-_OPTIONS = {"exact": {"simplify": False}}  # sympy takes ten times as long to make the formula short as to find it
+_EXACT = {"simplify": False}  # sympy takes ten times as long to make the formula short as to find it
 
 
 class Integrators:
@@ -42,7 +42,7 @@ def written(method: str, equations: Any, variables: Any) -> str:
     """What Brian2's integrator makes of the equations."""
     integrator = StateUpdateMethod.stateupdaters[method]
     if method == "exact":
-        return "\n".join(integrator(part, variables, _OPTIONS[method]) for part in systems(equations, variables))
+        return "\n".join(integrator(part, variables, _EXACT) for part in systems(equations, variables))
     if method == "heun":
         code = integrator(brian2.Equations([_as_noise(e) for e in equations.values()]), variables, None)
         return _DRAWN.sub(r"xi_\1 = dt**.5 * \1", code)

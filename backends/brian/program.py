@@ -61,19 +61,20 @@ class BrianProgram(Simulator):
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         self._names, self._integrators = Names(self._merged), Integrators()
         self._declared = parameters(self._merged)
+        copies = trials if target == "numpy" else 1  # only numpy's is kept
         with session("numpy"), objections(self._names):  # refusals come now
-            built = self._builder(trials).build()
+            built = self._builder(copies).build()
             self._propagators = built.propagators
-            columns = self._columns(check_parameters(self._merged, None), (trials,))
+            columns = self._columns(check_parameters(self._merged, None), (copies,))
             ties = self._ties(columns)
-            built = self._builder(trials, ties).build() if ties else built
+            built = self._builder(copies, ties).build() if ties else built
             try:
                 self._check_formulas(built, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
         if target == "numpy":
-            self._kept[self._key(trials, ties, (), 0)] = trial
+            self._kept[self._key(copies, ties, (), 0)] = trial
 
     def _builder(self, copies: int, ties: Mapping[str, Tie] | None = None) -> Builder:
         return Builder(self._merged, copies, ties=ties, integrators=self._integrators)
@@ -246,7 +247,7 @@ class BrianBackend:
     ) -> BrianProgram:
         """See Backend.compile. target: numpy, cython or cpp_standalone, whose runs give a state but begin with none.
 
-        trials: the number for which a simulation is built now; for any other, one is built when a run asks for it.
+        trials: the number for which target='numpy' builds its simulation now; any other is built when a run asks for it.
         """
         if options:
             raise UnsupportedError(

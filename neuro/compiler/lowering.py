@@ -79,13 +79,11 @@ def _membranes(population: Population, arriving: list[Projection]) -> tuple[str,
     blocks = (s for p in arriving for s in p.synapse.scope.on_pre)
     jumped = {s.target.removesuffix("_post") for s in blocks if s.target.endswith("_post")} & set(scope.states)
     carriers = jumped - {s.target for s in scope.reset}
-    inner = {e.name: set(e.expression.names) for e in scope.of_kind("subexpression") if e.expression}
-
-    def reached(names: set[str]) -> bool:
-        return any(n in carriers or n in scope.inputs or reached(inner.get(n, set())) for n in names)
-
+    sources = carriers | set(scope.inputs)
     driven = {
-        e.name for e in scope.of_kind("differential") if e.expression and reached(set(e.expression.names) - {e.name})
+        e.name
+        for e in scope.of_kind("differential")
+        if e.expression and sources & scope.reached(set(e.expression.names) - {e.name})
     }
     return tuple(n for n in scope.states if n in jumped | driven)
 

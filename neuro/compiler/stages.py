@@ -53,12 +53,11 @@ class Stages:
         """What a population has within a step: sums and slopes of each stage, states at each but the first."""
         if population not in self.joined:
             return ()
-        states = self.resolved.cells[population].system.states
-        found = []
+        system, found = self.resolved.cells[population].system, []
         for number, _ in enumerate(self.method.weights, start=1):
             found += [_name("graded", number, target) for target in self._targets(population)]
-            found += [_name("slope", number, state) for state in states]
-            found += [_name("stage", number, state) for state in states if number > 1]
+            found += [system.slope(state, number).name for state in system.states]
+            found += [_name("stage", number, state) for state in system.states if number > 1]
         return tuple(found)
 
     def operations(self) -> list[Operation]:
@@ -100,11 +99,11 @@ class Stages:
         system = self.resolved.cells[population].system
         at = {s.name: value for s, value in self._at(population, number).items()}
         lets, slopes = system.stage(number, at, TIME + DT * reach)
-        assigns = lets + [Assign(_name("slope", number, n), slope) for n, slope in slopes.items()]
+        assigns = lets + [Assign(system.slope(n, number).name, slope) for n, slope in slopes.items()]
         if number <= len(self.method.reaches):
             further = DT * self.method.reaches[number - 1]
             for n in system.states:
-                value = symbol(n) + further * symbol(_name("slope", number, n))
+                value = symbol(n) + further * system.slope(n, number)
                 assigns.append(Assign(_name("stage", number + 1, n), value))
         return Update(population, "stage", tuple(assigns) if slopes else ())
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backends.brian.plan import pairs
 from fuzzing.editing import substituted
 from neuro import Input, Network, Neuron, Population, quantity
 from neuro.compiler.parameters import initial_state, values
@@ -127,18 +128,15 @@ class _Writer:
 
     def synapses(self, projection: Projection, cell: int) -> Iterator[str]:
         """What each synapse that ends at a cell sends."""
-        scope, wires = projection.synapse.scope, resolve(self.network).wires[projection.name]
-        mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask
-        pre, post = np.nonzero(mask) if wires.indices is None else wires.indices
-        places = np.flatnonzero(mask) if wires.indices is None else np.arange(len(pre))
-        for i, j, place in zip(pre, post, places, strict=True):
+        scope, shape = projection.synapse.scope, resolve(self.network).wires[projection.name].shape
+        for i, j, place in zip(*pairs(self.network, projection), strict=True):
             if j != cell:
                 continue
             names = self.of_cell(projection.pre, i, "_pre") | self.of_cell(projection.post, cell, "_post")
             held = [e.name for e in scope.equations if e.kind == "declaration"]
             for name in dict.fromkeys((*scope.parameters, *held)):
                 names[name] = self.fresh()
-                value = np.broadcast_to(self.values[f"{projection.name}.{name}"], wires.shape).ravel()[place]
+                value = np.broadcast_to(self.values[f"{projection.name}.{name}"], shape).ravel()[place]
                 self.parameters[names[name]] = quantity(float(value), str(scope.dimensions[name]))
             texts = {e.name: _text(e.expression) for e in scope.of_kind("subexpression")}
             text = _text(scope.transmits)
