@@ -61,7 +61,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.analysis.spike_trains": ("RasterError",),
         "neuro.analysis.plots": ("PlotError",),
         "backends": ("UnknownBackendError",),
-        "backends.common.surrogates": ("UnknownSurrogateError",),
+        "neuro.compiler.surrogates": ("UnknownSurrogateError",),
         "tasks": ("UnknownTaskError",),
     }.items():
         loaded = sys.modules.get(module)

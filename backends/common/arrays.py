@@ -194,26 +194,17 @@ def draw_poisson(
     """Spikes of a Poisson input, one at most a step and channel, from the network's seed."""
     if item.rate is None:
         raise RunError(f"Poisson input '{item.name}' has no rate; give one, or an array [batch, time, {item.size}]")
-    probability = np.broadcast_to(np.asarray(item.rate.value, dtype=np.float64) * network.dt.value, (item.size,))
-    return streams.poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability, first)
+    return streams.poisson(network, item, trial, batch, steps, first)
 
 
 def draw_noise(network: Network, feed: Feed) -> dict[str, Array]:
     """A run's standard normal numbers [batch, time, neuron], "population.xi" -> array; the network without receptors."""
     last = feed.start + feed.steps
     return {
-        f"{p.name}.{name}": noise_between(network, p.name, name, feed.trial, feed.batch, feed.start, last)
+        f"{p.name}.{name}": streams.noise(network, p.name, name, feed.trial, feed.batch, feed.start, last)
         for p in network.populations
         for name in p.neuron.scope.noise
     }
-
-
-def noise_between(
-    network: Network, population: str, name: str, trial: int, batch: int, first: int, last: int
-) -> npt.NDArray[np.float64]:
-    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1."""
-    size = network.population(population).size
-    return streams.normal(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
 
 
 def check_finite(owner: str, variable: str, values: Array, step: int, feed: Feed) -> None:

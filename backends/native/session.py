@@ -16,7 +16,6 @@ from backends.common.arrays import (
     draw_poisson,
     given_inputs,
     missing,
-    noise_between,
     same_trials,
 )
 from backends.common.recording import check_record
@@ -25,6 +24,7 @@ from backends.common.streaming import Session
 from backends.common.values import given_parameters, whole
 from backends.native.compiled import CompiledNetwork
 from backends.native.window import Window
+from neuro.compiler import streams
 from neuro.compiler.streams import BLOCK
 from neuro.protocols import Parameters, Program, Record, Recording, RunError
 from neuro.state import State
@@ -157,7 +157,7 @@ class NativeSession(Session):
         return Window(self._compiled, self._executable, self._constants, feed, noise, self._wanted)
 
     def _draw_noise(self, population: str, name: str, trial: int, first: int, last: int) -> Array:
-        return noise_between(self._network, population, name, trial, self.batch, first, last)
+        return streams.noise(self._network, population, name, trial, self.batch, first, last)
 
     # -- inputs --------------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
-"""Surrogate derivatives for the kernel: those of backends.common.surrogates, with their default options."""
+"""Surrogate derivatives for the kernel: those of neuro.compiler.surrogates, with their default options."""
 
 from __future__ import annotations
 
 import sympy as sp
 
-from backends.common.surrogates import UnknownSurrogateError, derivative
+from neuro.compiler.surrogates import UnknownSurrogateError, derivative
 from neuro.protocols import UnsupportedError
 
 

@@ -168,7 +168,7 @@ class TorchBackend:
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> TorchProgram:
-        """See Backend.compile. surrogate: a name in backends.common.surrogates. compile: torch.compile the step.
+        """See Backend.compile. surrogate: a name in neuro.compiler.surrogates. compile: torch.compile the step.
 
         detached: projections through which no gradient goes back. feedback: dense ones through which it goes back by
         weights of their own, the parameter "projection.feedback" (default: the weights; it gets their gradient).

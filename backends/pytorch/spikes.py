@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from backends.common.surrogates import X, derivative
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
+from neuro.compiler.surrogates import X, derivative
 
 Spike = Callable[[torch.Tensor], torch.Tensor]
 

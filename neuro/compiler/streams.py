@@ -6,10 +6,13 @@ A stream is named; its key is a hash of (seed, name), its counter the trial and 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from neuro.model import Input, Network
 
 BLOCK = 256  # steps drawn at once
 _CHUNK = 2**20  # numbers drawn at once for connectivity
@@ -116,6 +119,21 @@ def poisson_spikes(
     size = probability.shape[0]
     draws = [_blocks(seed, name, trial + b, first, steps, size, "uniform") < probability for b in range(batch)]
     return np.stack(draws)
+
+
+def noise(
+    network: Network, population: str, name: str, trial: int, batch: int, first: int, last: int
+) -> npt.NDArray[np.float64]:
+    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1."""
+    size = network.population(population).size
+    return normal(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
+
+
+def poisson(network: Network, item: Input, trial: int, batch: int, steps: int, first: int = 0) -> npt.NDArray[np.bool_]:
+    """Spikes [batch, time, channel] of a Poisson input that has a rate."""
+    assert item.rate is not None
+    probability = np.broadcast_to(np.asarray(item.rate.value, dtype=np.float64) * network.dt.value, (item.size,))
+    return poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability, first)
 
 
 def draw(seed: int, name: str, distribution: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

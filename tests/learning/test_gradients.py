@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import backends
-from backends.common import surrogates
+from neuro.compiler import surrogates
 from backends.pytorch.spikes import spike
 from neuro import Input, Network, Normal, Population, Projection, library, quantity
 from neuro.compiler.parameters import parameters, values

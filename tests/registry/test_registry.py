@@ -17,7 +17,7 @@ import pytest
 
 import backends
 import tasks
-from backends.common import surrogates
+from neuro.compiler import surrogates
 from neuro import learning, library
 from neuro.export import targets
 from neuro.export.quantisation import quantisers

@@ -117,10 +117,7 @@ class Cells:
         self._first = {n: np.broadcast_to(v, self.shape) for n, v in first.items()}
         self.spikes = recording.spikes.get(population)
         noise = merged.population(population).neuron.scope.noise
-        self._noise = {
-            n: streams.normal(network.seed, f"noise/{population}/{n}", trial, self.batch, self.steps, self.cells.size)
-            for n in noise
-        }
+        self._noise = {n: streams.noise(merged, population, n, trial, self.batch, 0, self.steps) for n in noise}
         threshold = (o for o in self.step.operations if isinstance(o, Threshold) and o.population == population)
         self._margin = next((o.margin for o in threshold), None)
         slopes = (

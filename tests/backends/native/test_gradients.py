@@ -12,7 +12,7 @@ import torch
 from studies.agreement import driven
 
 import backends
-from backends.common import surrogates
+from neuro.compiler import surrogates
 from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, UnsupportedError, library, quantity
 from neuro.compiler.parameters import parameters
 from tests.backends.networks import LIF, PULSE, drive, networks

@@ -1,0 +1,301 @@
+"""Lyapunov exponents of a network along a recorded run: how fast small changes of its state grow or fade.
+
+`spectrum` carries k tangents through the linearised steps and reorthonormalises them; `benettin` follows a second run instead
+and knows nothing of the equations. Exponents of spiking networks are surrogate exponents: a spike passes tangents on through a
+surrogate's slope, as gradients do.
+
+Source: Benettin, Galgani, Giorgilli & Strelcyn (1980), Meccanica 15:9 and 21; Engelken (2023), NeurIPS 36 (surrogate exponents).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sympy as sp
+
+from neuro.compiler import streams, surrogates
+from neuro.compiler.evaluation import margin_scales
+from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import values
+from neuro.compiler.resolve import resolve
+from neuro.compiler.step import Couple, Update
+from neuro.compiler.tangents import MARGIN, Resets, Tangents
+from neuro.compiler.trajectory import Trajectory
+from neuro.model import Network
+from neuro.protocols import Inputs, Parameters, Program, Recording, RunError
+
+Array = npt.NDArray[np.float64]
+BLOCKS = 20  # parts of a run whose means give the standard error
+NONE = "none"  # instead of a surrogate: spikes pass nothing on
+
+
+class LyapunovError(Exception):
+    """Exponents that can't be had; the message says what is missing and the call that gives it."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Lyapunov exponents, the largest first; -inf where a direction vanishes within a step.
+
+    growth: log of what each step multiplies the directions by, [batch, time, k], without the transient. dt: seconds of a step.
+    """
+
+    growth: Array
+    dt: float
+
+    @cached_property
+    def per_step(self) -> Array:
+        """Exponents in 1/step, [k]: means over trials."""
+        return np.asarray(self.growth.mean(axis=(0, 1)))
+
+    @cached_property
+    def per_second(self) -> Array:
+        """Exponents in 1/s, [k]."""
+        return self.per_step / self.dt
+
+    @cached_property
+    def error(self) -> Array:
+        """Standard errors of `per_step` [k]: from the means of `BLOCKS` parts of each trial, so that steps near each other don't count as many."""
+        parts = [p.mean(axis=1) for p in np.array_split(self.growth, min(BLOCKS, self.growth.shape[1]), axis=1)]
+        means = np.concatenate(parts)
+        if len(means) < 2:
+            return np.full(self.growth.shape[-1], np.nan)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(means.std(axis=0, ddof=1) / np.sqrt(len(means)))
+
+    @cached_property
+    def running(self) -> Array:
+        """Exponents in 1/step as estimated up to each step, [time, k]: whether the run was long enough."""
+        summed = np.cumsum(self.growth.mean(axis=0), axis=0)
+        return np.asarray(summed / np.arange(1, len(summed) + 1)[:, None])
+
+    @property
+    def dimension(self) -> float:
+        """Kaplan-Yorke dimension of the attractor; nan where the sum of these k exponents is still positive, so that more are needed."""
+        exponents = self.per_step
+        total = np.cumsum(exponents)
+        if exponents[0] < 0:
+            return 0.0
+        if total[-1] >= 0:
+            return float("nan")
+        whole = int(np.argmax(total < 0))
+        return float(whole + total[whole - 1] / abs(exponents[whole]))
+
+
+def needed(network: Network) -> tuple[str, ...]:
+    """What a run must record for `spectrum`: every state, of cells and synapses, and every input of cells."""
+    step = lower(network)
+    cells = [f"{c.name}.{n}" for c in step.cells for n in (*c.states, *c.inputs)]
+    return (*cells, *(f"{s.name}.{n}" for s in step.synapses for n in s.states))
+
+
+def spectrum(
+    network: Network, recording: Recording, k: int = 1, *, parameters: Parameters | None = None, inputs: Inputs | None = None,
+    surrogate: str = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int = 0, seed: int = 0,
+    update: Callable[[int, int], Any] | None = None,
+) -> Spectrum:  # fmt: skip
+    """The k largest exponents of a network along a recorded run, driven or free.
+
+    recording: of a run with record=lyapunov.needed(network), on any backend; a trial's exponents are means over its time. parameters,
+    inputs, trial: as that run had them; of inputs only spikes are read, and Poisson inputs are drawn again where left out.
+    surrogate: the slope of spikes in networks that have any, one of neuro.compiler.surrogates in units of the distance from rest to
+    threshold, or "none" for spikes that pass nothing on. resets: see neuro.compiler.tangents.Tangents. transient: steps at the
+    beginning in which directions align and don't count; a tenth where left out. every: steps from one orthonormalisation to the
+    next. seed: of the first directions. update: called with steps done and their number.
+
+    Raises LyapunovError.
+    """
+    tangents = Tangents(
+        lower(network),
+        trajectory(network, recording, parameters, inputs, trial),
+        slopes(network, surrogate),
+        resets=resets,
+    )
+    batch, steps = tangents.trajectory.shape
+    size = sum(int(np.prod(shape)) for shape in tangents.blocks.values())
+    transient = steps // 10 if transient is None else transient
+    first = max(tangents.start, transient)
+    _check_counts(k, every, size, steps - first)
+    q = np.linalg.qr(np.random.default_rng(seed).standard_normal((batch, size, k)))[0]
+    growth, since = np.zeros((batch, steps, k)), 0
+    for step in range(tangents.start, steps):
+        q, since = flat(tangents, tangents.advance(step, divided(tangents, q))), since + 1
+        if since == every or step + 1 in (first, steps):
+            q, r = np.linalg.qr(q)
+            _check_finite(r, step)
+            with np.errstate(divide="ignore"):
+                log = np.log(np.abs(np.diagonal(r, axis1=-2, axis2=-1)))
+            growth[:, step + 1 - since : step + 1] = log[:, None] / since
+            since = 0
+        if update is not None:
+            update(step + 1, steps)
+    return Spectrum(growth[:, first:], tangents.step.dt)
+
+
+def trajectory(
+    network: Network,
+    recording: Recording,
+    parameters: Parameters | None = None,
+    inputs: Inputs | None = None,
+    trial: int = 0,
+) -> Trajectory:
+    """A recording as tangents read it. Raises LyapunovError naming what it lacks."""
+    merged, step = resolve(network).network, lower(network)
+    lacking = [n for n in needed(network) if n not in recording.traces or n in recording.chosen]
+    if lacking or recording.every != 1:
+        what = f"'{lacking[0]}' of all cells or synapses" if lacking else "every step"
+        raise LyapunovError(f"the recording lacks {what}; run the network with record=lyapunov.needed(network)")
+    if any(
+        a.ndim > 3 and n.partition(".")[0] not in {s.name for s in step.synapses} for n, a in recording.traces.items()
+    ):
+        raise LyapunovError("the recording is of a population of parameter sets; take one of them: recording.of_set(0)")
+    some = next(iter({**recording.traces, **recording.spikes}.values()))
+    batch, steps = some.shape[:2]
+    noisy = {p.name: p.neuron.scope.noise for p in merged.populations if p.neuron.scope.noise}
+    first = _first(network, recording, steps) if noisy or _reads_time(network) or merged.inputs else 0
+    noise = {
+        f"{p}.{n}": streams.noise(merged, p, n, trial, batch, first, first + steps)
+        for p, names in noisy.items()
+        for n in names
+    }
+    spikes = dict(recording.spikes) | _sent(merged, inputs or {}, trial, batch, steps, first)
+    given = {**values(network), **{n: np.asarray(v) for n, v in (parameters or {}).items()}}
+    return Trajectory(recording.traces, spikes, given, noise, first)
+
+
+def _sent(network: Network, given: Inputs, trial: int, batch: int, steps: int, first: int) -> dict[str, Any]:
+    """Spikes of the inputs that projections begin at."""
+    found = {}
+    for item in network.inputs:
+        if item.kind == "current":
+            continue
+        if item.name in given:
+            found[item.name] = np.asarray(given[item.name], bool)
+        elif item.kind == "poisson" and item.rate is not None:
+            found[item.name] = streams.poisson(network, item, trial, batch, steps, first)
+        else:
+            raise LyapunovError(
+                f"input '{item.name}' is missing; give inputs={{'{item.name}': spikes}}, those of the run"
+            )
+        if found[item.name].shape != (batch, steps, item.size):
+            raise LyapunovError(
+                f"input '{item.name}' has the shape {found[item.name].shape}; the recording's is {(batch, steps, item.size)}"
+            )
+    return found
+
+
+def _reads_time(network: Network) -> bool:
+    """Whether a step depends on the clock."""
+    exprs: list[sp.Expr] = []
+    for op in lower(network).operations:
+        exprs += (
+            [op.value] if isinstance(op, Couple) else [a.expr for a in op.assigns] if isinstance(op, Update) else []
+        )
+    return any(s.name == "t" for e in exprs for s in e.free_symbols)
+
+
+def _first(network: Network, recording: Recording, steps: int) -> int:
+    """Number of the first recorded step."""
+    try:
+        return recording.state.step - steps
+    except RunError:  # a file doesn't say; a run that nobody continued begins at 0
+        return 0
+
+
+def slopes(network: Network, surrogate: str) -> dict[str, sp.Expr]:
+    """Population -> slope of its spikes as an expression of the margin. Raises LyapunovError, UnknownSurrogateError."""
+    step = lower(network)
+    spiking = [c.name for c in step.cells if c.spikes]
+    if not spiking or surrogate == NONE:
+        return {}
+    if not surrogate:
+        names = ", ".join(surrogates.names())
+        raise LyapunovError(
+            f"population '{spiking[0]}' fires, and a spike has no derivative; name the surrogate whose exponents you want "
+            f"(surrogate='fast_sigmoid'; known: {names}), or surrogate='none' for spikes that pass nothing on"
+        )
+    psi, scales = surrogates.derivative(surrogate), margin_scales(step, resolve(network).network)
+    return {name: psi.xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
+
+
+def flat(tangents: Tangents, found: Mapping[str, Any]) -> Array:
+    """Blocks of tangents as one matrix [batch, everything, direction]."""
+    return np.concatenate([t.reshape(t.shape[0], -1, t.shape[-1]) for t in (found[n] for n in tangents.blocks)], axis=1)
+
+
+def divided(tangents: Tangents, matrix: Any) -> dict[str, Any]:
+    """Inverse of `flat`."""
+    found, place = {}, 0
+    for name, shape in tangents.blocks.items():
+        size = int(np.prod(shape))
+        found[name] = matrix[:, place : place + size].reshape(matrix.shape[0], *shape, matrix.shape[-1])
+        place += size
+    return found
+
+
+def _check_counts(k: int, every: int, size: int, steps: int) -> None:
+    if not 1 <= k <= size:
+        raise LyapunovError(f"k={k}: the network has {size} directions; use a k from 1 to {size}")
+    if every < 1:
+        raise LyapunovError(f"every={every}: use a number of steps from 1 on")
+    if steps < 1:
+        raise LyapunovError("no step is left after the transient; record a longer run, or give a shorter transient")
+
+
+def _check_finite(r: Array, step: int) -> None:
+    if not np.isfinite(r).all():
+        raise LyapunovError(
+            f"the tangents are not finite at step {step}: a slope is infinite there, or `every` is too long"
+        )
+
+
+def benettin(
+    program: Program, steps: int, *, parameters: Parameters | None = None, inputs: Inputs | None = None, transient: int | None = None,
+    every: int = 1, size: float = 1e-7, seed: int = 0, state: Any = None,
+) -> Spectrum:  # fmt: skip
+    """The largest exponent from two runs, one of them moved a little: a check of `spectrum` that needs no derivative.
+
+    The distance is brought back to `size` after `every` steps. It counts states alone, in their own units, so that spikes on their way and
+    refractory periods must not differ: it is meant for networks without spikes. One trial. Raises LyapunovError.
+    """
+    network = program.network
+    if any(c.spikes for c in lower(network).cells):
+        raise LyapunovError(
+            "two runs of a network that fires part at a spike, however near they are; use spectrum(..., surrogate=...)"
+        )
+    transient = steps // 10 if transient is None else transient
+    ours = program.run(parameters, _part(inputs, 0, 1), steps=1, batch=1, state=state).state
+    names = list(ours.variables)
+    random = np.random.default_rng(seed)
+    moved = _moved(ours, {n: random.standard_normal(np.shape(ours.variables[n])) for n in names}, size)
+    growth = []
+    for begin in range(1, steps - every + 1, every):
+        options: dict[str, Any] = {"steps": every, "batch": 1}
+        given = _part(inputs, begin, begin + every)
+        ours, moved = (program.run(parameters, given, state=s, **options).state for s in (ours, moved))
+        apart = {n: np.asarray(moved.variables[n], np.float64) - ours.variables[n] for n in names}
+        growth.append(np.log(_length(apart) / size) / every)
+        moved = _moved(ours, apart, size)
+    kept = np.array(growth)[transient // every :]
+    if not len(kept):
+        raise LyapunovError("no step is left after the transient; use more steps")
+    return Spectrum(kept[None, :, None], float(network.dt.value))
+
+
+def _part(inputs: Inputs | None, first: int, last: int) -> dict[str, Any]:
+    return {n: np.asarray(a)[:, first:last] for n, a in (inputs or {}).items()}
+
+
+def _length(apart: Mapping[str, Array]) -> float:
+    return float(np.sqrt(sum(np.sum(a * a) for a in apart.values())))
+
+
+def _moved(state: Any, apart: Mapping[str, Array], size: float) -> Any:
+    """A state at this distance from another, in this direction."""
+    scale = size / _length(apart)
+    return state.with_variables({n: state.variables[n] + scale * a for n, a in apart.items()})
