@@ -20,11 +20,12 @@ import sympy as sp
 
 from neuro.compiler import streams, surrogates
 from neuro.compiler.evaluation import margin_scales
+from neuro.compiler.linearised import MARGIN, Resets
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import values
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple, Update
-from neuro.compiler.tangents import MARGIN, Resets, Tangents
+from neuro.compiler.tangents import Tangents
 from neuro.compiler.trajectory import Trajectory
 from neuro.model import Network
 from neuro.protocols import Inputs, Parameters, Program, Recording, RunError
@@ -117,14 +118,13 @@ def spectrum(
         resets=resets,
     )
     batch, steps = tangents.trajectory.shape
-    size = sum(int(np.prod(shape)) for shape in tangents.blocks.values())
     transient = steps // 10 if transient is None else transient
     first = max(tangents.start, transient)
-    _check_counts(k, every, size, steps - first)
-    q = np.linalg.qr(np.random.default_rng(seed).standard_normal((batch, size, k)))[0]
+    _check_counts(k, every, tangents.size, steps - first)
+    q = np.linalg.qr(np.random.default_rng(seed).standard_normal((batch, tangents.size, k)))[0]
     growth, since = np.zeros((batch, steps, k)), 0
     for step in range(tangents.start, steps):
-        q, since = flat(tangents, tangents.advance(step, divided(tangents, q))), since + 1
+        q, since = tangents.advance(step, q), since + 1
         if since == every or step + 1 in (first, steps):
             q, r = np.linalg.qr(q)
             _check_finite(r, step)
@@ -221,21 +221,6 @@ def slopes(network: Network, surrogate: str) -> dict[str, sp.Expr]:
         )
     psi, scales = surrogates.derivative(surrogate), margin_scales(step, resolve(network).network)
     return {name: psi.xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
-
-
-def flat(tangents: Tangents, found: Mapping[str, Any]) -> Array:
-    """Blocks of tangents as one matrix [batch, everything, direction]."""
-    return np.concatenate([t.reshape(t.shape[0], -1, t.shape[-1]) for t in (found[n] for n in tangents.blocks)], axis=1)
-
-
-def divided(tangents: Tangents, matrix: Any) -> dict[str, Any]:
-    """Inverse of `flat`."""
-    found, place = {}, 0
-    for name, shape in tangents.blocks.items():
-        size = int(np.prod(shape))
-        found[name] = matrix[:, place : place + size].reshape(matrix.shape[0], *shape, matrix.shape[-1])
-        place += size
-    return found
 
 
 def _check_counts(k: int, every: int, size: int, steps: int) -> None:

@@ -53,13 +53,14 @@ _FUNCTIONS = {
 
 @lru_cache(maxsize=4096)
 def compiled(expr: sp.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
-    """An expression as a function of numpy arrays in the order of its names.
+    """An expression, or a tuple of them, as a function of numpy arrays in the order of its names.
 
     No name appears in the generated text, so none can meet numpy's or sympy's own (e, E, S, exp).
     """
     arguments = [symbol(mangled("value", str(place))) for place in range(len(names))]
     anonymous = expr.xreplace(dict(zip(map(symbol, names), arguments, strict=True)))
-    return sp.lambdify(arguments, anonymous, modules=[_FUNCTIONS, "numpy"])  # type: ignore[no-any-return]
+    several = isinstance(expr, sp.Tuple)
+    return sp.lambdify(arguments, anonymous, modules=[_FUNCTIONS, "numpy"], cse=several)  # type: ignore[no-any-return]
 
 
 def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:

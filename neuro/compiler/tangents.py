@@ -8,93 +8,22 @@ Arrays are numpy's, or those of a library that an Arithmetic says how to use: th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from neuro.compiler.step import Assign, Cells, Couple, Gather, Step, Synapses, Threshold, Update
-from neuro.compiler.trajectory import Arithmetic, Trajectory, plus, spread, wide
-from neuro.language.symbolic import derivative, symbol
-
-Resets = Literal["detached", "attached", "ignored"]
-MARGIN = symbol("margin")
+from neuro.compiler.linearised import Linearised, ago, waiting
+from neuro.compiler.step import Assign, Cells, Couple, Gather, Synapses, Threshold, Update
+from neuro.compiler.trajectory import plus, spread, wide
 
 
-@dataclass(frozen=True)
-class _Formula:
-    """An expression, and its slopes by the variables that carry a tangent: (name, function, names)."""
+class Tangents(Linearised):
+    """The tangent map of each step of a trajectory."""
 
-    value: Callable[..., Any]
-    names: tuple[str, ...]
-    slopes: tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]
-
-
-class Tangents:
-    """The tangent map of each step of a trajectory.
-
-    surrogate: population -> slope of its spikes as an expression of MARGIN, SI; a population without one passes nothing on.
-    resets: "detached", as gradients have it by default: what a reset adds to a membrane has no slope by the spike; "attached": it has;
-    "ignored": a reset changes no tangent at all.
-    """
-
-    def __init__(
-        self, step: Step, trajectory: Trajectory, surrogate: Mapping[str, sp.Expr] | None = None, *,
-        resets: Resets = "detached", arithmetic: Arithmetic | None = None,
-    ) -> None:  # fmt: skip
-        self.step, self.trajectory, self.resets = step, trajectory, resets
-        self.surrogate = surrogate or {}
-        self.arithmetic = arithmetic or Arithmetic()
-        self.synapses = {s.name: s for s in step.synapses}
-        self._formulas: dict[tuple[sp.Expr, frozenset[str]], _Formula] = {}
-
-    @cached_property
-    def blocks(self) -> dict[str, tuple[int, ...]]:
-        """What a step hands to the next one, name -> shape: states, "owner.input (waiting)", "source (1 ago)" for spikes on their way."""
-        found: dict[str, tuple[int, ...]] = {}
-        for cells in self.step.cells:
-            found |= {f"{cells.name}.{n}": (cells.size,) for n in cells.states}
-        for synapses in self.step.synapses:
-            found |= {f"{synapses.name}.{n}": tuple(synapses.shape) for n in synapses.states}
-        for op in self.step.operations:
-            if isinstance(op, Couple) and op.target in self.step.population(op.population).inputs:
-                found[_waiting(op.population, op.target)] = (self.step.population(op.population).size,)
-        for source, steps in self.late.items():
-            found |= {_ago(source, d): (self.step.population(source).size,) for d in range(1, steps + 1)}
-        return found
-
-    @cached_property
-    def late(self) -> dict[str, int]:
-        """Population whose spikes have slopes and are sent -> the longest delay with which they arrive."""
-        found: dict[str, int] = {}
-        for s in self.step.synapses:
-            if s.pre in self.surrogate:
-                found[s.pre] = max(found.get(s.pre, 0), s.max_delay)
-        return found
-
-    @cached_property
-    def start(self) -> int:
-        """The first step of the trajectory before which everything is recorded that it depends on."""
-        return max((1, *(s.max_delay for s in self.step.synapses), *(c.refractory for c in self.step.cells)))
-
-    @cached_property
-    def held(self) -> dict[str, str]:
-        """What is gathered at the first stage of an integrator -> the input that it is added to in the end."""
-        found = {}
-        for op in self.step.operations:
-            if isinstance(op, Update) and op.phase == "stage":
-                inputs = self.step.population(op.owner).inputs
-                for assign in op.assigns:
-                    if assign.target in inputs:
-                        (stage,) = (s.name for s in assign.expr.free_symbols if s.name != assign.target)
-                        found[f"{op.owner}.{stage}"] = f"{op.owner}.{assign.target}"
-        return found
-
-    def advance(self, k: int, carried: Mapping[str, Any]) -> dict[str, Any]:
-        """Tangents after step k from those before it: block -> [batch, *shape, direction]. k: from `start` on."""
-        moment = _Moment(self, k, carried)
+    def advance(self, k: int, directions: Any) -> Any:
+        """Tangents after step k from those before it, [batch, size, direction]. k: from `start` on."""
+        moment = _Moment(self, k, self.split(directions))
         with np.errstate(all="ignore"):
             for op in self.step.operations:
                 match op:
@@ -106,25 +35,13 @@ class Tangents:
                         moment.threshold(op)
                     case Couple():
                         moment.couple(op)
-        return moment.carried()
-
-    def formula(self, expr: sp.Expr, live: frozenset[str]) -> _Formula:
-        """live: variables that carry a tangent."""
-        if (expr, live) not in self._formulas:
-            slopes = {n: derivative(expr, symbol(n)) for n in sorted(live)}
-            parts = tuple((n, *self._function(e)) for n, e in slopes.items() if e != 0)
-            self._formulas[expr, live] = _Formula(*self._function(expr), parts)
-        return self._formulas[expr, live]
-
-    def _function(self, expr: sp.Expr) -> tuple[Callable[..., Any], tuple[str, ...]]:
-        names = tuple(sorted(s.name for s in expr.free_symbols))
-        return self.arithmetic.compiled(expr, names), names
+        return self.joined(moment.carried())
 
 
 class _Moment:
     """One step under way. values, tangents: "owner.variable" -> array; what has no tangent isn't there. fired: of spikes in this step."""
 
-    def __init__(self, whole: Tangents, k: int, carried: Mapping[str, Any]) -> None:
+    def __init__(self, whole: Linearised, k: int, carried: Mapping[str, Any]) -> None:
         self.whole, self.step, self.trajectory, self.k, self.a = (
             whole,
             whole.step,
@@ -144,7 +61,7 @@ class _Moment:
     def carried(self) -> dict[str, Any]:
         """What the next step begins with."""
         on_their_way = {
-            _ago(source, d): self._sent(source, d - 1) for source, n in self.whole.late.items() for d in range(1, n + 1)
+            ago(source, d): self._sent(source, d - 1) for source, n in self.whole.late.items() for d in range(1, n + 1)
         }
         found = {n: on_their_way[n] if n in on_their_way else self.tangents.get(n) for n in self.whole.blocks}
         return {
@@ -184,19 +101,23 @@ class _Moment:
         return self._dual(expr, value, tangent)
 
     def _dual(self, expr: sp.Expr, value: Callable[[str], Any], tangent: Callable[[str], Any]) -> tuple[Any, Any]:
-        moved = {s.name: found for s in expr.free_symbols if (found := tangent(s.name)) is not None}
-        formula = self.whole.formula(expr, frozenset(moved))
-        total = None
-        for name, slope, names in formula.slopes:
-            total = plus(total, self.a.product(wide(slope(*map(value, names))), moved[name]))
-        return formula.value(*map(value, formula.names)), total
+        moved = {n: found for n in self.whole.names(expr) if (found := tangent(n)) is not None}
+        formula = self.whole.formula(expr, tuple(moved))
+        found, *slopes = formula.function(*map(value, formula.names))
+        parts = [(wide(slope), moved[name]) for name, slope in zip(formula.by, slopes, strict=True)]
+        if not parts:
+            return found, None
+        total = sum(slope * t for slope, t in parts[1:]) + parts[0][0] * parts[0][1]
+        if not self.a.finite(total):  # a slope may be infinite where nothing moves
+            total = sum(self.a.product(*part) for part in parts)
+        return found, total
 
     # -- operations ----------------------------------------------------------------------------------------
 
     def gather(self, op: Gather) -> None:
         cells = self.step.population(op.population)
         values: dict[str, Any] = {}
-        moved = {n: self.tangents.pop(_waiting(op.population, n), None) for n in op.variables}
+        moved = {n: self.tangents.pop(waiting(op.population, n), None) for n in op.variables}
         for coupling in op.couplings:
             value, tangent = self._total(coupling)
             values[coupling.target] = values.get(coupling.target, 0.0) + value
@@ -255,7 +176,7 @@ class _Moment:
         key, cells = f"{op.population}.{op.target}", self.step.population(op.population)
         value, moved = self._total(op)
         if op.target in cells.inputs:
-            key = _waiting(op.population, op.target)
+            key = waiting(op.population, op.target)
             self._set_tangent(key, plus(self.tangents.get(key), moved))
             return
         if op.target in cells.frozen:
@@ -269,7 +190,7 @@ class _Moment:
         """What a coupling sums into each cell [batch, post], and its tangent."""
         synapses, size = self.step.projection(op.projection), self.step.population(op.population).size
         if synapses.kind == "dense" and op.factors and op.when != "post" and isinstance(synapses.delay, int):
-            changing = (f"{synapses.name}.{s.name}" for s in op.factors.synapse.free_symbols)
+            changing = (f"{synapses.name}.{name}" for name in self.whole.names(op.factors.synapse))
             if not any(name in self.tangents for name in changing):
                 return self._product(op, synapses)
         shape = (*self.lead, *synapses.shape)
@@ -360,7 +281,7 @@ class _Moment:
 
     def _sent(self, source: str, late: Any) -> Any:
         """Tangent of the spikes of so many steps ago."""
-        return self.tangents.get(_ago(source, late)) if late else self.fired.get(source)
+        return self.tangents.get(ago(source, late)) if late else self.fired.get(source)
 
     def _refractory(self, cells: Cells) -> Any:
         """Cells in their refractory period: once thresholds are passed, those that fire in this step as well."""
@@ -395,14 +316,6 @@ class _Moment:
         if one is None and other is None:
             return None
         return self.a.where(gate[..., None], 0.0 if one is None else one, 0.0 if other is None else other)
-
-
-def _waiting(population: str, name: str) -> str:
-    return f"{population}.{name} (waiting)"
-
-
-def _ago(source: str, steps: int) -> str:
-    return f"{source} ({steps} ago)"
 
 
 def _end(synapses: Synapses | None, name: str) -> str | None:

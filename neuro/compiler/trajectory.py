@@ -25,15 +25,17 @@ def added(values: Any, index: Any, size: int) -> Any:
 class Arithmetic:
     """What another library's arrays write differently.
 
-    compiled: (expression, names) -> function of arrays. product: slope times tangent, 0 where the tangent is 0. array: one of its
+    compiled: (sympy tuple, names) -> function of arrays that gives a tuple. product: slope times tangent, 0 where the tangent is 0. array: one of its
     own from one of numpy's. added: see `added`.
     """
 
     compiled: Callable[[sp.Expr, tuple[str, ...]], Callable[..., Any]] = compiled
     product: Callable[[Any, Any], Any] = chain_product
+    finite: Callable[[Any], bool] = lambda a: bool(np.isfinite(a).all())
     array: Callable[[Any], Any] = np.asarray
     where: Callable[[Any, Any, Any], Any] = np.where
     broadcast_to: Callable[[Any, tuple[int, ...]], Any] = np.broadcast_to
+    concatenate: Callable[[list[Any], int], Any] = np.concatenate
     added: Callable[[Any, Any, int], Any] = added
 
 
@@ -71,7 +73,7 @@ def spread(synapses: Synapses, end: str, values: Any, axes: int) -> Any:
 
 def wide(slope: Any) -> Any:
     """[..., cell] -> [..., cell, 1], beside tangents."""
-    return slope[..., None] if np.ndim(slope) else slope
+    return slope[..., None] if getattr(slope, "ndim", 0) else slope
 
 
 def plus(one: Any, other: Any) -> Any:

@@ -71,17 +71,18 @@ def deviation(network: Network, inputs: dict[str, Any], batch: int, steps: int, 
     part = {n: np.asarray(a)[:, first:last] for n, a in inputs.items()}
     end = program.forward(inputs=part, steps=last - first, batch=batch, state=leaves).state
     random = np.random.default_rng(1)
-    q = {n: random.standard_normal((batch, *shape, 1)) for n, shape in tangents.blocks.items()}
-    found = q
+    q = random.standard_normal((batch, tangents.size, 1))
+    moved = q
     for k in range(first, last):
-        found = tangents.advance(k, found)
+        moved = tangents.advance(k, moved)
+    found = tangents.split(moved[..., 0])
     sizes = {n: np.abs(found[n]).max(initial=0) for n in found}
     u = {n: random.standard_normal((batch, *shape)) / (sizes[n] or 1.0) for n, shape in tangents.blocks.items()}
-    forward = sum(float((u[n] * found[n][..., 0]).sum()) for n in u)
-    scale = sum(float(np.abs(u[n] * found[n][..., 0]).sum()) for n in u)
+    forward = sum(float((u[n] * found[n]).sum()) for n in u)
+    scale = sum(float(np.abs(u[n] * found[n]).sum()) for n in u)
     torch.autograd.backward(product(placed(end, u), end))
     slopes = leaves.each(lambda a: np.zeros(a.shape) if getattr(a, "grad", None) is None else a.grad.numpy())
-    backward = float(product(placed(begin, {n: t[..., 0] for n, t in q.items()}), slopes))
+    backward = float(product(placed(begin, tangents.split(q[..., 0])), slopes))
     assert scale or not backward
     return abs(forward - backward) / scale if scale else float("nan")
 

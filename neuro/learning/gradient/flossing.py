@@ -1,0 +1,137 @@
+"""Gradient flossing: weights that keep a network's leading Lyapunov exponents near a target, before it learns anything.
+
+Where exponents are near 0, gradients neither vanish nor explode over the time of a task. "full" differentiates the exponents
+through the orthonormalisations and the trajectory; "local" sees the weights where they act on tangents and nowhere else, so that an
+update is the product of a presynaptic tangent, a postsynaptic one and one number for all: a three-factor rule.
+
+Source: Engelken (2023), NeurIPS 36 (full); the local form drops what e-prop drops, and is this library's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from neuro.analysis import lyapunov
+from neuro.compiler.linearised import Resets
+from neuro.compiler.lowering import lower
+from neuro.compiler.tangents import Tangents
+from neuro.compiler.trajectory import Trajectory
+from neuro.learning.common import torch_arithmetic
+from neuro.learning.common.summed_inputs import silent
+from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.model import Network
+from neuro.options import OptionError
+from neuro.protocols import Array, Batch, Parameters, Recording, RunError, UnsupportedError, require
+
+
+@dataclass(frozen=True)
+class Flossing(GradientRule):
+    """The loss is the mean over the leading exponents of (exponent - target)^2; a task gives the inputs, its own loss isn't read.
+
+    Options besides GradientRule's: exponents: how many. target: 1/step. form: "full" or "local", see above. trials: of a batch, at most;
+    they run one after another as one trajectory, of which the first trial only aligns the directions (of a single one: its first
+    tenth). surrogate: of a network that fires, as in neuro.analysis.lyapunov.spectrum; the program's own where left out. resets:
+    see neuro.compiler.linearised.Linearised. seed: of the first directions.
+    """
+
+    exponents: int = 8
+    target: float = 0.0
+    form: Literal["full", "local"] = "full"
+    trials: int = 4
+    surrogate: str = ""
+    resets: Resets = "detached"
+    seed: int = 0
+    learning_rate: float = 3e-3
+
+    known_as: ClassVar[str] = "flossing"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("exponents", "trials"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name}={getattr(self, name)}; use a whole number from 1 on")
+
+    def check(self, program: Any) -> None:
+        super().check(program)
+        if self.form == "full":
+            require(program, "gradients", "rule 'flossing' in full", "or use form='local'")
+        try:
+            lyapunov.slopes(program.network, self._surrogate(program))
+        except lyapunov.LyapunovError as error:
+            raise UnsupportedError(program.backend, "rule 'flossing'", str(error)) from None
+
+    def estimate(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+    ) -> tuple[float, dict[str, Array]]:
+        trained = {n: torch.tensor(parameters[n], dtype=torch.float64, requires_grad=True) for n in self.names(program)}
+        found = self.leading(program, {**parameters, **trained}, batch)
+        loss = ((found - self.target) ** 2).mean()
+        slopes = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        arrays = {
+            n: np.zeros(t.shape) if g is None else g.numpy() for (n, t), g in zip(trained.items(), slopes, strict=True)
+        }
+        return float(loss.detach()), arrays
+
+    def leading(self, program: Any, parameters: Mapping[str, Any], batch: Batch) -> torch.Tensor:
+        """The leading exponents, 1/step [exponents], differentiable by those parameters that are tensors with gradients.
+
+        Raises RunError where a direction vanishes.
+        """
+        inputs, aligning = self._one_after_another(program.network, batch)
+        trajectory = self._trajectory(program, parameters, inputs)
+        tangents = Tangents(
+            lower(program.network), trajectory, lyapunov.slopes(program.network, self._surrogate(program)), resets=self.resets,
+            arithmetic=torch_arithmetic.in_dtype(torch.float64),
+        )  # fmt: skip
+        random = np.random.default_rng(self.seed).standard_normal(
+            (1, tangents.size, min(self.exponents, tangents.size))
+        )
+        q, growth = torch.linalg.qr(torch.as_tensor(random))[0], []
+        for step in range(tangents.start, trajectory.shape[1]):
+            q, r = torch.linalg.qr(tangents.advance(step, q))
+            q = q.detach() if self.form == "local" else q
+            if step >= aligning:
+                growth.append(torch.log(torch.abs(torch.diagonal(r, dim1=-2, dim2=-1)[0])))
+        found = torch.stack(growth).mean(dim=0)
+        if not torch.isfinite(found).all():
+            number = int(torch.argmin(torch.isfinite(found).to(torch.int)))
+            raise RunError(
+                f"rule 'flossing': direction {number + 1} vanishes within a step; use exponents={number} at most"
+            )
+        return found
+
+    def _surrogate(self, program: Any) -> str:
+        return self.surrogate or program.semantics.surrogate
+
+    def _one_after_another(self, network: Network, batch: Batch) -> tuple[dict[str, Array], int]:
+        """Inputs of one trial made of several, and how many of its steps only align."""
+        given = {n: np.asarray(a) for n, a in silent(network, batch.inputs).items()}
+        steps = next(iter(given.values())).shape[1]
+        chosen = {n: a[: self.trials] for n, a in given.items()}
+        several = len(next(iter(chosen.values()))) > 1
+        return {n: a.reshape(1, -1, a.shape[2]) for n, a in chosen.items()}, steps if several else steps // 10
+
+    def _trajectory(self, program: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Array]) -> Trajectory:
+        """The run in tensors: with the graph that led to it, or, of the local form, without."""
+        record = lyapunov.needed(program.network)
+        if self.form == "full":
+            signals = program.forward(parameters, inputs, record)
+            traces = {n: t.to(torch.float64) for n, t in signals.traces.items()}
+            spikes = {n: t.detach().numpy() > 0 for n, t in signals.spikes.items()}
+            recording = Recording(program.semantics.dt, spikes, {n: t.detach().numpy() for n, t in traces.items()})
+        else:
+            plain = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in parameters.items()}
+            recording = program.run(plain, inputs, record)
+            traces = {n: torch.as_tensor(np.asarray(a, np.float64)) for n, a in recording.traces.items()}
+        known = lyapunov.trajectory(program.network, recording, inputs=inputs)
+        return Trajectory(
+            traces,
+            {n: torch.as_tensor(np.asarray(a)) for n, a in known.spikes.items()},
+            {n: torch.as_tensor(parameters.get(n, v), dtype=torch.float64) for n, v in known.parameters.items()},
+            {n: torch.as_tensor(a) for n, a in known.noise.items()},
+        )
