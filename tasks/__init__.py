@@ -22,6 +22,7 @@ REGISTRY = Registry(
         "rflo": "tasks.periodic:Periodic",
         "add": "tasks.add:Add",
         "delayed-match": "tasks.delayed_match:DelayedMatch",
+        "match-to-sample": "tasks.match_to_sample:MatchToSample",
         "store-recall": "tasks.store_recall:StoreRecall",
     },
     UnknownTaskError,
