@@ -50,6 +50,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.export.targets": ("UnknownTargetError",),
         "neuro.export.quantisation.quantisers": ("QuantiseError",),
         "neuro.analysis.energy": ("EnergyError",),
+        "neuro.analysis.lyapunov": ("LyapunovError",),
         "neuro.learning": ("UnknownRuleError",),
         "neuro.learning.loop": ("TrainingError",),
         "neuro.learning.gradient.gradient_rule": ("RuleError",),

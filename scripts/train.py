@@ -21,8 +21,8 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers")
-TABLES = ("task_options", "backend_options", "rule_options")
+TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "floss")
+TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
 
@@ -157,6 +157,20 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
     return task, program, rule
 
 
+def flossing(settings: dict[str, Any]) -> Any:
+    """What comes before learning, None where nothing does. Raises UserError."""
+    from neuro import learning
+    from neuro.learning.loop import Before
+
+    options = settings.get("floss_options", {})
+    if not settings.get("floss"):
+        if options:
+            raise cli.UserError("floss_options say how to floss, and nothing says how long; give --floss UPDATES")
+        return None
+    with fitting("flossing", options):
+        return Before(learning.get("flossing", **options), settings["floss"])
+
+
 def _any_order() -> Any:
     import numpy as np
 
@@ -172,6 +186,7 @@ def main(
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
     confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
+    floss: Annotated[int | None, typer.Option(min=1, help="updates of gradient flossing before learning")] = None,
     quantise: Annotated[
         str | None, typer.Option(help="train for integers: binary, ternary, linear4, log4, ... or a target's name")
     ] = None,
@@ -191,7 +206,7 @@ def main(
         raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
     saved = None
     given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
-    given |= {"workers": workers, "confirm": confirm}
+    given |= {"workers": workers, "confirm": confirm, "floss": floss}
     if resume:
         run, saved = Run.resume(out)
         settings = run.header["config"]
@@ -209,24 +224,28 @@ def main(
     import torch
 
     from neuro.io.serialisation import to_json
-    from neuro.learning.loop import metrics_of, train
+    from neuro.learning.loop import Before, metrics_of, train
 
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])
     found, program, learner = prepare(settings)
+    before = flossing(settings)
     if resume:
         same_version(settings, found)
     else:
         with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
             learner.init(program, None)  # refusals before the file is begun
+        if before is not None:
+            with fitting("flossing", settings.get("floss_options", {})):
+                before.rule.init(program, None)
         run = Run.create(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
-            config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=metrics_of(learner), overwrite=overwrite,
+            config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=(*metrics_of(learner), *((Before.metric,) if before else ())), overwrite=overwrite,
         )  # fmt: skip
     with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update:
         train(
             found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
-            saved=saved, update=update,
+            before=before, saved=saved, update=update,
         )  # fmt: skip
     accuracy = [value for _, value in run.history["test_accuracy"]]
     print(f"test accuracy {accuracy[-1]:.4f} after {len(accuracy)} epochs; {out}")

@@ -41,7 +41,8 @@ class LyapunovError(Exception):
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Lyapunov exponents, the largest first; -inf where a direction vanishes within a step.
+    """Lyapunov exponents, the largest first; -inf where a direction vanishes within a step, as far as rounding
+    can tell.
 
     growth: log of what each step multiplies the directions by, [batch, time, k], without the transient. dt: seconds of a step.
     """
@@ -95,10 +96,20 @@ def needed(network: Network) -> tuple[str, ...]:
     return (*cells, *(f"{s.name}.{n}" for s in step.synapses for n in s.states))
 
 
+def in_sequence(inputs: Inputs, trials: int) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """The first trials of a batch one after another, as inputs of one long trial, and the steps of one of them.
+
+    Only arrays and Events are taken, as a task's batch has them.
+    """
+    arrays = {n: np.asarray(a)[:trials] for n, a in inputs.items()}
+    steps = min((a.shape[1] for a in arrays.values()), default=0)
+    return {n: a.reshape(1, -1, a.shape[2]) for n, a in arrays.items()}, steps
+
+
 def spectrum(
     network: Network, recording: Recording, k: int = 1, *, parameters: Parameters | None = None, inputs: Inputs | None = None,
     surrogate: str = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int = 0, seed: int = 0,
-    update: Callable[[int, int], Any] | None = None,
+    update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Spectrum:  # fmt: skip
     """The k largest exponents of a network along a recorded run, driven or free.
 
@@ -107,7 +118,7 @@ def spectrum(
     surrogate: the slope of spikes in networks that have any, one of neuro.compiler.surrogates in units of the distance from rest to
     threshold, or "none" for spikes that pass nothing on. resets: see neuro.compiler.tangents.Tangents. transient: steps at the
     beginning in which directions align and don't count; a tenth where left out. every: steps from one orthonormalisation to the
-    next. seed: of the first directions. update: called with steps done and their number.
+    next. seed: of the first directions. update: called with steps done, their number and a text.
 
     Raises LyapunovError.
     """
@@ -129,12 +140,12 @@ def spectrum(
             q, r = np.linalg.qr(q)
             _check_finite(r, step)
             with np.errstate(divide="ignore"):
-                log = np.log(np.abs(np.diagonal(r, axis1=-2, axis2=-1)))
-            growth[:, step + 1 - since : step + 1] = log[:, None] / since
+                growth[:, step + 1 - since : step + 1] = np.log(factors(r))[:, None] / since
             since = 0
-        if update is not None:
-            update(step + 1, steps)
-    return Spectrum(growth[:, first:], tangents.step.dt)
+        update(step + 1, steps, "")
+    growth = growth[:, first:]
+    order = np.argsort(-growth.mean(axis=(0, 1)))  # near each other, directions may come in another one
+    return Spectrum(growth[..., order], tangents.step.dt)
 
 
 def trajectory(
@@ -221,6 +232,13 @@ def slopes(network: Network, surrogate: str) -> dict[str, sp.Expr]:
         )
     psi, scales = surrogates.derivative(surrogate), margin_scales(step, resolve(network).network)
     return {name: psi.xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
+
+
+def factors(r: Array) -> Array:
+    """What directions are multiplied by, [..., k], from the triangle of an orthonormalisation; 0 where only rounding is left of one."""
+    found = np.abs(np.diagonal(r, axis1=-2, axis2=-1))
+    rounding = r.shape[-1] * np.finfo(r.dtype).eps * np.abs(r).max(axis=(-2, -1))[..., None]
+    return np.where(found <= rounding, 0.0, found)
 
 
 def _check_counts(k: int, every: int, size: int, steps: int) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
+    from neuro.analysis.lyapunov import Spectrum
+
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito 2008, colour-blind safe
 INK, FAINT, GRID, MISSED, EXTRA = "#222222", "#8a8a8a", "#e4e4e4", "#d62728", "#1f4fd8"
 FLOOR = 1e-18  # where exact agreement is drawn on the logarithmic axis
@@ -148,6 +150,22 @@ def plot_traces(
             _draw_ticks(axis, np.asarray(raster)[trial][:, cells], recording.dt)
         axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
     axes[-1].set_xlabel("time (ms)", fontsize=8)
+    return _save(figure, path)
+
+
+def plot_exponents(path: str | os.PathLike[str], spectra: Mapping[str, Spectrum], *, title: str = "") -> Path:
+    """Draw Lyapunov spectra, name -> spectrum, with standard errors. Returns the path. Raises PlotError."""
+    if not spectra:
+        raise PlotError("no spectra to draw")
+    figure, parts = _figure(6.5, {"exponents": 4.0}, title)
+    axis = parts["exponents"].subplots()
+    for (name, found), colour in zip(spectra.items(), COLOURS, strict=False):
+        number = np.arange(1, len(found.per_step) + 1)
+        axis.errorbar(number, found.per_second, found.error / found.dt, fmt="o-", ms=4, color=colour, label=name)
+    axis.axhline(0.0, color=FAINT, lw=0.8)
+    _style(axis, "Lyapunov exponents, 1/s")
+    axis.set_xlabel("number", fontsize=8)
+    axis.legend(fontsize=8)
     return _save(figure, path)
 
 

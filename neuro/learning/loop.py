@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,11 +29,22 @@ class TrainingError(Exception):
 
 @dataclass
 class Position:
-    """Where training stands: updates made, epoch, batches done in it."""
+    """Where training stands: updates made, epoch, batches done in it; and updates of flossing, which come first."""
 
     update: int = 0
     epoch: int = 0
     batch: int = 0
+    flossed: int = 0
+
+
+@dataclass(frozen=True)
+class Before:
+    """What weights go through before they learn: so many updates of a rule that looks at the task's inputs alone."""
+
+    rule: Rule
+    updates: int
+
+    metric: ClassVar[str] = "flossing_loss"
 
 
 def train(
@@ -45,23 +56,30 @@ def train(
     epochs: int,
     seed: int,
     batch: int,
+    before: Before | None = None,
     saved: Mapping[str, Array] | None = None,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> dict[str, Array]:
-    """Train, log to the run and finish it. saved: the state that Run.resume gave. Returns SI arrays of all parameters.
+    """Train, log to the run and finish it. before: see Before. saved: the state that Run.resume gave. Returns SI arrays of all
+    parameters; the run file has those that learning began with, too, where something came before it.
 
     The order of the data depends on seed and epoch only, so a resumed run sees what the uninterrupted one saw.
     """
     declared = declared_parameters(program.network)
     parameters: Mapping[str, Array] = {n: p.value for n, p in declared.items()}
-    at = Position()
+    at, first = Position(), dict[str, Array]()
+    if saved:
+        parameters = {n.removeprefix("parameter/"): v for n, v in saved.items() if n.startswith("parameter/")}
+        first = {n.removeprefix("first/"): v for n, v in saved.items() if n.startswith("first/")}
+        at = Position(*(int(saved.get(f"position/{n}", 0)) for n in ("update", "epoch", "batch", "flossed")))
+    if before is not None and at.flossed < before.updates:
+        parameters = _prepare(task, program, before, run, seed, batch, parameters, saved, at, update)
+        first, saved = dict(parameters), None
     if saved:
         state = rule.load(program, saved)
-        parameters = {n.removeprefix("parameter/"): v for n, v in saved.items() if n.startswith("parameter/")}
-        at = Position(*(int(saved[f"position/{n}"]) for n in ("update", "epoch", "batch")))
     else:
         state = rule.init(program, parameters)
-        _save(run, rule, state, parameters, at)
+        _save(run, rule, state, parameters, at, first)
     accuracy = ""
     for epoch in range(at.epoch, epochs):
         batches = list(task.train_batches(streams.generator(seed, f"data/{epoch}"), batch))
@@ -70,21 +88,47 @@ def train(
                 parameters, state, metrics = rule.step(program, parameters, state, batches[i], task)
             except FloatingPointError as error:
                 raise TrainingError(str(error)) from None
-            at = Position(at.update + 1, epoch, i + 1)
+            at = Position(at.update + 1, epoch, i + 1, at.flossed)
             run.log(at.update, metrics)
             update(epoch * len(batches) + i + 1, epochs * len(batches), f"loss {metrics['loss']:.3f} {accuracy}")
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
-                _save(run, rule, state, parameters, at)
+                _save(run, rule, state, parameters, at, first)
         test = task.test_batch()
         recording: Recording = program.run(parameters, silent(program.network, test.inputs), tuple(task.record()))
         found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}
         accuracy = f"test accuracy {found['test_accuracy']:.3f}"
         run.log(at.update, found)
-        at = Position(at.update, epoch + 1, 0)
-        _save(run, rule, state, parameters, at)
-    results = getattr(rule, "results", None)
-    run.finish(parameters, declared, at.update, {} if results is None else results(state, parameters))
+        at = Position(at.update, epoch + 1, 0, at.flossed)
+        _save(run, rule, state, parameters, at, first)
+    results = {"first_parameters": first} if first else {}
+    if hasattr(rule, "results"):
+        results |= rule.results(state, parameters)
+    run.finish(parameters, declared, at.update, results)
     return dict(parameters)
+
+
+def _prepare(
+    task: Task, program: Program, before: Before, run: Run, seed: int, batch: int, parameters: Mapping[str, Array],
+    saved: Mapping[str, Array] | None, at: Position, update: Callable[[int, int, str], None],
+) -> Mapping[str, Array]:  # fmt: skip
+    """The parameters after what comes before learning. at: moves on with it."""
+    state = before.rule.load(program, saved) if saved else before.rule.init(program, parameters)
+    epoch, done = 0, 0
+    while at.flossed < before.updates:
+        for examples in task.train_batches(streams.generator(seed, f"flossing/{epoch}"), batch):
+            done += 1
+            if done <= at.flossed:  # before the stop
+                continue
+            parameters, state, metrics = before.rule.step(program, parameters, state, examples, task)
+            at.flossed = done
+            run.log(done, {Before.metric: metrics["loss"]})
+            update(done, before.updates, f"before learning: flossing loss {metrics['loss']:.2g}")
+            if done % CHECKPOINT_EVERY == 0 and done < before.updates:
+                _save(run, before.rule, state, parameters, at, {})
+            if done == before.updates:
+                return parameters
+        epoch += 1
+    return parameters
 
 
 def mean_rate(recording: Recording) -> float:
@@ -94,6 +138,9 @@ def mean_rate(recording: Recording) -> float:
     return float(sum(int(r.sum()) for r in rasters) / cells / recording.dt) if cells else 0.0
 
 
-def _save(run: Run, rule: Rule, state: Any, parameters: Mapping[str, Array], at: Position) -> None:
-    position = {f"position/{n}": np.asarray(v) for n, v in vars(at).items()}
-    run.checkpoint({**rule.save(state), **{f"parameter/{n}": v for n, v in parameters.items()}, **position})
+def _save(
+    run: Run, rule: Rule, state: Any, parameters: Mapping[str, Array], at: Position, first: Mapping[str, Array]
+) -> None:
+    """first: parameters that learning began with, where something came before it."""
+    kept = {f"position/{n}": np.asarray(v) for n, v in vars(at).items()} | {f"first/{n}": v for n, v in first.items()}
+    run.checkpoint({**rule.save(state), **{f"parameter/{n}": v for n, v in parameters.items()}, **kept})

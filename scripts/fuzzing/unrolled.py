@@ -24,6 +24,11 @@ Array = npt.NDArray[Any]
 CELL = "whole"
 
 
+def _current(number: int, cell: int) -> str:
+    """What the whole cell calls an input's current into one of the cells."""
+    return f"i{number}c{cell}"
+
+
 @dataclass
 class Unrolled:
     """names: (population, variable) -> its name for each cell."""
@@ -35,8 +40,8 @@ class Unrolled:
     def run(self, program: Any, inputs: Mapping[str, Array], steps: int, batch: int) -> Recording:
         """States of the original's cells."""
         given = {
-            f"{i.name}_{cell}": inputs[i.name][..., [min(cell, i.size - 1)]]
-            for i in self.original.inputs
+            _current(number, cell): inputs[i.name][..., [min(cell, i.size - 1)]]
+            for number, i in enumerate(self.original.inputs)
             for cell in range(self.original.population(i.target.partition(".")[0]).size)
         }
         states = [(p.name, v) for p in self.original.populations for v in p.neuron.scope.states]
@@ -114,11 +119,11 @@ class _Writer:
                 self.lines.append(f"{name} = {' + '.join(terms)} : {unit}")
 
     def currents(self, population: Population, cell: int, equation: Any) -> Iterator[str]:
-        for item in self.network.inputs:
+        for number, item in enumerate(self.network.inputs):
             if item.target == f"{population.name}.{equation.name}":
                 name = self.fresh()
                 self.lines.append(f"{name} : {equation.unit}")
-                self.inputs.append(Input(f"{item.name}_{cell}", 1, "current", target=f"{CELL}.{name}"))
+                self.inputs.append(Input(_current(number, cell), 1, "current", target=f"{CELL}.{name}"))
                 yield name
 
     def sums(self, population: Population, cell: int, target: str) -> Iterator[str]:

@@ -45,11 +45,9 @@ def exponent(program: Any, task: Any, parameters: Mapping[str, Any], seed: int) 
 
     from neuro.analysis import lyapunov
 
-    batch = task.sample(np.random.default_rng(seed), TRIALS)
-    inputs = {n: a.reshape(1, -1, a.shape[2]) for n, a in batch.inputs.items()}
+    inputs, steps = lyapunov.in_sequence(task.sample(np.random.default_rng(seed), TRIALS).inputs, TRIALS)
     recording = program.run(parameters, inputs, record=lyapunov.needed(program.network))
-    steps = recording.traces["hidden.x"].shape[1]
-    found = lyapunov.spectrum(program.network, recording, 1, parameters=parameters, transient=steps // TRIALS)
+    found = lyapunov.spectrum(program.network, recording, 1, parameters=parameters, transient=steps)
     return float(found.per_step[0])
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import backends
-from neuro.compiler import surrogates
 from backends.pytorch.spikes import spike
 from neuro import Input, Network, Normal, Population, Projection, library, quantity
+from neuro.compiler import surrogates
 from neuro.compiler.parameters import parameters, values
 from neuro.learning.common.parametrisation import ParameterError, Parametrisation
 from neuro.learning.common.regularisation import rate_penalty

@@ -17,8 +17,8 @@ import pytest
 
 import backends
 import tasks
-from neuro.compiler import surrogates
 from neuro import learning, library
+from neuro.compiler import surrogates
 from neuro.export import targets
 from neuro.export.quantisation import quantisers
 from neuro.options import OptionError, checked, one_of

@@ -52,6 +52,24 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["export_weights.py"], "name a run file, or use --list"),
         (["export_weights.py", "{skip}", "--target", "nir", "--check"], "nir can't hold this network: 1 misfits"),
         (["inspect_run.py", "README.md"], "not a readable HDF5 file"),
+        (["lyapunov.py", "{skip}"], "give --steps for a free run"),
+        (["lyapunov.py", "{skip}", "--steps", "20"], "input 'x' has no rate to draw spikes from"),
+        (
+            [
+                "train.py",
+                "--floss",
+                "2",
+                "--task",
+                "rflo",
+                "--backend",
+                "brian2",
+                "--rule",
+                "es",
+                "--out",
+                "{tmp}/a.h5",
+            ],
+            "form='local'",
+        ),
         (["bench.py", "speed"], "there is no benchmark 'speed'"),
     ],
 )
@@ -67,7 +85,8 @@ def test_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise", "import_weights"]
+    "name",
+    ["train", "compare_backends", "export_weights", "bench", "inspect_run", "quantise", "import_weights", "lyapunov"],
 )
 def test_help(name: str) -> None:
     assert "Usage" in call(f"{name}.py", "--help").stdout

@@ -24,7 +24,6 @@ from neuro.compiler.trajectory import Trajectory
 from neuro.learning.common import torch_arithmetic
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.gradient_rule import GradientRule
-from neuro.model import Network
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, Recording, RunError, UnsupportedError, require
 
@@ -82,8 +81,9 @@ class Flossing(GradientRule):
 
         Raises RunError where a direction vanishes.
         """
-        inputs, aligning = self._one_after_another(program.network, batch)
+        inputs, aligning = lyapunov.in_sequence(silent(program.network, batch.inputs), self.trials)
         trajectory = self._trajectory(program, parameters, inputs)
+        aligning = aligning if aligning < trajectory.shape[1] else trajectory.shape[1] // 10
         tangents = Tangents(
             lower(program.network), trajectory, lyapunov.slopes(program.network, self._surrogate(program)), resets=self.resets,
             arithmetic=torch_arithmetic.in_dtype(torch.float64),
@@ -96,25 +96,12 @@ class Flossing(GradientRule):
             q, r = torch.linalg.qr(tangents.advance(step, q))
             q = q.detach() if self.form == "local" else q
             if step >= aligning:
+                _check_none_vanishes(lyapunov.factors(r.detach().numpy()[0]))
                 growth.append(torch.log(torch.abs(torch.diagonal(r, dim1=-2, dim2=-1)[0])))
-        found = torch.stack(growth).mean(dim=0)
-        if not torch.isfinite(found).all():
-            number = int(torch.argmin(torch.isfinite(found).to(torch.int)))
-            raise RunError(
-                f"rule 'flossing': direction {number + 1} vanishes within a step; use exponents={number} at most"
-            )
-        return found
+        return torch.stack(growth).mean(dim=0)
 
     def _surrogate(self, program: Any) -> str:
         return self.surrogate or program.semantics.surrogate
-
-    def _one_after_another(self, network: Network, batch: Batch) -> tuple[dict[str, Array], int]:
-        """Inputs of one trial made of several, and how many of its steps only align."""
-        given = {n: np.asarray(a) for n, a in silent(network, batch.inputs).items()}
-        steps = next(iter(given.values())).shape[1]
-        chosen = {n: a[: self.trials] for n, a in given.items()}
-        several = len(next(iter(chosen.values()))) > 1
-        return {n: a.reshape(1, -1, a.shape[2]) for n, a in chosen.items()}, steps if several else steps // 10
 
     def _trajectory(self, program: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Array]) -> Trajectory:
         """The run in tensors: with the graph that led to it, or, of the local form, without."""
@@ -135,3 +122,10 @@ class Flossing(GradientRule):
             {n: torch.as_tensor(parameters.get(n, v), dtype=torch.float64) for n, v in known.parameters.items()},
             {n: torch.as_tensor(a) for n, a in known.noise.items()},
         )
+
+
+def _check_none_vanishes(factors: Array) -> None:
+    if not factors.all():
+        number = int(np.argmin(factors))
+        fix = f"use exponents={number} at most" if number else "resets='ignored' or 'attached' keep what a reset forgets"
+        raise RunError(f"rule 'flossing': direction {number + 1} vanishes within a step; {fix}")

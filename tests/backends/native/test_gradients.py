@@ -12,8 +12,8 @@ import torch
 from studies.agreement import driven
 
 import backends
-from neuro.compiler import surrogates
 from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, UnsupportedError, library, quantity
+from neuro.compiler import surrogates
 from neuro.compiler.parameters import parameters
 from tests.backends.networks import LIF, PULSE, drive, networks
 from tests.library.networks import two_populations
