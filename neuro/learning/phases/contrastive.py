@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from neuro.compiler.parameters import parameters as declared_parameters
-from neuro.compiler.parameters import unit_of_variable, values
+from neuro.compiler.parameters import unit_of_variable
 from neuro.language.units import quantity, unit
+from neuro.learning.common.parametrisation import Parametrisation
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.gradient_rule import GradientRule, GradientState
 from neuro.learning.phases.energy import (
@@ -125,7 +125,8 @@ class Contrastive(GradientRule):
     def init(self, program: Any, parameters: Parameters | None = None) -> GradientState:
         """State before the first update. Raises UnsupportedError, ParameterError, OptionError."""
         state = super().init(program, parameters)
-        self.energy(program.network).check_symmetric({**values(program.network), **(parameters or {})})
+        energy = self.energy(program.network)
+        energy.check_symmetric(_all(energy, parameters))
         return state
 
     def memory(self, program: Any) -> dict[str, Array]:
@@ -140,7 +141,7 @@ class Contrastive(GradientRule):
 
     def strength(self, energy: Energy) -> float:
         """beta, SI. Raises OptionError."""
-        parameter = declared_parameters(energy.network)[f"{energy.output}.{STRENGTH}"]
+        parameter = energy.declared[f"{energy.output}.{STRENGTH}"]
         beta = in_si("beta", self.beta, parameter.dimension)
         if not beta > 0:
             raise OptionError(f"beta={self.beta!r}; give a strength above 0, the rule itself takes the other sign")
@@ -160,8 +161,8 @@ class Contrastive(GradientRule):
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int
     ) -> tuple[float, dict[str, Array]]:
         energy = self.energy(program.network)
-        energy.check_trained(self.names(program))
-        now = {**values(program.network), **parameters}
+        names, now = Parametrisation.of(energy.declared, self.trainable).names, _all(energy, parameters)
+        energy.check_trained(names)
         memory["asymmetry"] = np.asarray(energy.check_symmetric(now))
         drive, beta = self.drive(energy, batch, task), self.strength(energy)
         free = self.phase(program, energy, now, drive, "free", _kept(program, drive, memory), tuple(task.record()))
@@ -177,14 +178,14 @@ class Contrastive(GradientRule):
         counted = _counted(batch, self.trajectory)
         near, far = (forced[1], forced[0]) if len(forced) > 1 else (free, forced[0])
         slopes = {}
-        for name in self.names(program):
+        for name in names:
             apart = energy.correlation(name, far.activity, counted) - energy.correlation(name, near.activity, counted)
             slopes[name] = -apart / self.divisor(energy, name, beta * len(forced))
         return loss_of(task, free.recording, batch), slopes
 
     def divisor(self, energy: Energy, name: str, beta: float) -> float:
         """What makes a gradient of the contrast: the distance of the teachers, SI; of a clamped output, one unit of the parameter."""
-        return float(unit(declared_parameters(energy.network)[name].unit).value) if self.teacher == "hard" else beta
+        return float(unit(energy.declared[name].unit).value) if self.teacher == "hard" else beta
 
     def taught(self, energy: Energy, parameters: Parameters, beta: float) -> dict[str, Array]:
         """Parameters that let the teacher act."""
@@ -238,6 +239,11 @@ class Contrastive(GradientRule):
             for p in (*energy.relaxing, *energy.sources)
         }
         return Phase(activity, found, residual, steps, begin)
+
+
+def _all(energy: Energy, parameters: Parameters | None) -> dict[str, Array]:
+    """The network's parameters, and those given in their place, SI."""
+    return {**{n: p.value for n, p in energy.declared.items()}, **(parameters or {})}
 
 
 def _kept(program: Any, drive: Mapping[str, Array], memory: Mapping[str, Array]) -> State | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import sympy as sp
 from neuro.caching import per_object
 from neuro.compiler.formulas import CellFormulas
 from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
 from neuro.language.symbolic import symbol
@@ -51,7 +53,12 @@ class Energy:
     links: Mapping[str, SummedInput]
     back: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def declared(self) -> dict[str, Parameter]:
+        """The network's parameters."""
+        return declared_parameters(self.network)
+
+    @cached_property
     def states(self) -> tuple[str, ...]:
         """ "population.variable" of all that relaxes."""
         cells = resolve(self.network).cells
@@ -76,7 +83,7 @@ class Energy:
         """Largest |w_ij - w_ji|, SI. Raises UnsupportedError where the two directions differ by more than rounding."""
         apart, size, name = self.asymmetry(parameters)
         if apart > EQUAL * size:
-            unit_of = declared_parameters(self.network)[f"{name}.w"].unit
+            unit_of = self.declared[f"{name}.w"].unit
             raise refusal(
                 f"projection '{name}'",
                 f"its weights and those back ('{self.back[name]}') differ by up to {apart / float(unit(unit_of).value):.3g} {unit_of}; compile "
@@ -105,7 +112,7 @@ class Energy:
         count = float(np.sum(np.broadcast_to(weights, (*next(iter(activity.values())).shape[:2], 1))))
         if variable == BIAS:
             found = np.sum(activity[owner] * weights, axis=(0, 1)) / count
-            scalar = declared_parameters(self.network)[name].shape == ()
+            scalar = self.declared[name].shape == ()
             return np.asarray(found.sum() if scalar else found)
         link = self.links[owner]
         pre, post = activity[link.synapses.pre], activity[link.synapses.post] * weights
@@ -118,7 +125,7 @@ class Energy:
 def symmetric_part(network: Network) -> Network:
     """The network with the mean of both directions in the place of each weight between relaxing cells. Raises UnsupportedError."""
     energy = read(network)
-    declared, dense = declared_parameters(network), {}
+    declared, dense = energy.declared, {}
     for name, other in energy.back.items():
         ahead, behind = (energy.links[n].dense(declared[f"{n}.w"].value) for n in (name, other))
         dense[name] = (ahead + behind.T) / 2
