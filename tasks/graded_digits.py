@@ -34,10 +34,12 @@ class GradedDigits:
         batch=20,
         backends={"torch": {"dtype": "float64"}},
         rules={
-            "contrastive": {"beta": 0.5, "tolerance": 1e-2, "learning_rate": 5e-3, "trainable": ("*.w", "*.b")},
+            "contrastive": {
+                "beta": 0.5, "tolerance": 1e-2, "chunk": 25, "learning_rate": 0.01, "trainable": ("*.w", "*.b"),
+            },
             "bptt": {"learning_rate": 5e-3, "trainable": ("*.w", "*.b")},
         },
-    )
+    )  # fmt: skip
 
     def __init__(self, hidden: int = 64, steps: int = 100) -> None:
         self.hidden, self.steps = hidden, steps

@@ -34,7 +34,8 @@ class Xor:
         backends={"torch": {"dtype": "float64"}},
         rules={
             "contrastive": {
-                "beta": 10.0, "teacher": "hard", "optimiser": "sgd", "learning_rate": 0.4, "trainable": ("*.w", "*.b"), "persistent": True,
+                "beta": 10.0, "teacher": "hard", "tolerance": 1e-2, "longest": 10_000, "chunk": 30, "persistent": True,
+                "optimiser": "sgd", "learning_rate": 0.4, "trainable": ("*.w", "*.b"),
             },
             "bptt": {"learning_rate": 0.03, "trainable": ("*.w", "*.b")},
         },
