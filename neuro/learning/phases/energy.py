@@ -235,10 +235,12 @@ def _pairs(links: Mapping[str, SummedInput], relaxing: Sequence[str]) -> dict[st
                 "asymmetric=True",
             )
         if links[other[0]].gain != links[name].gain:
-            raise refusal(
-                f"projection '{name}'",
-                f"'{other[0]}' multiplies its weights by another number; transmit w*{ACTIVITY}_pre in both",
-            )
+            why = f"'{other[0]}' multiplies its weights by another number; transmit w*{ACTIVITY}_pre in both"
+            raise refusal(f"projection '{name}'", why)
+        there, back = (links[n].dense(np.ones(links[n].synapses.shape)) for n in (name, other[0]))
+        if np.any(there != back.T):
+            why = f"it has synapses without exactly one in '{other[0]}' the other way; give both by Pairs, or all pairs"
+            raise refusal(f"projection '{name}'", f"{why}, or allow it: asymmetric=True")
         found[name] = other[0]
     return found
 
