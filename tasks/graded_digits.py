@@ -35,7 +35,7 @@ class GradedDigits:
         backends={"torch": {"dtype": "float64"}},
         rules={
             "contrastive": {
-                "beta": 0.5, "tolerance": 1e-2, "chunk": 25, "learning_rate": 0.01, "trainable": ("*.w", "*.b"),
+                "beta": 0.5, "tolerance": 1e-2, "longest": 10_000, "chunk": 25, "learning_rate": 0.01, "trainable": ("*.w", "*.b"),
             },
             "bptt": {"learning_rate": 5e-3, "trainable": ("*.w", "*.b")},
         },
