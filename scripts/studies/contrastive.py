@@ -10,7 +10,7 @@ from typing import Any
 
 from study import Study
 
-MINUTES = 4  # processor seconds: 85 for XOR, 60 for digits and its control, 30 for slow sines, 15 for the rest
+MINUTES = 4  # processor seconds: 110 for XOR, 80 for digits and its control, 25 for slow sines, 15 for the rest
 WEAK: dict[str, Any] = {"teacher": "weak", "beta": 1.0, "learning_rate": 1.2}  # 0.3 of the sum of four patterns
 BETAS = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 ESTIMATORS: dict[str, dict[str, Any]] = {
