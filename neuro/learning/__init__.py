@@ -33,6 +33,7 @@ REGISTRY = Registry(
         "wp0": "neuro.learning.search.perturbation:silent_stay",
         "hybrid": "neuro.learning.search.perturbation:hybrid",
         "finite-differences": "neuro.learning.search.es:finite_differences",
+        "contrastive": "neuro.learning.phases.contrastive:Contrastive",
         "stdp": "neuro.learning.local.stdp:stdp_rule",
         "stdp-nearest": "neuro.learning.local.stdp:nearest_rule",
         "triplet-stdp": "neuro.learning.local.triplet_stdp:rule",

@@ -28,7 +28,9 @@ from neuro.compiler.parameters import values
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.bptt import BPTT
 from neuro.learning.gradient.gradient_rule import GradientRule, RuleError
+from neuro.learning.phases.energy import symmetric_part
 from neuro.protocols import Batch, Capabilities, Settings
+from tasks.relaxing_networks import held, relaxing_network, settled_error
 from tests.backends.able import able
 
 
@@ -86,6 +88,25 @@ class TinyRecurrent(Tiny):
         )
 
 
+class TinyRelaxing(Tiny):
+    """Three held inputs, four hidden units and two outputs that relax; the targets are activities."""
+
+    def network(self, seed: int) -> Network:
+        stds = {"feed": 1.0, "loop": 0.5, "up": 1.0, "down": 1.0}
+        return symmetric_part(relaxing_network("tiny", 3, 4, 2, seed=seed, stds=stds))
+
+    output = "output"
+
+    def batch(self) -> Batch:
+        return held(np.eye(3)[:2], np.array([[0.2, 0.7], [0.8, 0.4]]), 60)
+
+    def record(self) -> Sequence[str]:
+        return ("output.V",)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        return settled_error(traces, batch.targets)
+
+
 # How each rule is asked to learn the tiny task; a rule that isn't here is a failure. updates: how many it gets.
 OPTIONS: dict[str, dict[str, Any]] = {
     "bptt": {"options": {"learning_rate": 0.05}},
@@ -105,8 +126,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "wp0": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
     "hybrid": {"options": {"learning_rate": 0.01, "sigma": 1e-3}},
     "finite-differences": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
+    "contrastive": {"options": {"learning_rate": 0.05, "persistent": True}, "task": TinyRelaxing},
 }
-ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability: they read recordings
+ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability but state: they read recordings
 ELSEWHERE = {
     "reward-eprop",
     "stdp",

@@ -84,6 +84,7 @@ CLOSED_FORMS = {
     "leaky_integrator": (lambda drive: 100e6 * drive, 20e-3),
     "rate": (np.tanh, 10e-3),
     "rate_relu": (lambda drive: drive, 10e-3),
+    "additive": (lambda drive: drive, 10e-3),
 }
 
 
@@ -114,7 +115,7 @@ def test_every_model_has_test_data() -> None:
 def test_unknown_name_gets_a_suggestion() -> None:
     with pytest.raises(library.UnknownModelError, match="did you mean 'izhikevich'"):
         library.get("izikevich")
-    with pytest.raises(library.UnknownModelError, match="known: adex"):
+    with pytest.raises(library.UnknownModelError, match="known: additive, adex"):
         library.get("zzz")
 
 

@@ -20,6 +20,7 @@ GRADED = f'{RATES}[rule_options]\nprojection = "loop"\n'
 CONFIG = dict.fromkeys(learning.names(), RATES) | {"reward-eprop": REWARDS, "oja": GRADED, "bcm": GRADED}
 CONFIG |= dict.fromkeys(("stdp", "stdp-nearest", "triplet-stdp", "inhibitory-stdp", "scaling"), SPIKES)
 CONFIG["inhibitory-stdp"] = CONFIG["scaling"] = f'{SPIKES}target = "20 Hz"\n'
+CONFIG["contrastive"] = 'task = "xor"\n[task_options]\nhidden = 4\nupdates = 14\n'
 STOP = 12  # a checkpoint is written every 10 updates
 
 

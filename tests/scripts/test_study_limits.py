@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from models import xor
-from studies import gradient_audit, rflo
+from studies import contrastive, gradient_audit, rflo
 
 
 def test_chance_alignment_passes_each_limit_as_rarely_as_said() -> None:
@@ -45,3 +45,14 @@ def test_forward_passes_are_counted_by_set_and_pattern() -> None:
     found = xor.solve(0)
     assert 0 < found.epochs < xor.CAP
     assert found.passes == 4 * (xor.WEIGHTS + 1) * (found.epochs + 1)
+
+
+def test_a_clamp_that_follows_the_gradient_or_leaves_it_is_told_from_the_published_one() -> None:
+    """Cosines of a mean and a spread as measured pass; those of a weak teacher, or of a clamp that is 0.15 worse, don't."""
+    random = np.random.default_rng(2)
+    measured = 1 - random.gamma(0.65, 0.087, 40)  # mean 0.943, standard deviation 0.07
+    chances = [
+        gradient_audit.likely(c, contrastive.PROTOTYPE, networks=5)
+        for c in (measured, 1 - (1 - measured) / 15, measured - 0.15)
+    ]
+    assert chances[0] >= contrastive.ALARMS > max(chances[1:])

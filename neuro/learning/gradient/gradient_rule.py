@@ -125,9 +125,9 @@ class GradientRule:
         return {}
 
     def estimate(
-        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int
     ) -> tuple[float, dict[str, Array]]:
-        """Loss, and its gradient with respect to the trainable parameters, in their shapes, SI."""
+        """Loss, and its gradient with respect to the trainable parameters, in their shapes, SI. memory: the rule may change it."""
         raise RuleError(f"rule '{self.called()}' has no `estimate` of its own: it gives loss and gradient of a batch")
 
     def remember(self, state: GradientState, before: Parameters, after: Parameters) -> None:

@@ -1,0 +1,1 @@
+"""Rules that compare phases of one relaxing network: without a teacher, then with one."""
