@@ -22,6 +22,8 @@ REGISTRY = Registry(
         "rflo": "tasks.periodic:Periodic",
         "add": "tasks.add:Add",
         "delayed-match": "tasks.delayed_match:DelayedMatch",
+        "turn-off": "tasks.single_neuron:TurnOff",
+        "spike-count": "tasks.single_neuron:SpikeCount",
         "store-recall": "tasks.store_recall:StoreRecall",
     },
     UnknownTaskError,

@@ -16,11 +16,10 @@ from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import values
 from neuro.compiler.resolve import resolve
 from neuro.library.morris_lecar import PRESETS
+from tasks.single_neuron import DENSITY, DT, crossings
 
 Array = npt.NDArray[np.float64]
 
-DT = 1e-4  # s
-DENSITY = 1e-2  # amp/meter**2 in 1 uA/cm**2
 TRANSIENT, WINDOW = 1.0, 3.0  # s, without and with counting
 START = {"v": "-20 mV", "n": "0.014173"}
 CURRENTS = (0.0, 20.0, 39.0, 39.9, 43.575, 50.0, 90.0, 100.0, 120.0, 150.0, 200.0)  # uA/cm**2
@@ -103,11 +102,6 @@ def run(
     given = np.tile(np.array(currents) * DENSITY, (1, steps, 1))
     found = backends.get(backend).compile(network, **options).run(inputs={"current": given}, record=["cells.v"])
     return np.asarray(found.traces["cells.v"][0])
-
-
-def crossings(v: Any, level: float = 0.0) -> Any:
-    """Upward crossings of a level by v [..., step, cell]: counts [..., cell]. A cell in depolarisation block has none."""
-    return ((v[..., :-1, :] <= level) & (v[..., 1:, :] > level)).sum(-2)
 
 
 def rates(v: Array, dt: float = DT) -> Array:

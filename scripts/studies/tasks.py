@@ -1,6 +1,6 @@
 """Every task by BPTT against its control: all else frozen, the readout alone fitted, by the same rule, data, seed and updates.
 
-`digits`, whose study is its own, and `perturbation`, which has nothing but a readout, are left out.
+`digits` and `word-evidence`, whose studies are their own, and tasks that have nothing but a readout are left out.
 """
 
 from __future__ import annotations

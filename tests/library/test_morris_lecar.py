@@ -15,6 +15,7 @@ import backends
 from neuro import library, quantity
 from neuro.language.units import unit
 from neuro.library.morris_lecar import PRESETS
+from tasks.single_neuron import crossings
 from tests.backends.able import REFUSED
 
 BACKENDS = [b for b in backends.names() if b not in REFUSED]
@@ -68,7 +69,7 @@ def traces(form: str, backend: str) -> np.ndarray:
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "reference"])
 def test_every_backend_gives_the_same_traces(form: str, backend: str) -> None:
     expected, found = traces(form, "reference"), traces(form, backend)
-    assert fixture.crossings(expected)[1:3].min() >= 4
+    assert crossings(expected)[1:3].min() >= 4
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)  # 1e-6 mV
 
 
