@@ -22,6 +22,7 @@ REGISTRY = Registry(
         "rflo": "tasks.periodic:Periodic",
         "add": "tasks.add:Add",
         "delayed-match": "tasks.delayed_match:DelayedMatch",
+        "word-evidence": "tasks.word_evidence:WordEvidence",
         "turn-off": "tasks.single_neuron:TurnOff",
         "spike-count": "tasks.single_neuron:SpikeCount",
         "store-recall": "tasks.store_recall:StoreRecall",
