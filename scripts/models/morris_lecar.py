@@ -15,6 +15,7 @@ from neuro import Input, Network, Neuron, Population, library, quantity
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import values
 from neuro.compiler.resolve import resolve
+from neuro.learning.search.search_space import losses
 from neuro.library.morris_lecar import PRESETS
 from tasks.single_neuron import DENSITY, DT, crossings
 
@@ -108,3 +109,15 @@ def rates(v: Array, dt: float = DT) -> Array:
     """Hz after the transient, [cell]."""
     after = v[round(TRANSIENT / dt) :]
     return np.asarray(crossings(after) / (len(after) * dt))
+
+
+def descend(task: Any, rule: Any, seed: int, updates: int) -> tuple[list[float], list[float]]:
+    """Losses at the current after each update, and those currents in uA/cm**2."""
+    program: Any = backends.get("auto").compile(task.network(seed))
+    parameters, state, batch = dict(values(program.network)), rule.init(program), task.test_batch()
+    met, currents = [], []
+    for _ in range(updates):
+        parameters, state, _ = rule.step(program, parameters, state, batch, task)
+        met.append(float(losses(program, {"drive.w": parameters["drive.w"][None]}, batch, task)[0]))
+        currents.append(float(parameters["drive.w"].item()) / DENSITY)
+    return met, currents
