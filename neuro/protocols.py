@@ -234,11 +234,17 @@ class Backend(Protocol):
 @dataclass(frozen=True)
 class Batch:
     """inputs: input name -> [batch, time, channel]. targets: [batch] labels or [batch, time, output].
-    mask: bool [batch, time], the steps that count."""
+    mask: bool [batch, time], the steps that count. state: that the trials begin with, None for the network's initial one;
+    all candidates of a population begin with the same."""
 
     inputs: Inputs
     targets: Array
     mask: Array | None = None
+    state: State | None = None
+
+    def begun(self, trial: int) -> State | None:
+        """The state that trials begin with whose random streams are those from `trial` on."""
+        return None if self.state is None else replace(self.state, trial=trial)
 
 
 @dataclass(frozen=True)

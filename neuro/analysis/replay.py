@@ -52,7 +52,7 @@ def replay(
     recordings: dict[str, Recording] = {}
     for i, (name, program) in enumerate(programs.items()):
         update(i, len(programs), name)
-        recordings[name] = program.run(parameters, batch.inputs, record)
+        recordings[name] = program.run(parameters, batch.inputs, record, state=batch.state)
     reference, *others = recordings
     comparisons = {}
     for name in others:
@@ -75,5 +75,5 @@ def refined_accuracy(
     """The task's metric of a program compiled from `finer(network, factor)`, with the same charges and events."""
     inputs = finer_inputs(network, batch.inputs, factor)
     mask = None if batch.mask is None else np.repeat(batch.mask, factor, axis=1)
-    recording = program.run(finer_parameters(network, parameters, factor), inputs, task.record())
+    recording = program.run(finer_parameters(network, parameters, factor), inputs, task.record(), state=batch.state)
     return task.metric(recording, replace(batch, inputs=inputs, mask=mask))

@@ -78,7 +78,7 @@ def measure(
     for i, stage in enumerate(stages):
         update(i, len(stages), stage.name)
         program = backend.compile(stage.network, dtype=stage.dtype)
-        recording = program.run(stage.parameters, batch.inputs, (*task.record(), *stage.guards))
+        recording = program.run(stage.parameters, batch.inputs, (*task.record(), *stage.guards), state=batch.state)
         accuracy = task.metric(recording, batch)
         best = max((m.accuracy for m in found), default=accuracy)
         apart = differing(found[-1].recording, recording) if found else 0

@@ -74,7 +74,7 @@ class Audit:
         """What makes the comparison worthless, by name."""
         step = lower(self.program.network)
         spiking = [c.name for c in step.cells if c.spikes]
-        recording = self.program.run(parameters, batch.inputs, tuple(self.task.record()))
+        recording = self.program.run(parameters, batch.inputs, tuple(self.task.record()), state=batch.state)
         yield from ga.dead(recording, spiking)
         yield from ga.not_finite({"truth": truth, **estimates})
         upstream = [f"{s.name}.w" for s in step.synapses if s.post in spiking and s.post != self.task.output]

@@ -94,7 +94,8 @@ def train(
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
                 _save(run, rule, state, parameters, at, first)
         test = task.test_batch()
-        recording: Recording = program.run(parameters, silent(program.network, test.inputs), tuple(task.record()))
+        inputs = silent(program.network, test.inputs)
+        recording: Recording = program.run(parameters, inputs, tuple(task.record()), state=test.state)
         found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}
         accuracy = f"test accuracy {found['test_accuracy']:.3f}"
         run.log(at.update, found)

@@ -1,4 +1,10 @@
-"""Morris-Lecar neuron (Hopf regime), per membrane area; a spike is v above v_th, counted once in `refractory`."""
+"""Morris-Lecar neuron (Hopf regime), per membrane area; a spike is v above v_th, counted once in `refractory`.
+
+PRESETS has the parameters of other regimes: `morris_lecar.with_parameters(**PRESETS["snic"])`. `morris_lecar_trapezoid` takes them too.
+A preset says nothing of the start, which stays the rest of the Hopf regime: give `initial` where it matters.
+"""
+
+from collections.abc import Mapping
 
 from neuro.model import Neuron
 
@@ -32,3 +38,12 @@ morris_lecar = Neuron(
     method="rk4",
     source="Morris & Lecar (1981), Biophys J 35:193; Rinzel & Ermentrout (1998), Methods in Neuronal Modeling, ch. 7",
 )
+
+# How spiking begins: on an invariant circle (snic), at a Hopf bifurcation, at a homoclinic orbit; a2: the units of Hazelden et al. (2023),
+# arXiv:2311.10869, nearly snic. Which regime has which numbers is textbook knowledge after Rinzel & Ermentrout.
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    "a2": {"phi": "66.66666666666667 Hz", "g_Ca": "4 msiemens/cm**2", "v3": "12 mV", "v4": "17 mV"},
+    "snic": {"phi": "67 Hz", "g_Ca": "4 msiemens/cm**2", "v3": "12 mV", "v4": "17.4 mV"},
+    "hopf": {"phi": "40 Hz", "g_Ca": "4.4 msiemens/cm**2", "v3": "2 mV", "v4": "30 mV"},
+    "homoclinic": {"phi": "230 Hz", "g_Ca": "4 msiemens/cm**2", "v3": "12 mV", "v4": "17.4 mV"},
+}

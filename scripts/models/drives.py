@@ -45,6 +45,7 @@ _DRIVES = {
     "fitzhugh_nagumo": Drive("0.5", step="0.2 ms"),
     "hodgkin_huxley": Drive("30 uA/cm**2", step="0.05 ms"),
     "morris_lecar": Drive("95 uA/cm**2", step="0.5 ms"),
+    "morris_lecar_trapezoid": Drive("60 uA/cm**2"),
     "leaky_integrator": Drive("0.2 nA"),
     "rate": Drive("0.5", input="z"),
     "rate_relu": Drive("0.5", input="z"),

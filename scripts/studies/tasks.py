@@ -1,7 +1,7 @@
 """Every task by BPTT against its control: all else frozen, the readout alone fitted, by the same rule, data, seed and updates.
 
-`digits` and the relaxing networks (`xor`, `graded-digits`, `slow-sine`: study `contrastive`), whose studies are their own, and `perturbation`,
-which has nothing but a readout, are left out.
+`digits`, `word-evidence`, `match-to-sample` and the relaxing networks (`xor`, `graded-digits`, `slow-sine`), whose studies are their own,
+and tasks that have nothing but a readout are left out.
 """
 
 from __future__ import annotations

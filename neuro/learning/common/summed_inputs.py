@@ -19,7 +19,7 @@ from neuro.compiler.step import Couple, Gather, Synapses
 from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.parametrisation import Parametrisation
 from neuro.model import Input, Network
-from neuro.protocols import Inputs, Parameters, Recording, UnsupportedError
+from neuro.protocols import Batch, Inputs, Parameters, Recording, UnsupportedError
 
 Array = npt.NDArray[np.float64]
 
@@ -203,6 +203,13 @@ def attach(network: Network, trainable: Sequence[str]) -> Network:
             raise UnsupportedError("any", f"a perturbation of the summed input of '{summed.name}'", why)
         added[summed.noise] = Input(summed.noise, size, "current", target)
     return replace(network, inputs=(*network.inputs, *added.values()))
+
+
+def refuse_state(batch: Batch, rule: str) -> None:
+    """Raises UnsupportedError where a batch brings a state: what cells sent before the first step is read from the network's initial one."""
+    if batch.state is not None:
+        why = "it takes trials that begin with the network's initial state; use rule 'bptt' or 'es'"
+        raise UnsupportedError("any", f"a batch with a state for rule '{rule}'", why)
 
 
 def silent(network: Network, inputs: Inputs) -> Mapping[str, Any]:

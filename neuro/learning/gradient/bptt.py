@@ -62,6 +62,8 @@ def gradient_of(
         plain.append(float(value.detach()))
         return value + rule.penalty(program, found)
 
+    if batch.state is not None:
+        options["state"] = batch.state
     _, slopes = program.value_and_grad(
         loss, parameters, batch.inputs, rule.names(program), tuple(task.record()), **options
     )

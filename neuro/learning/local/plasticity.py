@@ -130,7 +130,7 @@ class LocalRule:
         self, program: Any, parameters: Parameters, state: dict[str, int], batch: Batch, task: Any
     ) -> tuple[Parameters, dict[str, int], Mapping[str, float]]:
         """One run. Returns parameters, state, and as metrics the task's loss and the norm of the change."""
-        found = program.run(parameters, batch.inputs, tuple(task.record()))
+        found = program.run(parameters, batch.inputs, tuple(task.record()), state=batch.state)
         learned = {name: values.mean(axis=0) for name, values in found.final.items()}
         change = float(np.sqrt(sum(np.sum((v - parameters[n]) ** 2) for n, v in learned.items())))
         spikes = {n: torch.from_numpy(v.astype(np.float64)) for n, v in found.spikes.items()}

@@ -81,16 +81,16 @@ class BlackBox:
         """One update. task: its `loss` or `metric`, and `record`. Returns SI arrays, state, metrics."""
         candidates, directions = self.search.ask(state.search)
         trial = state.search.updates * trials(batch)
-        found = losses(program, state.space.arrays(candidates), batch, task, trial=trial, fitness=self.fitness)
+        sets = state.space.candidates(candidates, parameters)
+        found = losses(program, sets, batch, task, trial=trial, fitness=self.fitness)
         if not np.isfinite(found).all():
             raise FloatingPointError(f"a candidate's loss is not finite at update {state.search.updates}; lower sigma")
         state.evaluations += len(found)
         metrics = {}
         if self.confirm is not None:
             chosen = np.argsort(found, kind="stable")[: self.elite]
-            again = losses(
-                self.confirm, state.space.arrays(candidates[chosen]), batch, task, trial=trial, fitness=self.fitness
-            )
+            sets = {n: v[chosen] for n, v in sets.items()}
+            again = losses(self.confirm, sets, batch, task, trial=trial, fitness=self.fitness)
             metrics["disagreement"] = float(np.max(np.abs(again - found[chosen])))
             found[chosen] = again
         best = int(np.argmin(found))
@@ -136,7 +136,7 @@ class Estimator(BlackBox):
         state = self.init(program, parameters)
         state.search.updates = draw
         candidates, directions = self.search.ask(state.search)
-        found = losses(program, state.space.arrays(candidates), batch, task, fitness=self.fitness)
+        found = losses(program, state.space.candidates(candidates, parameters), batch, task, fitness=self.fitness)
         return state.space.push(
             state.search.mean.detach().numpy(), self.search.estimate(state.search, directions, found)
         )

@@ -21,7 +21,7 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.language.units import unit
 from neuro.learning.common import optimisers
-from neuro.learning.common.summed_inputs import SummedInput, attach, silent, summed_inputs
+from neuro.learning.common.summed_inputs import SummedInput, attach, refuse_state, silent, summed_inputs
 from neuro.learning.search.search_space import Array, SearchSpace, check_capable, loss_of, trials
 from neuro.model import Network
 from neuro.options import one_of
@@ -108,6 +108,7 @@ class Perturbation:
         self, program: Any, parameters: Parameters, state: PerturbationState, batch: Batch, task: Any
     ) -> tuple[float, Array]:
         """Loss of the plain trial and the gradient by free numbers [n]."""
+        refuse_state(batch, self.kind)
         random = streams.generator(program.network.seed, f"rule/{self.kind}", state.updates)
         perturbed = self._nodes if self.kind == "np" else self._weights
         return perturbed(program, parameters, state, batch, task, random)

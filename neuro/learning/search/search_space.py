@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
@@ -24,11 +24,14 @@ class SearchSpace:
     """Free numbers [n] of the synapses and parameters that exist; see Parametrisation for units, bounds and signs."""
 
     parametrisation: Parametrisation
+    others: Mapping[str, Array] = field(default_factory=dict)  # the network's values of what isn't searched, SI
 
     @staticmethod
     def of(program: Any, trainable: Sequence[str]) -> SearchSpace:
         """trainable: names or patterns. Raises ParameterError."""
-        return SearchSpace(Parametrisation.of(declared_parameters(program.network), trainable))
+        declared = declared_parameters(program.network)
+        chosen = Parametrisation.of(declared, trainable)
+        return SearchSpace(chosen, {n: p.value for n, p in declared.items() if n not in chosen.names})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,6 +59,12 @@ class SearchSpace:
     def arrays(self, vectors: Array) -> dict[str, Array]:
         """[..., n] -> SI values [..., *shape] within bounds."""
         return self.parametrisation.arrays(self.tensors(vectors))
+
+    def candidates(self, vectors: Array, parameters: Parameters) -> dict[str, Array]:
+        """[P, n] -> SI values [P, *shape], and those of other parameters that something else has changed, the same for every set."""
+        changed = {n: v for n, v in self.others.items() if n in parameters and not np.array_equal(parameters[n], v)}
+        rest = {n: np.broadcast_to(parameters[n], (len(vectors), *v.shape)) for n, v in changed.items()}
+        return {**rest, **self.arrays(vectors)}
 
     def pull_back(self, vector: Array, slopes: Mapping[str, Array]) -> Array:
         """A gradient in SI values, by name, as one in free numbers [n]."""
@@ -103,7 +112,8 @@ def losses(
 ) -> Array:
     """Losses [P] of parameters that all have a first axis of P sets; inputs, noise and initial states are common."""
     population = len(next(iter(parameters.values())))
-    found = program.run(parameters, batch.inputs, tuple(task.record()), trial=trial, population=population)
+    options = {"trial": trial, "population": population, "state": batch.begun(trial)}
+    found = program.run(parameters, batch.inputs, tuple(task.record()), **options)
     return np.array([loss_of(task, found.of_set(p), batch, fitness) for p in range(population)])
 
 

@@ -20,7 +20,7 @@ from neuro.compiler.lowering import lower
 from neuro.compiler.resolve import resolve
 from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.regularisation import rate_penalty
-from neuro.learning.common.summed_inputs import NoSummedInput, SummedInput, silent, summed_input_of
+from neuro.learning.common.summed_inputs import NoSummedInput, SummedInput, refuse_state, silent, summed_input_of
 from neuro.learning.traces.jacobians import Cells, Slope
 from neuro.model import Network
 from neuro.protocols import Batch, Parameters, Recording, UnsupportedError
@@ -139,6 +139,7 @@ def run_trial(
     detach_reset: None for what the program does. Raises UnsupportedError, before the run, naming what doesn't fit.
     """
     network, step = program.network, lower(program.network)
+    refuse_state(batch, "eprop")
     found = fed_inputs(network, "eprop")
     inputs = silent(network, batch.inputs)
     fed = [c.name for c in step.cells if any(s.population == c.name for s in found.values())]
