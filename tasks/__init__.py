@@ -23,6 +23,7 @@ REGISTRY = Registry(
         "add": "tasks.add:Add",
         "delayed-match": "tasks.delayed_match:DelayedMatch",
         "store-recall": "tasks.store_recall:StoreRecall",
+        "trajectory": "tasks.trajectory:Trajectory",
     },
     UnknownTaskError,
     group="neuro.tasks",

@@ -48,5 +48,6 @@ _DRIVES = {
     "leaky_integrator": Drive("0.2 nA"),
     "rate": Drive("0.5", input="z"),
     "rate_relu": Drive("0.5", input="z"),
+    "rate_sigmoid": Drive("0.5", input="z"),
 }
 DRIVES = Needed(_DRIVES, "drive", "Drive('0.3 nA') for its input I", "DRIVES in scripts/models/drives.py")
