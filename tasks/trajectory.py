@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neuro.language.units import quantity
 from neuro.library.rate_sigmoid import rate_sigmoid
 from neuro.model import Input, Network, Population, Projection, Uniform
-from neuro.options import one_of
+from neuro.options import OptionError, one_of
 from neuro.protocols import Batch, Recording, Settings
 from tasks.rate_networks import graded
 
@@ -58,6 +58,8 @@ class Trajectory:
 
     def __init__(self, which: str = "circle", hidden: int | None = None, updates: int = 100) -> None:
         one_of("which", which, HIDDEN)
+        if hidden is not None and hidden < 0:
+            raise OptionError(f"hidden={hidden}; give 0 or more units")
         self.which, self.updates = which, updates
         self.hidden = HIDDEN[which] if hidden is None else hidden
         rates = {"learning_rate": 0.05, "learning_rates": {"units.tau": 0.025}, "logarithmic": ("units.tau",)}

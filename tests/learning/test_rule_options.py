@@ -196,8 +196,8 @@ def test_what_has_no_logarithm_is_refused_by_name() -> None:
     nothing = replace(declared["feed.w"], value=np.zeros((6, 3)), sign="+")
     with pytest.raises(ParameterError, match=r"'feed\.w' can't be trained .*: it has values of 0"):
         Parametrisation.of({"feed.w": nothing}, ["*.w"], ["feed.w"])
-    with pytest.raises(ParameterError, match=r"there is no trained parameter 'cells\.tau_m'"):
-        Parametrisation.of(declared, ["*.w"], ["cells.tau_m"])
+    with pytest.raises(ParameterError, match=r"there is no parameter 'cells\.tau'; did you mean 'cells\.tau_m'"):
+        Parametrisation.of(declared, ["*.w"], ["cells.tau"])
 
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
@@ -223,7 +223,14 @@ def test_the_last_rate_that_fits_counts_and_one_for_nothing_is_refused() -> None
     program = backends.get("torch").compile(leaky((None, None)))
     rule = learning.get("bptt", trainable=("feed.w", "cells.tau_m"), learning_rates={"*": 0.2, "feed.w": 0.3})
     assert [g["lr"] for g in rule.init(program).optimiser.param_groups] == [0.3, 0.2]
-    with pytest.raises(ParameterError, match=r"there is no trained parameter 'cells\.tau'"):
+    with pytest.raises(ParameterError, match=r"there is no parameter 'cells\.tau'"):
         learning.get("bptt", learning_rates={"cells.tau": 0.2}).init(program)
     with pytest.raises(learning.UnknownRuleError, match=r"learning_rates: 'feed\.w' has the rate -1"):
         learning.get("bptt", learning_rates={"feed.w": -1.0})
+
+
+def test_options_for_a_parameter_that_is_not_trained_leave_the_others_alone() -> None:
+    """As a control takes a task's own settings, and trains fewer."""
+    options = {"logarithmic": ("cells.tau_m",), "learning_rates": {"cells.tau_m": 0.5}, "learning_rate": 0.05}
+    (_, plain), (_, found) = (one_update("bptt", learning_rate=0.05), one_update("bptt", **options))
+    np.testing.assert_array_equal(found["feed.w"], plain["feed.w"])

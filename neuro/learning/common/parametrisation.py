@@ -97,11 +97,11 @@ def _logarithms(parameter: Parameter, low: float, high: float, mask: Array) -> t
     return float(np.log(low)) if low > least else -np.inf, float(np.log(high))
 
 
-def fitting(pattern: str, names: Collection[str], what: str) -> list[str]:
-    """The names that fit a name or pattern. what: what they are of. Raises ParameterError where there is none."""
+def fitting(pattern: str, names: Collection[str]) -> list[str]:
+    """The parameters' names that fit a name or pattern. Raises ParameterError where none does."""
     found = [n for n in names if fnmatch(n, pattern)]
     if not found:
-        raise ParameterError(f"there is no {what} '{pattern}'; {hint(pattern, names)}")
+        raise ParameterError(f"there is no parameter '{pattern}'; {hint(pattern, names)}")
     return found
 
 
@@ -115,11 +115,11 @@ class Parametrisation:
     def of(
         parameters: Mapping[str, Parameter], names: Sequence[str], logarithmic: Sequence[str] = ()
     ) -> Parametrisation:
-        """names: parameter names or patterns ("*.w", "hidden.tau_m"). logarithmic: those of them that are mapped through their
-        logarithm, which must be positive. Raises ParameterError on one that fits nothing.
+        """names: parameter names or patterns ("*.w", "hidden.tau_m"). logarithmic: likewise, those that are mapped through their
+        logarithm, wherever they are among the names; they must be positive. Raises ParameterError on one that fits nothing.
         """
-        chosen = dict.fromkeys(p for name in names for p in fitting(name, parameters, "parameter"))
-        logs = {p for name in logarithmic for p in fitting(name, chosen, "trained parameter")}
+        chosen = dict.fromkeys(p for name in names for p in fitting(name, parameters))
+        logs = {p for name in logarithmic for p in fitting(name, parameters)}
         return Parametrisation(tuple(_map(parameters[n], n in logs) for n in chosen))
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -84,10 +84,11 @@ class GradientState:
 
 @dataclass(frozen=True)
 class GradientRule:
-    """trainable: names or patterns. logarithmic: those of them that are positive and learn by factors, through their logarithm.
+    """trainable: names or patterns. logarithmic: likewise, positive ones that learn by factors, through their logarithm.
     learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
-    schedule_options: the scheduler's own, counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength rate_strength (0: off). quantise: train
-    for these integers; options of neuro.export.quantisation.calibration.Scheme, and `after`: updates with real weights before.
+    schedule_options: the scheduler's own, counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength
+    rate_strength (0: off). quantise: train for these integers; options of neuro.export.quantisation.calibration.Scheme, and
+    `after`: updates with real weights before.
     """
 
     optimiser: str = "adam"
@@ -151,7 +152,7 @@ class GradientRule:
         dtype = program.dtype if isinstance(getattr(program, "dtype", None), torch.dtype) else torch.float64
         theta = chosen.free(parameters, dtype=dtype)
         tensors = list(theta.values())
-        rates = self._rates(chosen.names)
+        rates = self._rates(chosen.names, declared)
         optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, rates, weight_decay=self.weight_decay)
         state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
         if self.quantise:
@@ -238,12 +239,12 @@ class GradientRule:
         state.scheduler = self._scheduler(state.optimiser, state.updates)
         return state
 
-    def _rates(self, names: Sequence[str]) -> list[float]:
-        """Learning rates of these parameters; none where they are all the same. Raises ParameterError."""
-        found = dict.fromkeys(names, self.learning_rate)
+    def _rates(self, trained: Sequence[str], declared: Collection[str]) -> list[float]:
+        """Learning rates of the trained parameters; none where they are all the same. Raises ParameterError."""
+        found = dict.fromkeys(declared, self.learning_rate)
         for pattern, rate in self.learning_rates.items():
-            found |= dict.fromkeys(fitting(pattern, names, "trained parameter"), rate)
-        return list(found.values()) if self.learning_rates else []
+            found |= dict.fromkeys(fitting(pattern, declared), rate)
+        return [found[n] for n in trained] if self.learning_rates else []
 
     def _scheduler(self, optimiser: Any, updates: int = 0) -> Any:
         """The scheduler after as many updates; its schedule depends on their number only."""
