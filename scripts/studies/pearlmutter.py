@@ -11,14 +11,15 @@ from typing import Any
 
 from study import Study
 
-MINUTES = 6  # from 5 to 8 processor milliseconds an update
-RUNS, PERTURBED = 3, 10  # seeds of each curve; perturbations of each learnt start
+MINUTES = 4  # from 5 to 8 processor milliseconds an update
+RUNS, PERTURBED = {"circle": 5, "eight": 3}, 10  # seeds; perturbations of each learnt start
 MEAN, GAP = 0.02, 0.05  # of a run's distance to its curve, and of the curve's to the run
+LOW = 1e-3  # a loss far below that of the best standing point, 0.04
 LATE = 500  # updates at the end, whose median loss is compared: single losses of Adam jump
 FULL = {  # what needs runs that a quick one has no time for: criterion -> wanted
-    f"P2, P3 circle, {RUNS} runs; eight, {RUNS} runs": f"<= {MEAN}, {GAP}",
+    f"P2, P3 circle, {RUNS['circle']} runs; eight, {RUNS['eight']} runs": f"<= {MEAN}, {GAP}",
     "Brian2 runs the learnt eight": f"<= 1e-9; <= {MEAN}, {GAP}",
-    "P4 E/T with fixed over learnt time constants": "> 1",
+    "P4 updates to a low loss, and loss at the end: learnt against fixed time constants": "fewer, and lower, in every run",
     "P5 eight without hidden units": f"0 runs within P2's bounds; gap > {GAP}",
 }
 LEARNT, FIXED, NO_HIDDEN = "learnt time constants", "fixed time constants", "no hidden units"
@@ -232,36 +233,30 @@ def late(result: Mapping[str, Any]) -> float:
     return float(np.median(result["losses"][-LATE:]))
 
 
+def updates_to_low(result: Mapping[str, Any]) -> int:
+    """Updates after which the loss is first below LOW; all of them where it never is."""
+    losses = result["losses"]
+    return next((i for i, loss in enumerate(losses) if loss < LOW), len(losses))
+
+
 def controls(study: Study, found: Mapping[tuple[str, str], Mapping[int, Any]]) -> None:
     """P4, P5. found: results by seed, of each curve and kind of network."""
-    import numpy as np
-
     rows = []
     for (which, kind), results in found.items():
         for seed, result in results.items():
-            at = [result["losses"][i] for i in (0, 500)]
-            rows.append(
-                (which, kind, seed, *at, late(result), *to_curve(which, free_run(which, result["parameters"])[0]))
-            )
-            study.array(f"{which}/{kind}/{seed}/losses", result["losses"])
-    header = (
-        "curve",
-        "network",
-        "seed",
-        "E/T at start",
-        "at 500",
-        f"median of last {LATE}",
-        "mean distance",
-        "worst gap",
-    )
-    study.table("loss, and the last 3 of 20 periods of a free run", header, rows)
+            fit = to_curve(which, free_run(which, result["parameters"])[0])
+            losses = result["losses"]
+            rows.append((which, kind, seed, losses[0], losses[500], late(result), updates_to_low(result), *fit))
+            study.array(f"{which}/{kind}/{seed}/losses", losses)
+    header = ("curve", "network", "seed", "E/T at start", "at 500", f"median of last {LATE}", f"updates to {LOW:g}")
+    title = "loss, and the last 3 of 20 periods of a free run"
+    study.table(title, (*header, "mean distance", "worst gap"), rows)
     for which in ("circle", "eight"):
-        ratios = [late(found[which, FIXED][s]) / late(found[which, LEARNT][s]) for s in found[which, LEARNT]]
-        name = f"P4 {which}: E/T with time constants fixed at 10 ms over learnt ones"
-        study.criterion(
-            f"{name}, geometric mean", float(np.exp(np.mean(np.log(ratios)))), "> 1", np.mean(np.log(ratios)) > 0
-        )
-        study.criterion(f"{name}, least of {len(ratios)}", min(ratios), "> 1", min(ratios) > 1)
+        pairs = [(found[which, LEARNT][s], found[which, FIXED][s]) for s in found[which, LEARNT]]
+        for what, figure_of in ((f"fewer updates to E/T {LOW:g}", updates_to_low), ("lower E/T at the end", late)):
+            better = sum(figure_of(learnt) < figure_of(fixed) for learnt, fixed in pairs)
+            name, every = f"P4 {which}: runs of {len(pairs)} with {what} than with fixed time constants", len(pairs)
+            study.criterion(name, better, str(every), better == every)
     without = [to_curve("eight", free_run("eight", r["parameters"])[0]) for r in found["eight", NO_HIDDEN].values()]
     passed = sum(mean <= MEAN and gap <= GAP for mean, gap in without)
     study.criterion(
@@ -292,8 +287,7 @@ def trained(study: Study) -> dict[tuple[str, str], dict[int, Any]]:
     if not study.quick:
         kinds |= {("circle", FIXED): {"fixed": True}, ("eight", LEARNT): {}, ("eight", FIXED): {"fixed": True}}
         kinds |= {("eight", NO_HIDDEN): {"hidden": 0}}
-    seeds = range(study.seed, study.seed + (1 if study.quick else RUNS))
-    jobs = [(key, seed) for key in kinds for seed in seeds]
+    jobs = [(key, study.seed + s) for key in kinds for s in range(1 if study.quick else RUNS[key[0]])]
     calls = [delayed(learn)(key[0], seed, UPDATES[key[0]], **kinds[key]) for key, seed in jobs]
     found: dict[tuple[str, str], dict[int, Any]] = {key: {} for key in kinds}
     with study.progress(f"{len(jobs)} runs") as update:
@@ -311,20 +305,20 @@ def figure(study: Study, learnt: Mapping[str, Mapping[int, Any]]) -> Any:
 
     from tasks.trajectory import PERIOD, UNIT, curve
 
-    drawn, axes = plt.subplots(1, len(learnt) + 1, figsize=(4 * (len(learnt) + 1), 4))
+    drawn, axes = plt.subplots(1, len(learnt) + 1, figsize=(4 * (len(learnt) + 1), 4), layout="constrained")
     phase = np.linspace(0, 2 * np.pi, 400)
     for at, (which, parameters) in zip(axes, learnt.items(), strict=False):
         at.plot(*curve(which, phase).T, "k--", lw=1, label="target")
         for seed in parameters:
             at.plot(*study.arrays[f"{which}/{seed}/run"][-3 * PERIOD :].T, lw=1, label=f"seed {seed}")
         at.set(title=f"{which}: last 3 of 20 periods", xlabel="output 1", ylabel="output 2", aspect="equal")
-        at.legend()
+    axes[0].legend(loc="center", fontsize="small")
     for i, parameters in enumerate(learnt.values()):
         for seed, values in parameters.items():
             taus = 1e3 * values["units.tau"]
             axes[-1].semilogy(np.full(len(taus), i + 0.1 * seed), taus, "o", ms=4)
     axes[-1].axhline(UNIT, color="k", lw=0.5)
-    axes[-1].set(title="learnt time constants (ms); line: before", xticks=range(len(learnt)), xticklabels=list(learnt))
+    axes[-1].set(title="time constants (ms); line: before", xticks=range(len(learnt)), xticklabels=list(learnt))
     plt.close(drawn)
     return drawn
 
