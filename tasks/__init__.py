@@ -30,6 +30,7 @@ REGISTRY = Registry(
         "xor": "tasks.xor:Xor",
         "graded-digits": "tasks.graded_digits:GradedDigits",
         "slow-sine": "tasks.slow_sine:SlowSine",
+        "trajectory": "tasks.trajectory:Trajectory",
     },
     UnknownTaskError,
     group="neuro.tasks",

@@ -49,7 +49,13 @@ class Adjoint(Writer):
     def finish(self) -> list[Piece]:
         """What is done after a unit's first step."""
         learnt = [s for s in self.step.synapses if "w" in s.states and f"{s.name}.w" in self.training.wrt]
-        return [Piece(f"first weights of {s.name}", tuple(self.initial_weights(s))) for s in learnt]
+        found = [Piece(f"first weights of {s.name}", tuple(self.initial_weights(s))) for s in learnt]
+        owners: list[Cells | Synapses] = [*self.step.cells, *self.step.synapses]
+        names = ((owner.name, v) for owner in owners for v in owner.states)
+        return found + [
+            Piece(f"first values of {owner}.{v}", tuple(self.initial_values(owner, v)))
+            for owner, v in names if f"{owner}.{v}" in self.training.states
+        ]  # fmt: skip
 
     def ahead(self) -> list[Piece]:
         """Fetches what the tapes hold of the step before, while this one is computed."""
@@ -74,6 +80,14 @@ class Adjoint(Writer):
         out = self.layout.filled(mangled("G", "initial", synapses.name, "w"), ("lanes", size))
         return [
             f"if (begin == 0) for (long b = 0; b < active; b++) add({out} + lane*{size}, {self.adjoint(synapses.name, 'w')} + b*{size}, {size});"
+        ]
+
+    def initial_values(self, owner: str, variable: str) -> list[str]:
+        """Gradients of what each trial begins with."""
+        size = self.kernel.size(owner)
+        out = self.layout.filled(mangled("G", "state", owner, variable), ("trials", size))
+        return [
+            f"if (begin == 0) memcpy({out} + trial*{size}, {self.adjoint(owner, variable)}, active*{size}*sizeof(real));"
         ]
 
     def recorded(self, item: Recorded) -> list[str]:

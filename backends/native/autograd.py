@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -141,13 +141,14 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     arrays = given_parameters(compiled.declared, parameters, None)
     given = {n: as_tensor((parameters or {})[n], a, dtype) for n, a in arrays.items()}
     moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
-    refuse_graph(asked.state)
-    feed = feed_of(asked, compiled.network, events=True)
+    begun = _beginning(compiled, asked.state)
+    state = asked.state.numpy() if isinstance(asked.state, State) else asked.state
+    feed = feed_of(replace(asked, state=state), compiled.network, events=True)
     for name in moving:
         if compiled.network.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
     wrt = frozenset(n for n, v in given.items() if v.requires_grad) if torch.is_grad_enabled() else frozenset()
-    training = compiled.training(wrt, frozenset(moving)) if wrt or moving else None
+    training = compiled.training(wrt, frozenset(moving), frozenset(begun)) if wrt or moving or begun else None
     executable = compiled.executable(compiled.recorded(wanted), feed.batch, training)
     values = {**_defaults(compiled), **given}
     known = compiled.constants(executable, {}, None)
@@ -161,6 +162,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     for name in compiled.backward.feedback:
         tensors[mangled("feedback", name)] = values[f"{name}.feedback"]
     tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], dtype) for n, v in moving.items()}
+    tensors |= {mangled("state", *n.split(".")): v for n, v in begun.items()}
     outputs = [mangled("spikes", c.name) for c in compiled.step.cells if c.spikes]
     outputs += [r.name for r in executable.kernel.record]
     outputs += [mangled("final", s.name, "w") for s in compiled.step.synapses if "w" in s.states]
@@ -186,16 +188,22 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     )  # fmt: skip
 
 
-def refuse_graph(state: Any) -> None:
-    """Raises UnsupportedError for a state that requires gradients, while somebody records them."""
-    parts = {p: getattr(state, p) for p in PARTS} if isinstance(state, State) and torch.is_grad_enabled() else {}
-    for part, arrays in parts.items():
-        for name, array in arrays.items():
-            if isinstance(array, torch.Tensor) and array.requires_grad:
-                raise UnsupportedError(
-                    "native", f"gradients of the state's {part}['{name}']", "a run's first state gets none; "
-                    "give state.detach()", ("torch",),
-                )  # fmt: skip
+def _beginning(compiled: CompiledNetwork, state: Any) -> Tensors:
+    """The variables of a first state that require gradients, in the kernel's order. Raises UnsupportedError for its other parts."""
+    if not isinstance(state, State) or not torch.is_grad_enabled():
+        return {}
+    moving = {
+        part: {n: a for n, a in getattr(state, part).items() if isinstance(a, torch.Tensor) and a.requires_grad}
+        for part in PARTS
+    }
+    variables = moving.pop("variables")
+    for part, arrays in moving.items():
+        for name in arrays:
+            raise UnsupportedError(
+                "native", f"gradients of the state's {part}['{name}']", "of a first state, variables alone get them; "
+                "give state.detach()", ("torch",),
+            )  # fmt: skip
+    return {n: compiled.in_order(n.partition(".")[0], v.to(dtype_of(compiled.real))) for n, v in variables.items()}
 
 
 def _state(call: _Call) -> State:

@@ -58,7 +58,11 @@ class CompiledNetwork:
     def executable(self, record: tuple[Recorded, ...], batch: int, training: Training | None = None) -> Executable:
         """The functions that record these variables and give these gradients; built once."""
         tile = 1 if batch == 1 else 8
-        key = (record, tile, None if training is None else (training.wrt, training.inputs, training.backward))
+        key = (
+            record,
+            tile,
+            None if training is None else (training.wrt, training.inputs, training.states, training.backward),
+        )
         if key not in self._executables:
             shapes = {n: p.shape for n, p in self.declared.items()}
             self._executables[key] = Executable(
@@ -70,9 +74,9 @@ class CompiledNetwork:
         """The part of what is recorded that a kernel's text knows."""
         return tuple(Recorded.of(trace, self.order) for trace in wanted.traces.values())
 
-    def training(self, wrt: frozenset[str], inputs: frozenset[str]) -> Training:
+    def training(self, wrt: frozenset[str], inputs: frozenset[str], states: frozenset[str] = frozenset()) -> Training:
         """What a kernel must know that gives these gradients."""
-        return Training(self.slope, self.scales, wrt, inputs, self.backward)
+        return Training(self.slope, self.scales, wrt, inputs, states, self.backward)
 
     # -- arrays --------------------------------------------------------------------------------------------
 

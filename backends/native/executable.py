@@ -196,7 +196,8 @@ class Executable:
             for call in (back, again):
                 if call is not None:
                     call.close()
-        return {n: a.copy() if unmangled(n)[1] == "current" else a.sum(axis=0) for n, a in sums.items()}
+        of_trials = ("current", "state")
+        return {n: a.copy() if unmangled(n)[1] in of_trials else a.sum(axis=0) for n, a in sums.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------
 

@@ -25,13 +25,14 @@ from neuro.language.symbolic import symbol
 class Training:
     """What gradients are wanted. slope: surrogate derivative over the symbol x. scales: the surrogate's unit by population.
 
-    wrt: parameters, by name. inputs: currents that get gradients.
+    wrt: parameters, by name. inputs: currents that get gradients. states: variables that do with which the run begins, by name.
     """
 
     slope: sp.Expr
     scales: Mapping[str, float]
     wrt: frozenset[str]
     inputs: frozenset[str]
+    states: frozenset[str]
     backward: Backward
 
 

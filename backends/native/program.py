@@ -118,7 +118,7 @@ class NativeProgram(DifferentiableSimulator):
         self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Record = (),
         **options: Any,
     ) -> Signals:  # fmt: skip
-        """Run under torch's autograd: see TorchProgram.forward."""
+        """Run under torch's autograd: see TorchProgram.forward. Of the state that it begins with, variables alone get gradients."""
         from backends.native.autograd import forward
 
         return forward(self.compiled, Request(parameters, inputs, record, **options))

@@ -50,5 +50,7 @@ _DRIVES = {
     "rate": Drive("0.5", input="z"),
     "rate_relu": Drive("0.5", input="z"),
     "additive": Drive("0.5", step="2 ms", input="z"),
+    "leaky_tanh": Drive("0.5", input="z"),
+    "rate_sigmoid": Drive("0.5", input="z"),
 }
 DRIVES = Needed(_DRIVES, "drive", "Drive('0.3 nA') for its input I", "DRIVES in scripts/models/drives.py")

@@ -19,6 +19,7 @@ TASKS: dict[str, dict[str, Any]] = {  # options that make a task fit into minute
     "pattern": {},
     "rflo": {},
     "store-recall": {},
+    "trajectory": {},
 }
 QUICK = {"add": 30, "delayed-choice": 20, "pattern": 30, "rflo": 30}  # updates after which all weights are well ahead
 UPDATES = {"pattern": 500, "rflo": 3000, "evidence": 100, "delayed-choice": 100}  # of the others: 600

@@ -159,3 +159,78 @@ def test_free_numbers_come_back_as_the_values_they_were_made_of(low: str | None,
         far = maps.arrays({n: t + move for n, t in theta.items()})["feed.w"]
         assert low is None or far.min() >= 0.5 * NANO * (1 - 1e-12)
         assert high is None or far.max() <= 3 * NANO * (1 + 1e-12)
+
+
+LEAKS = ("5 ms", None), (None, "100 ms"), ("5 ms", "100 ms"), (None, None)
+
+
+def leaky(bounds: tuple[str | None, str | None]) -> Any:
+    """The tiny network with a time constant a cell, within bounds."""
+    network = Tiny().network(0)
+    cells = replace(network.populations[0], parameters={"tau_m": quantity([8.0, 20.0, 60.0], "ms")})
+    return replace(network, populations=(replace(cells, neuron=replace(cells.neuron, bounds={"tau_m": bounds})),))
+
+
+@pytest.mark.parametrize("bounds", LEAKS)
+def test_logarithms_move_by_factors_and_stay_within_bounds(bounds: tuple[str | None, str | None]) -> None:
+    """Without bounds a step of the free number is a factor, the same for every cell; 0 is out of reach in any case."""
+    maps = Parametrisation.of(parameters(leaky(bounds)), ["cells.tau_m"], ["cells.*"])
+    theta = maps.free(dtype=torch.float64)
+    start = maps.arrays(theta)["cells.tau_m"]
+    np.testing.assert_allclose(start, [8e-3, 20e-3, 60e-3], rtol=1e-9)
+    low, high = (None if b is None else quantity(b).value for b in bounds)
+    for move in (-50.0, 50.0):
+        far = maps.arrays({n: t + move for n, t in theta.items()})["cells.tau_m"]
+        assert far.min() >= (1 - 1e-12) * (low or 0) and far.max() <= (1 + 1e-12) * (high or np.inf) and far.min() > 0
+    if bounds == (None, None):
+        halved = maps.arrays({n: t - np.log(2) for n, t in theta.items()})["cells.tau_m"]
+        np.testing.assert_allclose(halved, start / 2, rtol=1e-9)
+
+
+def test_what_has_no_logarithm_is_refused_by_name() -> None:
+    declared = parameters(leaky((None, None)))
+    with pytest.raises(
+        ParameterError, match=r"'feed\.w' can't be trained through its logarithm: it may become negative"
+    ):
+        Parametrisation.of(declared, ["*.w"], ["feed.w"])
+    nothing = replace(declared["feed.w"], value=np.zeros((6, 3)), sign="+")
+    with pytest.raises(ParameterError, match=r"'feed\.w' can't be trained .*: it has values of 0"):
+        Parametrisation.of({"feed.w": nothing}, ["*.w"], ["feed.w"])
+    with pytest.raises(ParameterError, match=r"there is no parameter 'cells\.tau'; did you mean 'cells\.tau_m'"):
+        Parametrisation.of(declared, ["*.w"], ["cells.tau"])
+
+
+@pytest.mark.parametrize("backend", ["torch", "native"])
+def test_each_time_constant_learns_by_its_logarithm_at_a_rate_of_its_own(backend: str) -> None:
+    """One step of gradient descent, against the chain rule: d loss / d log(tau) = tau d loss / d tau."""
+    task = Tiny()
+    program: Any = backends.get(backend).compile(leaky((None, None)))
+    options: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.05, "trainable": ("feed.w", "cells.tau_m")}
+    rule = learning.get("bptt", logarithmic=("cells.tau_m",), learning_rates={"cells.*": 0.01}, **options)
+    before = dict(values(program.network))
+    slopes = rule.gradient(program, before, task.batch(), task)
+    after, state, _ = rule.step(program, before, rule.init(program), task.batch(), task)
+    tau = before["cells.tau_m"]
+    np.testing.assert_allclose(np.log(after["cells.tau_m"] / tau), -0.01 * tau * slopes["cells.tau_m"], rtol=1e-8)
+    step = (after["feed.w"] - before["feed.w"]) / NANO
+    np.testing.assert_allclose(step, -0.05 * NANO * slopes["feed.w"], rtol=1e-8)
+    assert np.abs(slopes["cells.tau_m"]).min() > 0
+    again = rule.load(program, rule.save(state))
+    assert [g["lr"] for g in again.optimiser.param_groups] == [0.05, 0.01]
+
+
+def test_the_last_rate_that_fits_counts_and_one_for_nothing_is_refused() -> None:
+    program = backends.get("torch").compile(leaky((None, None)))
+    rule = learning.get("bptt", trainable=("feed.w", "cells.tau_m"), learning_rates={"*": 0.2, "feed.w": 0.3})
+    assert [g["lr"] for g in rule.init(program).optimiser.param_groups] == [0.3, 0.2]
+    with pytest.raises(ParameterError, match=r"there is no parameter 'cells\.tau'"):
+        learning.get("bptt", learning_rates={"cells.tau": 0.2}).init(program)
+    with pytest.raises(learning.UnknownRuleError, match=r"learning_rates: 'feed\.w' has the rate -1"):
+        learning.get("bptt", learning_rates={"feed.w": -1.0})
+
+
+def test_options_for_a_parameter_that_is_not_trained_leave_the_others_alone() -> None:
+    """As a control takes a task's own settings, and trains fewer."""
+    options = {"logarithmic": ("cells.tau_m",), "learning_rates": {"cells.tau_m": 0.5}, "learning_rate": 0.05}
+    (_, plain), (_, found) = (one_update("bptt", learning_rate=0.05), one_update("bptt", **options))
+    np.testing.assert_array_equal(found["feed.w"], plain["feed.w"])

@@ -85,6 +85,8 @@ CLOSED_FORMS = {
     "rate": (np.tanh, 10e-3),
     "rate_relu": (lambda drive: drive, 10e-3),
     "additive": (lambda drive: drive, 10e-3),
+    "leaky_tanh": (lambda drive: drive, 10e-3),
+    "rate_sigmoid": (lambda drive: 1 / (1 + np.exp(-drive)), 10e-3),
 }
 
 
@@ -92,8 +94,8 @@ CLOSED_FORMS = {
 def test_unit_without_threshold_settles_at_its_steady_state(name: str) -> None:
     steady, time_constant = CLOSED_FORMS[name]
     (trace,) = run(name, 1.0).traces.values()
-    end = steady(quantity(DRIVES[name].amplitude).value)
-    expected = end * (1 - np.exp(-STEPS * DRIVES[name].dt.value / time_constant))
+    end, start = steady(quantity(DRIVES[name].amplitude).value), steady(0.0)
+    expected = end + (start - end) * np.exp(-STEPS * DRIVES[name].dt.value / time_constant)
     np.testing.assert_allclose(trace[0, -1, 0], expected, rtol=1e-3)
 
 

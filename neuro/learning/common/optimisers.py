@@ -18,9 +18,12 @@ def check(name: str) -> None:
     one_of("optimiser", name, OPTIMISERS)
 
 
-def make(name: str, tensors: Sequence[torch.Tensor], learning_rate: float, **options: Any) -> Any:
-    """The optimiser of that name for these leaf tensors."""
-    return getattr(torch.optim, OPTIMISERS[name])(list(tensors), lr=learning_rate, **options)
+def make(
+    name: str, tensors: Sequence[torch.Tensor], learning_rate: float, rates: Sequence[float] = (), **options: Any
+) -> Any:
+    """The optimiser of that name for these leaf tensors. rates: of each of them, where they differ."""
+    groups = [{"params": [t], "lr": r} for t, r in zip(tensors, rates, strict=True)] if rates else list(tensors)
+    return getattr(torch.optim, OPTIMISERS[name])(groups, lr=learning_rate, **options)
 
 
 def arrays(optimiser: Any) -> dict[str, Any]:

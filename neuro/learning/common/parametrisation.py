@@ -1,12 +1,13 @@
 """Free numbers for an optimiser: parameters in the user's unit, kept within bounds by a smooth map.
 
 No bound: value / unit. One bound, or a Dale sign: softplus from it. Two bounds: sigmoid between them. A value on its bound
-starts a millionth of the range (or unit) inside, where the map still has a slope.
+starts a millionth of the range (or unit) inside, where the map still has a slope. Positive parameters may be mapped so through
+their logarithm: a step then changes them by a factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -28,7 +29,7 @@ class ParameterError(Exception):
 
 @dataclass(frozen=True)
 class _Map:
-    """One parameter. scale: SI value of the user's unit. low, high: in that unit."""
+    """One parameter. scale: SI value of the user's unit. low, high: in that unit, of the logarithm where `log` says so."""
 
     name: str
     scale: float
@@ -36,9 +37,12 @@ class _Map:
     high: float
     mask: Array  # 0.0 where there is no synapse
     start: Array
+    log: bool = False
 
     def free(self, value: Array) -> Array:
         x = value / self.scale
+        if self.log:
+            x = np.log(np.where(self.mask > 0, x, 1.0))
         low, high = np.isfinite(self.low), np.isfinite(self.high)
         if low and high:
             part = np.clip((x - self.low) / (self.high - self.low), INSIDE, 1 - INSIDE)
@@ -58,12 +62,14 @@ class _Map:
             x = self.high - torch.nn.functional.softplus(theta)
         else:
             x = theta
+        if self.log:
+            x = torch.exp(x)
         if not self.mask.all():
             x = x * torch.as_tensor(self.mask, dtype=theta.dtype)
         return x * self.scale
 
 
-def _map(parameter: Parameter) -> _Map:
+def _map(parameter: Parameter, log: bool) -> _Map:
     scale = float(unit(parameter.unit).value)
     low, high = (limit / scale for limit in parameter.range)
     x = parameter.value / scale
@@ -74,7 +80,29 @@ def _map(parameter: Parameter) -> _Map:
     mask = np.ones(parameter.shape)
     if parameter.axes == ("pre", "post") and parameter.mask is not None:
         mask = parameter.mask.astype(float)
-    return _Map(parameter.name, scale, low, high, mask, parameter.value)
+    if log:
+        low, high = _logarithms(parameter, low, high, mask)
+    return _Map(parameter.name, scale, low, high, mask, parameter.value, log)
+
+
+def _logarithms(parameter: Parameter, low: float, high: float, mask: Array) -> tuple[float, float]:
+    """Bounds of the logarithm. Raises ParameterError where the parameter is or may become 0 or negative."""
+    if low < 0 or np.any(parameter.value[mask > 0] <= 0):
+        what = "may become negative" if low < 0 else "has values of 0"
+        raise ParameterError(
+            f"parameter '{parameter.name}' can't be trained through its logarithm: it {what}; "
+            "give it a positive value and a lower bound (or the sign '+'), or leave it out of `logarithmic`"
+        )
+    least = float(np.finfo(np.float64).tiny)  # a time's least value, which says only that it is positive
+    return float(np.log(low)) if low > least else -np.inf, float(np.log(high))
+
+
+def fitting(pattern: str, names: Collection[str]) -> list[str]:
+    """The parameters' names that fit a name or pattern. Raises ParameterError where none does."""
+    found = [n for n in names if fnmatch(n, pattern)]
+    if not found:
+        raise ParameterError(f"there is no parameter '{pattern}'; {hint(pattern, names)}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -84,15 +112,15 @@ class Parametrisation:
     maps: tuple[_Map, ...]
 
     @staticmethod
-    def of(parameters: Mapping[str, Parameter], names: Sequence[str]) -> Parametrisation:
-        """names: parameter names or patterns ("*.w", "hidden.tau_m"). Raises ParameterError on one that fits nothing."""
-        chosen: dict[str, None] = {}
-        for name in names:
-            found = [p for p in parameters if fnmatch(p, name)]
-            if not found:
-                raise ParameterError(f"there is no parameter '{name}'; {hint(name, parameters)}")
-            chosen |= dict.fromkeys(found)
-        return Parametrisation(tuple(_map(parameters[n]) for n in chosen))
+    def of(
+        parameters: Mapping[str, Parameter], names: Sequence[str], logarithmic: Sequence[str] = ()
+    ) -> Parametrisation:
+        """names: parameter names or patterns ("*.w", "hidden.tau_m"). logarithmic: likewise, those that are mapped through their
+        logarithm, wherever they are among the names; they must be positive. Raises ParameterError on one that fits nothing.
+        """
+        chosen = dict.fromkeys(p for name in names for p in fitting(name, parameters))
+        logs = {p for name in logarithmic for p in fitting(name, parameters)}
+        return Parametrisation(tuple(_map(parameters[n], n in logs) for n in chosen))
 
     @property
     def names(self) -> tuple[str, ...]:

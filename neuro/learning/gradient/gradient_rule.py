@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import torch
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
-from neuro.learning.common.parametrisation import Parametrisation
+from neuro.learning.common.parametrisation import Parametrisation, fitting
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.gradient.quantisation_aware import StraightThrough
 from neuro.options import OptionError, checked, hint, one_of
@@ -84,9 +84,11 @@ class GradientState:
 
 @dataclass(frozen=True)
 class GradientRule:
-    """trainable: names or patterns. learning_rate: in the parameters' own units. schedule_options: the scheduler's own,
-    counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength rate_strength (0: off). quantise: train
-    for these integers; options of neuro.export.quantisation.calibration.Scheme, and `after`: updates with real weights before.
+    """trainable: names or patterns. logarithmic: likewise, positive ones that learn by factors, through their logarithm.
+    learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
+    schedule_options: the scheduler's own, counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength
+    rate_strength (0: off). quantise: train for these integers; options of neuro.export.quantisation.calibration.Scheme, and
+    `after`: updates with real weights before.
     """
 
     optimiser: str = "adam"
@@ -99,9 +101,16 @@ class GradientRule:
     target_rate: float = 0.0
     rate_strength: float = 0.0
     quantise: Mapping[str, Any] = field(default_factory=dict)
+    logarithmic: tuple[str, ...] = ()
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         optimisers.check(self.optimiser)
+        for name, rate in self.learning_rates.items():
+            if not 0 <= rate < float("inf"):
+                raise OptionError(
+                    f"learning_rates: '{name}' has the rate {rate}; give a finite number that isn't negative"
+                )
         if self.scheduler:
             one_of("scheduler", self.scheduler, SCHEDULERS)
 
@@ -139,11 +148,12 @@ class GradientRule:
         """State before the first update. Raises UnsupportedError, ParameterError, QuantiseError."""
         self.check(program)
         declared = declared_parameters(program.network)
-        chosen = Parametrisation.of(declared, self.trainable)
+        chosen = Parametrisation.of(declared, self.trainable, self.logarithmic)
         dtype = program.dtype if isinstance(getattr(program, "dtype", None), torch.dtype) else torch.float64
         theta = chosen.free(parameters, dtype=dtype)
         tensors = list(theta.values())
-        optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, weight_decay=self.weight_decay)
+        rates = self._rates(chosen.names, declared)
+        optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, rates, weight_decay=self.weight_decay)
         state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
         if self.quantise:
             state.through = StraightThrough.of(program.network, self.quantise)
@@ -228,6 +238,13 @@ class GradientRule:
             group["lr"] = group.get("initial_lr", group["lr"])
         state.scheduler = self._scheduler(state.optimiser, state.updates)
         return state
+
+    def _rates(self, trained: Sequence[str], declared: Collection[str]) -> list[float]:
+        """Learning rates of the trained parameters; none where they are all the same. Raises ParameterError."""
+        found = dict.fromkeys(declared, self.learning_rate)
+        for pattern, rate in self.learning_rates.items():
+            found |= dict.fromkeys(fitting(pattern, declared), rate)
+        return [found[n] for n in trained] if self.learning_rates else []
 
     def _scheduler(self, optimiser: Any, updates: int = 0) -> Any:
         """The scheduler after as many updates; its schedule depends on their number only."""
