@@ -278,6 +278,7 @@ def visited(name: str) -> list[dict[str, float]]:
     names = [f"cells.{n}" for n in states]
     traces = backends.get("reference").compile(network).run(inputs={"current": current}, record=names).traces
     fixed = {n.partition(".")[2]: float(v) for n, v in values(network).items()}
+    fixed |= dict.fromkeys(library.get(name).scope.inputs, 0.25)  # those that aren't driven
     fixed |= {"dt": drive.dt.value, "t": 0.0, drive.input: current[0, 0, 0]}
     start = {n: float(initial_state(network)[f"cells.{n}"][0]) for n in states}
     later = [{n: float(traces[f"cells.{n}"][0, k, 0]) for n in states} for k in (30, 150, 299, 450, 599)]
