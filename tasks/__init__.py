@@ -31,6 +31,8 @@ REGISTRY = Registry(
         "graded-digits": "tasks.graded_digits:GradedDigits",
         "slow-sine": "tasks.slow_sine:SlowSine",
         "trajectory": "tasks.trajectory:Trajectory",
+        "spiral": "tasks.neural_odes:Spiral",
+        "robertson": "tasks.neural_odes:Robertson",
     },
     UnknownTaskError,
     group="neuro.tasks",
