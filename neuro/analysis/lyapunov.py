@@ -108,15 +108,15 @@ def in_sequence(inputs: Inputs, trials: int) -> tuple[dict[str, npt.NDArray[Any]
 
 def spectrum(
     network: Network, recording: Recording, k: int = 1, *, parameters: Parameters | None = None, inputs: Inputs | None = None,
-    surrogate: str = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int = 0, seed: int = 0,
+    surrogate: str | sp.Expr = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int = 0, seed: int = 0,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Spectrum:  # fmt: skip
     """The k largest exponents of a network along a recorded run, driven or free.
 
     recording: of a run with record=lyapunov.needed(network), on any backend; a trial's exponents are means over its time. parameters,
     inputs, trial: as that run had them; of inputs only spikes are read, and Poisson inputs are drawn again where left out.
-    surrogate: the slope of spikes in networks that have any, one of neuro.compiler.surrogates in units of the distance from rest to
-    threshold, or "none" for spikes that pass nothing on. resets: see neuro.compiler.tangents.Tangents. transient: steps at the
+    surrogate: the slope of spikes in networks that have any, in units of the distance from rest to threshold: a name
+    (neuro.compiler.surrogates.names()), an expression (surrogates.derivative("fast_sigmoid", slope=5)), or "none" for spikes that pass nothing on. resets: see neuro.compiler.tangents.Tangents. transient: steps at the
     beginning in which directions align and don't count; a tenth where left out. every: steps from one orthonormalisation to the
     next. seed: of the first directions. update: called with steps done, their number and a text.
 
@@ -218,7 +218,7 @@ def _first(network: Network, recording: Recording, steps: int) -> int:
         return 0
 
 
-def slopes(network: Network, surrogate: str) -> dict[str, sp.Expr]:
+def slopes(network: Network, surrogate: str | sp.Expr) -> dict[str, sp.Expr]:
     """Population -> slope of its spikes as an expression of the margin. Raises LyapunovError, UnknownSurrogateError."""
     step = lower(network)
     spiking = [c.name for c in step.cells if c.spikes]
@@ -230,7 +230,8 @@ def slopes(network: Network, surrogate: str) -> dict[str, sp.Expr]:
             f"population '{spiking[0]}' fires, and a spike has no derivative; name the surrogate whose exponents you want "
             f"(surrogate='fast_sigmoid'; known: {names}), or surrogate='none' for spikes that pass nothing on"
         )
-    psi, scales = surrogates.derivative(surrogate), margin_scales(step, resolve(network).network)
+    psi = surrogates.derivative(surrogate) if isinstance(surrogate, str) else surrogate
+    scales = margin_scales(step, resolve(network).network)
     return {name: psi.xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
 
 

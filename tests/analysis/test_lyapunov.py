@@ -24,6 +24,7 @@ from neuro import (
 )
 from neuro.analysis import lyapunov
 from neuro.analysis.lyapunov import LyapunovError
+from neuro.compiler import surrogates
 from neuro.compiler.parameters import values
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is coarse for tau")  # some of these are meant as maps
@@ -193,3 +194,40 @@ def test_trials_and_a_state_that_goes_on() -> None:
     assert found.growth[..., 0] == pytest.approx(np.log(x[:, 10:] / x[:, 9:-1]), abs=1e-9)
     part = program.run(record=record, steps=200, batch=2, state=program.run(steps=200, batch=2).state)
     assert lyapunov.spectrum(network, part, 1, transient=10).growth == pytest.approx(found.growth[:, 200:])
+
+
+def test_surrogate_exponents_of_current_based_cells() -> None:
+    """Against the block Jacobian of (v, a) written out in numpy; resets ignored. Setting of Engelken's surrogate gradient flossing."""
+    cell = Neuron(
+        "cell", "dv/dt = (-v + a)/tau_m : 1\nda/dt = -a/tau_s : 1", threshold="v > 1", reset="v = 0",
+        parameters={"tau_m": "10 ms", "tau_s": "5 ms"}, method="euler",
+    )  # fmt: skip
+    pulse = Synapse("pulse", "w : 1", on_pre="a_post += w")
+    n, inputs = 24, 30
+    network = Network(
+        (Population("c", cell, n),),
+        (
+            Projection("feed", "x", "c", pulse, Normal(quantity(0.2, ""), quantity(0.4, ""))),
+            Projection(
+                "loop", "c", "c", pulse, Normal(quantity(0.0, ""), quantity(1 / np.sqrt(n), "")), AllToAll(True)
+            ),
+        ),
+        (Input("x", inputs, "poisson", rate="100 Hz"),),
+        dt="1 ms",
+        seed=5,
+    )
+    recording = recorded(network, 300)
+    assert recording.spike_count() > 100
+    slope = surrogates.derivative("fast_sigmoid", slope=5)
+    found = lyapunov.spectrum(network, recording, 6, surrogate=slope, resets="ignored", transient=50).growth[0].mean(0)
+    v, a = (recording.traces[f"c.{name}"][0] for name in "va")
+    weights, eye = values(network)["loop.w"].T, np.eye(n)
+    q = np.linalg.qr(np.random.default_rng(0).standard_normal((1, 2 * n, 6)))[0][0]
+    growth = []
+    for k in range(1, 300):
+        new = v[k - 1] + 0.1 * (-v[k - 1] + a[k - 1])
+        psi = np.diag(1 / (5 * np.abs(new - 1) + 1) ** 2)
+        moved = np.block([0.9 * eye, 0.1 * eye])
+        q, r = np.linalg.qr(np.vstack([moved, np.block([0 * eye, 0.8 * eye]) + weights @ psi @ moved]) @ q)
+        growth.append(np.log(np.abs(np.diag(r))))
+    assert found == pytest.approx(np.sort(np.mean(growth[49:], axis=0))[::-1], abs=1e-9)

@@ -127,5 +127,7 @@ class Flossing(GradientRule):
 def _check_none_vanishes(factors: Array) -> None:
     if not factors.all():
         number = int(np.argmin(factors))
-        fix = f"use exponents={number} at most" if number else "resets='ignored' or 'attached' keep what a reset forgets"
+        fix = (
+            f"use exponents={number} at most" if number else "resets='ignored' or 'attached' keep what a reset forgets"
+        )
         raise RunError(f"rule 'flossing': direction {number + 1} vanishes within a step; {fix}")
