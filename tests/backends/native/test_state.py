@@ -308,12 +308,13 @@ def test_signals_give_the_state_without_a_graph(feature: str) -> None:
     assert again.differences(made.run(inputs=inputs, state=state, **size).state) == {}
 
 
-def test_a_state_with_a_graph_is_refused() -> None:
+def test_sums_with_a_graph_are_refused() -> None:
+    """Variables get gradients: see test_first_states.py."""
     made = program("recurrent")
     inputs = drive(made.network, steps=10)
     state: State = made.forward(None, inputs).state
-    state.variables["cells.v"].requires_grad_()
-    with pytest.raises(UnsupportedError, match=r"state's variables\['cells.v'\].*give state.detach\(\).*torch"):
+    state.sums["cells.I"].requires_grad_()
+    with pytest.raises(UnsupportedError, match=r"state's sums\['cells.I'\].*give state.detach\(\).*torch"):
         made.forward(None, inputs, state=state)
     with torch.no_grad():
         free = made.forward(None, inputs, ["cells.v"], state=state)
