@@ -272,6 +272,7 @@ def demand(study: Study, runs: Mapping[tuple[float, str], list[dict[str, Any]]])
         f"{min(ends, default=float('nan')):.3f}, {max(ends, default=float('nan')):.3f}",
         "-0.06, 0.01",
         inside,
+        full=True,
     )
     moved = max((abs(r["after"] - r["before"]) for r in failed), default=float("nan"))
     study.criterion(f"4 {len(failed)} runs that fail: exponent moved by at most", moved, "<= 0.05", moved <= 0.05)
