@@ -46,7 +46,12 @@ def driven(given: Any, trials: int, steps: int | None) -> tuple[dict[str, Any], 
         raise cli.UserError(
             f"'{given.path}' names no task whose trials could drive the network; give --steps for a free run"
         )
-    inputs, each = in_sequence(silent(given.network, given.task.test_batch().inputs), trials)
+    batch = given.task.test_batch()
+    if batch.state is not None:
+        raise cli.UserError(
+            f"trials of task '{given.task.name}' begin in states of their own, so none can follow another; give --steps for a free run"
+        )
+    inputs, each = in_sequence(silent(given.network, batch.inputs), trials)
     return inputs, {}, each if trials > 1 else None
 
 

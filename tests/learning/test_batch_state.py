@@ -58,9 +58,9 @@ def test_the_gradient_is_that_of_trials_that_begin_there(backend: str, truncate:
     assert np.abs(slope - other).max() > 0.05 * np.abs(other).max()
 
 
-@pytest.mark.parametrize("name", ["eprop", "rflo", "rtrl", "np", "wp0"])
+@pytest.mark.parametrize("name", ["eprop", "rflo", "rtrl", "np", "wp0", "flossing"])
 def test_rules_that_read_the_initial_state_of_the_network_refuse_it(name: str) -> None:
-    rule = learning.get(name)
+    rule = learning.get(name, **({"form": "local"} if name == "flossing" else {}))
     network = rule.attach(NETWORK) if name == "np" else NETWORK
     program: Any = backends.get("reference").compile(network)
     batch = given(backends.get("reference").compile(NETWORK))
@@ -81,3 +81,14 @@ def test_es_sees_what_another_rule_has_learned(confirmed: bool) -> None:
     wanted = learning.get("bptt").step(program, now, learning.get("bptt").init(program, now), batch, TASK)[2]["loss"]
     assert metrics["loss"] == pytest.approx(wanted, rel=1e-6)
     np.testing.assert_array_equal(after["readout.w"], now["readout.w"])
+
+
+def test_contrastive_learning_refuses_it() -> None:
+    task = tasks.get("xor")
+    rule = learning.get("contrastive")
+    network = rule.attach(task.network(0))
+    program: Any = backends.get("reference").compile(network)
+    batch = next(iter(task.train_batches(np.random.default_rng(0), 4)))
+    begun = program.run(inputs=batch.inputs).state
+    with pytest.raises(UnsupportedError, match="a batch with a state for rule 'contrastive'"):
+        rule.step(program, values(network), rule.init(program), replace(batch, state=begun), task)

@@ -22,7 +22,7 @@ from neuro.compiler.lowering import lower
 from neuro.compiler.tangents import Tangents
 from neuro.compiler.trajectory import Trajectory
 from neuro.learning.common import torch_arithmetic
-from neuro.learning.common.summed_inputs import silent
+from neuro.learning.common.summed_inputs import refuse_state, silent
 from neuro.learning.gradient.gradient_rule import GradientRule
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, Recording, RunError, UnsupportedError, require
@@ -81,6 +81,7 @@ class Flossing(GradientRule):
 
         Raises RunError where a direction vanishes.
         """
+        refuse_state(batch, "flossing")
         inputs, aligning = lyapunov.in_sequence(silent(program.network, batch.inputs), self.trials)
         trajectory = self._trajectory(program, parameters, inputs)
         aligning = aligning if aligning < trajectory.shape[1] else trajectory.shape[1] // 10

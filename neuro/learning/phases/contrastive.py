@@ -23,7 +23,7 @@ import numpy as np
 from neuro.compiler.parameters import unit_of_variable
 from neuro.language.units import quantity, unit
 from neuro.learning.common.parametrisation import Parametrisation
-from neuro.learning.common.summed_inputs import silent
+from neuro.learning.common.summed_inputs import refuse_state, silent
 from neuro.learning.gradient.gradient_rule import GradientRule, GradientState
 from neuro.learning.phases.energy import (
     ACTIVITY,
@@ -160,6 +160,7 @@ class Contrastive(GradientRule):
     def estimate(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int
     ) -> tuple[float, dict[str, Array]]:
+        refuse_state(batch, "contrastive")
         energy = self.energy(program.network)
         names, now = Parametrisation.of(energy.declared, self.trainable).names, _all(energy, parameters)
         energy.check_trained(names)
