@@ -101,9 +101,10 @@ def train(
         run.log(at.update, found)
         at = Position(at.update, epoch + 1, 0, at.flossed)
         _save(run, rule, state, parameters, at, first)
-    results = {"first_parameters": first} if first else {}
-    if hasattr(rule, "results"):
-        results |= rule.results(state, parameters)
+    results: dict[str, Any] = {"first_parameters": first} if first else {}
+    own = getattr(rule, "results", None)
+    if own is not None:
+        results |= own(state, parameters)
     run.finish(parameters, declared, at.update, results)
     return dict(parameters)
 
