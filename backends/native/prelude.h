@@ -200,13 +200,12 @@ static void project(real *restrict y, const real *restrict x, const real *restri
         }
         for (int b = 0; b < TILE; b++) *(pack *)(y + b * post + j) = left[b], *(pack *)(y + b * post + j + LANES) = right[b];
     }
-    for (; j < post; j++) { /* the trials side by side: a sum alone waits for each of its additions */
-        real sum[TILE];
-        for (int b = 0; b < TILE; b++) sum[b] = y[b * post + j];
-        for (long i = 0; i < pre; i++)
-            for (int b = 0; b < TILE; b++) sum[b] += x[b * pre + i] * m[i * post + j];
-        for (int b = 0; b < TILE; b++) y[b * post + j] = sum[b];
-    }
+    for (; j < post; j++)
+        for (int b = 0; b < TILE; b++) {
+            real sum = y[b * post + j];
+            for (long i = 0; i < pre; i++) sum += x[b * pre + i] * m[i * post + j];
+            y[b * post + j] = sum;
+        }
 }
 
 /* g[pre][post] += sum over the trials of x[b][pre] y[b][post]. */
