@@ -109,13 +109,14 @@ def writable(path: Path) -> Path:
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    found = Table(title=title, title_justify="left")
+    found = Table(title=escape(title), title_justify="left")
     for i, name in enumerate(header):
         found.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:
-        found.add_row(*(cell(c) for c in row))
+        found.add_row(*(escape(cell(c)) for c in row))
     Console(width=None if sys.stdout.isatty() else 160).print(found)
 
 

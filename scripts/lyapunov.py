@@ -52,7 +52,8 @@ def driven(given: Any, trials: int, steps: int | None) -> tuple[dict[str, Any], 
             f"trials of task '{given.task.name}' begin in states of their own, so none can follow another; give --steps for a free run"
         )
     inputs, each = in_sequence(silent(given.network, batch.inputs), trials)
-    return inputs, {}, each if trials > 1 else None
+    several = next(iter(inputs.values())).shape[1] > each
+    return inputs, {}, each if several else None
 
 
 def rows(spectra: Mapping[str, Any]) -> list[list[Any]]:
@@ -94,6 +95,11 @@ def main(
     from neuro.io.results import write_group
     from neuro.options import one_of
 
+    image = plot or run.with_suffix(".lyapunov.png")
+    if image.resolve() == run.resolve() or image.is_dir() or not image.parent.is_dir():
+        raise cli.UserError(
+            f"the plot '{image}' can't be written; name a file in a folder that exists, not the run itself"
+        )
     one_of("--resets", resets, ("detached", "attached", "ignored"))
     chosen: dict[str, Any] = {"resets": resets, "seed": seed}
     given = read(run)
@@ -112,7 +118,6 @@ def main(
     cli.table(f"{run}: Lyapunov exponents ± standard error", header, rows(spectra))
     for name, found in spectra.items():
         print(f"{name}: Kaplan-Yorke dimension {found.dimension:.3g} of {exponents} exponents")
-    image = plot or run.with_suffix(".lyapunov.png")
     print(f"drawn: {plot_exponents(image, spectra, title=run.name)}")
     if given.reader is not None:
         data = {n: {"per_step": s.per_step, "error": s.error, "dt": s.dt} for n, s in spectra.items()}

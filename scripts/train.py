@@ -204,6 +204,10 @@ def main(
     cli.writable(out)
     if resume and overwrite:
         raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
+    if control and floss:
+        raise cli.UserError(
+            "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
+        )
     saved = None
     given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
     given |= {"workers": workers, "confirm": confirm, "floss": floss}

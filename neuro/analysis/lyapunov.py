@@ -12,31 +12,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.compiler import streams, surrogates
+from neuro.analysis.trajectories import LyapunovError as LyapunovError
+from neuro.analysis.trajectories import check_whole, trajectory
+from neuro.analysis.trajectories import needed as needed
+from neuro.compiler import surrogates
 from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.linearised import MARGIN, Resets
 from neuro.compiler.lowering import lower
-from neuro.compiler.parameters import values
 from neuro.compiler.resolve import resolve
-from neuro.compiler.step import Couple, Update
 from neuro.compiler.tangents import Tangents
-from neuro.compiler.trajectory import Trajectory
 from neuro.model import Network
-from neuro.protocols import Inputs, Parameters, Program, Recording, RunError
+from neuro.options import one_of
+from neuro.protocols import Inputs, Parameters, Program, Recording
 
 Array = npt.NDArray[np.float64]
 BLOCKS = 20  # parts of a run whose means give the standard error
 NONE = "none"  # instead of a surrogate: spikes pass nothing on
-
-
-class LyapunovError(Exception):
-    """Exponents that can't be had; the message says what is missing and the call that gives it."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +86,6 @@ class Spectrum:
         return float(whole + total[whole - 1] / abs(exponents[whole]))
 
 
-def needed(network: Network) -> tuple[str, ...]:
-    """What a run must record for `spectrum`: every state, of cells and synapses, and every input of cells."""
-    step = lower(network)
-    cells = [f"{c.name}.{n}" for c in step.cells for n in (*c.states, *c.inputs)]
-    return (*cells, *(f"{s.name}.{n}" for s in step.synapses for n in s.states))
-
-
 def in_sequence(inputs: Inputs, trials: int) -> tuple[dict[str, npt.NDArray[Any]], int]:
     """The first trials of a batch one after another, as inputs of one long trial, and the steps of one of them.
 
@@ -108,13 +98,14 @@ def in_sequence(inputs: Inputs, trials: int) -> tuple[dict[str, npt.NDArray[Any]
 
 def spectrum(
     network: Network, recording: Recording, k: int = 1, *, parameters: Parameters | None = None, inputs: Inputs | None = None,
-    surrogate: str | sp.Expr = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int = 0, seed: int = 0,
-    update: Callable[[int, int, str], None] = lambda done, total, text: None,
+    surrogate: str | sp.Expr = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int | None = None,
+    first: int | None = None, seed: int = 0, update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Spectrum:  # fmt: skip
     """The k largest exponents of a network along a recorded run, driven or free.
 
     recording: of a run with record=lyapunov.needed(network), on any backend; a trial's exponents are means over its time. parameters,
-    inputs, trial: as that run had them; of inputs only spikes are read, and Poisson inputs are drawn again where left out.
+    inputs: as that run had them; of inputs only spikes are read, and Poisson inputs are drawn again where left out. trial, first: index of its
+    first trial and number of its first step, where its state doesn't say them (a part of a file).
     surrogate: the slope of spikes in networks that have any, in units of the distance from rest to threshold: a name
     (neuro.compiler.surrogates.names()), an expression (surrogates.derivative("fast_sigmoid", slope=5)), or "none" for spikes that pass nothing on. resets: see neuro.compiler.tangents.Tangents. transient: steps at the
     beginning in which directions align and don't count; a tenth where left out. every: steps from one orthonormalisation to the
@@ -122,106 +113,46 @@ def spectrum(
 
     Raises LyapunovError.
     """
-    tangents = Tangents(
-        lower(network),
-        trajectory(network, recording, parameters, inputs, trial),
-        slopes(network, surrogate),
-        resets=resets,
-    )
-    batch, steps = tangents.trajectory.shape
-    transient = steps // 10 if transient is None else transient
-    first = max(tangents.start, transient)
-    _check_counts(k, every, tangents.size, steps - first)
+    one_of("resets", resets, get_args(Resets))
+    wanted = {
+        "k": (k, 1),
+        "every": (every, 1),
+        "seed": (seed, 0),
+        "transient": (0 if transient is None else transient, 0),
+    }
+    for name, (value, least) in wanted.items():
+        check_whole(name, value, least)
+    run = trajectory(network, recording, parameters, inputs, trial, first)
+    tangents = Tangents(lower(network), run, slopes(network, surrogate), resets=resets)
+    batch, steps = run.shape
+    begin = max(tangents.start, steps // 10 if transient is None else transient)
+    _check_room(k, tangents.size, steps - begin)
     q = np.linalg.qr(np.random.default_rng(seed).standard_normal((batch, tangents.size, k)))[0]
     growth, since = np.zeros((batch, steps, k)), 0
     for step in range(tangents.start, steps):
         q, since = tangents.advance(step, q), since + 1
-        if since == every or step + 1 in (first, steps):
+        if since == every or step + 1 in (begin, steps):
             q, r = np.linalg.qr(q)
             _check_finite(r, step)
+            found = factors(r)
+            if since > 1 and not found.all():
+                raise LyapunovError(
+                    f"every={every}: a direction is lost in rounding within {since} steps; use a smaller one"
+                )
             with np.errstate(divide="ignore"):
-                growth[:, step + 1 - since : step + 1] = np.log(factors(r))[:, None] / since
+                growth[:, step + 1 - since : step + 1] = np.log(found)[:, None] / since
             since = 0
         update(step + 1, steps, "")
-    growth = growth[:, first:]
+    growth = growth[:, begin:]
     order = np.argsort(-growth.mean(axis=(0, 1)))  # near each other, directions may come in another one
     return Spectrum(growth[..., order], tangents.step.dt)
-
-
-def trajectory(
-    network: Network,
-    recording: Recording,
-    parameters: Parameters | None = None,
-    inputs: Inputs | None = None,
-    trial: int = 0,
-) -> Trajectory:
-    """A recording as tangents read it. Raises LyapunovError naming what it lacks."""
-    merged, step = resolve(network).network, lower(network)
-    lacking = [n for n in needed(network) if n not in recording.traces or n in recording.chosen]
-    if lacking or recording.every != 1:
-        what = f"'{lacking[0]}' of all cells or synapses" if lacking else "every step"
-        raise LyapunovError(f"the recording lacks {what}; run the network with record=lyapunov.needed(network)")
-    if any(
-        a.ndim > 3 and n.partition(".")[0] not in {s.name for s in step.synapses} for n, a in recording.traces.items()
-    ):
-        raise LyapunovError("the recording is of a population of parameter sets; take one of them: recording.of_set(0)")
-    some = next(iter({**recording.traces, **recording.spikes}.values()))
-    batch, steps = some.shape[:2]
-    noisy = {p.name: p.neuron.scope.noise for p in merged.populations if p.neuron.scope.noise}
-    first = _first(network, recording, steps) if noisy or _reads_time(network) or merged.inputs else 0
-    noise = {
-        f"{p}.{n}": streams.noise(merged, p, n, trial, batch, first, first + steps)
-        for p, names in noisy.items()
-        for n in names
-    }
-    spikes = dict(recording.spikes) | _sent(merged, inputs or {}, trial, batch, steps, first)
-    given = {**values(network), **{n: np.asarray(v) for n, v in (parameters or {}).items()}}
-    return Trajectory(recording.traces, spikes, given, noise, first)
-
-
-def _sent(network: Network, given: Inputs, trial: int, batch: int, steps: int, first: int) -> dict[str, Any]:
-    """Spikes of the inputs that projections begin at."""
-    found = {}
-    for item in network.inputs:
-        if item.kind == "current":
-            continue
-        if item.name in given:
-            found[item.name] = np.asarray(given[item.name], bool)
-        elif item.kind == "poisson" and item.rate is not None:
-            found[item.name] = streams.poisson(network, item, trial, batch, steps, first)
-        else:
-            raise LyapunovError(
-                f"input '{item.name}' is missing; give inputs={{'{item.name}': spikes}}, those of the run"
-            )
-        if found[item.name].shape != (batch, steps, item.size):
-            raise LyapunovError(
-                f"input '{item.name}' has the shape {found[item.name].shape}; the recording's is {(batch, steps, item.size)}"
-            )
-    return found
-
-
-def _reads_time(network: Network) -> bool:
-    """Whether a step depends on the clock."""
-    exprs: list[sp.Expr] = []
-    for op in lower(network).operations:
-        exprs += (
-            [op.value] if isinstance(op, Couple) else [a.expr for a in op.assigns] if isinstance(op, Update) else []
-        )
-    return any(s.name == "t" for e in exprs for s in e.free_symbols)
-
-
-def _first(network: Network, recording: Recording, steps: int) -> int:
-    """Number of the first recorded step."""
-    try:
-        return recording.state.step - steps
-    except RunError:  # a file doesn't say; a run that nobody continued begins at 0
-        return 0
 
 
 def slopes(network: Network, surrogate: str | sp.Expr) -> dict[str, sp.Expr]:
     """Population -> slope of its spikes as an expression of the margin. Raises LyapunovError, UnknownSurrogateError."""
     step = lower(network)
     spiking = [c.name for c in step.cells if c.spikes]
+    psi = surrogates.derivative(surrogate) if isinstance(surrogate, str) and surrogate not in ("", NONE) else surrogate
     if not spiking or surrogate == NONE:
         return {}
     if not surrogate:
@@ -230,9 +161,8 @@ def slopes(network: Network, surrogate: str | sp.Expr) -> dict[str, sp.Expr]:
             f"population '{spiking[0]}' fires, and a spike has no derivative; name the surrogate whose exponents you want "
             f"(surrogate='fast_sigmoid'; known: {names}), or surrogate='none' for spikes that pass nothing on"
         )
-    psi = surrogates.derivative(surrogate) if isinstance(surrogate, str) else surrogate
     scales = margin_scales(step, resolve(network).network)
-    return {name: psi.xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
+    return {name: sp.sympify(psi).xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
 
 
 def factors(r: Array) -> Array:
@@ -242,11 +172,9 @@ def factors(r: Array) -> Array:
     return np.where(found <= rounding, 0.0, found)
 
 
-def _check_counts(k: int, every: int, size: int, steps: int) -> None:
-    if not 1 <= k <= size:
+def _check_room(k: int, size: int, steps: int) -> None:
+    if k > size:
         raise LyapunovError(f"k={k}: the network has {size} directions; use a k from 1 to {size}")
-    if every < 1:
-        raise LyapunovError(f"every={every}: use a number of steps from 1 on")
     if steps < 1:
         raise LyapunovError("no step is left after the transient; record a longer run, or give a shorter transient")
 
@@ -264,7 +192,7 @@ def benettin(
 ) -> Spectrum:  # fmt: skip
     """The largest exponent from two runs, one of them moved a little: a check of `spectrum` that needs no derivative.
 
-    The distance is brought back to `size` after `every` steps. It counts states alone, in their own units, so that spikes on their way and
+    The distance is brought back to `size` times the length of the first state after `every` steps. It counts states alone, in their own units, so that spikes on their way and
     refractory periods must not differ: it is meant for networks without spikes. One trial. Raises LyapunovError.
     """
     network = program.network
@@ -272,9 +200,23 @@ def benettin(
         raise LyapunovError(
             "two runs of a network that fires part at a spike, however near they are; use spectrum(..., surrogate=...)"
         )
+    if program.semantics.dtype != "float64":
+        raise LyapunovError("so small a distance is lost in float32; compile with dtype='float64'")
+    for name, value, least in (
+        ("steps", steps, 2),
+        ("every", every, 1),
+        ("seed", seed, 0),
+        ("transient", transient or 0, 0),
+    ):
+        check_whole(name, value, least)
+    if not 0 < size < 1:
+        raise LyapunovError(f"size={size!r}; give a small share of the state's length, such as 1e-7")
     transient = steps // 10 if transient is None else transient
     ours = program.run(parameters, _part(inputs, 0, 1), steps=1, batch=1, state=state).state
     names = list(ours.variables)
+    if not names:
+        raise LyapunovError(f"network '{network.name or 'unnamed'}' has no state that could change a little")
+    size *= _length({n: np.asarray(ours.variables[n], np.float64) for n in names}) or 1.0
     random = np.random.default_rng(seed)
     moved = _moved(ours, {n: random.standard_normal(np.shape(ours.variables[n])) for n in names}, size)
     growth = []

@@ -178,7 +178,7 @@ def _figure(width: float, heights: Mapping[str, float], title: str) -> tuple[Fig
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, fontsize=12, fontweight="bold", color=INK)
+        figure.suptitle(title, fontsize=12, fontweight="bold", color=INK, parse_math=False)
     made = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=list(heights.values()))
     return figure, dict(zip(heights, made[:, 0], strict=True))
 

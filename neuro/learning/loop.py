@@ -115,13 +115,18 @@ def _prepare(
 ) -> Mapping[str, Array]:  # fmt: skip
     """The parameters after what comes before learning. at: moves on with it."""
     state = before.rule.load(program, saved) if saved else before.rule.init(program, parameters)
+    if not saved:
+        _save(run, before.rule, state, parameters, at, {})
     epoch, done = 0, 0
     while at.flossed < before.updates:
         for examples in task.train_batches(streams.generator(seed, f"flossing/{epoch}"), batch):
             done += 1
             if done <= at.flossed:  # before the stop
                 continue
-            parameters, state, metrics = before.rule.step(program, parameters, state, examples, task)
+            try:
+                parameters, state, metrics = before.rule.step(program, parameters, state, examples, task)
+            except FloatingPointError as error:
+                raise TrainingError(f"before learning: {error}") from None
             at.flossed = done
             run.log(done, {Before.metric: metrics["loss"]})
             update(done, before.updates, f"before learning: flossing loss {metrics['loss']:.2g}")

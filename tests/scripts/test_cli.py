@@ -70,6 +70,8 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
             ],
             "form='local'",
         ),
+        (["lyapunov.py", "{skip}", "--plot", "{skip}"], "not the run itself"),
+        (["train.py", "--control", "--floss", "2", "--out", "{tmp}/a.h5"], "leave one out"),
         (["bench.py", "speed"], "there is no benchmark 'speed'"),
     ],
 )

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from neuro.analysis import lyapunov
+from neuro.analysis.trajectories import trajectory
 from neuro.compiler.linearised import Resets
 from neuro.compiler.lowering import lower
 from neuro.compiler.tangents import Tangents
@@ -32,7 +33,7 @@ from neuro.protocols import Array, Batch, Parameters, Recording, RunError, Unsup
 class Flossing(GradientRule):
     """The loss is the mean over the leading exponents of (exponent - target)^2; a task gives the inputs, its own loss isn't read.
 
-    Options besides GradientRule's: exponents: how many. target: 1/step. form: "full" or "local", see above. trials: of a batch, at most;
+    Options besides GradientRule's: exponents: how many, all where there are fewer. target: 1/step. form: "full" or "local", see above. trials: of a batch, at most;
     they run one after another as one trajectory, of which the first trial only aligns the directions (of a single one: its first
     tenth). surrogate: of a network that fires, as in neuro.analysis.lyapunov.spectrum; the program's own where left out. resets:
     see neuro.compiler.linearised.Linearised. seed: of the first directions.
@@ -51,6 +52,10 @@ class Flossing(GradientRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not np.isfinite(self.target) or self.seed < 0:
+            raise OptionError(f"target={self.target}, seed={self.seed}; give a finite target, and a seed from 0 on")
+        if self.rate_strength:
+            raise OptionError("rate_strength: flossing looks at exponents alone; leave it out")
         for name in ("exponents", "trials"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name}={getattr(self, name)}; use a whole number from 1 on")
@@ -59,6 +64,10 @@ class Flossing(GradientRule):
         super().check(program)
         if self.form == "full":
             require(program, "gradients", "rule 'flossing' in full", "or use form='local'")
+        step = lower(program.network)
+        if not any(o.states for o in step.cells) and not any(o.states for o in step.synapses):
+            why = "the network has no state that could change a little"
+            raise UnsupportedError(program.backend, "rule 'flossing'", why)
         try:
             lyapunov.slopes(program.network, self._surrogate(program))
         except lyapunov.LyapunovError as error:
@@ -83,17 +92,19 @@ class Flossing(GradientRule):
         """
         refuse_state(batch, "flossing")
         inputs, aligning = lyapunov.in_sequence(silent(program.network, batch.inputs), self.trials)
-        trajectory = self._trajectory(program, parameters, inputs)
-        aligning = aligning if aligning < trajectory.shape[1] else trajectory.shape[1] // 10
+        run = self._trajectory(program, parameters, inputs)
+        aligning = aligning if aligning < run.shape[1] else run.shape[1] // 10
         tangents = Tangents(
-            lower(program.network), trajectory, lyapunov.slopes(program.network, self._surrogate(program)), resets=self.resets,
+            lower(program.network), run, lyapunov.slopes(program.network, self._surrogate(program)), resets=self.resets,
             arithmetic=torch_arithmetic.in_dtype(torch.float64),
         )  # fmt: skip
+        if max(tangents.start, aligning) >= run.shape[1]:
+            raise RunError(f"rule 'flossing': of {run.shape[1]} steps none counts; give longer or more trials")
         random = np.random.default_rng(self.seed).standard_normal(
             (1, tangents.size, min(self.exponents, tangents.size))
         )
         q, growth = torch.linalg.qr(torch.as_tensor(random))[0], []
-        for step in range(tangents.start, trajectory.shape[1]):
+        for step in range(tangents.start, run.shape[1]):
             q, r = torch.linalg.qr(tangents.advance(step, q))
             q = q.detach() if self.form == "local" else q
             if step >= aligning:
@@ -106,17 +117,18 @@ class Flossing(GradientRule):
 
     def _trajectory(self, program: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Array]) -> Trajectory:
         """The run in tensors: with the graph that led to it, or, of the local form, without."""
-        record = lyapunov.needed(program.network)
+        record, begins = lyapunov.needed(program.network), None
         if self.form == "full":
             signals = program.forward(parameters, inputs, record)
             traces = {n: t.to(torch.float64) for n, t in signals.traces.items()}
             spikes = {n: t.detach().numpy() > 0 for n, t in signals.spikes.items()}
+            begins = 0
             recording = Recording(program.semantics.dt, spikes, {n: t.detach().numpy() for n, t in traces.items()})
         else:
             plain = {n: v.detach().numpy() if isinstance(v, torch.Tensor) else v for n, v in parameters.items()}
             recording = program.run(plain, inputs, record)
             traces = {n: torch.as_tensor(np.asarray(a, np.float64)) for n, a in recording.traces.items()}
-        known = lyapunov.trajectory(program.network, recording, inputs=inputs)
+        known = trajectory(program.network, recording, inputs=inputs, trial=begins, first=begins)
         return Trajectory(
             traces,
             {n: torch.as_tensor(np.asarray(a)) for n, a in known.spikes.items()},
