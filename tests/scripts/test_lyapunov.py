@@ -26,7 +26,11 @@ hidden = 6
 form = "local"
 exponents = 2
 """
-STOPS = {"while flossing": ("flossing_loss", 12), "while learning": ("loss", 12)}
+STOPS = {
+    "before the first checkpoint of learning": ("flossing_loss", 5),
+    "while flossing": ("flossing_loss", 12),
+    "while learning": ("loss", 12),
+}
 
 
 class Stopped(Exception):
