@@ -83,7 +83,7 @@ def accuracy(task: WordEvidence, program: Any, parameters: Mapping[str, Array], 
 
 
 def train(
-    task: WordEvidence, arm: str, seed: int, updates: int, *, batch: int = 24, trials: int = 2000, looks: int = 4,
+    task: WordEvidence, arm: str, seed: int, updates: int, *, batch: int, trials: int = 2000, looks: int = 4,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Trained:  # fmt: skip
     """So many updates of an arm. looks: how often it is tested, on fewer phrases before the end.

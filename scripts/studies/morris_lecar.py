@@ -17,7 +17,7 @@ from study import Study
 
 from neuro.library.morris_lecar import PRESETS
 
-MINUTES = 30
+MINUTES = 25
 BACKENDS = ("reference", "native", "torch", "brian2")
 SADDLE = (39.577 - 0.05, 39.577 + 0.05)  # uA/cm**2 around the saddle-node: silent below, spiking above
 
@@ -249,6 +249,7 @@ def draw(study: Study, name: str, x: str, y: str, lines: dict[str, tuple[Any, An
 # -- the recurrent network ---------------------------------------------------------------------------------------
 
 CONTROL, ES, BPTT, DISCRETE = evidence.ARMS
+BATCH = 48  # phrases an update
 
 
 def trained(arm: str, seed: int, updates: int, trials: int, **options: Any) -> evidence.Trained:
@@ -258,7 +259,7 @@ def trained(arm: str, seed: int, updates: int, trials: int, **options: Any) -> e
     import tasks
 
     torch.set_num_threads(1)
-    return evidence.train(tasks.get("word-evidence", **options), arm, seed, updates, trials=trials)
+    return evidence.train(tasks.get("word-evidence", **options), arm, seed, updates, batch=BATCH, trials=trials)
 
 
 def arms(study: Study) -> None:
@@ -267,11 +268,11 @@ def arms(study: Study) -> None:
 
     import tasks
 
-    seeds, updates, trials, fitted = (1, 6, 200, 400) if study.quick else (3, 300, 2000, 3600)
+    seeds, updates, trials, fitted = (1, 6, 200, 400) if study.quick else (3, 200, 2000, 3600)
     jobs = [(arm, study.seed + s) for s in range(seeds) for arm in (CONTROL, ES, BPTT)]
     jobs += [] if study.quick else [(DISCRETE, study.seed)]
     found: dict[tuple[str, int], evidence.Trained] = {}
-    with study.progress(f"word evidence, {updates} updates of 24 phrases") as update:
+    with study.progress(f"word evidence, {updates} updates of {BATCH} phrases") as update:
         for job, result in zip(
             jobs, study.parallel(delayed(trained)(*job, updates, trials) for job in jobs), strict=True
         ):
