@@ -20,6 +20,7 @@ from neuro.model import Input, Network, Neuron, Normal, Population, Projection, 
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from neuro.state import State
+from tasks.synthetic import SameBatch
 
 Array = npt.NDArray[np.float64]
 RATES = (0.04, 3e7, 1e4)  # of Robertson's three reactions
@@ -166,7 +167,7 @@ def robertson(times: Array) -> Array:
     return np.asarray(solved.y.T)
 
 
-class Robertson(_Fitted):
+class Robertson(_Fitted, SameBatch):
     """50 points from 1e-5 to 1e5 s, equally far apart in the logarithm of time, which is the network's own: y' = NN(y) scale / t_end.
 
     Six hidden layers of `width` units. The first point is where the trial begins. Distances are in units of each concentration's largest.
@@ -217,12 +218,7 @@ class Robertson(_Fitted):
     def chosen(self, values: Any) -> Any:
         return values[:, self.between - 1 :: self.between]
 
-    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        for _ in range(self.updates):
-            yield self.test_batch()
-
-    def test_batch(self) -> Batch:
-        """The one trial there is."""
+    def batch(self) -> Batch:
         steps = (self.points - 1) * self.between
         return Batch({"push": np.zeros((1, steps, 3))}, self.truth[None, 1:])
 

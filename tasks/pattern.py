@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from neuro.events import Events
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.adaptive_cells import cell, network
+from tasks.synthetic import SameBatch
 
 DT = 1e-3
 SHARES = (1, 2, 3, 5)  # periods a pattern
@@ -27,7 +28,7 @@ def sinusoids(random: Any, steps: int) -> npt.NDArray[np.float64]:
     return np.asarray(found / np.abs(found).max())
 
 
-class Pattern:
+class Pattern(SameBatch):
     """One trial of `steps` ms: 100 frozen Poisson inputs of 50 Hz, one target. Loss: half the squared error, summed over steps.
     Metric: 1 - error / variance of the target. An output answers a spike one step later, so a trial has one step more.
     """
@@ -63,14 +64,6 @@ class Pattern:
     def batch(self) -> Batch:
         target = np.concatenate([[0.0], self._target])[None, :, None]
         return Batch({"x": self._spikes}, target)
-
-    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """An epoch: the one trial, `updates` times."""
-        for _ in range(self.updates):
-            yield self.batch()
-
-    def test_batch(self) -> Batch:
-        return self.batch()
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.y",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from neuro.language.units import quantity
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.rate_networks import rate_network
+from tasks.synthetic import SameBatch
 
 STEPS = 100
 
 
-class Periodic:
+class Periodic(SameBatch):
     """100 steps; loss: half the mean squared error; metric: 1 - error / variance. The output reads the rates one step later, so a
     trial has one step more.
     """
@@ -61,14 +62,6 @@ class Periodic:
         t = 2 * np.pi * np.arange(STEPS + 1) / STEPS
         target = np.sin(t) + 0.5 * np.sin(2 * t) + 0.25 * np.sin(4 * t)
         return Batch({"x": np.zeros((1, STEPS + 1, 1))}, target[None, :, None])
-
-    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """An epoch: the one trial, `updates` times."""
-        for _ in range(self.updates):
-            yield self.batch()
-
-    def test_batch(self) -> Batch:
-        return self.batch()
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.x",)

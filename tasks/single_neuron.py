@@ -8,7 +8,7 @@ Source: Hazelden et al. (2023), arXiv:2311.10869; its first experiment is the ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from neuro.model import Input, Network, Normal, Population, Projection, Synapse
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.rate_networks import linear
+from tasks.synthetic import SameBatch
 
 DT = 1e-4  # s
 DENSITY = 1e-2  # amp/meter**2 in 1 uA/cm**2
@@ -32,7 +33,7 @@ def crossings(v: Any, level: float = 0.0) -> Any:
     return ((v[..., :-1, :] <= level) & (v[..., 1:, :] > level)).sum(-2)
 
 
-class _SingleNeuron:
+class _SingleNeuron(SameBatch):
     """What both tasks share: the parameter "drive.w" is the current, and every trial is the same."""
 
     name: str
@@ -50,12 +51,7 @@ class _SingleNeuron:
         one = Population("one", linear, 1)
         return Network((one, cells), (drive,), inputs, dt=quantity(DT, "second"), seed=seed, name=self.name)
 
-    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        for _ in range(self.updates):
-            yield self.test_batch()
-
-    def test_batch(self) -> Batch:
-        """The one trial there is."""
+    def batch(self) -> Batch:
         return Batch({"x": np.ones((1, self.steps, 1))}, np.zeros(1))
 
     def record(self) -> Sequence[str]:

@@ -5,7 +5,7 @@ For the rule that integrates contrasts along trajectories, after the appendix of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from neuro.model import Network
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from tasks.relaxing_networks import relaxing_network, shown
+from tasks.synthetic import SameBatch
 
 STEPS_A_TIME_CONSTANT = 5
 
 
-class SlowSine:
+class SlowSine(SameBatch):
     """One trial is one period. Loss: half the mean squared error; metric: 1 - error / variance.
 
     period: in time constants of the units; the longer, the nearer the network is to its fixed point all the time.
@@ -57,14 +58,6 @@ class SlowSine:
         phase = 2 * np.pi * np.arange(steps)[None, :, None] / steps
         target = 0.5 + 0.15 * np.sin(phase) + 0.2 * np.cos(2 * phase)
         return Batch({"x": np.sin(phase), "target": target}, target)
-
-    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """An epoch: the one trial, `updates` times."""
-        for _ in range(self.updates):
-            yield self.batch()
-
-    def test_batch(self) -> Batch:
-        return self.batch()
 
     def record(self) -> Sequence[str]:
         return shown()

@@ -12,6 +12,24 @@ from neuro.protocols import Batch
 TEST_SEED = 1_000_003
 
 
+class SameBatch:
+    """A task with one batch, for training and test alike. updates: how often an epoch shows it. A subclass says what `batch` holds."""
+
+    updates: int
+
+    def batch(self) -> Batch:
+        """The one there is."""
+        raise NotImplementedError
+
+    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
+        """One epoch: the same batch, `updates` times."""
+        for _ in range(self.updates):
+            yield self.batch()
+
+    def test_batch(self) -> Batch:
+        return self.batch()
+
+
 class SyntheticTask:
     """updates: batches an epoch. test_trials: size of the test batch. A subclass says how `sample` draws trials."""
 

@@ -5,7 +5,7 @@ Task of Baldi & Pineda (1991), Neural Comput 3:526, and Movellan (1990); sizes a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy as np
 from neuro.model import Network
 from neuro.protocols import Batch, Recording, Settings
 from tasks.relaxing_networks import held, relaxing_network, settled_at, settled_error, shown, symmetric_stds
+from tasks.synthetic import SameBatch
 
 PATTERNS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
 TARGETS = np.array([[0.1], [0.9], [0.9], [0.1]])
 
 
-class Xor:
+class Xor(SameBatch):
     """Four patterns, one batch. Loss: half the squared error of the settled output, averaged; metric: share of patterns on the right side of 0.5.
 
     steps: of a trial, from the initial state; the units' time constant is five. updates: batches an epoch.
@@ -51,14 +52,6 @@ class Xor:
 
     def batch(self) -> Batch:
         return held(PATTERNS, TARGETS, self.steps)
-
-    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """An epoch: all patterns at once, `updates` times."""
-        for _ in range(self.updates):
-            yield self.batch()
-
-    def test_batch(self) -> Batch:
-        return self.batch()
 
     def record(self) -> Sequence[str]:
         return shown()
