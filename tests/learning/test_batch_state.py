@@ -12,6 +12,7 @@ import backends
 import tasks
 from neuro import UnsupportedError, learning
 from neuro.compiler.parameters import values
+from neuro.learning.common.summed_inputs import silent
 from neuro.learning.search.search_space import losses
 from neuro.state import State
 
@@ -67,6 +68,20 @@ def test_rules_that_read_the_initial_state_of_the_network_refuse_it(name: str) -
     state, now = rule.init(program), dict(values(network))
     with pytest.raises(UnsupportedError, match=r"a batch with a state .*use rule 'bptt' or 'es'"):
         rule.step(program, now, state, batch, TASK)
+
+
+@pytest.mark.parametrize("name", ["np", "wp0", "hybrid"])
+def test_perturbations_see_what_another_rule_has_learned(name: str) -> None:
+    rule: Any = learning.get(name, trainable=("loop.w",))
+    network = rule.attach(NETWORK)
+    program: Any = backends.get("native").compile(network)
+    now = {**values(NETWORK), "readout.w": 2 * values(NETWORK)["readout.w"]}
+    batch = replace(TASK.batch(), inputs=silent(network, TASK.batch().inputs))
+    after, _, metrics = rule.step(program, now, rule.init(program, now), batch, TASK)
+    bptt = learning.get("bptt", trainable=("loop.w",))
+    wanted = bptt.step(program, now, bptt.init(program, now), batch, TASK)[2]["loss"]
+    assert metrics["loss"] == pytest.approx(wanted, rel=1e-6)
+    np.testing.assert_array_equal(after["readout.w"], now["readout.w"])
 
 
 @pytest.mark.parametrize("confirmed", [False, True])

@@ -119,7 +119,8 @@ class Perturbation:
     ) -> tuple[float, Array]:  # fmt: skip
         """Loss of the plain trial and the gradient estimate, noise on summed inputs."""
         theta, trial = state.theta.detach().numpy(), state.updates * trials(batch)
-        values, quiet = state.space.arrays(theta), silent(program.network, batch.inputs)
+        quiet = silent(program.network, batch.inputs)
+        values = {**state.space.changed(parameters), **state.space.arrays(theta)}
         noise = {}
         for summed in state.summed_inputs:
             if summed.noise not in noise:
@@ -144,7 +145,7 @@ class Perturbation:
         """Loss of the plain trial and the gradient estimate, noise on weights."""
         theta, trial = state.theta.detach().numpy(), state.updates * trials(batch)
         direction = random.standard_normal(len(theta))
-        values = state.space.arrays(np.stack([theta, theta + self.sigma * direction]))
+        values = state.space.candidates(np.stack([theta, theta + self.sigma * direction]), parameters)
         watched = dict.fromkeys([*task.record(), *(t for s in state.summed_inputs for t in s.traces(program.network))])
         found = program.run(values, batch.inputs, tuple(watched), trial=trial, population=2)
         plain = found.of_set(0)

@@ -62,9 +62,14 @@ class SearchSpace:
 
     def candidates(self, vectors: Array, parameters: Parameters) -> dict[str, Array]:
         """[P, n] -> SI values [P, *shape], and those of other parameters that something else has changed, the same for every set."""
-        changed = {n: v for n, v in self.others.items() if n in parameters and not np.array_equal(parameters[n], v)}
-        rest = {n: np.broadcast_to(parameters[n], (len(vectors), *v.shape)) for n, v in changed.items()}
+        rest = {n: np.broadcast_to(v, (len(vectors), *np.shape(v))) for n, v in self.changed(parameters).items()}
         return {**rest, **self.arrays(vectors)}
+
+    def changed(self, parameters: Parameters) -> dict[str, Array]:
+        """Parameters that aren't searched and aren't the network's own any more."""
+        return {
+            n: parameters[n] for n, v in self.others.items() if n in parameters and not np.array_equal(parameters[n], v)
+        }
 
     def pull_back(self, vector: Array, slopes: Mapping[str, Array]) -> Array:
         """A gradient in SI values, by name, as one in free numbers [n]."""
