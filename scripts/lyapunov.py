@@ -93,15 +93,13 @@ def main(
     from neuro.analysis import lyapunov
     from neuro.analysis.plots import plot_exponents
     from neuro.io.results import write_group
-    from neuro.options import one_of
 
     image = plot or run.with_suffix(".lyapunov.png")
     if image.resolve() == run.resolve() or image.is_dir() or not image.parent.is_dir():
         raise cli.UserError(
             f"the plot '{image}' can't be written; name a file in a folder that exists, not the run itself"
         )
-    one_of("--resets", resets, ("detached", "attached", "ignored"))
-    chosen: dict[str, Any] = {"resets": resets, "seed": seed}
+    chosen: dict[str, Any] = {"resets": resets, "seed": seed}  # `spectrum` says what it takes
     given = read(run)
     inputs, options, aligning = driven(given, trials, steps)
     trained_with = given.reader.semantics.get("surrogate", "") if given.reader is not None else ""

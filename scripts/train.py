@@ -204,10 +204,6 @@ def main(
     cli.writable(out)
     if resume and overwrite:
         raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
-    if control and floss:
-        raise cli.UserError(
-            "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
-        )
     saved = None
     given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
     given |= {"workers": workers, "confirm": confirm, "floss": floss}
@@ -216,6 +212,10 @@ def main(
         settings = run.header["config"]
     else:
         settings = settings_of(config, given)
+    if control and settings.get("floss"):
+        raise cli.UserError(
+            "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
+        )
     added: dict[str, Any] = {"trainable": readout_of(settings)} if control else {}
     if quantise:
         from neuro.export.quantisation.calibration import options_of

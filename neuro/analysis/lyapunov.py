@@ -89,10 +89,15 @@ class Spectrum:
 def in_sequence(inputs: Inputs, trials: int) -> tuple[dict[str, npt.NDArray[Any]], int]:
     """The first trials of a batch one after another, as inputs of one long trial, and the steps of one of them.
 
-    Only arrays and Events are taken, as a task's batch has them.
+    Only arrays and Events are taken, as a task's batch has them. Raises LyapunovError where their trials differ in length.
     """
     arrays = {n: np.asarray(a)[:trials] for n, a in inputs.items()}
-    steps = min((a.shape[1] for a in arrays.values()), default=0)
+    lengths = {a.shape[1] for a in arrays.values()}
+    if len(lengths) != 1:
+        raise LyapunovError(
+            f"the inputs have {', '.join(map(str, sorted(lengths))) or 'no'} steps a trial; give them one length"
+        )
+    (steps,) = lengths
     return {n: a.reshape(1, -1, a.shape[2]) for n, a in arrays.items()}, steps
 
 
@@ -107,7 +112,7 @@ def spectrum(
     inputs: as that run had them; of inputs only spikes are read, and Poisson inputs are drawn again where left out. trial, first: index of its
     first trial and number of its first step, where its state doesn't say them (a part of a file).
     surrogate: the slope of spikes in networks that have any, in units of the distance from rest to threshold: a name
-    (neuro.compiler.surrogates.names()), an expression (surrogates.derivative("fast_sigmoid", slope=5)), or "none" for spikes that pass nothing on. resets: see neuro.compiler.tangents.Tangents. transient: steps at the
+    (neuro.compiler.surrogates.names()), an expression (surrogates.derivative("fast_sigmoid", slope=5)), or "none" for spikes that pass nothing on. resets: see neuro.compiler.linearised.Linearised. transient: steps at the
     beginning in which directions align and don't count; a tenth where left out. every: steps from one orthonormalisation to the
     next. seed: of the first directions. update: called with steps done, their number and a text.
 
@@ -200,6 +205,7 @@ def benettin(
         raise LyapunovError(
             "two runs of a network that fires part at a spike, however near they are; use spectrum(..., surrogate=...)"
         )
+    needed(network)  # refuses one without states
     if program.semantics.dtype != "float64":
         raise LyapunovError("so small a distance is lost in float32; compile with dtype='float64'")
     for name, value, least in (
@@ -214,8 +220,6 @@ def benettin(
     transient = steps // 10 if transient is None else transient
     ours = program.run(parameters, _part(inputs, 0, 1), steps=1, batch=1, state=state).state
     names = list(ours.variables)
-    if not names:
-        raise LyapunovError(f"network '{network.name or 'unnamed'}' has no state that could change a little")
     size *= _length({n: np.asarray(ours.variables[n], np.float64) for n in names}) or 1.0
     random = np.random.default_rng(seed)
     moved = _moved(ours, {n: random.standard_normal(np.shape(ours.variables[n])) for n in names}, size)

@@ -27,10 +27,18 @@ class LyapunovError(Exception):
 
 
 def needed(network: Network) -> tuple[str, ...]:
-    """What a run must record: every state, of cells and synapses, and every input of cells."""
+    """What a run must record: every state, of cells and synapses, and every input of cells. Raises LyapunovError where there is no state."""
+    return tuple(_shapes(network))
+
+
+def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """What must be recorded, name -> shape."""
     step = lower(network)
-    cells = [f"{c.name}.{n}" for c in step.cells for n in (*c.states, *c.inputs)]
-    return (*cells, *(f"{s.name}.{n}" for s in step.synapses for n in s.states))
+    found: dict[str, tuple[int, ...]] = {f"{c.name}.{n}": (c.size,) for c in step.cells for n in c.states}
+    found |= {f"{s.name}.{n}": tuple(s.shape) for s in step.synapses for n in s.states}
+    if not found:
+        raise LyapunovError(f"network '{network.name or 'unnamed'}' has no state that could change a little")
+    return found | {f"{c.name}.{n}": (c.size,) for c in step.cells for n in c.inputs}
 
 
 def trajectory(
@@ -39,7 +47,7 @@ def trajectory(
 ) -> Trajectory:  # fmt: skip
     """A recording with what its run had beside it. trial, first: see `spectrum`. Raises LyapunovError."""
     merged = resolve(network).network
-    batch, steps = _shape(network, recording)
+    batch, steps = _trials_and_steps(network, recording)
     trial, first = _place(network, recording, steps, trial, first)
     noise = {
         f"{p.name}.{n}": streams.noise(merged, p.name, n, trial, batch, first, first + steps)
@@ -57,20 +65,15 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise LyapunovError(f"{name}={value!r}; give a whole number from {least} on")
 
 
-def _shape(network: Network, recording: Recording) -> tuple[int, int]:
-    """Trials and steps of a recording that has all that is needed."""
-    step = lower(network)
-    sizes: dict[str, tuple[int, ...]] = {f"{c.name}.{n}": (c.size,) for c in step.cells for n in c.states}
-    sizes |= {f"{s.name}.{n}": tuple(s.shape) for s in step.synapses for n in s.states}
-    if not sizes:
-        raise LyapunovError(f"network '{network.name or 'unnamed'}' has no state that could change a little")
-    sizes |= {f"{c.name}.{n}": (c.size,) for c in step.cells for n in c.inputs}
+def _trials_and_steps(network: Network, recording: Recording) -> tuple[int, int]:
+    """Of a recording that has all that is needed."""
+    sizes, dt = _shapes(network), lower(network).dt
     lacking = [n for n in sizes if n not in recording.traces or n in recording.chosen]
     if lacking or recording.every != 1:
         what = f"'{lacking[0]}' of all cells or synapses" if lacking else "every step"
         raise LyapunovError(f"the recording lacks {what}; run the network with record=lyapunov.needed(network)")
-    if not np.isclose(recording.dt, step.dt, rtol=1e-9, atol=0):
-        steps = f"steps of {recording.dt:g} s, the network of {step.dt:g} s"
+    if not np.isclose(recording.dt, dt, rtol=1e-9, atol=0):
+        steps = f"steps of {recording.dt:g} s, the network of {dt:g} s"
         raise LyapunovError(f"the recording has {steps}; record the network itself")
     lead = np.shape(recording.traces[next(iter(sizes))])[:2]
     for name, size in sizes.items():

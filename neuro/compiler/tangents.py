@@ -42,13 +42,8 @@ class _Moment:
     """One step under way. values, tangents: "owner.variable" -> array; what has no tangent isn't there. fired: of spikes in this step."""
 
     def __init__(self, whole: Linearised, k: int, carried: Mapping[str, Any]) -> None:
-        self.whole, self.step, self.trajectory, self.k, self.a = (
-            whole,
-            whole.step,
-            whole.trajectory,
-            k,
-            whole.arithmetic,
-        )
+        self.whole, self.step, self.a = whole, whole.step, whole.arithmetic
+        self.trajectory, self.k = whole.trajectory, k
         self.lead = (self.trajectory.shape[0],)
         self.directions = next(iter(carried.values())).shape[-1]
         states = [f"{c.name}.{n}" for c in self.step.cells for n in c.states]

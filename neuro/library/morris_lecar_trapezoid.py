@@ -5,6 +5,7 @@ language can't say, as it advances all states together, and statements can; so e
 graded output is the synapse's: `w*sigmoid((v_pre - v_half)/v_slope)`. The parameters are those of the preset a2.
 """
 
+from neuro.library.morris_lecar import PRESETS, morris_lecar
 from neuro.model import Neuron
 
 morris_lecar_trapezoid = Neuron(
@@ -23,20 +24,7 @@ morris_lecar_trapezoid = Neuron(
     n = (n*(1 - 0.5*dt*rate_n) + dt*rate_n*n_inf)/(1 + 0.5*dt*rate_n)
     v = (v*(1 - 0.5*dt*rate_v) + dt*flow_v)/(1 + 0.5*dt*rate_v)
     """,
-    parameters={
-        "C": "20 ufarad/cm**2",
-        "g_L": "2 msiemens/cm**2",
-        "g_Ca": "4 msiemens/cm**2",
-        "g_K": "8 msiemens/cm**2",
-        "E_L": "-60 mV",
-        "E_Ca": "120 mV",
-        "E_K": "-84 mV",
-        "v1": "-1.2 mV",
-        "v2": "18 mV",
-        "v3": "12 mV",
-        "v4": "17 mV",
-        "phi": "66.66666666666667 Hz",
-    },
+    parameters={**{n: v for n, v in morris_lecar.parameters.items() if n != "v_th"}, **PRESETS["a2"]},
     initial={"v": "-59.469066 mV", "n": "0.000222998"},
     source="Morris & Lecar (1981), Biophys J 35:193; the step is that of Hazelden et al. (2023), arXiv:2311.10869",
 )

@@ -99,6 +99,11 @@ def test_what_does_not_fit_is_named() -> None:
         lyapunov.spectrum(alone(Neuron("r", "r = 1.0 : 1"), "1 ms"), found, 1)
 
 
+def test_trials_of_unequal_length_are_not_joined() -> None:
+    with pytest.raises(LyapunovError, match="the inputs have 5, 6 steps a trial"):
+        lyapunov.in_sequence({"a": np.zeros((2, 5, 1)), "b": np.zeros((2, 6, 1))}, 2)
+
+
 def test_quantities_are_taken_as_the_run_takes_them() -> None:
     network = rates(1.0, 5, leak=0.2)
     program = backends.get("native").compile(network, dtype="float64")

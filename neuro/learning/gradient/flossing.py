@@ -64,11 +64,8 @@ class Flossing(GradientRule):
         super().check(program)
         if self.form == "full":
             require(program, "gradients", "rule 'flossing' in full", "or use form='local'")
-        step = lower(program.network)
-        if not any(o.states for o in step.cells) and not any(o.states for o in step.synapses):
-            why = "the network has no state that could change a little"
-            raise UnsupportedError(program.backend, "rule 'flossing'", why)
         try:
+            lyapunov.needed(program.network)
             lyapunov.slopes(program.network, self._surrogate(program))
         except lyapunov.LyapunovError as error:
             raise UnsupportedError(program.backend, "rule 'flossing'", str(error)) from None
