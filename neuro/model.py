@@ -233,7 +233,9 @@ class Projection:
 
     weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a
     scalar, or one per synapse (axonal: spike k of the source arrives at step k + delay/dt). sign: "+" or "-" (Dale).
-    bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse.
+    bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
+    they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
+    in the same step, and for modulators that synapses read there.
     """
 
     name: str
@@ -247,6 +249,7 @@ class Projection:
     bounds: Converted[tuple[Quantity | None, Quantity | None]] = default((None, None))
     parameters: Converted[Mapping[str, Value]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
+    summed: Literal["start", "end"] = "start"
 
     def __post_init__(self) -> None:
         checks.types(self)
@@ -323,6 +326,15 @@ class Network:
             "population or input": (*self.populations, *self.inputs),
         }  # fmt: skip
         return {kind: {part.name: part for part in reversed(parts)} for kind, parts in kinds.items()}
+
+    @cached_property
+    def late_inputs(self) -> dict[str, frozenset[str]]:
+        """Population -> its inputs that are summed at the end of a step."""
+        found: dict[str, set[str]] = {p.name: set() for p in self.populations}
+        for p in self.projections:
+            if p.summed == "end" and p.post in found:
+                found[p.post].add(p.synapse.target)
+        return {name: frozenset(inputs) for name, inputs in found.items()}
 
     def _part(self, kind: str, name: str) -> Any:
         if name not in self.parts[kind]:

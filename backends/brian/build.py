@@ -3,7 +3,8 @@
 Brian2's slots, and our order within them:
     start       inputs written (-1); by population, sources first: presynaptic factors of its graded sums (3n), the sums
                 (3n + 1), then inputs gathered (3n + 2)
-    groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1), synapses' every_step (2, 3, ...)
+    groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1); by population
+                the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
     thresholds
     synapses    on_pre of all projections in order, then on_post
     resets
@@ -26,7 +27,7 @@ from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
-from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
+from backends.brian.plan import Sum, Watched, inputs_summed, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve, steps_of
@@ -98,8 +99,9 @@ class Builder:
         self.names = Names(network)
         self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
         self.declared = parameters(network)
-        self.rank = {name: 3 * n for n, name in enumerate(sources_first(network))}
-        self.every_step_order = count(2)
+        self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
+        self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
+        self.every_step_order = count(3 * len(network.populations) + 2)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
     def build(self) -> Built:
@@ -139,8 +141,24 @@ class Builder:
         self.built.groups[name] = group
         self.solve(name, group, population.neuron.method)
         self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
-        gather = []
-        for n in scope.inputs:
+        for place in ("start", "end"):
+            self.gather(population, group, place)
+        self.send(population, group)
+        if scope.every_step:
+            group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
+        if scope.states:
+            group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
+
+    def at(self, population: str, place: str, number: int) -> dict[str, Any]:
+        """Slot and order of what forms a population's sums: 0 factors, 1 sums, 2 inputs."""
+        slot, rank = ("start", self.rank) if place == "start" else ("groups", self.late_rank)
+        return {"when": slot, "order": rank[population] + number}
+
+    def gather(self, population: Population, group: Any, place: str) -> None:
+        """Inputs that are summed at that place of a step."""
+        scope, name, gather = population.neuron.scope, population.name, []
+        own = self.names[name]
+        for n in inputs_summed(self.network, name, place):
             events = arriving(own[n])
             terms = [events]
             for i in self.currents(name):
@@ -150,12 +168,7 @@ class Builder:
             terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
             gather += [f"{own[n]} = {' + '.join(terms)}", f"{events} = 0*{unit_text(scope.dimensions[n])}"]
         if gather:
-            group.run_regularly("\n".join(gather), when="start", order=self.rank[name] + 2, clock=self.clock)
-        self.send(population, group)
-        if scope.every_step:
-            group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
-        if scope.states:
-            group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
+            group.run_regularly("\n".join(gather), **self.at(name, place, 2), clock=self.clock)
 
     def cell_lines(self, population: Population) -> Iterator[str]:
         """Equations: the neuron's own, then variables that only this backend has."""
@@ -246,7 +259,7 @@ class Builder:
             held_here = {n: self.names.number(n, projection.name) for n in numbers}
             own = {f"{n}_pre": variable for n, variable in self.names[population.name].items()}
             code = f"{self.names.sent(projection.name)} = {words.text(factor, own | held_here)}"
-            group.run_regularly(code, when="start", order=self.rank[projection.post], clock=self.clock)
+            group.run_regularly(code, **self.at(projection.post, projection.summed, 0), clock=self.clock)
             for name, held in held_here.items():
                 self.built.numbers[f"{projection.name}.{name}"] = (group, held)
 
@@ -341,7 +354,8 @@ class Builder:
         by_statement = {}
         for item in sums(projection, self.names):
             if item.statement is None:
-                updaters[item.variable].when, updaters[item.variable].order = "start", self.rank[projection.post] + 1
+                at = self.at(projection.post, projection.summed, 1)
+                updaters[item.variable].when, updaters[item.variable].order = at["when"], at["order"]
             else:
                 by_statement[item.statement] = item
         group = self.built.groups[projection.post]

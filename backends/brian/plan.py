@@ -98,15 +98,23 @@ def reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
     return scope.reached(n.removesuffix(suffix) for n in names if n.endswith(suffix))
 
 
-def sources_first(network: Network) -> tuple[str, ...]:
-    """Populations so that inputs are gathered before graded values that depend on them."""
+def inputs_summed(network: Network, population: str, place: str) -> tuple[str, ...]:
+    """A population's inputs that are summed at the "start" of a step, or at its "end"."""
+    late = network.late_inputs[population]
+    return tuple(n for n in network.population(population).neuron.scope.inputs if (n in late) == (place == "end"))
+
+
+def sources_first(network: Network, place: str) -> tuple[str, ...]:
+    """Populations so that inputs are gathered before graded values that depend on them. place: "start" or "end" of a step."""
     cells = {p.name: p for p in network.populations}
     needs: dict[str, set[str]] = {name: set() for name in cells}
     for projection in network.projections:
         scope = projection.synapse.scope
-        read = scope.reached(scope.transmits.names) if scope.transmits is not None else set[str]()
+        if scope.transmits is None or projection.summed != place:
+            continue
+        read = scope.reached(scope.transmits.names)
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            if end in cells and set(cells[end].neuron.scope.inputs) & reached(cells[end].neuron.scope, read, suffix):
+            if end in cells and reached(cells[end].neuron.scope, read, suffix) & {*inputs_summed(network, end, place)}:
                 needs[projection.post].add(end)
     try:
         return tuple(TopologicalSorter(needs).static_order())

@@ -17,6 +17,7 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.parts import Input, Network, Population, Projection
+from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.scope import STAGED, NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
@@ -42,6 +43,7 @@ def network(item: Network) -> Iterator[Problem]:
         yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
         check_clock(population, item.dt)
     yield from check_couplings(item, where)
+    yield from check_sums(item)
 
 
 def check_couplings(item: Network, where: str) -> Iterator[Problem]:
@@ -50,7 +52,7 @@ def check_couplings(item: Network, where: str) -> Iterator[Problem]:
         yield plain(f"{where}, couplings", f"'{item.couplings}' is none", "use 'step' or 'stages'", str(item.couplings))
     if item.couplings != "stages":
         return
-    graded = [p for p in item.projections if p.synapse.scope.transmits is not None]
+    graded = [p for p in item.projections if p.synapse.scope.transmits is not None and p.summed == "start"]
     for projection in graded:
         own = {e.name for e in projection.synapse.scope.of_kind("differential")}
         read = sorted(own & projection.synapse.scope.reached(projection.synapse.scope.transmits.names))

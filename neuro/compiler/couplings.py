@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import sympy as sp
 
 from neuro.compiler.formulas import Sum
@@ -11,6 +14,8 @@ from neuro.language.equations import Source
 from neuro.language.symbolic import symbol
 from neuro.language.units import Quantity
 from neuro.model import Network, Projection
+
+Place = Literal["start", "end"]  # of a step
 
 
 def couple(projection: Projection, item: Sum, when: When) -> Couple:
@@ -46,51 +51,56 @@ def _kind(name: str) -> str:
     return "pre" if name.endswith("_pre") else "post" if name.endswith("_post") else "synapse"
 
 
-def gathers(resolved: Resolved, *, graded: bool) -> list[Gather]:
-    """Inputs of each population, sources before targets where a graded value depends on inputs of the same step.
+def gathers(resolved: Resolved, summed: Place, *, graded: bool = True) -> list[Gather]:
+    """Inputs of each population that are summed there, sources before targets where a graded value depends on inputs summed there.
 
     graded: with the sums of graded projections, which are held for the step.
 
     Raises ModelError where graded units form a loop within a step.
     """
-    network, sums = resolved.network, graded_sums(resolved) if graded else {}
+    network, sums = resolved.network, graded_sums(resolved, summed) if graded else {}
     found = []
-    for name in sources_first(resolved):
-        inputs = network.population(name).neuron.scope.inputs
+    for name in sources_first(resolved, summed):
+        inputs = inputs_summed(network, name, summed)
         if inputs:
             couplings = tuple(couple(p, item, "always") for p, item in sums.get(name, ()))
-            found.append(Gather(name, inputs, couplings, currents(network, name)))
+            found.append(Gather(name, inputs, couplings, currents(network, name, inputs)))
     return found
 
 
-def currents(network: Network, population: str) -> tuple[tuple[str, str], ...]:
-    """(variable, input) of the currents into a population."""
+def inputs_summed(network: Network, population: str, summed: Place) -> tuple[str, ...]:
+    """A population's inputs that are summed at the start of a step, or at its end."""
+    late = network.late_inputs[population]
+    return tuple(n for n in network.population(population).neuron.scope.inputs if (n in late) == (summed == "end"))
+
+
+def currents(network: Network, population: str, inputs: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(variable, input) of the currents into these inputs of a population."""
     targets = ((i.target.partition("."), i.name) for i in network.inputs if i.kind == "current")
-    return tuple((variable, name) for (owner, _, variable), name in targets if owner == population)
+    return tuple((variable, name) for (owner, _, variable), name in targets if owner == population and variable in inputs)
 
 
-def graded_sums(resolved: Resolved) -> dict[str, list[tuple[Projection, Sum]]]:
-    """Population -> the graded projections to it, and what each sums."""
+def graded_sums(resolved: Resolved, summed: Place) -> dict[str, list[tuple[Projection, Sum]]]:
+    """Population -> the graded projections to it that are summed there, and what each sums."""
     sent = {name: s.transmits for name, s in resolved.synapses.items()}
     found: dict[str, list[tuple[Projection, Sum]]] = {}
     for projection in resolved.network.projections:
         item = sent[projection.name]
-        if item is not None:
+        if item is not None and projection.summed == summed:
             found.setdefault(projection.post, []).append((projection, item))
     return found
 
 
-def sources_first(resolved: Resolved) -> list[str]:
-    """Populations so that those whose inputs a graded value depends on come before the target. Raises ModelError."""
+def sources_first(resolved: Resolved, summed: Place) -> list[str]:
+    """Populations so that those come first whose inputs, summed there, a graded value summed there depends on. Raises ModelError."""
     network = resolved.network
     needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
-    for name, arriving in graded_sums(resolved).items():
+    for name, arriving in graded_sums(resolved, summed).items():
         for projection, item in arriving:
             read = item.value.free_symbols
             for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-                cell = network.parts["population"].get(end)
-                if cell and any(symbol(n + suffix) in read for n in cell.neuron.scope.inputs):
-                    needs[name].add(cell.name)
+                if end in needs and any(symbol(n + suffix) in read for n in inputs_summed(network, end, summed)):
+                    needs[name].add(end)
     return _topological(needs)
 
 

@@ -39,11 +39,12 @@ def _lower(network: Network) -> Step:
     synapses = tuple(_synapses(resolved, p, wires[p.name]) for p in network.projections)
     stages = Stages(resolved)
     cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
-    operations: list[Operation] = [*gathers(resolved, graded=not stages.joined)]
+    operations: list[Operation] = [*gathers(resolved, "start", graded=not stages.joined)]
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
     operations += stages.operations()
     operations += [u for p in network.populations for u in _integration(resolved, p, stages)]
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+    operations += gathers(resolved, "end")
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]
     thresholds = {p.name: resolved.cells[p.name].threshold for p in network.populations}
     operations += [Threshold(name, *found) for name, found in thresholds.items() if found is not None]

@@ -51,6 +51,7 @@ class Semantics:
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
+    summed_at_end: tuple[str, ...] = ()  # projections whose graded sums are formed between every_step of cells and of synapses
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
     detach_reset: bool | None = (
@@ -77,7 +78,7 @@ class Semantics:
         """Inverse of to_data. Raises KeyError or TypeError on other data."""
         cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("detached", "feedback")}
+        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback")}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -110,7 +111,8 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     network = resolve(network).network
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: _delay(network, p) for p in network.projections}
-    return Semantics(float(network.dt.value), dtype, cells, delays, couplings=network.couplings)
+    late = tuple(p.name for p in network.projections if p.summed == "end")
+    return Semantics(float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late)
 
 
 def _cell(network: Network, population: Population) -> CellSemantics:

@@ -36,7 +36,7 @@ class Stages:
         if self.resolved.network.couplings == "step":
             return ()
         ends = {end for arriving in self._graded.values() for p, _ in arriving for end in (p.pre, p.post)}
-        return tuple(name for name in sources_first(self.resolved) if name in ends)
+        return tuple(name for name in sources_first(self.resolved, "start") if name in ends)
 
     @cached_property
     def method(self) -> RungeKutta:
@@ -47,7 +47,7 @@ class Stages:
 
     @cached_property
     def _graded(self) -> Mapping[str, list[tuple[Projection, Sum]]]:
-        return graded_sums(self.resolved)
+        return graded_sums(self.resolved, "start")
 
     def variables(self, population: str) -> tuple[str, ...]:
         """What a population has within a step: sums and slopes of each stage, states at each but the first."""

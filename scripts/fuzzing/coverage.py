@@ -26,7 +26,7 @@ WANTED = (
     *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages", "summed at the end", "modulated synapse"),
 )  # fmt: skip
 
 
@@ -93,17 +93,23 @@ def _synapse(synapse: Any) -> Iterator[str]:
 
 def _projection(network: Network, p: Projection) -> Iterator[str]:
     c: Any = p.connectivity
+    scope = p.synapse.scope
     size = len(c.pre) if hasattr(c, "pre") else None
     yield f"connectivity {type(c).__name__}"
     if size == 0 or getattr(c, "p", 1) == 0:
         yield "connectivity none"
     if size and len(set(zip(c.pre.tolist(), c.post.tolist(), strict=True))) < size:
         yield "repeated pairs"
-    if p.synapse.scope.on_pre:
+    if scope.on_pre:
         yield "delay each" if p.delay.shape else "delay uniform" if np.any(p.delay.value) else "delay zero"
     yield from (f"values {_kind(v)}" for v in (p.weights, *p.parameters.values(), *p.initial.values()) if v is not None)
     if p.pre == p.post:
         yield "self projection"
+    if p.summed == "end":
+        yield "summed at the end"
+    statements = (s.expression for block in (scope.on_pre, scope.on_post, scope.every_step) for s in block)
+    if {f"{n}_post" for n in network.late_inputs[p.post]} & {n for e in statements for n in e.names}:
+        yield "modulated synapse"
     if p.sign:
         yield "sign"
     if p.bounds != (None, None):

@@ -13,6 +13,7 @@ from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.chips import chain
 from fuzzing.dice import Dice
 from fuzzing.integration import integrated
+from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.synapses import Draft, SynapseMaker, units_of
 from neuro import (
@@ -130,8 +131,8 @@ class NetworkMaker:
         )
         if (
             not self.setting.dyadic
-        ):  # drawn from a stream of its own, so that a seed's other choices stay what they were
-            network = integrated(network, Dice([self.seed, 1]))
+        ):  # drawn from streams of their own, so that a seed's other choices stay what they were
+            network = modulated(integrated(network, Dice([self.seed, 1])), Dice([self.seed, 2]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic)
 
     def part(self, make: Any) -> Any:

@@ -165,6 +165,8 @@ def summed_input_of(network: Network, projection: str) -> SummedInput:
     own = [c for c in couples if c.projection == projection]
     if projection in {c.projection for c in graded} and step.staged:
         raise NoSummedInput("what it sends is summed at every stage of a step (couplings='stages')")
+    if network.projection(projection).summed == "end":
+        raise NoSummedInput("what it sends is summed at the end of a step (summed='end')")
     if len(own) != 1:
         raise NoSummedInput("only weights of projections that add to one variable have a sum of their own")
     couple, synapses, factors = own[0], step.projection(projection), own[0].factors
