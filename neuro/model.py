@@ -314,6 +314,7 @@ class Network:
         lines += [f"population {p.name}: {p.size} x {p.neuron.name}" for p in self.populations]
         lines += [
             f"projection {p.name}: {p.pre} -> {p.post}, {p.synapse.name}, {type(p.connectivity).__name__}"
+            + (", summed at the end of a step" if p.summed == "end" else "")
             for p in self.projections
         ]
         return "\n".join(lines + [f"input {i.name}: {i.size} x {i.kind}" for i in self.inputs]) + "\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from neuro.checks.common import plain
 from neuro.checks.parts import Network, Projection
@@ -17,20 +18,23 @@ def check_sums(item: Network) -> Iterator[Problem]:
         target = projection.synapse.target
         other = at_start.get((projection.post, target))
         if other is not None:
-            message = f"input '{target}' of '{projection.post}' is summed at the start of a step by projection '{other}'"
+            message = (
+                f"input '{target}' of '{projection.post}' is summed at the start of a step by projection '{other}'"
+            )
             yield plain(f"projection '{projection.name}', summed", message, "give both the same, or two inputs", "end")
     late = _Late(item)
+    if not late.inputs:
+        return
     for population in item.populations:
         scope = population.neuron.scope
-        for text in (*scope.of_kind("differential"), *scope.every_step):
-            yield from _read_early(text.expression, lambda name, p=population.name: late.of(p, [name]))
+        texts = [*(e.expression for e in scope.of_kind("differential")), *(s.expression for s in scope.every_step)]
+        yield from _read_early(texts, partial(late.in_cells, population.name))
     for projection in item.projections:
         scope = projection.synapse.scope
         early = [e.expression for e in scope.of_kind("differential")]
         if scope.transmits is not None and projection.summed == "start":
             early.append(scope.transmits)
-        for expression in early:
-            yield from _read_early(expression, lambda name, p=projection: late.at_ends(p, name))
+        yield from _read_early(early, partial(late.in_synapses, projection))
 
 
 class _Late:
@@ -40,23 +44,24 @@ class _Late:
         self.inputs = {name: inputs for name, inputs in network.late_inputs.items() if inputs}
         self.scopes = {p.name: p.neuron.scope for p in network.populations}
 
-    def of(self, population: str, names: Iterable[str]) -> Set[str]:
-        """A population's variables."""
+    def in_cells(self, population: str, *names: str) -> set[str]:
+        """What a population's variables are made of."""
         inputs = self.inputs.get(population)
         return self.scopes[population].reached(names) & inputs if inputs else set()
 
-    def at_ends(self, projection: Projection, name: str) -> Set[str]:
-        """A synapse's name: "x_pre", "x_post", or one of its subexpressions."""
-        read = projection.synapse.scope.reached([name])
-        ends = ((projection.pre, "_pre"), (projection.post, "_post"))
-        found = (self.of(end, [n.removesuffix(s) for n in read if n.endswith(s)]) for end, s in ends)
-        return set().union(*found)
+    def in_synapses(self, projection: Projection, name: str) -> set[str]:
+        """What a synapse's name is made of: "x_pre", "x_post", or one of its subexpressions."""
+        found: set[str] = set()
+        for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
+            read = projection.synapse.scope.reached([name])
+            found |= self.in_cells(end, *(n.removesuffix(suffix) for n in read if n.endswith(suffix)))
+        return found
 
 
-def _read_early(expression: Expression | None, late: Callable[[str], Set[str]]) -> Iterator[Problem]:
-    for node in () if expression is None else expression.name_nodes():
+def _read_early(texts: Iterable[Expression | None], late: Callable[[str], set[str]]) -> Iterator[Problem]:
+    fix = "read it in statements of synapses, in a threshold or a reset, or use summed='start'"
+    for text, node in ((t, node) for t in texts if t is not None for node in t.name_nodes()):
         for name in sorted(late(node.id))[:1]:
             through = "" if node.id in (name, f"{name}_pre", f"{name}_post") else f" (through '{node.id}')"
             message = f"'{name}' is read{through} before it is summed: its projection has summed='end'"
-            fix = "read it in statements of synapses, in a threshold or a reset, or use summed='start'"
-            yield expression.source.problem(message, fix, node)
+            yield text.source.problem(message, fix, node)

@@ -143,7 +143,9 @@ def projection(item: Projection) -> Iterator[Problem]:
     if item.summed not in ("start", "end"):
         yield plain(f"{where}, summed", f"'{item.summed}' is none", "use 'start' or 'end'", str(item.summed))
     elif item.summed == "end" and scope.transmits is None:
-        message = f"synapse '{item.synapse.name}' sends no graded value to sum; events arrive after the thresholds anyway"
+        message = (
+            f"synapse '{item.synapse.name}' sends no graded value to sum; events arrive after the thresholds anyway"
+        )
         yield plain(f"{where}, summed", message, "leave it out", "end")
 
 

@@ -77,7 +77,9 @@ def inputs_summed(network: Network, population: str, summed: Place) -> tuple[str
 def currents(network: Network, population: str, inputs: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """(variable, input) of the currents into these inputs of a population."""
     targets = ((i.target.partition("."), i.name) for i in network.inputs if i.kind == "current")
-    return tuple((variable, name) for (owner, _, variable), name in targets if owner == population and variable in inputs)
+    return tuple(
+        (variable, name) for (owner, _, variable), name in targets if owner == population and variable in inputs
+    )
 
 
 def graded_sums(resolved: Resolved, summed: Place) -> dict[str, list[tuple[Projection, Sum]]]:

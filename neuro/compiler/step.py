@@ -5,8 +5,10 @@ name; in synapses `x_pre`, `x_post` and the synapse's own names; `dt` and `t` ar
 names are standard normal numbers. In one step, in this order (Brian2's schedule):
 
     Gather      inputs of step k: what events left since the last one, graded sums, currents
-    Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then every_step statements
+    Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then the cells' every_step statements
                 (where couplings are evaluated at each stage of an integrator: Gather and Update in turn, stage after stage)
+    Gather      other inputs: graded sums that are formed at the end of a step
+    Update      the synapses' every_step statements
     Threshold   spikes of step k on the new state, not while refractory
     Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
     Update      resets

@@ -11,17 +11,30 @@ from dataclasses import replace
 
 from fuzzing.dice import Dice
 from fuzzing.editing import models
-from fuzzing.expressions import SCALES
+from fuzzing.expressions import SCALES, put
 from fuzzing.names import Names
 from fuzzing.synapses import units_of
-from neuro import AllToAll, ModelError, Network, Neuron, OneToOne, Population, Probability, Projection, Synapse, lower, quantity
+from neuro import (
+    AllToAll,
+    ModelError,
+    Network,
+    Neuron,
+    OneToOne,
+    Population,
+    Probability,
+    Projection,
+    Synapse,
+    lower,
+    quantity,
+)
 from neuro.language.equations import Equation
+from neuro.language.units import Quantity
 from neuro.model import Connectivity
 
 _UNITS = {
-    "at once": "MZ : 1\nMY = tanh(MZ + MB) : 1",
-    "leaky": "dMU/dt = (MB + MZ - MU)/(4*ms) : 1\nMZ : 1\nMY = tanh(2*MU) : 1",
-    "stepped": "MZ : 1\nMU : 1\nMY = MU*MU - 0.5 : 1",
+    "at once": "Z : 1\nY = tanh(Z + B) : 1",
+    "leaky": "dU/dt = (B + Z - U)/(4*ms) : 1\nZ : 1\nY = tanh(2*U) : 1",
+    "stepped": "Z : 1\nU : 1\nY = U*U - 0.5 : 1",
 }
 _STATEMENTS = ("H = clip(0.9*H + 0.2*M*A*B, -1, 1)", "H += 0.3*(M*A - H)", "H = 0.5*H + 0.25*M")
 
@@ -56,24 +69,29 @@ class _Modulator:
     def __init__(self, network: Network, dice: Dice) -> None:
         self.network, self.dice = network, dice
         self.names = Names(dice)
-        owners = (*network.populations, *network.projections, *network.inputs)
-        self.names.taken |= {o.name for o in owners} | {m.name for m in models(network)} | {"w"}
+        for kind in ("population", "projection", "input"):
+            self.names.taken |= {*network.parts[kind]}
+        self.names.taken |= {m.name for m in models(network)} | {"w"}
         for model in models(network):
             self.names.taken |= {*model.parameters, *model.scope.dimensions}
 
     def added(self) -> Network:
         network, dice = self.network, self.dice
         heard, post = (dice.choose(network.populations) for _ in range(2))
-        variables = {n: u for n, u in units_of(heard.neuron).items() if n in heard.neuron.scope.states and u != "second"}
+        variables = {
+            n: u for n, u in units_of(heard.neuron).items() if n in heard.neuron.scope.states and u != "second"
+        }
         if not variables:
             return network
         received, form = self.names.new(), dice.choose(tuple(_UNITS))
         post = replace(post, neuron=self.receiving(post.neuron, received))
-        neuron = self.neuron(form)
-        modulator = Population(self.names.new(), neuron, post.size if dice.chance(0.5) else 1)
+        cells = self.modulator(form)
+        modulator = Population(self.names.new(), cells, post.size if dice.chance(0.5) else 1)
         late = form == "at once" and dice.chance(0.8)
         read = dice.choose(tuple(variables))
-        hear = Synapse(self.names.new(), "w : 1", transmits=f"w*tanh({read}_pre/({SCALES[variables[read]]}))", target=self.z)
+        hear = Synapse(
+            self.names.new(), "w : 1", transmits=f"w*tanh({read}_pre/({SCALES[variables[read]]}))", target=self.z
+        )
         send = Synapse(self.names.new(), "w : 1", transmits=f"w*{self.y}_pre", target=received)
         projections = [
             self.projection(heard, modulator, hear, "end" if late else "start"),
@@ -95,15 +113,15 @@ class _Modulator:
             threshold = f"({threshold}) and {received} > -0.6"
         return replace(neuron, name=self.names.new(), equations=lines, threshold=threshold)
 
-    def neuron(self, form: str) -> Neuron:
+    def modulator(self, form: str) -> Neuron:
         self.z, self.y, state, bias = (self.names.new() for _ in range(4))
-        text = _UNITS[form].replace("MZ", self.z).replace("MY", self.y).replace("MU", state).replace("MB", bias)
+        text = put(_UNITS[form], dU=f"d{state}", Z=self.z, Y=self.y, U=state, B=bias)
         parameters = {} if form == "stepped" else {bias: repr(self.dice.number(-0.8, 0.8))}
         every_step = f"{state} = 0.6*{state} + 0.4*{self.z}" if form == "stepped" else ""
         return Neuron(self.names.new(), text, every_step=every_step, parameters=parameters)
 
     def projection(self, pre: Population, post: Population, synapse: Synapse, summed: str) -> Projection:
-        connectivity: Connectivity = self.dice.choose((AllToAll(), AllToAll(), Probability(0.7)))
+        connectivity: Connectivity = AllToAll() if self.dice.chance(0.7) else Probability(0.7)
         if pre.size == post.size and self.dice.chance(0.4):
             connectivity = OneToOne()
         weights = self.dice.random.uniform(-1.2, 1.2, (pre.size, post.size)).round(3)
@@ -126,25 +144,22 @@ class _Modulator:
             where = dice.choose(("every_step", "on_pre", "on_post" if post.neuron.threshold else "on_pre"))
             if where != "every_step":
                 blocks.pop("every_step")
-                blocks[where] = "\n".join([*([blocks[where]] if where in blocks else []), statement][:: dice.choose((1, -1))])
+                blocks[where] = "\n".join(
+                    [*([blocks[where]] if where in blocks else []), statement][:: dice.choose((1, -1))]
+                )
             synapse = Synapse(self.names.new(), lines, **blocks)
         else:
             sent = self.bounded(pre.neuron, "_pre")
             synapse = Synapse(self.names.new(), lines, transmits=f"{amount}*{sent}", target=target.name, **blocks)
         return Projection(self.names.new(), pre.name, post.name, synapse, self.amount(target))
 
-    def amount(self, target: Equation) -> object:
+    def amount(self, target: Equation) -> Quantity:
         scale = {"1": (0.5, "1"), "volt": (5.0, "mV"), "amp": (0.5, "nA")}.get(target.unit, (1.0, target.unit))
         return quantity(*scale)
 
     def statement(self, pre: Neuron, post: Neuron, mark: str, received: str) -> str:
         parts = {"A": self.bounded(pre, "_pre"), "B": self.bounded(post, "_post"), "M": f"{received}_post", "H": mark}
-        text = self.dice.choose(_STATEMENTS)
-        for letter, part in parts.items():
-            text = text.replace(letter, f"<{letter}>") if letter in text else text
-        for letter, part in parts.items():
-            text = text.replace(f"<{letter}>", part)
-        return text
+        return put(self.dice.choose(_STATEMENTS), **parts)
 
     def bounded(self, neuron: Neuron, suffix: str) -> str:
         """A number between -1 and 1 of a cell's state; 0.5 where it has none."""

@@ -71,6 +71,15 @@ MUTATIONS = (
         "refractory=int(steps_of(neuron.refractory, resolved.network.dt))", "refractory=max(0, int(steps_of(neuron.refractory, resolved.network.dt)) - 1)",
     ),
     Mutation(
+        "sums at the end of a step miss the cells' statements", "neuro/compiler/lowering.py",
+        """    operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+    operations += gathers(resolved, "end")
+""",
+        """    operations += gathers(resolved, "end")
+    operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+""",
+    ),
+    Mutation(
         "currents in other units", "backends/native/compiled.py",
         'found[mangled("current", name)], found[mangled("channels", name)] = value,', 'found[mangled("current", name)], found[mangled("channels", name)] = 1e3 * value,',
     ),
