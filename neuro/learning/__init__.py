@@ -15,6 +15,7 @@ REGISTRY = Registry(
     "rule",
     {
         "bptt": "neuro.learning.gradient.bptt:BPTT",
+        "actor-critic": "neuro.learning.gradient.actor_critic:ActorCritic",
         "flossing": "neuro.learning.gradient.flossing:Flossing",
         "eprop": "neuro.learning.traces.eprop:EProp",
         "reward-eprop": "neuro.learning.traces.reward_eprop:RewardEProp",

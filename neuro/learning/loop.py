@@ -11,6 +11,7 @@ import numpy as np
 from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.io.results import Run
+from neuro.learning.acting.episodes import played
 from neuro.learning.common.summed_inputs import silent
 from neuro.protocols import Array, Program, Recording, Rule, Task
 
@@ -93,7 +94,7 @@ def train(
             update(epoch * len(batches) + i + 1, epochs * len(batches), f"loss {metrics['loss']:.3f} {accuracy}")
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
                 _save(run, rule, state, parameters, at, first)
-        test = task.test_batch()
+        test = played(program, parameters, task, task.test_batch())
         inputs = silent(program.network, test.inputs)
         recording: Recording = program.run(parameters, inputs, tuple(task.record()), state=test.state)
         found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}

@@ -130,6 +130,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability but state: they read recordings
 ELSEWHERE = {
+    "actor-critic",
     "flossing",
     "reward-eprop",
     "stdp",

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
-from neuro.options import one_of
+from neuro.options import OptionError, hint, one_of
 
 OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 
-def check(name: str) -> None:
-    """Raises OptionError on an optimiser that isn't there."""
+_OURS = ("params", "lr", "weight_decay")
+
+
+def check(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Raises OptionError on an optimiser that isn't there, or an option that it doesn't take."""
     one_of("optimiser", name, OPTIMISERS)
+    known = [n for n in signature(getattr(torch.optim, OPTIMISERS[name])).parameters if n not in _OURS]
+    for option in options:
+        if option not in known:
+            raise OptionError(f"optimiser_options: optimiser '{name}' has no '{option}'; {hint(option, known)}")
 
 
 def make(

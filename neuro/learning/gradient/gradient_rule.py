@@ -85,7 +85,7 @@ class GradientState:
 @dataclass(frozen=True)
 class GradientRule:
     """trainable: names or patterns. logarithmic: likewise, positive ones that learn by factors, through their logarithm.
-    learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
+    optimiser_options: torch's own, such as eps or momentum. learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
     schedule_options: the scheduler's own, counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength
     rate_strength (0: off). quantise: train for these integers; options of neuro.export.quantisation.calibration.Scheme, and
     `after`: updates with real weights before.
@@ -103,9 +103,10 @@ class GradientRule:
     quantise: Mapping[str, Any] = field(default_factory=dict)
     logarithmic: tuple[str, ...] = ()
     learning_rates: Mapping[str, float] = field(default_factory=dict)
+    optimiser_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        optimisers.check(self.optimiser)
+        optimisers.check(self.optimiser, self.optimiser_options)
         for name, rate in self.learning_rates.items():
             if not 0 <= rate < float("inf"):
                 raise OptionError(
@@ -153,7 +154,8 @@ class GradientRule:
         theta = chosen.free(parameters, dtype=dtype)
         tensors = list(theta.values())
         rates = self._rates(chosen.names, declared)
-        optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, rates, weight_decay=self.weight_decay)
+        own = {"weight_decay": self.weight_decay, **self.optimiser_options}
+        optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, rates, **own)
         state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
         if self.quantise:
             state.through = StraightThrough.of(program.network, self.quantise)

@@ -22,6 +22,8 @@ import torch
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import values
+from neuro.learning.acting.episodes import Episodes, acts, played
+from neuro.learning.acting.policy import chosen, discounted, drawn
 from neuro.learning.common.summed_inputs import SummedInput
 from neuro.learning.traces.eligibility import eligibility
 from neuro.learning.traces.eprop import FORMS, EProp
@@ -31,15 +33,16 @@ from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
 
 class ActorCritic:
-    """A task whose loss is E. The task says what actions bring: `reward(actions [batch, time], batch)` -> [batch, time].
+    """A task whose loss is E. Either the task has an environment and the batch was played, or it says what actions bring that
+    change rewards, not inputs: `reward(actions [batch, time], batch)` -> [batch, time]; those are drawn here.
 
     The task records one variable of its output, whose last channel is the value; actions count where the batch's mask is
-    set. They change rewards, not inputs. random: draws the actions. After `loss`: `reward`, the mean sum of a trial;
+    set. random: draws the actions. After `loss`: `reward`, the mean sum of a trial;
     `signal` [batch, time, output] and `delta` [batch, time], what the online form multiplies.
     """
 
     def __init__(self, task: Any, discount: float, value_cost: float, random: np.random.Generator) -> None:
-        if not hasattr(task, "reward"):
+        if not hasattr(task, "reward") and not acts(task):
             raise UnsupportedError("any", "rule 'reward-eprop'", f"task '{task.name}' gives no rewards")
         self.task, self.output, self.discount, self.value_cost, self.random = (
             task, task.output, discount, value_cost, random,
@@ -52,26 +55,20 @@ class ActorCritic:
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         y = traces[self.record()[0]]
         value, log_pi = y[..., -1], torch.log_softmax(y[..., :-1], dim=-1)
-        acts = torch.as_tensor(np.ones(value.shape) if batch.mask is None else batch.mask, dtype=y.dtype)
+        counts = torch.as_tensor(np.ones(value.shape) if batch.mask is None else batch.mask, dtype=y.dtype)
         pi, v = log_pi.detach().exp().double().numpy(), value.detach().double().numpy()
-        below = pi.cumsum(axis=-1)[..., :-1] < self.random.random(v.shape)[..., None]
-        actions = below.sum(axis=-1)
-        rewards = np.asarray(self.task.reward(actions, batch), dtype=np.float64)
+        if isinstance(batch, Episodes):
+            actions, rewards = batch.actions, batch.rewards
+        else:
+            actions = drawn(pi, self.random)
+            rewards = np.asarray(self.task.reward(actions, batch), dtype=np.float64)
         self.reward = float(rewards.sum(axis=1).mean())
         self.delta = rewards + self.discount * np.concatenate([v[:, 1:], np.zeros((len(v), 1))], axis=1) - v
-        policy = (pi - np.eye(pi.shape[-1])[actions]) * acts.double().numpy()[..., None]
+        policy = (pi - np.eye(pi.shape[-1])[actions]) * counts.double().numpy()[..., None]
         self.signal = np.concatenate([policy, np.full((*v.shape, 1), -self.value_cost)], axis=-1)
-        missing = torch.as_tensor(self._returns(rewards), dtype=y.dtype) - value
-        chosen = log_pi.gather(-1, torch.as_tensor(actions)[..., None])[..., 0] * acts
-        total = -(missing.detach() * chosen).sum() + self.value_cost / 2 * (missing**2).sum()
+        missing = torch.as_tensor(discounted(rewards, self.discount), dtype=y.dtype) - value
+        total = -(missing.detach() * chosen(log_pi, actions) * counts).sum() + self.value_cost / 2 * (missing**2).sum()
         return total / len(v)
-
-    def _returns(self, rewards: Array) -> Array:
-        found, later = np.zeros_like(rewards), np.zeros(len(rewards))
-        for k in reversed(range(rewards.shape[1])):
-            later = rewards[:, k] + self.discount * later
-            found[:, k] = later
-        return found
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,7 @@ class RewardEProp(EProp):
         judged = ActorCritic(
             task, self.discount, self.value_cost, streams.generator(self.seed, "rule/reward-eprop", draw)
         )
+        batch = played(program, parameters, task, batch, draw)
         if self.form != "online":
             _, found = super().estimate(program, parameters, batch, judged, memory, draw)
             return -judged.reward, found

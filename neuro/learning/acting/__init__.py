@@ -1,0 +1,1 @@
+"""Networks that act: what comes next depends on what they did."""

@@ -1,0 +1,124 @@
+"""Episodes: a network in an environment, step by step, and what remains of it as a batch that can be run again.
+
+A batch of an acting task holds one seed an episode as `targets`, and an episode that was played by chance. `played` lets a network act
+in the same episodes and gives what came: what it was shown, what it did, what that brought. Run again on that batch, the
+same network does the same, so that gradients go back through the run of the episode while observations and
+rewards are data, as policy gradients want them. All that only looks at inputs takes the batch as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from neuro.compiler import streams
+from neuro.protocols import Array, Batch, Parameters, Recording
+
+
+class Environment(Protocol):
+    """As many copies of an environment as there are episodes: gymnasium's vector environments, and whatever has these methods."""
+
+    def reset(self, *, seed: Any = None) -> tuple[Array, Mapping[str, Any]]:
+        """Observations [batch, ...] before the first step. seed: one for each copy."""
+        ...
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, Mapping[str, Any]]:
+        """Observations, rewards [batch], and bool [batch]: whether an episode has ended, and whether it was cut off."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Acting(Protocol):
+    """What a task has whose networks act, besides what every task has. They act on the trace that it records first."""
+
+    name: str
+    steps: int  # of an episode, at most
+    channels: int  # of that trace
+
+    def environment(self, episodes: int) -> Environment:
+        """So many copies, played side by side."""
+        ...
+
+    def shown(self, observation: Array, action: Array | None, reward: Array, step: int) -> Mapping[str, Array]:
+        """Inputs of one step, name -> [batch, channel]: what is seen now, and what the step before did and brought. action: None before the first."""
+        ...
+
+    def act(self, output: Array, random: np.random.Generator) -> Array:
+        """Actions [batch, ...] on the output [batch, channel] of this step."""
+        ...
+
+
+@dataclass(frozen=True)
+class Episodes(Batch):
+    """A batch that was played. inputs: as they came. mask: the steps up to the end of each episode.
+
+    actions: [batch, time, ...]. rewards: [batch, time], of the action of that step; 0 after the end. targets: the seeds.
+    """
+
+    actions: Array = field(default_factory=lambda: np.zeros(0))
+    rewards: Array = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def returns(self) -> Array:
+        """Sum of rewards of each episode [batch]."""
+        return np.asarray(self.rewards.sum(axis=1))
+
+
+def acts(task: Any) -> bool:
+    """Whether what a task shows depends on what the network did."""
+    return hasattr(task, "environment")
+
+
+def by_chance(task: Acting, seeds: Array, random: np.random.Generator) -> Episodes:
+    """One episode a seed, acted as on an output of zeros."""
+    output = np.zeros((len(seeds), task.channels))
+    return _episodes(task, seeds, lambda shown: task.act(output, random))
+
+
+def played(program: Any, parameters: Parameters | None, task: Any, batch: Batch, draw: int = 0) -> Any:
+    """The batch as it is, or, where a task acts, the episodes of its seeds as the network plays them. draw: of the actions' random stream.
+
+    Raises what a session and the task's environment raise.
+    """
+    if not acts(task):
+        return batch
+    random = streams.generator(program.network.seed, f"actions/{task.name}", draw)
+    record, options = tuple(task.record()), {} if batch.state is None else {"state": batch.state}
+    session = program.session(len(batch.targets), parameters, record, **options)
+
+    def act(shown: Mapping[str, Array]) -> Array:
+        found: Recording = session.step(shown)
+        return np.asarray(task.act(found.traces[record[0]][:, -1], random))
+
+    try:
+        return replace(_episodes(task, batch.targets, act), state=batch.state)
+    finally:
+        session.close()
+
+
+def _episodes(task: Acting, seeds: Array, act: Callable[[Mapping[str, Array]], Array]) -> Episodes:
+    """act: inputs of one step, name -> [batch, 1, channel], to actions [batch, ...]."""
+    inputs: dict[str, list[Array]] = {}
+    actions, rewards, alive = list[Array](), list[Array](), [np.ones(len(seeds), bool)]
+    environment = task.environment(len(seeds))
+    try:
+        observation, _ = environment.reset(seed=[int(s) for s in seeds])
+        while alive[-1].any() and len(actions) < task.steps:
+            past = (actions[-1], rewards[-1]) if actions else (None, np.zeros(len(seeds)))
+            shown = {n: v[:, None] for n, v in task.shown(observation, *past, len(actions)).items()}
+            for name, value in shown.items():
+                inputs.setdefault(name, []).append(value)
+            actions.append(act(shown))
+            observation, reward, ended, cut, _ = environment.step(actions[-1])
+            rewards.append(np.where(alive[-1], reward, 0.0))
+            alive.append(alive[-1] & ~(np.asarray(ended) | np.asarray(cut)))
+    finally:
+        environment.close()
+    whole = {n: np.concatenate(parts, axis=1) for n, parts in inputs.items()}
+    return Episodes(
+        whole, seeds, np.stack(alive[: len(actions)], 1), actions=np.stack(actions, 1), rewards=np.stack(rewards, 1)
+    )

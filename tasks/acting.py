@@ -1,0 +1,54 @@
+"""What tasks share whose networks act in an environment (see neuro.learning.acting.episodes)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neuro.learning.acting.episodes import Environment, Episodes, by_chance
+from neuro.learning.acting.policy import drawn, softmax
+from neuro.protocols import Array
+from tasks.synthetic import SyntheticTask
+
+
+class ActingTask(SyntheticTask):
+    """Discrete actions, drawn by the softmax of the output's channels but the last, which is the value of what is to come.
+
+    actions: how many. The input `senses` holds what the environment shows, then the reward of the step before, then its action as one of n.
+    """
+
+    output = "output"
+    actions: int
+    steps: int
+
+    @property
+    def channels(self) -> int:
+        """Of the output."""
+        return self.actions + 1
+
+    def environment(self, episodes: int) -> Environment:
+        """So many copies, played side by side."""
+        raise NotImplementedError
+
+    def sample(self, rng: np.random.Generator, trials: int) -> Episodes:
+        """This many new episodes, played by chance."""
+        return by_chance(self, rng.integers(0, 2**31, trials), rng)
+
+    def shown(self, observation: Array, action: Array | None, reward: Array, step: int) -> Mapping[str, Array]:
+        past = np.zeros((len(observation), self.actions)) if action is None else np.eye(self.actions)[action]
+        return {"senses": np.concatenate([observation, reward[:, None], past], axis=1)}
+
+    def act(self, output: Array, random: np.random.Generator) -> Array:
+        return drawn(softmax(output[..., :-1]), random)
+
+    def record(self) -> Sequence[str]:
+        return (f"{self.output}.y",)
+
+
+def same_for_each(seed: Any, episodes: int) -> list[int]:
+    """One seed a copy, from what gymnasium's vector environments take: one for each, or one number, counted up."""
+    if seed is None:
+        return np.random.default_rng().integers(0, 2**31, episodes).tolist()
+    return [int(seed) + i for i in range(episodes)] if np.ndim(seed) == 0 else [int(s) for s in seed]

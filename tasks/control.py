@@ -1,0 +1,90 @@
+"""Any of gymnasium's environments with discrete actions and an observation of numbers; needs the extra `control`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from neuro.model import Network
+from neuro.options import OptionError
+from neuro.protocols import Recording, Settings, UnsupportedError
+from tasks.acting import ActingTask
+from tasks.cue_reward import TRAINED
+from tasks.plastic_networks import plastic_network
+
+
+class Control(ActingTask):
+    """environment: its name at gymnasium. steps: longest episode. form: see tasks.plastic_networks. Metric: mean return of the episodes.
+
+    Nobody knows the right actions, so rules that are told them can't be used.
+    """
+
+    name = "control"
+    version = 1
+    readout = ("readout.w", "output.b")
+    updates = 20
+    test_trials = 20
+    settings = Settings(
+        epochs=10,
+        batch=16,
+        backends={"torch": {"dtype": "float64"}},
+        rules={
+            "actor-critic": {
+                "trainable": TRAINED, "learning_rate": 5e-3, "clip": 2.0, "discount": 0.95, "value_cost": 0.05, "diversity_cost": 0.01,
+            },
+            "es": {"trainable": TRAINED, "sigma": 0.1, "learning_rate": 0.05},
+        },
+    )  # fmt: skip
+
+    def __init__(
+        self, environment: str = "CartPole-v1", steps: int = 200, hidden: int = 32, form: str = "static", clip: float = 1.0,
+        eta: float = 0.01, scale: float = 0.01,
+    ) -> None:  # fmt: skip
+        self.id, self.steps = environment, steps
+        self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
+
+    @cached_property
+    def _sizes(self) -> tuple[int, int]:
+        """Numbers in an observation, and actions. Raises OptionError."""
+        made = self.environment(1)
+        space, actions = made.single_observation_space, made.single_action_space
+        made.close()
+        if not hasattr(actions, "n") or len(getattr(space, "shape", None) or ()) != 1:
+            why = f"it shows {space} and takes {actions}; the task needs an observation of numbers and discrete actions"
+            raise OptionError(f"environment '{self.id}': {why}")
+        return int(space.shape[0]), int(actions.n)
+
+    @property
+    def actions(self) -> int:  # type: ignore[override]
+        return self._sizes[1]
+
+    def environment(self, episodes: int) -> Any:
+        """gymnasium's own copies, one after another in this process. Raises OptionError where there is none of that name."""
+        import gymnasium
+
+        try:
+            return gymnasium.make_vec(self.id, num_envs=episodes, vectorization_mode="sync")
+        except gymnasium.error.Error as error:
+            raise OptionError(f"environment '{self.id}': {error}") from None
+
+    def network(self, seed: int) -> Network:
+        senses = self._sizes[0] + 1 + self.actions
+        return plastic_network(
+            self.name, senses, self.hidden, self.channels, self.form, clip=self.clip, eta=self.eta, scale=self.scale, seed=seed
+        )  # fmt: skip
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Any) -> Any:
+        why = "nobody knows the right actions; use rule 'actor-critic', 'reward-eprop' or 'es'"
+        raise UnsupportedError("any", f"task '{self.name}' for a rule that is told the answer", why)
+
+    def metric(self, recording: Recording, batch: Any) -> float:
+        return float(batch.returns.mean())
+
+    def perfect(self, batch: Any) -> Recording:
+        """Nobody knows; the first action always."""
+        y = np.zeros((*batch.mask.shape, self.channels))
+        y[..., 0] = 20.0
+        return Recording(1e-3, traces={f"{self.output}.y": y})
