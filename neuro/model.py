@@ -328,14 +328,10 @@ class Network:
         }  # fmt: skip
         return {kind: {part.name: part for part in reversed(parts)} for kind, parts in kinds.items()}
 
-    @cached_property
-    def late_inputs(self) -> dict[str, frozenset[str]]:
+    @property
+    def late_inputs(self) -> Mapping[str, frozenset[str]]:
         """Population -> its inputs that are summed at the end of a step."""
-        found: dict[str, set[str]] = {p.name: set() for p in self.populations}
-        for p in self.projections:
-            if p.summed == "end" and p.post in found:
-                found[p.post].add(p.synapse.target)
-        return {name: frozenset(inputs) for name, inputs in found.items()}
+        return _late_inputs(self)
 
     def _part(self, kind: str, name: str) -> Any:
         if name not in self.parts[kind]:
@@ -354,6 +350,15 @@ class Network:
     def source_size(self, name: str) -> int:
         """Number of cells or channels of a projection's source."""
         return int(self._part("population or input", name).size)
+
+
+@per_object
+def _late_inputs(network: Network) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {p.name: set() for p in network.populations}
+    for p in network.projections:
+        if p.summed == "end" and p.post in found:
+            found[p.post].add(p.synapse.target)
+    return {name: frozenset(inputs) for name, inputs in found.items()}
 
 
 @per_object

@@ -36,7 +36,7 @@ class ActingTask(SyntheticTask):
         """This many new episodes, played by chance."""
         return by_chance(self, rng.integers(0, 2**31, trials), rng)
 
-    def shown(self, observation: Array, action: Array | None, reward: Array, step: int) -> Mapping[str, Array]:
+    def shown(self, observation: Array, action: Array | None, reward: Array) -> Mapping[str, Array]:
         past = np.zeros((len(observation), self.actions)) if action is None else np.eye(self.actions)[action]
         return {"senses": np.concatenate([observation, reward[:, None], past], axis=1)}
 
@@ -50,5 +50,5 @@ class ActingTask(SyntheticTask):
 def same_for_each(seed: Any, episodes: int) -> list[int]:
     """One seed a copy, from what gymnasium's vector environments take: one for each, or one number, counted up."""
     if seed is None:
-        return np.random.default_rng().integers(0, 2**31, episodes).tolist()
+        return [int(s) for s in np.random.default_rng().integers(0, 2**31, episodes)]
     return [int(seed) + i for i in range(episodes)] if np.ndim(seed) == 0 else [int(s) for s in seed]

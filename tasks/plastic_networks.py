@@ -82,4 +82,4 @@ def plastic_network(
             Projection("reach", "modulator", "hidden", reaches, summed="end"),
         ]
     inputs = (Input("senses", senses, "current", "given.I"),)
-    return Network(populations, projections, inputs, dt="1 ms", seed=seed, name=name)
+    return Network(tuple(populations), tuple(projections), inputs, dt="1 ms", seed=seed, name=name)

@@ -54,7 +54,7 @@ def identities(study: Study) -> None:
 
     drive = np.random.default_rng(study.seed).normal(0, 1, (3, 10, 4))
     record = ["hidden.x", "modulator.y", "loop.hebb"]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for backend in ("reference", "native", "torch", "brian2"):
         compiler = backends.get(backend)
         plain = compiler.compile(episode_of("plastic", study.seed, clip=1.0, eta=0.1))
@@ -98,7 +98,7 @@ def gradients(study: Study) -> None:
         wrt = [n for n in held if n.rpartition(".")[2] in ("w", "alpha", "eta", "b") and not n.startswith("given")]
         judge = backends.get("reference").compile(network)
         for backend in ("torch", "native"):
-            program = backends.get(backend).compile(network)
+            program: Any = backends.get(backend).compile(network)
             slopes = program.value_and_grad(loss, None, {"senses": drive}, wrt, ["output.y"])[1]
             for name in wrt:
                 direction = np.random.default_rng(1).normal(0, 1, np.shape(held[name]))
@@ -231,7 +231,11 @@ def maze(study: Study) -> None:
     from tasks.maze import ExploreThenGo, random_walk, shortest_path, walked
 
     level = partial(walked, 7, 100, 300)
-    walkers = {"random walk": random_walk, "explore then go": ExploreThenGo(300, 7), "shortest path": shortest_path}
+    walkers: dict[str, Any] = {
+        "random walk": random_walk,
+        "explore then go": ExploreThenGo(300, 7),
+        "shortest path": shortest_path,
+    }
     steady = {name: float(level(w, study.seed).mean()) for name, w in walkers.items()}
     study.table("B3 maze 7, 100 steps, who doesn't learn", ("walker", "return"), list(steady.items()))
     if study.quick:

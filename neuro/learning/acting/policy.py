@@ -12,7 +12,7 @@ from neuro.protocols import Array
 
 def softmax(logits: Array) -> Array:
     """Probabilities [..., action]."""
-    return torch.softmax(torch.as_tensor(np.asarray(logits, np.float64)), -1).numpy()  # type: ignore[no-any-return]
+    return torch.softmax(torch.as_tensor(np.asarray(logits, np.float64)), -1).numpy()
 
 
 def drawn(pi: Array, random: np.random.Generator) -> Array:
