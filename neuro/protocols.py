@@ -235,12 +235,14 @@ class Backend(Protocol):
 class Batch:
     """inputs: input name -> [batch, time, channel]. targets: [batch] labels or [batch, time, output].
     mask: bool [batch, time], the steps that count. state: that the trials begin with, None for the network's initial one;
-    all candidates of a population begin with the same."""
+    all candidates of a population begin with the same. follows: None where its trials stand for themselves; else they are a part of
+    longer ones, and it says whether the batch before holds the part before: what the network was at its end is carried over."""
 
     inputs: Inputs
     targets: Array
     mask: Array | None = None
     state: State | None = None
+    follows: bool | None = None
 
     def begun(self, trial: int) -> State | None:
         """The state that trials begin with whose random streams are those from `trial` on."""

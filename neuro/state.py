@@ -62,6 +62,22 @@ class State:
             raise KeyError(f"no variable '{unknown[0]}'; the state has {', '.join(sorted(self.variables))}")
         return replace(self, variables={**self.variables, **variables})
 
+    def arrays(self) -> dict[str, Array]:
+        """All of it as arrays, "variables/cells.v" and so on; `from_arrays` makes the same state of them."""
+        found = {f"{part}/{n}": np.asarray(a) for part in PARTS for n, a in getattr(self.numpy(), part).items()}
+        return found | {n: np.asarray(getattr(self, n)) for n in ("dt", "step", "lead", "trial")}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, Array]) -> State:
+        """Inverse of `arrays`."""
+        parts: dict[str, Any] = {part: {} for part in PARTS}
+        for name, array in arrays.items():
+            part, _, own = name.partition("/")
+            if own:
+                parts[part][own] = array
+        lead = tuple(int(n) for n in arrays["lead"])
+        return State(float(arrays["dt"]), int(arrays["step"]), lead, int(arrays["trial"]), **parts)
+
     def differences(self, other: State) -> dict[str, float]:
         """Largest absolute difference, by "part/name", where there is any; inf where one lacks a name or a shape is another."""
         found = {

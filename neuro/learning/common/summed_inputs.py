@@ -207,8 +207,16 @@ def attach(network: Network, trainable: Sequence[str]) -> Network:
     return replace(network, inputs=(*network.inputs, *added.values()))
 
 
+def refuse_parts(batch: Batch, rule: str) -> None:
+    """Raises UnsupportedError where a batch is a part of longer trials."""
+    if batch.follows is not None:
+        why = "it carries no state from one batch into the next; use rule 'bptt'"
+        raise UnsupportedError("any", f"a batch that is a part of longer trials for rule '{rule}'", why)
+
+
 def refuse_state(batch: Batch, rule: str) -> None:
     """Raises UnsupportedError where a batch brings a state: what cells sent before the first step is read from the network's initial one."""
+    refuse_parts(batch, rule)
     if batch.state is not None:
         why = "it takes trials that begin with the network's initial state; use rule 'bptt' or 'es'"
         raise UnsupportedError("any", f"a batch with a state for rule '{rule}'", why)

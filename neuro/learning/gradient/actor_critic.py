@@ -19,6 +19,7 @@ import torch
 
 from neuro.learning.acting.episodes import acts, played
 from neuro.learning.acting.policy import chosen, discounted
+from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.gradient.bptt import BPTT, gradient_of
 from neuro.options import OptionError, one_of
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
@@ -53,8 +54,9 @@ class ActorCritic(BPTT):
         if not acts(task):
             why = f"task '{task.name}' has no environment; use rule 'bptt', or 'reward-eprop' where it gives rewards"
             raise UnsupportedError("any", f"rule '{self.called()}'", why)
+        refuse_parts(batch, self.called())
         episodes = played(program, parameters, task, batch, draw)
-        options = {"truncate": self.truncate} if self.truncate else {}
+        options: dict[str, Any] = {"truncate": self.truncate} if self.truncate else {}
         _, slopes = gradient_of(self, program, parameters, episodes, self.judged(task), **options)
         return -float(episodes.returns.mean()), slopes
 

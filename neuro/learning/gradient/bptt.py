@@ -5,13 +5,17 @@ Source: Neftci, Mostafa & Zenke (2019), IEEE Signal Process Mag 36:51.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from neuro.learning.common.optimisers import under
+from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.gradient.gradient_rule import GradientRule
 from neuro.options import OptionError
-from neuro.protocols import Array, Batch, Parameters, require
+from neuro.protocols import Array, Batch, Parameters, RunError, require
+from neuro.state import State
+
+CARRIED = "carried"  # in the rule's memory: the state in which the last batch ended
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class BPTT(GradientRule):
     into another. So the loss of step k reaches back over k mod truncate steps, and over the whole trial from truncate = its
     steps on. Initial values of plastic weights act in the first part alone. Memory is that of the whole trial.
     Source: Williams & Peng (1990), Neural Comput 2:490: BPTT(h; h') with h = h' = truncate.
+
+    Batches that are parts of longer trials (Batch.follows) go on with the state in which the batch before ended, as numbers alone; what was
+    updated since then acts from there on.
     """
 
     truncate: int = 0
@@ -45,19 +52,40 @@ class BPTT(GradientRule):
             require(program, "state", f"truncate={self.truncate}", "leave truncate out")
 
     def estimate(
-        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int
     ) -> tuple[float, dict[str, Array]]:
         options = {"truncate": self.truncate} if self.truncate else {}
-        return gradient_of(self, program, parameters, batch, task, **options)
+        if batch.follows:
+            if f"{CARRIED}/step" not in memory:
+                raise RunError("the first batch says that it follows another one; let the first have follows=False")
+            batch = replace(batch, state=State.from_arrays(under(CARRIED, memory)))
+        ended: list[State] = []
+        found = gradient_of(self, program, parameters, batch, task, None if batch.follows is None else ended, **options)
+        if ended:
+            memory.update({f"{CARRIED}/{n}": a for n, a in ended[0].arrays().items()})
+        return found
 
 
 def gradient_of(
-    rule: GradientRule, program: Any, parameters: Parameters, batch: Batch, task: Any, **options: Any
+    rule: GradientRule,
+    program: Any,
+    parameters: Parameters,
+    batch: Batch,
+    task: Any,
+    ended: list[State] | None = None,
+    **options: Any,
 ) -> tuple[float, dict[str, Array]]:
-    """A differentiable program's loss, without the regularisation, and the gradient of both. options: of its value_and_grad."""
+    """A differentiable program's loss, without the regularisation, and the gradient of both. options: of its value_and_grad.
+
+    ended: gets the state after the last step.
+    """
+    if ended is None:
+        refuse_parts(batch, rule.called())
     plain = []
 
     def loss(found: Any) -> Any:
+        if ended is not None:
+            ended.append(found.state.numpy())
         value = task.loss(found.spikes, found.traces, batch)
         plain.append(float(value.detach()))
         return value + rule.penalty(program, found)

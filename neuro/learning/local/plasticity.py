@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from neuro.learning.common import naming
+from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.model import Input, Network, Projection, Synapse
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, require
@@ -130,6 +131,7 @@ class LocalRule:
         self, program: Any, parameters: Parameters, state: dict[str, int], batch: Batch, task: Any
     ) -> tuple[Parameters, dict[str, int], Mapping[str, float]]:
         """One run. Returns parameters, state, and as metrics the task's loss and the norm of the change."""
+        refuse_parts(batch, self.plasticity.name)
         found = program.run(parameters, batch.inputs, tuple(task.record()), state=batch.state)
         learned = {name: values.mean(axis=0) for name, values in found.final.items()}
         change = float(np.sqrt(sum(np.sum((v - parameters[n]) ** 2) for n, v in learned.items())))

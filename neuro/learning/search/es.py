@@ -15,6 +15,7 @@ import torch
 
 from neuro.compiler import streams
 from neuro.learning.common import optimisers
+from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.search.full_cma import FullCMA
 from neuro.learning.search.search_space import FITNESS, Array, SearchSpace, check_capable, losses, trials
 from neuro.learning.search.searches import (
@@ -79,6 +80,7 @@ class BlackBox:
         self, program: Any, parameters: Parameters, state: BlackBoxState, batch: Batch, task: Any
     ) -> tuple[Parameters, BlackBoxState, Mapping[str, float]]:
         """One update. task: its `loss` or `metric`, and `record`. Returns SI arrays, state, metrics."""
+        refuse_parts(batch, self.name)
         candidates, directions = self.search.ask(state.search)
         trial = state.search.updates * trials(batch)
         sets = state.space.candidates(candidates, parameters)
