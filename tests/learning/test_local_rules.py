@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import backends
 from neuro import (
     Input,
     Network,
+    Neuron,
     Normal,
     OneToOne,
     Population,
@@ -213,6 +215,30 @@ def test_homeostasis_reaches_its_target_rate(rule: Plasticity) -> None:
     first, last = (found.spikes["cells"][:, s].mean() * 1e3 for s in (slice(0, 300), slice(-3000, None)))
     assert first > 30
     assert last == pytest.approx(20, rel=0.15)
+
+
+def test_reward_may_come_from_cells() -> None:
+    """In the step in which they change: the weights are those of an input that brings the same signal, on every backend."""
+    critic = Neuron("critic", "I : Hz\nd = I : Hz")
+    feed = Projection("feed", "x", "cells", PULSE, Normal(quantity("1.5 nA"), quantity("0.3 nA")))
+    plain = Network([Population("cells", LIF, 5)], [feed], [Input("x", 7, "poisson", rate="60 Hz")], dt="1 ms", seed=3)
+    judge = (*plain.populations, Population("dopamine", critic, 1))
+    with_critic = replace(plain, populations=judge, inputs=(*plain.inputs, Input("r", 1, "current", "dopamine.I")))
+    by_cells = reward.attach(with_critic, "feed", w_max="3 nA", reward="dopamine.d")
+    assert [p.name for p in by_cells.projections] == ["feed", "reward"] and len(by_cells.inputs) == 2
+    signal = np.random.default_rng(1).normal(0, 20, (2, 150, 1))
+    wanted = backends.get("reference").compile(reward.attach(plain, "feed", w_max="3 nA")).run(
+        inputs={"reward": signal}, steps=150, batch=2
+    ).final["feed.w"]  # fmt: skip
+    assert np.abs(wanted - values(plain)["feed.w"]).max() > 1e-12
+    for name in PLASTIC:
+        found = backends.get(name).compile(by_cells).run(inputs={"r": signal}, steps=150, batch=2).final["feed.w"]
+        assert np.abs(found - wanted).max() <= 1e-9 * np.abs(wanted).max()
+    with pytest.raises(PlasticityError, match=r"no variable 'dopamine\.c'"):
+        reward.attach(with_critic, "feed", w_max="3 nA", reward="dopamine.c")
+    two = replace(with_critic, populations=(judge[0], Population("dopamine", critic, 2)))
+    with pytest.raises(PlasticityError, match="'dopamine' has 2 cells and 'cells' 5"):
+        reward.attach(two, "feed", w_max="3 nA", reward="dopamine.d")
 
 
 def test_reward_turns_marks_into_weight() -> None:

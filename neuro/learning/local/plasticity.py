@@ -16,7 +16,7 @@ import torch
 
 from neuro.learning.common import naming
 from neuro.learning.common.summed_inputs import refuse_parts
-from neuro.model import Input, Network, Projection, Synapse
+from neuro.model import AllToAll, Input, Network, OneToOne, Population, Projection, Synapse
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, require
 
@@ -31,8 +31,8 @@ class PlasticityError(Exception):
 class Plasticity:
     """What a rule adds. equations, on_pre, on_post, every_step: as in Synapse; `w` is the weight, w_max its unit and bound.
 
-    parameters: defaults. received: name -> unit of a variable that the target cells get, with an input of that name, one
-    channel for all of them.
+    parameters: defaults. received: name -> unit of a variable that the target cells get: from an input of that name, one
+    channel for all of them, or from cells of the network.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Plasticity:
 
     def attach(self, network: Network, projection: str, **constants: Any) -> Network:
         """The network with this rule in one projection. constants: replace defaults; w_max is needed where the text has it.
+        What is received may be given as "population.variable": one cell reaches all, as many as there are targets reach one each.
 
         Names that synapse, target or network have already get a number: trace_in_2, an input reward_2. Variables of the
         synapse's own keep its method. Raises PlasticityError, ModelError.
@@ -55,6 +56,7 @@ class Plasticity:
             known = ", ".join(p.name for p in network.projections)
             raise PlasticityError(f"there is no projection '{projection}'; known: {known}")
         target = network.population(found.post)
+        senders = {n: constants.pop(n) for n in self.received if n in constants}
         received = naming.fresh(self.received, naming.in_neuron(target.neuron))
         projections = tuple(
             replace(p, synapse=self._synapse(p, constants, received)) if p is found else p for p in network.projections
@@ -64,9 +66,30 @@ class Plasticity:
         lines = "".join(f"\n{received[name]} : {unit}" for name, unit in self.received.items())
         cells = replace(target.neuron, equations=f"{target.neuron.equations}{lines}")
         populations = tuple(replace(p, neuron=cells) if p is target else p for p in network.populations)
-        inputs = naming.fresh(self.received, naming.in_network(network))
-        added = tuple(Input(inputs[n], 1, "current", f"{target.name}.{received[n]}") for n in self.received)
-        return replace(network, populations=populations, projections=projections, inputs=(*network.inputs, *added))
+        names = naming.fresh(self.received, naming.in_network(network))
+        sent = tuple(self._sent(network, names[n], sender, target, received[n]) for n, sender in senders.items())
+        added = tuple(
+            Input(names[n], 1, "current", f"{target.name}.{received[n]}") for n in self.received if n not in senders
+        )
+        return replace(
+            network, populations=populations, projections=(*projections, *sent), inputs=(*network.inputs, *added)
+        )
+
+    def _sent(self, network: Network, name: str, sender: Any, target: Population, variable: str) -> Projection:
+        """What brings a variable of other cells to the target's, in the step in which it changes."""
+        owner, _, own = str(sender).partition(".")
+        cells = network.parts["population"].get(owner)
+        if cells is None or own not in cells.neuron.scope.dimensions:
+            known = ", ".join(f"{p.name}.{v}" for p in network.populations for v in p.neuron.scope.states)
+            raise PlasticityError(
+                f"rule '{self.name}', {name}: there is no variable '{sender}'; write population.variable, such as {known}"
+            )
+        if cells.size not in (1, target.size):
+            why = f"'{owner}' has {cells.size} cells and '{target.name}' {target.size}"
+            raise PlasticityError(f"rule '{self.name}', {name}: {why}; send from one cell, or from as many")
+        synapse = Synapse(f"{name}_signal", transmits=f"{own}_pre", target=variable, source=self.source)
+        connectivity = AllToAll() if cells.size == 1 else OneToOne()
+        return Projection(name, owner, target.name, synapse, connectivity=connectivity, summed="end")
 
     def _constants(self, projection: Projection, given: Mapping[str, Any]) -> dict[str, Any]:
         bounded = "w_max" in naming.in_texts(self.equations, self.on_pre, self.on_post, self.every_step)

@@ -1,5 +1,5 @@
 """Reward-modulated STDP: pairings mark a synapse, a global signal turns marks into weight. Source: Izhikevich (2007), Cereb Cortex
-17:2443. The network gets an input `reward`, one channel, in weights (of w_max) per second and mark.
+17:2443. The network gets an input `reward`, one channel, in weights (of w_max) per second and mark; or reward="population.variable" names cells that send it.
 """
 
 from __future__ import annotations
