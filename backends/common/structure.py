@@ -9,8 +9,9 @@ import numpy as np
 
 from backends.common.options import flags, names_of
 from neuro.compiler.parameters import Parameter
-from neuro.compiler.step import Couple, Gather, Operation, Step, Synapses, Update
+from neuro.compiler.step import Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.language.mangling import mangled
+from neuro.language.symbolic import symbol
 from neuro.protocols import UnsupportedError
 
 
@@ -62,6 +63,30 @@ def is_static(step: Step, couple: Couple) -> bool:
         return False
     names = {s.name for s in factors.synapse.free_symbols}
     return not names & {*synapses.states, "t"}
+
+
+def overwritten(step: Step) -> set[tuple[str, str]]:
+    """(population, state) of states that a statement may set to what they weren't before: there a value that isn't finite can be lost within a run.
+
+    A reset that follows from a comparison with the state itself sets none: nothing that isn't finite fulfils it.
+    """
+    compared = {
+        op.population: {s.name for s in op.margin.free_symbols}
+        for op in step.operations
+        if isinstance(op, Threshold) and op.plain
+    }
+    found = set()
+    for op in step.operations:
+        if isinstance(op, Update) and op.owner in {c.name for c in step.cells} and op.phase in ("every_step", "reset"):
+            spared = compared.get(op.owner, set()) if op.phase == "reset" else set[str]()
+            for assign in op.assigns:
+                if (
+                    not assign.temporary
+                    and symbol(assign.target) not in assign.expr.free_symbols
+                    and assign.target not in spared
+                ):
+                    found.add((op.owner, assign.target))
+    return found
 
 
 def delays_of(synapses: Synapses) -> tuple[int, ...]:

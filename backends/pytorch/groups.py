@@ -43,6 +43,7 @@ class Group:
     spiking: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()  # what `step` gives after states and spikes
     derived: tuple[str, ...] = ()  # what `observe` gives
+    overwritten: tuple[str, ...] = ()  # of the states: those in which a value that isn't finite can be lost
     sums: tuple[str, ...] = ()  # what `sums` gives: "population.input" that events reach
     source: str = ""
     functions: dict[str, Any] = field(default_factory=dict)

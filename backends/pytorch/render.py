@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import sympy as sp
 import torch
 
-from backends.common.structure import Backward, delays_of, is_static, local, stretches
+from backends.common.structure import Backward, delays_of, is_static, local, overwritten, stretches
 from backends.pytorch.functions import total
 from backends.pytorch.groups import Group, current, drive, groups
 from backends.pytorch.writer import Writer
@@ -68,7 +68,7 @@ class _Renderer(Writer):
         spiking = tuple(c.name for c in cells if c.spikes)
         found = Group(
             self.names, tuple((self.drive_of(o), o) for o in self.hoisted), tuple(self.currents), tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
-            spiking, self.observed(), derived, tuple(self.sums),
+            spiking, self.observed(), derived, self.overwritten(), tuple(self.sums),
         )  # fmt: skip
         found.source = self.source.assemble(found, self.parameters - self.plastic)
         found.functions = self.functions
@@ -273,6 +273,10 @@ class _Renderer(Writer):
         """States and inputs, which can be recorded."""
         cells = [self.step.population(name) for name in self.names]
         return tuple(local(c.name, v) for c in cells for v in (*c.states, *c.inputs))
+
+    def overwritten(self) -> tuple[str, ...]:
+        """See Group."""
+        return tuple(local(*key) for key in sorted(overwritten(self.step)) if key[0] in self.names)
 
     def derived(self) -> tuple[str, ...]:
         """Subexpressions at the end of the step, in a function of their own: most runs record none."""

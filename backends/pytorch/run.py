@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import sympy as sp
 import torch
 
@@ -167,10 +168,14 @@ class ForwardPass:
         clock = torch.arange(self.feed.start, self.feed.start + self.feed.steps, dtype=torch.float64)
         times = (clock * self.compiled.step.dt).to(self.compiled.dtype).unbind(0)
         step = functions.step
+        lost = {n: torch.full((), self.feed.steps) for n in group.overwritten}  # the first step that isn't finite
         for k in range(self.feed.steps):
             arrived = [spikes[k - late] if k >= late else early[k] for spikes, late, early in history]
             found = step(*fixed, *states, *arrived, *(s[k] for s in streams), *zeros, times[k])
             states = found[:count]
+            for name, first in lost.items():
+                value = states[group.states.index(name)].detach()
+                lost[name] = torch.where(torch.isfinite(value), first, first.clamp_max(k))
             for name, z in zip(group.spiking, found[count:], strict=False):
                 if isinstance(fired[name], list):
                     fired[name].append(z)
@@ -183,6 +188,7 @@ class ForwardPass:
                     values = functions.observe(*fixed, *found[count + spiking :], *zeros, times[k])
                     for trace, i in derived:
                         trace.append(values[i])
+        self._check_lost(lost)
         self._finish(group, states, fired)
         if group.sums:
             k = self.feed.steps
@@ -198,6 +204,15 @@ class ForwardPass:
             self.feed.steps, (*self.feed.lead, self.sizes[population]), self.compiled.dtype
         )
         return whole.unbind(0)
+
+    def _check_lost(self, lost: Mapping[str, torch.Tensor]) -> None:
+        """Raises RunError on a state that wasn't finite at the end of a step, whatever became of it."""
+        for name, first in lost.items():
+            k = int(first.min())
+            if k < self.feed.steps:
+                _, owner, *variable = unmangled(name)
+                value = np.where(first.numpy() > k, 0.0, np.nan)
+                check_finite(owner, mangled(*variable), value, self.feed.start + k, self.feed)
 
     def _finish(self, group: Group, states: Rows, fired: Mapping[str, Any]) -> None:
         for name, spikes in fired.items():

@@ -88,7 +88,8 @@ class _Modulator:
         cells = self.modulator(form)
         modulator = Population(self.names.new(), cells, post.size if dice.chance(0.5) else 1)
         late = form == "at once" and dice.chance(0.8)
-        read = dice.choose(tuple(variables))
+        stepped = [s.target for s in heard.neuron.scope.every_step if s.target in variables]
+        read = dice.choose(stepped if stepped and dice.chance(0.6) else tuple(variables))
         hear = Synapse(
             self.names.new(), "w : 1", transmits=f"w*tanh({read}_pre/({SCALES[variables[read]]}))", target=self.z
         )

@@ -177,7 +177,9 @@ def finite_differences(case: Case, programs: Programs, loss: Loss, found: Gradie
         (wide, bend), (narrow, inner_bend) = measured
         computed = float((np.asarray(found[name]) * direction).sum())
         scale = max(abs(computed), abs(wide), 1e-3 * terms(loss))
-        if abs(wide - narrow) > FINITE * scale:
+        if abs(computed) * STEP / 2 > terms(loss):
+            outcome.notes.append("finite differences: steeper than any step resolves")
+        elif abs(wide - narrow) > FINITE * scale:
             outcome.notes.append("finite differences: a kink or jump is near")
         elif abs(inner_bend) > max(0.75 * abs(bend), FINITE * scale):  # of smooth functions it halves with the step
             outcome.notes.append("finite differences: a kink is just there")

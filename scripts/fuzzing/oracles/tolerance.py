@@ -1,16 +1,16 @@
 """When two recordings are the same: spikes exactly, traces to a bound, and what rounding alone explains.
 
 A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
-condition, or dynamics that let rounding grow. The reference runs again with parameters, initial values what synapses send and, after each step, all variables
-moved by a few units in the last place; where that moves its own numbers as far, the case is a tie: counted, never passed in silence. Networks whose arithmetic is exact
-(Case.dyadic) have no such excuse.
+condition, a difference of two ways to compute one number, or dynamics that let rounding grow. The reference runs again with parameters, initial values, what synapses send,
+every operation within an expression and, after each step, all variables moved by a few units in the last place; where that moves its own numbers as far, the case is a
+tie: counted, never passed in silence. Networks whose arithmetic is exact (Case.dyadic) have no such excuse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -19,6 +19,7 @@ import backends
 from backends.reference import _Simulation
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import attempt
+from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import initial_state, values
 from neuro.language.units import Quantity
 
@@ -82,6 +83,23 @@ def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
     return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
 
 
+EXACT = ("minimum", "maximum", "floor", "ceil", "sign", "absolute", "negative", "positive", "remainder")
+
+
+class Inexact(np.ndarray[Any, Any]):
+    """An array whose every operation is off by rounding, but those that round nothing."""
+
+    random: ClassVar[np.random.Generator]
+    rounding: ClassVar[float]
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [np.asarray(x) if isinstance(x, Inexact) else x for x in inputs]
+        found = np.asarray(getattr(ufunc, method)(*plain, **options))
+        if found.dtype.kind == "f" and ufunc.__name__ not in EXACT:
+            found = off(found, self.random, self.rounding)
+        return found.view(Inexact)
+
+
 class Sensitivity:
     """How far rounding moves the reference's own numbers. rounding: the size of one."""
 
@@ -114,6 +132,10 @@ class Sensitivity:
         def summed(simulation: _Simulation, op: Any) -> Any:  # in another order, what cancels leaves a rest
             return off(total(simulation, op), random, self.rounding)
 
+        def inexact(expr: Any, lookup: Any) -> Any:
+            Inexact.random, Inexact.rounding = random, self.rounding
+            return np.asarray(evaluate(expr, lambda name: np.asarray(lookup(name)).view(Inexact)))[()]
+
         def rounded(simulation: _Simulation) -> None:
             step(simulation)
             simulation.values |= {n: off(v, random, self.rounding) for n, v in simulation.values.items()}
@@ -122,6 +144,7 @@ class Sensitivity:
             patch("backends.reference.initial_state", lambda network: starts),
             patch.object(_Simulation, "run_step", rounded),
             patch.object(_Simulation, "total", summed),
+            patch("backends.reference.evaluate", inexact),
         ):
             found = self.case.run(program, parameters=given, inputs=inputs, steps=steps)
             _ = found.state  # computed while it is asked for
