@@ -168,3 +168,10 @@ def _described(kind: Any) -> str:
 def _shown(value: Any) -> str:
     plain = isinstance(value, str | int | float | list | tuple | dict | None)
     return reprlib.repr(value) if plain else shown(value)
+
+
+def counts(**options: Any) -> None:
+    """Raises OptionError on an option that is no whole number of at least 1."""
+    for name, value in options.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise OptionError(f"{name}={value!r}; give a whole number of at least 1")

@@ -28,17 +28,28 @@ def rows_of(found: Any) -> list[list[Any]]:
         firsts = [x.first.step for x in (*report.populations, *report.variables) if x.first is not None]
         rows.append(
             [*row, sum(p.differing for p in report.populations), max(v.max_rel for v in report.variables),
-             min(firsts) if firsts else "none", f"{min(p.coincidence.same for p in report.populations):.4f}",
-             max(p.van_rossum.mean for p in report.populations), max(p.victor_purpura.mean for p in report.populations)]
+             min(firsts) if firsts else "none", *distances(report.populations)]
         )  # fmt: skip
     return rows
 
 
-def energies(found: Any, network: Any, parameters: Any, inputs: Any) -> dict[str, Any]:
-    """Print what each backend's run would cost; returns the reference's for the store."""
-    from neuro.analysis.energy import CAVEAT, measure
+def distances(populations: Any) -> tuple[Any, Any, Any]:
+    """Worst of all populations that fire; none do in a network of graded cells."""
+    if not populations:
+        return "-", "-", "-"
+    same = f"{min(p.coincidence.same for p in populations):.4f}"
+    return same, max(p.van_rossum.mean for p in populations), max(p.victor_purpura.mean for p in populations)
 
-    counted = {n: measure(network, r, inputs, parameters) for n, r in found.recordings.items()}
+
+def energies(found: Any, network: Any, parameters: Any, inputs: Any) -> dict[str, Any]:
+    """Print what each backend's run would cost; returns the reference's for the store, nothing where it can't be counted."""
+    from neuro.analysis.energy import CAVEAT, EnergyError, measure
+
+    try:
+        counted = {n: measure(network, r, inputs, parameters) for n, r in found.recordings.items()}
+    except EnergyError as error:
+        print(f"energy: left out, {error}")
+        return {}
     summaries = [c.summary() for c in counted.values()]
     rows = [(name, *(float(s[name]) for s in summaries)) for name in summaries[0]]
     costs = counted[found.reference].costs
@@ -152,6 +163,7 @@ def main(
     from neuro.analysis.plots import plot_comparison
     from neuro.analysis.refinement import finer
     from neuro.analysis.replay import refined_accuracy, replay
+    from neuro.episodes import acts
     from neuro.io.results import write_group, write_recording
     from neuro.io.state_file import units_of
 
@@ -176,14 +188,23 @@ def main(
         single = registry.get("torch")
         pair = {"float64": single.compile(network), "float32": single.compile(network, dtype="float32")}
         precision = replay(task, pair, parameters, batch)
-        update(len(names) + 1, len(names) + 2, f"dt/{FINER}")
-        fine = single.compile(finer(network, FINER))
-        refined = refined_accuracy(task, fine, network, parameters, batch, FINER)
+        refined = None
+        if not acts(task):  # an environment has a clock of its own
+            update(len(names) + 1, len(names) + 2, f"dt/{FINER}")
+            fine = single.compile(finer(network, FINER))
+            refined = refined_accuracy(task, fine, network, parameters, batch, FINER)
     cli.table(f"float64, {len(batch.targets)} test trials, against {found.reference}", HEADER, rows_of(found))
     cli.table("torch, float32 against float64", HEADER, rows_of(precision))
-    write_group(run, "energy", energies(found, network, parameters, batch.inputs))
+    counted = energies(found, network, parameters, found.batch.inputs)
+    if counted:
+        write_group(run, "energy", counted)
     before = found.accuracies[found.reference]
-    print(f"accuracy at dt/{FINER} by rk4: {refined:.4f} ({refined - before:+.4f} from the clock it was trained on)")
+    if refined is None:
+        print(f"accuracy at dt/{FINER}: left out, the environment's steps are those of the network")
+    else:
+        print(
+            f"accuracy at dt/{FINER} by rk4: {refined:.4f} ({refined - before:+.4f} from the clock it was trained on)"
+        )
     image = plot or run.with_suffix(".png")
     others = {n: r for n, r in found.recordings.items() if n != found.reference}
     title = f"{run.name}: {', '.join(names)}"
@@ -196,7 +217,9 @@ def main(
         title=title,
     )
     write_recording(run, found.recordings[found.reference], units_of(network))
-    data = {**found.to_data(), "precision": precision.to_data(), "refined": {"factor": FINER, "accuracy": refined}}
+    data = {**found.to_data(), "precision": precision.to_data()}
+    if refined is not None:
+        data["refined"] = {"factor": FINER, "accuracy": refined}
     write_group(run, "comparison", data)
     identical = all(c.identical_spikes for c in found.comparisons.values())
     print(f"rasters {'identical' if identical else 'DIFFER'}; written to {run} (/comparison) and {image}")

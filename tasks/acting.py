@@ -1,4 +1,4 @@
-"""What tasks share whose networks act in an environment (see neuro.learning.acting.episodes)."""
+"""What tasks share whose networks act in an environment (see neuro.episodes)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neuro.learning.acting.episodes import Environment, Episodes, by_chance
-from neuro.learning.acting.policy import drawn, softmax
+from neuro.episodes import Environment, Episodes, by_chance
+from neuro.learning.common.policies import drawn, softmax
 from neuro.protocols import Array
 from tasks.synthetic import SyntheticTask
 

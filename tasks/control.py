@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neuro.model import Network
-from neuro.options import OptionError
+from neuro.options import OptionError, counts
 from neuro.protocols import Recording, Settings, UnsupportedError
 from tasks.acting import ActingTask
 from tasks.cue_reward import TRAINED
@@ -43,6 +43,7 @@ class Control(ActingTask):
         self, environment: str = "CartPole-v1", steps: int = 200, hidden: int = 32, form: str = "static", clip: float = 1.0,
         eta: float = 0.01, scale: float = 0.01,
     ) -> None:  # fmt: skip
+        counts(steps=steps, hidden=hidden)
         self.id, self.steps = environment, steps
         self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
 
@@ -63,12 +64,16 @@ class Control(ActingTask):
 
     def environment(self, episodes: int) -> Any:
         """gymnasium's own copies, one after another in this process. Raises OptionError where there is none of that name."""
-        import gymnasium
-
         try:
-            return gymnasium.make_vec(self.id, num_envs=episodes, vectorization_mode="sync")
-        except gymnasium.error.Error as error:
+            import gymnasium
+        except ImportError:
+            raise OptionError("task 'control' needs gymnasium; install the extra: twinspike[control]") from None
+        try:
+            made = gymnasium.make_vec(self.id, num_envs=episodes, vectorization_mode="sync")
+        except (gymnasium.error.Error, ImportError) as error:
             raise OptionError(f"environment '{self.id}': {error}") from None
+        first = int(getattr(made.single_action_space, "start", 0))
+        return gymnasium.wrappers.vector.TransformAction(made, lambda actions: actions + first) if first else made
 
     def network(self, seed: int) -> Network:
         senses = self._sizes[0] + 1 + self.actions

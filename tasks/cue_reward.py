@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.learning.acting.episodes import Environment, Episodes
+from neuro.episodes import Environment, Episodes
 from neuro.model import Network
+from neuro.options import OptionError, counts
 from neuro.protocols import Array, Recording, Settings
 from tasks.acting import ActingTask, same_for_each
 from tasks.plastic_networks import plastic_network
@@ -105,6 +106,14 @@ class CueReward(ActingTask):
         self, cues: int = 2, bits: int = 2, steps: int = 60, hidden: int = 32, form: str = "modulated", clip: float = 1.0,
         eta: float = 0.1, scale: float = 0.01,
     ) -> None:  # fmt: skip
+        counts(cues=cues, bits=bits, steps=steps, hidden=hidden)
+        if cues > 2**bits:
+            raise OptionError(f"cues={cues}, bits={bits}: there are only {2**bits} patterns of so many bits")
+        longest = cues // 2 + 3 + cues - 1
+        if steps < 2 * longest:
+            raise OptionError(
+                f"steps={steps}: a trial takes up to {longest}; give at least {2 * longest}, so that both halves of an episode hold one"
+            )
         self.cues, self.bits, self.steps = cues, bits, steps
         self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
 

@@ -52,7 +52,7 @@ class Plasticity:
 
     def synapse(self) -> Synapse:
         """w + alpha hebb; hebb changes by the target's rate times the cell's last output times the target's candidate."""
-        change = f"hebb = clip(hebb + rate_post*last_pre*candidate_post, -{self.clip:g}, {self.clip:g})"
+        change = f"hebb = clip(hebb + rate_post*last_pre*candidate_post, -{self.clip!r}, {self.clip!r})"
         return Synapse(
             "plastic_into_c", "w : 1\nalpha : 1\nhebb : 1", transmits="(w + alpha*hebb)*h_pre", target="z_c", every_step=change,
             parameters={"alpha": "0"}, source=plastic_lstm.source,

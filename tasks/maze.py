@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.learning.acting.episodes import Environment
+from neuro.episodes import Environment
 from neuro.model import Network
-from neuro.options import OptionError
+from neuro.options import OptionError, counts
 from neuro.protocols import Array, Recording, Settings
 from tasks.acting import ActingTask, same_for_each
 from tasks.cue_reward import TRAINED
@@ -174,6 +174,7 @@ class Maze(ActingTask):
         scale: float = 0.01,
     ) -> None:  # fmt: skip
         walls(size)
+        counts(steps=steps, hidden=hidden)
         self.size, self.steps = size, steps
         self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
 

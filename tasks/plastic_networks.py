@@ -12,7 +12,7 @@ import numpy as np
 
 from neuro.compiler import streams
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
-from neuro.options import one_of
+from neuro.options import OptionError, one_of
 
 SOURCE = "Miconi, Rawal, Clune & Stanley (2019), ICLR, arXiv 2002.10585"
 given = Neuron("given", "I : 1\ny = I : 1", source="what comes from outside")
@@ -31,11 +31,13 @@ def plastic_synapse(form: str, clip: float) -> Synapse:
     """Recurrent synapses. plastic: at a rate eta of their own; modulated: by what the modulator sends to the target in this step; retroactive:
     the modulator turns a trace of earlier coincidences into change. Raises OptionError."""
     one_of("form", form, FORMS)
+    if not clip > 0:
+        raise OptionError(f"clip={clip}; give a bound above 0")
     change = {
         "static": "",
-        "plastic": f"hebb = clip(hebb + eta*last_pre*x_post, -{clip:g}, {clip:g})",
-        "modulated": f"hebb = clip(hebb + m_post*last_pre*x_post, -{clip:g}, {clip:g})",
-        "retroactive": f"hebb = clip(hebb + m_post*trace, -{clip:g}, {clip:g})\ntrace = (1 - eta)*trace + eta*last_pre*x_post",
+        "plastic": f"hebb = clip(hebb + eta*last_pre*x_post, -{clip!r}, {clip!r})",
+        "modulated": f"hebb = clip(hebb + m_post*last_pre*x_post, -{clip!r}, {clip!r})",
+        "retroactive": f"hebb = clip(hebb + m_post*trace, -{clip!r}, {clip!r})\ntrace = (1 - eta)*trace + eta*last_pre*x_post",
     }[form]
     if form == "static":
         return reads

@@ -46,9 +46,9 @@ def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[st
             known = ", ".join(
                 n.removesuffix(".w") for n, p in declared.items() if n.endswith(".w") and len(p.shape) == 2
             )
-            raise UnsupportedError(
-                "torch", f"feedback through '{name}'", f"projections with dense weights are: {known}"
-            )
+            what = "feedback" if name in backward.feedback else "no gradient"
+            why = f"it has no {'dense ' if weights is not None else ''}weights; those with dense weights are {known}. Use a rule that takes the gradient as it is, such as 'bptt'"
+            raise UnsupportedError("any", f"{what} through '{name}'", why)
     found = dict(declared)
     for name in backward.feedback:  # they stand for no synapse
         own = f"{name}.feedback"

@@ -159,6 +159,11 @@ def needed(network: Network) -> tuple[str, ...]:
 def _counted(network: Network) -> Step:
     """The step whose operations are counted. Raises EnergyError."""
     step = lower(network)
+    struck = {c.name for c in step.cells if c.spikes} | {c.population for c in _couplings(step) if c.when == "pre"}
+    for projection in network.projections:
+        if projection.summed == "end" and projection.pre in struck:
+            why = f"it sends what '{projection.pre}' is before spikes act on it, which no recording holds; use summed='start'"
+            raise EnergyError(f"projection '{projection.name}': {why}")
     if step.staged:
         raise EnergyError(f"population '{step.staged[0]}': sums at every stage aren't counted; use couplings='step'")
     return step
@@ -295,15 +300,15 @@ def _variables(couple: Couple, cells: Cells) -> list[str]:
 
 
 def _sent(run: _Run, couple: Couple) -> Array:
-    """Graded activation [batch, time, pre] as it enters each step: of the states before it."""
-    cells = _sender(run.step, couple.projection)
+    """Graded activation [batch, time, pre] as it enters each step: of the states before it, or after it where it is summed at its end."""
+    cells, late = _sender(run.step, couple.projection), run.network.projection(couple.projection).summed == "end"
     found: dict[str, Any] = {}
     for name in _variables(couple, cells):
         key = f"{cells.name}.{name}"
         if key not in run.recording.traces:
             raise EnergyError(f"trace '{key}' is missing, which '{couple.projection}' sends; record it")
         found[name] = run.recording.traces[key]
-        if name in cells.states:
+        if name in cells.states and not late:
             first = np.broadcast_to(initial_state(run.network)[key], (run.extent[0], 1, cells.size))
             found[name] = np.concatenate([first, found[name][:, :-1]], axis=1)
     expr = _activation(couple)

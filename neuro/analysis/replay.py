@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from neuro.analysis.comparison import Comparison, compare
-from neuro.analysis.energy import needed
+from neuro.analysis.energy import EnergyError, needed
 from neuro.analysis.refinement import finer_inputs, finer_parameters
+from neuro.episodes import acts, run_of
 from neuro.model import Network
 from neuro.protocols import Batch, Parameters, Program, Recording, Task
 
@@ -19,11 +20,15 @@ MAX_PAIRS = 2000  # spike trains whose distances are computed; the rest is sampl
 
 @dataclass(frozen=True)
 class Replay:
-    """What the programs gave. The first is the reference of all comparisons."""
+    """What the programs gave on a batch. The first is the reference of all comparisons.
+
+    Where the task acts, the recordings are of the episodes as the first one played them, and each accuracy is of those that a program played itself.
+    """
 
     recordings: Mapping[str, Recording]
     accuracies: Mapping[str, float]
     comparisons: Mapping[str, Comparison]
+    batch: Batch
 
     @property
     def reference(self) -> str:
@@ -48,19 +53,34 @@ def replay(
 ) -> Replay:
     """Run each program on the batch, recording states of spiking populations, graded values sent, and what the task reads."""
     network = next(iter(programs.values())).network
-    record = tuple(dict.fromkeys((*spiking_states(network), *needed(network), *task.record())))
+    record = tuple(dict.fromkeys((*spiking_states(network), *_counted(network), *task.record())))
     recordings: dict[str, Recording] = {}
+    accuracies: dict[str, float] = {}
+    shown: Batch | None = None
     for i, (name, program) in enumerate(programs.items()):
         update(i, len(programs), name)
-        recordings[name] = program.run(parameters, batch.inputs, record, state=batch.state)
+        if shown is None:
+            recordings[name], shown = run_of(program, parameters, task, batch, record)
+            accuracies[name] = task.metric(recordings[name], shown)
+            continue
+        recordings[name] = program.run(parameters, shown.inputs, record, state=shown.state)
+        own = run_of(program, parameters, task, batch) if acts(task) else (recordings[name], shown)
+        accuracies[name] = task.metric(*own)
     reference, *others = recordings
     comparisons = {}
     for name in others:
         update(len(programs), len(programs), f"comparing {name}")
         pair = (reference, name)
         comparisons[name] = compare(recordings[reference], recordings[name], names=pair, max_pairs=MAX_PAIRS)
-    accuracies = {name: task.metric(recording, batch) for name, recording in recordings.items()}
-    return Replay(recordings, accuracies, comparisons)
+    return Replay(recordings, accuracies, comparisons, shown or batch)
+
+
+def _counted(network: Network) -> tuple[str, ...]:
+    """What the count of operations reads; nothing where they can't be counted."""
+    try:
+        return needed(network)
+    except EnergyError:
+        return ()
 
 
 def spiking_states(network: Network) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neuro.episodes import run_of
 from neuro.export.targets import Export
 from neuro.io.serialisation import from_json
 from neuro.model import Network
@@ -78,8 +79,8 @@ def measure(
     for i, stage in enumerate(stages):
         update(i, len(stages), stage.name)
         program = backend.compile(stage.network, dtype=stage.dtype)
-        recording = program.run(stage.parameters, batch.inputs, (*task.record(), *stage.guards), state=batch.state)
-        accuracy = task.metric(recording, batch)
+        recording, own = run_of(program, stage.parameters, task, batch, stage.guards)
+        accuracy = task.metric(recording, own)
         best = max((m.accuracy for m in found), default=accuracy)
         apart = differing(found[-1].recording, recording) if found else 0
         found.append(Measured(stage, accuracy, recording.spike_count(), apart, 100 * (best - accuracy), recording))

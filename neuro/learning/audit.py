@@ -11,11 +11,12 @@ import numpy as np
 from neuro.analysis import gradients as ga
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import values
+from neuro.episodes import acts
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.bptt import BPTT
 from neuro.learning.gradient.gradient_rule import GradientRule
 from neuro.learning.traces.eprop import EProp
-from neuro.protocols import Array, Batch, Parameters
+from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Audit:
     snapshots: list[Snapshot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for name, rule in self.rules.items():
+            if acts(self.task) and getattr(rule, "acting", False):
+                why = f"it follows the return of what the network does in task '{self.task.name}', the truth that is compared with is another loss's"
+                raise UnsupportedError("any", f"an audit of rule '{name}'", why)
         some = next((r for r in self.rules.values() if isinstance(r, GradientRule)), GradientRule())
         self.truth = self.truth or BPTT(trainable=some.trainable)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.episodes import run_of
 from neuro.io.results import Run
-from neuro.learning.acting.episodes import played
 from neuro.learning.common.summed_inputs import silent
 from neuro.protocols import Array, Program, Recording, Rule, Task
 
@@ -94,9 +94,8 @@ def train(
             update(epoch * len(batches) + i + 1, epochs * len(batches), f"loss {metrics['loss']:.3f} {accuracy}")
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
                 _save(run, rule, state, parameters, at, first)
-        test = played(program, parameters, task, task.test_batch())
-        inputs = silent(program.network, test.inputs)
-        recording: Recording = program.run(parameters, inputs, tuple(task.record()), state=test.state)
+        test = task.test_batch()
+        recording, test = run_of(program, parameters, task, replace(test, inputs=silent(program.network, test.inputs)))
         found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}
         accuracy = f"test accuracy {found['test_accuracy']:.3f}"
         run.log(at.update, found)

@@ -122,7 +122,7 @@ def learned(name: str, form: str, seed: int, updates: int) -> Any:
     from neuro import learning
     from neuro.compiler import streams
     from neuro.compiler.parameters import values
-    from neuro.learning.acting.episodes import played
+    from neuro.episodes import played
 
     task = tasks.get(name, form=form)
     program = backends.get("native").compile(task.network(seed), threads=1)

@@ -13,8 +13,8 @@ import backends
 import tasks
 from neuro import Network, UnsupportedError, learning
 from neuro.compiler.parameters import values
-from neuro.learning.acting.episodes import Episodes, by_chance, played
-from neuro.learning.acting.policy import discounted
+from neuro.episodes import Episodes, by_chance, played
+from neuro.learning.common.policies import discounted
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch
 from tasks.acting import ActingTask

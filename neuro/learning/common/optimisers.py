@@ -32,7 +32,10 @@ def make(
 ) -> Any:
     """The optimiser of that name for these leaf tensors. rates: of each of them, where they differ."""
     groups = [{"params": [t], "lr": r} for t, r in zip(tensors, rates, strict=True)] if rates else list(tensors)
-    return getattr(torch.optim, OPTIMISERS[name])(groups, lr=learning_rate, **options)
+    try:
+        return getattr(torch.optim, OPTIMISERS[name])(groups, lr=learning_rate, **options)
+    except (TypeError, ValueError) as error:  # torch's own words on a value
+        raise OptionError(f"optimiser '{name}' with {options}: {error}") from None
 
 
 def arrays(optimiser: Any) -> dict[str, Any]:

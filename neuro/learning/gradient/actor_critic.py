@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from neuro.learning.acting.episodes import acts, played
-from neuro.learning.acting.policy import chosen, discounted
+from neuro.episodes import acts, played
+from neuro.learning.common.policies import chosen, discounted
 from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.gradient.bptt import BPTT, gradient_of
 from neuro.options import OptionError, one_of
@@ -41,6 +41,7 @@ class ActorCritic(BPTT):
     value_baseline: str = "per_episode"
 
     known_as: ClassVar[str] = "actor-critic"
+    acting: ClassVar[bool] = True  # it learns from what the network does, where a task acts
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from neuro.compiler import streams
+from neuro.episodes import acts
 from neuro.learning.common import optimisers
 from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.search.full_cma import FullCMA
@@ -28,7 +29,7 @@ from neuro.learning.search.searches import (
     State,
 )
 from neuro.options import joined, one_of
-from neuro.protocols import Batch, Parameters
+from neuro.protocols import Batch, Parameters, UnsupportedError
 
 
 @dataclass
@@ -61,6 +62,7 @@ class BlackBox:
     elite: int = 4
 
     metrics = ("best_loss", "evaluations", "disagreement")
+    acting: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         one_of("fitness", self.fitness, FITNESS)
@@ -81,6 +83,9 @@ class BlackBox:
     ) -> tuple[Parameters, BlackBoxState, Mapping[str, float]]:
         """One update. task: its `loss` or `metric`, and `record`. Returns SI arrays, state, metrics."""
         refuse_parts(batch, self.name)
+        if acts(task) and self.name == "finite-differences":
+            why = "the return of actions that are drawn is a step function of the parameters; use rule 'es'"
+            raise UnsupportedError("any", f"task '{task.name}' for rule '{self.name}'", why)
         candidates, directions = self.search.ask(state.search)
         trial = state.search.updates * trials(batch)
         sets = state.space.candidates(candidates, parameters)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from neuro.compiler.parameters import parameters as declared_parameters
-from neuro.learning.acting.episodes import acts, played
+from neuro.episodes import acts, played
 from neuro.learning.common.parametrisation import ParameterError, Parametrisation
 from neuro.protocols import Batch, Parameters, Recording, require
 
@@ -123,7 +123,7 @@ def losses(
     population = len(next(iter(parameters.values())))
     if acts(task):
         sets = ({n: v[p] for n, v in parameters.items()} for p in range(population))
-        return np.array([-played(program, one, task, batch, trial).returns.mean() for one in sets])
+        return np.array([-played(program, one, task, batch, trial, trial).returns.mean() for one in sets])
     options = {"trial": trial, "population": population, "state": batch.begun(trial)}
     found = program.run(parameters, batch.inputs, tuple(task.record()), **options)
     return np.array([loss_of(task, found.of_set(p), batch, fitness) for p in range(population)])

@@ -22,8 +22,8 @@ import torch
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import values
-from neuro.learning.acting.episodes import Episodes, acts, played
-from neuro.learning.acting.policy import chosen, discounted, drawn
+from neuro.episodes import Episodes, acts, played
+from neuro.learning.common.policies import chosen, discounted, drawn
 from neuro.learning.common.summed_inputs import SummedInput
 from neuro.learning.traces.eligibility import eligibility
 from neuro.learning.traces.eprop import FORMS, EProp
@@ -63,10 +63,15 @@ class ActorCritic:
             actions = drawn(pi, self.random)
             rewards = np.asarray(self.task.reward(actions, batch), dtype=np.float64)
         self.reward = float(rewards.sum(axis=1).mean())
+        going = (
+            batch.mask if isinstance(batch, Episodes) else np.ones(v.shape, bool)
+        )  # nothing counts after an episode's end
+        v = v * going
         self.delta = rewards + self.discount * np.concatenate([v[:, 1:], np.zeros((len(v), 1))], axis=1) - v
         policy = (pi - np.eye(pi.shape[-1])[actions]) * counts.double().numpy()[..., None]
         self.signal = np.concatenate([policy, np.full((*v.shape, 1), -self.value_cost)], axis=-1)
         missing = torch.as_tensor(discounted(rewards, self.discount), dtype=y.dtype) - value
+        missing = missing * torch.as_tensor(going, dtype=y.dtype)
         total = -(missing.detach() * chosen(log_pi, actions) * counts).sum() + self.value_cost / 2 * (missing**2).sum()
         return total / len(v)
 
@@ -82,6 +87,7 @@ class RewardEProp(EProp):
 
     forms: ClassVar[tuple[str, ...]] = (*FORMS, "online")
     known_as: ClassVar[str] = "reward-eprop"
+    acting: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,14 +8,14 @@ rewards are data, as policy gradients want them. All that only looks at inputs t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.protocols import Array, Batch, Parameters, Recording
+from neuro.protocols import Array, Batch, Parameters, Recording, RunError
 
 
 class Environment(Protocol):
@@ -83,16 +83,16 @@ def by_chance(task: Acting, seeds: Array, random: np.random.Generator) -> Episod
     return _episodes(task, seeds, lambda shown: task.act(output, random))
 
 
-def played(program: Any, parameters: Parameters | None, task: Any, batch: Batch, draw: int = 0) -> Any:
-    """The batch as it is, or, where a task acts, the episodes of its seeds as the network plays them. draw: of the actions' random stream.
+def played(program: Any, parameters: Parameters | None, task: Any, batch: Batch, draw: int = 0, trial: int = 0) -> Any:
+    """The batch as it is, or, where a task acts, the episodes of its seeds as the network plays them.
 
-    Raises what a session and the task's environment raise.
+    draw: of the actions' random stream. trial: as in Program.run. Raises RunError, also for an environment that fails or gives other things than numbers.
     """
     if not acts(task):
         return batch
     random = streams.generator(program.network.seed, f"actions/{task.name}", draw)
-    record, options = tuple(task.record()), {} if batch.state is None else {"state": batch.state}
-    session = program.session(len(batch.targets), parameters, record, **options)
+    record = tuple(task.record())
+    session = program.session(len(batch.targets), parameters, record, trial=trial, state=batch.begun(trial))
 
     def act(shown: Mapping[str, Array]) -> Array:
         found: Recording = session.step(shown)
@@ -104,25 +104,74 @@ def played(program: Any, parameters: Parameters | None, task: Any, batch: Batch,
         session.close()
 
 
+def run_of(
+    program: Any, parameters: Parameters | None, task: Any, batch: Batch, record: Sequence[str] = ()
+) -> tuple[Recording, Any]:
+    """A recording and what it is of: the batch, or, where a task acts, the episodes as this program plays them. record: besides the task's own."""
+    own = played(program, parameters, task, batch)
+    names = tuple(dict.fromkeys((*task.record(), *record)))
+    return program.run(parameters, own.inputs, names, state=own.state), own
+
+
 def _episodes(task: Acting, seeds: Array, act: Callable[[Mapping[str, Array]], Array]) -> Episodes:
     """act: inputs of one step, name -> [batch, 1, channel], to actions [batch, ...]."""
     inputs: dict[str, list[Array]] = {}
     actions, rewards, alive = list[Array](), list[Array](), [np.ones(len(seeds), bool)]
-    environment = task.environment(len(seeds))
+    world = _World(task, seeds)
     try:
-        observation, _ = environment.reset(seed=[int(s) for s in seeds])
+        observation = world.reset()
         while alive[-1].any() and len(actions) < task.steps:
             action, reward = (actions[-1], rewards[-1]) if actions else (None, np.zeros(len(seeds)))
             shown = {n: v[:, None] for n, v in task.shown(observation, action, reward).items()}
             for name, value in shown.items():
                 inputs.setdefault(name, []).append(value)
             actions.append(act(shown))
-            observation, reward, ended, cut, _ = environment.step(actions[-1])
+            observation, reward, over = world.step(actions[-1], len(actions) - 1)
             rewards.append(np.where(alive[-1], reward, 0.0))
-            alive.append(alive[-1] & ~(np.asarray(ended) | np.asarray(cut)))
+            alive.append(alive[-1] & ~over)
     finally:
-        environment.close()
+        world.environment.close()
     whole = {n: np.concatenate(parts, axis=1) for n, parts in inputs.items()}
     return Episodes(
         whole, seeds, np.stack(alive[: len(actions)], 1), actions=np.stack(actions, 1), rewards=np.stack(rewards, 1)
     )
+
+
+class _World:
+    """A task's environment, whose failures are told with the step at which they came."""
+
+    def __init__(self, task: Acting, seeds: Array) -> None:
+        self.task, self.seeds, self.environment = task, seeds, task.environment(len(seeds))
+
+    def reset(self) -> Array:
+        seeds = [int(s) for s in self.seeds]
+        found = self._asked("reset", lambda: self.environment.reset(seed=seeds))
+        return self._numbers("observations", found[0], "reset")
+
+    def step(self, actions: Array, k: int) -> tuple[Array, Array, Array]:
+        """Observations, rewards, and which episodes are over. The environment gets actions of its own, which it may change."""
+        place = f"step {k}"
+        observation, reward, ended, cut, _ = self._asked(place, lambda: self.environment.step(np.array(actions)))
+        rewards = self._numbers("rewards", reward, place)
+        if rewards.size != len(self.seeds):
+            raise self._error(place, f"it gives rewards of the shape {rewards.shape} for {len(self.seeds)} episodes")
+        over = np.asarray(ended, bool) | np.asarray(cut, bool)
+        return self._numbers("observations", observation, place), rewards.reshape(len(self.seeds)), over
+
+    def _asked(self, place: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # whatever somebody else's environment raises
+            raise self._error(place, f"{type(error).__name__}: {error}") from error
+
+    def _numbers(self, what: str, given: Any, place: str) -> Array:
+        try:
+            found = np.asarray(given, np.float64)
+        except (TypeError, ValueError):
+            raise self._error(place, f"its {what} are no numbers") from None
+        if not np.isfinite(found).all():
+            raise self._error(place, f"its {what} are not finite")
+        return found
+
+    def _error(self, place: str, why: str) -> RunError:
+        return RunError(f"the environment of task '{self.task.name}' at {place}: {why}")

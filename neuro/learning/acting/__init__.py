@@ -1,1 +1,0 @@
-"""Networks that act: what comes next depends on what they did."""
