@@ -13,11 +13,11 @@ from neuro.options import OptionError, counts
 from neuro.protocols import Recording, Settings, UnsupportedError
 from tasks.acting import ActingTask
 from tasks.cue_reward import TRAINED
-from tasks.plastic_networks import plastic_network
+from tasks.self_modifying import plastic_network
 
 
 class Control(ActingTask):
-    """environment: its name at gymnasium. steps: longest episode. form: see tasks.plastic_networks. Metric: mean return of the episodes.
+    """environment: its name at gymnasium. steps: longest episode. form: see tasks.self_modifying. Metric: mean return of the episodes.
 
     Nobody knows the right actions, so rules that are told them can't be used.
     """

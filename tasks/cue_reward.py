@@ -16,7 +16,7 @@ from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Recording, Settings
 from tasks.acting import ActingTask, same_for_each
-from tasks.plastic_networks import plastic_network
+from tasks.self_modifying import plastic_network
 
 TRAINED = ("*.w", "*.b", "loop.*")
 
@@ -79,7 +79,7 @@ class CueRewardEnvironment:
 
 
 class CueReward(ActingTask):
-    """cues, bits: of an episode. form: see tasks.plastic_networks. Loss, for rules that are told the answer: cross entropy of the
+    """cues, bits: of an episode. form: see tasks.self_modifying. Loss, for rules that are told the answer: cross entropy of the
     preferences at go signals. Metric: share of go signals in the second half of the episode at which the right action is preferred.
     """
 

@@ -18,7 +18,7 @@ from neuro.options import OptionError, counts
 from neuro.protocols import Array, Recording, Settings
 from tasks.acting import ActingTask, same_for_each
 from tasks.cue_reward import TRAINED
-from tasks.plastic_networks import plastic_network
+from tasks.self_modifying import plastic_network
 
 MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
 REWARD = 10.0
@@ -146,7 +146,7 @@ def walked(size: int, steps: int, episodes: int, walker: Walker, seed: int) -> A
 
 
 class Maze(ActingTask):
-    """size: cells a side, the border included. form: see tasks.plastic_networks. Loss, for rules that are told the answer: minus the mean log probability of a
+    """size: cells a side, the border included. form: see tasks.self_modifying. Loss, for rules that are told the answer: minus the mean log probability of a
     move on a shortest path. Metric: share of steps at which the preferred move is on one; so it judges moves in episodes that were
     played before, and what a network earns is the episodes' return.
     """

@@ -26,7 +26,7 @@ WALK, RELATIVE = 1.5, 0.05  # how far from it: rewards an episode, and share
 def episode_of(form: str, seed: int, *, clip: float, constant: float | None = None, eta: float | None = None) -> Any:
     """A small plastic network. constant: what its modulator sends whatever it hears."""
     from neuro.model import Neuron
-    from tasks.plastic_networks import plastic_network
+    from tasks.self_modifying import plastic_network
 
     network = plastic_network(
         "identity", 4, 8, 3, form, clip=clip, eta=0.1 if eta is None else eta, scale=0.6, seed=seed

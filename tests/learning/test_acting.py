@@ -19,7 +19,7 @@ from neuro.options import OptionError
 from neuro.protocols import Array, Batch
 from tasks.acting import ActingTask
 from tasks.cue_reward import TRAINED
-from tasks.plastic_networks import plastic_network
+from tasks.self_modifying import plastic_network
 
 RNG = np.random.default_rng
 
