@@ -43,10 +43,19 @@ class CueAccumulation(SyntheticTask):
     ) -> None:  # fmt: skip
         one_of("form", form, FORMS)
         if not 0 <= noise <= 1 or delay < 0 or hidden < 1:
-            raise OptionError(f"noise={noise}, delay={delay}, hidden={hidden}: a probability, no delay below 0, at least one cell")
+            raise OptionError(
+                f"noise={noise}, delay={delay}, hidden={hidden}: a probability, no delay below 0, at least one cell"
+            )
         if cues < 1 or cues % 2 == 0:
             raise OptionError(f"cues={cues}: an odd number, so that one side has more")
-        self.form, self.noise, self.delay, self.cues, self.hidden, self.test_trials = form, noise, delay, cues, hidden, test_trials
+        self.form, self.noise, self.delay, self.cues, self.hidden, self.test_trials = (
+            form,
+            noise,
+            delay,
+            cues,
+            hidden,
+            test_trials,
+        )
         self.steps = cues * (CUE + GAP) + delay + RECALL
         self.settings = Settings(
             epochs=10,

@@ -38,10 +38,14 @@ CELL = Neuron(
     source="leaky integrate-and-fire, reset by subtraction",
 )
 MODULATED = replace(CELL, name="modulated_lif", equations=f"{CELL.equations}\nM : 1")
-MODULATOR = Neuron("modulator", "z : 1\ny = tanh(z + bias) : 1", parameters={"bias": "0"}, source="weighted sum, squashed")
+MODULATOR = Neuron(
+    "modulator", "z : 1\ny = tanh(z + bias) : 1", parameters={"bias": "0"}, source="weighted sum, squashed"
+)
 STATIC = Synapse("static", "w : 1", transmits="w*fired_pre", target="I", source="weighted spikes")
 HEARS = Synapse("hears", "w : 1", transmits="w*x_pre", target="z", source="weighted traces")
-READS = Synapse("reads", "w : 1", transmits="gain*w*x_pre", target="z", parameters={"gain": "10"}, source="weighted traces")
+READS = Synapse(
+    "reads", "w : 1", transmits="gain*w*x_pre", target="z", parameters={"gain": "10"}, source="weighted traces"
+)
 SPREADS = Synapse("spreads", "w : 1", transmits="w*y_pre", target="z", source="weighted values")
 GATES = Synapse("gates", transmits="y_pre", target="M", source="a value as it is")
 RULES: dict[str, tuple[Plasticity, float, dict[str, str]]] = {  # with the gain of its changes, and its constants
@@ -79,7 +83,10 @@ def plastic_network(name: str, form: str, inputs: int, hidden: int, outputs: int
     """
     kind, into = form.partition("-")[0], 1 / math.sqrt(hidden)
     cells = Population("cells", CELL, hidden)
-    populations = [Population("source", SOURCE, inputs), Population("output", answer, outputs, {"bias": _uniform(into)})]
+    populations = [
+        Population("source", SOURCE, inputs),
+        Population("output", answer, outputs, {"bias": _uniform(into)}),
+    ]
     projections = [feed(form, inputs), Projection("readout", "cells", "output", READS, _uniform(into), summed="end")]
     if kind == "recurrent":
         projections.append(Projection("loop", "cells", "cells", STATIC, _normal(0.1 * into)))
