@@ -26,10 +26,10 @@ RATE, STRENGTH = 0.05, 0.1  # spikes a step that the loss wants of the cells, an
 class CueAccumulation(SyntheticTask):
     """`cues` cues of 4 steps, each left or right, with 3 steps after each, `delay` steps, and 6 steps of recall in which the answer is read.
 
-    noise: probability of a spike a step that every channel has in addition. form: of the network, see tasks.plastic_networks. Channels: left,
-    right, recall, noise, 10 each. Target: the side with more cues. Loss: cross entropy of the mean output of the recall, and 0.1 times the
-    squared distance of the mean of the cells' spikes a step from 0.05. Metric: accuracy. An output answers a spike one step later, so a
-    trial has one step more.
+    noise: probability of a spike a step that every channel has in addition; each trial's own, uniform within `spread` of it. form: of the
+    network, see tasks.plastic_networks. Channels: left, right, recall, noise, 10 each. Target: the side with more cues. Loss: cross entropy
+    of the mean output of the recall, and 0.1 times the squared distance of the mean of the cells' spikes a step from 0.05. Metric: accuracy.
+    An output answers a spike one step later, so a trial has one step more.
     """
 
     name = "cue-accumulation"
@@ -39,23 +39,18 @@ class CueAccumulation(SyntheticTask):
     updates = 20
 
     def __init__(
-        self, form: str = "ndp-oja", noise: float = 0.05, delay: int = 20, cues: int = 5, hidden: int = 40, test_trials: int = 200
+        self, form: str = "ndp-oja", noise: float = 0.05, spread: float = 0.0, delay: int = 20, cues: int = 5, hidden: int = 40,
+        test_trials: int = 200,
     ) -> None:  # fmt: skip
         one_of("form", form, FORMS)
-        if not 0 <= noise <= 1 or delay < 0 or hidden < 1:
-            raise OptionError(
-                f"noise={noise}, delay={delay}, hidden={hidden}: a probability, no delay below 0, at least one cell"
-            )
+        if not 0 <= noise - spread <= noise + spread <= 1:
+            raise OptionError(f"noise={noise}, spread={spread}: probabilities from noise - spread to noise + spread")
+        if delay < 0 or hidden < 1:
+            raise OptionError(f"delay={delay}, hidden={hidden}: no delay below 0, at least one cell")
         if cues < 1 or cues % 2 == 0:
             raise OptionError(f"cues={cues}: an odd number, so that one side has more")
-        self.form, self.noise, self.delay, self.cues, self.hidden, self.test_trials = (
-            form,
-            noise,
-            delay,
-            cues,
-            hidden,
-            test_trials,
-        )
+        self.form, self.noise, self.spread, self.delay = form, noise, spread, delay
+        self.cues, self.hidden, self.test_trials = cues, hidden, test_trials
         self.steps = cues * (CUE + GAP) + delay + RECALL
         self.settings = Settings(
             epochs=10,
@@ -76,7 +71,12 @@ class CueAccumulation(SyntheticTask):
             chance[:, start : start + CUE, 0] = np.where(right[:, i], 0, ACTIVE)[:, None, None]
             chance[:, start : start + CUE, 1] = np.where(right[:, i], ACTIVE, 0)[:, None, None]
         chance[:, -RECALL:, 2], chance[:, :, 3] = ACTIVE, BACKGROUND
-        spikes = rng.random((trials, self.steps, 4, GROUP)) < chance + self.noise
+        noise = (
+            rng.uniform(self.noise - self.spread, self.noise + self.spread, (trials, 1, 1, 1))
+            if self.spread
+            else self.noise
+        )
+        spikes = rng.random((trials, self.steps, 4, GROUP)) < chance + noise
         x = np.zeros((trials, self.steps + 1, 4 * GROUP))
         x[:, :-1] = spikes.reshape(trials, self.steps, -1)
         return Batch({"x": x}, (right.sum(axis=1) > self.cues // 2).astype(np.int64))

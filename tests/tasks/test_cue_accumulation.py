@@ -41,6 +41,16 @@ def test_probabilities_of_spikes(noise: float, delay: int) -> None:
     np.testing.assert_allclose(mean, expected, atol=0.02)
 
 
+def test_each_trial_may_have_noise_of_its_own() -> None:
+    """In the delay, where left and right have nothing else: uniform from 0.1 to 0.3."""
+    task = tasks.get("cue-accumulation", noise=0.2, spread=0.1, delay=500)
+    found, _ = groups(task, 300)
+    noise = found[:, 40:500, :2].mean(axis=(1, 2))
+    assert noise.mean() == pytest.approx(0.2, abs=0.02)
+    assert noise.std() == pytest.approx(0.2 / np.sqrt(12), rel=0.1)
+    assert 0.09 < noise.min() < 0.12 and 0.28 < noise.max() < 0.31
+
+
 def test_targets_are_the_sides_with_more_cues() -> None:
     found, targets = groups(tasks.get("cue-accumulation", noise=0.0, cues=7), 400)
     cues = found[:, : 7 * (CUE + GAP)].reshape(400, 7, CUE + GAP, 4)[:, :, :CUE].sum(axis=2)
@@ -144,7 +154,17 @@ def test_native_and_torch_give_the_same_gradient_of_all_that_is_trained(form: st
 
 
 @pytest.mark.parametrize(
-    "options", [{"form": "ndp"}, {"noise": 1.5}, {"delay": -1}, {"cues": 4}, {"hidden": 0}, {"cues": -1}]
+    "options",
+    [
+        {"form": "ndp"},
+        {"noise": 1.5},
+        {"spread": 0.1},
+        {"spread": -0.1},
+        {"delay": -1},
+        {"cues": 4},
+        {"hidden": 0},
+        {"cues": -1},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(tasks.UnknownTaskError, match=next(iter(options))):
