@@ -27,6 +27,7 @@ REGISTRY = Registry(
         "turn-off": "tasks.single_neuron:TurnOff",
         "spike-count": "tasks.single_neuron:SpikeCount",
         "store-recall": "tasks.store_recall:StoreRecall",
+        "cue-accumulation": "tasks.cue_accumulation:CueAccumulation",
         "xor": "tasks.xor:Xor",
         "graded-digits": "tasks.graded_digits:GradedDigits",
         "slow-sine": "tasks.slow_sine:SlowSine",

@@ -13,6 +13,7 @@ from neuro.library.rate import rate
 from neuro.model import AllToAll, Input, Network, Neuron, Normal, Population, Projection, Synapse
 
 linear = Neuron("linear", "x = z : 1\nz : 1", source="weighted sum")
+answer = Neuron("answer", "y = z + bias : 1\nz : 1", parameters={"bias": "0"}, source="weighted sum")
 graded = Synapse("graded", "w : 1", transmits="w*x_pre", target="z", source="weighted sum")
 
 

@@ -19,7 +19,7 @@ from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
 from neuro.state import State
-from tasks.rate_networks import linear
+from tasks.rate_networks import answer, linear
 from tasks.synthetic import SyntheticTask
 
 Array = npt.NDArray[np.float64]
@@ -39,7 +39,6 @@ UNIT = Neuron(
     parameters={**morris_lecar_trapezoid.parameters, "I_base": quantity(BASE, "uA/cm**2")},
     source=morris_lecar_trapezoid.source,
 )
-ANSWER = Neuron("answer", "y = z + bias : 1\nz : 1", parameters={"bias": "0"}, source="weighted sum")
 WORD = Synapse("word", "w : 1", transmits="gain*w*x_pre", target="I", parameters=GAIN, source="weighted sum")
 SENT = "w*sigmoid((v_pre - v_half)/v_slope)"
 GRADED = Synapse(
@@ -110,7 +109,7 @@ class WordEvidence(SyntheticTask):
             (
                 Population("words", linear, CHANNELS),
                 Population("cells", UNIT, self.units, initial={"v": quantity(START, "volt"), "n": quantity(GATE, "")}),
-                Population("output", ANSWER, CLASSES, parameters={"bias": quantity(np.zeros(CLASSES), "")}),
+                Population("output", answer, CLASSES, parameters={"bias": quantity(np.zeros(CLASSES), "")}),
             ),
             (
                 Projection("feed", "words", "cells", WORD, quantity(feed, "")),

@@ -13,6 +13,7 @@ from study import Study
 MINUTES = 2  # from processor milliseconds an update: 3 to 140
 TASKS: dict[str, dict[str, Any]] = {  # options that make a task fit into minutes
     "add": {},
+    "cue-accumulation": {},
     "delayed-choice": {},
     "delayed-match": {},
     "evidence": {"cues": 3, "delay": 400, "tau_a": 0.5},
@@ -22,7 +23,13 @@ TASKS: dict[str, dict[str, Any]] = {  # options that make a task fit into minute
     "trajectory": {},
 }
 QUICK = {"add": 30, "delayed-choice": 20, "pattern": 30, "rflo": 30}  # updates after which all weights are well ahead
-UPDATES = {"pattern": 500, "rflo": 3000, "evidence": 100, "delayed-choice": 100}  # of the others: 600
+UPDATES = {
+    "pattern": 500,
+    "rflo": 3000,
+    "evidence": 100,
+    "delayed-choice": 100,
+    "cue-accumulation": 200,
+}  # of the others: 600
 
 
 def learned(name: str, control: bool, seed: int, updates: int) -> float:

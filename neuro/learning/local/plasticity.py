@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from neuro.learning.common import naming
 from neuro.learning.common.summed_inputs import refuse_parts
@@ -154,6 +153,8 @@ class LocalRule:
         self, program: Any, parameters: Parameters, state: dict[str, int], batch: Batch, task: Any
     ) -> tuple[Parameters, dict[str, int], Mapping[str, float]]:
         """One run. Returns parameters, state, and as metrics the task's loss and the norm of the change."""
+        import torch
+
         refuse_parts(batch, self.plasticity.name)
         found = program.run(parameters, batch.inputs, tuple(task.record()), state=batch.state)
         learned = {name: values.mean(axis=0) for name, values in found.final.items()}
