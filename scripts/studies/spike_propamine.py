@@ -193,20 +193,26 @@ def elsewhere(study: Study, found: Found, arms: Iterable[str], trained_at: str) 
 
 
 def picture(study: Study, found: Found) -> None:
-    """Accuracy of every run, means of ten updates."""
+    """Accuracy of every run, means of ten updates; a panel for each noise that was trained at."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    levels = sorted({noise for _, noise in found})
-    size = (5.5 * len(levels), 4)
-    figure, axes = plt.subplots(1, len(levels), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for at, noise in zip(axes[0], levels, strict=True):
-        for i, arm in enumerate(reversed(ARMS)):
+    panels = {
+        f"noise {NOISE}": (ARMS, NOISE),
+        f"noise {LOUD}": (ARMS, LOUD),
+        VARIED.removeprefix("at "): (RANGE, NOISE),
+    }
+    panels = {title: (arms, n) for title, (arms, n) in panels.items() if any((arm, n) in found for arm in arms)}
+    size = (5 * len(panels), 4)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for at, (title, (arms, noise)) in zip(axes[0], panels.items(), strict=True):
+        for arm in reversed(arms):  # the longest runs below the others
+            colour, label = f"C{list(ARMS).index(arm.removesuffix(f', {VARIED}'))}", arm.removesuffix(f", {VARIED}")
             for run, result in enumerate(found.get((arm, noise), ())):
                 curve = np.mean(np.reshape(result["accuracy"], (-1, 10)), axis=1)
-                at.semilogx(10 * np.arange(len(curve)) + 5, curve, f"C{i}", lw=1, label=arm if run == 0 else None)
+                at.semilogx(10 * np.arange(len(curve)) + 5, curve, colour, lw=1, label=None if run else label)
         at.axhline(0.5, color="k", lw=0.5)
-        at.set(title=f"noise {noise:g}", xlabel="update", ylabel="accuracy on new trials")
+        at.set(title=f"trained at {title}", xlabel="update", ylabel="accuracy on new trials")
         at.legend(fontsize="small")
     study.figure("accuracy", figure)
     plt.close(figure)

@@ -274,7 +274,7 @@ def test_a_foreign_file_is_imported_with_its_clock(tmp_path: Path, call: Any) ->
             "rule 'bptt': schedule_options of 'step': there is no option 'nope'; known",
         ),
         ("[rule_options]\nquantise = 3", "rule 'bptt': quantise=3; it takes a table"),
-        ("workers = 1", "it gives no gradients"),
+        ("workers = 1", "needs gradients, which processes don't share"),
         ("\udcff", "is not TOML"),
     ],
 )
