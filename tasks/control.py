@@ -73,7 +73,11 @@ class Control(ActingTask):
         except (gymnasium.error.Error, ImportError) as error:
             raise OptionError(f"environment '{self.id}': {error}") from None
         first = int(getattr(made.single_action_space, "start", 0))
-        return gymnasium.wrappers.vector.TransformAction(made, lambda actions: actions + first) if first else made
+
+        def shifted(actions: Any) -> Any:
+            return actions + first
+
+        return gymnasium.wrappers.vector.TransformAction(made, shifted) if first else made
 
     def network(self, seed: int) -> Network:
         senses = self._sizes[0] + 1 + self.actions

@@ -56,10 +56,10 @@ def replay(
     record = tuple(dict.fromkeys((*spiking_states(network), *_counted(network), *task.record())))
     recordings: dict[str, Recording] = {}
     accuracies: dict[str, float] = {}
-    shown: Batch | None = None
+    shown = batch
     for i, (name, program) in enumerate(programs.items()):
         update(i, len(programs), name)
-        if shown is None:
+        if i == 0:
             recordings[name], shown = run_of(program, parameters, task, batch, record)
             accuracies[name] = task.metric(recordings[name], shown)
             continue
@@ -72,7 +72,7 @@ def replay(
         update(len(programs), len(programs), f"comparing {name}")
         pair = (reference, name)
         comparisons[name] = compare(recordings[reference], recordings[name], names=pair, max_pairs=MAX_PAIRS)
-    return Replay(recordings, accuracies, comparisons, shown or batch)
+    return Replay(recordings, accuracies, comparisons, shown)
 
 
 def _counted(network: Network) -> tuple[str, ...]:
