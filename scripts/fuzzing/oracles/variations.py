@@ -154,10 +154,12 @@ def _renamed_synapse(s: Synapse, fresh: Callable[[], str], inputs: set[str]) -> 
     }
     ends = {f"{n}_post": f"{table[n]}_post" for n in receptor}
     both = {**table, **ends}
+    own = {n: table[n] for n in (*receptor, *s.parameters)}  # a receptor's text knows no variables of the synapse
     changed = {}
     for block, lines in blocks(s).items():
+        left, text = ({n: own[n] for n in receptor}, own) if block == "receptor" else (both, both)
         changed[block] = [
-            replace(x, left=_left(x.left, x.name, both), text=x.text and rename(x.text, both)) for x in lines
+            replace(x, left=_left(x.left, x.name, left), text=x.text and rename(x.text, text)) for x in lines
         ]
     new = with_blocks(s, changed, name=fresh(), parameters=_keys(s.parameters, table), initial=_keys(s.initial, table))
     return new, table
