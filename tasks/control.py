@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Recording, Settings, UnsupportedError
-from tasks.acting import ActingTask
-from tasks.cue_reward import TRAINED
-from tasks.self_modifying import plastic_network
+from tasks.self_modifying import TRAINED, SelfModifyingTask
 
 
-class Control(ActingTask):
+class Control(SelfModifyingTask):
     """environment: its name at gymnasium. steps: longest episode. form: see tasks.self_modifying. Metric: mean return of the episodes.
 
     Nobody knows the right actions, so rules that are told them can't be used.
@@ -43,9 +40,9 @@ class Control(ActingTask):
         self, environment: str = "CartPole-v1", steps: int = 200, hidden: int = 32, form: str = "static", clip: float = 1.0,
         eta: float = 0.01, scale: float = 0.01,
     ) -> None:  # fmt: skip
-        counts(steps=steps, hidden=hidden)
+        counts(steps=steps)
+        super().__init__(hidden, form, clip, eta, scale)
         self.id, self.steps = environment, steps
-        self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:
@@ -57,6 +54,10 @@ class Control(ActingTask):
             why = f"it shows {space} and takes {actions}; the task needs an observation of numbers and discrete actions"
             raise OptionError(f"environment '{self.id}': {why}")
         return int(space.shape[0]), int(actions.n)
+
+    @property
+    def observed(self) -> int:  # type: ignore[override]
+        return self._sizes[0]
 
     @property
     def actions(self) -> int:  # type: ignore[override]
@@ -78,12 +79,6 @@ class Control(ActingTask):
             return actions + first
 
         return gymnasium.wrappers.vector.TransformAction(made, shifted) if first else made
-
-    def network(self, seed: int) -> Network:
-        senses = self._sizes[0] + 1 + self.actions
-        return plastic_network(
-            self.name, senses, self.hidden, self.channels, self.form, clip=self.clip, eta=self.eta, scale=self.scale, seed=seed
-        )  # fmt: skip
 
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Any) -> Any:
         why = "nobody knows the right actions; use rule 'actor-critic', 'reward-eprop' or 'es'"

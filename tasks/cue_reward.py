@@ -12,13 +12,10 @@ import numpy as np
 
 from neuro.compiler import streams
 from neuro.episodes import Environment, Episodes
-from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Recording, Settings
-from tasks.acting import ActingTask, same_for_each
-from tasks.self_modifying import plastic_network
-
-TRAINED = ("*.w", "*.b", "loop.*")
+from tasks.acting import same_for_each
+from tasks.self_modifying import TRAINED, SelfModifyingTask
 
 
 class CueRewardEnvironment:
@@ -78,7 +75,7 @@ class CueRewardEnvironment:
         return list(found)
 
 
-class CueReward(ActingTask):
+class CueReward(SelfModifyingTask):
     """cues, bits: of an episode. form: see tasks.self_modifying. Loss, for rules that are told the answer: cross entropy of the
     preferences at go signals. Metric: share of go signals in the second half of the episode at which the right action is preferred.
     """
@@ -106,7 +103,7 @@ class CueReward(ActingTask):
         self, cues: int = 2, bits: int = 2, steps: int = 60, hidden: int = 32, form: str = "modulated", clip: float = 1.0,
         eta: float = 0.1, scale: float = 0.01,
     ) -> None:  # fmt: skip
-        counts(cues=cues, bits=bits, steps=steps, hidden=hidden)
+        counts(cues=cues, bits=bits, steps=steps)
         if cues > 2**bits:
             raise OptionError(f"cues={cues}, bits={bits}: there are only {2**bits} patterns of so many bits")
         longest = cues // 2 + 3 + cues - 1
@@ -114,14 +111,8 @@ class CueReward(ActingTask):
             raise OptionError(
                 f"steps={steps}: a trial takes up to {longest}; give at least {2 * longest}, so that both halves of an episode hold one"
             )
-        self.cues, self.bits, self.steps = cues, bits, steps
-        self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
-
-    def network(self, seed: int) -> Network:
-        senses = self.bits + 3 + 1 + self.actions
-        return plastic_network(
-            self.name, senses, self.hidden, self.channels, self.form, clip=self.clip, eta=self.eta, scale=self.scale, seed=seed
-        )  # fmt: skip
+        super().__init__(hidden, form, clip, eta, scale)
+        self.cues, self.bits, self.steps, self.observed = cues, bits, steps, bits + 3
 
     def environment(self, episodes: int) -> Environment:
         return CueRewardEnvironment(episodes, self.cues, self.bits, self.steps)

@@ -13,12 +13,10 @@ import numpy as np
 
 from neuro.compiler import streams
 from neuro.episodes import Environment
-from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Recording, Settings
-from tasks.acting import ActingTask, same_for_each
-from tasks.cue_reward import TRAINED
-from tasks.self_modifying import plastic_network
+from tasks.acting import same_for_each
+from tasks.self_modifying import TRAINED, SelfModifyingTask
 
 MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
 REWARD = 10.0
@@ -63,8 +61,7 @@ class MazeEnvironment:
     def reset(self, *, seed: Any = None) -> tuple[Array, Mapping[str, Any]]:
         self._random = [streams.generator(s, "maze") for s in same_for_each(seed, self.num_envs)]
         centre = np.array([self.size // 2] * 2)
-        elsewhere = self.free[(self.free != centre).any(axis=1)]
-        self.goals = np.stack([elsewhere[r.integers(len(elsewhere))] for r in self._random])
+        self.goals = np.stack([self._elsewhere(centre, r) for r in self._random])
         self.places = np.tile(centre, (self.num_envs, 1))
         self._k = 0
         return self._seen(), {}
@@ -74,14 +71,18 @@ class MazeEnvironment:
         self.places = np.where(self.walls[tuple(there.T)][:, None], self.places, there)
         hit = (self.places == self.goals).all(axis=1)
         for i in np.flatnonzero(hit):
-            elsewhere = self.free[(self.free != self.goals[i]).any(axis=1)]
-            self.places[i] = elsewhere[self._random[i].integers(len(elsewhere))]
+            self.places[i] = self._elsewhere(self.goals[i], self._random[i])
         self._k += 1
         over = np.full(self.num_envs, self._k == self.steps)
         return self._seen(), np.where(hit, REWARD, 0.0), np.zeros_like(over), over, {}
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _elsewhere(self, place: Array, random: np.random.Generator) -> Array:
+        """A free place other than this one."""
+        others = self.free[(self.free != place).any(axis=1)]
+        return np.asarray(others[random.integers(len(others))])
 
     def _seen(self) -> Array:
         rows = self.places[:, :1] + np.repeat([-1, 0, 1], 3)
@@ -145,7 +146,7 @@ def walked(size: int, steps: int, episodes: int, walker: Walker, seed: int) -> A
     return total
 
 
-class Maze(ActingTask):
+class Maze(SelfModifyingTask):
     """size: cells a side, the border included. form: see tasks.self_modifying. Loss, for rules that are told the answer: minus the mean log probability of a
     move on a shortest path. Metric: share of steps at which the preferred move is on one; so it judges moves in episodes that were
     played before, and what a network earns is the episodes' return.
@@ -155,6 +156,7 @@ class Maze(ActingTask):
     version = 1
     readout = ("readout.w", "output.b")
     actions = len(MOVES)
+    observed = 9 + 2
     updates = 50
     test_trials = 50
     settings = Settings(
@@ -174,15 +176,9 @@ class Maze(ActingTask):
         scale: float = 0.01,
     ) -> None:  # fmt: skip
         walls(size)
-        counts(steps=steps, hidden=hidden)
+        counts(steps=steps)
+        super().__init__(hidden, form, clip, eta, scale)
         self.size, self.steps = size, steps
-        self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
-
-    def network(self, seed: int) -> Network:
-        return plastic_network(
-            self.name, 9 + 2 + 1 + self.actions, self.hidden, self.channels, self.form, clip=self.clip, eta=self.eta, scale=self.scale,
-            seed=seed,
-        )  # fmt: skip
 
     def environment(self, episodes: int) -> Environment:
         return MazeEnvironment(episodes, self.size, self.steps)

@@ -12,7 +12,8 @@ import numpy as np
 
 from neuro.compiler import streams
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
-from neuro.options import OptionError, one_of
+from neuro.options import OptionError, counts, one_of
+from tasks.acting import ActingTask
 
 SOURCE = "Miconi, Rawal, Clune & Stanley (2019), ICLR, arXiv 2002.10585"
 given = Neuron("given", "I : 1\ny = I : 1", source="what comes from outside")
@@ -24,6 +25,7 @@ linear = Neuron("linear", "z : 1\ny = z + b : 1", parameters={"b": "0"}, source=
 enters = Synapse("enters", "w : 1", transmits="w*y_pre", target="z", source="a weighted sum")
 reads = Synapse("reads", "w : 1", transmits="w*x_pre", target="z", source="a weighted sum")
 reaches = Synapse("reaches", transmits="y_pre", target="m", source="one signal for all cells")
+TRAINED = ("*.w", "*.b", "loop.*")  # all weights and biases, and what the plasticity has
 FORMS = ("static", "plastic", "modulated", "retroactive")
 
 
@@ -85,3 +87,19 @@ def plastic_network(
         ]
     inputs = (Input("senses", senses, "current", "given.I"),)
     return Network(tuple(populations), tuple(projections), inputs, dt="1 ms", seed=seed, name=name)
+
+
+class SelfModifyingTask(ActingTask):
+    """A task whose agents are plastic networks; hidden, form, clip, eta, scale: see plastic_network."""
+
+    observed: int  # numbers in an observation
+
+    def __init__(self, hidden: int, form: str, clip: float, eta: float, scale: float) -> None:
+        counts(hidden=hidden)
+        self.hidden, self.form, self.clip, self.eta, self.scale = hidden, form, clip, eta, scale
+
+    def network(self, seed: int) -> Network:
+        senses = self.observed + 1 + self.actions
+        return plastic_network(
+            self.name, senses, self.hidden, self.channels, self.form, clip=self.clip, eta=self.eta, scale=self.scale, seed=seed
+        )  # fmt: skip

@@ -27,8 +27,9 @@ from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
-from backends.brian.plan import Sum, Watched, inputs_summed, limits, pairs, sources_first, sums
+from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
+from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.dimensions import dimension_of
@@ -141,8 +142,8 @@ class Builder:
         self.built.groups[name] = group
         self.solve(name, group, population.neuron.method)
         self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
-        for place in ("start", "end"):
-            self.gather(population, group, place)
+        self.gather(population, group, "start")
+        self.gather(population, group, "end")
         self.send(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
@@ -154,7 +155,7 @@ class Builder:
         slot, rank = ("start", self.rank) if place == "start" else ("groups", self.late_rank)
         return {"when": slot, "order": rank[population] + number}
 
-    def gather(self, population: Population, group: Any, place: str) -> None:
+    def gather(self, population: Population, group: Any, place: Place) -> None:
         """Inputs that are summed at that place of a step."""
         scope, name, gather = population.neuron.scope, population.name, []
         own = self.names[name]

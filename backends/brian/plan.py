@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from backends.brian.names import Names
 from backends.common.recording import Wanted
+from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.resolve import resolve
 from neuro.language.equations import Expression, Statement
@@ -98,13 +99,7 @@ def reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
     return scope.reached(n.removesuffix(suffix) for n in names if n.endswith(suffix))
 
 
-def inputs_summed(network: Network, population: str, place: str) -> tuple[str, ...]:
-    """A population's inputs that are summed at the "start" of a step, or at its "end"."""
-    late = network.late_inputs[population]
-    return tuple(n for n in network.population(population).neuron.scope.inputs if (n in late) == (place == "end"))
-
-
-def sources_first(network: Network, place: str) -> tuple[str, ...]:
+def sources_first(network: Network, place: Place) -> tuple[str, ...]:
     """Populations so that inputs are gathered before graded values that depend on them. place: "start" or "end" of a step."""
     cells = {p.name: p for p in network.populations}
     needs: dict[str, set[str]] = {name: set() for name in cells}

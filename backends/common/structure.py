@@ -68,24 +68,18 @@ def is_static(step: Step, couple: Couple) -> bool:
 def overwritten(step: Step) -> set[tuple[str, str]]:
     """(population, state) of states that a statement may set to what they weren't before: there a value that isn't finite can be lost within a run.
 
-    A reset that follows from a comparison with the state itself sets none: nothing that isn't finite fulfils it.
+    A reset that follows from a comparison with the state itself sets none, where that compares the state of every step: what isn't finite fulfils it at once or never.
     """
-    compared = {
-        op.population: {s.name for s in op.margin.free_symbols}
-        for op in step.operations
-        if isinstance(op, Threshold) and op.plain
-    }
+    compared = {o.population: o.margin.free_symbols for o in step.operations if isinstance(o, Threshold) and o.plain}
     found = set()
-    for op in step.operations:
-        if isinstance(op, Update) and op.owner in {c.name for c in step.cells} and op.phase in ("every_step", "reset"):
-            spared = compared.get(op.owner, set()) if op.phase == "reset" else set[str]()
-            for assign in op.assigns:
-                if (
-                    not assign.temporary
-                    and symbol(assign.target) not in assign.expr.free_symbols
-                    and assign.target not in spared
-                ):
-                    found.add((op.owner, assign.target))
+    for cells in step.cells:
+        for phase in ("every_step", "reset"):
+            update = step.update(cells.name, phase)
+            for assign in () if update is None else update.assigns:
+                target, waits = symbol(assign.target), cells.refractory and assign.target not in cells.frozen
+                spared = phase == "reset" and not waits and target in compared.get(cells.name, ())
+                if not spared and not assign.temporary and target not in assign.expr.free_symbols:
+                    found.add((cells.name, assign.target))
     return found
 
 

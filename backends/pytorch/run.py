@@ -168,14 +168,15 @@ class ForwardPass:
         clock = torch.arange(self.feed.start, self.feed.start + self.feed.steps, dtype=torch.float64)
         times = (clock * self.compiled.step.dt).to(self.compiled.dtype).unbind(0)
         step = functions.step
-        lost = {n: torch.full((), self.feed.steps) for n in group.overwritten}  # the first step that isn't finite
+        lost = {
+            group.states.index(n): torch.full((), self.feed.steps) for n in group.overwritten
+        }  # the first step that isn't finite
         for k in range(self.feed.steps):
             arrived = [spikes[k - late] if k >= late else early[k] for spikes, late, early in history]
             found = step(*fixed, *states, *arrived, *(s[k] for s in streams), *zeros, times[k])
             states = found[:count]
-            for name, first in lost.items():
-                value = states[group.states.index(name)].detach()
-                lost[name] = torch.where(torch.isfinite(value), first, first.clamp_max(k))
+            for i, first in lost.items():
+                lost[i] = torch.where(torch.isfinite(states[i].detach()), first, first.clamp_max(k))
             for name, z in zip(group.spiking, found[count:], strict=False):
                 if isinstance(fired[name], list):
                     fired[name].append(z)
@@ -188,7 +189,7 @@ class ForwardPass:
                     values = functions.observe(*fixed, *found[count + spiking :], *zeros, times[k])
                     for trace, i in derived:
                         trace.append(values[i])
-        self._check_lost(lost)
+        self._check_lost({group.states[i]: first for i, first in lost.items()})
         self._finish(group, states, fired)
         if group.sums:
             k = self.feed.steps

@@ -51,9 +51,8 @@ class Semantics:
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
-    summed_at_end: tuple[
-        str, ...
-    ] = ()  # projections whose graded sums are formed between every_step of cells and of synapses
+    # projections whose graded sums are formed between every_step of cells and of synapses
+    summed_at_end: tuple[str, ...] = ()
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
     detach_reset: bool | None = (

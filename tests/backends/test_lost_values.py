@@ -47,3 +47,12 @@ def test_gradients_of_such_a_run_are_refused_too() -> None:
             program.value_and_grad(
                 lambda s: s.traces["cells.v"].sum(), None, {}, ["cells.E"], ["cells.v"], steps=60, batch=1
             )
+
+
+@pytest.mark.parametrize("backend", EVERY)
+def test_what_grows_without_bound_while_refractory_is_reported(backend: str) -> None:
+    """It is far above the threshold when the refractory period ends, and would be reset as if it were a number."""
+    neuron = Neuron("n", "dv/dt = (1 + v**3)/ms : 1", threshold="v > 1", reset="v = 0", refractory="10 ms")
+    network = Network(Population("cells", neuron, 2), dt="0.5 ms")
+    with pytest.raises(RunError, match=r"'cells\.v' is not finite at step 11 \(trial 0, cell"):
+        backends.get(backend).compile(network).run(steps=60)

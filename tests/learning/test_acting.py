@@ -18,8 +18,7 @@ from neuro.learning.common.policies import discounted
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch
 from tasks.acting import ActingTask
-from tasks.cue_reward import TRAINED
-from tasks.self_modifying import plastic_network
+from tasks.self_modifying import TRAINED, plastic_network
 
 RNG = np.random.default_rng
 
