@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterable
@@ -13,8 +14,11 @@ from fuzzing.campaign import Campaign
 from fuzzing.examination import Examination
 from fuzzing.journal import Journal, Plan
 from fuzzing.mutations import MUTATIONS, ROOT, Mutation
+from fuzzing.oracles import outcome
 from fuzzing.oracles.outcome import Failure
 from fuzzing.report import Report
+
+from neuro.protocols import UnsupportedError
 
 
 def examined(seed: int, oracles: Iterable[str]) -> Examination:
@@ -66,3 +70,24 @@ def test_processes_that_die_or_hang_are_reported_with_their_seeds(monkeypatch: p
 def test_defects_can_be_planted(mutation: Mutation) -> None:
     """What they replace stands in the code once."""
     assert (ROOT / mutation.file).read_text(encoding="utf-8").count(mutation.right) == 1
+
+
+def test_patience_ends_while_garbage_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome, "PATIENCE", 0.05)
+    swallowed = []
+
+    def busy(phase: str, _: dict[str, int]) -> None:
+        if phase == "stop" and not swallowed:
+            swallowed.append(True)
+            while True:
+                pass
+
+    gc.callbacks.append(busy)
+    try:
+        with pytest.raises(UnsupportedError, match="sympy needs longer"), outcome.limited("brian2"):
+            gc.collect(0)  # the first signal comes here, and nobody hears of it
+            while True:
+                pass
+    finally:
+        gc.callbacks.remove(busy)
+    assert swallowed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,8 +104,14 @@ def limited(backend: str) -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise _TooLong
 
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        if found.exc_type is not _TooLong:
+            report(found)
+
+    # In a finaliser, or while garbage is collected, Python swallows what is raised and reports it: the timer comes again.
+    report, sys.unraisablehook = sys.unraisablehook, unraisable
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, PATIENCE, 0.5)  # again, where it comes in a finaliser, which swallows it
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE, 0.5)
     try:
         yield
     except _TooLong:
@@ -113,6 +120,7 @@ def limited(backend: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+        sys.unraisablehook = report
 
 
 def compiled(backend: str, case: Case, **options: Any) -> Any:
