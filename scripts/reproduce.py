@@ -20,6 +20,7 @@ def main(
     list_: Annotated[bool, typer.Option("--list", help="name the studies and leave")] = False,
     out: Annotated[Path, typer.Option(help="folder for file and plots")] = Path("runs/studies"),
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    data: Annotated[str, typer.Option(help="what a study asks for that no package holds")] = "",
     quick: Annotated[
         bool, typer.Option("--quick", help="two minutes at most: judge what so short a run can show")
     ] = False,
@@ -35,12 +36,16 @@ def main(
         return
     if name not in studies.names():
         raise cli.UserError(f"there is no study '{name}'; known: {', '.join(studies.names())}")
+    if data and not studies.data(name):
+        raise cli.UserError(f"study '{name}' takes no data; leave --data out")
+    if data and not Path(data).exists():
+        raise cli.UserError(f"--data {data}: there is no such file; study '{name}' takes {studies.data(name)}")
     from importlib import import_module
 
     from study import Study
 
     cli.writable(out / name)
-    study = Study(name, out, seed, quick, studies.minutes(name))
+    study = Study(name, out, seed, quick, studies.minutes(name), data)
     import_module(f"studies.{name.replace('-', '_')}").run(study)
     print(f"written: {study.finish()}")
     if not study.holds:

@@ -22,28 +22,30 @@ import cli
 class Criterion:
     """One thing a study must show: its name, what was measured, what was wanted, and whether it holds.
 
-    measured: empty where nothing was. holds: None where only the full run can tell.
+    measured: empty where nothing was. holds: None where only the full run can tell. lacks: what it would need besides.
     """
 
     name: str
     measured: str
     wanted: str
     holds: bool | None
+    lacks: str = ""
 
     @property
     def verdict(self) -> str:
-        return {None: "needs the full run", True: "yes", False: "NO"}[self.holds]
+        return {None: self.lacks or "needs the full run", True: "yes", False: "NO"}[self.holds]
 
 
 @dataclass
 class Study:
-    """One study under way. quick: fewer trials and runs; the tables say how many. minutes: of the full run, on two cores."""
+    """One study under way. quick: fewer trials and runs; the tables say how many. minutes: of the full run, on two cores. data: a path that the user gave."""
 
     name: str
     folder: Path
     seed: int = 0
     quick: bool = False
     minutes: float = 0.0
+    data: str = ""
     start: float = field(default_factory=time.perf_counter)
     criteria: list[Criterion] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -64,9 +66,9 @@ class Study:
         judged = not (full and self.quick)
         self.criteria.append(Criterion(name, cli.cell(measured), wanted, bool(holds) if judged else None))
 
-    def unmeasured(self, name: str, wanted: str) -> None:
-        """A criterion for which a quick run has no figure at all."""
-        self.criteria.append(Criterion(name, "", wanted, None))
+    def unmeasured(self, name: str, wanted: str, lacks: str = "") -> None:
+        """A criterion for which a quick run has no figure at all; or any run, where it lacks something."""
+        self.criteria.append(Criterion(name, "", wanted, None, lacks))
 
     @property
     def holds(self) -> bool:
@@ -92,10 +94,11 @@ class Study:
         """Print the criteria, and what the full run takes if it is needed for some."""
         rows = [(c.name, c.measured or "-", c.wanted, c.verdict) for c in self.criteria]
         cli.table(f"{self.name}: what it must show", ("criterion", "measured", "wanted", "holds"), rows)
-        left = sum(c.holds is None for c in self.criteria)
+        left = sum(c.holds is None and not c.lacks for c in self.criteria)
         if left:
             command = f"python scripts/reproduce.py {self.name}"
-            print(f"{len(rows) - left} judged, {left} need the full run of about {self.minutes:g} minutes: {command}")
+            judged = sum(c.holds is not None for c in self.criteria)
+            print(f"{judged} judged, {left} need the full run of about {self.minutes:g} minutes: {command}")
 
     def versions(self) -> dict[str, str]:
         """Versions of what computes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 
 def names() -> tuple[str, ...]:
@@ -19,10 +20,22 @@ def summary(name: str) -> str:
 
 def minutes(name: str) -> float:
     """What a full run takes on two cores, without importing the study: its constant MINUTES."""
+    found = _constant(name, "MINUTES")
+    if found is None:
+        raise LookupError(f"study '{name}' doesn't say what a full run takes; give it MINUTES = ...")
+    return float(found)
+
+
+def data(name: str) -> str:
+    """What a study takes as --data: its constant DATA; empty where it takes nothing."""
+    return _constant(name, "DATA") or ""
+
+
+def _constant(name: str, wanted: str) -> Any:
     for line in _parsed(name).body:
-        if isinstance(line, ast.Assign) and [t.id for t in line.targets if isinstance(t, ast.Name)] == ["MINUTES"]:
-            return float(ast.literal_eval(line.value))
-    raise LookupError(f"study '{name}' doesn't say what a full run takes; give it MINUTES = ...")
+        if isinstance(line, ast.Assign) and [t.id for t in line.targets if isinstance(t, ast.Name)] == [wanted]:
+            return ast.literal_eval(line.value)
+    return None
 
 
 def _parsed(name: str) -> ast.Module:

@@ -2,7 +2,7 @@
 
 Miconi, Rawal, Clune & Stanley (2019), ICLR, arXiv 2002.10585, by their equations. Sizes and budgets are reduced: the published runs took 200,000 updates.
 Advantages are those of each episode; the published code took every episode's from the value of the first one in the batch
-(`value_baseline="shared_first"`). Controls: the same network without plasticity, and with plasticity that nothing modulates.
+(`value_baseline="shared_first"`). B4, the language model, is study `language-model`. Controls: the same network without plasticity, and with plasticity that nothing modulates.
 """
 
 from __future__ import annotations

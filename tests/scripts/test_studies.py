@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cli
 import h5py
 import pytest
 import reproduce
@@ -110,3 +111,24 @@ def test_the_list_says_what_full_runs_take(capsys: pytest.CaptureFixture[str]) -
         assert studies.minutes(name) > 0
         row = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
         assert f" {studies.minutes(name):g} " in row
+
+
+def lacks_a_text(study: Study) -> None:
+    study.criterion("short", 1.0, "< 2", True)
+    study.unmeasured("text", "< 2", "" if study.data else "needs a text: --data")
+
+
+def test_data_go_to_studies_that_take_some(
+    tmp_path: Path, invent: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    invent(lacks_a_text)
+    monkeypatch.setattr(studies, "data", lambda name: "")
+    reproduce.main("invented", out=tmp_path)
+    assert "needs a text: --data" in capsys.readouterr().out and stored("invented", tmp_path)["text"] is None
+    with pytest.raises(cli.UserError, match="takes no data"):
+        reproduce.main("invented", out=tmp_path, data=str(tmp_path))
+    monkeypatch.setattr(studies, "data", lambda name: "a text file")
+    with pytest.raises(cli.UserError, match="no such file; study 'invented' takes a text file"):
+        reproduce.main("invented", out=tmp_path, data=str(tmp_path / "nothing"))
+    reproduce.main("invented", out=tmp_path, data=str(tmp_path))
+    assert "needs the full run" in capsys.readouterr().out
