@@ -25,7 +25,7 @@ from neuro.language.units import Quantity
 
 BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
 ROUNDING = 4e-16  # relative size of the perturbation, about two units in the last place
-TRIES = 6
+TRIES = 40  # one number at a jump, such as t % 0.7, may need many until the rounding of it falls to the other side
 GROWTH = 100.0  # how much further than the perturbed reference another backend may be
 
 
@@ -104,11 +104,15 @@ class Sensitivity:
     """How far rounding moves the reference's own numbers. rounding: the size of one."""
 
     def __init__(self, case: Case, reference: Any, rounding: float = ROUNDING) -> None:
-        self.case, self.reference, self.rounding, self._runs = case, reference, rounding, list[Any]()
+        self.case, self.reference, self.rounding = case, reference, rounding
+        self._runs, self._more = list[Any](), self.moved(case.steps)
 
-    def runs(self) -> list[Any]:
-        self._runs = self._runs or list(self.moved(self.case.steps))
-        return self._runs
+    def runs(self) -> Iterator[Any]:
+        """Whole runs that rounding moves; each is made when it is asked for, and kept."""
+        yield from self._runs
+        for run in self._more:
+            self._runs.append(run)
+            yield run
 
     def moved(self, steps: int) -> Iterator[Any]:
         """The first steps of runs that rounding moves."""
