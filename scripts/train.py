@@ -182,6 +182,17 @@ def flossing(settings: dict[str, Any]) -> Any:
         return Before(learning.get("flossing", **options), settings["floss"])
 
 
+@contextmanager
+def kept_if_begun(run: Any) -> Iterator[None]:
+    """Leaves no file of a run that ends with an error before its first update."""
+    try:
+        yield
+    except Exception:
+        if not any(run.history.values()):
+            run.discard()
+        raise
+
+
 def _any_order() -> Any:
     import numpy as np
 
@@ -257,7 +268,7 @@ def main(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
             config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=(*metrics_of(learner), *((Before.metric,) if before else ())), overwrite=overwrite,
         )  # fmt: skip
-    with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update:
+    with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update, kept_if_begun(run):
         train(
             found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
             before=before, saved=saved, update=update,

@@ -7,6 +7,7 @@ Sources: Zaremba, Sutskever & Vinyals (2014), arXiv:1409.2329, for the plain mod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import isqrt
 from typing import Any
@@ -148,7 +149,7 @@ class LanguageModel:
     def test_batch(self) -> Batch:
         text = self.corpus.test[: self.test_words]
         batch = min(10, len(text))
-        return next(self.windows(text, batch, len(text) // batch))
+        return replace(next(self.windows(text, batch, len(text) // batch)), follows=None)
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.y",)

@@ -141,12 +141,17 @@ class Run:
             file.attrs["complete"] = True
         with suppress(FileNotFoundError):
             checkpoint_path(self.path).unlink()
-
         self._alone.close()
 
     def close(self) -> None:
         self._file.close()
         self._alone.close()
+
+    def discard(self) -> None:
+        """Close, and remove the files of a run of which nothing has come."""
+        self.close()
+        for path in (self.path, checkpoint_path(self.path)):
+            path.unlink(missing_ok=True)
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, list[tuple[int, float]]], dict[str, Array]]:

@@ -330,3 +330,10 @@ def test_a_run_that_continues_keeps_its_settings(tmp_path: Path) -> None:
     config.write_text("[rule_options]\nlearning_rate = 0.02\n")
     with pytest.raises(cli.UserError, match=r"has rule_options .*0\.01.*, not .*0\.02"):
         train.unchanged(settings, config, {}, {})
+
+
+def test_a_run_that_is_refused_in_its_first_update_leaves_no_file(tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run.h5"
+    code, _, error = call("train", "--task", "language-model", "--rule", "es", "--out", out)
+    assert code == 2 and "a part of longer trials" in error
+    assert not list(tmp_path.iterdir())
