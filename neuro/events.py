@@ -56,6 +56,26 @@ class Events:
         return Events((batch, time, size), offsets, channels)
 
     @staticmethod
+    def from_times(times: Sequence[Any], channels: Sequence[Any], shape: tuple[int, int, int], dt: float) -> Events:
+        """Events of every trial's times, seconds, and channels: [batch] arrays [event], in any order. dt: seconds of a step.
+
+        Step k holds the times from k dt up to (k + 1) dt; one that is less than a millionth of a step before a boundary counts as at it, as k*dt often is by
+        rounding. Several events of one channel in one step are one spike. Raises EventsError on what lies outside of shape.
+        """
+        batch, time, size = shape
+        if not len(times) == len(channels) == batch:
+            raise EventsError(f"times of {len(times)} trials and channels of {len(channels)}, for a batch of {batch}")
+        if not 0 < dt < np.inf:
+            raise EventsError(f"dt={dt}; give the seconds of a step")
+        places = [np.zeros(0, np.int64)]
+        for trial, (when, where) in enumerate(zip(times, channels, strict=True)):
+            step, channel = _placed(f"trial {trial}", np.ravel(when), np.ravel(where), shape, dt)
+            places.append((trial * time + step) * size + channel)
+        found = np.unique(np.concatenate(places))
+        offsets = np.searchsorted(found, np.arange(batch * time + 1) * size).astype(np.int64)
+        return Events(shape, offsets, (found % size).astype(np.int32))
+
+    @staticmethod
     def joined(parts: Sequence[Events]) -> Events:
         """Trials one after another."""
         starts = np.cumsum([0, *(len(p.channels) for p in parts)])
@@ -126,6 +146,27 @@ class Events:
         found = np.zeros((batch * time, size), np.bool_ if dtype is None else dtype)
         found[rows, self.channels] = 1
         return found.reshape(self.shape)
+
+
+def _placed(
+    trial: str, times: Array, channels: Array, shape: tuple[int, int, int], dt: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Steps and channels of a trial's events."""
+    _, time, size = shape
+    if len(times) != len(channels):
+        raise EventsError(f"{trial}: {len(times)} times and {len(channels)} channels")
+    if not len(times):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if channels.dtype.kind not in "iu" or channels.min() < 0 or channels.max() >= size:
+        raise EventsError(f"{trial}: channels must be whole numbers from 0 to {size - 1}")
+    step = np.floor(times / dt + 1e-6)
+    outside = ~((step >= 0) & (step < time))  # also what is no number
+    if outside.any():
+        when, end = times[outside][0], time * dt
+        raise EventsError(
+            f"{trial}: an event at {when:g} s, and it has {time} steps, {end:g} s; leave it out, or give more steps"
+        )
+    return step.astype(np.int64), channels.astype(np.int64)
 
 
 class Rasters(Mapping[str, Array]):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.encoders import ENCODERS, latency, poisson, rate
 from neuro.events import Events
 from neuro.language.units import quantity
 from neuro.library.cuba_lif import cuba_lif
@@ -23,7 +24,6 @@ from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
 from neuro.options import one_of
 from neuro.protocols import Batch, Recording, Settings
-from tasks.encoders import ENCODERS, latency, poisson, rate
 
 # Time constants of cuba_lif whose steps take exactly 1/16 and 1/4 away, as chips with bit shifts do.
 CELLS = {

@@ -1,7 +1,7 @@
 """Numbers in [0, 1] as spikes: events of [batch, time, channel].
 
-latency and rate follow snntorch.spikegen's definitions; they are written here because tasks don't import a simulator,
-and so that a trial's spikes don't depend on how a batch is split.
+latency and rate follow snntorch.spikegen's definitions; they are written here so that nobody needs a simulator for them,
+and so that a trial's spikes don't depend on how a batch is split. Times that are known are taken by `Events.from_times`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.encoders import latency, poisson, rate
+from neuro.encoders import latency, poisson, rate
 
 VALUES = np.random.default_rng(3).random((6, 40))
 VALUES[0, :5] = (0.0, 0.005, 0.011, 0.999, 1.0)
