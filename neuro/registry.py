@@ -77,7 +77,28 @@ class Registry:
 
     def make(self, name: Any, options: Mapping[str, Any]) -> Any:
         """The same called with these options. Raises `error`; of a maker's own defects, whatever they raise, with a note of the options."""
-        maker = self._imported(name)
+        return self._fit(name, self._made(name, self._imported(name), options))
+
+    def make_of(self, place: str, options: Mapping[str, Any]) -> Any:
+        """What "module:attribute" makes, which nobody registered: somebody's own code, found in the working folder too. Raises as `make` does."""
+        module, _, attribute = place.partition(":")
+        what, here = f"{self.kind} '{place}'", os.getcwd()
+        if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+            raise self.error(f"{what} names no module and class; write module:Class")
+        if here not in sys.path:
+            sys.path.append(here)
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in (module, module.partition(".")[0]):
+                self._refuse_missing(place, error)
+                raise
+            raise self.error(f"{what}: there is no module '{module}' here or in {here}; write module:Class") from None
+        if not hasattr(found, attribute):
+            raise self.error(f"{what}: '{module}' has no '{attribute}'; {hint(attribute, vars(found))}")
+        return self._complete(place, self._made(place, getattr(found, attribute), options))
+
+    def _made(self, name: str, maker: Any, options: Mapping[str, Any]) -> Any:
         if not callable(maker):
             raise self.error(f"{self._called(name)} is {shown(maker)}, no class or function")
         try:
@@ -91,7 +112,7 @@ class Registry:
             if options:
                 error.add_note(f"raised by {self._called(name)}, made with {dict(options)}")
             raise
-        return self._fit(name, made)
+        return made
 
     # -- where things are -----------------------------------------------------------------------------------------
 
@@ -148,12 +169,16 @@ class Registry:
             raise self.error(missing(self._called(name), package)) from error
 
     def _fit(self, name: str, found: Any) -> Any:
-        lacking = [a for a in self.needs if not hasattr(found, a)]
-        if lacking:
-            raise self.error(f"{self._called(name)} gives {shown(found)}, which has no {', '.join(lacking)}")
+        self._complete(name, found)
         if "name" in self.needs and found.name != name:
             why = f"is registered under this name, but calls itself {found.name!r}; make both the same"
             raise self.error(f"{self._called(name)} {why}")
+        return found
+
+    def _complete(self, name: str, found: Any) -> Any:
+        lacking = [a for a in self.needs if not hasattr(found, a)]
+        if lacking:
+            raise self.error(f"{self._called(name)} gives {shown(found)}, which has no {', '.join(lacking)}")
         return found
 
 

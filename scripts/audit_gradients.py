@@ -17,17 +17,16 @@ HEADER = ("rule", "parameter", "cosine", "norm ratio", "projection", "signs agre
 
 def prepare(run: Path | None, task: str, backend: str, rules: str) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Task, program, parameters, rules: of a run, or of a task's untrained network."""
+    from given import task_of, with_task
+
     import backends
-    import tasks
     from neuro.compiler.parameters import values
 
     if run is None:
-        found = tasks.get(task)
+        found = task_of({"task": task, "task_options": {}}, task, "the call")
         network, parameters = found.network(0), None
     else:
-        from given import with_task
-
-        given = with_task(run, "to learn from", "scripts/audit_gradients.py --task rflo")
+        given = with_task(run, "to learn from", "scripts/audit_gradients.py --task rflo", task)
         found, network, parameters = given.task, given.network, given.parameters
     chosen = rules_of(rules, found)
     for rule in chosen.values():

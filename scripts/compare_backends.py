@@ -99,7 +99,7 @@ def compare_free(given: Any, names: list[str], steps: int, trials: int) -> None:
         print(f"written to {given.path} (/comparison)")
 
 
-def compare_export(run: Path, target: str, names: list[str]) -> None:
+def compare_export(run: Path, target: str, names: list[str], code: str) -> None:
     """What was trained, what was quantised and what the chip computes, each in every backend."""
     from given import with_task
 
@@ -108,7 +108,7 @@ def compare_export(run: Path, target: str, names: list[str]) -> None:
     from neuro.io.results import write_group
     from neuro.protocols import UnsupportedError
 
-    given = with_task(run, "for the stages of an export", f"scripts/compare_backends.py {run} --steps 1000")
+    given = with_task(run, "for the stages of an export", f"scripts/compare_backends.py {run} --steps 1000", code)
     task, batch = given.task, given.task.test_batch()
     stages = stored(given.network, given.parameters, given.reader.group(f"export/{target}"))
     found: dict[str, Any] = {}
@@ -155,6 +155,7 @@ def main(
     export: Annotated[str, typer.Option(help="compare the stages of this target's export instead")] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="run so long on drawn inputs, without a test set")] = None,
     trials: Annotated[int, typer.Option(min=1, help="with --steps")] = 1,
+    task: Annotated[str, typer.Option(help="your own module:Class, where the run names it as its task")] = "",
 ) -> None:
     """Replay a trained network in several backends in float64, in float32, and on a ten times finer clock."""
     from given import read, with_task
@@ -171,28 +172,28 @@ def main(
     if not names:
         raise cli.UserError("--backends is empty")
     if export:
-        compare_export(run, export, names)
+        compare_export(run, export, names, task)
         return
     compilers = {n: registry.get(n) for n in reversed(names)}
     if steps is not None:
-        compare_free(read(run), names, steps, trials)
+        compare_free(read(run, code=task), names, steps, trials)
         return
-    given = with_task(run, "to replay", f"scripts/compare_backends.py {run} --steps 1000")
-    task, network, parameters = given.task, given.network, given.parameters
+    given = with_task(run, "to replay", f"scripts/compare_backends.py {run} --steps 1000", task)
+    learned, network, parameters = given.task, given.network, given.parameters
     with cli.progress("replay") as update:
         update(0, len(names) + 2, "compiling")
         programs = {n: c.compile(network, dtype="float64") for n, c in compilers.items()}
-        batch = task.test_batch()
-        found = replay(task, programs, parameters, batch, update=update)
+        batch = learned.test_batch()
+        found = replay(learned, programs, parameters, batch, update=update)
         update(len(names), len(names) + 2, "float32")
         single = registry.get("torch")
         pair = {"float64": single.compile(network), "float32": single.compile(network, dtype="float32")}
-        precision = replay(task, pair, parameters, batch)
+        precision = replay(learned, pair, parameters, batch)
         refined = None
-        if not acts(task):  # an environment has a clock of its own
+        if not acts(learned):  # an environment has a clock of its own
             update(len(names) + 1, len(names) + 2, f"dt/{FINER}")
             fine = single.compile(finer(network, FINER))
-            refined = refined_accuracy(task, fine, network, parameters, batch, FINER)
+            refined = refined_accuracy(learned, fine, network, parameters, batch, FINER)
     cli.table(f"float64, {len(batch.targets)} test trials, against {found.reference}", HEADER, rows_of(found))
     cli.table("torch, float32 against float64", HEADER, rows_of(precision))
     counted = energies(found, network, parameters, found.batch.inputs)

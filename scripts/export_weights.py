@@ -63,7 +63,7 @@ def proved(target: str, network: Any, parameters: Any, path: Path, inputs: Any) 
     return asdict(proof)
 
 
-def export(run: Path, target: str, out: Path, budget: float, force: bool) -> None:
+def export(run: Path, target: str, out: Path, budget: float, force: bool, code: str) -> None:
     """Write the files and say what each stage lost."""
     from given import with_task
 
@@ -72,7 +72,7 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     from neuro.io.results import write_group
 
     alone = f"scripts/export_weights.py {run} --target {target} --out {out} --files-only"
-    given = with_task(run, "for a fixture and a report", alone)
+    given = with_task(run, "for a fixture and a report", alone, code)
     task, network, parameters = given.task, given.network, given.parameters
     batch = task.test_batch()
     with cli.progress(target) as update:
@@ -88,7 +88,7 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool) -> Non
     print(f"written: {', '.join(str(p) for p in (*found.export.files, found.fixture, found.report))}")
 
 
-def export_files(run: Path, target: str, out: Path) -> None:
+def export_files(run: Path, target: str, out: Path, code: str) -> None:
     """Write the target's files alone: of a network that has no test set, nothing can say what they lose."""
     from given import read
 
@@ -96,7 +96,7 @@ def export_files(run: Path, target: str, out: Path) -> None:
     from neuro.export.bundle import main_file, refuse
     from neuro.export.lint import lint
 
-    given, found = read(run), targets.get(target)
+    given, found = read(run, code=code), targets.get(target)
     refuse(lint(given.network, found.profile, given.parameters))
     path = cli.writable(main_file(out, given.network, found.profile))
     written = found.export(given.network, given.parameters, path)
@@ -117,6 +117,7 @@ def main(
     budget: Annotated[float, typer.Option(help="points of accuracy that a stage may lose")] = 1.0,
     force: Annotated[bool, typer.Option(help="write even where a stage loses more")] = False,
     files_only: Annotated[bool, typer.Option("--files-only", help="no test set: no fixture, no report")] = False,
+    task: Annotated[str, typer.Option(help="your own module:Class, where the run names it as its task")] = "",
 ) -> None:
     """Write a network's files for a target, a fixture and a report, and store all of it in the run (/export/<target>)."""
     if list_:
@@ -130,12 +131,12 @@ def main(
     if check_:
         from given import read
 
-        given = read(run, trained=False)
+        given = read(run, trained=False, code=task)
         check(target, given.network, given.parameters)
     elif files_only:
-        export_files(run, target, out)
+        export_files(run, target, out, task)
     else:
-        export(run, target, out, budget, force)
+        export(run, target, out, budget, force, task)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def main(
     resets: Annotated[str, typer.Option(help="detached, attached or ignored")] = "detached",
     seed: Annotated[int, typer.Option(help="of the first directions")] = 0,
     plot: Annotated[Path | None, typer.Option(help="PNG (default: beside the run)")] = None,
+    task: Annotated[str, typer.Option(help="your own module:Class, where the run names it as its task")] = "",
 ) -> None:
     """Print the spectrum of the network as it was drawn, after flossing if there was any, and trained; it goes to /lyapunov in the run."""
     from given import read
@@ -100,7 +101,7 @@ def main(
             f"the plot '{image}' can't be written; name a file in a folder that exists, not the run itself"
         )
     chosen: dict[str, Any] = {"resets": resets, "seed": seed}  # `spectrum` says what it takes
-    given = read(run)
+    given = read(run, code=task)
     inputs, options, aligning = driven(given, trials, steps)
     trained_with = given.reader.semantics.get("surrogate", "") if given.reader is not None else ""
     program = backends.get(backend).compile(given.network, dtype="float64")

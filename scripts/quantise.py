@@ -20,6 +20,7 @@ def main(
     per: Annotated[str, typer.Option(help="one scale a tensor or neuron (not for targets)")] = "tensor",
     power_of_two: Annotated[bool, typer.Option("--power-of-two", help="scales are powers of two")] = False,
     backend: Annotated[str, typer.Option(help="what runs both networks")] = "torch",
+    task: Annotated[str, typer.Option(help="your own module:Class, where the run names it as its task")] = "",
 ) -> None:
     """Print calibration, accuracy and spikes before and after; codes and report go to /post_training in the run file."""
     from given import read
@@ -30,7 +31,7 @@ def main(
     options = options_of(to)
     for quantiser in options.get("weights", {}).values():
         quantiser |= {"per": per, "power_of_two": power_of_two}
-    given = read(run)
+    given = read(run, code=task)
     found = NetworkQuantiser(given.network, Scheme.of(options)).calibrate(given.parameters)
     cli.table(f"{run}, {to}", HEADER, found.rows())
     cli.table("accumulators", ("population", "bits"), found.accumulators.items())

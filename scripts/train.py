@@ -69,13 +69,15 @@ def fitting(what: str, options: dict[str, Any]) -> Iterator[None]:
 
 def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """Defaults, then what the task recommends for this backend and rule, then the TOML file, then the options."""
+    from given import task_of
+
     import backends
-    import tasks
 
     read = {} if config is None else read_config(config)
     chosen = DEFAULTS | read | {name: value for name, value in given.items() if value is not None}
     chosen["backend"] = backends.resolved(chosen["backend"])
-    task = tasks.get(chosen["task"], **chosen["task_options"])
+    chosen["task_options"] = {**read.get("task_options", {}), **(given.get("task_options") or {})}
+    task = task_of(chosen, given.get("task") or "", "the settings")
     recommended = {
         "epochs": task.settings.epochs,
         "batch": task.settings.batch,
@@ -103,6 +105,18 @@ def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, An
             )
 
 
+def own_data(task: str | None, network: Path | None, data: Path | None, answer: str | None) -> dict[str, Any] | None:
+    """Options of task "arrays", None where nobody gives data. Raises UserError."""
+    if network is None and data is None and answer is None:
+        return None
+    if task not in (None, "arrays"):
+        raise cli.UserError(f"--network, --data and --answer make a task of your own data; leave --task {task} out")
+    if network is None or data is None:
+        raise cli.UserError("--network and --data belong together; give both")
+    files = {"network": str(cli.existing(network).resolve()), "data": str(cli.existing(data).resolve())}
+    return {**files, **({"output": answer} if answer else {})}
+
+
 def same_version(settings: dict[str, Any], task: Any) -> None:
     """Raises UserError where a run that continues has learned another version of its task."""
     from given import other_version
@@ -111,13 +125,11 @@ def same_version(settings: dict[str, Any], task: Any) -> None:
         raise cli.UserError(f"the run that continues: {differs}; start another run with --out")
 
 
-def readout_of(settings: dict[str, Any]) -> list[str]:
+def readout_of(settings: dict[str, Any], task: Any) -> list[str]:
     """Names of the readout's parameters. Raises UserError on one that the task's network doesn't have."""
-    import tasks
     from neuro.compiler.parameters import parameters
     from neuro.options import hint
 
-    task = tasks.get(settings["task"], **settings["task_options"])
     with fitting(f"task '{settings['task']}'", settings["task_options"]):
         known = parameters(task.network(settings["seed"]))
     for name in task.readout:
@@ -128,13 +140,11 @@ def readout_of(settings: dict[str, Any]) -> list[str]:
     return list(task.readout)
 
 
-def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Task, compiled program, rule."""
+def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
+    """Compiled program, rule."""
     import backends
-    import tasks
     from neuro import learning
 
-    task = tasks.get(settings["task"], **settings["task_options"])
     with fitting(f"task '{settings['task']}'", settings["task_options"]):
         network = task.network(settings["seed"])
     options = dict(settings["rule_options"])
@@ -152,10 +162,10 @@ def prepare(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
         from backends.parallel import ParallelProgram
 
         chosen = settings["backend"], network
-        return task, ParallelProgram(*chosen, workers=settings["workers"], options=settings["backend_options"]), rule
+        return ParallelProgram(*chosen, workers=settings["workers"], options=settings["backend_options"]), rule
     with fitting(f"backend '{settings['backend']}'", settings["backend_options"]):
         program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
-    return task, program, rule
+    return program, rule
 
 
 def refuse_workers(name: str, rule: Any, task: Any) -> None:
@@ -200,7 +210,10 @@ def _any_order() -> Any:
 
 
 def main(
-    task: Annotated[str | None, typer.Option(help="what to learn")] = None,
+    task: Annotated[str | None, typer.Option(help="what to learn; also module:Class, your own")] = None,
+    network: Annotated[Path | None, typer.Option(help="your own network (.toml, .json), to learn --data")] = None,
+    data: Annotated[Path | None, typer.Option(help="your own examples: .npz with x, y")] = None,
+    answer: Annotated[str | None, typer.Option(help="with --data: population, or population.variable")] = None,
     backend: Annotated[str | None, typer.Option(help="what computes; auto: the fastest here")] = None,
     rule: Annotated[str | None, typer.Option(help="learning rule")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, data order, noise")] = None,
@@ -221,13 +234,24 @@ def main(
     ] = False,
 ) -> None:
     """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
+    from given import task_of
+
     from neuro.io.results import Run
 
     cli.writable(out)
     if resume and overwrite:
         raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
     saved = None
-    given = {"task": task, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch}
+    own = own_data(task, network, data, answer)
+    given = {
+        "task": task or (own and "arrays"),
+        "task_options": own,
+        "backend": backend,
+        "rule": rule,
+        "seed": seed,
+        "epochs": epochs,
+        "batch": batch,
+    }
     given |= {"workers": workers, "confirm": confirm, "floss": floss}
     if resume:
         run, saved = Run.resume(out)
@@ -238,7 +262,8 @@ def main(
         raise cli.UserError(
             "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
         )
-    added: dict[str, Any] = {"trainable": readout_of(settings)} if control else {}
+    found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
+    added: dict[str, Any] = {"trainable": readout_of(settings, found)} if control else {}
     if quantise:
         from neuro.export.quantisation.calibration import options_of
 
@@ -254,7 +279,7 @@ def main(
 
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])
-    found, program, learner = prepare(settings)
+    program, learner = prepare(settings, found)
     before = flossing(settings)
     if resume:
         same_version(settings, found)

@@ -32,6 +32,7 @@ REGISTRY = Registry(
         "graded-digits": "tasks.graded_digits:GradedDigits",
         "slow-sine": "tasks.slow_sine:SlowSine",
         "trajectory": "tasks.trajectory:Trajectory",
+        "arrays": "tasks.arrays:FromFiles",
         "control": "tasks.control:Control",
         "language-model": "tasks.language_model:LanguageModel",
         "maze": "tasks.maze:Maze",
@@ -66,3 +67,22 @@ def names() -> tuple[str, ...]:
 def get(name: str, /, **options: Any) -> Any:
     """The task of that name with these options. Raises UnknownTaskError."""
     return REGISTRY.make(name, options)
+
+
+def of_code(place: str, /, **options: Any) -> Any:
+    """The task that "module:Class" makes, code of the caller's own; modules are found beside the packages and in the working folder. Raises UnknownTaskError."""
+    return REGISTRY.make_of(place, options)
+
+
+def from_arrays(x: Any, y: Any, network: Any, **options: Any) -> Any:
+    """A task of examples and a network: see tasks.arrays.from_arrays."""
+    from tasks.arrays import from_arrays
+
+    return from_arrays(x, y, network, **options)
+
+
+def from_dataset(dataset: Any, network: Any, **options: Any) -> Any:
+    """A task of a torch Dataset and a network: see tasks.arrays.from_dataset."""
+    from tasks.arrays import from_dataset
+
+    return from_dataset(dataset, network, **options)

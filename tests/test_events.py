@@ -22,7 +22,7 @@ def test_steps_hold_their_times(seed: int, dt: float, number: int) -> None:
     raster = np.zeros(SHAPE, bool)
     for trial in range(2):
         raster[trial, steps[trial], channels[trial]] = True
-    found = Events.from_times(times, channels, SHAPE, dt)
+    found = Events.from_times(list(times), list(channels), SHAPE, dt)
     np.testing.assert_array_equal(np.asarray(found), raster)
     assert found.sum() == raster.sum()  # several in a step are one
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tests.packaging.readme_example import example, output
+from tests.tasks.own_data import examples, spiking
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 def test_example_runs_and_backends_agree() -> None:
-    count, same, error = output(example(Path(__file__).parents[1] / "README.md"))
+    count, same, error = output(example(README))
     assert count > 20
     assert same
     assert error < 1e-9
+
+
+def test_your_own_data() -> None:
+    """The lines of the section, with what they speak of."""
+    code = README.read_text("utf-8").partition("## Your own data")[2].split("```")[1].removeprefix("python\n")
+    x, labels = examples(10)
+    pairs = [(a[: 5 + k], y) for k, (a, y) in enumerate(zip(x, labels, strict=True))]
+    times = [np.nonzero(a)[0] * 1e-3 for a in x]
+    names: dict[str, Any] = {"network": spiking(), "labels": labels, "images": x.mean(axis=1), "dataset": pairs}
+    names |= {"times": times, "channels": [np.nonzero(a)[1] for a in x]}
+    exec(code, names)
+    np.testing.assert_array_equal(np.asarray(names["events"]), x)
+    assert names["spikes"].shape == x.shape and names["task"].test.x["x"].shape[1] == 14

@@ -30,6 +30,7 @@ def train(seed: int, epochs: int, quantise: dict[str, Any], update: Any) -> tupl
     """Test accuracy and parameters after training as scripts/train.py does it, for integers where there is a scheme."""
     import train as script
 
+    import tasks
     from neuro.io.results import Run
     from neuro.io.serialisation import to_json
     from neuro.learning.loop import METRICS
@@ -38,7 +39,8 @@ def train(seed: int, epochs: int, quantise: dict[str, Any], update: Any) -> tupl
     settings = script.settings_of(None, {"task": "digits", "seed": seed, "epochs": epochs})
     if quantise:
         settings["rule_options"] |= {"quantise": {"weights": {"*": quantise}}}
-    task, program, rule = script.prepare(settings)
+    task = tasks.get("digits")
+    program, rule = script.prepare(settings, task)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(
             Path(folder) / "run.h5", model=to_json(program.network), semantics=program.semantics.to_data(), config={},

@@ -13,9 +13,8 @@ FOREIGN = ("snntorch", "nir", "cma", "pytest")  # what its extras don't bring
 
 
 def example(readme: Path) -> str:
-    """The one block of Python."""
-    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
-    return str(block)
+    """The first block of Python."""
+    return str(re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[0])
 
 
 def output(code: str) -> tuple[int, bool, float]:

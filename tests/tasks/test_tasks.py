@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,19 @@ import tasks
 from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
+from tests.tasks.own_data import files
 
 each_task = pytest.mark.parametrize("name", tasks.names())
 told = pytest.mark.parametrize("name", [n for n in tasks.names() if n != "control"])  # nobody knows its right actions
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of a user's own files has some."""
+    found, get = files(tmp_path), tasks.get
+    monkeypatch.setattr(
+        tasks, "get", lambda name, **options: get(name, **(found if name == "arrays" else {}), **options)
+    )
 
 
 def first_batch(task: Any, seed: int = 0, size: int = 4) -> Any:

@@ -1,0 +1,135 @@
+"""A user's own network, examples and task code, from training to export; a run file makes nobody import code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from neuro.io.results import open_run
+from tests.scripts.test_mistakes import called
+from tests.tasks.own_data import examples, files, graded
+
+CODE = """
+from tasks.digits import Digits
+
+print("imported")
+
+class Mine(Digits):
+    name = "mine"
+
+    def __init__(self, hidden: int = 4) -> None:
+        super().__init__(hidden=hidden, steps=4)
+"""
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    return lambda *arguments: called(capsys, monkeypatch, *arguments)
+
+
+def test_from_files_to_an_export(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given as relative paths; every script finds the data again from another folder."""
+    files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run.h5"
+    code, out, error = call("train", "--network", "net.json", "--data", "x.npz", "--epochs", 2, "--out", run)
+    assert code == 0 and "test accuracy" in out, error
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for arguments in (
+        ("compare_backends", run, "--backends", "native,reference"), ("quantise", run, "--to", "linear8"),
+        ("export_weights", run, "--target", "nir", "--out", "out", "--force"),
+    ):  # fmt: skip
+        code, out, error = call(*arguments)
+        assert code == 0, error
+    code, _, error = call(
+        "train", "--resume", "--out", run, "--network", tmp_path / "net.json", "--data", tmp_path / "x.npz"
+    )
+    assert code == 2 and "complete" in error
+    x, y = examples(seed=1)
+    np.savez(tmp_path / "x.npz", x=x, y=y)
+    code, _, error = call("quantise", run)
+    assert code == 0 and "it learned version" in error  # other data
+    (tmp_path / "x.npz").unlink()
+    code, _, error = call("quantise", run)
+    assert code == 2 and "x.npz' can't be read" in error
+
+
+def test_a_variable_that_answers(tmp_path: Path, call: Any) -> None:
+    x, y = examples()
+    options = files(tmp_path, graded(), x=x.astype(float), y=y)
+    ours = ("--network", options["network"], "--data", options["data"])
+    code, _, error = call("train", *ours, "--out", tmp_path / "run.h5")
+    assert code == 2 and "name a variable: out.y" in error
+    code, _, error = call("train", *ours, "--answer", "out.y", "--epochs", 1, "--out", tmp_path / "run.h5")
+    assert code == 0, error
+    assert open_run(tmp_path / "run.h5").config["task_options"]["output"] == "out.y"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("--network", "net.json"), "belong together"),
+        (("--data", "x.npz"), "belong together"),
+        (("--answer", "out"), "belong together"),
+        (("--network", "net.json", "--data", "x.npz", "--task", "digits"), "leave --task digits out"),
+        (("--network", "net.json", "--data", "y.npz"), "there is no file"),
+        (("--task", "nobody:Mine"), "no module 'nobody'"),
+        (("--task", "mine:Mime"), "did you mean 'Mine'"),
+        (("--task", "mine:"), "names no module and class"),
+        (("--task", ":Mine"), "names no module and class"),
+        (("--task", ".mine:Mine"), "names no module and class"),
+    ],
+)  # fmt: skip
+def test_what_does_not_belong_together(
+    arguments: tuple[str, ...], wrong: str, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path)
+    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call("train", *arguments, "--out", "run.h5")
+    assert code == 2 and wrong in error
+    assert not (tmp_path / "run.h5").exists()
+
+
+def test_a_task_of_one_s_own_code(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_task.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    code, out, error = call("train", "--task", "own_task:Mine", "--epochs", 1, "--batch", 1000, "--out", "run.h5")
+    assert code == 0 and "imported" in out, error
+    for script, *more in (
+        ("quantise",),
+        ("compare_backends", "--backends", "native,reference"),
+        ("export_weights", "--force"),
+    ):
+        code, out, error = call(script, "run.h5", *more)
+        assert code == 2 and "if it is yours, give --task own_task:Mine" in error
+        code, out, error = call(script, "run.h5", *more, "--task", "own_task:Mine")
+        assert code == 0, error
+
+
+def test_a_run_file_makes_nobody_import_code(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither to replay nor to continue, nor does a file of settings."""
+    (tmp_path / "never_imported.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call("train", "--epochs", 1, "--batch", 1000, "--out", "run.h5")
+    assert code == 0, error
+    with h5py.File("run.h5", "r+") as file:
+        config = file["config"][()].decode().replace('"digits"', '"never_imported:Task"')
+        del file["config"]
+        file["config"] = config
+    for arguments in (
+        ("quantise", "run.h5"),
+        ("compare_backends", "run.h5"),
+        ("lyapunov", "run.h5"),
+        ("audit_gradients", "run.h5"),
+    ):
+        code, _, error = call(*arguments)
+        assert code == 2 and "never_imported:Task', code that no file may ask for" in error
+    (tmp_path / "settings.toml").write_text('task = "never_imported:Task"\n')
+    code, _, error = call("train", "--config", "settings.toml", "--out", "other.h5")
+    assert code == 2 and "code that no file may ask for" in error

@@ -1,0 +1,48 @@
+"""Examples and networks as users bring them: a class each of two channels that fire, spiking and graded networks that answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuro import Input, Network, Neuron, Population, Projection, Synapse, library
+from neuro.io.serialisation import to_json
+from neuro.language.units import quantity
+
+STEPS, CHANNELS = 20, 4
+
+
+def spiking(size: int = 2) -> Network:
+    """Spikes -> leaky cells."""
+    cells = Population("out", library.get("lif"), size)
+    link = Projection("link", "x", "out", library.get("pulse"), quantity(np.full((CHANNELS, size), 2.0), "nA"))
+    return Network((cells,), (link,), (Input("x", CHANNELS),), dt="1 ms")
+
+
+def graded(size: int = 2) -> Network:
+    """Currents -> leaky sums."""
+    cell = Neuron("leaky", "dy/dt = (z - y)/tau : 1\nz : 1", parameters={"tau": "5 ms"})
+    given = Neuron("given", "I : 1\nv = I : 1")
+    link = Synapse("link", "w : 1", transmits="w*v_pre", target="z")
+    populations = (Population("given", given, CHANNELS), Population("out", cell, size))
+    joined = Projection("link", "given", "out", link, np.full((CHANNELS, size), 0.1))
+    return Network(populations, (joined,), (Input("x", CHANNELS, "current", "given.I"),), dt="1 ms")
+
+
+def examples(number: int = 40, seed: int = 0) -> tuple[Any, Any]:
+    """Spikes [example, time, channel] of the first two channels or the last two, and which."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 2, number)
+    rate = np.where(np.arange(CHANNELS) // 2 == y[:, None], 0.5, 0.05)
+    return random.random((number, STEPS, CHANNELS)) < rate[:, None], y
+
+
+def files(folder: Path, network: Network | None = None, **arrays: Any) -> dict[str, str]:
+    """A network's file and an npz of examples, as options of task "arrays"."""
+    model, data = folder / "net.json", folder / "x.npz"
+    model.write_text(to_json(network or spiking()))
+    x, y = examples()
+    np.savez(data, **(arrays or {"x": x, "y": y}))
+    return {"network": str(model), "data": str(data)}

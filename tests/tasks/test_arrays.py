@@ -1,0 +1,174 @@
+"""Data that somebody has: every form of targets, what is counted, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import backends
+import tasks
+from neuro import Recording, learning
+from neuro.compiler.parameters import values
+from neuro.events import Events
+from neuro.options import OptionError
+from tasks.arrays import Arrays
+from tests.tasks.own_data import CHANNELS, STEPS, examples, files, graded, spiking
+
+
+def learned(task: Arrays, updates: int, **options: Any) -> tuple[float, float]:
+    """Metric of the test before and after."""
+    program: Any = backends.get("native").compile(task.network(0))
+    rule = learning.get("bptt", **options)
+    parameters, state, batch = values(program.network), rule.init(program), task.test_batch()
+
+    def metric() -> float:
+        return task.metric(program.run(parameters, batch.inputs, task.record()), batch)
+
+    before, done = metric(), 0
+    while done < updates:
+        for batch_ in task.train_batches(np.random.default_rng(done), 16):
+            parameters, state, _ = rule.step(program, parameters, state, batch_, task)
+            done += 1
+    return before, metric()
+
+
+def test_labels_by_spike_counts_and_by_a_variable() -> None:
+    x, y = examples(120)
+    for network, data, output, rate in ((spiking(), x, "", 0.2), (graded(), x.astype(float), "out.y", 0.05)):
+        before, after = learned(tasks.from_arrays(data, y, network, output=output), 30, learning_rate=rate)
+        assert before < 0.7 and after > 0.9
+
+
+def test_events_are_spikes() -> None:
+    x, y = examples()
+    dense, listed = (tasks.from_arrays(a, y, spiking()) for a in (x, Events.of(x)))
+    for a, b in ((dense.test_batch(), listed.test_batch()), *zip(*(t.train_batches(np.random.default_rng(1), 7) for t in (dense, listed)), strict=True)):  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(a.inputs["x"]), np.asarray(b.inputs["x"]))
+        np.testing.assert_array_equal(a.targets, b.targets)
+
+
+@pytest.mark.parametrize("form", ["labels", "step labels", "values", "step values"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_loss_and_metric_by_hand(form: str, masked: bool) -> None:
+    """Of any answer, and steps that don't count may hold anything."""
+    random = np.random.default_rng(2)
+    shape = {"labels": (6,), "step labels": (6, STEPS), "values": (6, 2), "step values": (6, STEPS, 2)}[form]
+    y = random.integers(0, 2, shape) if "labels" in form else random.normal(0, 1, shape)
+    mask = np.arange(STEPS) < random.integers(3, STEPS, (6, 1)) if masked else None
+    task = tasks.from_arrays(
+        random.normal(0, 1, (6, STEPS, CHANNELS)), y, graded(), mask=mask, output="out.y", test=0.5
+    )
+    kept = {tuple(a) for side in (task.train, task.test) for a in side.x["x"].reshape(-1, STEPS * CHANNELS)}
+    assert len(task.train) == len(task.test) == 3 and len(kept) == 6
+    batch = task.test_batch()
+    there = np.ones((3, STEPS), bool) if batch.mask is None else batch.mask
+    given = random.normal(0, 1, (3, STEPS, 2))
+    answers = [given[k][there[k]] if "step" in form else given[k][there[k]].mean(0, keepdims=True) for k in range(3)]
+    wanted = [batch.targets[k][there[k]] if "step" in form else batch.targets[k][None] for k in range(3)]
+    answer, target = np.concatenate(answers), np.concatenate(wanted)
+    if "labels" in form:
+        score = answer - np.log(np.exp(answer).sum(1, keepdims=True))
+        loss, metric = -score[np.arange(len(target)), target].mean(), (answer.argmax(1) == target).mean()
+    else:
+        loss = ((answer - target) ** 2).mean()
+        metric = -loss
+    for other in (given, np.where(there[..., None], given, 1e6)):
+        found = task.loss({}, {"out.y": torch.as_tensor(other)}, batch)
+        assert float(found) == pytest.approx(loss)
+        assert task.metric(Recording(1e-3, traces={"out.y": other}), batch) == pytest.approx(metric)
+
+
+def test_spikes_after_the_end_of_an_example_do_not_count() -> None:
+    x, y = examples(4)
+    mask = np.arange(STEPS) < np.array([[5], [10], [20], [1]])
+    task = tasks.from_arrays(x, y, spiking(), mask=mask, x_test=x, y_test=y, mask_test=mask)
+    spikes = np.random.default_rng(0).random((4, STEPS, 2)) < 0.3
+    counts = (spikes & mask[..., None]).sum(1)
+    found = task.loss({"out": torch.as_tensor(spikes.astype(float))}, {}, task.test_batch())
+    assert float(found) == pytest.approx(float(torch.nn.functional.cross_entropy(torch.as_tensor(counts, dtype=torch.float64), torch.as_tensor(y))))  # fmt: skip
+
+
+def test_a_torch_dataset_of_unequal_lengths() -> None:
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 9, 12)
+    pairs = [(torch.as_tensor(random.normal(0, 1, (n, CHANNELS))), torch.as_tensor(int(n > 5))) for n in lengths]
+    task = tasks.from_dataset(pairs, graded(), test_dataset=pairs, output="out.y")
+    assert task.test.x["x"].shape == (12, max(lengths), CHANNELS)
+    np.testing.assert_array_equal(task.test.mask.sum(1), lengths)
+    for k, (x, y) in enumerate(pairs):
+        np.testing.assert_array_equal(task.test.x["x"][k, : len(x)], x.numpy())
+        assert task.test.y[k] == int(y)
+    stepwise = [(x, torch.zeros(len(x), dtype=torch.int64)) for x, _ in pairs]
+    assert tasks.from_dataset(stepwise, graded(), output="out.y", test=0.25).test.y.shape == (3, max(lengths))
+
+
+def test_the_same_data_have_the_same_version() -> None:
+    x, y = examples()
+    same, other = tasks.from_arrays(x, y, spiking()), tasks.from_arrays(~x, y, spiking())
+    assert tasks.from_arrays(x, y, spiking()).version == same.version != other.version
+    assert (
+        tasks.from_arrays(Events.of(x), y, spiking()).version == tasks.from_arrays(Events.of(x), y, spiking()).version
+    )
+
+
+X, Y = examples(10)
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("takes .10 examples as in y, time, 4 channels", {"x": X[:, :, :3]}),
+    ("takes .9 examples as in y", {"y": Y[:9]}),
+    ("labels from 0 to 7", {"y": np.arange(10) % 8}),
+    ("labels from -1", {"y": Y - 1}),
+    ("takes spikes, 0 and 1", {"x": X * 0.5}),
+    ("no finite numbers", {"x": np.where(X, np.nan, 0.0)}),
+    ("x has z, and the network takes x", {"x": {"z": X}}),
+    ("read a variable", {"y": np.repeat(Y[:, None], STEPS, 1)}),
+    ("values, which are compared with a variable", {"y": np.zeros((10, 2))}),
+    (r"y has the shape \(10, 3\)", {"y": np.zeros((10, 3)), "output": "out.v"}),
+    ("the mask has the shape", {"mask": np.ones((10, 3))}),
+    ("a step that counts in each", {"mask": np.zeros((10, STEPS))}),
+    ("there is no population 'ou'; did you mean 'out'", {"output": "ou"}),
+    ("has no 'w'", {"output": "out.w"}),
+    ("leaves none for training or test", {"test": 0.01}),
+    ("leaves none", {"test": 1.5}),
+    ("y has the shape .* of object", {"y": np.array(["a", None] * 5, object)}),
+]
+
+
+@pytest.mark.parametrize(("wrong", "options"), WRONG)
+def test_what_does_not_fit_is_refused(wrong: str, options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=wrong):
+        tasks.from_arrays(**{"x": X, "y": Y, "network": spiking(), **options})
+
+
+def test_a_graded_output_needs_a_variable() -> None:
+    with pytest.raises(OptionError, match=r"doesn't fire; name a variable: out\.y"):
+        tasks.from_arrays(X.astype(float), Y, graded())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "arrays"),
+    [
+        ("array 'labels', which is no input", {"x": X, "labels": Y}),
+        ("has no array 'y'", {"x": X}),
+        ("has no array 'y'_test", {"x": X, "y": Y, "x_test": X}),
+        ("it holds objects", {"x": X, "y": np.array([None] * 10, object)}),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path: Path, wrong: str, arrays: dict[str, Any]) -> None:
+    with pytest.raises(tasks.UnknownTaskError, match=wrong):
+        tasks.get("arrays", **files(tmp_path, **arrays))
+
+
+def test_files_with_a_test_of_their_own_and_named_inputs(tmp_path: Path) -> None:
+    task = tasks.get("arrays", **files(tmp_path, x=X, y=Y, x_test=X[:3], y_test=Y[:3]))
+    assert len(task.train) == 10 and len(task.test) == 3
+    np.testing.assert_array_equal(task.test_batch().inputs["x"], X[:3])
+    options = files(tmp_path)
+    Path(options["data"]).write_text("x,y\n")
+    with pytest.raises(tasks.UnknownTaskError, match="not an npz file"):
+        tasks.get("arrays", **options)
+    with pytest.raises(tasks.UnknownTaskError, match="No such file"):
+        tasks.get("arrays", **{**options, "data": str(tmp_path / "none.npz")})
