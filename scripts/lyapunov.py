@@ -103,14 +103,15 @@ def main(
     chosen: dict[str, Any] = {"resets": resets, "seed": seed}  # `spectrum` says what it takes
     given = read(run, code=task)
     inputs, options, aligning = driven(given, trials, steps)
-    trained_with = given.reader.semantics.get("surrogate", "") if given.reader is not None else ""
+    record = given.reader.semantics if given.reader is not None else {}
+    trained_with, scales = record.get("surrogate", ""), record.get("surrogate_scale", {})
     program = backends.get(backend).compile(given.network, dtype="float64")
     spectra = {}
     for name, parameters in stages(given).items():
         with cli.progress(f"exponents, {name}") as update:
             recording = program.run(parameters, inputs, record=lyapunov.needed(given.network), **options)
             spectra[name] = lyapunov.spectrum(
-                given.network, recording, exponents, parameters=parameters, inputs=inputs, surrogate=surrogate or trained_with,
+                given.network, recording, exponents, parameters=parameters, inputs=inputs, surrogate=surrogate or trained_with, scales=scales,
                 transient=aligning, update=update, **chosen,
             )  # fmt: skip
     header = ("number", *(f"{n}, {unit}" for n in spectra for unit in ("1/step", "1/s")))

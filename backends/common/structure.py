@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backends.common.options import flags, names_of
+from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.step import Couple, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.language.foreign import shown
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import symbol
+from neuro.model import Network
 from neuro.protocols import UnsupportedError
 
 
@@ -23,19 +26,31 @@ def local(owner: str, name: str) -> str:
 @dataclass(frozen=True)
 class Backward:
     """What a gradient may pass. reset: False where membranes' resets are detached. detached: projections it doesn't pass
-    from post to pre. feedback: projections that it passes through weights of their own, "projection.feedback".
+    from post to pre. feedback: projections that it passes through weights of their own, "projection.feedback". scale: the surrogate's unit of the
+    margin, SI; 0 for each population's distance from its initial state to the threshold.
     """
 
     reset: bool = False
     detached: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
+    scale: float = 0.0
 
     @staticmethod
-    def of(backend: str, detach_reset: bool, detached: Sequence[str], feedback: Sequence[str]) -> Backward:
+    def of(
+        backend: str, detach_reset: bool, detached: Sequence[str], feedback: Sequence[str], scale: float = 0.0
+    ) -> Backward:
         """What a user asks for. Raises UnsupportedError, RunError."""
         flags(backend, detach_reset=detach_reset)
-        lists = (names_of(o, n, "projection") for o, n in (("detached", detached), ("feedback", feedback)))
-        return Backward(not detach_reset, *lists)
+        if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 <= scale < float("inf"):
+            why = "give the surrogate's unit in SI, or 0 for the distance from the initial state to the threshold"
+            raise UnsupportedError(backend, f"option 'surrogate_scale'={shown(scale)}", why)
+        through, own = names_of("detached", detached, "projection"), names_of("feedback", feedback, "projection")
+        return Backward(not detach_reset, through, own, float(scale))
+
+    def scales(self, step: Step, network: Network) -> dict[str, float]:
+        """The surrogate's unit of each population that fires, SI."""
+        found = margin_scales(step, network)
+        return dict.fromkeys(found, self.scale) if self.scale else found
 
 
 def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[str, Parameter]:

@@ -27,7 +27,7 @@ class DifferentiableSimulator(Simulator):
     ) -> Self:
         """The same program with other projections detached or with feedback weights, or another reset; made once."""
         detach_reset = not self.backward.reset if detach_reset is None else detach_reset
-        backward = Backward.of(self.backend, detach_reset, detached, feedback)
+        backward = Backward.of(self.backend, detach_reset, detached, feedback, self.backward.scale)
         if backward not in self._variants:
             self._variants[backward] = self.compiled_again(None, backward)
         return self._variants[backward]

@@ -18,7 +18,6 @@ from backends.native.layout import Arrays
 from backends.native.recording import Recorded
 from backends.native.slopes import slope_of
 from backends.native.spike_lists import input_lists, listed
-from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.resolve import resolve
@@ -46,7 +45,7 @@ class CompiledNetwork:
         self.real: Any = np.dtype(dtype).type
         self.declared = with_feedback(parameters(network), backward)
         self.step = lower(network)
-        self.slope, self.scales = slope_of(surrogate), margin_scales(self.step, self.network)
+        self.slope, self.scales = slope_of(surrogate), backward.scales(self.step, self.network)
         self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
         self._places: dict[str, Array] = {}  # of synapses in that order
         self.fixed = self._wiring(initial_state(network))

@@ -160,6 +160,7 @@ class NativeBackend:
         dtype: str = "float64",
         threads: int = 1,
         surrogate: str = "fast_sigmoid",
+        surrogate_scale: float = 0.0,
         detach_reset: bool = True,
         detached: Sequence[str] = (),
         feedback: Sequence[str] = (),
@@ -167,9 +168,9 @@ class NativeBackend:
     ) -> NativeProgram:
         """See Backend.compile. threads: processors. The others as for torch; gradients need torch."""
         if options:
-            known = "dtype, threads, surrogate, detach_reset, detached, feedback"
+            known = "dtype, threads, surrogate, surrogate_scale, detach_reset, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)
         choice(self.name, "dtype", dtype, ("float32", "float64"), OTHERS)
         number = at_least_one(self.name, "threads", threads, OTHERS)
-        backward = Backward.of(self.name, detach_reset, detached, feedback)
+        backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
         return NativeProgram(network, dtype, number, surrogate, backward)

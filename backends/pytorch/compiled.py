@@ -12,7 +12,6 @@ from backends.common.structure import Backward, local, with_feedback
 from backends.pytorch.groups import Functions, Group
 from backends.pytorch.render import render
 from backends.pytorch.spikes import Spike, spikes
-from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import Parameter, initial_state, parameters
 from neuro.compiler.resolve import resolve
@@ -49,7 +48,7 @@ class CompiledNetwork:
         declared = with_feedback(parameters(network), backward)
         step = lower(network)
         groups = tuple(render(step, {name: p.shape for name, p in declared.items()}, backward, dtype))
-        scales = margin_scales(step, merged)
+        scales = backward.scales(step, merged)
         functions = tuple(_loaded(g, surrogate, scales, compile_step) for g in groups)
         initial = {_local(n): torch.as_tensor(v, dtype=dtype) for n, v in initial_state(network).items()}
         shapes = {_local(n): p.shape for n, p in declared.items()} | {n: tuple(v.shape) for n, v in initial.items()}

@@ -162,21 +162,23 @@ class TorchBackend:
         *,
         dtype: str = "float64",
         surrogate: str = "fast_sigmoid",
+        surrogate_scale: float = 0.0,
         detach_reset: bool = True,
         compile: bool = False,
         detached: Sequence[str] = (),
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> TorchProgram:
-        """See Backend.compile. surrogate: a name in neuro.compiler.surrogates. compile: torch.compile the step.
+        """See Backend.compile. surrogate: a name in neuro.compiler.surrogates. surrogate_scale: its unit of the margin, SI (default: each
+        population's median distance from the initial state to the threshold). compile: torch.compile the step.
 
         detached: projections through which no gradient goes back. feedback: dense ones through which it goes back by
         weights of their own, the parameter "projection.feedback" (default: the weights; it gets their gradient).
         """
         if options:
-            known = "dtype, surrogate, detach_reset, compile, detached, feedback"
+            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
         choice(self.name, "dtype", dtype, ("float32", "float64"))
         flags(self.name, compile=compile)
-        backward = Backward.of(self.name, detach_reset, detached, feedback)
+        backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
         return TorchProgram(network, dtype, surrogate, backward, compile)

@@ -104,7 +104,7 @@ def in_sequence(inputs: Inputs, trials: int) -> tuple[dict[str, npt.NDArray[Any]
 def spectrum(
     network: Network, recording: Recording, k: int = 1, *, parameters: Parameters | None = None, inputs: Inputs | None = None,
     surrogate: str | sp.Expr = "", resets: Resets = "detached", transient: int | None = None, every: int = 1, trial: int | None = None,
-    first: int | None = None, seed: int = 0, update: Callable[[int, int, str], None] = lambda done, total, text: None,
+    first: int | None = None, seed: int = 0, scales: Mapping[str, float] | None = None, update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Spectrum:  # fmt: skip
     """The k largest exponents of a network along a recorded run, driven or free.
 
@@ -114,7 +114,8 @@ def spectrum(
     surrogate: the slope of spikes in networks that have any, in units of the distance from rest to threshold: a name
     (neuro.compiler.surrogates.names()), an expression (surrogates.derivative("fast_sigmoid", slope=5)), or "none" for spikes that pass nothing on. resets: see neuro.compiler.linearised.Linearised. transient: steps at the
     beginning in which directions align and don't count; a tenth where left out. every: steps from one orthonormalisation to the
-    next. seed: of the first directions. update: called with steps done, their number and a text.
+    next. seed: of the first directions. scales: by population, another unit of the surrogate, SI, such as the one it was trained with
+    (its program's semantics.surrogate_scale). update: called with steps done, their number and a text.
 
     Raises LyapunovError.
     """
@@ -128,7 +129,7 @@ def spectrum(
     for name, (value, least) in wanted.items():
         check_whole(name, value, least)
     run = trajectory(network, recording, parameters, inputs, trial, first)
-    tangents = Tangents(lower(network), run, slopes(network, surrogate), resets=resets)
+    tangents = Tangents(lower(network), run, slopes(network, surrogate, scales), resets=resets)
     batch, steps = run.shape
     begin = max(tangents.start, steps // 10 if transient is None else transient)
     _check_room(k, tangents.size, steps - begin)
@@ -153,7 +154,7 @@ def spectrum(
     return Spectrum(growth[..., order], tangents.step.dt)
 
 
-def slopes(network: Network, surrogate: str | sp.Expr) -> dict[str, sp.Expr]:
+def slopes(network: Network, surrogate: str | sp.Expr, units: Mapping[str, float] | None = None) -> dict[str, sp.Expr]:
     """Population -> slope of its spikes as an expression of the margin. Raises LyapunovError, UnknownSurrogateError."""
     step = lower(network)
     spiking = [c.name for c in step.cells if c.spikes]
@@ -166,7 +167,7 @@ def slopes(network: Network, surrogate: str | sp.Expr) -> dict[str, sp.Expr]:
             f"population '{spiking[0]}' fires, and a spike has no derivative; name the surrogate whose exponents you want "
             f"(surrogate='fast_sigmoid'; known: {names}), or surrogate='none' for spikes that pass nothing on"
         )
-    scales = margin_scales(step, resolve(network).network)
+    scales = {**margin_scales(step, resolve(network).network), **(units or {})}
     return {name: sp.sympify(psi).xreplace({surrogates.X: MARGIN / scales[name]}) / scales[name] for name in spiking}
 
 

@@ -66,7 +66,7 @@ class Flossing(GradientRule):
             require(program, "gradients", "rule 'flossing' in full", "or use form='local'")
         try:
             lyapunov.needed(program.network)
-            lyapunov.slopes(program.network, self._surrogate(program))
+            lyapunov.slopes(program.network, self._surrogate(program), program.semantics.surrogate_scale)
         except lyapunov.LyapunovError as error:
             raise UnsupportedError(program.backend, "rule 'flossing'", str(error)) from None
 
@@ -92,7 +92,7 @@ class Flossing(GradientRule):
         run = self._trajectory(program, parameters, inputs)
         aligning = aligning if aligning < run.shape[1] else run.shape[1] // 10
         tangents = Tangents(
-            lower(program.network), run, lyapunov.slopes(program.network, self._surrogate(program)), resets=self.resets,
+            lower(program.network), run, lyapunov.slopes(program.network, self._surrogate(program), program.semantics.surrogate_scale), resets=self.resets,
             arithmetic=torch_arithmetic.in_dtype(torch.float64),
         )  # fmt: skip
         if max(tangents.start, aligning) >= run.shape[1]:
