@@ -37,6 +37,7 @@ REGISTRY = Registry(
         "language-model": "tasks.language_model:LanguageModel",
         "maze": "tasks.maze:Maze",
         "cue-reward": "tasks.cue_reward:CueReward",
+        "ecg": "tasks.ecg:Ecg",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },

@@ -15,14 +15,19 @@ from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 from tests.tasks.own_data import files
+from tests.tasks.recordings import needs
 
 each_task = pytest.mark.parametrize("name", tasks.names())
 told = pytest.mark.parametrize("name", [n for n in tasks.names() if n != "control"])  # nobody knows its right actions
 
+FILES = ("ecg",)  # tasks on recordings that no package brings
+
 
 @pytest.fixture(autouse=True)
-def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task of a user's own files has some."""
+def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of a user's own files has some; others may lack theirs."""
+    if (name := getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")) in FILES:
+        needs(name)
     found, get = files(tmp_path), tasks.get
     monkeypatch.setattr(
         tasks, "get", lambda name, **options: get(name, **(found if name == "arrays" else {}), **options)
