@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
 }
 TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "floss")
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
+OF_A_RUN = {"model", "config", "metrics", "parameters", "checkpoint"}  # groups of a file of which nothing was measured
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
 
@@ -115,6 +116,29 @@ def own_data(task: str | None, network: Path | None, data: Path | None, answer: 
         raise cli.UserError("--network and --data belong together; give both")
     files = {"network": str(cli.existing(network).resolve()), "data": str(cli.existing(data).resolve())}
     return {**files, **({"output": answer} if answer else {})}
+
+
+def longer(out: Path, epochs: int | None) -> dict[str, Any]:
+    """What changes in a run that is asked for more epochs than it has; nothing in another one. Raises UserError."""
+    from neuro.io.results import ResultsError, open_run
+
+    try:
+        reader = open_run(out)
+    except ResultsError:  # cut off, or missing: the checkpoint says what is wrong
+        return {}
+    own = reader.config
+    if epochs is None or not epochs > own.get("epochs", epochs):
+        return {}
+    rule = own["rule_options"]
+    if rule.get("scheduler") == "cosine" and "schedule_options" not in rule:
+        raise cli.UserError(
+            f"the learning rate of run '{out}' falls to 0 over its {own['epochs']} epochs, so more of them are another run; start it with --out"
+        )
+    if measured := {path.partition("/")[0] for path, *_ in reader.contents()} - OF_A_RUN:
+        cli.note(
+            f"what was measured of '{out}' ({', '.join(sorted(measured))}) is of its parameters until now, and leaves the file"
+        )
+    return {"epochs": epochs}
 
 
 def same_version(settings: dict[str, Any], task: Any) -> None:
@@ -254,7 +278,7 @@ def main(
     }
     given |= {"workers": workers, "confirm": confirm, "floss": floss}
     if resume:
-        run, saved = Run.resume(out)
+        run, saved = Run.resume(out, longer(out, epochs))
         settings = run.header["config"]
     else:
         settings = settings_of(config, given)

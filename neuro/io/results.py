@@ -6,9 +6,6 @@ replaced atomically and recognised by a checksum, with the whole metrics history
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -20,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.parameters import Parameter
-from neuro.io import run_header, sonata
+from neuro.io import checkpoints, run_header, sonata
 from neuro.io.appending import append_recording as append_recording
+from neuro.io.checkpoints import checkpoint_path as checkpoint_path
 from neuro.io.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, exists, linked, opened, writing
 from neuro.io.hdf5 import ResultsError as ResultsError
-from neuro.io.npz import NpzError, read_npz
-from neuro.io.run_header import SCHEMA, other_schema
 from neuro.io.run_header import FinishedError as FinishedError
 from neuro.io.run_header import versions as versions
 from neuro.io.state_file import open_state as open_state
@@ -34,13 +30,10 @@ from neuro.protocols import Recording
 
 Array = npt.NDArray[Any]
 
+_KEPT = "checkpoint"  # where a complete run keeps its last one
 _UNFINISHED = "unfinished"  # where a group stands until it is whole
 _DEPTH = 16  # groups within groups
 _LOOKS = 10  # at the end of a recording that grows
-
-
-def checkpoint_path(path: Path) -> Path:
-    return path.with_name(path.name + ".checkpoint")
 
 
 class Run:
@@ -68,15 +61,21 @@ class Run:
         return run
 
     @staticmethod
-    def resume(path: str | os.PathLike[str]) -> tuple[Run, dict[str, Array]]:
-        """Continue a run from its last checkpoint: metrics after it are dropped. Returns the run and the saved state."""
-        target = Path(path)
-        if not target.exists() and not checkpoint_path(target).exists():
+    def resume(path: str | os.PathLike[str], changed: Mapping[str, Any] | None = None) -> tuple[Run, dict[str, Array]]:
+        """Continue a run from its last checkpoint: metrics after it are dropped. Returns the run and the saved state.
+
+        changed: settings that are others from here on, such as more epochs; with them a complete run goes on too, and what was measured of it is dropped.
+        """
+        target, side = Path(path), checkpoint_path(Path(path))
+        if not target.exists() and not side.exists():
             raise ResultsError(f"there is no run '{target}' to resume")
-        with suppress(ResultsError):
-            if open_run(target).complete:
-                raise FinishedError(f"run '{target}' is complete; there is nothing to resume")
-        header, history, state = _read_checkpoint(checkpoint_path(target))
+        done = _is_complete(target)
+        if done and not changed:
+            raise FinishedError(f"run '{target}' is complete; there is nothing to resume")
+        header, history, state = checkpoints.of(open_run(target).kept(), target) if done else checkpoints.read(side)
+        header["config"] |= changed or {}
+        if done:  # the file is begun anew: before that, all that it takes lies beside it
+            checkpoints.write(side, header, history, state)
         return Run(target, header, history), state
 
     def _begin(self) -> tuple[IO[bytes], h5py.File]:
@@ -106,18 +105,7 @@ class Run:
 
     def checkpoint(self, state: Mapping[str, Array]) -> None:
         """Save all that exact resumption needs; the last complete checkpoint survives a kill at any moment."""
-        body = io.BytesIO()
-        arrays = {f"state:{n}": np.asarray(v) for n, v in state.items()}
-        arrays |= {f"metric:{n}": np.array(rows, dtype=np.float64).reshape(-1, 2) for n, rows in self.history.items()}
-        np.savez(body, header=np.array(json.dumps(self.header)), **arrays)  # type: ignore[arg-type]
-        data = body.getvalue()
-        side = checkpoint_path(self.path)
-        temporary = side.with_name(side.name + ".new")
-        with temporary.open("wb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(side)
+        checkpoints.write(checkpoint_path(self.path), self.header, self.history, state)
 
     def finish(
         self, parameters: Mapping[str, Array], declared: Mapping[str, Parameter], step: int,
@@ -125,9 +113,10 @@ class Run:
     ) -> None:  # fmt: skip
         """Write the parameters (SI) before the first and after the last update, and mark the run complete.
 
-        groups: what else the run leaves, as for write_group.
+        groups: what else the run leaves, as for write_group. The last checkpoint goes into the file, so that the run can be made longer.
         """
         self._file.close()
+        side = checkpoint_path(self.path)
         with _append(self.path, complete=False) as file:
             snapshots = {0: {n: p.value for n, p in declared.items()}, step: parameters}
             for update, values in snapshots.items():
@@ -138,9 +127,10 @@ class Run:
             file["parameters"].attrs["final"] = step
             for name, data in (groups or {}).items():
                 _write_whole(file, name, data)
+            if side.exists():
+                file[_KEPT] = np.frombuffer(side.read_bytes(), np.uint8)
             file.attrs["complete"] = True
-        with suppress(FileNotFoundError):
-            checkpoint_path(self.path).unlink()
+        side.unlink(missing_ok=True)
         self._alone.close()
 
     def close(self) -> None:
@@ -154,29 +144,11 @@ class Run:
             path.unlink(missing_ok=True)
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, list[tuple[int, float]]], dict[str, Array]]:
+def _is_complete(path: Path) -> bool:
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise ResultsError(
-            f"there is no checkpoint '{path}'; the run stopped before its first one, start it again"
-        ) from None
-    if hashlib.sha256(raw[32:]).digest() != raw[:32]:
-        raise ResultsError(f"checkpoint '{path}' is damaged; start the run again")
-    try:
-        arrays = read_npz(io.BytesIO(raw[32:]), len(raw))  # nothing in it is packed
-    except NpzError as error:
-        raise ResultsError(f"checkpoint '{path}' is damaged ({error}); start the run again") from None
-    history = {
-        n.removeprefix("metric:"): [(int(s), float(v)) for s, v in rows]
-        for n, rows in arrays.items()
-        if n.startswith("metric:")
-    }
-    state = {n.removeprefix("state:"): v for n, v in arrays.items() if n.startswith("state:")}
-    header = json.loads(str(arrays["header"]))
-    if header["schema"] != SCHEMA:
-        raise ResultsError(other_schema(path, header["schema"]))
-    return header, history, state
+        return bool(open_run(path).complete)
+    except ResultsError:  # cut off anywhere
+        return False
 
 
 @contextmanager
@@ -239,6 +211,15 @@ class Reader:
             group = contents.member(contents.file, "parameters", h5py.Group)
             last = contents.member(group, str(contents.attribute(group, "final")), h5py.Group)
             return {n: contents.array(last, n) for n in last}
+
+    def kept(self) -> bytes:
+        """The last checkpoint of a complete run. Raises ResultsError where there is none, as in files of older versions."""
+        with self._open() as contents:
+            if contents.find(contents.file, _KEPT, h5py.Dataset) is None:
+                raise ResultsError(
+                    f"run '{self.path}' is complete and keeps no checkpoint to go on from; start another run"
+                )
+            return contents.array(contents.file, _KEPT, "u").tobytes()
 
     def group(self, name: str) -> dict[str, Any]:
         """A group that write_group wrote, as nested mappings."""

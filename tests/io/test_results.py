@@ -124,6 +124,42 @@ def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
         Run.resume(path)
 
 
+def test_a_complete_run_keeps_its_last_checkpoint(tmp_path: Path) -> None:
+    path, run = tmp_path / "run.h5", begin(tmp_path / "run.h5")
+    run.log(1, {"loss": 0.5})
+    run.checkpoint({"x": np.arange(3)})
+    run.finish({"feed.w": np.arange(6.0).reshape(2, 3)}, {"feed.w": WEIGHT}, 1)
+    assert not checkpoint_path(path).exists()
+    with pytest.raises(FinishedError):
+        Run.resume(path)
+    again, state = Run.resume(path, {"a": 2})
+    assert again.header["config"] == {"a": 2} and again.history["loss"] == [(1, 0.5)]
+    np.testing.assert_array_equal(state["x"], np.arange(3))
+    again.close()
+
+
+@pytest.mark.parametrize("damage", ["none", "one bit", "text", "a link"])
+def test_a_complete_run_without_a_sound_checkpoint_stays_as_it_is(damage: str, tmp_path: Path) -> None:
+    path, run = tmp_path / "run.h5", begin(tmp_path / "run.h5")
+    run.checkpoint({"x": np.arange(3)})
+    run.finish({"feed.w": np.arange(6.0).reshape(2, 3)}, {"feed.w": WEIGHT}, 1)
+    with h5py.File(path, "r+") as file:
+        kept = file["checkpoint"][()]
+        del file["checkpoint"]
+        if damage == "one bit":
+            kept[100] ^= 1
+            file["checkpoint"] = kept
+        elif damage == "text":
+            file["checkpoint"] = "hello"
+        elif damage == "a link":
+            file["checkpoint"] = h5py.ExternalLink("other.h5", "/checkpoint")
+    before = path.read_bytes()
+    with pytest.raises(ResultsError):
+        Run.resume(path, {"a": 2})
+    assert path.read_bytes() == before and not checkpoint_path(path).exists()
+    np.testing.assert_array_equal(open_run(path).parameters()["feed.w"], np.arange(6.0).reshape(2, 3))
+
+
 def test_one_run_writes_a_file(tmp_path: Path) -> None:
     """Whoever comes second is refused, and takes nothing from the first: not its file, not its checkpoint."""
     path = tmp_path / "run.h5"

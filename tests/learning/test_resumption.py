@@ -43,7 +43,7 @@ class Several(Tiny):
         return found
 
 
-def trained(path: Path, rule: Any, saved: tuple[Run, Any] | None = None) -> None:
+def trained(path: Path, rule: Any, saved: tuple[Run, Any] | None = None, epochs: int = EPOCHS) -> None:
     task = Several()
     program = backends.get("torch").compile(task.network(0))
     if saved is None:
@@ -51,10 +51,10 @@ def trained(path: Path, rule: Any, saved: tuple[Run, Any] | None = None) -> None
             path, model=to_json(program.network), semantics=program.semantics.to_data(), config={}, seed=0,
             metrics=loop.metrics_of(rule),
         )  # fmt: skip
-        loop.train(task, program, rule, run, epochs=EPOCHS, seed=1, batch=2)
+        loop.train(task, program, rule, run, epochs=epochs, seed=1, batch=2)
     else:
         run, state = saved
-        loop.train(task, program, rule, run, epochs=EPOCHS, seed=1, batch=2, saved=state)
+        loop.train(task, program, rule, run, epochs=epochs, seed=1, batch=2, saved=state)
 
 
 def stopped(path: Path, rule: Any, update: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +98,25 @@ def test_stopped_at_every_update_it_continues_to_the_same_numbers(
         trained(path, rule, (run, state))
         same(whole, open_run(path))
     assert {batch for _, batch in resumed_at} == {0, 1, 2, 3, 4}  # in the middle of epochs, and between them
+
+
+def test_a_complete_run_is_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is killed as it begins again: nothing is lost, and the numbers are those of a run that was as long from the start."""
+    rule = learning.get("bptt", learning_rate=0.05)
+    trained(tmp_path / "whole.h5", rule, epochs=2 * EPOCHS)
+    path = tmp_path / "run.h5"
+    trained(path, rule)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Run, "_begin", lambda run: (_ for _ in ()).throw(Stopped))
+        Run.resume(path, {"epochs": 2 * EPOCHS})
+    assert path.read_bytes() == before
+    run, _ = Run.resume(path, {"epochs": 2 * EPOCHS})
+    run.close()  # killed before its first update
+    run, state = Run.resume(path)
+    assert run.header["config"] == {"epochs": 2 * EPOCHS}
+    trained(path, rule, (run, state), epochs=2 * EPOCHS)
+    same(open_run(tmp_path / "whole.h5"), open_run(path))
 
 
 @pytest.mark.parametrize("schedule", [s for s in SCHEDULES if s])

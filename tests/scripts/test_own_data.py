@@ -59,6 +59,34 @@ def test_from_files_to_an_export(tmp_path: Path, call: Any, monkeypatch: pytest.
     assert code == 2 and "x.npz' can't be read" in error
 
 
+def test_more_epochs_of_a_complete_run(tmp_path: Path, call: Any) -> None:
+    options = files(tmp_path)
+    ours = ("--network", options["network"], "--data", options["data"], "--backend", "torch")
+    for name, epochs in (("run", 1), ("whole", 3)):
+        assert call("train", *ours, "--epochs", epochs, "--out", tmp_path / f"{name}.h5")[0] == 0
+    run = tmp_path / "run.h5"
+    assert call("quantise", run, "--to", "linear8")[0] == 0
+    code, _, error = call("train", "--resume", "--out", run, "--epochs", 1)
+    assert code == 2 and "is complete" in error
+    code, _, error = call("train", "--resume", "--out", run, "--epochs", 3)
+    assert code == 0 and "what was measured of" in error and "post_training" in error, error
+    a, b = open_run(run), open_run(tmp_path / "whole.h5")
+    assert a.config["epochs"] == 3
+    np.testing.assert_array_equal(a.metrics()["loss"], b.metrics()["loss"])
+    np.testing.assert_array_equal(a.parameters()["link.w"], b.parameters()["link.w"])
+
+
+def test_a_schedule_over_all_epochs_is_not_made_longer(tmp_path: Path, call: Any) -> None:
+    options, config = files(tmp_path), tmp_path / "c.toml"
+    config.write_text('[rule_options]\nscheduler = "cosine"\n')
+    ours = ("--network", options["network"], "--data", options["data"], "--config", config)
+    assert call("train", *ours, "--epochs", 1, "--out", tmp_path / "run.h5")[0] == 0
+    before = (tmp_path / "run.h5").read_bytes()
+    code, _, error = call("train", "--resume", "--out", tmp_path / "run.h5", "--epochs", 2)
+    assert code == 2 and "falls to 0 over its 1 epochs" in error
+    assert (tmp_path / "run.h5").read_bytes() == before
+
+
 def test_a_variable_that_answers(tmp_path: Path, call: Any) -> None:
     x, y = examples()
     options = files(tmp_path, graded(), x=x.astype(float), y=y)
