@@ -41,15 +41,30 @@ def summary(reader: Any) -> list[list[Any]]:
     return rows
 
 
+def curves(reader: Any, path: Path) -> None:
+    """Draw every metric that has values."""
+    from neuro.analysis.plots import plot_metrics
+
+    if cli.writable(path).resolve() == reader.path.resolve():
+        raise cli.UserError(f"--plot {path} is the run itself; name another file")
+    found = {n: (v[:, 0], v[:, 1]) for n, v in reader.metrics().items() if len(v)}
+    if not found:
+        raise cli.UserError(f"run '{reader.path}' has no metrics to draw")
+    print(f"drawn: {plot_metrics(path, found, title=reader.path.name)}")
+
+
 def main(
     run: Annotated[Path, typer.Argument(help="HDF5 file")],
     only_summary: Annotated[bool, typer.Option("--summary", help="leave out the list of datasets")] = False,
+    plot: Annotated[Path | None, typer.Option(help="PNG of the metrics, update by update")] = None,
 ) -> None:
     """Print what a run file holds; works while the run goes on."""
     from neuro.io.results import open_run
 
     reader = open_run(cli.existing(run))
     cli.table(str(run), ("what", "value"), summary(reader))
+    if plot is not None:
+        curves(reader, plot)
     if not only_summary:
         cli.table("datasets", ("path", "type", "attributes"), reader.contents())
 

@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "floss")
+TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "floss", "patience")
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 OF_A_RUN = {"model", "config", "metrics", "parameters", "checkpoint"}  # groups of a file of which nothing was measured
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
@@ -202,6 +202,34 @@ def refuse_workers(name: str, rule: Any, task: Any) -> None:
         raise cli.UserError(f"the episodes of task '{task.name}' are played in this process; leave --workers out")
 
 
+def check_patience(settings: dict[str, Any], task: Any) -> None:
+    """Raises UserError where nothing says when to stop, or what stops can't be taken back."""
+    from neuro.learning.loop import validation
+
+    if not settings.get("patience"):
+        return
+    if validation(task) is None:
+        raise cli.UserError(
+            f"--patience looks at validation examples, and task '{task.name}' keeps none; leave it out, or use a task that does (task \"arrays\": valid = 0.1)"
+        )
+    if settings["rule_options"].get("quantise"):
+        raise cli.UserError(
+            "--patience takes earlier weights, and training for integers keeps the last ones; leave one of them out"
+        )
+
+
+def outcome(history: Any, stopped: bool) -> str:
+    """What the run ended with. stopped: at the best epoch of the validation examples."""
+    from neuro.learning.loop import VALID
+
+    accuracy = [value for _, value in history["test_accuracy"]]
+    if not stopped:
+        return f"test accuracy {accuracy[-1]:.4f} after {len(accuracy)} epochs"
+    valid = [value for _, value in history[VALID]]
+    best = valid.index(max(valid))
+    return f"test accuracy {accuracy[best]:.4f} of epoch {best + 1}, the best of {len(valid)} by validation ({valid[best]:.4f})"
+
+
 def flossing(settings: dict[str, Any]) -> Any:
     """What comes before learning, None where nothing does. Raises UserError."""
     from neuro import learning
@@ -245,6 +273,9 @@ def main(
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
     confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="epochs without a better validation metric after which it stops")
+    ] = None,
     floss: Annotated[int | None, typer.Option(min=1, help="updates of gradient flossing before learning")] = None,
     quantise: Annotated[
         str | None, typer.Option(help="train for integers: binary, ternary, linear4, log4, ... or a target's name")
@@ -276,7 +307,7 @@ def main(
         "epochs": epochs,
         "batch": batch,
     }
-    given |= {"workers": workers, "confirm": confirm, "floss": floss}
+    given |= {"workers": workers, "confirm": confirm, "floss": floss, "patience": patience}
     if resume:
         run, saved = Run.resume(out, longer(out, epochs))
         settings = run.header["config"]
@@ -303,6 +334,7 @@ def main(
 
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])
+    check_patience(settings, found)
     program, learner = prepare(settings, found)
     before = flossing(settings)
     if resume:
@@ -315,15 +347,14 @@ def main(
                 before.rule.init(program, None)
         run = Run.create(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
-            config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=(*metrics_of(learner), *((Before.metric,) if before else ())), overwrite=overwrite,
+            config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=(*metrics_of(learner, found), *((Before.metric,) if before else ())), overwrite=overwrite,
         )  # fmt: skip
     with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update, kept_if_begun(run):
         train(
             found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
-            before=before, saved=saved, update=update,
+            before=before, patience=settings.get("patience", 0), saved=saved, update=update,
         )  # fmt: skip
-    accuracy = [value for _, value in run.history["test_accuracy"]]
-    print(f"test accuracy {accuracy[-1]:.4f} after {len(accuracy)} epochs; {out}")
+    print(f"{outcome(run.history, bool(settings.get('patience')))}; {out}")
 
 
 if __name__ == "__main__":

@@ -61,8 +61,10 @@ class Arrays:
 
     name = "arrays"
 
-    def __init__(self, train: Examples, test: Examples, network: Network, output: str = "") -> None:
-        self._network = network
+    def __init__(
+        self, train: Examples, test: Examples, network: Network, output: str = "", valid: Examples | None = None
+    ) -> None:
+        self._network, self.valid = network, valid
         self.output, self.variable = _read_of(network, output)
         self.train, self.test = train, test
         self.readout = tuple(
@@ -91,6 +93,10 @@ class Arrays:
         order = rng.permutation(len(self.train))
         for start in range(0, len(order), batch):
             yield self.train[order[start : start + batch]].batch
+
+    def valid_batch(self) -> Batch | None:
+        """Training examples that are kept apart, to say when to stop; None where there are none."""
+        return None if self.valid is None else self.valid.batch
 
     def test_batch(self) -> Batch:
         return self.test.batch
@@ -140,22 +146,33 @@ class Arrays:
 
 def from_arrays(
     x: Any, y: Any, network: Network, *, x_test: Any = None, y_test: Any = None, mask: Any = None, mask_test: Any = None,
-    output: str = "", test: float = 0.2,
+    output: str = "", test: float = 0.2, valid: float = 0.0,
 ) -> Arrays:  # fmt: skip
     """A task of these examples. x: [example, time, channel], or input name -> such arrays; spikes are 0 and 1 (or Events), currents SI values.
     y: whole numbers for labels, others for values; see Examples for the shapes. test: the share of the examples that is kept for the test where no x_test
-    is given, drawn once and for all. output: see Arrays. Raises OptionError."""
+    is given. valid: the share of the others that says when to stop (`train.py --patience`). Both are drawn once and for all. output: see Arrays.
+    Raises OptionError."""
     answer = _read_of(network, output)
-    whole = _examples(network, answer, x, y, mask, "training" if x_test is not None else "examples")
+    training = _examples(network, answer, x, y, mask, "training" if x_test is not None else "examples")
     if x_test is not None:
-        return Arrays(whole, _examples(network, answer, x_test, y_test, mask_test, "test"), network, output)
-    if not 0 < test < 1 or not 1 <= round(test * len(whole)) < len(whole):
+        tested = _examples(network, answer, x_test, y_test, mask_test, "test")
+    else:
+        training, tested = _divided(training, test, "test", "give x_test and y_test")
+    if not valid:
+        return Arrays(training, tested, network, output)
+    training, kept = _divided(training, valid, "valid", "give 0 for none")
+    return Arrays(training, tested, network, output, kept)
+
+
+def _divided(examples: Examples, share: float, option: str, instead: str) -> tuple[Examples, Examples]:
+    """The others, and this share of them. Raises OptionError."""
+    number = round(share * len(examples)) if 0 < share < 1 else 0
+    if not 1 <= number < len(examples):
         raise OptionError(
-            f"test={test} of {len(whole)} examples leaves none for training or test; give x_test and y_test"
+            f"{option}={share} of {len(examples)} examples leaves none on one side; give another share, or {instead}"
         )
-    order = streams.generator(0, "arrays/split").permutation(len(whole))
-    first = round(test * len(whole))
-    return Arrays(whole[np.sort(order[first:])], whole[np.sort(order[:first])], network, output)
+    order = streams.generator(0, f"arrays/{option}").permutation(len(examples))
+    return examples[np.sort(order[number:])], examples[np.sort(order[:number])]
 
 
 def from_dataset(
@@ -175,25 +192,29 @@ def from_dataset(
 
 class FromFiles(Arrays):
     """Arrays from files. network: a network's .toml or .json. data: an .npz with `y`, and `x` or an array for each input; `mask` where not all steps count;
-    `y_test`, `x_test` and so on where the test has its own. output, test: see from_arrays."""
+    `y_test`, `x_test` and so on where the test has its own. output, test, valid: see from_arrays."""
 
-    def __init__(self, network: str, data: str, output: str = "", test: float = 0.2) -> None:
-        model, arrays = read_network(network), _read(Path(data))
-        sides = [
-            {n.removesuffix("_test"): a for n, a in arrays.items() if n.endswith("_test") == late}
-            for late in (False, True)
-        ]
-        known = {X, Y, MASK, *(i.name for i in model.inputs)}
-        for side in sides:
-            for name in side:
-                if name not in known:
-                    raise OptionError(f"data: '{data}' has an array '{name}', which is no input; {hint(name, known)}")
-            if side and Y not in side:
-                raise OptionError(f"data: '{data}' has no array 'y'{'_test' if side is sides[1] else ''}")
-        first, second = ((s.get(X, {n: a for n, a in s.items() if n not in (Y, MASK)}), s) for s in sides)
-        late = {"x_test": second[0], "y_test": second[1][Y], "mask_test": second[1].get(MASK)} if second[1] else {}
-        made = from_arrays(first[0], sides[0].get(Y), model, mask=sides[0].get(MASK), output=output, test=test, **late)
-        super().__init__(made.train, made.test, model, output)
+    def __init__(self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0) -> None:
+        model = read_network(network)
+        first, second = _sides(data, {X, Y, MASK, *(i.name for i in model.inputs)})
+        late = {f"{n}_test": a for n, a in second.items()}
+        made = from_arrays(network=model, output=output, test=test, valid=valid, **first, **late)
+        super().__init__(made.train, made.test, model, output, made.valid)
+
+
+def _sides(data: str, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """x, y and mask of training, and of the test; empty where it has none of its own. Raises OptionError."""
+    arrays, found = _read(Path(data)), list[dict[str, Any]]()
+    for end in ("", "_test"):
+        side = {n.removesuffix("_test"): a for n, a in arrays.items() if n.endswith("_test") == bool(end)}
+        for name in side:
+            if name not in known:
+                raise OptionError(f"data: '{data}' has an array '{name}{end}', which is no input; {hint(name, known)}")
+        if Y not in side and (side or not end):
+            raise OptionError(f"data: '{data}' has no array '{Y}{end}'")
+        x = side.get(X, {n: a for n, a in side.items() if n not in (Y, MASK)})
+        found.append({X: x, Y: side[Y], MASK: side.get(MASK)} if side else {})
+    return found[0], found[1]
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -146,8 +146,15 @@ class LanguageModel:
             events = Events((batch, steps, size), np.arange(shown.size + 1), shown.ravel().astype(np.int32))
             yield Batch({"words": events}, heard[:, first : first + steps], known, follows=first > 0)
 
+    def valid_batch(self) -> Batch:
+        """The first words of the validation text."""
+        return self._whole(self.corpus.valid[: self.test_words])
+
     def test_batch(self) -> Batch:
-        text = self.corpus.test[: self.test_words]
+        return self._whole(self.corpus.test[: self.test_words])
+
+    def _whole(self, text: Array) -> Batch:
+        """One window of all of it, in ten pieces."""
         batch = min(10, len(text))
         return replace(next(self.windows(text, batch, len(text) // batch)), follows=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,16 +12,25 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.episodes import run_of
 from neuro.io.results import Run
+from neuro.learning.common.optimisers import under
 from neuro.learning.common.summed_inputs import silent
-from neuro.protocols import Array, Program, Recording, Rule, Task
+from neuro.protocols import Array, Batch, Parameters, Program, Recording, Rule, Task
 
 METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
+VALID = "valid_accuracy"
 CHECKPOINT_EVERY = 10  # updates
 
 
-def metrics_of(rule: Any) -> tuple[str, ...]:
+def metrics_of(rule: Any, task: Any = None) -> tuple[str, ...]:
     """What the loop logs, and what the rule adds."""
-    return (*METRICS, *getattr(rule, "metrics", ()))
+    return (*METRICS, *((VALID,) if validation(task) is not None else ()), *getattr(rule, "metrics", ()))
+
+
+def validation(task: Any) -> Batch | None:
+    """The examples of a task that are neither for training nor for the test; None where it keeps none."""
+    give = getattr(task, "valid_batch", None)
+    found: Batch | None = give() if give is not None else None
+    return found
 
 
 class TrainingError(Exception):
@@ -36,6 +45,40 @@ class Position:
     epoch: int = 0
     batch: int = 0
     flossed: int = 0
+
+    @staticmethod
+    def of(saved: Mapping[str, Array]) -> Position:
+        """As a checkpoint has it."""
+        return Position(*(int(saved.get(f"position/{n}", 0)) for n in ("update", "epoch", "batch", "flossed")))
+
+
+@dataclass
+class Best:
+    """The parameters with the largest metric on the validation examples so far, and the epochs and updates that had been done."""
+
+    parameters: dict[str, Array] = field(default_factory=dict)
+    value: float = -np.inf
+    epoch: int = 0
+    update: int = 0
+
+    def look(self, value: float, parameters: Mapping[str, Array], at: Position) -> None:
+        """Takes them if they are better."""
+        if value > self.value:
+            self.parameters, self.value, self.epoch, self.update = dict(parameters), value, at.epoch, at.update
+
+    def arrays(self) -> dict[str, Array]:
+        if not self.parameters:
+            return {}
+        numbers = {f"best/{n}": np.asarray(getattr(self, n)) for n in ("value", "epoch", "update")}
+        return {**numbers, **{f"best_parameter/{n}": v for n, v in self.parameters.items()}}
+
+    @staticmethod
+    def of(saved: Mapping[str, Array]) -> Best:
+        """As a checkpoint has it."""
+        if "best/value" not in saved:
+            return Best()
+        numbers = float(saved["best/value"]), int(saved["best/epoch"]), int(saved["best/update"])
+        return Best(under("best_parameter", saved), *numbers)
 
 
 @dataclass(frozen=True)
@@ -58,21 +101,22 @@ def train(
     seed: int,
     batch: int,
     before: Before | None = None,
+    patience: int = 0,
     saved: Mapping[str, Array] | None = None,
     update: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> dict[str, Array]:
-    """Train, log to the run and finish it. before: see Before. saved: the state that Run.resume gave. Returns SI arrays of all
-    parameters; the run file has those that learning began with, too, where something came before it.
+    """Train, log to the run and finish it. before: see Before. patience: epochs without a better metric on the validation examples after which it
+    stops and takes the best parameters; 0 for all epochs and the last ones. saved: the state that Run.resume gave. Returns SI arrays of all
+    parameters; the run file has those that learning began with, too, where something came before it, and the best ones of a task with validation examples.
 
     The order of the data depends on seed and epoch only, so a resumed run sees what the uninterrupted one saw.
     """
     declared = declared_parameters(program.network)
     parameters: Mapping[str, Array] = {n: p.value for n, p in declared.items()}
-    at, first = Position(), dict[str, Array]()
+    at, first, best = Position(), dict[str, Array](), Best()
     if saved:
-        parameters = {n.removeprefix("parameter/"): v for n, v in saved.items() if n.startswith("parameter/")}
-        first = {n.removeprefix("first/"): v for n, v in saved.items() if n.startswith("first/")}
-        at = Position(*(int(saved.get(f"position/{n}", 0)) for n in ("update", "epoch", "batch", "flossed")))
+        parameters, first = under("parameter", saved), under("first", saved)
+        at, best = Position.of(saved), Best.of(saved)
     if before is not None and at.flossed < before.updates:
         parameters = _prepare(task, program, before, run, seed, batch, parameters, saved, at, update)
         first, saved = dict(parameters), None
@@ -80,9 +124,11 @@ def train(
         state = rule.load(program, saved)
     else:
         state = rule.init(program, parameters)
-        _save(run, rule, state, parameters, at, first)
-    accuracy = ""
+        _save(run, rule, state, parameters, at, first, best)
+    accuracy, valid = "", validation(task)
     for epoch in range(at.epoch, epochs):
+        if patience and epoch - best.epoch >= patience:
+            break
         batches = list(task.train_batches(streams.generator(seed, f"data/{epoch}"), batch))
         for i in range(at.batch if epoch == at.epoch else 0, len(batches)):
             try:
@@ -93,20 +139,38 @@ def train(
             run.log(at.update, metrics)
             update(epoch * len(batches) + i + 1, epochs * len(batches), f"loss {metrics['loss']:.3f} {accuracy}")
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
-                _save(run, rule, state, parameters, at, first)
-        test = task.test_batch()
-        recording, test = run_of(program, parameters, task, replace(test, inputs=silent(program.network, test.inputs)))
-        found = {"test_accuracy": task.metric(recording, test), "test_rate_hz": mean_rate(recording)}
+                _save(run, rule, state, parameters, at, first, best)
+        at = Position(at.update, epoch + 1, 0, at.flossed)
+        found = measured(task, program, parameters, valid)
+        if valid is not None:
+            best.look(found[VALID], parameters, at)
         accuracy = f"test accuracy {found['test_accuracy']:.3f}"
         run.log(at.update, found)
-        at = Position(at.update, epoch + 1, 0, at.flossed)
-        _save(run, rule, state, parameters, at, first)
+        _save(run, rule, state, parameters, at, first, best)
     results: dict[str, Any] = {"first_parameters": first} if first else {}
+    if best.parameters and not patience:
+        results["best_parameters"] = best.parameters
+    elif best.parameters:
+        results["last_parameters"] = parameters
+        parameters, at = best.parameters, Position(best.update)
     own = getattr(rule, "results", None)
     if own is not None:
         results |= own(state, parameters)
     run.finish(parameters, declared, at.update, results)
     return dict(parameters)
+
+
+def measured(task: Task, program: Program, parameters: Parameters, valid: Batch | None) -> dict[str, float]:
+    """Metrics of the test examples, and of the validation examples where there are some."""
+    found = {}
+    for name, examples in (("test_accuracy", task.test_batch()), (VALID, valid)):
+        if examples is None:
+            continue
+        whole = replace(examples, inputs=silent(program.network, examples.inputs))
+        recording, own = run_of(program, parameters, task, whole)
+        found[name] = task.metric(recording, own)
+        found.setdefault("test_rate_hz", mean_rate(recording))
+    return found
 
 
 def _prepare(
@@ -116,7 +180,7 @@ def _prepare(
     """The parameters after what comes before learning. at: moves on with it."""
     state = before.rule.load(program, saved) if saved else before.rule.init(program, parameters)
     if not saved:
-        _save(run, before.rule, state, parameters, at, {})
+        _save(run, before.rule, state, parameters, at, {}, Best())
     epoch, done = 0, 0
     while at.flossed < before.updates:
         for examples in task.train_batches(streams.generator(seed, f"flossing/{epoch}"), batch):
@@ -131,7 +195,7 @@ def _prepare(
             run.log(done, {Before.metric: metrics["loss"]})
             update(done, before.updates, f"before learning: flossing loss {metrics['loss']:.2g}")
             if done % CHECKPOINT_EVERY == 0 and done < before.updates:
-                _save(run, before.rule, state, parameters, at, {})
+                _save(run, before.rule, state, parameters, at, {}, Best())
             if done == before.updates:
                 return parameters
         epoch += 1
@@ -146,8 +210,15 @@ def mean_rate(recording: Recording) -> float:
 
 
 def _save(
-    run: Run, rule: Rule, state: Any, parameters: Mapping[str, Array], at: Position, first: Mapping[str, Array]
+    run: Run,
+    rule: Rule,
+    state: Any,
+    parameters: Mapping[str, Array],
+    at: Position,
+    first: Mapping[str, Array],
+    best: Best,
 ) -> None:
     """first: parameters that learning began with, where something came before it."""
     kept = {f"position/{n}": np.asarray(v) for n, v in vars(at).items()} | {f"first/{n}": v for n, v in first.items()}
-    run.checkpoint({**rule.save(state), **{f"parameter/{n}": v for n, v in parameters.items()}, **kept})
+    own = {f"parameter/{n}": v for n, v in parameters.items()}
+    run.checkpoint({**rule.save(state), **own, **kept, **best.arrays()})

@@ -119,6 +119,67 @@ def test_a_complete_run_is_made_longer(tmp_path: Path, monkeypatch: pytest.Monke
     same(open_run(tmp_path / "whole.h5"), open_run(path))
 
 
+VALID_VALUES = (0.1, 0.5, 0.3, 0.5, 0.4, 0.9)  # of the validation examples, epoch after epoch
+
+
+class Validated(Several):
+    def valid_batch(self) -> Batch:
+        return self.test_batch()
+
+
+@pytest.mark.parametrize("stop", [None, *range(1, 4 * BATCHES + 1, 3)])
+def test_it_stops_where_validation_gets_no_better(
+    stop: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Best at epoch 2 of those it sees; with a patience of 2 it stops after the fourth, before the best of all. Killed and continued, too."""
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", EVERY)
+    rule, path = learning.get("bptt", learning_rate=0.05), tmp_path / "run.h5"
+    snapshots: dict[int, Any] = {}
+    measured = loop.measured
+
+    def told(task: Any, program: Any, parameters: Any, valid: Any) -> Any:
+        found = measured(task, program, parameters, None)
+        at = len(run.history["test_accuracy"])
+        snapshots[at] = dict(parameters)
+        return {**found, loop.VALID: VALID_VALUES[at]}
+
+    monkeypatch.setattr(loop, "measured", told)
+    task = Validated()
+    program = backends.get("torch").compile(task.network(0))
+
+    def begin() -> Run:
+        return Run.create(
+            path, model=to_json(program.network), semantics=program.semantics.to_data(), config={}, seed=0,
+            metrics=loop.metrics_of(rule, task),
+        )  # fmt: skip
+
+    def go(run: Run, saved: Any = None) -> Any:
+        return loop.train(task, program, rule, run, epochs=6, seed=1, batch=2, patience=2, saved=saved)
+
+    run, saved = begin(), None
+    if stop is not None:
+        log = Run.log
+
+        def killed(which: Run, step: int, metrics: Mapping[str, float]) -> None:
+            if step == stop and "loss" in metrics:
+                which.close()
+                raise Stopped
+            log(which, step, metrics)
+
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            patch.setattr(Run, "log", killed)
+            go(run)
+        run, saved = Run.resume(path)
+    found = go(run, saved)
+    reader = open_run(path)
+    assert reader.metrics()[loop.VALID][:, 1].tolist() == list(VALID_VALUES[:4])
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, snapshots[1][name])
+        np.testing.assert_array_equal(reader.parameters()[name], value)
+        np.testing.assert_array_equal(reader.group("last_parameters")[name], snapshots[3][name])
+    assert any(not np.array_equal(snapshots[1][n], snapshots[3][n]) for n in found)
+
+
 @pytest.mark.parametrize("schedule", [s for s in SCHEDULES if s])
 def test_a_learning_rate_after_a_stop_is_that_of_its_update(schedule: str) -> None:
     """Closed forms, so that a schedule that starts anew is seen even where two runs agree."""

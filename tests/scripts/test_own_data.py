@@ -76,6 +76,31 @@ def test_more_epochs_of_a_complete_run(tmp_path: Path, call: Any) -> None:
     np.testing.assert_array_equal(a.parameters()["link.w"], b.parameters()["link.w"])
 
 
+def test_patience(tmp_path: Path, call: Any) -> None:
+    options, config = files(tmp_path), tmp_path / "c.toml"
+    ours = (
+        "--network",
+        options["network"],
+        "--data",
+        options["data"],
+        "--epochs",
+        50,
+        "--patience",
+        3,
+        "--backend",
+        "torch",
+    )
+    code, _, error = call("train", *ours, "--out", tmp_path / "none.h5")
+    assert code == 2 and "task 'arrays' keeps none" in error
+    config.write_text("[task_options]\nvalid = 0.3\n[rule_options]\nlearning_rate = 0.2\n")
+    code, out, error = call("train", *ours, "--config", config, "--out", tmp_path / "run.h5")
+    assert code == 0 and "by validation" in out, error
+    valid = open_run(tmp_path / "run.h5").metrics()["valid_accuracy"][:, 1]
+    assert 3 < len(valid) < 50 and valid.argmax() == len(valid) - 4
+    code, _, error = call("train", *ours, "--config", config, "--quantise", "linear4", "--out", tmp_path / "none.h5")
+    assert code == 2 and "leave one of them out" in error
+
+
 def test_a_schedule_over_all_epochs_is_not_made_longer(tmp_path: Path, call: Any) -> None:
     options, config = files(tmp_path), tmp_path / "c.toml"
     config.write_text('[rule_options]\nscheduler = "cosine"\n')
@@ -161,3 +186,14 @@ def test_a_run_file_makes_nobody_import_code(tmp_path: Path, call: Any, monkeypa
     (tmp_path / "settings.toml").write_text('task = "never_imported:Task"\n')
     code, _, error = call("train", "--config", "settings.toml", "--out", "other.h5")
     assert code == 2 and "code that no file may ask for" in error
+
+
+def test_curves_of_a_run(tmp_path: Path, call: Any) -> None:
+    options, run = files(tmp_path), tmp_path / "run.h5"
+    ours = ("--network", options["network"], "--data", options["data"], "--epochs", 2, "--backend", "torch")
+    assert call("train", *ours, "--out", run)[0] == 0
+    code, out, error = call("inspect_run", run, "--summary", "--plot", tmp_path / "curves.png")
+    assert code == 0 and (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG"), error
+    before = run.read_bytes()
+    code, _, error = call("inspect_run", run, "--plot", run)
+    assert code == 2 and "is the run itself" in error and run.read_bytes() == before

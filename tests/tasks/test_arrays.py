@@ -106,6 +106,15 @@ def test_a_torch_dataset_of_unequal_lengths() -> None:
     assert tasks.from_dataset(stepwise, graded(), output="out.y", test=0.25).test.y.shape == (3, max(lengths))
 
 
+def test_no_example_is_on_two_sides() -> None:
+    x = np.arange(40.0)[:, None, None] * np.ones((40, STEPS, CHANNELS))
+    task = tasks.from_arrays(x, np.zeros(40, int), graded(), output="out.y", test=0.25, valid=0.2)
+    sides = [set(side.x["x"][:, 0, 0]) for side in (task.train, task.valid, task.test)]
+    assert [len(s) for s in sides] == [24, 6, 10] and len(set.union(*sides)) == 40
+    assert set(task.valid_batch().inputs["x"][:, 0, 0]) == sides[1]
+    assert tasks.from_arrays(x, np.zeros(40, int), graded(), output="out.y").valid_batch() is None
+
+
 def test_the_same_data_have_the_same_version() -> None:
     x, y = examples()
     same, other = tasks.from_arrays(x, y, spiking()), tasks.from_arrays(~x, y, spiking())
@@ -131,8 +140,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("a step that counts in each", {"mask": np.zeros((10, STEPS))}),
     ("there is no population 'ou'; did you mean 'out'", {"output": "ou"}),
     ("has no 'w'", {"output": "out.w"}),
-    ("leaves none for training or test", {"test": 0.01}),
-    ("leaves none", {"test": 1.5}),
+    ("test=0.01 of 10 examples leaves none on one side", {"test": 0.01}),
+    ("test=1.5 of 10 examples leaves none", {"test": 1.5}),
+    ("valid=0.99 of 8 examples leaves none", {"valid": 0.99}),
     ("y has the shape .* of object", {"y": np.array(["a", None] * 5, object)}),
 ]
 
@@ -153,7 +163,7 @@ def test_a_graded_output_needs_a_variable() -> None:
     [
         ("array 'labels', which is no input", {"x": X, "labels": Y}),
         ("has no array 'y'", {"x": X}),
-        ("has no array 'y'_test", {"x": X, "y": Y, "x_test": X}),
+        ("has no array 'y_test'", {"x": X, "y": Y, "x_test": X}),
         ("it holds objects", {"x": X, "y": np.array([None] * 10, object)}),
     ],
 )
