@@ -192,7 +192,7 @@ def test_curves_of_a_run(tmp_path: Path, call: Any) -> None:
     options, run = files(tmp_path), tmp_path / "run.h5"
     ours = ("--network", options["network"], "--data", options["data"], "--epochs", 2, "--backend", "torch")
     assert call("train", *ours, "--out", run)[0] == 0
-    code, out, error = call("inspect_run", run, "--summary", "--plot", tmp_path / "curves.png")
+    code, _, error = call("inspect_run", run, "--summary", "--plot", tmp_path / "curves.png")
     assert code == 0 and (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG"), error
     before = run.read_bytes()
     code, _, error = call("inspect_run", run, "--plot", run)
