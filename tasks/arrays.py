@@ -19,6 +19,7 @@ from neuro.language.units import Quantity
 from neuro.model import Network
 from neuro.options import OptionError, hint
 from neuro.protocols import Array, Batch, Recording, Settings
+from tasks.files import plain
 
 LARGEST = 2**33  # bytes of a file of arrays
 SURE = 1e3  # score of the right class in a perfect answer
@@ -195,7 +196,7 @@ class FromFiles(Arrays):
     `y_test`, `x_test` and so on where the test has its own. output, test, valid: see from_arrays."""
 
     def __init__(self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0) -> None:
-        model = read_network(network)
+        model = read_network(plain("network", Path(network)))
         first, second = _sides(data, {X, Y, MASK, *(i.name for i in model.inputs)})
         late = {f"{n}_test": a for n, a in second.items()}
         made = from_arrays(network=model, output=output, test=test, valid=valid, **first, **late)
@@ -219,7 +220,7 @@ def _sides(data: str, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        return read_npz(path, LARGEST)
+        return read_npz(plain("data", path), LARGEST)
     except NpzError as error:
         raise OptionError(f"data: '{path}' can't be read: {error}; write it with numpy.savez(path, x=x, y=y)") from None
     except OSError as error:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from neuro.compiler import streams
 from neuro.options import OptionError
+from tasks.files import plain
 
 UNKNOWN, END = "<unk>", "<eos>"  # a word outside of the vocabulary, the end of a sentence
 SPLITS = ("train", "valid", "test")
@@ -118,7 +119,7 @@ def _lines(path: Path) -> list[list[str]]:
 def _read(path: Path) -> str:
     want = f"give '{CHAIN}', a folder with train.txt, valid.txt and test.txt, or a text file"
     try:
-        if path.stat().st_size > LARGEST:
+        if plain("data", path, want).stat().st_size > LARGEST:
             raise OptionError(f"data: {path} has more than {LARGEST >> 20} MB; give a shorter text")
         return path.read_text("utf-8-sig")
     except OSError as error:

@@ -13,6 +13,14 @@ from neuro.options import OptionError
 FOLDER = "TWINSPIKE_DATA"  # environment variable: the folder of such files; data/ where it isn't set
 
 
+def plain(option: str, path: Path, want: str = "") -> Path:
+    """A file that is neither a folder nor a device, which may have no end. Raises OptionError."""
+    if not path.is_file():
+        why = "is no plain file" if path.exists() else "can't be read (No such file or directory)"
+        raise OptionError(f"{option}: {path} {why}{want and '; '}{want}")
+    return path
+
+
 @dataclass(frozen=True)
 class File:
     """name: in the folder. what: it holds. source: where to get it, and its licence. sha256: of the whole file."""

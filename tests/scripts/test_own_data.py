@@ -56,7 +56,7 @@ def test_from_files_to_an_export(tmp_path: Path, call: Any, monkeypatch: pytest.
     assert code == 0 and "it learned version" in error  # other data
     (tmp_path / "x.npz").unlink()
     code, _, error = call("quantise", run)
-    assert code == 2 and "x.npz' can't be read" in error
+    assert code == 2 and "x.npz can't be read" in error
 
 
 def test_more_epochs_of_a_complete_run(tmp_path: Path, call: Any) -> None:

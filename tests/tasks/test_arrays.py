@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,19 @@ def test_files_with_a_test_of_their_own_and_named_inputs(tmp_path: Path) -> None
         tasks.get("arrays", **options)
     with pytest.raises(tasks.UnknownTaskError, match="No such file"):
         tasks.get("arrays", **{**options, "data": str(tmp_path / "none.npz")})
+
+
+@pytest.mark.parametrize("option", ["network", "data"])
+@pytest.mark.parametrize("where", ["/dev/zero", "a folder", "a pipe"])
+def test_what_has_no_end_is_not_read(option: str, where: str, tmp_path: Path) -> None:
+    """A run file names its network and data by their paths, whoever wrote it."""
+    path = Path(where) if where.startswith("/") else tmp_path / where
+    if where == "a folder":
+        path.mkdir()
+    elif where == "a pipe":
+        os.mkfifo(path)
+    with pytest.raises(tasks.UnknownTaskError, match=f"{option}: .*is no plain file"):
+        tasks.get("arrays", **{**files(tmp_path), option: str(path)})
+    if where != "a folder":
+        with pytest.raises(OptionError, match="is no plain file"):
+            tasks.get("language-model", data=str(path)).network(0)
