@@ -46,6 +46,9 @@ integrator = Neuron(
     source=SOURCE,
 )
 spike = Synapse("spike", "w : 1", on_pre="I_post += w", source="a weighted spike")
+given = Neuron("given", "x : 1\ny = x : 1", source="what comes from outside")
+enters = Synapse("enters", "w : 1", transmits="w*y_pre", target="I", source="a weighted sum")
+KINDS = ("spikes", "current")
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,12 @@ def network(
     layers: Sequence[Layer],
     outputs: int,
     *,
+    kind: str = "spikes",
     readout: str = "leaky",
     tau_out: float = 20.0,
     seed: int = 0,
 ) -> Network:
-    """Spikes -> layers -> readout. readout: "leaky", its variable m; "adaptive", cells that spike, read as u or as spikes.
+    """Input x -> layers -> readout. kind: of the input, spikes or currents, which enter within their step. readout: "leaky", its variable m; "adaptive", cells that spike, read as u or as spikes.
 
     Weights are Xavier-uniform, recurrent ones orthogonal, biases 0. Raises OptionError.
     """
@@ -79,11 +83,15 @@ def network(
     if not layers:
         raise OptionError("an adaptive network needs a layer; give layers=[Layer(36)]")
     random = streams.generator(seed, f"{name}/weights")
+    one_of("kind", kind, KINDS)
     populations, projections, below, size = list[Population](), list[Projection](), "x", inputs
+    if kind == "current":
+        populations, below = [Population("given", given, inputs)], "given"
     for k, layer in enumerate(layers):
         own = f"layer{k}"
         populations.append(_population(own, layer, random))
-        projections.append(Projection(f"feed{k}", below, own, spike, _xavier(random, size, layer.size)))
+        arrives = enters if below == "given" else spike
+        projections.append(Projection(f"feed{k}", below, own, arrives, _xavier(random, size, layer.size)))
         if layer.recurrent:
             projections.append(Projection(f"loop{k}", own, own, spike, _orthogonal(random, layer.size)))
         below, size = own, layer.size
@@ -97,12 +105,13 @@ def network(
             _population("output", Layer(outputs, False, last.beta, last.b0, (tau_out, 0.0), (100.0, 0.0)), random)
         )
     projections.append(Projection("readout", below, "output", spike, _xavier(random, size, outputs)))
-    return Network(tuple(populations), tuple(projections), (Input("x", inputs),), dt="1 ms", seed=seed, name=name)
+    shown = Input("x", inputs, "current", "given.x") if kind == "current" else Input("x", inputs)
+    return Network(tuple(populations), tuple(projections), (shown,), dt="1 ms", seed=seed, name=name)
 
 
-def lag(layers: Sequence[Layer]) -> int:
+def lag(layers: Sequence[Layer], kind: str = "spikes") -> int:
     """Steps by which the readout answers late."""
-    return len(layers) + 1
+    return len(layers) + (kind == "spikes")
 
 
 def _population(name: str, layer: Layer, random: np.random.Generator) -> Population:

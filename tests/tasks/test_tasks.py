@@ -20,7 +20,7 @@ from tests.tasks.recordings import needs
 each_task = pytest.mark.parametrize("name", tasks.names())
 told = pytest.mark.parametrize("name", [n for n in tasks.names() if n != "control"])  # nobody knows its right actions
 
-FILES = ("ecg",)  # tasks on recordings that no package brings
+FILES = ("ecg", "spoken-digits")  # tasks on recordings that no package brings
 
 
 @pytest.fixture(autouse=True)
