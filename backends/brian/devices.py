@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ brian2.BrianLogger.suppress_name("unused_brian_object")  # a network may be buil
 _FLAGS = ["-w", "-O2", "-std=c++11", "-ffp-contract=off"]
 
 
+DEPTH = 5000  # of calls: Brian2 walks through expressions by recursion, and an integrator's may be deeper than Python's 1,000
+
+
 _split = cache(explicit.split_expression)  # of the few texts that describe integrators; sympy needs 0.1 s for each
 
 
@@ -61,7 +65,7 @@ def _quickened() -> Iterator[None]:
 
 @contextmanager
 def settings(target: str) -> Iterator[None]:
-    """Brian2 with this code generation target, IEEE arithmetic, and without log, warnings or traces left behind."""
+    """Brian2 with this code generation target, IEEE arithmetic, room for deep expressions, and without log, warnings or traces left behind."""
     wanted: Mapping[str, Any] = {
         "codegen.target": "numpy" if target == "numpy" else "cython",
         "codegen.cpp.extra_compile_args": _FLAGS,
@@ -70,6 +74,8 @@ def settings(target: str) -> Iterator[None]:
     log = logging.getLogger("brian2")
     level = log.level
     log.setLevel(logging.CRITICAL)
+    calls = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(calls, DEPTH))
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"), _quickened():
             warnings.simplefilter("ignore")
@@ -80,6 +86,7 @@ def settings(target: str) -> Iterator[None]:
         for name, value in before.items():
             brian2.prefs[name] = value
         log.setLevel(level)
+        sys.setrecursionlimit(calls)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ def objections(names: Names) -> Iterator[None]:
         what = described(names.network, owner or "")
         if isinstance(cause, ZeroDivisionError):
             raise RunError(f"{what}: a division by zero; keep its divisors away from 0") from error
+        if isinstance(cause, RecursionError):
+            why = "an expression of its integrator is nested too deeply for Brian2; give parts of it a state or a name of their own"
+            raise UnsupportedError("brian2", what, why, OTHERS) from error
         if not isinstance(cause, UnsupportedEquationsException | NotImplementedError):
             raise
         reason = names.translated(str(cause).strip().splitlines()[-1], owner or "")

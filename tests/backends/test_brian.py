@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
+from fuzzing import corpus
 
 import backends
+from backends.brian import devices
 from backends.brian.program import TARGETS
 from neuro import (
     Input,
@@ -238,3 +241,15 @@ def test_a_program_is_built_for_as_many_trials_as_it_is_told() -> None:
     assert told.builds == 1
     with pytest.raises(UnsupportedError, match="option 'trials'=0: use at least one"):
         backends.get("brian2").compile(network(), trials=0)
+
+
+def test_an_expression_too_deep_for_brian_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its recursion gets room; without that a network of the corpus is refused by name, and Python's limit is what it was."""
+    (case,) = (e.case for e in corpus.read() if "recursion over a long expression" in e.comment)
+    before = sys.getrecursionlimit()
+    backends.get("brian2").compile(case.network)
+    assert sys.getrecursionlimit() == before
+    monkeypatch.setattr(devices, "DEPTH", 0)
+    with pytest.raises(UnsupportedError, match="an expression of its integrator is nested too deeply"):
+        backends.get("brian2").compile(case.network)
+    assert sys.getrecursionlimit() == before
