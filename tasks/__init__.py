@@ -38,6 +38,7 @@ REGISTRY = Registry(
         "maze": "tasks.maze:Maze",
         "cue-reward": "tasks.cue_reward:CueReward",
         "ecg": "tasks.ecg:Ecg",
+        "sequential-digits": "tasks.sequential_digits:SequentialDigits",
         "spoken-digits": "tasks.spoken_digits:SpokenDigits",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",

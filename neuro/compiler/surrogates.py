@@ -70,12 +70,28 @@ def multi_gaussian(gamma: float = 0.5, h: float = 0.15, s: float = 6.0, sigma: f
     return gamma * ((1 + h) * _gaussian(0.0, sigma) - h * lobes)
 
 
+def gaussian(sigma: float = 0.5) -> sp.Expr:
+    """N(x; 0, sigma). Yin, Corradi & Bohte (2021), Nat Mach Intell 3:905, which compares it with their multi-Gaussian."""
+    return _gaussian(0.0, sigma)
+
+
+def linear() -> sp.Expr:
+    """max(0, 1 - |x|). Bellec et al. (2018), NeurIPS 31."""
+    return triangle(1.0)
+
+
+def exponential(slope: float = 5.0) -> sp.Expr:
+    """exp(-k |x|). Shrestha & Orchard (2018), NeurIPS 31 (SLAYER)."""
+    return sp.exp(-slope * magnitude(X))
+
+
 _SURROGATES = Registry(
     "surrogate",
     {
         f.__name__: f"{__name__}:{f.__name__}"
         for f in (
-            fast_sigmoid, atan, sigmoid, spike_rate_escape, straight_through_estimator, triangular, triangle, multi_gaussian,
+            fast_sigmoid, atan, sigmoid, spike_rate_escape, straight_through_estimator, triangular, triangle, multi_gaussian, gaussian, linear,
+            exponential,
         )
     },
     UnknownSurrogateError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -211,6 +212,12 @@ def test_surrogates() -> None:
         z = spike(name)(u)
         z.sum().backward()
         assert z.tolist() == [0.0, 1.0] and u.grad is not None and bool(torch.isfinite(u.grad).all())
+    at = torch.tensor([-0.5, 0.25])
+    assert _slope("gaussian", at, sigma=0.5).tolist() == pytest.approx(
+        [math.exp(-(x**2) / 0.5) / (0.5 * math.sqrt(2 * math.pi)) for x in (0.5, 0.25)]
+    )
+    assert _slope("linear", at).tolist() == pytest.approx([0.5, 0.75])
+    assert _slope("exponential", at).tolist() == pytest.approx([math.exp(-2.5), math.exp(-1.25)])
     assert _slope("triangle", torch.tensor([-0.5, 0.25]), gamma=0.3).tolist() == pytest.approx([0.15, 0.225])
     with pytest.raises(surrogates.UnknownSurrogateError, match="did you mean 'atan'"):
         spike("attan")

@@ -1,0 +1,103 @@
+"""Handwritten digits, pixel by pixel: 64 steps in the order of the image, or in one order drawn at random for all images.
+
+Data: scikit-learn's, as task `digits`. Le, Jaitly & Hinton (2015), arXiv 1504.00941, for the permuted form; windows of pixels as in Yin, Corradi & Bohte (2021), Nat
+Mach Intell 3:905.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neuro.compiler import streams
+from neuro.model import Network
+from neuro.options import OptionError, counts
+from neuro.protocols import Array, Batch, Recording, Settings
+from tasks.adaptive_srnn import CONSTANTS, Layer, lag, network
+from tasks.digits import data
+
+CLASSES, PIXELS = 10, 64
+MEAN, DEVIATION = 0.3, 0.38  # of the pixels, about: what a current is counted from, and its unit
+
+
+class SequentialDigits:
+    """Loss: cross entropy of the readout's mean over the image. Metric: accuracy of the largest mean.
+
+    permuted: whether the pixels come in an order drawn at random, one for all. window: pixels that are shown at once; each step shows one that is new. hidden: cells of each
+    recurrent adaptive layer; adaptation: whether their thresholds rise. Pixels are currents with mean 0 and deviation 1, 0 before the first and after the last.
+    """
+
+    name = "sequential-digits"
+    version = 1
+    output = "output"
+    readout = ("readout.w", "output.bias")
+    settings = Settings(
+        epochs=60, batch=64,
+        backends={"torch": {"dtype": "float32", "surrogate": "multi_gaussian", "surrogate_scale": 1.0, "detach_reset": False}},
+        rules={"bptt": {"trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 3e-3, "learning_rates": {"*.tau_*": 0.1}}},
+    )  # fmt: skip
+
+    def __init__(
+        self, permuted: bool = True, window: int = 4, hidden: Sequence[int] = (64,), adaptation: bool = True
+    ) -> None:
+        counts(window=window, **{f"hidden[{k}]": n for k, n in enumerate(hidden)})
+        if window > PIXELS or not hidden:
+            raise OptionError(
+                f"window={window}, hidden={hidden!r}; give at most {PIXELS} pixels, and at least one layer"
+            )
+        self.permuted, self.window, self.hidden, self.adaptation = permuted, window, tuple(hidden), adaptation
+
+    @property
+    def layers(self) -> list[Layer]:
+        beta = 1.8 if self.adaptation else 0.0
+        return [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(200.0, 25.0)) for n in self.hidden]
+
+    def network(self, seed: int) -> Network:
+        """Currents -> recurrent adaptive cells -> a leaky readout for each digit."""
+        return network(self.name, self.window, self.layers, CLASSES, kind="current", seed=seed)
+
+    def shown(self, images: Array) -> Array:
+        """Currents [image, step, pixel of the window]: pixels up to this step's; before the first there is nothing."""
+        if self.permuted:
+            images = images[:, streams.generator(0, f"{self.name}/order").permutation(PIXELS)]
+        late = lag(self.layers, "current")
+        padded = np.pad((images - MEAN) / DEVIATION, [(0, 0), (self.window - 1, late)])
+        return np.lib.stride_tricks.sliding_window_view(padded, self.window, axis=1)
+
+    def _batch(self, images: Array, labels: Array) -> Batch:
+        late = lag(self.layers, "current")
+        counted = np.broadcast_to(np.arange(PIXELS + late) >= late, (len(images), PIXELS + late))
+        return Batch({"x": self.shown(images)}, labels, counted)
+
+    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
+        """One epoch in random order."""
+        images, labels, _, _ = data()
+        order = rng.permutation(len(labels))
+        for first in range(0, len(order), batch):
+            chosen = order[first : first + batch]
+            yield self._batch(images[chosen], labels[chosen])
+
+    def test_batch(self) -> Batch:
+        return self._batch(*data()[2:])
+
+    def record(self) -> Sequence[str]:
+        return (f"{self.output}.m",)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        import torch
+
+        return torch.nn.functional.cross_entropy(self._mean(traces), torch.as_tensor(batch.targets))
+
+    def metric(self, recording: Recording, batch: Batch) -> float:
+        return float((self._mean(recording.traces).argmax(axis=1) == batch.targets).mean())
+
+    def _mean(self, traces: Mapping[str, Any]) -> Any:
+        """Of the readout over the image's steps."""
+        return traces[f"{self.output}.m"][:, lag(self.layers, "current") :].mean(1)
+
+    def perfect(self, batch: Batch) -> Recording:
+        """The right output is large in every step."""
+        m = np.repeat(20.0 * np.eye(CLASSES)[batch.targets][:, None], np.asarray(batch.mask).shape[1], axis=1)
+        return Recording(1e-3, traces={f"{self.output}.m": m})
