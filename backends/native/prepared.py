@@ -78,7 +78,9 @@ class Prepared:
         feed = Feed(self.steps, self.batch, {})
         known = compiled.constants(executable, {}, None)
         self.constants = {n: np.array(known[n], compiled.real) for n in executable.constants_read}
-        self.currents = {i.name: np.empty((self.batch, self.steps, i.size), compiled.real) for i in compiled.network.inputs}
+        self.currents = {
+            i.name: np.empty((self.batch, self.steps, i.size), compiled.real) for i in compiled.network.inputs
+        }
         self.begin = np.zeros((self.batch, executable.ends.values.length), compiled.real)
         given: Arrays = {**compiled.fixed, **self.constants, **places(self.wanted, compiled.order)}
         given |= {mangled("current", n): a for n, a in self.currents.items()}
@@ -113,7 +115,9 @@ class Prepared:
         self._write(values, feed)
         arrays = self._forward(feed)
         traces = {
-            n: torch.from_numpy(arrays[mangled("record", t.owner, t.variable)].reshape(self.batch, self.steps, *t.shape))
+            n: torch.from_numpy(
+                arrays[mangled("record", t.owner, t.variable)].reshape(self.batch, self.steps, *t.shape)
+            )
             for n, t in self.wanted.traces.items()
         }
         leaves = {n: t.requires_grad_() for n, t in traces.items()}
@@ -176,7 +180,9 @@ class Prepared:
         for name, trace in self.wanted.traces.items():
             given = slopes[name]
             shape = (self.batch, self.steps, *trace.shape)
-            array = np.broadcast_to(np.zeros((), real), shape) if given is None else given.numpy().astype(real, copy=False)
+            array = (
+                np.broadcast_to(np.zeros((), real), shape) if given is None else given.numpy().astype(real, copy=False)
+            )
             c_name = mangled("record", trace.owner, trace.variable)
             held.append(array)
             self.strides[c_name][...] = np.array(array.strides[:3]) // array.itemsize
