@@ -34,6 +34,7 @@ REGISTRY = Registry(
         "trajectory": "tasks.trajectory:Trajectory",
         "control": "tasks.control:Control",
         "maze": "tasks.maze:Maze",
+        "grouped-letters": "tasks.grouped_letters:GroupedLetters",
         "cue-reward": "tasks.cue_reward:CueReward",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
