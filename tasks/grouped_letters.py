@@ -168,9 +168,9 @@ class GroupedLetters:
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         import torch
 
-        y = traces[f"{self.output}.y"]
-        right = torch.from_numpy(batch.targets).reshape(-1)
-        return STEPS * torch.nn.functional.cross_entropy(y.reshape(-1, len(ALPHABET)), right)
+        y = traces[f"{self.output}.y"].flatten(0, 1)
+        total = torch.nn.functional.cross_entropy(y, torch.from_numpy(batch.targets.ravel()), reduction="sum")
+        return total if len(y) == STEPS else total * (STEPS / len(y))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return float((recording.traces[f"{self.output}.y"].argmax(axis=2) == batch.targets).mean())

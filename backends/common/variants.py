@@ -50,11 +50,12 @@ class DifferentiableSimulator(Simulator):
     def prepared(self, wrt: Sequence[str], record: Record = (), *, steps: int, batch: int = 1) -> Callable[..., Any]:
         """value_and_grad for many calls of one form: (loss, parameters, inputs, state=None) -> its loss and gradients.
 
-        What doesn't depend on the numbers is done once, as far as a backend can. The function is for one thread at a time.
+        What doesn't depend on the numbers is done once, as far as a backend can. No gradient goes back into the state. The function is
+        for one thread at a time.
         """
 
         def call(loss: Any, parameters: Parameters, inputs: Inputs, state: State | None = None) -> Any:
-            options = {} if state is None else {"state": state}
+            options = {} if state is None else {"state": state.detach()}
             return self.value_and_grad(loss, parameters, inputs, wrt, record, **options)
 
         return call

@@ -19,8 +19,9 @@ from backends.common.autograd import Signals, scalar
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
 from backends.common.values import given_parameters
+from backends.native.autograd import constant_value, dtype_of
 from backends.native.compiled import CompiledNetwork
-from backends.native.constants import shape_of, values_of
+from backends.native.constants import shape_of
 from backends.native.layout import Arrays
 from backends.native.recording import places
 from backends.native.state import Ending, beginning
@@ -103,7 +104,9 @@ class Prepared:
         slopes = {mangled("G", n): self.direct[n] for n in self._moving()}
         self.slopes = [(n, parameter) for n, parameter in slopes.items() if n in self.sums]
         self.changed: set[str] = set()  # parameters that some call gave
-        self.left: State | None = None  # the state that the last call left, if somebody asked for it
+        self.left: tuple[State, State] | None = (
+            None  # what the last call left, if somebody asked: in tensors, and in arrays
+        )
 
     def __call__(
         self, loss: Callable[[Any], Any], parameters: Parameters | None, inputs: Inputs, state: State | None = None
@@ -124,8 +127,9 @@ class Prepared:
 
         def end() -> State:
             found = Ending.of(compiled, self.executable, feed, arrays, {}).state()
-            self.left = found.each(lambda a: torch.from_numpy(np.ascontiguousarray(a)))
-            return self.left
+            shown = found.each(lambda a: torch.from_numpy(np.ascontiguousarray(a)))
+            self.left = shown, found
+            return shown
 
         value = scalar(loss, Signals({}, leaves, {}, end, self.wanted.chosen))
         slopes: Sequence[torch.Tensor | None] = [None] * len(leaves)
@@ -135,22 +139,25 @@ class Prepared:
 
     def _feed(self, values: Parameters, inputs: Inputs, state: State | None) -> Feed:
         """Everything from outside, checked, but for a state that the last call left."""
-        known = state is not None and state is self.left
-        asked = Request(values, inputs, steps=self.steps, batch=self.batch, state=None if known else state)
+        known = None if self.left is None or state is not self.left[0] else self.left[1]
+        asked = Request(values, inputs, steps=self.steps, batch=self.batch, state=state if known is None else None)
         feed = feed_of(asked, self.compiled.network, events=True)
-        return replace(feed, state=state.numpy(), trial=state.trial) if known and state is not None else feed
+        return feed if known is None else replace(feed, state=known, trial=known.trial)
 
     def _write(self, values: Mapping[str, Array], feed: Feed) -> None:
         """The numbers of one call, into the kernel's arrays."""
-        compiled, step = self.compiled, self.compiled.step
+        compiled = self.compiled
         self.changed |= set(values)
         every = {**self.defaults, **values}
         for name, array in self.constants.items():
             if name in self.direct:
                 array[...] = every[self.direct[name]]
             elif self.table.parameters_of(name) & self.changed:
-                constant = self.table.table[name]
-                array[...] = compiled.in_order(constant.owner, values_of(step, constant, every))
+                tensors = {
+                    n: torch.tensor(every[n], dtype=dtype_of(compiled.real)) for n in self.table.parameters_of(name)
+                }
+                formulas = self.executable.formulas
+                array[...] = constant_value(compiled, self.table.table[name], tensors, formulas).numpy()
         for name, array in self.turned.items():
             array[...] = self.constants[name.partition("__")[2]].T
         for name, array in self.currents.items():

@@ -215,7 +215,7 @@ class DifferentiableStructure:
 
         value, slopes = state.prepared[1](loss, parameters, batch.inputs, begin)
         if ended:
-            state.carried = ended[0].detach()
+            state.carried = ended[0]
         return value, slopes
 
     def _descend(self, theta: dict[str, Array], slopes: Mapping[str, Array], state: StructureState) -> None:
