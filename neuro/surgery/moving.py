@@ -51,9 +51,11 @@ class Surgery:
         ends = (projection.pre, projection.post) if dense else ("",)
         return tuple(self.cells if end == self.population else None for end in ends)
 
-    def arrays(self, arrays: Mapping[str, Any], fill: float = 0.0) -> dict[str, Array]:
-        """What is shaped like parameters, by their names: gradients, an optimiser's memory. fill: of new cells and synapses."""
-        return self._moved(arrays, {n: np.asarray(fill) for n in arrays})
+    def arrays(self, arrays: Mapping[str, Any], fill: float | Mapping[str, Any] = 0.0) -> dict[str, Array]:
+        """What is shaped like parameters, by their names: gradients, an optimiser's memory. fill: of new cells and synapses, one number, or
+        arrays in the shapes after.
+        """
+        return self._moved(arrays, fill if isinstance(fill, Mapping) else dict.fromkeys(arrays, np.asarray(fill)))
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """SI values of parameters; new cells and synapses have those of the network after."""

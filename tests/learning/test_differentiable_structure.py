@@ -279,9 +279,8 @@ def test_training_is_the_same_with_more_room_and_moved_into_it() -> None:
     parameters, state, losses, cells = trained(rule, program_of(small), given[:20], small)
     wider = surgery.added(small.network(3), "hidden", 16)
     program = backends.get("native").compile(wider.after)
-    parameters, state, late, more = trained(
-        rule, program, given[20:], small, wider.parameters(parameters), rule.operated(state, wider)
-    )
+    state = rule.load(program, rule.operated(program, rule.save(state), wider))
+    parameters, state, late, more = trained(rule, program, given[20:], small, wider.parameters(parameters), state)
     found["moved"] = losses + late, cells + more, rule.cut(wider.after, state).parameters(parameters)
     assert max(found[24][1]) > 8 and len(set(found[24][1])) > 4
     for other in (40, "moved"):

@@ -9,7 +9,7 @@ Source: Miconi (2016), arXiv 1606.06216; the versions of August (main) and July 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -181,13 +181,15 @@ class DifferentiableStructure:
         """The network of the cells that are there, and the way to it."""
         return removed(network, self.population, np.flatnonzero(~state.alive).tolist())
 
-    def operated(self, state: StructureState, surgery: Surgery) -> StructureState:
-        """The state for the network after, whose population has another room or order."""
-        memory = surgery.arrays(state.memory, FIRST_MEMORY if self.version == "august" else 0.0)
-        alive = np.where(surgery.cells < 0, False, state.alive[surgery.cells])
-        carried = None if state.carried is None else surgery.state(state.carried)
-        cells = replace(state.cells, size=len(surgery.cells))
-        return replace(state, cells=cells, memory=memory, alive=alive, carried=carried, prepared=None)
+    def operated(self, program: Any, saved: Mapping[str, Any], surgery: Surgery) -> dict[str, Any]:
+        """What `save` gave, for the network after an operation, whose population has other room: see GradientRule.operated."""
+        memory = surgery.arrays(under("memory", saved), FIRST_MEMORY if self.version == "august" else 0.0)
+        found = {n: v for n, v in saved.items() if "/" not in n} | {f"memory/{n}": a for n, a in memory.items()}
+        found["alive"] = np.where(surgery.cells < 0, False, np.asarray(saved["alive"])[surgery.cells])
+        carried = under("carried", saved)
+        if carried:
+            found |= {f"carried/{n}": a for n, a in surgery.state(State.from_arrays(carried)).arrays().items()}
+        return found
 
     # -- one update ----------------------------------------------------------------------------------------
 
