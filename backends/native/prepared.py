@@ -180,9 +180,9 @@ class Prepared:
     def _backward(self, slopes: Mapping[str, torch.Tensor | None]) -> dict[str, Array]:
         """Gradients of the parameters. slopes: of the loss by the traces."""
         compiled, real = self.compiled, self.compiled.real
-        found = {n: np.zeros(compiled.declared[n].shape, real) for n in self.wrt}
+        shapes = {n: compiled.declared[n].shape for n in self.wrt}
         if all(g is None for g in slopes.values()):
-            return found
+            return {n: np.zeros(shape, real) for n, shape in shapes.items()}
         held = []
         for name, trace in self.wanted.traces.items():
             given = slopes[name]
@@ -192,13 +192,16 @@ class Prepared:
             )
             c_name = mangled("record", trace.owner, trace.variable)
             held.append(array)
-            self.strides[c_name][...] = np.array(array.strides[:3]) // array.itemsize
+            self.strides[c_name][...] = [n // array.itemsize for n in array.strides[:3]]
             self.back.put(self.executable.places[mangled("D", c_name)], array)
         for array in self.sums.values():
             array.fill(0)
         self.back.begin(0, resumed=False)
         self.back(0, self.steps)
+        found: dict[str, Array] = {}
         for name, parameter in self.slopes:
-            own, slope = found[parameter], self.sums[name].sum(axis=0)
-            own += slope.reshape(own.shape) if own.shape else slope.sum()
-        return found
+            lanes = self.sums[name]
+            slope = lanes[0].copy() if len(lanes) == 1 else lanes.sum(axis=0)
+            slope = slope.reshape(shapes[parameter]) if shapes[parameter] else slope.sum()
+            found[parameter] = found[parameter] + slope if parameter in found else np.asarray(slope)
+        return {n: found[n] if n in found else np.zeros(shape, real) for n, shape in shapes.items()}

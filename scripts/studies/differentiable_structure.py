@@ -16,6 +16,11 @@ MINUTES = 10
 CYCLES, EARLY = 100_000, 20_000  # updates; those after which growth shows
 SEEDS, FIXED_SEEDS, EARLY_SEEDS = 5, 2, 3
 SIZES = (20, 37, 100)
+ROOMS = (
+    24,
+    48,
+    100,
+)  # places for cells: a program takes as long as all of them do, so the next one is compiled when it is needed
 EVERY = 100  # updates from one entry of a curve to the next
 STREAMS = ("easy", "hard", "easy-hard-easy")
 PUBLISHED = {
@@ -42,21 +47,25 @@ def learned(stream: str, seed: int, updates: int, size: int = 0) -> dict[str, An
 
     import backends
     import tasks
-    from neuro import learning
+    from neuro import learning, surgery
     from neuro.compiler import streams
     from neuro.compiler.parameters import values
 
     torch.set_num_threads(1)
-    options = {"hidden": size, "start": size} if size else {}
-    task = tasks.get("grouped-letters", stream=stream, updates=updates, **options)
-    program = backends.get("native").compile(task.network(seed))
-    rule = learning.get("differentiable-structure", trainable=("*.w", "*.b"), seed=seed, grows=not size)
+    rooms = [size] if size else list(ROOMS)
+    task = tasks.get("grouped-letters", stream=stream, updates=updates, hidden=rooms[0], start=size or 1)
+    program: Any = backends.get("native").compile(task.network(seed))
+    rule: Any = learning.get("differentiable-structure", trainable=("*.w", "*.b"), seed=seed, grows=not size)
     parameters: Any = dict(values(program.network))
     state, begin, found = rule.init(program, parameters), time.process_time(), []
     for k, batch in enumerate(task.train_batches(streams.generator(seed, "data/0"), 1), start=1):
         parameters, state, metrics = rule.step(program, parameters, state, batch, task)
         if k % EVERY == 0:
             found.append((metrics["cells"], metrics["smoothed_loss"]))
+        if metrics["cells"] >= rooms[0] - 1 and len(rooms) > 1:  # the same numbers as with all the room from the start
+            wider = surgery.added(program.network, "hidden", rooms[1] - rooms.pop(0))
+            program, saved = backends.get("native").compile(wider.after), rule.save(state)
+            parameters, state = wider.parameters(parameters), rule.load(program, rule.operated(program, saved, wider))
     cells, losses = np.array(found).T
     return {"cells": cells, "loss": losses, "seconds": time.process_time() - begin}
 

@@ -140,13 +140,18 @@ class DifferentiableStructure:
         norm = float(np.sqrt(sum(np.vdot(g, g) for g in slopes.values())))
         if not np.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at update {state.updates}; lower the learning rate")
-        theta = {n: np.asarray(parameters[n], np.float64) / scale for n, scale in state.scales.items()}
+        theta = {n: np.array(parameters[n], np.float64) for n in state.scales}
+        others = [(theta[n], scale) for n, scale in state.scales.items() if scale != 1]
+        for value, scale in others:
+            value /= scale
         self._descend(theta, slopes, state)
         if self.grows:
             self._change(program.network, theta, state)
         state.updates += 1
         state.smoothed = loss if np.isnan(state.smoothed) else SMOOTHING * state.smoothed + (1 - SMOOTHING) * loss
-        after = {**parameters, **{n: value * state.scales[n] for n, value in theta.items()}}
+        for value, scale in others:
+            value *= scale
+        after = {**parameters, **theta}
         found = {"loss": loss, "gradient_norm": norm, "cells": state.number, "smoothed_loss": state.smoothed}
         return after, state, found
 
@@ -228,15 +233,19 @@ class DifferentiableStructure:
         rate, whole = self.own("learning_rate"), bool(alive.all())
         for name, scale in state.scales.items():
             block = cells.block(name, n)
-            g, memory, value = slopes[name][block] * scale, state.memory[name][block], theta[name][block]
+            g, memory, value = scale * slopes[name][block], state.memory[name][block], theta[name][block]
             if not whole:
                 cells.keep(name, g, alive)
+            square = g * g
             if self.version == "august":
-                memory += DECAY * (g * g - memory)
-                value -= np.clip(rate * g / np.sqrt(memory + EPSILON), -self.clip, self.clip)
-            else:
-                memory += g * g
-                value -= rate * g / np.sqrt(memory + EPSILON)
+                square -= memory
+                square *= DECAY
+            memory += square
+            np.sqrt(np.add(memory, EPSILON, out=square), out=square)
+            change = np.divide(rate * g, square, out=square)
+            if self.version == "august":
+                np.minimum(np.maximum(change, -self.clip, out=change), self.clip, out=change)
+            value -= change
         if self.version == "august":
             for name in (*cells.out, *cells.loops):
                 value = theta[name][cells.block(name, n)]
