@@ -82,7 +82,7 @@ class Operation:
                 found = self._placed(key, value, default, axes, (p.size,), partial(self._drawn, key))
                 if found is not value:
                     fields[table][name] = found
-        return replace(p, size=len(self.cells), **fields)
+        return replace(p, size=len(self.cells), parameters=fields["parameters"], initial=fields["initial"])
 
     def _zeros(self, p: Population) -> dict[str, Value]:
         """States whose initial value nobody gives."""
@@ -118,7 +118,7 @@ class Operation:
         except ValueError:
             after = tuple(n if i is None else len(i) for n, i in zip(shape, axes, strict=True))
             raise problem(
-                f"values '{key}'", f"the shape is {np.shape(given)}", f"give one number, or {after}"
+                f"values '{key}'", f"the shape is {np.asarray(given).shape}", f"give one number, or {after}"
             ) from None
         return Quantity(found, first.dimension, first.unit)
 

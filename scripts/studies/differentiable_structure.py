@@ -98,7 +98,8 @@ def optima(study: Study) -> None:
 
     from tasks import grouped_letters as letters
 
-    rows, wanted = [], {"easy": 8.997, "hard": 8.96}
+    rows: list[tuple[Any, ...]] = []
+    wanted = {"easy": 8.997, "hard": 8.96}
     for stream, predict in (("easy", easy_surprise), ("hard", hard_surprise)):
         random = np.random.default_rng(study.seed)
         text = "".join(islice(chain.from_iterable(letters.GROUPS[stream](random)), 200_000))
@@ -207,7 +208,7 @@ def ends(study: Study, found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> No
     def last(stream: str, key: str, size: int = 0) -> list[float]:
         return [float(r[key][-1]) for r in of(found, stream, size)]
 
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for stream in STREAMS:
         rows.append((stream, "learnt", " ".join(f"{c:.0f}" for c in last(stream, "cells")), " ".join(f"{x:.2f}" for x in last(stream, "loss")), PUBLISHED[stream]))  # fmt: skip
     for size in SIZES:

@@ -25,7 +25,8 @@ from neuro.model import Network
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Parameters, RunError, require
 from neuro.state import State
-from neuro.surgery import Surgery, removed
+from neuro.surgery import removed
+from neuro.surgery.moving import Surgery
 
 Version = Literal["august", "july"]
 OWN: Mapping[str, Mapping[str, float]] = {  # options that a version has its own values of
@@ -310,10 +311,9 @@ class DifferentiableStructure:
         drawn |= {n: random.standard_normal(number + 1) for n in cells.loops}
         sums = {cells.out: self.threshold / 2, cells.loops: self.threshold * number / 8}
         for names, total in sums.items():
-            if self.version == "august":
-                scale = total / sum(np.abs(drawn[n]).sum() for n in names) if names else 0.0
-            else:
-                scale = SCALE
+            scale = SCALE
+            if self.version == "august" and names:
+                scale = total / float(np.abs(np.concatenate([drawn[n] for n in names])).sum())
             for n in names:
                 theta[n][(i, np.sort([*living, i])) if n in cells.loops else (i,)] = scale * drawn[n]
         if self.version == "july":

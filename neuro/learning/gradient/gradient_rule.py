@@ -20,7 +20,7 @@ from neuro.learning.gradient.quantisation_aware import StraightThrough
 from neuro.options import OptionError, checked, hint, one_of
 from neuro.protocols import Array, Batch, Parameters, require
 from neuro.state import State
-from neuro.surgery import Surgery
+from neuro.surgery.moving import Surgery
 
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
 
