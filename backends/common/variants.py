@@ -55,7 +55,9 @@ class DifferentiableSimulator(Simulator):
         """
 
         def call(loss: Any, parameters: Parameters, inputs: Inputs, state: State | None = None) -> Any:
-            options = {} if state is None else {"state": state.detach()}
+            options: dict[str, Any] = {"steps": steps, "batch": batch}
+            if state is not None:
+                options["state"] = state.detach()
             return self.value_and_grad(loss, parameters, inputs, wrt, record, **options)
 
         return call

@@ -16,9 +16,10 @@ import torch
 
 from backends.common.arrays import Feed
 from backends.common.autograd import Signals, scalar
+from backends.common.options import names_of
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
-from backends.common.values import given_parameters
+from backends.common.values import given_parameters, known
 from backends.native.autograd import constant_value, dtype_of
 from backends.native.compiled import CompiledNetwork
 from backends.native.constants import shape_of
@@ -50,9 +51,12 @@ class Prepared:
     """What `NativeProgram.prepared` gives. Not for two threads at once: its calls share arrays."""
 
     def __init__(self, compiled: CompiledNetwork, wrt: Sequence[str], record: Record, steps: int, batch: int) -> None:
-        self.compiled, self.steps, self.batch, self.wrt = compiled, steps, batch, tuple(wrt)
+        self.compiled, self.steps, self.batch = compiled, steps, batch
+        self.wrt = names_of("wrt", wrt, next(iter(compiled.declared), "population.parameter"))
+        for name in self.wrt:
+            known(name, compiled.declared, "parameter")
         self.wanted = wanted = check_record(compiled.network, record, 1)
-        training = compiled.training(frozenset(wrt), frozenset())
+        training = compiled.training(frozenset(self.wrt), frozenset())
         self.defaults = {n: p.value for n, p in compiled.declared.items()}
         self.executable = executable = compiled.executable(compiled.recorded(wanted), batch, training)
         self.table = executable.constants
@@ -77,8 +81,8 @@ class Prepared:
     def _bind(self) -> None:
         compiled, executable = self.compiled, self.executable
         feed = Feed(self.steps, self.batch, {})
-        known = compiled.constants(executable, {}, None)
-        self.constants = {n: np.array(known[n], compiled.real) for n in executable.constants_read}
+        first = compiled.constants(executable, {}, None)
+        self.constants = {n: np.array(first[n], compiled.real) for n in executable.constants_read}
         self.currents = {
             i.name: np.empty((self.batch, self.steps, i.size), compiled.real) for i in compiled.network.inputs
         }
@@ -104,9 +108,7 @@ class Prepared:
         slopes = {mangled("G", n): self.direct[n] for n in self._moving()}
         self.slopes = [(n, parameter) for n, parameter in slopes.items() if n in self.sums]
         self.changed: set[str] = set()  # parameters that some call gave
-        self.left: tuple[State, State] | None = (
-            None  # what the last call left, if somebody asked: in tensors, and in arrays
-        )
+        self.left: tuple[State, State] | None = None  # by the last call, if somebody asked: in tensors, and in arrays
 
     def __call__(
         self, loss: Callable[[Any], Any], parameters: Parameters | None, inputs: Inputs, state: State | None = None
@@ -135,14 +137,14 @@ class Prepared:
         slopes: Sequence[torch.Tensor | None] = [None] * len(leaves)
         if value.requires_grad:
             slopes = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-        return float(value.detach()), self._backward(dict(zip(leaves, slopes, strict=True)))
+        return float(value.detach()), self._backward(feed, dict(zip(leaves, slopes, strict=True)))
 
     def _feed(self, values: Parameters, inputs: Inputs, state: State | None) -> Feed:
         """Everything from outside, checked, but for a state that the last call left."""
-        known = None if self.left is None or state is not self.left[0] else self.left[1]
-        asked = Request(values, inputs, steps=self.steps, batch=self.batch, state=state if known is None else None)
+        own = None if self.left is None or state is not self.left[0] else self.left[1]
+        asked = Request(values, inputs, steps=self.steps, batch=self.batch, state=state if own is None else None)
         feed = feed_of(asked, self.compiled.network, events=True)
-        return feed if known is None else replace(feed, state=known, trial=known.trial)
+        return feed if own is None else replace(feed, state=own, trial=own.trial)
 
     def _write(self, values: Mapping[str, Array], feed: Feed) -> None:
         """The numbers of one call, into the kernel's arrays."""
@@ -177,7 +179,7 @@ class Prepared:
         self.compiled.check(self.executable, feed)
         return found
 
-    def _backward(self, slopes: Mapping[str, torch.Tensor | None]) -> dict[str, Array]:
+    def _backward(self, feed: Feed, slopes: Mapping[str, torch.Tensor | None]) -> dict[str, Array]:
         """Gradients of the parameters. slopes: of the loss by the traces."""
         compiled, real = self.compiled, self.compiled.real
         shapes = {n: compiled.declared[n].shape for n in self.wrt}
@@ -196,7 +198,7 @@ class Prepared:
             self.back.put(self.executable.places[mangled("D", c_name)], array)
         for array in self.sums.values():
             array.fill(0)
-        self.back.begin(0, resumed=False)
+        self.back.begin(feed.start, resumed=feed.state is not None)
         self.back(0, self.steps)
         found: dict[str, Array] = {}
         for name, parameter in self.slopes:

@@ -11,7 +11,7 @@ import pytest
 import backends
 import tasks
 from backends.native.prepared import Prepared
-from neuro import RunError
+from neuro import Network, Neuron, Population, RunError
 from neuro.compiler.parameters import values
 from neuro.protocols import Batch
 
@@ -78,6 +78,29 @@ def test_other_networks_and_backends_take_the_usual_way(name: str, backend: str)
     assert not isinstance(compared(name, {**QUICK, **USUAL}[name], backend, 2), Prepared)
 
 
+def test_time_goes_on_in_the_way_back_too() -> None:
+    """A network in which the gradient of a step depends on when it is."""
+    cell = Neuron("cell", "x : 1", every_step="x = 0.5*x + g*sin(t/(3*ms))", parameters={"g": "0.7"})
+    network = Network((Population("a", cell, 2, {"g": np.array([0.5, 0.9])}),), dt="1 ms")
+    program: Any = backends.get("native").compile(network)
+    prepared, state = program.prepared(("a.g",), ("a.x",), steps=7), None
+    seen = []
+    for _ in range(3):
+        ends: list[Any] = []
+
+        def loss(found: Any, ends: list[Any] = ends) -> Any:
+            ends.append(found.state)
+            return (found.traces["a.x"] ** 2).sum()
+
+        begins = {} if state is None else {"state": state.detach()}
+        _, slopes = prepared(loss, {}, {}, state)
+        _, usual = program.value_and_grad(loss, {}, {}, ("a.g",), ("a.x",), steps=7, **begins)
+        np.testing.assert_array_equal(slopes["a.g"], usual["a.g"])
+        seen.append(slopes["a.g"])
+        state = ends[0]
+    assert isinstance(prepared, Prepared) and not np.array_equal(seen[1], seen[2])
+
+
 def test_what_a_call_gave_stays_as_it_was() -> None:
     task = tasks.get("grouped-letters", **QUICK["grouped-letters"])
     program: Any = backends.get("native").compile(task.network(0))
@@ -115,5 +138,7 @@ def test_what_does_not_fit_is_refused() -> None:
             call(wrong)
     with pytest.raises(RunError, match=r"hidden\.x"):
         call(state=replace(state, variables={}))
+    with pytest.raises(RunError, match=r"no parameter 'loop\.v'"):
+        program.prepared(("loop.v",), ("output.y",), steps=40)
     with pytest.raises(RunError, match=r"loop\.w"):
         prepared(lambda found: found.traces["output.y"].sum(), {"loop.w": np.full((9, 9), np.inf)}, batch.inputs)
