@@ -307,8 +307,8 @@ class DifferentiableStructure:
             theta[name][:, i] = SCALE * random.standard_normal(len(theta[name]))
         for name in cells.loops:
             theta[name][living, i] = SCALE * random.standard_normal(number)
-        drawn = {n: random.standard_normal(theta[n].shape[1]) for n in cells.out}
-        drawn |= {n: random.standard_normal(number + 1) for n in cells.loops}
+        sizes = {n: theta[n].shape[1] for n in cells.out} | dict.fromkeys(cells.loops, number + 1)
+        drawn: dict[str, Array] = {n: random.standard_normal((size,)) for n, size in sizes.items()}
         sums = {cells.out: self.threshold / 2, cells.loops: self.threshold * number / 8}
         for names, total in sums.items():
             scale = SCALE
