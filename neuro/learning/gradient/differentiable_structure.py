@@ -315,7 +315,7 @@ class DifferentiableStructure:
             if self.version == "august" and names:
                 scale = total / float(np.abs(np.concatenate([drawn[n] for n in names])).sum())
             for n in names:
-                theta[n][(i, np.sort([*living, i])) if n in cells.loops else (i,)] = scale * drawn[n]
+                theta[n][(i, np.flatnonzero(state.alive)) if n in cells.loops else (i,)] = scale * drawn[n]
         if self.version == "july":
             theta[self._multiplier][i] = self.threshold
         state.carried = _begun_anew(network, state, i)
