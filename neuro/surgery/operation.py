@@ -105,22 +105,11 @@ class Operation:
         first = value if isinstance(value, Quantity) else next(iter(vars(value).values()))
         if given is None and isinstance(value, Quantity) and not value.shape and (alike or not new):
             return value
-        if isinstance(given, Quantity):
-            if given.dimension != first.dimension:
-                raise problem(f"values '{key}'", f"it is in {given.dimension}", f"give it in {first.dimension}")
-            given = given.value
         if given is None and new and default is None:
             why = "its values are drawn or given one by one, and a new one has none"
             raise problem(f"'{key}'", why, f"give values={{'{key}': ...}}")
         array = np.broadcast_to(np.asarray(value.value, np.float64), shape) if isinstance(value, Quantity) else drawn()
-        try:
-            found = moved(array.copy(), axes, default if given is None else np.asarray(given, np.float64))
-        except ValueError:
-            after = tuple(n if i is None else len(i) for n, i in zip(shape, axes, strict=True))
-            raise problem(
-                f"values '{key}'", f"the shape is {np.asarray(given).shape}", f"give one number, or {after}"
-            ) from None
-        return Quantity(found, first.dimension, first.unit)
+        return Quantity(_filled(f"values '{key}'", array, axes, given, default, first), first.dimension, first.unit)
 
     # -- projections ---------------------------------------------------------------------------------------
 
@@ -214,10 +203,9 @@ class Operation:
         given = self.delays.get(p.name)
         if given is None and not p.delay.shape:
             return p.delay
-        if isinstance(given, Quantity):
-            given = given.value
-        array = np.broadcast_to(np.asarray(p.delay.value, np.float64), wires.shape).copy()
-        return Quantity(moved(array, axes, 0.0 if given is None else given), p.delay.dimension, p.delay.unit)
+        array = np.broadcast_to(np.asarray(p.delay.value, np.float64), wires.shape)
+        found = _filled(f"delays '{p.name}'", array, axes, given, 0.0, p.delay)
+        return Quantity(found, p.delay.dimension, p.delay.unit)
 
     def _bounds(self, p: Projection, axes: Axes, wires: Wiring) -> tuple[Quantity | None, Quantity | None]:
         found = []
@@ -237,8 +225,21 @@ def _raw(network: Network, p: Projection, wires: Wiring) -> Array:
     return drawn(network, p.weights, f"weights/{p.name}", wires.shape)
 
 
+def _filled(where: str, array: Array, axes: Axes, given: Any, default: float | None, like: Quantity) -> Array:
+    """The array moved, with SI numbers of what is new: those given, a quantity or numbers, else the default. Raises ModelError."""
+    if isinstance(given, Quantity):
+        if given.dimension != like.dimension:
+            raise problem(where, f"it is in {given.dimension}", f"give it in {like.dimension}")
+        given = given.value
+    try:
+        return moved(array.copy(), axes, default if given is None else np.asarray(given, np.float64))
+    except ValueError:
+        after = tuple(n if i is None else len(i) for n, i in zip(array.shape, axes, strict=True))
+        raise problem(where, f"the shape is {np.asarray(given).shape}", f"give one number, or {after}") from None
+
+
 def _one(value: Any) -> float | None:
-    """The number that a definition has for all, None where it has one for each."""
+    """The number that a definition has for all, None where it has one for each or none."""
     if isinstance(value, Quantity):
         return None if value.shape else float(value.value)
-    return None if value is not None and not isinstance(value, float) else value
+    return value if isinstance(value, float) else None

@@ -212,6 +212,7 @@ def drawn_start(n: Network) -> Network:
         (lambda n: rearranged(n, "a", [0, 0]), "a cell is named twice"),
         (lambda n: added(drawn_start(n), "a"), r"'a\.v'.*a new one has none.*give values=\{'a\.v'"),
         (lambda n: added(n, "b", values={"out.w": quantity(1.0, "mV")}), r"values 'out\.w'.*it is in"),
+        (lambda n: added(n, "b", delays={"out": quantity(1.0, "mV")}), r"delays 'out'.*give it in second"),
         (lambda n: added(n, "b", values={"b.taum": 1.0}), r"values 'b\.taum'.*did you mean 'b\.tau_m'"),
         (lambda n: added(n, "b", values={"b.tau_m": [1.0, 2.0]}), "the shape is"),
         (lambda n: added(n, "b", pairs={"loop": ([0], [0])}), "doesn't begin or end at population 'b'"),
