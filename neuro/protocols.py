@@ -304,7 +304,7 @@ class Rule(Protocol):
 
     Some rules have more, which others look for by name: `gradient(program, parameters, batch, task, draw=0)`, the estimate of the loss's
     gradient by parameter in SI (audits); `attach(network)`, the network with what the rule adds (local rules); `results(state, parameters)`,
-    tables for the run file; `metrics`, names of what `step` gives beside the loop's own.
+    tables for the run file; `operated(program, saved, surgery)`, what `save` gave for a network with other cells (neuro.surgery); `metrics`, names of what `step` gives beside the loop's own.
     """
 
     def init(self, program: Any, parameters: Parameters) -> Any:

@@ -36,6 +36,7 @@ REGISTRY = Registry(
         "control": "tasks.control:Control",
         "language-model": "tasks.language_model:LanguageModel",
         "maze": "tasks.maze:Maze",
+        "grouped-letters": "tasks.grouped_letters:GroupedLetters",
         "cue-reward": "tasks.cue_reward:CueReward",
         "ecg": "tasks.ecg:Ecg",
         "sequential-digits": "tasks.sequential_digits:SequentialDigits",

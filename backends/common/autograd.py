@@ -102,7 +102,7 @@ def value_and_grad(
             tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
         tensors[name].requires_grad_()
     forward = program.forward if truncate is None else partial(truncated, program.forward, truncate)
-    value = _scalar(loss, forward(tensors, inputs, record, **options))
+    value = scalar(loss, forward(tensors, inputs, record, **options))
     wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
     grads = torch.autograd.grad(value, wanted, allow_unused=True) if depends else [None] * len(wanted)
     found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
@@ -150,7 +150,7 @@ class _Joined(Mapping[str, torch.Tensor]):
         return len(self.parts[0])
 
 
-def _scalar(loss: Any, signals: Signals) -> torch.Tensor:
+def scalar(loss: Any, signals: Signals) -> torch.Tensor:
     """The loss of what a run gave. Raises RunError where it is no real number."""
     call = "write loss=lambda signals: signals.spikes['population'].sum()"
     if not callable(loss):

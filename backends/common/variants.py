@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from backends.common.options import choice
 from backends.common.simulator import Simulator
 from backends.common.structure import Backward
+from neuro.protocols import Inputs, Parameters, Record
+from neuro.state import State
 
 
 class DifferentiableSimulator(Simulator):
@@ -36,3 +39,25 @@ class DifferentiableSimulator(Simulator):
         """The same program in another precision, float32 or float64."""
         choice(self.backend, "dtype", dtype, ("float32", "float64"))
         return self.compiled_again(dtype, self.backward)
+
+    @abstractmethod
+    def value_and_grad(
+        self, loss: Callable[[Any], Any], parameters: Parameters, inputs: Inputs, wrt: Sequence[str],
+        record: Record = (), **options: Any,
+    ) -> tuple[float, dict[str, Any]]:  # fmt: skip
+        """Loss and its gradients with respect to the named parameters."""
+
+    def prepared(self, wrt: Sequence[str], record: Record = (), *, steps: int, batch: int = 1) -> Callable[..., Any]:
+        """value_and_grad for many calls of one form: (loss, parameters, inputs, state=None) -> its loss and gradients.
+
+        What doesn't depend on the numbers is done once, as far as a backend can. No gradient goes back into the state. The function is
+        for one thread at a time.
+        """
+
+        def call(loss: Any, parameters: Parameters, inputs: Inputs, state: State | None = None) -> Any:
+            options: dict[str, Any] = {"steps": steps, "batch": batch}
+            if state is not None:
+                options["state"] = state.detach()
+            return self.value_and_grad(loss, parameters, inputs, wrt, record, **options)
+
+        return call

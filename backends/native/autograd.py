@@ -153,7 +153,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     values = {**_defaults(compiled), **given}
     known = compiled.constants(executable, {}, None)
     tensors = {
-        n: _value(compiled, executable.constants.table[n], values, executable.formulas)
+        n: constant_value(compiled, executable.constants.table[n], values, executable.formulas)
         for n in executable.constants_read if executable.constants.parameters_of(n) & set(given)
     }  # fmt: skip
     for s in compiled.step.synapses:
@@ -214,7 +214,7 @@ def _state(call: _Call) -> State:
     return found.each(lambda a: torch.from_numpy(np.ascontiguousarray(a)))
 
 
-def _value(
+def constant_value(
     compiled: CompiledNetwork, constant: Constant, values: Mapping[str, torch.Tensor], formulas: dict[str, Any]
 ) -> torch.Tensor:
     """A constant as a tensor that knows its parameters, in the kernel's order of synapses. formulas: kept for next time."""

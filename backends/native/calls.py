@@ -15,6 +15,7 @@ from neuro.protocols import RunError
 Array = npt.NDArray[Any]
 DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; the prelude has the same numbers
 LINE = 64  # bytes of a cache line
+START, RESUMED = 3, 5  # places in run_t
 _POINTER, _LONG, _BYTE = ctypes.c_void_p, ctypes.c_long, ctypes.c_char
 SIGNATURE = (*(_POINTER,) * 4, *(_LONG,) * 5, _POINTER, _LONG)
 
@@ -60,6 +61,11 @@ class Call:
     def put(self, slot: int, array: Array) -> None:
         """Another array in place of a slot's, which the caller holds."""
         self._pointers[slot] = address(array)
+
+    def begin(self, start: int, *, resumed: bool) -> None:
+        """Another run with the same arrays. start: steps done before. resumed: whether it goes on from a state."""
+        numbers = self._fixed[1]
+        numbers[START], numbers[RESUMED] = start, int(resumed)
 
     def __call__(self, begin: int, end: int) -> bool:
         """Steps begin ... end - 1. Whether everything went well; `statuses` say what didn't. Raises RunError."""

@@ -151,7 +151,7 @@ class Executable:
             for span in spans:
                 if len(spans) > 1:
                     run.before.append(call.scratch.copy())
-                self._finished(call, span, run.before)
+                self.finish(call, span, run.before)
                 if self.failure is not None:
                     break
         finally:
@@ -166,11 +166,11 @@ class Executable:
         units = (feed.population or 1) * -(-feed.batch // self.tile)
         counts = {r.places: int(given[r.places][0]) for r in self.kernel.record if r.chosen}
         run = Run(feed, every, threads, units, spans, Loan(self._pool), counts=counts)
-        run.arrays = self._arrays(given, self._numbers(run), run.loan)
+        run.arrays = self._arrays(given, self.numbers(run), run.loan)
         for name in self.kernel.populations if run.past else ():
             if mangled("offsets", name) in run.arrays:
                 list_before(run.arrays, feed, name, self.kernel.size(name))
-        return run, self._bound("forward", run, run.arrays, kept=kept)
+        return run, self.bound("forward", run, run.arrays, kept=kept)
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
         """Steps whose versions are kept at once: all, at most TAPE; a longer trial is run again, part by part."""
@@ -179,13 +179,13 @@ class Executable:
 
     def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
-        loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self._numbers(run))
+        loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self.numbers(run))
         sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if unmangled(n)[0] == "G"}
         for array in sums.values():
             array.fill(0)
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
-        back = self._bound("backward", run, arrays, kept=kept)
-        again = self._bound("forward", run, arrays, kept=True) if kept else None
+        back = self.bound("backward", run, arrays, kept=kept)
+        again = self.bound("forward", run, arrays, kept=True) if kept else None
         try:
             for i, span in reversed(list(enumerate(run.spans))):
                 if again is not None and run.on_tape != i:
@@ -201,7 +201,7 @@ class Executable:
 
     # -- calls ---------------------------------------------------------------------------------------------
 
-    def _numbers(self, run: Run) -> dict[str, int]:
+    def numbers(self, run: Run) -> dict[str, int]:
         feed, (begin, end) = run.feed, run.spans[0]
         return {
             "steps": feed.steps, "rows": run.past + feed.steps, "bounds": run.past + feed.steps + 1,
@@ -237,7 +237,7 @@ class Executable:
             f"({sizes[largest] / 2**30:.1f} GiB); use a smaller batch, fewer steps, or a larger every"
         )
 
-    def _bound(self, name: str, run: Run, arrays: Arrays, *, kept: bool) -> Call:
+    def bound(self, name: str, run: Run, arrays: Arrays, *, kept: bool) -> Call:
         """A function with a run's arrays. kept: whether units keep their scratch between spans."""
         back, units, feed = name == "backward", run.units, run.feed
         given = [arrays.get(n) for n in self._borders]
@@ -253,7 +253,7 @@ class Executable:
         room, function = self.rooms[name], getattr(self.library, name)
         return Call(function, given, strides, numbers, work, run.threads, room, kept=kept, held=run.loan)
 
-    def _finished(self, call: Call, steps: tuple[int, int], before: Sequence[Array]) -> None:
+    def finish(self, call: Call, steps: tuple[int, int], before: Sequence[Array]) -> None:
         """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""
         if call(*steps):
             self.failure = None
@@ -262,7 +262,7 @@ class Executable:
         if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
             if before:
                 call.scratch[...] = before[-1]
-            self._finished(call, (steps[0], min(cut)), before)
+            self.finish(call, (steps[0], min(cut)), before)
             return
         failed = [tuple(s[1:]) for s in call.statuses if s[0] == FAILED]
         self.failure = min(failed, key=lambda f: (f[2], f[3]))

@@ -132,6 +132,13 @@ class NativeProgram(DifferentiableSimulator):
 
         return value_and_grad(self, loss, parameters, inputs, wrt, record, **options)
 
+    def prepared(self, wrt: Sequence[str], record: Record = (), *, steps: int, batch: int = 1) -> Callable[..., Any]:
+        """See DifferentiableSimulator. Quick where numbers alone are held and sent, and in a run of one span of steps."""
+        from backends.native.prepared import Prepared
+
+        found = Prepared(self.compiled, wrt, record, steps, batch)
+        return found if found.fits else super().prepared(wrt, record, steps=steps, batch=batch)
+
     def module(self, trainable: Sequence[str] | None = None) -> NetworkModule:
         """An nn.Module for a user's own loop; trainable: parameter names (default: all weights)."""
         from backends.common.autograd import NetworkModule

@@ -16,6 +16,7 @@ REGISTRY = Registry(
     {
         "bptt": "neuro.learning.gradient.bptt:BPTT",
         "actor-critic": "neuro.learning.gradient.actor_critic:ActorCritic",
+        "differentiable-structure": "neuro.learning.gradient.differentiable_structure:DifferentiableStructure",
         "flossing": "neuro.learning.gradient.flossing:Flossing",
         "eprop": "neuro.learning.traces.eprop:EProp",
         "reward-eprop": "neuro.learning.traces.reward_eprop:RewardEProp",

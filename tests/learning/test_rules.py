@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import backends
+import tasks
 from neuro import (
     Input,
     Network,
@@ -107,6 +108,25 @@ class TinyRelaxing(Tiny):
         return settled_error(traces, batch.targets)
 
 
+class TinyStructure(Tiny):
+    """Three held inputs; eight tanh units, two of them without weights; the targets are two outputs."""
+
+    def network(self, seed: int) -> Network:
+        return tasks.get("grouped-letters", hidden=8, start=6).network(seed)
+
+    def batch(self) -> Batch:
+        return Batch({"letters_in": np.eye(4)[np.arange(12) % 4][None]}, np.array([[0.2, 0.7, -0.3, 0.1]]))
+
+    output = "output"
+
+    def record(self) -> Sequence[str]:
+        return ("output.y",)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        y = traces["output.y"]
+        return ((y.mean(dim=1) - torch.as_tensor(batch.targets, dtype=y.dtype)) ** 2).mean()
+
+
 # How each rule is asked to learn the tiny task; a rule that isn't here is a failure. updates: how many it gets.
 OPTIONS: dict[str, dict[str, Any]] = {
     "bptt": {"options": {"learning_rate": 0.05}},
@@ -127,6 +147,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hybrid": {"options": {"learning_rate": 0.01, "sigma": 1e-3}},
     "finite-differences": {"options": {"learning_rate": 0.05, "sigma": 1e-3}},
     "contrastive": {"options": {"learning_rate": 0.05, "persistent": True}, "task": TinyRelaxing},
+    "differentiable-structure": {
+        "options": {"learning_rate": 0.05, "clip": 0.05, "trainable": ("*.w", "*.b")},
+        "task": TinyStructure,
+    },
 }
 ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability but state: they read recordings
 ELSEWHERE = {

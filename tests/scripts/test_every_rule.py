@@ -22,6 +22,7 @@ CONFIG |= dict.fromkeys(("stdp", "stdp-nearest", "triplet-stdp", "inhibitory-std
 CONFIG["inhibitory-stdp"] = CONFIG["scaling"] = f'{SPIKES}target = "20 Hz"\n'
 CONFIG["contrastive"] = 'task = "xor"\n[task_options]\nhidden = 4\nupdates = 14\n'
 CONFIG["actor-critic"] = 'task = "cue-reward"\nbatch = 4\n[task_options]\nhidden = 4\nsteps = 12\n'
+CONFIG["differentiable-structure"] = 'task = "grouped-letters"\n[task_options]\nhidden = 6\nupdates = 14\n'
 STOP = 12  # a checkpoint is written every 10 updates
 
 

@@ -13,11 +13,14 @@ import torch
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
+from neuro.learning.common.optimisers import under
 from neuro.learning.common.parametrisation import Parametrisation, fitting
 from neuro.learning.common.regularisation import rate_penalty
 from neuro.learning.gradient.quantisation_aware import StraightThrough
 from neuro.options import OptionError, checked, hint, one_of
 from neuro.protocols import Array, Batch, Parameters, require
+from neuro.state import State
+from neuro.surgery.moving import Surgery
 
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
 
@@ -232,14 +235,41 @@ class GradientRule:
         with torch.no_grad():
             for name, theta in state.theta.items():
                 theta.copy_(torch.as_tensor(np.array(saved[f"theta/{name}"])))
-        optimisers.restore(state.optimiser, optimisers.under("optimiser", saved))
+        optimisers.restore(state.optimiser, under("optimiser", saved))
         for name in ("memory", "fixed", "scales"):
-            setattr(state, name, {n: np.array(v) for n, v in optimisers.under(name, saved).items()})
+            setattr(state, name, {n: np.array(v) for n, v in under(name, saved).items()})
         state.updates = int(saved["updates"])
         for group in state.optimiser.param_groups:
             group["lr"] = group.get("initial_lr", group["lr"])
         state.scheduler = self._scheduler(state.optimiser, state.updates)
         return state
+
+    def operated(self, program: Any, saved: Mapping[str, Any], surgery: Surgery) -> dict[str, Any]:
+        """What `save` gave before cells came or went, for the network after it. program: of that network.
+
+        New cells and synapses begin as in a new run, with nothing in the optimiser's memory. Raises RuleError naming what has no rule for that.
+        """
+        fresh = under("theta", self.save(self.init(program)))
+        names, found = list(fresh), dict[str, Any]()
+        shapes = {n: np.shape(v) for n, v in under("theta", saved).items()}
+        carried = under("memory/carried", saved)
+        for key, value in saved.items():
+            head, _, rest = key.partition("/")
+            if head == "theta":
+                found[key] = surgery.arrays({rest: value}, fresh)[rest]
+            elif head == "optimiser":
+                name = names[int(rest.partition("/")[0])]
+                own = np.shape(value) == shapes[name]
+                found[key] = surgery.arrays({name: value})[name] if own else value  # else a count of steps
+            elif not rest:
+                found[key] = value
+            elif not key.startswith("memory/carried/"):
+                raise RuleError(
+                    f"rule '{self.called()}', '{key}': nothing says what becomes of it where cells come or go; begin anew"
+                )
+        if carried:
+            found |= {f"memory/carried/{n}": a for n, a in surgery.state(State.from_arrays(carried)).arrays().items()}
+        return found
 
     def _rates(self, trained: Sequence[str], declared: Collection[str]) -> list[float]:
         """Learning rates of the trained parameters; none where they are all the same. Raises ParameterError."""
