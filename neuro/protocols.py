@@ -36,6 +36,10 @@ class UnsupportedError(Exception):
         instead = f"; use one of: {', '.join(backends)}" if backends else ""
         super().__init__(f"backend {backend!r} can't compile {what}: {why}{instead}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes out of a worker process as it was."""
+        return type(self), (self.backend, self.what, self.why, self.backends)
+
 
 @dataclass(frozen=True)
 class Capabilities:

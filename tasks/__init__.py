@@ -33,6 +33,7 @@ REGISTRY = Registry(
         "slow-sine": "tasks.slow_sine:SlowSine",
         "trajectory": "tasks.trajectory:Trajectory",
         "control": "tasks.control:Control",
+        "crippled": "tasks.crippled:Crippled",
         "maze": "tasks.maze:Maze",
         "cue-reward": "tasks.cue_reward:CueReward",
         "spiral": "tasks.neural_odes:Spiral",
