@@ -79,8 +79,8 @@ class ParallelProgram(Simulator):
         except TerminatedWorkerError as error:
             raise RunError("a worker process died, perhaps for want of memory; use fewer workers") from error
         except PicklingError as error:
-            why = f"what worker processes get can't be pickled ({error.__cause__ or error}); use one worker"
-            raise RunError(why) from error
+            *_, why = str(error.__cause__ or error).strip('\n"').splitlines()  # of a traceback, what it ends with
+            raise RunError(f"what worker processes get can't be pickled ({why}); use one worker") from error
 
 
 def _part(state: State | None, part: slice) -> State | None:

@@ -120,9 +120,7 @@ def returns(program: Any, sets: Parameters, task: Any, batch: Batch, draw: int =
     """
     seeds = [_own_seeds(batch.targets, p) if own else batch.targets for p in range(len(next(iter(sets.values()))))]
     state = batch.begun(draw)
-    items = [
-        ({n: v[p] for n, v in sets.items()}, task, Batch({}, s, state=state), draw) for p, s in enumerate(seeds)
-    ]
+    items = [({n: v[p] for n, v in sets.items()}, task, Batch({}, s, state=state), draw) for p, s in enumerate(seeds)]
     each = getattr(program, "each", None)
     return np.array([_return(program, *i) for i in items] if each is None else each(_return, items))
 

@@ -1,7 +1,8 @@
 """Policies whose output layer changes its own weights within an episode, by rules of which every number is searched for.
 
 Observation -> tanh units -> motors, all in one step of 1 ms. A motor's value is y = x(w + alpha*hebb) + b + x' w_r + b_r, where x is the layer of tanh units, and
-x' is tanh(y) of the step before; then hebb changes by a modulator times the outer product of x and tanh(y). hebb, its trace and x' begin each episode
+x' is tanh(y) of the step before; then hebb changes by a modulator times the outer product of x and tanh(y). Sums are formed at the start of a step, one
+layer after the other, and the modulator's at its end, when it hears the motors' new state. hebb, its trace and x' begin each episode
 at 0, and so does every parameter: a search breaks the symmetry. Source: Schmidgall (2020), arXiv 2006.05832; sizes, and tanh(y) where the layer sends y
 to itself, to its synapses and to its modulator, are those of a reduced prototype.
 """
@@ -27,14 +28,12 @@ gated = Neuron(
 sends = Synapse("sends", "w : 1", transmits="w*x_pre", target="z", source="a weighted sum")
 opens = Synapse("opens", "w : 1", transmits="w*y_pre", target="g", source="a weighted sum")
 spreads = Synapse("spreads", "w : 1", transmits="w*y_pre", target="m", source="one signal, weighted for each cell")
-returns = Synapse(
-    "returns", "w : 1\nlast : 1", transmits="w*last", target="r", every_step="last = x_pre", source="what the layer was a step before"
-)  # fmt: skip
+returns = Synapse("returns", "w : 1", transmits="w*x_pre", target="r", source="a weighted sum of what the layer was")
 
 
 def motor(form: str, by: str, size: int) -> Neuron:
     """The motors' cell. by: "pooled", one modulator of all cells; "own", each is modulated by its own activity, through `size` units whose weights all cells share."""
-    equations = "z : 1\nr : 1\ny = z + b + r + b_r : 1\nx = tanh(y) : 1"
+    equations = "z : 1\nr : 1\ny = z + b + r + b_r : 1\nx : 1"
     parameters = {"b": "0", "b_r": "0"}
     if form != "static" and by == "pooled":
         equations += "\nm : 1\nM = m + b_m : 1"
@@ -43,7 +42,7 @@ def motor(form: str, by: str, size: int) -> Neuron:
         units = [f"own_out{i}*tanh(own_in{i}*x + own_b)" for i in range(size)]
         equations += f"\nM = b_m + {' + '.join(units)} : 1"
         parameters |= {"b_m": "0", "own_b": "0"} | {f"own_{end}{i}": "0" for end in ("in", "out") for i in range(size)}
-    return Neuron("motor", equations, parameters=parameters, source=SOURCE)
+    return Neuron("motor", equations, every_step="x = tanh(y)", parameters=parameters, source=SOURCE)
 
 
 def onto_motors(form: str) -> Synapse:
@@ -87,7 +86,7 @@ def motor_network(
     weights, parameters = np.zeros((size, motors)), {"alpha": np.zeros((size, motors))} if plastic else {}
     projections = [
         Projection("enter", "given", "hidden", enters, np.zeros((senses, size))),
-        Projection("plastic", "hidden", "motors", onto_motors(form), weights, parameters=parameters, summed="end"),
+        Projection("plastic", "hidden", "motors", onto_motors(form), weights, parameters=parameters),
         Projection("back", "motors", "motors", returns, np.zeros((motors, motors))),
     ]
     if gate:

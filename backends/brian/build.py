@@ -29,7 +29,7 @@ from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
 from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
-from neuro.compiler.couplings import PLACES, Place
+from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.dimensions import dimension_of
@@ -100,8 +100,9 @@ class Builder:
         self.names = Names(network)
         self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
         self.declared = parameters(network)
-        self.parts = {place: sources_first(network, place) for place in PLACES}
-        self.every_step_order = count(3 * len(self.parts["end"]) + 2)
+        self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
+        self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
+        self.every_step_order = count(3 * len(network.populations) + 2)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
     def build(self) -> Built:
@@ -141,38 +142,34 @@ class Builder:
         self.built.groups[name] = group
         self.solve(name, group, population.neuron.method)
         self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
-        for place in PLACES:
-            self.gather(population, group, place)
+        self.gather(population, group, "start")
+        self.gather(population, group, "end")
         self.send(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if scope.states:
             group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
 
-    def at(self, population: str, variable: str, place: Place, number: int) -> dict[str, Any]:
-        """Slot and order of what forms one of a population's sums: 0 factors, 1 sums, 2 inputs."""
-        rank = next(k for k, (name, inputs) in enumerate(self.parts[place]) if name == population and variable in inputs)
-        slot, first = ("start", 0) if place == "start" else ("groups", 2)
-        return {"when": slot, "order": 3 * rank + first + number}
+    def at(self, population: str, place: str, number: int) -> dict[str, Any]:
+        """Slot and order of what forms a population's sums: 0 factors, 1 sums, 2 inputs."""
+        slot, rank = ("start", self.rank) if place == "start" else ("groups", self.late_rank)
+        return {"when": slot, "order": rank[population] + number}
 
     def gather(self, population: Population, group: Any, place: Place) -> None:
         """Inputs that are summed at that place of a step."""
-        for name, inputs in self.parts[place]:
-            if name == population.name and inputs:
-                lines = [line for n in inputs for line in self.gathered(population, group, n)]
-                group.run_regularly("\n".join(lines), **self.at(name, inputs[0], place, 2), clock=self.clock)
-
-    def gathered(self, population: Population, group: Any, variable: str) -> Iterator[str]:
-        """The statements that sum an input."""
-        own, unit_of = self.names[population.name], unit_text(population.neuron.scope.dimensions[variable])
-        events = arriving(own[variable])
-        terms = [events]
-        for i in self.currents(population.name):
-            if i.target == f"{population.name}.{variable}":
-                terms.append(self.names.part(own[variable], i.name))
-                self.built.feeds[i.name] = Feed(group, terms[-1], unit_of)
-        terms += [s.variable for s in self.sums_into(population.name) if s.target == variable and s.statement is None]
-        yield from (f"{own[variable]} = {' + '.join(terms)}", f"{events} = 0*{unit_of}")
+        scope, name, gather = population.neuron.scope, population.name, []
+        own = self.names[name]
+        for n in inputs_summed(self.network, name, place):
+            events = arriving(own[n])
+            terms = [events]
+            for i in self.currents(name):
+                if i.target == f"{name}.{n}":
+                    terms.append(self.names.part(own[n], i.name))
+                    self.built.feeds[i.name] = Feed(group, terms[-1], unit_text(scope.dimensions[n]))
+            terms += [s.variable for s in self.sums_into(name) if s.target == n and s.statement is None]
+            gather += [f"{own[n]} = {' + '.join(terms)}", f"{events} = 0*{unit_text(scope.dimensions[n])}"]
+        if gather:
+            group.run_regularly("\n".join(gather), **self.at(name, place, 2), clock=self.clock)
 
     def cell_lines(self, population: Population) -> Iterator[str]:
         """Equations: the neuron's own, then variables that only this backend has."""
@@ -263,7 +260,7 @@ class Builder:
             held_here = {n: self.names.number(n, projection.name) for n in numbers}
             own = {f"{n}_pre": variable for n, variable in self.names[population.name].items()}
             code = f"{self.names.sent(projection.name)} = {words.text(factor, own | held_here)}"
-            group.run_regularly(code, **self.at(projection.post, projection.synapse.target, projection.summed, 0), clock=self.clock)
+            group.run_regularly(code, **self.at(projection.post, projection.summed, 0), clock=self.clock)
             for name, held in held_here.items():
                 self.built.numbers[f"{projection.name}.{name}"] = (group, held)
 
@@ -358,7 +355,7 @@ class Builder:
         by_statement = {}
         for item in sums(projection, self.names):
             if item.statement is None:
-                at = self.at(projection.post, item.target, projection.summed, 1)
+                at = self.at(projection.post, projection.summed, 1)
                 updaters[item.variable].when, updaters[item.variable].order = at["when"], at["order"]
             else:
                 by_statement[item.statement] = item

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from backends.brian.names import Names
 from backends.common.recording import Wanted
-from neuro.compiler.couplings import LoopError, Place, Summed, in_order, inputs_summed
+from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.resolve import resolve
 from neuro.language.equations import Expression, Statement
@@ -98,21 +99,21 @@ def reached(scope: NeuronScope, names: Iterable[str], suffix: str) -> set[str]:
     return scope.reached(n.removesuffix(suffix) for n in names if n.endswith(suffix))
 
 
-def sources_first(network: Network, place: Place) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Populations with inputs that are gathered before graded values which depend on them. place: "start" or "end" of a step."""
+def sources_first(network: Network, place: Place) -> tuple[str, ...]:
+    """Populations so that inputs are gathered before graded values that depend on them. place: "start" or "end" of a step."""
     cells = {p.name: p for p in network.populations}
-    needs = {(name, n): set[Summed]() for name in cells for n in inputs_summed(network, name, place)}
+    needs: dict[str, set[str]] = {name: set() for name in cells}
     for projection in network.projections:
         scope = projection.synapse.scope
         if scope.transmits is None or projection.summed != place:
             continue
         read = scope.reached(scope.transmits.names)
         for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-            if end in cells:
-                found = reached(cells[end].neuron.scope, read, suffix)
-                needs[projection.post, projection.synapse.target] |= {k for k in needs if k[0] == end and k[1] in found}
+            if end in cells and reached(cells[end].neuron.scope, read, suffix) & {*inputs_summed(network, end, place)}:
+                needs[projection.post].add(end)
     try:
-        return tuple(in_order(list(cells), needs))
-    except LoopError as loop:
+        return tuple(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
         why = "graded units depend on each other within one step; give one of them a state, or send events"
-        raise UnsupportedError("brian2", f"populations {loop}", why) from None
+        raise UnsupportedError("brian2", f"populations {names}", why) from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from typing import Literal, NoReturn
+from collections.abc import Sequence
+from typing import Literal
 
 import sympy as sp
 
@@ -16,8 +16,6 @@ from neuro.language.units import Quantity
 from neuro.model import Network, Projection
 
 Place = Literal["start", "end"]  # of a step
-PLACES: tuple[Place, ...] = ("start", "end")
-Summed = tuple[str, str]  # population, input
 
 
 def couple(projection: Projection, item: Sum, when: When) -> Couple:
@@ -56,16 +54,16 @@ def _kind(name: str) -> str:
 def gathers(resolved: Resolved, summed: Place, *, graded: bool = True) -> list[Gather]:
     """Inputs of each population that are summed there, sources before targets where a graded value depends on inputs summed there.
 
-    A population comes twice where one of its inputs depends, through others, on another one.
     graded: with the sums of graded projections, which are held for the step.
 
     Raises ModelError where graded units form a loop within a step.
     """
     network, sums = resolved.network, graded_sums(resolved, summed) if graded else {}
     found = []
-    for name, inputs in sources_first(resolved, summed):
+    for name in sources_first(resolved, summed):
+        inputs = inputs_summed(network, name, summed)
         if inputs:
-            couplings = tuple(couple(p, item, "always") for p, item in sums.get(name, ()) if item.target in inputs)
+            couplings = tuple(couple(p, item, "always") for p, item in sums.get(name, ()))
             found.append(Gather(name, inputs, couplings, currents(network, name, inputs)))
     return found
 
@@ -95,47 +93,28 @@ def graded_sums(resolved: Resolved, summed: Place) -> dict[str, list[tuple[Proje
     return found
 
 
-def sources_first(resolved: Resolved, summed: Place) -> list[tuple[str, tuple[str, ...]]]:
-    """Populations with their inputs that are summed there: those come first on which a graded value summed there depends. Raises ModelError."""
+def sources_first(resolved: Resolved, summed: Place) -> list[str]:
+    """Populations so that those come first whose inputs, summed there, a graded value summed there depends on. Raises ModelError."""
     network = resolved.network
-    needs = {(p.name, n): set[Summed]() for p in network.populations for n in inputs_summed(network, p.name, summed)}
+    needs: dict[str, set[str]] = {p.name: set() for p in network.populations}
     for name, arriving in graded_sums(resolved, summed).items():
         for projection, item in arriving:
             read = item.value.free_symbols
             for end, suffix in ((projection.pre, "_pre"), (projection.post, "_post")):
-                needs[name, item.target] |= {k for k in needs if k[0] == end and symbol(k[1] + suffix) in read}
-    try:
-        return in_order([p.name for p in network.populations], needs)
-    except LoopError as loop:
-        refuse_loop(str(loop))
+                if end in needs and any(symbol(n + suffix) in read for n in inputs_summed(network, end, summed)):
+                    needs[name].add(end)
+    return _topological(needs)
 
 
-def refuse_loop(populations: str) -> NoReturn:
-    """Raises ModelError."""
-    raise Source(f"populations {populations}", "").fail(
-        "graded units depend on each other within one step",
-        "give one of them a state (a time constant), or send events",
-    )
-
-
-class LoopError(Exception):
-    """Inputs that depend on each other; the message names their populations."""
-
-
-def in_order(populations: Sequence[str], needs: Mapping[Summed, Set[Summed]]) -> list[tuple[str, tuple[str, ...]]]:
-    """Populations with their inputs, all that an input needs before it; a population is split only where it must be. Raises LoopError."""
-    left = {p: tuple(n for q, n in needs if q == p) for p in populations}
-    done, found = set[Summed](), list[tuple[str, tuple[str, ...]]]()
-    while left:
-        ready = {p: tuple(n for n in inputs if needs[p, n] <= done) for p, inputs in left.items()}
-        chosen = {p: inputs for p, inputs in ready.items() if inputs == left[p]}
-        if not chosen:
-            chosen = dict([(p, inputs) for p, inputs in ready.items() if inputs][:1])
-        if not chosen:
-            raise LoopError(", ".join(sorted(left)))
-        for p, inputs in chosen.items():
-            found.append((p, inputs))
-            done |= {(p, n) for n in inputs}
-            left[p] = tuple(n for n in left[p] if n not in inputs)
-        left = {p: inputs for p, inputs in left.items() if p not in chosen or inputs}
-    return found
+def _topological(needs: dict[str, set[str]]) -> list[str]:
+    done: dict[str, None] = {}
+    while len(done) < len(needs):
+        ready = [n for n in needs if n not in done and needs[n] <= done.keys()]
+        if not ready:
+            loop = ", ".join(sorted(set(needs) - set(done)))
+            raise Source(f"populations {loop}", "").fail(
+                "graded units depend on each other within one step",
+                "give one of them a state (a time constant), or send events",
+            )
+        done |= dict.fromkeys(ready)
+    return list(done)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import sympy as sp
 
-from neuro.compiler.couplings import couple, graded_sums, refuse_loop, sources_first
+from neuro.compiler.couplings import couple, graded_sums, sources_first
 from neuro.compiler.formulas import Sum
 from neuro.compiler.integrators import RUNGE_KUTTA, RungeKutta
 from neuro.compiler.resolve import Resolved
@@ -36,10 +36,7 @@ class Stages:
         if self.resolved.network.couplings == "step":
             return ()
         ends = {end for arriving in self._graded.values() for p, _ in arriving for end in (p.pre, p.post)}
-        found = tuple(name for name, _ in sources_first(self.resolved, "start") if name in ends)
-        if len(set(found)) < len(found):  # a stage sums all of a population's inputs at once
-            refuse_loop(", ".join(sorted({name for name in found if found.count(name) > 1})))
-        return found
+        return tuple(name for name in sources_first(self.resolved, "start") if name in ends)
 
     @cached_property
     def method(self) -> RungeKutta:
