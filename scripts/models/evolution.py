@@ -85,7 +85,7 @@ def costs(form: str, seed: int, steps: int, rounds: int) -> tuple[float, float, 
     """
     task = tasks.get("crippled", form=form, steps=steps)
     network = task.network(seed)
-    program = backends.get("native").compile(network, threads=1)
+    program: Any = backends.get("native").compile(network, threads=1)
     random = np.random.default_rng(seed)
     p = {n: random.normal(0, 0.05, np.shape(v)) for n, v in values(network).items()}
     batch = Batch({}, np.array([seed]))

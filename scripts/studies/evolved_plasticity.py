@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from study import Study
@@ -28,14 +29,14 @@ def search_units(study: Study) -> None:
     """1, but for the last part: on a quadratic in 3 dimensions."""
     import numpy as np
 
+    from neuro.compiler import streams
     from neuro.learning.search.searches import Smoothing
 
     scales, place = np.array([1.0, 3.0, 0.5]), np.array([1.0, -2.0, 0.5])
     search = Smoothing(100, shaping="ranks", weight_cost=0.01, standardise=True)
     cosines, off, same = [], 0.0, True
     for draw in range(300):
-        generator = np.random.default_rng([study.seed, draw])
-        state = search.init(np.zeros(3), np.full(3, 0.05), lambda update, g=generator: g)
+        state = search.init(np.zeros(3), np.full(3, 0.05), partial(streams.generator, study.seed, f"quadratic {draw}"))
         members, directions = search.ask(state)
         losses = (scales * (members - place) ** 2).sum(axis=1)
         found, true = search.estimate(state, directions, losses), -2 * scales * place
