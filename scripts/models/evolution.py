@@ -39,9 +39,12 @@ class Budget:
 
 @dataclass
 class Evolved:
-    """curve: mean return of a generation's members. parameters: at the end. seconds: of processor time."""
+    """By generation, in its episodes: curve, mean return of the members; central, that of the policy around which they lie. parameters: at the end. seconds: of
+    processor time, of this process alone.
+    """
 
     curve: Array
+    central: Array
     parameters: dict[str, Array]
     seconds: float
 
@@ -58,12 +61,13 @@ def evolved(form: str, seed: int, budget: Budget, workers: int = 0, **task_optio
         program = backends.get("native").compile(network, threads=1)
     rule = learning.get("es", **{**task.settings.rules["es"], "samples": budget.members // 2})
     parameters: Any = values(network)
-    state, random, curve = rule.init(program, parameters), streams.generator(seed, "data/0"), []
+    state, random, curve, central = rule.init(program, parameters), streams.generator(seed, "data/0"), [], []
     for _ in range(budget.generations):
         batch = task.sample(random, budget.episodes)
+        central.append(float(played(program, parameters, task, batch).returns.mean()))
         parameters, state, metrics = rule.step(program, parameters, state, batch, task)
         curve.append(-metrics["loss"])
-    return Evolved(np.array(curve), dict(parameters), time.process_time() - start)
+    return Evolved(np.array(curve), np.array(central), dict(parameters), time.process_time() - start)
 
 
 def by_condition(
