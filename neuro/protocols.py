@@ -131,7 +131,10 @@ class Request:
 
 
 class Program(Protocol):
-    """A compiled network. A backend's own inherits `run` and writes `simulate`."""
+    """A compiled network. A backend's own inherits `run` and writes `simulate`.
+
+    One that spreads parameter sets over processes also has `each(function, items)`: function(program, *item) of each item, in their order.
+    """
 
     backend: str  # the name of the backend that made it
     network: Network
