@@ -7,9 +7,10 @@ there are. A worker compiles the network once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from backends.common.starting_state import check_state
 from neuro.compiler.semantics import Semantics
 from neuro.io.serialisation import from_json, to_json
 from neuro.model import Network
-from neuro.protocols import Inputs, Parameters, Program, Record, Recording, Request
+from neuro.protocols import Inputs, Parameters, Program, Record, Recording, Request, RunError
 from neuro.state import State, joined
+
+Recipe = tuple[str, str, str]  # backend, network and options as JSON
 
 
 class ParallelProgram(Simulator):
@@ -44,7 +47,7 @@ class ParallelProgram(Simulator):
         if state is not None:
             check_state(self.network, state, asked.batch, population)
             state = state.numpy()
-        from joblib import Parallel, delayed
+        from joblib import delayed
 
         parts = [slice(i, min(i + self.chunk, population)) for i in range(0, population, self.chunk)]
         work = [
@@ -52,7 +55,32 @@ class ParallelProgram(Simulator):
                           {**options, "population": part.stop - part.start, "state": _part(state, part)})
             for part in parts
         ]  # fmt: skip
-        return _joined(Parallel(n_jobs=self.workers)(work))
+        return _joined(self._done(work))
+
+    def _session(self, batch: int, parameters: Parameters | None, record: Record, **options: Any) -> Any:
+        return self._own.session(batch, parameters, record, **options)
+
+    def each(self, function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """function(program, *item) of each item, in their order, in the workers; each has its own program of this network.
+
+        Function, items and results are pickled. What the function raises is raised here. Raises RunError where something can't be pickled, or a worker dies.
+        """
+        from joblib import delayed
+
+        return self._done(delayed(_call)(self._recipe, function, item) for item in items)
+
+    def _done(self, calls: Iterable[Any]) -> list[Any]:
+        """Results of delayed calls, in their order."""
+        from joblib import Parallel
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+        try:
+            return list(Parallel(n_jobs=self.workers)(calls))
+        except TerminatedWorkerError as error:
+            raise RunError("a worker process died, perhaps for want of memory; use fewer workers") from error
+        except PicklingError as error:
+            *_, why = str(error.__cause__ or error).strip('\n"').splitlines()  # of a traceback, what it ends with
+            raise RunError(f"what worker processes get can't be pickled ({why}); use one worker") from error
 
 
 def _part(state: State | None, part: slice) -> State | None:
@@ -69,16 +97,23 @@ def _compiled(backend: str, network: str, options: str) -> Program:
     return backends.get(backend).compile(from_json(network), **json.loads(options))
 
 
-def _run(
-    recipe: tuple[str, str, str], parameters: Parameters, inputs: Inputs, record: Record, options: Any
-) -> Recording:
+def _run(recipe: Recipe, parameters: Parameters, inputs: Inputs, record: Record, options: Any) -> Recording:
+    return _alone(recipe).run(parameters, inputs, record, **options)
+
+
+def _call(recipe: Recipe, function: Callable[..., Any], item: tuple[Any, ...]) -> Any:
+    return function(_alone(recipe), *item)
+
+
+def _alone(recipe: Recipe) -> Program:
+    """A worker's program, which takes no more than its own processor."""
     import sys
 
     if "torch" in sys.modules or recipe[0] == "torch":
         import torch
 
         torch.set_num_threads(1)
-    return _compiled(*recipe).run(parameters, inputs, record, **options)
+    return _compiled(*recipe)
 
 
 def _joined(parts: Sequence[Recording]) -> Recording:

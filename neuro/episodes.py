@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.protocols import Array, Batch, Parameters, Recording, RunError
+from neuro.protocols import Array, Batch, Parameters, Recording, RunError, UnsupportedError
 
 
 class Environment(Protocol):
@@ -37,6 +37,7 @@ class Acting(Protocol):
 
     name: str
     steps: int  # of an episode, at most
+    discrete: bool  # whether an action is one of a few, drawn by their probabilities
 
     @property
     def channels(self) -> int:
@@ -77,6 +78,13 @@ def acts(task: Any) -> bool:
     return hasattr(task, "environment")
 
 
+def refuse_continuous(task: Any, rule: str) -> None:
+    """Raises UnsupportedError where actions have no probabilities for a rule to follow."""
+    if not getattr(task, "discrete", True):
+        why = "its actions are numbers, and the rule follows the probabilities of actions of which there are a few; use rule 'es'"
+        raise UnsupportedError("any", f"task '{task.name}' for rule '{rule}'", why)
+
+
 def by_chance(task: Acting, seeds: Array, random: np.random.Generator) -> Episodes:
     """One episode a seed, acted as on an output of zeros."""
     output = np.zeros((len(seeds), task.channels))
@@ -102,6 +110,27 @@ def played(program: Any, parameters: Parameters | None, task: Any, batch: Batch,
         return replace(_episodes(task, batch.targets, act), state=batch.state)
     finally:
         session.close()
+
+
+def returns(program: Any, sets: Parameters, task: Any, batch: Batch, draw: int = 0, *, own: bool = False) -> Array:
+    """Mean return [P] of the episodes of each of P parameter sets; a program that has `each` plays them in its worker processes.
+
+    own: each set plays other episodes, as many, whose seeds follow from the batch's and from the set's place; else all play those of the batch.
+    draw: of the actions' random stream, and the first trial in those of the network, the same for all sets. Raises RunError.
+    """
+    seeds = [_own_seeds(batch.targets, p) if own else batch.targets for p in range(len(next(iter(sets.values()))))]
+    state = batch.begun(draw)
+    items = [({n: v[p] for n, v in sets.items()}, task, Batch({}, s, state=state), draw) for p, s in enumerate(seeds)]
+    each = getattr(program, "each", None)
+    return np.array([_return(program, *i) for i in items] if each is None else each(_return, items))
+
+
+def _return(program: Any, parameters: Parameters, task: Any, batch: Batch, draw: int) -> float:
+    return float(played(program, parameters, task, batch, draw, draw).returns.mean())
+
+
+def _own_seeds(seeds: Array, p: int) -> Array:
+    return np.array([streams.generator(int(seed), "episodes of sets", p).integers(2**31) for seed in seeds])
 
 
 def run_of(

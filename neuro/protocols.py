@@ -36,6 +36,10 @@ class UnsupportedError(Exception):
         instead = f"; use one of: {', '.join(backends)}" if backends else ""
         super().__init__(f"backend {backend!r} can't compile {what}: {why}{instead}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes out of a worker process as it was."""
+        return type(self), (self.backend, self.what, self.why, self.backends)
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -127,7 +131,10 @@ class Request:
 
 
 class Program(Protocol):
-    """A compiled network. A backend's own inherits `run` and writes `simulate`."""
+    """A compiled network. A backend's own inherits `run` and writes `simulate`.
+
+    One that spreads parameter sets over processes also has `each(function, items)`: function(program, *item) of each item, in their order.
+    """
 
     backend: str  # the name of the backend that made it
     network: Network

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _OURS = ("neuro", "backends", "tasks")
 EXTRAS = {"brian2": "brian2", "torch": "torch", "snntorch": "snntorch", "cma": "cma", "nir": "nir", "nirtorch": "nir"}
+EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
 
 
 class MissingPackageError(Exception):

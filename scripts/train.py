@@ -182,7 +182,7 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
         again = backends.get(settings["confirm"]).compile(network)
         rule = learning.get(settings["rule"], **options, confirm=again)
     if settings.get("workers"):
-        refuse_workers(settings["rule"], rule, task)
+        refuse_workers(settings["rule"], rule)
         from backends.parallel import ParallelProgram
 
         chosen = settings["backend"], network
@@ -192,14 +192,10 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
     return program, rule
 
 
-def refuse_workers(name: str, rule: Any, task: Any) -> None:
+def refuse_workers(name: str, rule: Any) -> None:
     """Raises UserError where candidates aren't spread over processes."""
-    from neuro.episodes import acts
-
     if "gradients" in getattr(rule, "needs", ()):
         raise cli.UserError(f"rule '{name}' needs gradients, which processes don't share; leave --workers out")
-    if acts(task):
-        raise cli.UserError(f"the episodes of task '{task.name}' are played in this process; leave --workers out")
 
 
 def check_patience(settings: dict[str, Any], task: Any) -> None:

@@ -35,6 +35,7 @@ REGISTRY = Registry(
         "arrays": "tasks.arrays:FromFiles",
         "control": "tasks.control:Control",
         "language-model": "tasks.language_model:LanguageModel",
+        "crippled": "tasks.crippled:Crippled",
         "maze": "tasks.maze:Maze",
         "grouped-letters": "tasks.grouped_letters:GroupedLetters",
         "cue-reward": "tasks.cue_reward:CueReward",

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuro.episodes import Environment, Episodes, by_chance
 from neuro.learning.common.policies import drawn, softmax
-from neuro.protocols import Array
+from neuro.protocols import Array, Recording, UnsupportedError
 from tasks.synthetic import SyntheticTask
 
 
@@ -22,6 +22,7 @@ class ActingTask(SyntheticTask):
     output = "output"
     actions: int
     steps: int
+    discrete = True
 
     @property
     def channels(self) -> int:
@@ -45,6 +46,40 @@ class ActingTask(SyntheticTask):
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.y",)
+
+
+class ContinuousTask(ActingTask):
+    """Actions are the output's numbers, of which the environment makes what it can. The input `senses` holds what it shows, and nothing else."""
+
+    discrete = False
+
+    @property
+    def channels(self) -> int:
+        """Of the output."""
+        return self.actions
+
+    def shown(self, observation: Array, action: Array | None, reward: Array) -> Mapping[str, Array]:
+        return {"senses": observation}
+
+    def act(self, output: Array, random: np.random.Generator) -> Array:
+        return output
+
+
+class JudgedByReturn:
+    """A task of which nobody knows the right actions: rules that are told them can't be used, and its metric is the mean return of the episodes."""
+
+    name: str
+    learns_by: tuple[str, ...] = ("actor-critic", "reward-eprop", "es")  # rules
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Any) -> Any:
+        """Raises UnsupportedError."""
+        *first, last = (f"'{rule}'" for rule in self.learns_by)
+        instead = f"{', '.join(first)} or {last}" if first else last
+        why = f"nobody knows the right actions; use rule {instead}"
+        raise UnsupportedError("any", f"task '{self.name}' for a rule that is told the answer", why)
+
+    def metric(self, recording: Recording, batch: Any) -> float:
+        return float(batch.returns.mean())
 
 
 def same_for_each(seed: Any, episodes: int) -> list[int]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from neuro.options import OptionError, counts
-from neuro.protocols import Recording, Settings, UnsupportedError
+from neuro.protocols import Recording, Settings
+from tasks.acting import JudgedByReturn
 from tasks.self_modifying import TRAINED, SelfModifyingTask
 
 
-class Control(SelfModifyingTask):
-    """environment: its name at gymnasium. steps: longest episode. form: see tasks.self_modifying. Metric: mean return of the episodes.
-
-    Nobody knows the right actions, so rules that are told them can't be used.
-    """
+class Control(JudgedByReturn, SelfModifyingTask):
+    """environment: its name at gymnasium. steps: longest episode. form: see tasks.self_modifying."""
 
     name = "control"
     version = 1
@@ -79,13 +76,6 @@ class Control(SelfModifyingTask):
             return actions + first
 
         return gymnasium.wrappers.vector.TransformAction(made, shifted) if first else made
-
-    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Any) -> Any:
-        why = "nobody knows the right actions; use rule 'actor-critic', 'reward-eprop' or 'es'"
-        raise UnsupportedError("any", f"task '{self.name}' for a rule that is told the answer", why)
-
-    def metric(self, recording: Recording, batch: Any) -> float:
-        return float(batch.returns.mean())
 
     def perfect(self, batch: Any) -> Recording:
         """Nobody knows; the first action always."""

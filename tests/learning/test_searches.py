@@ -254,3 +254,119 @@ def test_pgpe_moves_mean_and_deviations_along_the_likelihood(shaping: str, large
         close(mean_of(state), mean)
         close(state.arrays["sigma"], sigma)
     assert (limited > 0) == (largest < 1) and np.abs(sigma / start()[1] - 1).max() > 1e-3
+
+
+# -- shaping by ranks, cost of weights, standardising: Schmidgall (2020), arXiv 2006.05832 ---------------------------
+
+PUBLISHED = {"shaping": "ranks", "weight_cost": 0.01, "standardise": True}
+
+
+def published(returns: Array, members: Array, cost: float) -> Array:
+    """The published order, for returns: ranks, then the mean square of each member's numbers is subtracted, then z-scored."""
+    n = len(returns)
+    u = np.empty(n)
+    for r, k in enumerate(np.argsort(-returns)):
+        u[k] = ((n / 2 - r) / (n / 2)) / 2
+    u = u - cost * np.mean(members**2, axis=1)
+    return (u - u.mean()) / u.std()
+
+
+def quadratic(x: Array) -> float:
+    return float(np.sum(np.array([1.0, 3.0, 0.5]) * (x - np.array([1.0, -2.0, 0.5])) ** 2))
+
+
+def test_shaping_is_the_published_one_and_its_order_matters() -> None:
+    """Our ranks are 1/(n - 1) apart, the published ones 1/n: a cost that is larger by that factor is the same one."""
+    n, scale = 12, np.full(N, 0.4)
+    search = Smoothing(n // 2, shaping="ranks", weight_cost=0.05 * n / (n - 1), standardise=True, optimiser="sgd")
+    state = search.init(start()[0], scale, draw)
+    members, directions = search.ask(state)
+    losses = np.array([bowl(m) for m in members])
+    u = published(-losses, members, 0.05)
+    close(search.judged(state, directions, losses), -u)
+    epsilon = np.concatenate([scale * directions, -scale * directions])
+    close(search.estimate(state, directions, losses), -(epsilon.T @ u) / (n * scale**2))  # of a loss, which falls
+    other = Smoothing(n // 2, shaping="standardised", weight_cost=0.05, optimiser="sgd")
+    assert np.abs(other.judged(state, directions, losses) + u).max() > 0.1
+    assert np.abs(published(-losses, members, 0.05) - published(-losses, members, 0.0)).max() > 0.01
+
+
+def test_the_gradient_of_a_quadratic_is_found() -> None:
+    """Population 200 in 3 dimensions: the cosine is expected at sqrt(100/104), and above 0.95 in more than 99 of 100 draws."""
+    true = 2 * np.array([1.0, 3.0, 0.5]) * (0.0 - np.array([1.0, -2.0, 0.5]))
+    cosines = []
+    for seed in range(200):
+        search = Smoothing(100, **PUBLISHED)
+        state = search.init(
+            np.zeros(3), np.full(3, 0.05), lambda update, seed=seed: np.random.default_rng([seed, update])
+        )
+        members, directions = search.ask(state)
+        found = search.estimate(state, directions, np.array([quadratic(m) for m in members]))
+        cosines.append(found @ true / np.linalg.norm(found) / np.linalg.norm(true))
+    assert np.mean(np.array(cosines) > 0.95) > 0.98 and np.mean(cosines) == pytest.approx(np.sqrt(100 / 104), abs=0.01)
+
+
+def test_antithetic_pairs_sum_to_zero_and_ranks_know_no_scale() -> None:
+    search = Smoothing(8, **PUBLISHED)
+    state = search.init(start()[0], np.full(N, 0.3), draw)
+    members, directions = search.ask(state)
+    close(members[:8] + members[8:], np.broadcast_to(2 * start()[0], (8, N)))
+    losses = np.array([bowl(m) for m in members])
+    first = search.estimate(state, directions, losses)
+    for change in (np.exp, np.cbrt, lambda x: 1e6 * x - 3):
+        np.testing.assert_array_equal(search.estimate(state, directions, change(losses / 1000)), first)
+    assert not np.allclose(search.estimate(state, directions, -losses), first)
+
+
+def test_equal_losses_move_nothing_but_the_cost() -> None:
+    for cost in (0.0, 0.01):
+        search = Smoothing(4, shaping="ranks", weight_cost=cost, standardise=True)
+        state = search.init(start()[0], np.full(N, 0.3), draw)
+        _, directions = search.ask(state)
+        assert search.estimate(state, directions, np.ones(8)).any() == (cost > 0)
+
+
+def test_l2_and_options_of_the_optimiser() -> None:
+    """What is added to the gradient goes through Adam with its own betas; by hand for three updates."""
+    mean, scale = start()
+    search = Smoothing(3, l2=0.2, learning_rate=0.05, optimiser_options={"betas": [0.8, 0.99]})
+    first, second = np.zeros(N), np.zeros(N)
+    for g, (state, _) in enumerate(along(search, 3)):
+        e = draw(g).standard_normal((3, N))
+        slope = sum((bowl(mean + scale * r) - bowl(mean - scale * r)) / 2 * r / scale for r in e) / 3 + 0.2 * mean
+        first, second = 0.8 * first + 0.2 * slope, 0.99 * second + 0.01 * slope**2
+        up, down = first / (1 - 0.8 ** (g + 1)), np.sqrt(second / (1 - 0.99 ** (g + 1)))
+        mean = mean - 0.05 * up / (down + 1e-8)
+        close(mean_of(state), mean)
+
+
+def test_all_of_it_continues_to_the_same_numbers() -> None:
+    """A state that is put together again from what is kept of it."""
+    from neuro.learning.common import optimisers
+
+    search = Smoothing(4, l2=0.1, **PUBLISHED, optimiser_options={"betas": (0.99, 0.999)})
+    states = [state for state, _ in along(search, 6)]
+    whole = mean_of(states[-1]).copy()
+    for state, _ in along(search, 3):
+        kept = mean_of(state).copy(), optimisers.arrays(state.optimiser)
+    again = search.init(kept[0], start()[1], draw)
+    optimisers.restore(again.optimiser, kept[1])
+    search.restore(again, {}, 3)
+    for _ in range(3):
+        members, directions = search.ask(again)
+        search.tell(again, directions, np.array([bowl(m) for m in members]))
+        again.updates += 1
+    np.testing.assert_array_equal(mean_of(again), whole)
+
+
+def test_options_that_do_not_fit_are_refused() -> None:
+    from neuro import learning
+
+    for options, said in (
+        ({"optimiser_options": {"beta": 0.9}}, "optimiser 'adam' has no 'beta'; did you mean 'betas'"),
+        ({"standardise": "yes"}, "standardise='yes'"),
+        ({"episodes": "new"}, "episodes 'new'; use one of common, own"),
+        ({"episodes": "own", "confirm": object()}, "episodes='own': who confirms"),
+    ):
+        with pytest.raises(learning.UnknownRuleError, match=said):
+            learning.get("es", **options)

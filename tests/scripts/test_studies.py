@@ -17,6 +17,8 @@ import studies
 import typer
 from study import Study
 
+from tests import extras
+
 
 def stored(name: str, folder: Path) -> dict[str, bool | None]:
     """Criteria of a study's file: name -> whether it holds, None where the full run is needed."""
@@ -25,7 +27,7 @@ def stored(name: str, folder: Path) -> dict[str, bool | None]:
         return {c["name"]: c["holds"] for c in json.loads(file.attrs["criteria"])}
 
 
-@pytest.mark.parametrize("name", studies.names())
+@pytest.mark.parametrize("name", extras.each(studies.names()))
 def test_a_quick_run_holds_and_names_what_needs_the_full_run(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

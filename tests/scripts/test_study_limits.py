@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from models import xor
-from studies import contrastive, gradient_audit, rflo
+from studies import contrastive, evolved_plasticity_night, gradient_audit, rflo
 
 
 def test_chance_alignment_passes_each_limit_as_rarely_as_said() -> None:
@@ -56,3 +56,13 @@ def test_a_clamp_that_follows_the_gradient_or_leaves_it_is_told_from_the_publish
         for c in (measured, 1 - (1 - measured) / 15, measured - 0.15)
     ]
     assert chances[0] >= contrastive.ALARMS > max(chances[1:])
+
+
+def test_chance_is_that_of_all_divisions() -> None:
+    """Three above three: one of twenty; the same figures on both sides: more often than not; uniform where there is no difference."""
+    chance = evolved_plasticity_night.chance
+    assert chance([4, 5, 6], [1, 2, 3]) == pytest.approx(1 / 20) and chance([1, 2, 3], [4, 5, 6]) == 1
+    assert chance([1, 2, 3], [1, 2, 3]) > 0.5
+    random = np.random.default_rng(3)
+    found = np.array([chance(*random.normal(0, 1, (2, 3))) for _ in range(1000)])
+    assert np.mean(found <= evolved_plasticity_night.LEVEL) == pytest.approx(0.05, abs=0.021)  # 3 standard errors

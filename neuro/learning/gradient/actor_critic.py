@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from neuro.episodes import acts, played
+from neuro.episodes import acts, played, refuse_continuous
 from neuro.learning.common.policies import chosen, discounted
 from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.gradient.bptt import BPTT, gradient_of
@@ -55,6 +55,7 @@ class ActorCritic(BPTT):
         if not acts(task):
             why = f"task '{task.name}' has no environment; use rule 'bptt', or 'reward-eprop' where it gives rewards"
             raise UnsupportedError("any", f"rule '{self.called()}'", why)
+        refuse_continuous(task, self.called())
         refuse_parts(batch, self.called())
         episodes = played(program, parameters, task, batch, draw)
         options: dict[str, Any] = {"truncate": self.truncate} if self.truncate else {}

@@ -18,7 +18,7 @@ from neuro.episodes import acts
 from neuro.learning.common import optimisers
 from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.search.full_cma import FullCMA
-from neuro.learning.search.search_space import FITNESS, Array, SearchSpace, check_capable, losses, trials
+from neuro.learning.search.search_space import EPISODES, FITNESS, Array, SearchSpace, check_capable, losses, trials
 from neuro.learning.search.searches import (
     PGPE,
     SNES,
@@ -28,7 +28,7 @@ from neuro.learning.search.searches import (
     Smoothing,
     State,
 )
-from neuro.options import joined, one_of
+from neuro.options import OptionError, joined, one_of
 from neuro.protocols import Batch, Parameters, UnsupportedError
 
 
@@ -50,7 +50,8 @@ class BlackBox:
     sigma: standard deviation of candidates at the start, in free numbers (the parameters' own units where they have no
     bounds), one for all or one a name or pattern; the last that fits counts. fitness: the task's loss, or its metric.
     confirm: a second program, which runs the `elite` best candidates of each update again; its losses replace the first's,
-    and the metric `disagreement` is the largest difference between the two.
+    and the metric `disagreement` is the largest difference between the two. episodes: where the task acts, all candidates of an update play those of its
+    batch ("common"), or each as many of its "own".
     """
 
     search: Search
@@ -60,12 +61,16 @@ class BlackBox:
     fitness: str = "loss"
     confirm: Any = None
     elite: int = 4
+    episodes: str = "common"
 
     metrics = ("best_loss", "evaluations", "disagreement")
     acting: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         one_of("fitness", self.fitness, FITNESS)
+        one_of("episodes", self.episodes, EPISODES)
+        if self.confirm is not None and self.episodes == "own":
+            raise OptionError("episodes='own': who confirms plays the same episodes again; use episodes='common'")
 
     def init(self, program: Any, parameters: Parameters | None = None) -> BlackBoxState:
         """State before the first update. Raises UnsupportedError where the program runs one parameter set at a time."""
@@ -86,10 +91,13 @@ class BlackBox:
         if acts(task) and self.name == "finite-differences":
             why = "the return of actions that are drawn is a step function of the parameters; use rule 'es'"
             raise UnsupportedError("any", f"task '{task.name}' for rule '{self.name}'", why)
+        if self.episodes == "own" and not acts(task):
+            why = "it has no episodes, its trials are common to all candidates; use episodes='common'"
+            raise UnsupportedError("any", f"task '{task.name}' with episodes='own'", why)
         candidates, directions = self.search.ask(state.search)
         trial = state.search.updates * trials(batch)
         sets = state.space.candidates(candidates, parameters)
-        found = losses(program, sets, batch, task, trial=trial, fitness=self.fitness)
+        found = losses(program, sets, batch, task, trial=trial, fitness=self.fitness, episodes=self.episodes)
         if not np.isfinite(found).all():
             raise FloatingPointError(f"a candidate's loss is not finite at update {state.search.updates}; lower sigma")
         state.evaluations += len(found)
@@ -143,7 +151,8 @@ class Estimator(BlackBox):
         state = self.init(program, parameters)
         state.search.updates = draw
         candidates, directions = self.search.ask(state.search)
-        found = losses(program, state.space.candidates(candidates, parameters), batch, task, fitness=self.fitness)
+        sets = state.space.candidates(candidates, parameters)
+        found = losses(program, sets, batch, task, fitness=self.fitness, episodes=self.episodes)
         return state.space.push(
             state.search.mean.detach().numpy(), self.search.estimate(state.search, directions, found)
         )
@@ -151,7 +160,7 @@ class Estimator(BlackBox):
 
 def _rule(name: str, search: Callable[..., Search], **fixed: Any) -> Callable[..., BlackBox]:
     """A rule of that name; its options are the search's and BlackBox's own."""
-    own = ("trainable", "sigma", "fitness", "confirm", "elite")
+    own = ("trainable", "sigma", "fitness", "confirm", "elite", "episodes")
     signature = joined(search, BlackBox, without=("search", "name"))
 
     def make(**options: Any) -> BlackBox:

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import torch
 
 from neuro.compiler.parameters import parameters as declared_parameters
-from neuro.episodes import acts, played
+from neuro.episodes import acts, returns
 from neuro.learning.common.parametrisation import ParameterError, Parametrisation
 from neuro.protocols import Batch, Parameters, Recording, require
 
 Array = npt.NDArray[np.float64]
 FITNESS = ("loss", "metric")
+EPISODES = ("common", "own")
 
 
 @dataclass(frozen=True)
@@ -114,16 +115,16 @@ def loss_of(task: Any, recording: Recording, batch: Batch, fitness: str = "loss"
 
 
 def losses(
-    program: Any, parameters: Parameters, batch: Batch, task: Any, *, trial: int = 0, fitness: str = "loss"
-) -> Array:
+    program: Any, parameters: Parameters, batch: Batch, task: Any, *, trial: int = 0, fitness: str = "loss",
+    episodes: str = "common",
+) -> Array:  # fmt: skip
     """Losses [P] of parameters that all have a first axis of P sets; inputs, noise and initial states are common.
 
-    Where the task acts, minus the mean return of the same episodes, whatever the fitness; each set plays them with the same draws.
+    Where the task acts, minus the mean return, whatever the fitness; each set plays with the same draws, the same episodes ("common") or its "own".
     """
     population = len(next(iter(parameters.values())))
     if acts(task):
-        sets = ({n: v[p] for n, v in parameters.items()} for p in range(population))
-        return np.array([-played(program, one, task, batch, trial, trial).returns.mean() for one in sets])
+        return -returns(program, parameters, task, batch, trial, own=episodes == "own")
     options = {"trial": trial, "population": population, "state": batch.begun(trial)}
     found = program.run(parameters, batch.inputs, tuple(task.record()), **options)
     return np.array([loss_of(task, found.of_set(p), batch, fitness) for p in range(population)])

@@ -105,6 +105,8 @@ class Smoothing(GradientSearch):
     sampling: plain, L(m + e); baseline, L(m + e) - L(m); antithetic, (L(m + e) - L(m - e)) / 2. samples: directions an
     update; for axes all n. decay: the mean is multiplied by 1 - decay after each update. learning_power, sigma_power,
     stability: learning rates fall as (stability + k)^-power, sigmas as k^-power (Spall 1998), 0 for constant ones.
+    weight_cost: so many times the mean square of a candidate's own numbers is added to its loss once that is shaped; standardise: after that, losses are
+    standardised. l2: so many times the mean is added to the gradient. optimiser_options: of torch's optimiser, such as betas.
 
     Sources: Salimans et al. (2017), arXiv:1703.03864; Spall (1992), IEEE Trans Autom Control 37:332; Jabri & Flower
     (1991), Neural Comput 3:546; weight perturbation as in Zuege et al. (2023), Phys Rev X 13:021006.
@@ -120,35 +122,47 @@ class Smoothing(GradientSearch):
     learning_power: float = 0.0
     sigma_power: float = 0.0
     stability: float = 0.0
+    weight_cost: float = 0.0
+    standardise: bool = False
+    l2: float = 0.0
+    optimiser_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        optimisers.check(self.optimiser)
+        optimisers.check(self.optimiser, self.optimiser_options)
         one_of("directions", self.directions, DIRECTIONS)
         one_of("sampling", self.sampling, SAMPLINGS)
         one_of("shaping", self.shaping, SHAPINGS)
 
     def begin(self, state: State) -> State:
-        state.optimiser = optimisers.make(self.optimiser, [state.mean], self.learning_rate)
+        state.optimiser = optimisers.make(self.optimiser, [state.mean], self.learning_rate, **self.optimiser_options)
         return state
 
     def sigma(self, state: State) -> Array:
         return np.asarray(state.scale * (1.0 + state.updates) ** -self.sigma_power)
 
     def ask(self, state: State) -> tuple[Array, Array]:
-        mean = state.mean.detach().numpy()
-        if self.directions == "axes":
-            directions = np.eye(len(mean))
-        else:
-            directions = state.random.standard_normal((self.samples, len(mean)))
+        n = len(state.mean)
+        directions = np.eye(n) if self.directions == "axes" else state.random.standard_normal((self.samples, n))
         if self.directions == "signs":
             directions = np.where(directions < 0, -1.0, 1.0)
-        moves = directions * self.sigma(state)
+        return self.candidates(state, directions), directions
+
+    def candidates(self, state: State, directions: Array) -> Array:
+        """Where these directions lead [P, n]."""
+        mean, moves = state.mean.detach().numpy(), directions * self.sigma(state)
         if self.sampling == "baseline":
-            return mean + np.concatenate([np.zeros((1, len(mean))), moves]), directions
-        return mean + (np.concatenate([moves, -moves]) if self.sampling == "antithetic" else moves), directions
+            return np.asarray(mean + np.concatenate([np.zeros((1, len(mean))), moves]))
+        return np.asarray(mean + (np.concatenate([moves, -moves]) if self.sampling == "antithetic" else moves))
+
+    def judged(self, state: State, directions: Array, losses: Array) -> Array:
+        """Losses as the gradient takes them: shaped, then what large numbers cost is added, then standardised."""
+        found = shaped(losses, self.shaping)
+        if self.weight_cost:
+            found = found + self.weight_cost * np.mean(self.candidates(state, directions) ** 2, axis=1)
+        return shaped(found, "standardised") if self.standardise else found
 
     def estimate(self, state: State, directions: Array, losses: Array) -> Array:
-        found = shaped(losses, self.shaping)
+        found = self.judged(state, directions, losses)
         if self.sampling == "baseline":
             found = found[1:] - found[0]
         elif self.sampling == "antithetic":
@@ -157,7 +171,7 @@ class Smoothing(GradientSearch):
         return np.asarray(gradient if self.directions == "axes" else gradient / len(directions))
 
     def tell(self, state: State, directions: Array, losses: Array) -> None:
-        gradient = self.estimate(state, directions, losses)
+        gradient = self.estimate(state, directions, losses) + self.l2 * state.mean.detach().numpy()
         for group in state.optimiser.param_groups:
             group["lr"] = self.learning_rate * (1 + state.updates / (1 + self.stability)) ** -self.learning_power
         state.descend(gradient)

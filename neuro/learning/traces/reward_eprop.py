@@ -22,7 +22,7 @@ import torch
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import values
-from neuro.episodes import Episodes, acts, played
+from neuro.episodes import Episodes, acts, played, refuse_continuous
 from neuro.learning.common.policies import chosen, discounted, drawn
 from neuro.learning.common.summed_inputs import SummedInput
 from neuro.learning.traces.eligibility import eligibility
@@ -44,6 +44,7 @@ class ActorCritic:
     def __init__(self, task: Any, discount: float, value_cost: float, random: np.random.Generator) -> None:
         if not hasattr(task, "reward") and not acts(task):
             raise UnsupportedError("any", "rule 'reward-eprop'", f"task '{task.name}' gives no rewards")
+        refuse_continuous(task, "reward-eprop")
         self.task, self.output, self.discount, self.value_cost, self.random = (
             task, task.output, discount, value_cost, random,
         )  # fmt: skip

@@ -1,0 +1,184 @@
+"""Walkers of which a part gets no power: what reaches the simulator, how often, for which parts, and what episodes bring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backends
+import tasks
+from neuro import UnsupportedError, learning
+from neuro.compiler.parameters import values
+from neuro.episodes import played
+from neuro.options import OptionError
+from neuro.protocols import Batch
+from tasks.crippled import ALIVE, SEEN, STRAINED, WALKERS, CrippledEnvironment
+from tests.extras import lacking
+
+pytestmark = lacking("crippled")
+RNG = np.random.default_rng
+Array = np.ndarray
+
+
+def environment(walker: str = "ant", **options: Any) -> CrippledEnvironment:
+    return tasks.get("crippled", walker=walker, **options).environment(2)  # type: ignore[no-any-return]
+
+
+def simulated(made: CrippledEnvironment) -> Array:
+    """What the simulator's motors were told last [episode, action]."""
+    return np.stack([one.unwrapped.data.ctrl for one in made._made.envs])
+
+
+@pytest.mark.parametrize("walker", WALKERS)
+def test_the_actions_of_the_part_are_exactly_zero_and_no_others(walker: str) -> None:
+    parts = WALKERS[walker].parts
+    for part in range(len(parts)):
+        made = environment(walker, disabled=str(part))
+        made.reset(seed=[5, 6])
+        for actions in RNG(part).uniform(-1, 1, (4, 2, WALKERS[walker].actions)):
+            made.step(actions)
+            told = simulated(made)
+            assert not told[:, parts[part]].any()
+            others = np.delete(np.arange(told.shape[1]), parts[part])
+            np.testing.assert_allclose(told[:, others], actions[:, others], rtol=1e-7)
+        made.close()
+    assert sorted(i for part in parts for i in part) == list(range(WALKERS[walker].actions))
+
+
+def test_a_part_of_the_ant_is_one_leg() -> None:
+    """The actions begin with leg 4, and a leg has two joints."""
+    model = environment()._made.envs[0].unwrapped.model
+    joints = [model.joint(int(j)).name for j in model.actuator_trnid[:, 0]]
+    legs = [{joints[i].partition("_")[2] for i in part} for part in WALKERS["ant"].parts]
+    assert legs == [{"4"}, {"1"}, {"2"}, {"3"}]
+    assert [joints[i].partition("_")[0] for part in WALKERS["ant"].parts for i in part] == ["hip", "ankle"] * 4
+
+
+def test_a_walker_without_a_handicap_gets_what_the_network_says_within_bounds() -> None:
+    made = environment(disabled="none")
+    made.reset(seed=[5, 6])
+    actions = np.tile([0.5, -3.0, 1.0, 7.0], (2, 2))
+    before = actions.copy()
+    made.step(actions)
+    np.testing.assert_array_equal(simulated(made), np.clip(actions, -1, 1))
+    np.testing.assert_array_equal(actions, before)
+
+
+@pytest.mark.parametrize(("walker", "sound"), [("ant", 0.4), ("half-cheetah", 0.5), ("hopper", 0.5)])
+def test_parts_fail_as_often_as_published(walker: str, sound: float) -> None:
+    """Within four standard errors of 6,000 seeds; each part as often as any other."""
+    made, number = environment(walker), len(WALKERS[walker].parts)
+    found = np.array([made._part(seed) for seed in range(6000)])
+    for part in range(-1, number):
+        p = sound if part < 0 else (1 - sound) / number
+        assert np.mean(found == part) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 6000))
+
+
+def test_the_seed_says_everything_and_nobody_is_told_the_part() -> None:
+    made = environment()
+    actions = RNG(0).uniform(-1, 1, (5, 2, 8))
+
+    def episode(seeds: list[int]) -> tuple[Array, Array, Array]:
+        seen, _ = made.reset(seed=seeds)
+        steps = [made.step(a) for a in actions]
+        return np.stack([seen, *(s[0] for s in steps)]), np.stack([s[1] for s in steps]), made.without
+
+    first, again, other = episode([3, 8]), episode([3, 8]), episode([8, 4])
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first[0][0, 1], other[0][0, 0])
+    assert first[2][1] == other[2][0] and not np.array_equal(first[0][:, 0], first[0][:, 1])
+    starts = [environment(disabled=d).reset(seed=[3, 8])[0] for d in ("none", "0", "3")]
+    assert all(np.array_equal(starts[0], s) for s in starts) and starts[0].shape == (2, 27)
+
+
+def test_rewards_are_metres_or_the_published_sum_and_what_is_seen_is_bounded() -> None:
+    plain, published = environment(disabled="1"), environment(disabled="1", reward="published")
+    rewards: list[list[Array]] = [[], []]
+    for found, made in zip(rewards, (plain, published), strict=True):
+        made.reset(seed=[1, 2])
+        first = [one.unwrapped.data.qpos[0] for one in made._made.envs]
+        strained = []
+        for actions in RNG(4).uniform(-1, 1, (40, 2, 8)):
+            seen, reward, ended, cut, _ = made.step(actions)
+            found.append(reward)
+            assert np.abs(seen).max() <= SEEN and not ended.any() and not cut.any()
+            for one in made._made.envs:
+                low, high = one.unwrapped.model.jnt_range[1:].T
+                place = (one.unwrapped.data.qpos[7:] - (low + high) / 2) / ((high - low) / 2)
+                strained.append(np.sum(np.abs(place) > 0.99))
+        last = [one.unwrapped.data.qpos[0] for one in made._made.envs]
+        np.testing.assert_allclose(np.sum(rewards[0], axis=0), np.subtract(last, first), atol=1e-12)
+    wanted = np.array(rewards[0]) + ALIVE - STRAINED * np.reshape(strained, (40, 2))
+    np.testing.assert_allclose(rewards[1], wanted, atol=1e-12)
+    assert 0 < np.sum(strained) < 40 * 2 * 8
+
+
+def test_what_is_not_finite_ends_an_episode_and_nothing_else_does() -> None:
+    made = environment()
+    made.reset(seed=[1, 2])
+    made.step(np.zeros((2, 8)))
+    original = made._made.step
+
+    def broken(actions: Array) -> Any:
+        seen, *rest = original(actions)
+        return np.where([[True], [False]], np.nan, seen), *rest
+
+    made._made.step = broken
+    seen, reward, ended, cut, _ = made.step(np.ones((2, 8)))
+    assert ended.tolist() == [True, False] and not cut.any()
+    assert reward[0] == 0 and reward[1] != 0 and not seen[0].any() and seen[1].any()
+
+
+@pytest.mark.parametrize("walker", WALKERS)
+def test_a_policy_plays_the_same_episode_again(walker: str) -> None:
+    """An action is of the step in which its observation came."""
+    task = tasks.get("crippled", walker=walker, steps=20, hidden=8, form="eligibility")
+    network = task.network(0)
+    program = backends.get("native").compile(network)
+    p = {n: RNG(1).normal(0, 0.3, np.shape(v)) for n, v in values(network).items()}
+    batch = Batch({}, np.array([11, 12]))
+    first, again = (played(program, p, task, batch) for _ in range(2))
+    np.testing.assert_array_equal(first.actions, again.actions)
+    np.testing.assert_array_equal(first.rewards, again.rewards)
+    assert first.actions.shape == (2, 20, WALKERS[walker].actions) and np.ptp(first.actions) > 0.1
+    run = program.run(p, first.inputs, ["motors.y"])
+    np.testing.assert_array_equal(run.traces["motors.y"], first.actions)
+    assert not played(program, values(network), task, batch).actions.any()  # all parameters are 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"walker": "humanoid"}, "no walker 'humanoid'; known: ant"),
+        ({"disabled": "4"}, "disabled '4'; use one of drawn, none, 0, 1, 2, 3"),
+        ({"steps": 1001}, "at most 1000"),
+        ({"noise": -0.1}, "noise=-0.1"),
+        ({"reward": "speed"}, "use one of displacement, published"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(tasks.UnknownTaskError, match=said):
+        tasks.get("crippled", **options)
+
+
+def test_rules_that_need_probabilities_or_answers_say_so() -> None:
+    task = tasks.get("crippled", steps=3, hidden=2)
+    program = backends.get("native").compile(task.network(0))
+    batch = task.sample(RNG(0), 1)
+    for name in ("actor-critic", "reward-eprop"):
+        rule = learning.get(name, trainable=("plastic.w",))
+        with pytest.raises(UnsupportedError, match=f"task 'crippled' for rule '{name}'.*use rule 'es'"):
+            rule.step(program, values(program.network), rule.init(program, values(program.network)), batch, task)
+    with pytest.raises(UnsupportedError, match="nobody knows the right actions; use rule 'es'"):
+        task.loss({}, {}, batch)
+
+
+def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "imageio", None)
+    with pytest.raises(OptionError, match=r"'crippled' needs the package 'imageio'; install it: .*\[control\]"):
+        environment()
