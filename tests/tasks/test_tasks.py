@@ -14,9 +14,9 @@ import tasks
 from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
+from tests import extras
 from tests.tasks.own_data import files
 from tests.tasks.recordings import needs
-from tests import extras
 
 UNTOLD = ("control", "crippled")  # nobody knows the right actions
 each_task = pytest.mark.parametrize("name", extras.each(tasks.names()))
