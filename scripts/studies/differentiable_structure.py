@@ -14,7 +14,7 @@ from study import Study
 
 MINUTES = 10
 CYCLES, EARLY = 100_000, 20_000  # updates; those after which growth shows
-SEEDS, FIXED_SEEDS, EARLY_SEEDS = 5, 2, 3
+SEEDS, FIXED_SEEDS, EARLY_SEEDS = 5, 1, 3
 SIZES = (20, 37, 100)
 ROOMS = (
     24,
