@@ -22,6 +22,9 @@ from neuro.protocols import Array
 SOURCE = "Yin, Corradi & Bohte (2021), Nat Mach Intell 3:905"
 SHORTEST = 0.1  # steps: the least time constant that training can reach
 CONSTANTS = ("*.tau_m", "*.tau_adp")
+BACKENDS = {  # options of those that give gradients: the published surrogate in its own unit, and nothing detached
+    "torch": {"dtype": "float32", "surrogate": "multi_gaussian", "surrogate_scale": 1.0, "detach_reset": False}
+}
 _STEADY = {"tau_m": "20", "b0": "0.01", "bias": "0"}
 adaptive = Neuron(
     "adaptive_srnn",

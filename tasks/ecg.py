@@ -16,7 +16,7 @@ from neuro.events import Events
 from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Batch, Recording, Settings
-from tasks.adaptive_srnn import CONSTANTS, Layer, lag, network
+from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
 from tasks.files import File
 
 _SOURCE = "https://github.com/byin-cwi/Efficient-spiking-networks (data of the publication; ODC-By)"
@@ -61,7 +61,7 @@ class Ecg:
     readout = ("readout.w", "output.bias")
     settings = Settings(
         epochs=50, batch=64,
-        backends={"torch": {"dtype": "float32", "surrogate": "multi_gaussian", "surrogate_scale": 1.0, "detach_reset": False}},
+        backends=BACKENDS,
         rules={
             "bptt": {
                 "trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 0.01,

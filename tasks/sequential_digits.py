@@ -15,7 +15,7 @@ from neuro.compiler import streams
 from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Batch, Recording, Settings
-from tasks.adaptive_srnn import CONSTANTS, Layer, lag, network
+from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
 from tasks.digits import data
 
 CLASSES, PIXELS = 10, 64
@@ -35,8 +35,8 @@ class SequentialDigits:
     readout = ("readout.w", "output.bias")
     settings = Settings(
         epochs=60, batch=64,
-        backends={"torch": {"dtype": "float32", "surrogate": "multi_gaussian", "surrogate_scale": 1.0, "detach_reset": False}},
-        rules={"bptt": {"trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 3e-3, "learning_rates": {"*.tau_*": 0.1}}},
+        backends=BACKENDS,
+        rules={"bptt": {"trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 1e-2, "learning_rates": {"*.tau_*": 0.1}}},
     )  # fmt: skip
 
     def __init__(

@@ -17,7 +17,7 @@ from neuro.io.npz import read_npz
 from neuro.model import Network
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
-from tasks.adaptive_srnn import CONSTANTS, Layer, lag, network
+from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
 from tasks.files import File
 from tasks.sounds import log_mel
 
@@ -65,7 +65,7 @@ class SpokenDigits:
     readout = ("readout.w", "output.bias")
     settings = Settings(
         epochs=30, batch=64,
-        backends={"torch": {"dtype": "float32", "surrogate": "multi_gaussian", "surrogate_scale": 1.0, "detach_reset": False}},
+        backends=BACKENDS,
         rules={
             "bptt": {
                 "trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 3e-3, "learning_rates": {"*.tau_*": 0.1},
