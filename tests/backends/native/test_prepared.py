@@ -11,7 +11,7 @@ import pytest
 import backends
 import tasks
 from backends.native.prepared import Prepared
-from neuro import Network, Neuron, Population, RunError
+from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse
 from neuro.compiler.parameters import values
 from neuro.protocols import Batch
 
@@ -142,3 +142,63 @@ def test_what_does_not_fit_is_refused() -> None:
         program.prepared(("loop.v",), ("output.y",), steps=40)
     with pytest.raises(RunError, match=r"loop\.w"):
         prepared(lambda found: found.traces["output.y"].sum(), {"loop.w": np.full((9, 9), np.inf)}, batch.inputs)
+
+
+def rate_network(seed: int) -> Network:
+    """One to three populations of units with states, or of sums, joined at random, all to all, within the step or at its end; biases for each cell, one gain for all."""
+    random = np.random.default_rng(seed)
+    unit = Neuron(
+        "unit",
+        "z : 1\nx : 1",
+        every_step="x = (1 - k)*x + k*tanh(g*z + b)",
+        parameters={"b": "0", "g": "1.5", "k": "0.3"},
+    )
+    link = Synapse("link", "w : 1", transmits="w*x_pre", target="z")
+    squared = Synapse("squared", "w : 1", transmits="w*x_pre**2", target="z")
+    sizes = random.integers(1, 6, random.integers(1, 4))
+    names = [f"p{k}" for k in range(len(sizes))]
+    populations = tuple(
+        Population(n, unit, int(s), {"b": random.normal(0, 0.5, s)}) for n, s in zip(names, sizes, strict=True)
+    )
+    projections = []
+    for pre, m in zip(names, sizes, strict=True):
+        for post, n in zip(names, sizes, strict=True):
+            if random.random() < 0.6 or pre == post == "p0":
+                kind = link if random.random() < 0.7 else squared
+                projections.append(Projection(f"{pre}_{post}", pre, post, kind, random.normal(0, 1, (m, n))))
+    shown = Input("I", int(sizes[0]), "current", "p0.z")
+    return Network(populations, tuple(projections), (shown,), dt="1 ms")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_networks(seed: int) -> None:
+    """Weights, biases, and numbers that all cells share; others in every call, and a call in between that fails: bit for bit what value_and_grad gives."""
+    random, network = np.random.default_rng([seed, 1]), rate_network(seed)
+    dtype, batch, steps = ("float64", "float32")[seed % 2], int(random.integers(1, 4)), 12
+    program: Any = backends.get("native").compile(network, dtype=dtype, threads=1 + seed % 2)
+    held = {n: p.value for n, p in program.declared.items()}
+    wrt = tuple(
+        n for n in held if not n.endswith(".k")
+    )  # of 1 - k, which the kernel gets as one number, the usual way is taken
+    record = tuple(f"{p.name}.x" for p in network.populations)
+    prepared = program.prepared(wrt, record, steps=steps, batch=batch)
+    assert isinstance(prepared, Prepared)
+
+    def loss(found: Any) -> Any:
+        return sum((trace**2).mean() for trace in found.traces.values())
+
+    for call in range(3):
+        given = {n: v * (1 + 0.1 * random.standard_normal(np.shape(v))) for n, v in held.items() if call or "b" in n}
+        inputs = {"I": random.standard_normal((batch, steps, network.inputs[0].size))}
+        if call == 1:
+            with pytest.raises(RunError):
+                prepared(loss, {"p0.g": np.array(np.nan)}, inputs)
+            with pytest.raises(ZeroDivisionError):
+                prepared(lambda found: 1 / 0, given, inputs)
+        wanted, slopes = program.value_and_grad(loss, given, inputs, wrt, record)
+        value, own = prepared(loss, given, inputs)
+        assert value == wanted
+        assert set(own) == set(wrt)
+        for name in wrt:
+            np.testing.assert_array_equal(own[name], slopes[name], err_msg=name)
+        assert all(np.any(slopes[n]) for n in ("p0.b", "p0.g", "p0_p0.w"))
