@@ -68,24 +68,34 @@ def fitting(what: str, options: dict[str, Any]) -> Iterator[None]:
         raise cli.UserError(f"{what} can't be had with the options {options}: {error}") from error
 
 
-def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Defaults, then what the task recommends for this backend and rule, then the TOML file, then the options."""
-    from given import task_of
-
+def asked(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Defaults, then the TOML file, then the options."""
     import backends
 
     read = {} if config is None else read_config(config)
     chosen = DEFAULTS | read | {name: value for name, value in given.items() if value is not None}
     chosen["backend"] = backends.resolved(chosen["backend"])
     chosen["task_options"] = {**read.get("task_options", {}), **(given.get("task_options") or {})}
-    task = task_of(chosen, given.get("task") or "", "the settings")
-    recommended = {
+    return chosen
+
+
+def recommended(chosen: dict[str, Any], task: Any) -> dict[str, Any]:
+    """What is asked for, and for all else what the task recommends for this backend and rule."""
+    found = {
         "epochs": task.settings.epochs,
         "batch": task.settings.batch,
         "backend_options": task.settings.for_backend(chosen["backend"]),
         "rule_options": dict(task.settings.rules.get(chosen["rule"], {})),
     }
-    return recommended | chosen
+    return found | chosen
+
+
+def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run. Raises UserError."""
+    from given import task_of
+
+    chosen = asked(config, given)
+    return recommended(chosen, task_of(chosen, given.get("task") or "", "the settings"))
 
 
 def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
@@ -308,12 +318,14 @@ def main(
         run, saved = Run.resume(out, longer(out, epochs))
         settings = run.header["config"]
     else:
-        settings = settings_of(config, given)
+        settings = asked(config, given)
+    found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
+    if not resume:
+        settings = recommended(settings, found)
     if control and settings.get("floss"):
         raise cli.UserError(
             "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
         )
-    found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
     added: dict[str, Any] = {"trainable": readout_of(settings, found)} if control else {}
     if quantise:
         from neuro.export.quantisation.calibration import options_of

@@ -18,6 +18,7 @@ from neuro.language.units import quantity
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.options import OptionError, one_of
 from neuro.protocols import Array
+from tasks.self_modifying import given
 
 SOURCE = "Yin, Corradi & Bohte (2021), Nat Mach Intell 3:905"
 SHORTEST = 0.1  # steps: the least time constant that training can reach
@@ -49,7 +50,6 @@ integrator = Neuron(
     source=SOURCE,
 )
 spike = Synapse("spike", "w : 1", on_pre="I_post += w", source="a weighted spike")
-given = Neuron("given", "x : 1\ny = x : 1", source="what comes from outside")
 enters = Synapse("enters", "w : 1", transmits="w*y_pre", target="I", source="a weighted sum")
 KINDS = ("spikes", "current")
 
@@ -108,7 +108,7 @@ def network(
             _population("output", Layer(outputs, False, last.beta, last.b0, (tau_out, 0.0), (100.0, 0.0)), random)
         )
     projections.append(Projection("readout", below, "output", spike, _xavier(random, size, outputs)))
-    shown = Input("x", inputs, "current", "given.x") if kind == "current" else Input("x", inputs)
+    shown = Input("x", inputs, "current", "given.I") if kind == "current" else Input("x", inputs)
     return Network(tuple(populations), tuple(projections), (shown,), dt="1 ms", seed=seed, name=name)
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
+from neuro.model import Input, Network, Neuron, Population, Projection
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
+from tasks.self_modifying import enters, given, linear, reads
 from tasks.synthetic import TEST_SEED
 
 Stream = Literal["easy", "hard", "easy-hard-easy"]
@@ -29,14 +30,10 @@ _AT_ONCE = 256  # groups drawn at once
 _INDEX = {letter: i for i, letter in enumerate(ALPHABET)}
 _OTHER = {"a": "b", "b": "a"}
 
-given = Neuron("given", "I : 1\ny = I : 1", source="what comes from outside")
 unit = Neuron("tanh_unit", "z : 1\nx : 1", every_step="x = tanh(z + b)", parameters={"b": "0"}, source=SOURCE)
 scaled_unit = Neuron(
     "scaled_tanh_unit", "z : 1\nx : 1\ny = m*x : 1", every_step="x = tanh(z + b)", parameters={"b": "0", "m": "1"}, source=SOURCE
 )  # fmt: skip
-linear = Neuron("linear", "z : 1\ny = z + b : 1", parameters={"b": "0"}, source="a linear readout")
-enters = Synapse("enters", "w : 1", transmits="w*y_pre", target="z", source="a weighted sum")
-reads = Synapse("reads", "w : 1", transmits="w*x_pre", target="z", source="a weighted sum")
 
 
 def easy(random: np.random.Generator) -> Iterator[str]:

@@ -16,20 +16,19 @@ import numpy as np
 
 from neuro.compiler import streams
 from neuro.events import Events
-from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
+from neuro.model import Input, Network, Population, Projection, Synapse
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
 from neuro.state import State
 from tasks.corpora import CHAIN, Corpus, corpus
 from tasks.gated_networks import GATES, Plasticity, hears, lstm_layer
+from tasks.self_modifying import given, linear
 
 FORMS = ("static", "modulated")
 CLIP = 2.0
 LARGEST = 10**9
 EXACT = 1e-3  # how near a number of parameters must come to the one that was asked for
-embedding = Neuron("embedding", "I : 1\ny = I : 1", source="the vector of the word that was shown last")
 looked_up = Synapse("looked_up", "w : 1", on_pre="I_post += w", source="a row of a table")
-words_of = Neuron("word_scores", "z : 1\ny = z + b : 1", parameters={"b": "0"}, source="a linear readout")
 
 
 def count(vocabulary: int, size: int, hidden: int, layers: int, form: str) -> int:
@@ -102,7 +101,7 @@ class LanguageModel:
         def uniform(*shape: int) -> Array:
             return random.uniform(-0.1, 0.1, shape)
 
-        populations = [Population("embedding", embedding, columns)]
+        populations = [Population("embedding", given, columns)]
         projections = [Projection("look_up", "words", "embedding", looked_up, uniform(size, columns))]
         below, sent, above = "embedding", "y", columns
         for k in range(self.layers):
@@ -111,7 +110,7 @@ class LanguageModel:
             made = lstm_layer(f"layer{k}", hidden, below, sent, weights, biases, self._plasticity(hidden, random))
             populations, projections = [*populations, *made[0]], [*projections, *made[1]]
             below, sent, above = f"layer{k}", "h", hidden
-        populations.append(Population("output", words_of, size, {"b": np.zeros(size)}))
+        populations.append(Population("output", linear, size, {"b": np.zeros(size)}))
         projections.append(Projection("readout", below, "output", hears, uniform(hidden, size), summed="end"))
         words = Input("words", size)
         return Network(tuple(populations), tuple(projections), (words,), dt="1 ms", seed=seed, name=self.name)
