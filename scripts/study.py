@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,3 +128,30 @@ class Study:
                 file[name] = np.asarray(values)
         unfinished.replace(path)
         return path
+
+
+def curves(
+    runs: Mapping[str, Sequence[Any]],
+    x: str,
+    y: str,
+    *,
+    over: int = 1,
+    title: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> Any:
+    """A figure of every run's curve. runs: arm -> arrays [entry]; x, y: what the axes are called. over: entries of a running mean. levels: what is drawn for
+    comparison, by its name."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for number, (arm, found) in enumerate(runs.items()):
+        for k, curve in enumerate(found):
+            mean = np.convolve(curve, np.ones(over) / over, "valid")
+            axes.plot(np.arange(len(mean)) + over, mean, color=f"C{number}", lw=1, label=arm if k == 0 else None)
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color="0.5", ls=":", lw=1)
+        axes.annotate(name, (0, level), fontsize=7, va="bottom")
+    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.legend(fontsize=8)
+    return figure

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study import Study
+from study import Study, curves
 
 MINUTES = 12
 RUNS = 3
@@ -98,24 +98,14 @@ def missing(name: str) -> str:
     return ""
 
 
-def figure(found: Mapping[str, list[dict[str, Any]]], title: str) -> Any:
+def draw(study: Study, name: str, found: Mapping[str, list[dict[str, Any]]], title: str) -> None:
     """Every run's metric, epoch by epoch."""
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for number, (arm, runs) in enumerate(found.items()):
-        for k, run in enumerate(runs):
-            axes.plot(
-                1 + np.arange(len(run["metric"])),
-                run["metric"],
-                color=f"C{number}",
-                lw=1,
-                label=arm if k == 0 else None,
-            )
-    axes.set(xlabel="epoch", ylabel="test accuracy", title=title)
-    axes.legend(fontsize=7)
-    return figure
+    study.figure(
+        name,
+        curves(
+            {arm: [r["metric"] for r in runs] for arm, runs in found.items()}, "epoch", "test accuracy", title=title
+        ),
+    )
 
 
 def ecg(study: Study) -> None:
@@ -148,7 +138,7 @@ def ecg(study: Study) -> None:
     study.table(
         f"ECG after {epochs} epochs of crops (largest class {majority:.3f}; published {PUBLISHED['ecg']})", header, rows
     )
-    study.figure("ecg", figure(found, "ECG, labelled steps"))
+    draw(study, "ecg", found, "ECG, labelled steps")
     mean = float(np.mean([r["metric"][-1] for r in found["not adaptive"]]))
     study.criterion("ECG, labelled steps, mean of 3 runs without adaptation", mean, ">= 0.80", mean >= 0.80, full=True)
     study.criterion("ECG over the largest class", mean - majority, "> 0.1", mean - majority > 0.1)
@@ -212,7 +202,7 @@ def spoken_digits(study: Study) -> None:
         ("network", "runs", "mean", "spikes a cell and step", "s an epoch"),
         rows,
     )
-    study.figure("spoken-digits", figure(found, "spoken digits"))
+    draw(study, "spoken-digits", found, "spoken digits")
     mean = float(np.mean(last["adaptive"]))
     study.criterion(wanted, mean, ">= 0.93", mean >= 0.93, full=True)
     study.criterion(

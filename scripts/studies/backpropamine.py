@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from study import Study
+from study import curves as drawn
 
 MINUTES = 14
 FORMS = ("static", "plastic", "modulated", "retroactive")
@@ -157,26 +158,6 @@ def curves(study: Study, name: str, arms: dict[str, tuple[int, int]]) -> dict[st
     return found
 
 
-def figure(found: dict[str, list[Any]], title: str, steady: dict[str, float]) -> Any:
-    """Every run's running mean. steady: what a policy reaches that doesn't learn, by its name."""
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for number, (form, runs) in enumerate(found.items()):
-        for k, curve in enumerate(runs):
-            mean = np.convolve(curve, np.ones(20) / 20, "valid")
-            axes.plot(
-                np.arange(len(mean)) + 20, mean, color=f"C{number}", alpha=0.8, lw=1, label=form if k == 0 else None
-            )
-    for name, level in steady.items():
-        axes.axhline(level, color="0.5", ls=":", lw=1)
-        axes.annotate(name, (0, level), fontsize=7, va="bottom")
-    axes.set(xlabel="update", ylabel=title)
-    axes.legend(fontsize=8)
-    return figure
-
-
 def cue_reward(study: Study) -> None:
     """B2: 2 cues of 2 bits, 60 steps, 32 units."""
     import numpy as np
@@ -205,7 +186,9 @@ def cue_reward(study: Study) -> None:
         study.criterion(f"B2 {form} at 600 updates, the better of 2 runs", early, "<= 0.60", early <= 0.60)
     best = [float(np.convolve(c, np.ones(WINDOW) / WINDOW, "valid").max()) for c in found["retroactive"][:3]]
     study.criterion("B2 retroactive, the best of 3 runs within 1,000 updates", max(best), ">= 0.85", max(best) >= 0.85)
-    study.figure("cue-reward", figure(found, "accuracy at go signals, second half", {"chance": 0.5}))
+    study.figure(
+        "cue-reward", drawn(found, "update", "accuracy at go signals, second half", over=20, levels={"chance": 0.5})
+    )
 
 
 def calibration(study: Study) -> None:
@@ -258,7 +241,7 @@ def maze(study: Study) -> None:
     study.criterion("B3 modulated over random walk, the worse of 2 runs", ratio, ">= 4", ratio >= 4)
     ahead = sum(last["modulated"]) / sum(last["plastic"])
     study.criterion("B3 modulated over plastic, means of 2 runs", ahead, ">= 1", ahead >= 1)
-    study.figure("maze", figure(found, "return of an episode", steady))
+    study.figure("maze", drawn(found, "update", "return of an episode", over=20, levels=steady))
 
 
 def provenance(study: Study) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study import Study
+from study import Study, curves
 
 MINUTES = 9
 DATA = "a folder with train.txt, valid.txt and test.txt, or a text file"
@@ -128,27 +128,13 @@ def compared(
     rows = [(arm, " ".join(f"{run['test']:.3f}" for run in all_)) for arm, all_ in found.items()]
     rows += [(name, f"{value:.3f}") for name, value in [("frequencies", by_frequency), *more]]
     study.table(f"B4 {title}: test perplexity at the best epoch of validation", ("model", "runs"), rows)
-    study.figure(title, figure(found, title))
+    losses = {arm: [run["loss"] for run in all_] for arm, all_ in found.items()}
+    study.figure(title, curves(losses, "update", "nats a word", over=20, title=title))
     means = {arm: float(np.mean([run["test"] for run in all_])) for arm, all_ in found.items()}
     worst = max(run["test"] for form in FORMS for run in found[form])
     level = min(by_frequency, means["readout only"])
     study.criterion(f"B4 {title}: worst run over the better control", worst / level, "< 1", worst < level)
     return means
-
-
-def figure(found: dict[str, list[dict[str, Any]]], title: str) -> Any:
-    """The loss of every run, running means."""
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for number, (arm, all_) in enumerate(found.items()):
-        for k, run in enumerate(all_):
-            mean = np.convolve(run["loss"], np.ones(20) / 20, "valid")
-            axes.plot(np.arange(len(mean)) + 20, mean, color=f"C{number}", lw=1, label=arm if k == 0 else None)
-    axes.set(xlabel="update", ylabel="nats a word", title=title)
-    axes.legend(fontsize=8)
-    return figure
 
 
 def text(study: Study) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import cli
 import h5py
+import numpy as np
 import pytest
 import reproduce
 import studies
 import typer
-from study import Study
+from study import Study, curves
 
 from tests import extras
 
@@ -134,3 +135,14 @@ def test_data_go_to_studies_that_take_some(
         reproduce.main("invented", out=tmp_path, data=str(tmp_path / "nothing"))
     reproduce.main("invented", out=tmp_path, data=str(tmp_path))
     assert "needs the full run" in capsys.readouterr().out
+
+
+def test_every_run_is_drawn() -> None:
+    """Each as its running mean over as many entries as asked for; an arm is named once, and each level."""
+    runs = {"a": [np.arange(6.0), np.ones(4)], "b": [np.zeros(5)]}
+    (axes,) = curves(runs, "update", "loss", over=3, title="both", levels={"chance": 0.5}).axes
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    assert drawn[0] == ([3, 4, 5, 6], pytest.approx([1, 2, 3, 4]))
+    assert [len(x) for x, _ in drawn[:3]] == [4, 2, 3] and drawn[3][1] == [0.5, 0.5]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("update", "loss", "both")
