@@ -5,7 +5,7 @@ Cells, synapses and rules are those of tasks.plastic_networks. A motor is a leak
 What comes in acts on a cell's potential in the same step; a spike is in its trace, and so in the motors, one step later.
 
 Where a search starts: cells without weights never fire, and what never fires no plasticity can change. So the weights onto the cells, alpha and the modulator begin as
-drawn there, and a walker at rest has about a quarter of its cells firing; the motors' weights and biases begin at 0, as everything does in tasks.motor_networks.
+drawn there, and at rest a fifth to a third of an ant's cells fire; the motors' weights and biases begin at 0, as everything does in tasks.motor_networks.
 Source of the plasticity: Schmidgall et al. (2021), Front Neurorobot 15:629210, whose controller isn't known; of the task: Schmidgall (2020), arXiv 2006.05832.
 """
 
