@@ -227,6 +227,47 @@ def test_two_generations_move_what_is_searched_and_nothing_else(options: dict[st
     assert all(0.01 < moved[n] <= 0.0601 for n in searched)
 
 
+def displacement(task: Any, program: Any, parameters: dict[str, Array], seed: int) -> float:
+    """Of the torso, from where the episode begins [m]."""
+    made = task.environment(1)
+    seen, _ = made.reset(seed=[seed])
+    data = made._made.envs[0].unwrapped.data
+    begins = float(data.qpos[0])
+    with program.session(1, parameters, ["motors.y"]) as session:
+        for _ in range(task.steps):
+            seen, *_ = made.step(session.step({"senses": seen[:, None]}).traces["motors.y"][:, -1])
+    moved = float(data.qpos[0]) - begins
+    made.close()
+    return moved
+
+
+def test_three_generations_are_the_specification_s_by_hand() -> None:
+    """Ranks of the displacement, best +.5; z-scored; eps' u/(n sigma^2), less .005 theta; Adam upwards, .03, betas .9 and .999. All members play one episode."""
+    task = tasks.get("crippled", hidden=3, steps=12)
+    program, n, sigma = backends.get("native").compile(task.network(0), threads=1), 32, 0.05
+    rule, parameters = learning.get("es", **task.settings.rules["es"]), dict(values(program.network))
+    state = rule.init(program, parameters)
+    theta = state.space.vector(parameters)
+    m, v, random = np.zeros_like(theta), np.zeros_like(theta), RNG(4)
+    for t in range(1, 4):
+        members, directions = rule.search.ask(state.search)
+        epsilon = sigma * np.concatenate([directions, -directions])
+        np.testing.assert_allclose(members, theta + epsilon, rtol=1e-12, atol=1e-14)
+        batch = task.sample(random, 1)
+        sets = [parameters | state.space.arrays(member) for member in members]
+        moved = np.array([displacement(task, program, each, int(batch.targets[0])) for each in sets])
+        rank = np.empty(n)
+        rank[np.argsort(-moved)] = np.arange(n)
+        u = (n / 2 - rank) / (n / 2) / 2
+        u = (u - u.mean()) / u.std()
+        gradient = epsilon.T @ u / (n * sigma**2) - 0.005 * theta
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        theta = theta + 0.03 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        parameters, state, found = rule.step(program, parameters, state, batch, task)
+        assert len(np.unique(moved)) == n and found["loss"] == pytest.approx(-moved.mean(), rel=1e-12)
+        np.testing.assert_allclose(state.space.vector(parameters), theta, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
