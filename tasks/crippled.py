@@ -204,8 +204,8 @@ class Crippled(JudgedByReturn, ContinuousTask):
         sizes = self.body.observed, self.hidden, self.actions
         if self.form in SPIKING:
             return spiking_network(self.name, *sizes, self.form.removeprefix(PREFIX), seed=seed)
-        options = self.modulator, self.gate, self.structural, self.oracle
-        return motor_network(self.name, *sizes, self.form, *options, seed=seed)
+        options = {"gate": self.gate, "structural": self.structural, "oracle": self.oracle}
+        return motor_network(self.name, *sizes, self.form, self.modulator, **options, seed=seed)
 
     def environment(self, episodes: int) -> CrippledEnvironment:
         told = masks(len(self.body.parts) + 1, self.hidden if self.oracle else 0)
