@@ -123,10 +123,11 @@ def stacked(dataset: Iterable[tuple[Any, Any]]) -> tuple[Array, Array, Array | N
             )
     steps = max(len(x) for x, _ in pairs)
     there = np.array([np.arange(steps) < len(x) for x, _ in pairs])
-    y, several = [y for _, y in pairs], len({y.shape for _, y in pairs}) > 1
+    targets = [y for _, y in pairs]
+    several = len({y.shape for y in targets}) > 1
     return (
         _filled([x for x, _ in pairs], steps),
-        _filled(y, steps) if several else np.stack(y),
+        _filled(targets, steps) if several else np.stack(targets),
         None if there.all() else there,
     )
 
