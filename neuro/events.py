@@ -60,7 +60,7 @@ class Events:
         """Events of every trial's times, seconds, and channels: [batch] arrays [event], in any order. dt: seconds of a step.
 
         Step k holds the times from k dt up to (k + 1) dt; one that is less than a millionth of a step before a boundary counts as at it, as k*dt often is by
-        rounding. Several events of one channel in one step are one spike. Raises EventsError on what lies outside of shape.
+        rounding, and one of few digits (float32, float16) where the boundary is rounded to it. Several events of one channel in one step are one spike. Raises EventsError on what lies outside of shape.
         """
         batch, time, size = shape
         if not len(times) == len(channels) == batch:
@@ -159,7 +159,10 @@ def _placed(
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     if channels.dtype.kind not in "iu" or channels.min() < 0 or channels.max() >= size:
         raise EventsError(f"{trial}: channels must be whole numbers from 0 to {size - 1}")
-    step = np.floor(times / dt + 1e-6)
+    if times.dtype.kind not in "biuf":
+        raise EventsError(f"{trial}: times of {times.dtype}; give numbers, in seconds")
+    rounding = np.abs(np.spacing(times)).astype(np.float64) / 2 if times.dtype.kind == "f" else 0.0
+    step = np.floor(times / np.float64(dt) + np.maximum(1e-6, 1.000001 * rounding / dt))
     outside = ~((step >= 0) & (step < time))  # also what is no number
     if outside.any():
         when, end = times[outside][0], time * dt

@@ -23,7 +23,6 @@ DEFAULTS: dict[str, Any] = {
 }
 TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "floss", "patience")
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
-OF_A_RUN = {"model", "config", "metrics", "parameters", "checkpoint"}  # groups of a file of which nothing was measured
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
 
@@ -128,37 +127,6 @@ def own_data(task: str | None, network: Path | None, data: Path | None, answer: 
     return {**files, **({"output": answer} if answer else {})}
 
 
-def longer(out: Path, epochs: int | None) -> dict[str, Any]:
-    """What changes in a run that is asked for more epochs than it has; nothing in another one. Raises UserError."""
-    from neuro.io.results import ResultsError, open_run
-
-    try:
-        reader = open_run(out)
-    except ResultsError:  # cut off, or missing: the checkpoint says what is wrong
-        return {}
-    own = reader.config
-    if epochs is None or not epochs > own.get("epochs", epochs):
-        return {}
-    rule = own["rule_options"]
-    if rule.get("scheduler") == "cosine" and "schedule_options" not in rule:
-        raise cli.UserError(
-            f"the learning rate of run '{out}' falls to 0 over its {own['epochs']} epochs, so more of them are another run; start it with --out"
-        )
-    if measured := {path.partition("/")[0] for path, *_ in reader.contents()} - OF_A_RUN:
-        cli.note(
-            f"what was measured of '{out}' ({', '.join(sorted(measured))}) is of its parameters until now, and leaves the file"
-        )
-    return {"epochs": epochs}
-
-
-def same_version(settings: dict[str, Any], task: Any) -> None:
-    """Raises UserError where a run that continues has learned another version of its task."""
-    from given import other_version
-
-    if (differs := other_version(settings, task)) is not None:
-        raise cli.UserError(f"the run that continues: {differs}; start another run with --out")
-
-
 def readout_of(settings: dict[str, Any], task: Any) -> list[str]:
     """Names of the readout's parameters. Raises UserError on one that the task's network doesn't have."""
     from neuro.compiler.parameters import parameters
@@ -251,12 +219,12 @@ def flossing(settings: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def kept_if_begun(run: Any) -> Iterator[None]:
-    """Leaves no file of a run that ends with an error before its first update."""
+def kept_if_begun(run: Any, fresh: bool) -> Iterator[None]:
+    """Leaves no file of a fresh run that ends with an error before its first update."""
     try:
         yield
     except Exception:
-        if not any(run.history.values()):
+        if fresh and not any(run.history.values()):
             run.discard()
         raise
 
@@ -295,6 +263,7 @@ def main(
     ] = False,
 ) -> None:
     """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
+    from continuing import continued, same_network, same_version, say_what_leaves
     from given import task_of
 
     from neuro.io.results import Run
@@ -315,8 +284,8 @@ def main(
     }
     given |= {"workers": workers, "confirm": confirm, "floss": floss, "patience": patience}
     if resume:
-        run, saved = Run.resume(out, longer(out, epochs))
-        settings = run.header["config"]
+        header, changes = continued(out, epochs, own)
+        settings = header["config"]
     else:
         settings = asked(config, given)
     found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
@@ -333,6 +302,7 @@ def main(
         added["quantise"] = options_of(quantise)
     if resume:
         unchanged(settings, config, given, added)
+        same_version(settings, found)
     else:
         settings["rule_options"] = {**settings["rule_options"], **added}
     import torch
@@ -345,8 +315,10 @@ def main(
     check_patience(settings, found)
     program, learner = prepare(settings, found)
     before = flossing(settings)
-    if resume:
-        same_version(settings, found)
+    if resume:  # nothing is refused any more, and the file is begun anew
+        same_network(header["model"], program.network, found)
+        say_what_leaves(out)
+        run, saved = Run.resume(out, changes)
     else:
         with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
             learner.init(program, None)  # refusals before the file is begun
@@ -357,7 +329,10 @@ def main(
             out, model=to_json(program.network), semantics=program.semantics.to_data(),
             config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=(*metrics_of(learner, found), *((Before.metric,) if before else ())), overwrite=overwrite,
         )  # fmt: skip
-    with cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update, kept_if_begun(run):
+    with (
+        cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update,
+        kept_if_begun(run, not resume),
+    ):
         train(
             found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
             before=before, patience=settings.get("patience", 0), saved=saved, update=update,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,44 +11,17 @@ from typing import Any
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.events import Events
 from neuro.io.npz import NpzError, read_npz
 from neuro.io.serialisation import read_network
-from neuro.language.units import Quantity
 from neuro.model import Network
 from neuro.options import OptionError, hint
 from neuro.protocols import Array, Batch, Recording, Settings
+from tasks.examples import Examples, fitting, stacked, stepwise
 from tasks.files import plain
 
 LARGEST = 2**33  # bytes of a file of arrays
 SURE = 1e3  # score of the right class in a perfect answer
 X, Y, MASK = "x", "y", "mask"
-
-
-@dataclass(frozen=True)
-class Examples:
-    """x: input name -> [example, time, channel]. y: labels [example] or [example, time], or values [example, unit] or [example, time, unit].
-    mask: bool [example, time], the steps that count; None for all."""
-
-    x: Mapping[str, Any]
-    y: Array
-    mask: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, chosen: Array) -> Examples:
-        mask = None if self.mask is None else self.mask[chosen]
-        return Examples({n: a[chosen] for n, a in self.x.items()}, self.y[chosen], mask)
-
-    @property
-    def labels(self) -> bool:
-        """Whether y names classes."""
-        return bool(self.y.dtype.kind in "iu")
-
-    @property
-    def batch(self) -> Batch:
-        return Batch(dict(self.x), self.y, self.mask)
 
 
 class Arrays:
@@ -79,10 +51,8 @@ class Arrays:
     def version(self) -> int:
         """A number of the data, so that a run of other data is told from one of these."""
         found = 0
-        for side in (self.train, self.test):
-            for part in (*side.x.values(), side.y):
-                held = part.channels if isinstance(part, Events) else part
-                found = zlib.crc32(np.ascontiguousarray(held).tobytes(), found)
+        for side in (self.train, self.valid, self.test):
+            found = found if side is None else side.checksum(found)
         return found
 
     def network(self, seed: int) -> Network:
@@ -125,7 +95,7 @@ class Arrays:
     def _answer(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         """[example, unit], or [example, time, unit] where y has steps; arrays or tensors."""
         given = traces[f"{self.output}.{self.variable}"] if self.variable else spikes[self.output]
-        if _stepwise(batch.targets):
+        if stepwise(batch.targets):
             return given
         if batch.mask is None:
             return given.mean(1) if self.variable else given.sum(1)
@@ -138,7 +108,7 @@ class Arrays:
         y, steps = batch.targets, next(iter(batch.inputs.values())).shape[1]
         size = self._network.population(self.output).size
         each = SURE * np.eye(size)[y] if y.dtype.kind in "iu" else y
-        whole = each if _stepwise(y) else np.repeat(each[:, None], steps, axis=1)
+        whole = each if stepwise(y) else np.repeat(each[:, None], steps, axis=1)
         dt = float(self._network.dt.value)
         if self.variable:
             return Recording(dt, traces={f"{self.output}.{self.variable}": whole})
@@ -153,10 +123,21 @@ def from_arrays(
     y: whole numbers for labels, others for values; see Examples for the shapes. test: the share of the examples that is kept for the test where no x_test
     is given. valid: the share of the others that says when to stop (`train.py --patience`). Both are drawn once and for all. output: see Arrays.
     Raises OptionError."""
+    if not isinstance(network, Network):
+        raise OptionError(
+            f"network={network!r}; give a Network (neuro.io.serialisation.read_network reads one from a file)"
+        )
+    for name, given, beside in (
+        ("y_test", y_test, x_test),
+        ("mask_test", mask_test, x_test),
+        ("x_test", x_test, y_test),
+    ):
+        if given is not None and beside is None:
+            raise OptionError(f"{name} is of no use alone; give x_test and y_test, or neither")
     answer = _read_of(network, output)
-    training = _examples(network, answer, x, y, mask, "training" if x_test is not None else "examples")
+    training = fitting(network, answer, x, y, mask, "training" if x_test is not None else "examples")
     if x_test is not None:
-        tested = _examples(network, answer, x_test, y_test, mask_test, "test")
+        tested = fitting(network, answer, x_test, y_test, mask_test, "test")
     else:
         training, tested = _divided(training, test, "test", "give x_test and y_test")
     if not valid:
@@ -185,9 +166,9 @@ def from_dataset(
 ) -> Arrays:
     """A task of a torch Dataset, or of any pairs of x [time, channel] and y. Shorter examples are filled up with zeros, which don't count.
     options: of from_arrays."""
-    x, y, mask = _stacked(dataset)
+    x, y, mask = stacked(dataset)
     if test_dataset is not None:
-        options |= dict(zip(("x_test", "y_test", "mask_test"), _stacked(test_dataset), strict=True))
+        options |= dict(zip(("x_test", "y_test", "mask_test"), stacked(test_dataset), strict=True))
     return from_arrays(x, y, network, mask=mask, **options)
 
 
@@ -197,14 +178,15 @@ class FromFiles(Arrays):
 
     def __init__(self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0) -> None:
         model = read_network(plain("network", Path(network)))
-        first, second = _sides(data, {X, Y, MASK, *(i.name for i in model.inputs)})
+        first, second = _sides(data, {i.name for i in model.inputs})
         late = {f"{n}_test": a for n, a in second.items()}
         made = from_arrays(network=model, output=output, test=test, valid=valid, **first, **late)
         super().__init__(made.train, made.test, model, output, made.valid)
 
 
-def _sides(data: str, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sides(data: str, inputs: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """x, y and mask of training, and of the test; empty where it has none of its own. Raises OptionError."""
+    known = {X, Y, MASK, *inputs}
     arrays, found = _read(Path(data)), list[dict[str, Any]]()
     for end in ("", "_test"):
         side = {n.removesuffix("_test"): a for n, a in arrays.items() if n.endswith("_test") == bool(end)}
@@ -213,7 +195,12 @@ def _sides(data: str, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
                 raise OptionError(f"data: '{data}' has an array '{name}{end}', which is no input; {hint(name, known)}")
         if Y not in side and (side or not end):
             raise OptionError(f"data: '{data}' has no array '{Y}{end}'")
-        x = side.get(X, {n: a for n, a in side.items() if n not in (Y, MASK)})
+        named = {n: a for n, a in side.items() if n in inputs and n not in (Y, MASK)}
+        if X in side and X not in inputs and named:
+            raise OptionError(
+                f"data: '{data}' has '{X}{end}', and '{next(iter(named))}{end}' for an input; give one of them"
+            )
+        x = side[X] if X in side and X not in inputs else named
         found.append({X: x, Y: side[Y], MASK: side.get(MASK)} if side else {})
     return found[0], found[1]
 
@@ -225,57 +212,6 @@ def _read(path: Path) -> dict[str, Array]:
         raise OptionError(f"data: '{path}' can't be read: {error}; write it with numpy.savez(path, x=x, y=y)") from None
     except OSError as error:
         raise OptionError(f"data: '{path}' can't be read: {error.strerror}") from None
-
-
-def _stacked(dataset: Iterable[tuple[Any, Any]]) -> tuple[Array, Array, Array | None]:
-    """x [example, time, channel], y, and which steps are there; None where all are."""
-    pairs = [(np.asarray(x), np.asarray(y)) for x, y in dataset]
-    if not pairs:
-        raise OptionError("the dataset has no examples")
-    for k, (x, _) in enumerate(pairs):
-        if x.ndim != 2 or x.shape[1] != pairs[0][0].shape[1]:
-            raise OptionError(
-                f"example {k} has the shape {x.shape}; give each x as [time, channel] with as many channels"
-            )
-    steps = max(len(x) for x, _ in pairs)
-    there = np.array([np.arange(steps) < len(x) for x, _ in pairs])
-    return (
-        _filled([x for x, _ in pairs], steps),
-        _filled_targets([y for _, y in pairs], steps),
-        None if there.all() else there,
-    )
-
-
-def _filled(parts: Sequence[Array], steps: int) -> Array:
-    return np.stack([np.pad(a, [(0, steps - len(a)), *[(0, 0)] * (a.ndim - 1)]) for a in parts])
-
-
-def _filled_targets(parts: Sequence[Array], steps: int) -> Array:
-    try:
-        return np.stack(list(parts))
-    except ValueError:  # one of each step
-        return _filled(parts, steps)
-
-
-def _examples(network: Network, answer: tuple[str, str], x: Any, y: Any, mask: Any, what: str) -> Examples:
-    """As given, by input; a single array is for the one input that takes data. Raises OptionError on what doesn't fit."""
-    taking = [i.name for i in network.inputs if i.kind != "poisson"]
-    if not isinstance(x, Mapping):
-        if len(taking) != 1:
-            raise OptionError(
-                f"x is one array, and the network has the inputs {', '.join(taking) or 'none'}; give {{name: array}}"
-            )
-        x = {taking[0]: x}
-    target = np.asarray(y)
-    if target.dtype.kind == "b":
-        target = target.astype(np.int64)
-    arrays = {
-        n: a if isinstance(a, Events) else np.asarray(a.value if isinstance(a, Quantity) else a) for n, a in x.items()
-    }
-    found = Examples(arrays, target, None if mask is None else np.asarray(mask, bool))
-    _check(network, found, what)
-    _check_targets(network.population(answer[0]).size, answer[1], found, what)
-    return found
 
 
 def _read_of(network: Network, output: str) -> tuple[str, str]:
@@ -294,68 +230,8 @@ def _read_of(network: Network, output: str) -> tuple[str, str]:
     return population, variable
 
 
-def _stepwise(y: Array) -> bool:
-    return y.ndim == (2 if y.dtype.kind in "iu" else 3)
-
-
 def _counted(batch: Batch) -> Array:
     """bool [example], or [example*time] where y has steps: what loss and metric are the mean of."""
-    if not _stepwise(batch.targets):
+    if not stepwise(batch.targets):
         return np.ones(len(batch.targets), bool)
     return np.ones(batch.targets.shape[:2], bool).ravel() if batch.mask is None else np.ravel(batch.mask)
-
-
-def _check(network: Network, examples: Examples, what: str) -> None:
-    """Raises OptionError where inputs are missing or don't fit."""
-    taking = {i.name: i for i in network.inputs if i.kind != "poisson"}
-    for name in (*taking, *examples.x):
-        if name not in examples.x or name not in taking:
-            raise OptionError(
-                f"{what}: x has {', '.join(examples.x)}, and the network takes {', '.join(taking)}: '{name}' is on one side only"
-            )
-    lengths = set()
-    for name, array in examples.x.items():
-        shape, size = array.shape, taking[name].size
-        if len(shape) != 3 or shape[0] != len(examples) or shape[2] != size or not shape[0] * shape[1]:
-            raise OptionError(
-                f"{what}: '{name}' has the shape {shape}; it takes [{len(examples)} examples as in y, time, {size} channels]"
-            )
-        lengths.add(shape[1])
-        if isinstance(array, Events):
-            continue
-        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-            raise OptionError(f"{what}: '{name}' has entries that are no finite numbers")
-        if taking[name].kind == "spikes" and not np.isin(array, (0, 1)).all():
-            raise OptionError(
-                f"{what}: '{name}' takes spikes, 0 and 1; encode the numbers (neuro.encoders), or make it an input of kind 'current'"
-            )
-    if len(lengths) > 1:
-        raise OptionError(f"{what}: the inputs have {' and '.join(map(str, sorted(lengths)))} steps; give all as many")
-    if examples.mask is not None and (
-        examples.mask.shape != (len(examples), *lengths) or not examples.mask.any(axis=1).all()
-    ):
-        raise OptionError(
-            f"{what}: the mask has the shape {examples.mask.shape}; it takes [example, time] with a step that counts in each"
-        )
-
-
-def _check_targets(size: int, variable: str, examples: Examples, what: str) -> None:
-    """Raises OptionError where y doesn't fit what is read."""
-    y, steps = examples.y, next(iter(examples.x.values())).shape[1]
-    shapes = [(len(y),), (len(y), steps)] if examples.labels else [(len(y), size), (len(y), steps, size)]
-    if y.dtype.kind not in "iuf" or y.shape not in shapes or not np.isfinite(y).all():
-        wanted = " or ".join(map(str, shapes))
-        kind = "labels (whole numbers)" if examples.labels else "values"
-        raise OptionError(
-            f"{what}: y has the shape {y.shape} of {y.dtype}; {kind} for this network take finite numbers [{wanted}]"
-        )
-    if examples.labels and (y.min() < 0 or y.max() >= size):
-        raise OptionError(
-            f"{what}: y has labels from {y.min()} to {y.max()}, and the output has {size} cells; give labels from 0 to {size - 1}"
-        )
-    if _stepwise(y) and not variable:
-        raise OptionError(
-            f"{what}: y has one target for each step, which spikes alone can't answer; read a variable of the output"
-        )
-    if not examples.labels and not variable:
-        raise OptionError(f"{what}: y has values, which are compared with a variable; read one of the output")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,14 @@ class Corpus:
     valid: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
 
+    @property
+    def checksum(self) -> int:
+        """Of its words, in their order."""
+        found = zlib.crc32(json.dumps(self.vocabulary).encode())
+        for part in (self.train, self.valid, self.test):
+            found = zlib.crc32(part.tobytes(), zlib.crc32(str(len(part)).encode(), found))
+        return found
+
     @staticmethod
     def of(parts: Sequence[Sequence[str]], size: int) -> Corpus:
         """Words of the three splits. size: of the vocabulary, at most, with `<unk>`: the most frequent words of training, equal ones by the alphabet."""
@@ -49,17 +59,18 @@ class Corpus:
 
 def corpus(data: str, vocabulary: int, words: int) -> Corpus:
     """data: "chain", a folder with train.txt, valid.txt and test.txt, or a text file. words: of training, at most; 0 for all. Raises OptionError."""
-    path = Path(data)
+    path, lines = Path(data), ""
     if data == CHAIN:
         whole = chain()
     elif path.is_dir():
         whole = [_lines(path / f"{split}.txt") for split in SPLITS]
     else:
-        whole = divided(sentences(_read(path)))
+        text = sentences(_read(path))
+        whole, lines = divided(text), f", one sentence a line, of which it has {len(text)}"
     parts = [[word for line in part for word in (*line, END)] for part in whole]
     for split, part in zip(SPLITS, parts, strict=True):
         if len(part) < 2:
-            raise OptionError(f"data {data!r} has no words for {split}; give a longer text")
+            raise OptionError(f"data {data!r} has no words for {split}; give a longer text{lines}")
     return Corpus.of([parts[0][: words or None], *parts[1:]], vocabulary)
 
 

@@ -64,7 +64,6 @@ class LanguageModel:
     """
 
     name = "language-model"
-    version = 1
     output = "output"
     readout = ("readout.w", "output.b")
 
@@ -78,6 +77,10 @@ class LanguageModel:
             raise OptionError(
                 f"vocabulary={vocabulary}, parameters={parameters}; give at least 2 words and at most {LARGEST} parameters"
             )
+        if steps < layers:
+            raise OptionError(
+                f"steps={steps}: the answer of {layers} layers has heard nothing in the first {layers - 1} steps; give more"
+            )
         if words < 0:
             raise OptionError(f"words={words}; give a number of training words, or 0 for all")
         self.data, self.form, self.vocabulary, self.words = data, form, vocabulary, words
@@ -86,6 +89,11 @@ class LanguageModel:
         self.settings = Settings(
             epochs=5, batch=20, rules={"bptt": {"trainable": trained, "learning_rate": 0.02, "clip": 5.0}}
         )
+
+    @cached_property
+    def version(self) -> int:
+        """A number of the text, so that a run of another one is told from one of this."""
+        return 1 if self.data == CHAIN else self.corpus.checksum
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -129,7 +137,7 @@ class LanguageModel:
         text = self.corpus.train[int(rng.integers(self.steps)) :]
         if len(text) // batch < self.steps:
             raise OptionError(
-                f"batch={batch}: {len(text)} words of training are too few for windows of {self.steps} steps; give a smaller batch"
+                f"batch={batch}, steps={self.steps}: {len(text)} words of training are too few for so many windows; give fewer, shorter ones, or more words"
             )
         return self.windows(text, batch, self.steps)
 
@@ -153,8 +161,12 @@ class LanguageModel:
         return self._whole(self.corpus.test[: self.test_words])
 
     def _whole(self, text: Array) -> Batch:
-        """One window of all of it, in ten pieces."""
-        batch = min(10, len(text))
+        """One window of all of it, in ten pieces, of which each has words that count. Raises OptionError."""
+        batch = min(10, len(text) // self.layers)
+        if not batch:
+            raise OptionError(
+                f"layers={self.layers}: {len(text)} words of validation or test are too few; give more (test_words, or a longer text)"
+            )
         return replace(next(self.windows(text, batch, len(text) // batch)), follows=None)
 
     def record(self) -> Sequence[str]:

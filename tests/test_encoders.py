@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from neuro.encoders import latency, poisson, rate
+from neuro.events import EventsError
 
 VALUES = np.random.default_rng(3).random((6, 40))
 VALUES[0, :5] = (0.0, 0.005, 0.011, 0.999, 1.0)
@@ -42,3 +45,43 @@ def test_a_trials_spikes_do_not_depend_on_the_batch() -> None:
 def test_poisson_rate_in_hertz() -> None:
     found = poisson(np.full((1, 200), 0.5), 5000, seed=0, dt=1e-3, peak=100.0)
     assert np.asarray(found).mean() / 1e-3 == pytest.approx(50, rel=0.02)
+
+
+ENCODERS = {
+    "latency": latency,
+    "rate": lambda values, steps: rate(values, steps, seed=0),
+    "poisson": lambda values, steps: poisson(values, steps, seed=0, dt=1e-3, peak=100.0),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    ("values", "steps", "wrong"),
+    [
+        ([[0.5, 0.5], [0.5, 1.2]], 5, "example 1, channel 1: 1.2 is no number from 0 to 1"),
+        ([[0.5, -0.1]], 5, "example 0, channel 1: -0.1"),
+        ([[np.nan]], 5, "example 0, channel 0: nan"),
+        ([[0, 255]], 5, "255 is no number from 0 to 1; scale"),
+        ([0.5], 5, r"shape \(1,\)"),
+        ([["a"]], 5, "give numbers"),
+        ([[0.5], [0.5, 0.5]], 5, "no array of numbers"),
+        ([[0.5]], 0, "steps=0"),
+        ([[0.5]], 2.0, "steps=2.0"),
+    ],
+)
+def test_other_numbers_are_refused(name: str, values: Any, steps: Any, wrong: str) -> None:
+    """Of a value above 1 the latency would lie in the trial before."""
+    with pytest.raises(EventsError, match=wrong):
+        ENCODERS[name](values, steps)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_no_examples_are_no_events(name: str) -> None:
+    assert ENCODERS[name](np.zeros((0, 4)), 5).shape == (0, 5, 4)
+    assert ENCODERS[name]([[0, 1]], 5).shape == (1, 5, 2)
+
+
+def test_more_than_a_spike_a_step_is_refused() -> None:
+    for peak in (2000.0, -1.0, np.nan):
+        with pytest.raises(EventsError, match="where none to one fits"):
+            poisson(VALUES, 5, seed=0, dt=1e-3, peak=peak)

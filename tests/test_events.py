@@ -27,6 +27,17 @@ def test_steps_hold_their_times(seed: int, dt: float, number: int) -> None:
     assert found.sum() == raster.sum()  # several in a step are one
 
 
+@pytest.mark.parametrize(("kind", "last"), [("f8", 10**6), ("f4", 10**5), ("f2", 1500)])
+def test_times_of_few_digits_are_in_the_steps_that_were_rounded_to_them(kind: str, last: int) -> None:
+    """As data sets keep them. A time within a step stays there as long as its digits tell it from the next boundary."""
+    steps = np.unique(np.random.default_rng(0).integers(0, last, 3000))
+    shape, channels = (1, last, 1), np.zeros(len(steps), int)
+    for within in (0.0, 0.5) if kind != "f2" else (0.0,):
+        times = ((steps + within) * 1e-3).astype(kind)
+        found = Events.from_times([times], [channels], shape, 1e-3)
+        np.testing.assert_array_equal(np.flatnonzero(np.diff(found.offsets)), steps)
+
+
 def test_trials_of_any_length() -> None:
     found = Events.from_times([[], [0.5, 0.1, 0.1]], [[], [2, 1, 1]], SHAPE, 0.1)
     assert [tuple(x) for x in np.argwhere(np.asarray(found))] == [(1, 1, 1), (1, 5, 2)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,16 @@ def spiking_states(network: Network) -> tuple[str, ...]:
 def refined_accuracy(
     task: Task, program: Program, network: Network, parameters: Parameters, batch: Batch, factor: int
 ) -> float:
-    """The task's metric of a program compiled from `finer(network, factor)`, with the same charges and events."""
+    """The task's metric of a program compiled from `finer(network, factor)`, with the same charges and events, read on the network's own clock.
+
+    A trace is what it is at the end of each of its steps, a raster the number of spikes in it.
+    """
     inputs = finer_inputs(network, batch.inputs, factor)
-    mask = None if batch.mask is None else np.repeat(batch.mask, factor, axis=1)
-    recording = program.run(finer_parameters(network, parameters, factor), inputs, task.record(), state=batch.state)
-    return task.metric(recording, replace(batch, inputs=inputs, mask=mask))
+    finely = program.run(
+        finer_parameters(network, parameters, factor), inputs, task.record(), state=batch.state, every=factor
+    )
+    counts = {
+        name: np.add.reduceat(raster, np.arange(0, raster.shape[1], factor), axis=1, dtype=np.int64)
+        for name, raster in finely.spikes.items()
+    }
+    return task.metric(Recording(finely.dt * factor, counts, finely.traces), batch)

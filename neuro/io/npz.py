@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +37,8 @@ def _arrays(archive: zipfile.ZipFile, limit: int) -> dict[str, Array]:
     found, total = {}, 0
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
+        if name in found:
+            raise NpzError(name, "two arrays have this name")
         total += info.file_size
         if total > limit:
             raise NpzError(name, f"its {info.file_size} bytes take the arrays past {limit}")
@@ -44,13 +47,16 @@ def _arrays(archive: zipfile.ZipFile, limit: int) -> dict[str, Array]:
                 if _FORMAT.read_magic(file) != (1, 0):
                     raise NpzError(name, "an array of another version than 1.0")
                 shape, _, dtype = _FORMAT.read_array_header_1_0(file)
+                held = info.file_size - file.tell()
             except (ValueError, EOFError) as error:
                 raise NpzError(name, f"not an array ({error})") from None
         if dtype.hasobject:
             raise NpzError(name, "it holds objects, which are not read")
-        size = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
-        if size > info.file_size:
-            raise NpzError(name, f"the shape {shape} declares {size} bytes of {info.file_size}")
+        if any(type(n) is not int or n < 0 for n in shape):
+            raise NpzError(name, f"the shape {shape} is none")
+        size = dtype.itemsize * prod(shape)
+        if size != held:
+            raise NpzError(name, f"the shape {shape} declares {size} bytes of {held}")
         with archive.open(info) as file:
             found[name] = _FORMAT.read_array(file, allow_pickle=False)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,9 +39,12 @@ _LOOKS = 10  # at the end of a recording that grows
 class Run:
     """A run that is being written. Use `Run.create` or `Run.resume`, then log, checkpoint, finish."""
 
-    def __init__(self, path: Path, header: Mapping[str, Any], history: dict[str, list[tuple[int, float]]]) -> None:
+    def __init__(
+        self, path: Path, header: Mapping[str, Any], history: dict[str, list[tuple[int, float]]], first: Callable[[], None]
+    ) -> None:  # fmt: skip
+        """first: what is to be done before the file that is there goes, once nobody else can write it."""
         self.path, self.header, self.history = path, dict(header), history
-        self._alone, self._file = self._begin()
+        self._alone, self._file = self._begin(first)
 
     @staticmethod
     def create(
@@ -55,10 +58,17 @@ class Run:
                 f"'{target}' exists; continue it with --resume, replace it with --overwrite, or choose another name"
             )
         header = run_header.new(model, semantics, config, seed)
-        run = Run(target, header, {name: [] for name in metrics})
-        with suppress(FileNotFoundError):  # of the run that was replaced
-            checkpoint_path(target).unlink()
-        return run
+        side = checkpoint_path(target)  # of the run that is replaced, which must not be taken for this one's
+        return Run(target, header, {name: [] for name in metrics}, lambda: side.unlink(missing_ok=True))
+
+    @staticmethod
+    def stopped(path: str | os.PathLike[str]) -> tuple[bool, checkpoints.Saved]:
+        """Whether a run is complete, and the header, metrics and state that `resume` goes on from. Nothing is written. Raises ResultsError."""
+        target, side = Path(path), checkpoint_path(Path(path))
+        if not target.exists() and not side.exists():
+            raise ResultsError(f"there is no run '{target}' to resume")
+        done = _is_complete(target)
+        return done, checkpoints.of(open_run(target).kept(), target) if done else checkpoints.read(side)
 
     @staticmethod
     def resume(path: str | os.PathLike[str], changed: Mapping[str, Any] | None = None) -> tuple[Run, dict[str, Array]]:
@@ -66,23 +76,25 @@ class Run:
 
         changed: settings that are others from here on, such as more epochs; with them a complete run goes on too, and what was measured of it is dropped.
         """
-        target, side = Path(path), checkpoint_path(Path(path))
-        if not target.exists() and not side.exists():
-            raise ResultsError(f"there is no run '{target}' to resume")
-        done = _is_complete(target)
-        if done and not changed:
-            raise FinishedError(f"run '{target}' is complete; there is nothing to resume")
-        header, history, state = checkpoints.of(open_run(target).kept(), target) if done else checkpoints.read(side)
+        target = Path(path)
+        if not changed and _is_complete(target):
+            raise finished(target)
+        _, (header, history, state) = Run.stopped(target)
         header["config"] |= changed or {}
-        if done:  # the file is begun anew: before that, all that it takes lies beside it
-            checkpoints.write(side, header, history, state)
-        return Run(target, header, history), state
 
-    def _begin(self) -> tuple[IO[bytes], h5py.File]:
+        def keep() -> None:
+            if changed:  # all that the new file takes lies beside it
+                checkpoints.write(checkpoint_path(target), header, history, state)
+
+        return Run(target, header, history, keep), state
+
+    def _begin(self, first: Callable[[], None]) -> tuple[IO[bytes], h5py.File]:
         """The right to write, and a fresh file with everything so far; every dataset exists before SWMR begins."""
-        with writing(self.path):
-            held = alone(self.path)
+        with writing(self.path), ExitStack() as stack:
+            held = stack.enter_context(alone(self.path))
+            first()
             file = h5py.File(self.path, "w", libver="latest", locking=False)
+            stack.pop_all()
         run_header.write(file, self.header)
         for name, rows in self.history.items():
             kind = np.dtype([("step", "<i8"), ("value", "<f8")])
@@ -142,6 +154,11 @@ class Run:
         self.close()
         for path in (self.path, checkpoint_path(self.path)):
             path.unlink(missing_ok=True)
+
+
+def finished(path: Path) -> FinishedError:
+    """The error of a run that has no more to do."""
+    return FinishedError(f"run '{path}' is complete; there is nothing to resume")
 
 
 def _is_complete(path: Path) -> bool:

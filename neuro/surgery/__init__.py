@@ -34,6 +34,10 @@ def removed(network: Network, population: str, cells: Iterable[int], **options: 
 def added(network: Network, population: str, number: int = 1, **options: Any) -> Surgery:
     """With so many more cells of a population, behind the others. options: of `rearranged`. Raises ModelError."""
     size = network.population(population).size
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
+        raise problem(
+            f"population '{population}'", f"{number!r} cells can't be added", "give a whole number, at least 0"
+        )
     return rearranged(network, population, [*range(size), *[-1] * number], **options)
 
 

@@ -63,11 +63,11 @@ class Surgery:
 
     def state(self, state: State) -> State:
         """A run's state; new cells and synapses begin as in a new run, and nothing is on its way to or from them."""
-        plain_state, axes = state.numpy(), self.axes
+        plain_state, take = state.numpy(), self._taken
         fresh = {**initial_state(self.after), **{n: p.value for n, p in self._declared[1].items()}}
-        variables = {n: moved(a, axes(n.partition(".")[0]), fresh[n]) for n, a in plain_state.variables.items()}
-        sums = {n: moved(a, axes(n.partition(".")[0])) for n, a in plain_state.sums.items()}
-        late = {n: moved(a, axes(n)) for n, a in plain_state.refractory.items()}
+        variables = {n: take(n, a, fresh.get(n, 0)) for n, a in plain_state.variables.items()}
+        sums = {n: take(n, a) for n, a in plain_state.sums.items()}
+        late = {n: take(n, a) for n, a in plain_state.refractory.items()}
         return replace(plain_state, variables=variables, sums=sums, refractory=late, spikes=self._spikes(plain_state))
 
     def inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,8 +88,17 @@ class Surgery:
                 if not before[name].shape:  # one number for all becomes one for each
                     shape = self._shape(owner)
                     array = np.broadcast_to(array[(..., *[None] * len(shape))], (*array.shape, *shape))
-                found[name] = moved(array, self.axes(owner), fill[name])
+                found[name] = self._taken(name, array, fill[name])
         return found
+
+    def _taken(self, name: str, array: Array, fill: Any = 0) -> Array:
+        """An array of one value per cell or synapse, moved. Raises ModelError where it isn't of the network before."""
+        owner = name.partition(".")[0]
+        axes, shape = self.axes(owner), self._shape(owner)
+        if array.shape[max(array.ndim - len(shape), 0) :] != shape:
+            why = f"the shape is {array.shape}, and the network before has {shape} there"
+            raise problem(f"array '{name}'", why, "give what belongs to that network")
+        return moved(array, axes, fill)
 
     def _shape(self, owner: str) -> tuple[int, ...]:
         """Of arrays with one value per cell or synapse, before."""
@@ -112,7 +121,7 @@ class Surgery:
             last = np.zeros((*state.lead, steps, size), np.bool_)
             known = state.spikes.get(name)
             if known is not None:
-                known = moved(known, (self.cells,)) if name == self.population else known
+                known = self._taken(name, known) if name == self.population else known
                 kept = min(steps, known.shape[-2])
                 last[..., steps - kept :, :] = known[..., known.shape[-2] - kept :, :]
             found[name] = last

@@ -160,6 +160,28 @@ def test_a_complete_run_without_a_sound_checkpoint_stays_as_it_is(damage: str, t
     np.testing.assert_array_equal(open_run(path).parameters()["feed.w"], np.arange(6.0).reshape(2, 3))
 
 
+def test_changed_settings_outlive_a_stop_before_the_next_checkpoint(tmp_path: Path) -> None:
+    path, run = tmp_path / "run.h5", begin(tmp_path / "run.h5")
+    run.checkpoint({"x": np.arange(3)})
+    run.close()
+    Run.resume(path, {"epochs": 2})[0].close()
+    again, _ = Run.resume(path)
+    assert again.header["config"]["epochs"] == 2
+    again.close()
+
+
+def test_a_run_that_is_replaced_leaves_nothing_to_go_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the new one is stopped: its file would go on with the old one's state."""
+    path, run = tmp_path / "run.h5", begin(tmp_path / "run.h5")
+    run.checkpoint({"x": np.arange(3)})
+    run.close()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("neuro.io.results.h5py.File", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        begin(path, overwrite=True)
+    with pytest.raises(ResultsError, match="there is no checkpoint"):
+        Run.resume(path)
+
+
 def test_one_run_writes_a_file(tmp_path: Path) -> None:
     """Whoever comes second is refused, and takes nothing from the first: not its file, not its checkpoint."""
     path = tmp_path / "run.h5"

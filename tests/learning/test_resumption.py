@@ -108,7 +108,7 @@ def test_a_complete_run_is_made_longer(tmp_path: Path, monkeypatch: pytest.Monke
     trained(path, rule)
     before = path.read_bytes()
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Run, "_begin", lambda run: (_ for _ in ()).throw(Stopped))
+        patch.setattr(Run, "_begin", lambda run, first: (_ for _ in ()).throw(Stopped))
         Run.resume(path, {"epochs": 2 * EPOCHS})
     assert path.read_bytes() == before
     run, _ = Run.resume(path, {"epochs": 2 * EPOCHS})

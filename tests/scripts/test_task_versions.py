@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cli
 import pytest
-import train
+from continuing import same_version
 
 from neuro.io.results import open_run
 from tasks.digits import Digits
@@ -27,7 +27,7 @@ def test_another_version_is_no_continuation_and_no_comparison(
     with pytest.raises(
         cli.UserError, match="it learned version 1 of task 'digits', this is version 2; start another run"
     ):
-        train.same_version(open_run(run).config, Digits())
+        same_version(open_run(run).config, Digits())
     code, _, error = called(capsys, monkeypatch, "quantise", run, "--to", "ternary")
     assert code == 0 and f"note: run '{run}': it learned version 1 of task 'digits', this is version 2" in error
 

@@ -10,10 +10,11 @@ import pytest
 
 import backends
 import tasks
-from neuro import Network, Pairs, learning
+from neuro import ModelError, Network, Pairs, learning
 from neuro.compiler.parameters import values
 from neuro.learning.gradient.gradient_rule import RuleError
 from neuro.surgery import Surgery, added, removed
+from tests.tasks.own_data import examples, spiking
 
 TASK = tasks.get("grouped-letters", hidden=7, start=7, updates=8)
 UNHEARD = (2, 5)
@@ -70,3 +71,44 @@ def test_memory_of_which_nobody_knows_the_cells_is_refused() -> None:
     cut = removed(network, "hidden", [1])
     with pytest.raises(RuleError, match=r"rule 'rflo', 'memory/.*: nothing says what becomes of it"):
         rule.operated(backends.get("reference").compile(cut.after), saved, cut)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "rmsprop", "sgd"])
+def test_a_number_for_all_cells_that_becomes_one_for_each(optimiser: str) -> None:
+    """Each goes on with the memory of the one; the count of steps stays one number."""
+    network = spiking(4)
+    task = tasks.from_arrays(*examples(10), network)
+    options = {"optimiser_options": {"momentum": 0.9}} if optimiser == "sgd" else {}
+    rule = learning.get("bptt", optimiser=optimiser, learning_rate=1e-3, trainable=("link.w", "out.tau_m"), **options)
+    program, batch = backends.get("torch").compile(network), task.test_batch()
+    parameters, state, _ = rule.step(program, values(network), rule.init(program), batch, task)
+    before = rule.save(state)
+    cut = added(network, "out", 1, values={"out.tau_m": 0.02})
+    other = backends.get("torch").compile(cut.after)
+    after = rule.operated(other, before, cut)
+    for name, value in before.items():
+        if name.startswith("optimiser/1/") and not name.endswith("step"):
+            np.testing.assert_array_equal(after[name], [value] * 4 + [0.0])
+        elif name.endswith("step"):
+            np.testing.assert_array_equal(after[name], value)
+    own = tasks.from_arrays(*examples(10), cut.after)
+    found, _, _ = rule.step(other, cut.parameters(parameters), rule.load(other, after), batch, own)
+    assert found["out.tau_m"].shape == (5,)
+
+
+def test_what_belongs_to_another_network_is_refused() -> None:
+    cut = removed(spiking(4), "out", [1])
+    for shape in ((4, 9), (2, 2), (4,), ()):
+        with pytest.raises(ModelError, match=r"array 'link\.w': the shape is .* the network before has \(4, 4\)"):
+            cut.arrays({"link.w": np.ones(shape)})
+    for size in (3, 9):
+        run = backends.get("reference").compile(spiking(size)).run(inputs={"x": np.zeros((1, 3, 4))})
+        with pytest.raises(ModelError, match=r"the network before has \(4,\) there"):
+            cut.state(run.state)
+    assert cut.arrays({"link.w": np.ones((7, 4, 4))})["link.w"].shape == (7, 4, 3)
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, "1"])
+def test_a_number_of_cells_that_is_none(number: Any) -> None:
+    with pytest.raises(ModelError, match="cells can't be added"):
+        added(spiking(4), "out", number)

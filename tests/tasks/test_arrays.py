@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import torch
 
 import backends
 import tasks
-from neuro import Recording, learning
+from neuro import Input, Recording, learning
 from neuro.compiler.parameters import values
 from neuro.events import Events
 from neuro.options import OptionError
 from tasks.arrays import Arrays
 from tests.tasks.own_data import CHANNELS, STEPS, examples, files, graded, spiking
+
+X, Y = examples(10)
 
 
 def learned(task: Arrays, updates: int, **options: Any) -> tuple[float, float]:
@@ -107,6 +110,47 @@ def test_a_torch_dataset_of_unequal_lengths() -> None:
     assert tasks.from_dataset(stepwise, graded(), output="out.y", test=0.25).test.y.shape == (3, max(lengths))
 
 
+class Endless:
+    """A Dataset as torch allows it: it has a length, and no IndexError says where it ends."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, k: int) -> tuple[Any, Any]:
+        if k >= 100:
+            raise KeyboardInterrupt
+        return X[k % 10], Y[k % 10]
+
+
+def test_a_dataset_is_as_long_as_it_says() -> None:
+    task = tasks.from_dataset(Endless(), spiking(), test=0.5)
+    assert len(task.train) == len(task.test) == 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pairs"),
+    [
+        ("example 0 of the dataset is no pair", [1, 2]),
+        ("example 1 of the dataset is no pair", [(X[0], 0), (X[0], 0, 0)]),
+        ("example 0: x is no array of numbers", [([[1, 0], [1]], 0)]),
+        ("example 0: y has entries that are no finite numbers", [(X[0], "a")]),
+        (
+            r"example 1 has y of the shape \(3,\) for 5 steps",
+            [(X[0], np.zeros(STEPS, int)), (X[1, :5], np.zeros(3, int))],
+        ),
+        (
+            r"example 1 has y of the shape \(9,\) for 5 steps",
+            [(X[0], np.zeros(STEPS, int)), (X[1, :5], np.zeros(9, int))],
+        ),
+        (r"example 1 has y of the shape \(\)", [(X[0], np.zeros(STEPS, int)), (X[1], 0)]),
+        (r"example 1 has y of the shape \(1,\)", [(X[0], np.zeros(2)), (X[1], np.zeros(1))]),
+    ],
+)
+def test_a_dataset_that_does_not_fit(wrong: str, pairs: Any) -> None:
+    with pytest.raises(OptionError, match=wrong):
+        tasks.from_dataset(pairs, graded(), output="out.y")
+
+
 def test_no_example_is_on_two_sides() -> None:
     x = np.arange(40.0)[:, None, None] * np.ones((40, STEPS, CHANNELS))
     task = tasks.from_arrays(x, np.zeros(40, int), graded(), output="out.y", test=0.25, valid=0.2)
@@ -125,7 +169,46 @@ def test_the_same_data_have_the_same_version() -> None:
     )
 
 
-X, Y = examples(10)
+def test_other_data_have_another_version() -> None:
+    """When events come, which steps count, and the examples that say when to stop as well."""
+    x, y, there = examples()[0], np.zeros((40, STEPS), int), np.ones((40, STEPS), bool)
+    other_mask, other_x = np.tri(40, STEPS, dtype=bool), x.copy()
+    late = Events(Events.of(x).shape, np.concatenate([[0], Events.of(x).offsets[:-1]]), Events.of(x).channels)
+
+    def version(x: Any, mask: Any = there, **options: Any) -> int:
+        return tasks.from_arrays(x, y, spiking(), mask=mask, output="out.v", **options).version
+
+    kept = tasks.from_arrays(
+        np.arange(40)[:, None, None] * np.ones((40, 1, 4)), y[:, :1], graded(), output="out.y", valid=0.2
+    )
+    first = int(kept.valid.x["x"][0, 0, 0])
+    other_x[first] = ~x[first]
+    versions = [version(a, m, valid=0.2) for a, m in ((x, there), (x, other_mask), (other_x, there))]
+    assert len(set(versions)) == 3
+    early = Events(late.shape, np.concatenate([late.offsets[1:], late.offsets[-1:]]), late.channels)
+    assert late.sum() == early.sum() and version(late) != version(early)
+
+
+@pytest.mark.parametrize("kind", [">f8", "g", "f2", "f4", "i1", ">i4", "u8"])
+def test_numbers_of_any_type_are_learned_from(kind: str) -> None:
+    """The backends and torch take fewer types than numpy has."""
+    x, y = np.rint(np.random.default_rng(0).random((2, 10, STEPS, CHANNELS)))
+    target = y[:, 0, :2].astype(kind) if np.dtype(kind).kind == "f" else y[:, 0, 0].astype(kind)
+    task, plain = (
+        tasks.from_arrays(x.astype(k), target.astype(t), graded(), output="out.y", test=0.5)
+        for k, t in ((kind, kind), (float, float if np.dtype(kind).kind == "f" else int))
+    )
+    program: Any = backends.get("torch").compile(task.network(0))
+    rule = learning.get("bptt")
+    losses = [
+        rule.step(
+            program, values(program.network), rule.init(program), next(t.train_batches(np.random.default_rng(0), 5)), t
+        )[2]["loss"]
+        for t in (task, plain)
+    ]
+    assert losses[0] == losses[1]
+
+
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("takes .10 examples as in y, time, 4 channels", {"x": X[:, :, :3]}),
     ("takes .9 examples as in y", {"y": Y[:9]}),
@@ -144,7 +227,19 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("test=0.01 of 10 examples leaves none on one side", {"test": 0.01}),
     ("test=1.5 of 10 examples leaves none", {"test": 1.5}),
     ("valid=0.99 of 8 examples leaves none", {"valid": 0.99}),
-    ("y has the shape .* of object", {"y": np.array(["a", None] * 5, object)}),
+    ("y has entries that are no finite numbers, but object", {"y": np.array(["a", None] * 5, object)}),
+    ("examples: 'x' is no array of numbers", {"x": [[[1, 0, 0, 0]], [[1, 0, 0, 0]] * 2]}),
+    ("examples: y is no array of numbers", {"y": [[1], [1, 2]] * 5}),
+    ("y is one number", {"y": 3}),
+    ("the mask has other entries than 0 and 1", {"mask": np.full((10, STEPS), np.nan)}),
+    ("the mask has other entries than 0 and 1", {"mask": np.full((10, STEPS), 0.5)}),
+    ("the mask has entries that are no finite numbers", {"mask": np.full((10, STEPS), "False")}),
+    ("y_test is of no use alone", {"y_test": Y}),
+    ("mask_test is of no use alone", {"mask_test": np.ones((10, STEPS))}),
+    ("x_test is of no use alone", {"x_test": X}),
+    ("give a Network", {"network": "net.toml"}),
+    ("takes a current, not events", {"x": Events.of(X), "network": graded(), "output": "out.y"}),
+    ("x has 3, and the network takes x", {"x": {3: X}}),
 ]
 
 
@@ -166,6 +261,8 @@ def test_a_graded_output_needs_a_variable() -> None:
         ("has no array 'y'", {"x": X}),
         ("has no array 'y_test'", {"x": X, "y": Y, "x_test": X}),
         ("it holds objects", {"x": X, "y": np.array([None] * 10, object)}),
+        ("y_test is of no use alone|x has nothing", {"x": X, "y": Y, "y_test": Y}),
+        ("x has nothing, and the network takes x", {"y": Y}),
     ],
 )
 def test_files_that_do_not_fit(tmp_path: Path, wrong: str, arrays: dict[str, Any]) -> None:
@@ -199,3 +296,16 @@ def test_what_has_no_end_is_not_read(option: str, where: str, tmp_path: Path) ->
     if where != "a folder":
         with pytest.raises(OptionError, match="is no plain file"):
             tasks.get("language-model", data=str(path)).network(0)
+
+
+def test_inputs_by_name_whatever_they_are_called(tmp_path: Path) -> None:
+    network = spiking()
+    two = replace(network, inputs=(*network.inputs, Input("z", 3)))
+    task = tasks.get("arrays", **files(tmp_path, two, x=X, z=X[..., :3], y=Y))
+    assert set(task.test_batch().inputs) == {"x", "z"}
+    other = replace(
+        network, inputs=(Input("z", CHANNELS),), projections=tuple(replace(p, pre="z") for p in network.projections)
+    )
+    assert set(tasks.get("arrays", **files(tmp_path, other, x=X, y=Y)).test_batch().inputs) == {"z"}
+    with pytest.raises(tasks.UnknownTaskError, match="'x', and 'z' for an input; give one of them"):
+        tasks.get("arrays", **files(tmp_path, other, x=X, z=X, y=Y))

@@ -169,10 +169,37 @@ def test_options_that_do_not_fit(options: dict[str, Any]) -> None:
 
 def test_a_batch_larger_than_the_text() -> None:
     task = tasks.get("language-model", **SMALL)
-    with pytest.raises(REFUSED, match="smaller batch"):
+    with pytest.raises(REFUSED, match="batch=200, steps=20: 1983 words"):
         list(task.train_batches(np.random.default_rng(0), 200))
 
 
 def test_vocabularies_are_the_same_for_the_same_text() -> None:
     assert corpus(CHAIN, 30, 0).vocabulary == corpus(CHAIN, 30, 0).vocabulary
     assert isinstance(corpus(CHAIN, 30, 0), Corpus)
+
+
+def test_another_text_is_another_version(tmp_path: Path) -> None:
+    """Also of as many words in as many sentences."""
+    versions = []
+    for last in ("mat", "rug", "mat"):
+        (tmp_path / "text.txt").write_text("the cat sat on the mat\n" * 59 + f"the cat sat on the {last}\n")
+        versions.append(tasks.get("language-model", data=str(tmp_path / "text.txt")).version)
+    assert versions[0] == versions[2] != versions[1]
+    assert tasks.get("language-model").version == 1
+
+
+def test_a_text_of_one_line_is_told_what_a_sentence_is(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat " * 2000)
+    with pytest.raises(REFUSED, match=r"no words for train; .* one sentence a line, of which it has 1"):
+        tasks.get("language-model", data=str(tmp_path / "text.txt")).network(0)
+
+
+def test_every_window_has_words_that_count(tmp_path: Path) -> None:
+    """Of an answer that has heard nothing there is no mean."""
+    with pytest.raises(REFUSED, match="steps=2: the answer of 3 layers"):
+        tasks.get("language-model", layers=3, steps=2)
+    for words in (3, 4, 7, 35):
+        task = tasks.get("language-model", layers=3, test_words=words)
+        assert task.test_batch().mask.any(axis=1).all() and task.valid_batch().mask.any()
+    with pytest.raises(REFUSED, match="2 words of validation or test are too few"):
+        tasks.get("language-model", layers=3, test_words=2).test_batch()

@@ -258,9 +258,10 @@ class GradientRule:
             if head == "theta":
                 found[key] = surgery.arrays({rest: value}, fresh)[rest]
             elif head == "optimiser":
-                name = names[int(rest.partition("/")[0])]
-                own = np.shape(value) == shapes[name]
-                found[key] = surgery.arrays({name: value})[name] if own else value  # else a count of steps
+                place, _, memory = rest.partition("/")
+                name = names[int(place)]
+                own = memory != "step" and np.shape(value) == shapes[name]  # else a count, of steps and such
+                found[key] = surgery.arrays({name: value})[name] if own else value
             elif not rest:
                 found[key] = value
             elif not key.startswith("memory/carried/"):
