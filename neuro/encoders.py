@@ -1,4 +1,4 @@
-"""Numbers in [0, 1] as spikes: events of [batch, time, channel].
+"""Numbers in [0, 1] as spikes, and signals: events of [batch, time, channel].
 
 latency and rate follow snntorch.spikegen's definitions; they are written here so that nobody needs a simulator for them,
 and so that a trial's spikes don't depend on how a batch is split. Times that are known are taken by `Events.from_times`.
@@ -13,6 +13,8 @@ from neuro.compiler import streams
 from neuro.events import Events
 
 ENCODERS = ("latency", "rate", "poisson")
+_TAPS = np.exp(-((np.arange(24) - 12.0) ** 2) / 25)
+BELL = _TAPS / _TAPS.sum()  # a filter of BSA's that cochleas are read with: a Gaussian of 24 steps, sum 1
 
 
 def latency(values: npt.NDArray[np.floating], steps: int, *, threshold: float = 0.01) -> Events:
@@ -40,3 +42,22 @@ def poisson(
 ) -> Events:
     """Poisson spikes at `value * peak` Hz, at most one per step of dt seconds."""
     return rate(np.asarray(values) * peak * dt, steps, seed=seed, first=first)
+
+
+def bsa(values: npt.NDArray[np.floating], *, kernel: npt.NDArray[np.floating] = BELL, threshold: float = 0.6) -> Events:
+    """Ben's spiker algorithm: spikes whose sum, each spread out by a kernel, is about the signal. values: [batch, time, channel], not negative.
+
+    A step spikes where taking the kernel away from the signal, from this step on, makes the sum of what is left smaller by more than the threshold. After the
+    last step there is silence. Source: Schrauwen & Van Campenhout (2003), IJCNN, 2825.
+    """
+    taps = np.asarray(kernel, np.float64)
+    left = np.array(values, np.float64)
+    batch, time, size = left.shape
+    left = np.concatenate([left, np.zeros((batch, len(taps), size))], axis=1)
+    fired = np.zeros((batch, time, size), bool)
+    for k in range(time):
+        window = left[:, k : k + len(taps)]
+        without = window - taps[:, None]
+        fired[:, k] = np.abs(without).sum(axis=1) < np.abs(window).sum(axis=1) - threshold
+        left[:, k : k + len(taps)] = np.where(fired[:, k, None], without, window)
+    return Events.of(fired)

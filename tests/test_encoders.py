@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro.encoders import latency, poisson, rate
+from neuro.encoders import BELL, bsa, latency, poisson, rate
 
 VALUES = np.random.default_rng(3).random((6, 40))
 VALUES[0, :5] = (0.0, 0.005, 0.011, 0.999, 1.0)
@@ -42,3 +42,23 @@ def test_a_trials_spikes_do_not_depend_on_the_batch() -> None:
 def test_poisson_rate_in_hertz() -> None:
     found = poisson(np.full((1, 200), 0.5), 5000, seed=0, dt=1e-3, peak=100.0)
     assert np.asarray(found).mean() / 1e-3 == pytest.approx(50, rel=0.02)
+
+
+def test_bsa_takes_away_what_each_spike_says() -> None:
+    """By its definition, step by step and channel by channel; at the highest threshold a signal made of spikes gives them back."""
+    random = np.random.default_rng(0)
+    signal, kernel = random.gamma(0.5, 1.0, (2, 60, 3)), np.array([0.2, 0.5, 0.3])
+    found = np.asarray(bsa(signal, kernel=kernel, threshold=0.4))
+    for b, c in np.ndindex(2, 3):
+        left = np.concatenate([signal[b, :, c], np.zeros(3)])
+        for k in range(60):
+            window = left[k : k + 3].copy()
+            fires = np.abs(window - kernel).sum() < np.abs(window).sum() - 0.4
+            assert found[b, k, c] == fires
+            left[k : k + 3] -= kernel * fires
+    assert 0.1 < found.mean() < 0.9
+    sent = np.zeros((1, 80, 1))
+    sent[0, [3, 30, 55]] = 1
+    heard = np.stack([np.convolve(sent[0, :, 0], BELL)[:80]])[..., None]
+    np.testing.assert_array_equal(np.asarray(bsa(heard, threshold=0.99)), sent > 0)
+    assert not np.asarray(bsa(np.zeros((1, 5, 2)))).any()
