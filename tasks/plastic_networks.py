@@ -19,6 +19,7 @@ from neuro.learning.local.differentiable import differentiable
 from neuro.learning.local.oja import oja
 from neuro.learning.local.plasticity import Plasticity
 from neuro.model import Input, Network, Neuron, Normal, OneToOne, Population, Projection, Synapse, Uniform
+from neuro.options import one_of
 from tasks.rate_networks import answer
 
 DT = quantity("1 ms")
@@ -74,24 +75,19 @@ def feed(form: str, inputs: int) -> Projection:
     return Projection("feed", "source", "cells", synapse, weights, parameters=own)
 
 
-def plastic_network(name: str, form: str, inputs: int, hidden: int, outputs: int, *, seed: int) -> Network:
-    """Source -> cells -> outputs that read the cells' traces at the end of a step; dt is 1 ms.
+def plastic_layer(form: str, inputs: int, hidden: int) -> tuple[list[Population], list[Projection]]:
+    """Source and cells, and what the form has for them; what goes in, and who reads the cells' traces, is left to add.
 
     form: "static"; "recurrent": static, cells all to all; "dp-oja", "dp-bcm": w + alpha*rho onto the cells, where rho changes at one trained
     rate; "ndp-oja", "ndp-bcm": at a rate for each cell, which its gate gives it, tanh(W_fan y + bias), from y = tanh(W_hear x + bias) of one
-    modulator that hears the traces of all cells. v, traces, rho and BCM's thresholds begin each trial at 0.
+    modulator that hears the traces of all cells. v, traces, rho and BCM's thresholds begin each trial at 0. Raises OptionError.
     """
+    one_of("form", form, FORMS)
     kind, into = form.partition("-")[0], 1 / math.sqrt(hidden)
-    cells = Population("cells", CELL, hidden)
-    populations = [
-        Population("source", SOURCE, inputs),
-        Population("output", answer, outputs, {"bias": _uniform(into)}),
-    ]
-    projections = [feed(form, inputs), Projection("readout", "cells", "output", READS, _uniform(into), summed="end")]
+    populations, projections = [Population("source", SOURCE, inputs)], [feed(form, inputs)]
     if kind == "recurrent":
         projections.append(Projection("loop", "cells", "cells", STATIC, _normal(0.1 * into)))
     if kind == "ndp":
-        cells = Population("cells", MODULATED, hidden)
         gates = Population("gates", MODULATOR, hidden, {"bias": quantity(np.full(hidden, 0.05), "")})
         populations += [Population("modulator", MODULATOR, 1), gates]
         projections += [
@@ -99,8 +95,18 @@ def plastic_network(name: str, form: str, inputs: int, hidden: int, outputs: int
             Projection("fan", "modulator", "gates", SPREADS, _normal(0.5), summed="end"),
             Projection("gate", "gates", "cells", GATES, connectivity=OneToOne(), summed="end"),
         ]
+    populations.append(Population("cells", MODULATED if kind == "ndp" else CELL, hidden))
+    return populations, projections
+
+
+def plastic_network(name: str, form: str, inputs: int, hidden: int, outputs: int, *, seed: int) -> Network:
+    """Source -> cells -> outputs that read the cells' traces at the end of a step; dt is 1 ms. form: see plastic_layer."""
+    populations, projections = plastic_layer(form, inputs, hidden)
+    into = 1 / math.sqrt(hidden)
+    populations.append(Population("output", answer, outputs, {"bias": _uniform(into)}))
+    projections.append(Projection("readout", "cells", "output", READS, _uniform(into), summed="end"))
     given = (Input("x", inputs, "current", "source.I"),)
-    return Network((*populations, cells), tuple(projections), given, dt=DT, seed=seed, name=name)
+    return Network(tuple(populations), tuple(projections), given, dt=DT, seed=seed, name=name)
 
 
 def _normal(std: float) -> Normal:

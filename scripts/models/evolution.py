@@ -17,10 +17,12 @@ from neuro import learning
 from neuro.compiler import streams
 from neuro.compiler.parameters import values
 from neuro.episodes import Episodes, played
+from neuro.learning.search.search_space import SearchSpace
 from neuro.protocols import Batch
 
 Array = npt.NDArray[Any]
 FORMS = {"plastic": "modulated", "static": "static"}
+SPIKING = {"spiking plastic": "spiking-ndp-oja", "spiking static": "spiking-static"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def costs(form: str, seed: int, steps: int, rounds: int) -> tuple[float, float, 
     network = task.network(seed)
     program: Any = backends.get("native").compile(network, threads=1)
     random = np.random.default_rng(seed)
-    p = {n: random.normal(0, 0.05, np.shape(v)) for n, v in values(network).items()}
+    rule = task.settings.rules["es"]
+    space = SearchSpace.of(program, rule["trainable"])
+    begins = space.vector()
+    p = values(network) | space.arrays(begins + random.normal(0, rule["sigma"], begins.shape))
     batch = Batch({}, np.array([seed]))
     episodes: Episodes = played(program, p, task, batch)
     shown = [{n: v[:, k : k + 1].copy() for n, v in episodes.inputs.items()} for k in range(steps)]

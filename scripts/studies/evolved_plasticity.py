@@ -3,24 +3,29 @@
 An evolution strategy finds all numbers, those of the plasticity too, from zero. Reduced: 32 members of one episode of 150 steps, 80 generations, where
 the publication's code has 288 members of five episodes of 1,000 steps. Metres of a reduced prototype, not the publication's returns, are what
 was expected. That plastic beats static isn't judged here: see evolved-plasticity-night. Control: the static policy, by the same search.
+
+The same for policies that spike (item 7 of SpikePropamine, Schmidgall et al. 2021): cells whose incoming synapses follow Oja's rule at a modulator's rate,
+and the same cells without plasticity. Their search begins with drawn weights onto the cells, since cells that never fire can't be searched.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from study import Study
 
-MINUTES = 10
+MINUTES = 20
 PROTOTYPE = {  # RNG seeds 0, 1, 2: mean of generations 41 to 80 [m], the final policy's mean over {none, 4 legs} [m]
     "plastic": ((0.82, 0.84, 1.03), (0.75, 0.26, 1.21)),
     "static": ((0.72, 0.66, 0.88), (-0.41, 1.22, 0.02)),
 }
 PROVENANCE = "a prototype of the same reduced settings by the specification's author; not the publication's figures, whose returns aren't metres"
-NUMBERS = {"plastic": 1513, "static": 1232}
+NUMBERS = {"plastic": 1513, "static": 1232, "spiking plastic": 2089, "spiking static": 1128}
+ITEMS = {name: 7 if name.startswith("spiking") else 3 for name in NUMBERS}  # 7: of SpikePropamine's list
 FIRST, LATE, LEAST, RATIO = slice(0, 5), slice(40, 80), 0.5, 2.0  # generations, metres
 Found = dict[tuple[str, int], Any]  # policy and RNG seed -> Evolved
 COSINE, ENOUGH = 0.95, 0.99  # of the estimate at population 200 in 3 dimensions; how often
@@ -90,18 +95,22 @@ def environment_units(study: Study) -> None:
 
 
 def sizes(study: Study) -> None:
-    from models.evolution import FORMS
+    """What is searched, and that motors are silent at first: everything is 0, or, of policies that spike, what goes to the motors."""
+    from models.evolution import FORMS, SPIKING
 
     import backends
     import tasks
     from neuro.learning.search.search_space import SearchSpace
 
-    for name, form in FORMS.items():
-        program = backends.get("native").compile(tasks.get("crippled", form=form).network(study.seed))
-        vector = SearchSpace.of(program, ("*",)).vector()
-        wanted = NUMBERS[name]
-        right = len(vector) == wanted and not vector.any()
-        study.criterion(f"numbers that are searched, {name}, all 0 at first", len(vector), f"{wanted}", right)
+    for name, form in (FORMS | SPIKING).items():
+        task = tasks.get("crippled", form=form)
+        program = backends.get("native").compile(task.network(study.seed))
+        space = SearchSpace.of(program, task.settings.rules["es"]["trainable"])
+        begins, wanted = space.vector(), NUMBERS[name]
+        silent = task.readout if name in SPIKING else space.names
+        right = len(begins) == wanted and not any(space.arrays(begins)[n].any() for n in silent)
+        what = f"numbers that are searched, {name}, {'those of the motors' if name in SPIKING else 'all'} 0 at first"
+        study.criterion(what, len(begins), f"{wanted}", right)
 
 
 def workers(study: Study) -> None:
@@ -117,10 +126,10 @@ def workers(study: Study) -> None:
 
 def throughput(study: Study) -> None:
     """Environment steps a second without the policy and with it."""
-    from models.evolution import FORMS, costs
+    from models.evolution import FORMS, SPIKING, costs
 
     rows, shares = [], []
-    for name, form in FORMS.items():
+    for name, form in (FORMS | SPIKING).items():
         world, policy, whole = costs(form, study.seed, 150, 3 if study.quick else 9)
         rows.append((name, 1 / world, 1 / (world + policy), 1 / whole, 1e6 * policy, 1e6 * world))
         shares.append(policy / world)
@@ -131,16 +140,18 @@ def throughput(study: Study) -> None:
 
 
 def learning(study: Study) -> None:
-    """All runs, two at a time, as curves in the file; then 3, or what six generations of one small run show."""
+    """All runs, two at a time, as curves in the file; then 3 and 7, or what six generations of a small run of each kind show."""
     from joblib import delayed
-    from models.evolution import FORMS, Budget, evolved
+    from models.evolution import FORMS, SPIKING, Budget, evolved
 
+    forms = FORMS | SPIKING
     budget = Budget(16, 1, 40, 6) if study.quick else Budget(32, 1, 150, 80)
-    jobs = [("plastic", study.seed)] if study.quick else [(name, study.seed + k) for name in FORMS for k in range(3)]
+    names, runs = (("plastic", "spiking plastic"), 1) if study.quick else (tuple(forms), 3)
+    jobs = [(name, study.seed + k) for name in names for k in range(runs)]
     study.array("budget", json.dumps(asdict(budget)).encode())
     found: Found = {}
     with study.progress(f"{len(jobs)} runs of {budget.environment_steps} steps") as update:
-        results = study.parallel(delayed(evolved)(FORMS[name], seed, budget) for name, seed in jobs)
+        results = study.parallel(delayed(evolved)(forms[name], seed, budget) for name, seed in jobs)
         for done, ((name, seed), result) in enumerate(zip(jobs, results, strict=True)):
             found[name, seed] = result
             for what in ("curve", "central", "seconds"):
@@ -149,40 +160,44 @@ def learning(study: Study) -> None:
                 study.array(f"{name}/{seed}/parameters/{parameter}", value)
             update(done + 1, len(jobs), f"{name} {result.curve[-5:].mean():.2f} m")
     if study.quick:
-        begins(study, found["plastic", study.seed])
+        begins(study, {name: result for (name, _), result in found.items()})
     else:
         displacements(study, found, budget.steps)
 
 
-def begins(study: Study, result: Any) -> None:
-    """The end of 1."""
+def begins(study: Study, results: Mapping[str, Any]) -> None:
+    """The end of 1, and as much of 7."""
     import numpy as np
 
-    header = ("policy", *(str(k + 1) for k in range(len(result.curve))))
-    study.table("displacement [m] by generation", header, [("plastic", *map(float, result.curve))])
-    moved = max(float(np.abs(v).max()) for v in result.parameters.values())
-    name = "1 a policy of zeros begins to move: largest parameter after 6 generations"
-    study.criterion(name, moved, "> 0.03", moved > 0.03)
-    study.unmeasured("3 generations 41 to 80, each run [m]", f">= {LEAST}")
-    study.unmeasured("3 the same over generations 1 to 5, each run", f">= {RATIO:g}")
+    length = max(len(result.curve) for result in results.values())
+    rows = [(name, *map(float, result.curve)) for name, result in results.items()]
+    study.table("displacement [m] by generation", ("policy", *(str(k + 1) for k in range(length))), rows)
+    for name, result in results.items():
+        item, weights = (7, "readout.w") if ITEMS[name] == 7 else (1, "plastic.w")
+        moved = float(np.abs(result.parameters[weights]).max())
+        what = f"{item} motors whose weights are 0 begin to move, {name}: largest after 6 generations"
+        study.criterion(what, moved, "> 0.03", moved > 0.03)
+    for item in dict.fromkeys(ITEMS.values()):
+        study.unmeasured(f"{item} generations 41 to 80, each run [m]", f">= {LEAST}")
+        study.unmeasured(f"{item} the same over generations 1 to 5, each run", f">= {RATIO:g}")
 
 
 def displacements(study: Study, found: Found, steps: int) -> None:
-    """3, beside the prototype's. Of a run that went backwards at first the ratio is infinite, with the sign of what came later."""
+    """3 and 7, beside the prototype's. Of a run that went backwards at first the ratio is infinite, with the sign of what came later."""
     import numpy as np
-    from models.evolution import FORMS, by_condition
+    from models.evolution import FORMS, SPIKING, by_condition
 
-    rows, conditions = [], []
-    late: dict[str, list[float]] = {name: [] for name in FORMS}
-    ratios: dict[str, list[float]] = {name: [] for name in FORMS}
+    forms, rows, conditions = FORMS | SPIKING, [], []
+    late: dict[str, list[float]] = {name: [] for name in forms}
+    ratios: dict[str, list[float]] = {name: [] for name in forms}
     for (name, seed), result in found.items():
         first, last, central = (
             float(c.mean()) for c in (result.curve[FIRST], result.curve[LATE], result.central[LATE])
         )
         late[name].append(last)
         ratios[name].append(last / first if first > 0 else np.copysign(np.inf, last))
-        final = by_condition(FORMS[name], result.parameters, seed, steps)
-        theirs = [each[seed] if study.seed == 0 else "-" for each in PROTOTYPE[name]]
+        final = by_condition(forms[name], result.parameters, seed, steps)
+        theirs = [each[seed] for each in PROTOTYPE[name]] if study.seed == 0 and name in PROTOTYPE else ["-", "-"]
         mean = float(np.mean(list(final.values())))
         rows.append((name, seed, first, last, theirs[0], central, mean, theirs[1], result.seconds))
         conditions.append((name, seed, *final.values()))
@@ -193,11 +208,13 @@ def displacements(study: Study, found: Found, steps: int) -> None:
     parts = ("policy", "seed", "none", "leg 0", "leg 1", "leg 2", "leg 3")
     study.table("displacement of the final policy by what is disabled [m], 3 episodes each", parts, conditions)
     study.figure("displacement", picture(found))
-    for name in FORMS:
+    for name, item in ITEMS.items():
         least, lowest = min(late[name]), min(ratios[name])
-        what = f"3 {name}, generations 41 to 80 [m]: the worst of 3 runs"
+        what = f"{item} {name}, generations 41 to 80 [m]: the worst of 3 runs"
         study.criterion(what, least, f">= {LEAST}", least >= LEAST)
-        study.criterion(f"3 {name}, the same over generations 1 to 5: lowest", lowest, f">= {RATIO:g}", lowest >= RATIO)
+        study.criterion(
+            f"{item} {name}, the same over generations 1 to 5: lowest", lowest, f">= {RATIO:g}", lowest >= RATIO
+        )
 
 
 def picture(found: Found) -> Any:
@@ -223,10 +240,13 @@ def described(study: Study) -> None:
     """What was run, and where the expected numbers are from, as JSON."""
     from importlib.metadata import version
 
+    from models.evolution import FORMS, SPIKING
+
     import tasks
 
-    task = tasks.get("crippled")
-    config = {"rule": task.settings.rules["es"], "task": vars(task), "seed": study.seed}
+    policies = {name: tasks.get("crippled", form=form) for name, form in (FORMS | SPIKING).items()}
+    config: dict[str, Any] = {"seed": study.seed, "tasks": {name: vars(task) for name, task in policies.items()}}
+    config["rules"] = {name: task.settings.rules["es"] for name, task in policies.items()}
     config["versions"] = {package: version(package) for package in ("gymnasium", "mujoco")}
     study.array("config", json.dumps(config, default=str).encode())
     study.array("expected", json.dumps({"metres": PROTOTYPE, "provenance": PROVENANCE}).encode())

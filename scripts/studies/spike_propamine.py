@@ -3,7 +3,7 @@
 BPTT through the plasticity trains weights, alpha, rates and modulator. The published claim is about a static feedforward network. The other
 baseline is a static one with trained recurrence, after as many updates, and after as much processor time. Ablation: alpha = 0 in what was
 trained. At last, networks are run at noise and delays that they weren't trained at: those trained at one level of noise, and others, trained at
-a range of it. Reset and gains are the prototype's: soft, by subtraction; 4, and 16 for BCM.
+a range of it. Reset and gains are the prototype's: soft, by subtraction; 4, and 16 for BCM. Locomotion (7) is judged by the study evolved-plasticity.
 """
 
 from __future__ import annotations

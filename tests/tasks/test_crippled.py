@@ -12,9 +12,10 @@ import tasks
 from neuro import UnsupportedError, learning
 from neuro.compiler.parameters import values
 from neuro.episodes import played
+from neuro.learning.search.search_space import SearchSpace
 from neuro.options import OptionError
 from neuro.protocols import Batch
-from tasks.crippled import ALIVE, SEEN, STRAINED, WALKERS, CrippledEnvironment
+from tasks.crippled import ALIVE, SEEN, STRAINED, WALKERS, CrippledEnvironment, masks
 from tests.extras import lacking
 
 pytestmark = lacking("crippled")
@@ -149,6 +150,124 @@ def test_a_policy_plays_the_same_episode_again(walker: str) -> None:
     assert not played(program, values(network), task, batch).actions.any()  # all parameters are 0
 
 
+@pytest.mark.parametrize("form", ["spiking-static", "spiking-ndp-oja", "spiking-dp-bcm"])
+def test_a_spiking_policy_plays_the_same_episode_again(form: str) -> None:
+    """Without power in its leg; what it did is what a run on the same senses gives, so that every episode begins with all state at 0."""
+    task = tasks.get("crippled", form=form, steps=20, hidden=8, disabled="2")
+    network = task.network(0)
+    program, random = backends.get("native").compile(network), RNG(1)
+    p = values(network) | {n: random.normal(0, 0.3, np.shape(values(network)[n])) for n in task.readout}
+    batch = Batch({}, np.array([11, 12]))
+    assert not played(program, values(network), task, batch).actions.any()
+    first, again = (played(program, p, task, batch) for _ in range(2))
+    np.testing.assert_array_equal(first.actions, again.actions)
+    np.testing.assert_array_equal(first.rewards, again.rewards)
+    assert np.ptp(first.actions, axis=1).min() > 0.01
+    run = program.run(p, first.inputs, ["motors.y"])
+    np.testing.assert_array_equal(run.traces["motors.y"], first.actions)
+    assert run.spikes["cells"].sum() > 10
+    made = task.environment(2)
+    made.reset(seed=[11, 12])
+    for actions in np.moveaxis(first.actions, 1, 0):
+        made.step(actions)
+        told = simulated(made)
+        assert not told[:, 4:6].any() and np.delete(told, (4, 5), axis=1).all()
+    made.close()
+
+
+def test_an_oracle_shows_a_mask_of_the_part_and_nobody_else_sees_one() -> None:
+    """6 of 32 units work under each condition, others in each; the mask is what the environment says in every step."""
+    found = masks(5, 32)
+    assert found.sum(axis=1).tolist() == [6] * 5 and len(np.unique(found, axis=0)) == 5
+    np.testing.assert_array_equal(found, masks(5, 32))
+    for part, disabled in enumerate(("none", "0", "3")):
+        row = found[(0, 1, 4)[part]]
+        task = tasks.get("crippled", form="static", oracle=True, disabled=disabled, steps=4)
+        network = task.network(0)
+        p = {n: RNG(1).normal(0, 0.3, np.shape(v)) for n, v in values(network).items()}
+        program, batch = backends.get("native").compile(network), Batch({}, np.array([3, 4]))
+        shown = played(program, p, task, batch).inputs
+        assert shown["senses"].shape == (2, 4, 27)
+        np.testing.assert_array_equal(shown["mask"], np.broadcast_to(row, (2, 4, 32)))
+        x = program.run(p, shown, ["hidden.x"]).traces["hidden.x"]
+        np.testing.assert_array_equal(x != 0, np.broadcast_to(row == 1, x.shape))
+        plain = tasks.get("crippled", form="static", disabled=disabled, steps=4)
+        seen = plain.shown(plain.environment(2).reset(seed=[3, 4])[0], None, np.zeros(2))
+        assert set(seen) == {"senses"}
+        np.testing.assert_array_equal(seen["senses"], shown["senses"][:, 0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"form": "spiking-ndp-oja"},
+        {"form": "spiking-dp-oja"},
+        {"form": "spiking-static"},
+        {"form": "es-single"},
+        {"form": "static", "structural": True},
+        {"form": "modulated", "structural": True},
+        {"form": "modulated", "gate": True},
+        {"form": "static", "oracle": True},
+    ],
+)
+def test_two_generations_move_what_is_searched_and_nothing_else(options: dict[str, Any]) -> None:
+    """Adam's first two steps are of the learning rate at most, in every number of which the members' returns say anything."""
+    task = tasks.get("crippled", hidden=6, steps=12, **options)
+    network = task.network(0)
+    program = backends.get("native").compile(network, threads=1)
+    settings = {**task.settings.rules["es"], "samples": 4}
+    rule, before = learning.get("es", **settings), values(network)
+    parameters, state, random = before, rule.init(program, before), RNG(5)
+    for _ in range(2):
+        parameters, state, found = rule.step(program, parameters, state, task.sample(random, 1), task)
+        assert np.isfinite(found["loss"]) and found["loss"] != 0
+    moved = {n: float(np.abs(parameters[n] - before[n]).max()) for n in before}
+    searched = SearchSpace.of(program, settings["trainable"]).names
+    assert {n for n, by in moved.items() if by} == set(searched)
+    assert all(0.01 < moved[n] <= 0.0601 for n in searched)
+
+
+def displacement(task: Any, program: Any, parameters: dict[str, Array], seed: int) -> float:
+    """Of the torso, from where the episode begins [m]."""
+    made = task.environment(1)
+    seen, _ = made.reset(seed=[seed])
+    data = made._made.envs[0].unwrapped.data
+    begins = float(data.qpos[0])
+    with program.session(1, parameters, ["motors.y"]) as session:
+        for _ in range(task.steps):
+            seen, *_ = made.step(session.step({"senses": seen[:, None]}).traces["motors.y"][:, -1])
+    moved = float(data.qpos[0]) - begins
+    made.close()
+    return moved
+
+
+def test_three_generations_are_the_specification_s_by_hand() -> None:
+    """Ranks of the displacement, best +.5; z-scored; eps' u/(n sigma^2), less .005 theta; Adam upwards, .03, betas .9 and .999. All members play one episode."""
+    task = tasks.get("crippled", hidden=3, steps=12)
+    program, n, sigma = backends.get("native").compile(task.network(0), threads=1), 32, 0.05
+    rule, parameters = learning.get("es", **task.settings.rules["es"]), dict(values(program.network))
+    state = rule.init(program, parameters)
+    theta = state.space.vector(parameters)
+    m, v, random = np.zeros_like(theta), np.zeros_like(theta), RNG(4)
+    for t in range(1, 4):
+        members, directions = rule.search.ask(state.search)
+        epsilon = sigma * np.concatenate([directions, -directions])
+        np.testing.assert_allclose(members, theta + epsilon, rtol=1e-12, atol=1e-14)
+        batch = task.sample(random, 1)
+        sets = [parameters | state.space.arrays(member) for member in members]
+        moved = np.array([displacement(task, program, each, int(batch.targets[0])) for each in sets])
+        rank = np.empty(n)
+        rank[np.argsort(-moved)] = np.arange(n)
+        u = (n / 2 - rank) / (n / 2) / 2
+        u = (u - u.mean()) / u.std()
+        gradient = epsilon.T @ u / (n * sigma**2) - 0.005 * theta
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        theta = theta + 0.03 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        parameters, state, found = rule.step(program, parameters, state, batch, task)
+        assert len(np.unique(moved)) == n and found["loss"] == pytest.approx(-moved.mean(), rel=1e-12)
+        np.testing.assert_allclose(state.space.vector(parameters), theta, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -157,6 +276,9 @@ def test_a_policy_plays_the_same_episode_again(walker: str) -> None:
         ({"steps": 1001}, "at most 1000"),
         ({"noise": -0.1}, "noise=-0.1"),
         ({"reward": "speed"}, "use one of displacement, published"),
+        ({"form": "spiking"}, "form 'spiking'; use one of static, .*spiking-ndp-oja"),
+        ({"form": "spiking-static", "gate": True}, "gate=True: form 'spiking-static' has no tanh units"),
+        ({"form": "spiking-static", "modulator": "own"}, "modulator='own': form 'spiking-static' has no tanh units"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:

@@ -16,8 +16,19 @@ from tasks.motor_networks import motor_network
 
 Array = np.ndarray
 SENSES, SIZE, MOTORS = 5, 4, 3
-KINDS = [("static", "pooled"), ("modulated", "pooled"), ("eligibility", "pooled"), ("modulated", "own")]
-each_kind = pytest.mark.parametrize(("form", "by"), KINDS)
+KINDS: list[tuple[str, str, dict[str, bool]]] = [
+    ("static", "pooled", {}),
+    ("modulated", "pooled", {}),
+    ("eligibility", "pooled", {}),
+    ("modulated", "own", {}),
+    ("es-single", "pooled", {}),
+    ("es-single", "own", {}),
+    ("static", "pooled", {"structural": True}),
+    ("modulated", "pooled", {"structural": True}),
+    ("static", "pooled", {"oracle": True}),
+    ("modulated", "pooled", {"oracle": True, "gate": True, "structural": True}),
+]
+each_kind = pytest.mark.parametrize(("form", "by", "options"), KINDS)
 
 
 def small(form: str, by: str = "pooled", **options: Any) -> Network:
@@ -30,20 +41,35 @@ def drawn(network: Network, seed: int = 1) -> dict[str, Array]:
     return {n: np.asarray(random.normal(0, 0.9, np.shape(v))) for n, v in values(network).items()}
 
 
-def senses(trials: int = 2, steps: int = 15) -> Array:
-    return np.random.default_rng(2).normal(0, 1, (trials, steps, SENSES))
+def inputs(network: Network, trials: int = 2, steps: int = 15) -> dict[str, Array]:
+    """Of each of the network's inputs [trial, step, channel]: senses, and a mask that changes in every step."""
+    random = np.random.default_rng(2)
+    found = {"senses": random.normal(0, 1, (trials, steps, SENSES))}
+    if len(network.inputs) > 1:
+        found["mask"] = (random.random((trials, steps, SIZE)) < 0.5).astype(float)
+    return found
 
 
-def by_hand(p: dict[str, Array], form: str, by: str, observed: Array) -> tuple[Array, Array]:
+def weights(p: dict[str, Array], name: str) -> Array:
+    """Of a projection, without those that are pruned."""
+    w = p[f"{name}.w"]
+    return np.where(np.abs(w) < np.abs(np.tanh(p[f"{name}.prune"])), 0, w) if f"{name}.prune" in p else w
+
+
+def by_hand(p: dict[str, Array], form: str, by: str, shown: dict[str, Array], trial: int) -> tuple[Array, Array]:
     """y [step, motor] of one episode, and hebb at its end: the equations of the policy, y to itself and its modulator as tanh(y)."""
     hebb = trace = np.zeros((SIZE, MOTORS))
     back, found = np.zeros(MOTORS), []
-    for o in observed:
-        x = np.tanh(o @ p["enter.w"] + p["hidden.b"])
+    for k, o in enumerate(shown["senses"][trial]):
+        x = np.tanh(o @ weights(p, "enter") + p["hidden.b"])
+        if "gate.w" in p:
+            x = x * (o @ weights(p, "gate") + p["hidden.b_g"] >= 0)
+        if "mask" in shown:
+            x = x * shown["mask"][trial, k]
         plastic = 0 if form == "static" else p["plastic.alpha"] * hebb
-        y = x @ (p["plastic.w"] + plastic) + p["motors.b"] + back @ p["back.w"] + p["motors.b_r"]
+        y = x @ (weights(p, "plastic") + plastic) + p["motors.b"] + back @ weights(p, "back") + p["motors.b_r"]
         back = np.tanh(y)
-        found.append(y)
+        found.append(back if form == "es-single" else y)
         if form == "static":
             continue
         if by == "pooled":
@@ -54,6 +80,8 @@ def by_hand(p: dict[str, Array], form: str, by: str, observed: Array) -> tuple[A
                 for i in range(MOTORS)
             ]
             m = p["motors.b_m"] + np.sum(units, axis=0)
+        if form == "es-single":
+            m = np.tanh(m)
         coincidence = np.outer(x, back)
         hebb = np.clip(hebb + m * (trace if form == "eligibility" else coincidence), -1, 1)
         if form == "eligibility":
@@ -63,14 +91,14 @@ def by_hand(p: dict[str, Array], form: str, by: str, observed: Array) -> tuple[A
 
 @each_kind
 @pytest.mark.parametrize("backend", ["reference", "native", "torch", "brian2"])
-def test_a_policy_is_its_equations(backend: str, form: str, by: str) -> None:
-    network, observed = small(form, by), senses()
-    p = drawn(network)
+def test_a_policy_is_its_equations(backend: str, form: str, by: str, options: dict[str, bool]) -> None:
+    network = small(form, by, **options)
+    p, shown = drawn(network), inputs(network)
     record = ["motors.y", *(["plastic.hebb"] if form != "static" else [])]
-    found = backends.get(backend).compile(network).run(p, {"senses": observed}, record)
+    found = backends.get(backend).compile(network).run(p, shown, record)
     bounded = 0
-    for trial, shown in enumerate(observed):
-        y, hebb = by_hand(p, form, by, shown)
+    for trial in range(2):
+        y, hebb = by_hand(p, form, by, shown, trial)
         np.testing.assert_allclose(found.traces["motors.y"][trial], y, rtol=1e-10, atol=1e-12)
         if form != "static":
             np.testing.assert_allclose(
@@ -81,35 +109,55 @@ def test_a_policy_is_its_equations(backend: str, form: str, by: str) -> None:
 
 
 def test_a_gate_silences_units_whose_sum_is_negative() -> None:
-    network, observed = small("static", gate=True), senses()
-    p = drawn(network)
-    found = backends.get("native").compile(network).run(p, {"senses": observed}, ["hidden.x"]).traces["hidden.x"]
-    opened = observed @ p["gate.w"] + p["hidden.b_g"] >= 0
-    np.testing.assert_allclose(found, np.tanh(observed @ p["enter.w"] + p["hidden.b"]) * opened, rtol=1e-12)
+    network = small("static", gate=True)
+    p, shown = drawn(network), inputs(network)
+    found = backends.get("native").compile(network).run(p, shown, ["hidden.x"]).traces["hidden.x"]
+    opened = shown["senses"] @ p["gate.w"] + p["hidden.b_g"] >= 0
+    np.testing.assert_allclose(found, np.tanh(shown["senses"] @ p["enter.w"] + p["hidden.b"]) * opened, rtol=1e-12)
     assert 0.2 < opened.mean() < 0.8
 
 
+@pytest.mark.parametrize("form", ["static", "modulated"])
+def test_weights_below_their_threshold_are_none_and_what_is_learned_beside_them_stays(form: str) -> None:
+    network, plain = small(form, structural=True), small(form)
+    p, shown = drawn(network), inputs(network)
+    p["plastic.prune"] = np.array(0.4)
+    programs = [backends.get("native").compile(n) for n in (network, plain)]
+    found = programs[0].run(p, shown, ["motors.y"]).traces["motors.y"]
+    kept = {n: weights(p, n[:-2]) if f"{n[:-2]}.prune" in p else v for n, v in p.items() if not n.endswith(".prune")}
+    assert 0 < np.count_nonzero(kept["plastic.w"]) < SIZE * MOTORS
+    np.testing.assert_allclose(found, programs[1].run(kept, shown, ["motors.y"]).traces["motors.y"], rtol=1e-12)
+    assert not np.allclose(found, programs[1].run({n: p[n] for n in kept}, shown, ["motors.y"]).traces["motors.y"])
+
+
 @pytest.mark.parametrize(
-    ("form", "by", "gate", "numbers"),
+    ("form", "by", "options", "numbers"),
     [
-        ("static", "pooled", False, 1232),
-        ("modulated", "pooled", False, 1513),
-        ("eligibility", "pooled", False, 1514),
-        ("modulated", "own", False, 1520),
-        ("static", "pooled", True, 1232 + 27 * 32 + 32),
+        ("static", "pooled", {}, 1232),
+        ("modulated", "pooled", {}, 1513),
+        ("eligibility", "pooled", {}, 1514),
+        ("modulated", "own", {}, 1520),
+        ("es-single", "pooled", {}, 1513),
+        ("static", "pooled", {"gate": True}, 1232 + 27 * 32 + 32),
+        ("static", "pooled", {"oracle": True}, 1232),
+        ("static", "pooled", {"structural": True}, 1232 + 3),
+        ("modulated", "pooled", {"structural": True, "gate": True}, 1513 + 27 * 32 + 32 + 4),
     ],
 )
-def test_all_there_is_can_be_searched_and_begins_at_zero(form: str, by: str, gate: bool, numbers: int) -> None:
-    """27 numbers seen, 32 units, 8 motors. Own modulators: 8 weights in, 8 out, and two biases a motor."""
-    network = motor_network("ant", 27, 32, 8, form, by, gate, seed=0)
+def test_all_there_is_can_be_searched_and_begins_at_zero(
+    form: str, by: str, options: dict[str, bool], numbers: int
+) -> None:
+    """27 numbers seen, 32 units, 8 motors. Own modulators: 8 weights in, 8 out, and two biases a motor. Pruned: one threshold a projection."""
+    network = motor_network("ant", 27, 32, 8, form, by, **options, seed=0)
     begins = SearchSpace.of(backends.get("native").compile(network), ("*",)).vector()
     assert begins.shape == (numbers,) and not begins.any()
 
 
-@pytest.mark.parametrize("form", ["modulated", "eligibility"])
+@pytest.mark.parametrize("form", ["modulated", "eligibility", "es-single"])
 def test_what_an_episode_left_behind_is_gone_in_the_next_one(form: str) -> None:
     """hebb, its trace and what the motors were begin each run and each session at 0."""
-    network, observed = small(form), senses(1)
+    network = small(form)
+    observed = inputs(network, 1)["senses"]
     program, p = backends.get("native").compile(network), drawn(network)
     kept = ["plastic.hebb", "motors.x", *(["plastic.trace"] if form == "eligibility" else [])]
     first = program.run(p, {"senses": observed}, ["motors.y", *kept])

@@ -2,12 +2,13 @@
 
 A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
 condition, a difference of two ways to compute one number, or dynamics that let rounding grow. The reference runs again with parameters, initial values, what synapses send,
-every operation within an expression and, after each step, all variables moved by a few units in the last place; where that moves its own numbers as far, the case is a
+every operation within an expression, the numbers in its text and, after each step, all variables moved by a few units in the last place; where that moves its own numbers as far, the case is a
 tie: counted, never passed in silence. Networks whose arithmetic is exact (Case.dyadic) have no such excuse.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -17,11 +18,13 @@ import numpy as np
 
 import backends
 from backends.reference import _Simulation
+from fuzzing.editing import blocks, mapped, models, with_blocks, with_model
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import attempt
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import initial_state, values
 from neuro.language.units import Quantity
+from neuro.model import Network
 
 BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
 ROUNDING = 4e-16  # relative size of the perturbation, about two units in the last place
@@ -83,11 +86,13 @@ def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
     return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
 
 
+SUMS = ("add", "subtract")
 EXACT = ("minimum", "maximum", "floor", "ceil", "sign", "absolute", "negative", "positive", "remainder")
 
 
 class Inexact(np.ndarray[Any, Any]):
-    """An array whose every operation is off by rounding, but those that round nothing."""
+    """An array whose every operation is off by rounding, but those that round nothing. A sum is off by that of its largest term: in another order, what cancels
+    leaves a rest."""
 
     random: ClassVar[np.random.Generator]
     rounding: ClassVar[float]
@@ -96,8 +101,43 @@ class Inexact(np.ndarray[Any, Any]):
         plain = [np.asarray(x) if isinstance(x, Inexact) else x for x in inputs]
         found = np.asarray(getattr(ufunc, method)(*plain, **options))
         if found.dtype.kind == "f" and ufunc.__name__ not in EXACT:
-            found = off(found, self.random, self.rounding)
+            size = np.maximum(*map(np.abs, plain)) if ufunc.__name__ in SUMS else found
+            found = found + (off(size, self.random, self.rounding) - size)
         return found.view(Inexact)
+
+
+class Moved(ast.NodeTransformer):
+    """Numbers of a text by their neighbours, but whole ones and exponents: what numbers alone give is computed before a run, in an order of each backend's own."""
+
+    def __init__(self, random: np.random.Generator, rounding: float) -> None:
+        self.random, self.rounding = random, rounding
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        node.left = self.visit(node.left)
+        if not isinstance(node.op, ast.Pow):
+            node.right = self.visit(node.right)
+        return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return self.moved(node.value) if isinstance(node.value, float) else node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.moved(np.pi) if node.id == "pi" else node
+
+    def moved(self, value: float) -> ast.expr:
+        return ast.Constant(float(off(value, self.random, self.rounding)))
+
+
+def reworded(network: Network, random: np.random.Generator, rounding: float) -> Network:
+    """The network with the numbers in its texts moved."""
+    change = Moved(random, rounding).visit
+    for model in models(network):
+        lines = {
+            block: [replace(line, text=line.text and mapped(line.text, change)) for line in lines]
+            for block, lines in blocks(model).items()
+        }
+        network = with_model(network, model, with_blocks(model, lines))
+    return network
 
 
 class Sensitivity:
@@ -118,8 +158,10 @@ class Sensitivity:
         """The first steps of runs that rounding moves."""
         backend, dt = backends.get("reference"), self.case.network.dt
         for number in range(TRIES):
-            moved = Quantity(float(off(dt.value, np.random.default_rng(number), self.rounding)), dt.dimension, dt.unit)
-            program = attempt(lambda q=moved: backend.compile(replace(self.case.network, dt=q)))
+            first = np.random.default_rng(number)
+            moved = Quantity(float(off(dt.value, first, self.rounding)), dt.dimension, dt.unit)
+            network = attempt(lambda q=moved, r=first: replace(reworded(self.case.network, r, self.rounding), dt=q))
+            program = attempt(lambda n=network: backend.compile(n))
             random = np.random.default_rng([self.case.seed, number])
             found = attempt(lambda p=program, r=random: self._moved(p, r, steps))
             if not isinstance(found, Exception):
@@ -133,7 +175,7 @@ class Sensitivity:
         starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
         step, total = _Simulation.run_step, _Simulation.total
 
-        def summed(simulation: _Simulation, op: Any) -> Any:  # in another order, what cancels leaves a rest
+        def summed(simulation: _Simulation, op: Any) -> Any:
             return off(total(simulation, op), random, self.rounding)
 
         def inexact(expr: Any, lookup: Any) -> Any:

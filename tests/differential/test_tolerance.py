@@ -1,0 +1,35 @@
+"""What the oracles take for rounding: numbers at a jump, what cancels, sides of a condition that are equal; and what they don't."""
+
+from __future__ import annotations
+
+import pytest
+from fuzzing.networks import Case
+from fuzzing.oracles.tolerance import Difference, Sensitivity
+
+import backends
+from neuro import Network, Neuron, Population
+
+
+@pytest.mark.parametrize(
+    ("text", "rounding"),
+    [
+        ("0.7*3 % -0.7", True),  # numbers alone, at a jump
+        ("0.8*3 % -0.7", False),
+        ("sin(pi/6) - 0.5", True),  # nothing but rounding
+        ("sin(pi/5) - 0.5", False),
+        ("floor(pi/(0.1*pi))", True),
+        ("floor(pi/(0.3*pi))", False),
+        ("sign(x - clip(x, -2, 2))", True),  # what cancels, in another order, leaves a rest
+        ("sign(x - 0.9*clip(x, -2, 2))", False),
+        ("int(x + 0.1 > clip(x + 0.1, -2, 2))", True),
+        ("int(x + 0.1 > clip(x, -2, 2))", False),
+        ("(-1.5)**2 % 0.5 + x", False),  # exponents are whole
+    ],
+)
+def test_what_rounding_explains(text: str, rounding: bool) -> None:
+    cell = Neuron("cell", f"dx/dt = (0.3 - x)/(7*ms) : 1\ny = {text} : 1")
+    case = Case(Network((Population("c", cell, 3),), dt="1 ms"), steps=4, batch=1, seed=1)
+    reference = case.run(backends.get("reference").compile(case.network))
+    assert Sensitivity(case, reference).explains(Difference("c.y", 0, 0.3, False)) == rounding
+    exact = Case(case.network, 4, 1, 1, dyadic=True)
+    assert not Sensitivity(exact, reference).explains(Difference("c.y", 0, 0.3, False))
