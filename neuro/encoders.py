@@ -1,4 +1,4 @@
-"""Numbers in [0, 1] [batch, channel] as spikes: events of [batch, time, channel]. All raise EventsError on other numbers.
+"""Numbers in [0, 1] [batch, channel], and signals (`bsa`), as spikes: events of [batch, time, channel]. All raise EventsError on other numbers.
 
 latency and rate follow snntorch.spikegen's definitions; they are written here so that nobody needs a simulator for them,
 and so that a trial's spikes don't depend on how a batch is split. Times that are known are taken by `Events.from_times`.
@@ -13,6 +13,8 @@ from neuro.compiler import streams
 from neuro.events import Events, EventsError
 
 ENCODERS = ("latency", "rate", "poisson")
+_TAPS = np.exp(-((np.arange(24) - 12.0) ** 2) / 25)
+BELL = _TAPS / _TAPS.sum()  # a filter of BSA's that cochleas are read with: a Gaussian of 24 steps, sum 1
 
 
 def latency(values: npt.NDArray[np.floating], steps: int, *, threshold: float = 0.01) -> Events:
@@ -46,17 +48,42 @@ def poisson(
     return rate(_checked(values, steps) * peak * dt, steps, seed=seed, first=first)
 
 
+def bsa(values: npt.NDArray[np.floating], *, kernel: npt.NDArray[np.floating] = BELL, threshold: float = 0.6) -> Events:
+    """Ben's spiker algorithm: spikes whose sum, each spread out by a kernel, is about the signal. values: [batch, time, channel], not negative.
+
+    A step spikes where taking the kernel away from the signal, from this step on, makes the sum of what is left smaller by more than the threshold. After the
+    last step there is silence. Source: Schrauwen & Van Campenhout (2003), IJCNN, 2825.
+    """
+    taps = np.asarray(kernel, np.float64)
+    left = _numbers(values, ("batch", "time", "channel"), np.inf).astype(np.float64)
+    batch, time, size = left.shape
+    left = np.concatenate([left, np.zeros((batch, len(taps), size))], axis=1)
+    fired = np.zeros((batch, time, size), bool)
+    for k in range(time):
+        window = left[:, k : k + len(taps)]
+        without = window - taps[:, None]
+        fired[:, k] = np.abs(without).sum(axis=1) < np.abs(window).sum(axis=1) - threshold
+        left[:, k : k + len(taps)] = np.where(fired[:, k, None], without, window)
+    return Events.of(fired)
+
+
 def _checked(values: npt.ArrayLike, steps: int) -> npt.NDArray[np.floating]:
-    """Numbers to encode. Raises EventsError."""
+    """Numbers from 0 to 1 to encode. Raises EventsError."""
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise EventsError(f"steps={steps!r}; give a whole number of at least 1")
+    return _numbers(values, ("batch", "channel"), 1.0)
+
+
+def _numbers(values: npt.ArrayLike, axes: tuple[str, ...], most: float) -> npt.NDArray[np.floating]:
+    """Finite numbers from 0 to `most` with these axes. Raises EventsError."""
     try:
         found = np.asarray(values)
     except ValueError as error:
         raise EventsError(f"values that are no array of numbers: {error}") from None
-    if found.ndim != 2 or found.dtype.kind not in "biuf":
-        raise EventsError(f"values of the shape {found.shape} and {found.dtype}; give numbers [batch, channel]")
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise EventsError(f"steps={steps!r}; give a whole number of at least 1")
-    for batch, channel in np.argwhere(~((found >= 0) & (found <= 1)))[:1]:
-        value = found[batch, channel]
-        raise EventsError(f"example {batch}, channel {channel}: {value} is no number from 0 to 1; scale the values")
+    if found.ndim != len(axes) or found.dtype.kind not in "biuf":
+        raise EventsError(f"values of the shape {found.shape} and {found.dtype}; give numbers [{', '.join(axes)}]")
+    for place in np.argwhere(~((found >= 0) & (found <= most) & np.isfinite(found)))[:1]:
+        where = ", ".join(f"{'example' if a == 'batch' else a} {k}" for a, k in zip(axes, place, strict=True))
+        limits = f"from 0 to {most:g}" if np.isfinite(most) else "of at least 0"
+        raise EventsError(f"{where}: {found[tuple(place)]} is no number {limits}; scale the values")
     return found.astype(np.float64) if found.dtype.kind in "biu" else found

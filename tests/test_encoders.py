@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neuro.encoders import latency, poisson, rate
+from neuro.encoders import BELL, bsa, latency, poisson, rate
 from neuro.events import EventsError
 
 VALUES = np.random.default_rng(3).random((6, 40))
@@ -85,3 +85,26 @@ def test_more_than_a_spike_a_step_is_refused() -> None:
     for peak in (2000.0, -1.0, np.nan):
         with pytest.raises(EventsError, match="where none to one fits"):
             poisson(VALUES, 5, seed=0, dt=1e-3, peak=peak)
+
+
+def test_bsa_takes_away_what_each_spike_says() -> None:
+    """By its definition, step by step and channel by channel; at the highest threshold a signal made of spikes gives them back."""
+    random = np.random.default_rng(0)
+    signal, kernel = random.gamma(0.5, 1.0, (2, 60, 3)), np.array([0.2, 0.5, 0.3])
+    found = np.asarray(bsa(signal, kernel=kernel, threshold=0.4))
+    for b, c in np.ndindex(2, 3):
+        left = np.concatenate([signal[b, :, c], np.zeros(3)])
+        for k in range(60):
+            window = left[k : k + 3].copy()
+            fires = np.abs(window - kernel).sum() < np.abs(window).sum() - 0.4
+            assert found[b, k, c] == fires
+            left[k : k + 3] -= kernel * fires
+    assert 0.1 < found.mean() < 0.9
+    sent = np.zeros((1, 80, 1))
+    sent[0, [3, 30, 55]] = 1
+    heard = np.stack([np.convolve(sent[0, :, 0], BELL)[:80]])[..., None]
+    np.testing.assert_array_equal(np.asarray(bsa(heard, threshold=0.99)), sent > 0)
+    assert not np.asarray(bsa(np.zeros((1, 5, 2)))).any()
+    for wrong in (np.full((1, 4, 2), np.nan), np.full((1, 4, 2), np.inf), -np.ones((1, 4, 2)), np.ones((4, 2))):
+        with pytest.raises(EventsError, match="example 0, time 0, channel 0|give numbers"):
+            bsa(wrong)

@@ -7,12 +7,14 @@ import pytest
 import tasks
 from neuro.options import OptionError
 
+LACKS = ("there is no file", "there is no program", "install the extra")
+
 
 def needs(name: str) -> None:
-    """Skips the test, with the reason, where a task's files are missing."""
+    """Skips the test, with the reason, where a task's files are missing, or the program or package that makes them."""
     try:
         tasks.get(name).test_batch()
     except OptionError as error:
-        if "there is no file" not in str(error):
+        if not any(lacks in str(error) for lacks in LACKS):
             raise
         pytest.skip(str(error))

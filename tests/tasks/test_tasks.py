@@ -22,7 +22,7 @@ UNTOLD = ("control", "crippled")  # nobody knows the right actions
 each_task = pytest.mark.parametrize("name", extras.each(tasks.names()))
 told = pytest.mark.parametrize("name", [n for n in tasks.names() if n not in UNTOLD])
 
-FILES = ("ecg", "spoken-digits")  # tasks on recordings that no package brings
+FILES = ("ecg", "spoken-digits", "spoken-letters")  # tasks on recordings that no package brings, or a program makes
 
 
 @pytest.fixture(autouse=True)
