@@ -42,6 +42,7 @@ REGISTRY = Registry(
         "ecg": "tasks.ecg:Ecg",
         "sequential-digits": "tasks.sequential_digits:SequentialDigits",
         "spoken-digits": "tasks.spoken_digits:SpokenDigits",
+        "time-series": "tasks.time_series:TimeSeries",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },

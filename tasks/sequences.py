@@ -50,11 +50,7 @@ class Sequences(ABC):
     steps: int
     valid: float
     layers: Sequence[Layer]
-
-    @property
-    @abstractmethod
-    def data(self) -> Examples:
-        """All that there is, read when somebody asks."""
+    data: Examples
 
     @abstractmethod
     def shown(self, chosen: Array, steps: int) -> tuple[Array | Events, Array]:

@@ -12,6 +12,7 @@ from neuro.io.serialisation import to_json
 from neuro.language.units import quantity
 
 STEPS, CHANNELS = 20, 4
+SERIES = "# a comment\n@problemName x\n@timeStamps false\n@classLabel true yes no maybe\n@data\n"
 
 
 def spiking(size: int = 2) -> Network:
@@ -46,3 +47,18 @@ def files(folder: Path, network: Network | None = None, **arrays: Any) -> dict[s
     x, y = examples()
     np.savez(data, **(arrays or {"x": x, "y": y}))
     return {"network": str(model), "data": str(data)}
+
+
+def series(folder: Path) -> dict[str, str]:
+    """Two .ts files of two channels, three classes that stand in another order in the second, as options of task "time-series"."""
+    random, names = np.random.default_rng(0), ["yes", "no", "maybe"]
+
+    def lines(number: int) -> str:
+        cases = [random.normal(k % 3, 0.3, (2, 4 + k % 5)) for k in range(number)]
+        rows = [[",".join(map(str, row)) for row in case] for case in cases]
+        return "\n".join(":".join([*channels, names[k % 3]]) for k, channels in enumerate(rows))
+
+    train, test = folder / "train.ts", folder / "test.ts"
+    train.write_text(SERIES + lines(36))
+    test.write_text(SERIES.replace("yes no maybe", "maybe yes no") + lines(6))
+    return {"train": str(train), "test": str(test)}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import tasks
 from neuro.options import OptionError
 
 
-def needs(name: str) -> None:
+def needs(name: str, **options: Any) -> None:
     """Skips the test, with the reason, where a task's files are missing."""
     try:
-        tasks.get(name).test_batch()
-    except OptionError as error:
+        tasks.get(name, **options).test_batch()
+    except (OptionError, tasks.UnknownTaskError) as error:
         if "there is no file" not in str(error):
             raise
         pytest.skip(str(error))

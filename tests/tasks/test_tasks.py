@@ -15,7 +15,7 @@ from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 from tests import extras
-from tests.tasks.own_data import files
+from tests.tasks.own_data import files, series
 from tests.tasks.recordings import needs
 
 UNTOLD = ("control", "crippled")  # nobody knows the right actions
@@ -27,13 +27,11 @@ FILES = ("ecg", "spoken-digits")  # tasks on recordings that no package brings
 
 @pytest.fixture(autouse=True)
 def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task of a user's own files has some; others may lack theirs."""
+    """Tasks of a user's own files have some; others may lack theirs."""
     if (name := getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")) in FILES:
         needs(name)
-    found, get = files(tmp_path), tasks.get
-    monkeypatch.setattr(
-        tasks, "get", lambda name, **options: get(name, **(found if name == "arrays" else {}), **options)
-    )
+    found, get = {"arrays": files(tmp_path), "time-series": series(tmp_path)}, tasks.get
+    monkeypatch.setattr(tasks, "get", lambda name, **options: get(name, **found.get(name, {}), **options))
 
 
 def first_batch(task: Any, seed: int = 0, size: int = 4) -> Any:
