@@ -43,6 +43,7 @@ REGISTRY = Registry(
         "sequential-digits": "tasks.sequential_digits:SequentialDigits",
         "spoken-digits": "tasks.spoken_digits:SpokenDigits",
         "time-series": "tasks.time_series:TimeSeries",
+        "images": "tasks.images:Images",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },

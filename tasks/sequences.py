@@ -53,8 +53,8 @@ class Sequences(ABC):
     data: Examples
 
     @abstractmethod
-    def shown(self, chosen: Array, steps: int) -> tuple[Array | Events, Array]:
-        """Inputs [example, step, channel] of these examples, and how many steps each lasts."""
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
+        """Inputs [example, step, channel] of these examples, and how many steps each lasts. rng: for what is drawn anew each time."""
 
     @property
     def lag(self) -> int:
@@ -76,17 +76,17 @@ class Sequences(ABC):
         """One epoch in random order."""
         order = rng.permutation(self.sides[0])
         for first in range(0, len(order), batch):
-            yield self._batch(order[first : first + batch])
+            yield self._batch(order[first : first + batch], rng)
 
     def valid_batch(self) -> Batch | None:
-        return self._batch(self.sides[1]) if len(self.sides[1]) else None
+        return self._batch(self.sides[1], np.random.default_rng(1)) if len(self.sides[1]) else None
 
     def test_batch(self) -> Batch:
-        return self._batch(self.sides[2])
+        return self._batch(self.sides[2], np.random.default_rng(0))
 
-    def _batch(self, chosen: Array) -> Batch:
+    def _batch(self, chosen: Array, rng: np.random.Generator) -> Batch:
         whole = self.steps + self.lag
-        x, lengths = self.shown(chosen, whole)
+        x, lengths = self.shown(chosen, whole, rng)
         step = np.arange(whole) - self.lag
         counted = (step >= 0) & (step < np.minimum(lengths, self.steps)[:, None])
         return Batch({"x": x}, self.data.labels[chosen], counted)
@@ -122,7 +122,7 @@ class Currents(Sequences):
         deviation = every.std(axis=0)
         return every.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
-    def shown(self, chosen: Array, steps: int) -> tuple[Array | Events, Array]:
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
         mean, deviation = self.scale
         x = np.zeros((len(chosen), steps, self.channels))
         cuts = [self.data.sequences[k][: self.steps] for k in chosen]

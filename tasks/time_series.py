@@ -55,9 +55,9 @@ class TimeSeries(Currents):
     version = 1
     sources = tuple(file for files in SETS.values() for file in files)
     settings = Settings(
-        epochs=60, batch=32,
+        epochs=30, batch=32,
         backends=BACKENDS,
-        rules={"bptt": {"trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 3e-3, "learning_rates": {"*.tau_*": 0.1}}},
+        rules={"bptt": {"trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 1e-2, "learning_rates": {"*.tau_*": 0.1}}},
     )  # fmt: skip
 
     def __init__(

@@ -27,10 +27,15 @@ FILES = ("ecg", "spoken-digits")  # tasks on recordings that no package brings
 
 @pytest.fixture(autouse=True)
 def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of a user's own files have some; others may lack theirs."""
+    """Tasks of a user's own files have some, and one has images that are always there; others may lack theirs."""
     if (name := getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")) in FILES:
         needs(name)
-    found, get = {"arrays": files(tmp_path), "time-series": series(tmp_path)}, tasks.get
+    found: dict[str, dict[str, Any]] = {
+        "arrays": files(tmp_path),
+        "time-series": series(tmp_path),
+        "images": {"source": "digits"},
+    }
+    get = tasks.get
     monkeypatch.setattr(tasks, "get", lambda name, **options: get(name, **found.get(name, {}), **options))
 
 
