@@ -44,6 +44,7 @@ REGISTRY = Registry(
         "spoken-digits": "tasks.spoken_digits:SpokenDigits",
         "time-series": "tasks.time_series:TimeSeries",
         "images": "tasks.images:Images",
+        "spoken-spikes": "tasks.spoken_spikes:SpokenSpikes",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },

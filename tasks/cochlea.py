@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.fft import fft, ifft, next_fast_len
+from scipy.fft import fft, ifft
 
 from neuro.protocols import Array
 
@@ -23,6 +23,7 @@ LOUD, COMPRESSION = (
 )  # envelope that drives a cell just to its threshold, relative to a sound whose peak is 1; exponent
 TAU, REFRACTORY = 10e-3, 2  # seconds; steps
 TAIL = 20  # steps after a sound, in which filters and cells fall silent
+ROUND = 128  # steps: sounds are filled up to a multiple of it
 TOGETHER = 32  # sounds that are computed at once
 
 
@@ -35,22 +36,23 @@ def centres(rate: float, channels: int = FIBRES) -> Array:
 def fibres(sounds: Sequence[Array], rate: float, channels: int = FIBRES) -> list[tuple[Array, Array]]:
     """Times, seconds, and channels [event] of the spikes of each sound [sample], whose peak is brought to 1; the lowest frequency is channel 0. rate: Hz."""
     found: dict[int, tuple[Array, Array]] = {}
-    order = np.argsort([len(s) for s in sounds], kind="stable")
-    for first in range(0, len(order), TOGETHER):
-        chosen = order[first : first + TOGETHER]
-        spikes = _fired(envelopes([sounds[k] for k in chosen], rate, channels))
-        for k, raster in zip(chosen, spikes, strict=True):
-            step, channel = np.nonzero(raster[: round(len(sounds[k]) / rate / STEP) + TAIL])
-            found[int(k)] = (step * STEP, channel)
+    lasts = np.array([round(len(sound) / rate / STEP) + TAIL for sound in sounds])
+    wholes = -(-lasts // ROUND) * ROUND  # what a sound becomes doesn't depend on the others
+    for steps in np.unique(wholes):
+        alike = np.flatnonzero(wholes == steps)
+        for chosen in np.split(alike, range(TOGETHER, len(alike), TOGETHER)):
+            spikes = _fired(envelopes([sounds[k] for k in chosen], rate, channels, int(steps)))
+            for k, raster in zip(chosen, spikes, strict=True):
+                step, channel = np.nonzero(raster[: lasts[k]])
+                found[int(k)] = (step * STEP, channel.astype(np.uint16))
     return [found[k] for k in range(len(sounds))]
 
 
-def envelopes(sounds: Sequence[Array], rate: float, channels: int) -> Array:
-    """What comes out of each filter, without its carrier: [sound, step, channel], as many steps as the longest sound has, and some after it.
+def envelopes(sounds: Sequence[Array], rate: float, channels: int, steps: int) -> Array:
+    """What comes out of each filter, without its carrier: [sound, step, channel]. steps: as many as the longest sound has, at least.
 
     A band of a sound's spectrum, as wide as steps can tell apart (1/STEP), is weighted by the filter, brought to frequency 0 and transformed back.
     """
-    steps = next_fast_len(round(max(len(s) for s in sounds) / rate / STEP) + TAIL)
     size = round(steps * STEP * rate)
     f = centres(rate, channels)[:, None]
     bins = np.round(f * steps * STEP).astype(int) + np.round(np.fft.fftfreq(steps) * steps).astype(int)
@@ -59,7 +61,8 @@ def envelopes(sounds: Sequence[Array], rate: float, channels: int) -> Array:
     inside = np.where((bins > 0) & (bins < size // 2), response, 0).astype(np.complex64)
     found = np.empty((len(sounds), steps, channels), np.float32)
     for sound, out in zip(sounds, found, strict=True):
-        spectrum = fft(np.asarray(sound / max(np.abs(sound).max(initial=0.0), 1e-12), np.float32), size)
+        wave = np.asarray(sound, np.float64)  # the absolute value of the least int16 is none
+        spectrum = fft(np.asarray(wave / max(np.abs(wave).max(initial=0.0), 1e-12), np.float32), size)
         out[:] = np.abs(ifft(spectrum[bins % size] * inside, axis=1)).T * (2 * steps / size)
     return found
 

@@ -19,19 +19,22 @@ from tasks.adaptive_srnn import Layer, lag, network
 
 @dataclass(frozen=True)
 class Examples:
-    """sequences: one an example, as the task's `shown` reads them. labels: int [example]. train, test: indices of the examples for each."""
+    """sequences: one an example, as the task's `shown` reads them. labels: int [example]. train, test, valid: indices of the examples for each; valid is None
+    where the task draws it from those for training."""
 
     sequences: Sequence[Any]
     labels: Array
     train: Array
     test: Array
+    valid: Array | None = None
 
     @staticmethod
-    def of(train: tuple[Sequence[Any], Array], test: tuple[Sequence[Any], Array]) -> Examples:
-        """Of sequences and labels that come in two parts."""
-        first, second = len(train[1]), len(train[1]) + len(test[1])
-        labels = np.concatenate([train[1], test[1]])
-        return Examples([*train[0], *test[0]], labels, np.arange(first), np.arange(first, second))
+    def of(*parts: tuple[Sequence[Any], Array]) -> Examples:
+        """Of sequences and labels that come in parts: for training, for validation where there are three, and for the test."""
+        ends = np.cumsum([len(labels) for _, labels in parts])
+        train, *valid, test = np.split(np.arange(ends[-1]), ends[:-1])
+        sequences = [sequence for part, _ in parts for sequence in part]
+        return Examples(sequences, np.concatenate([labels for _, labels in parts]), train, test, *valid)
 
 
 class Sequences(ABC):
@@ -68,6 +71,8 @@ class Sequences(ABC):
     @cached_property
     def sides(self) -> tuple[Array, Array, Array]:
         """Indices of the examples for training, validation and test."""
+        if self.data.valid is not None:
+            return self.data.train, self.data.valid, self.data.test
         order = np.random.default_rng(0).permutation(self.data.train)
         kept = round(self.valid * len(order))
         return np.sort(order[kept:]), np.sort(order[:kept]), self.data.test

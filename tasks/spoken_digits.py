@@ -31,8 +31,18 @@ OFFICIAL = 5  # recordings of each speaker and digit in the official test
 
 
 @dataclass(frozen=True)
+class Sounds:
+    """waves: int16 [sample] each. digit, speaker, index: [recording]; index within speaker and digit."""
+
+    waves: tuple[Array, ...]
+    digit: Array
+    speaker: Array
+    index: Array
+
+
+@dataclass(frozen=True)
 class Recordings:
-    """features: one [frame, channel] each. digit, speaker, index: [recording]; index within speaker and digit."""
+    """features: one [frame, channel] each. digit, speaker, index: see Sounds."""
 
     features: tuple[Array, ...]
     digit: Array
@@ -41,13 +51,20 @@ class Recordings:
 
 
 @cache
-def recordings(channels: int) -> Recordings:
-    """All of them, as logarithms of mel bands every 10 ms. Raises OptionError."""
+def sounds() -> Sounds:
+    """All recordings. Raises OptionError."""
     found = read_npz(FSDD.found(), LARGEST)
     begin, end = found["offset"][:-1], found["offset"][1:]
-    sounds = (found["audio"][a:b].astype(np.float64) for a, b in zip(begin, end, strict=True))
-    features = tuple(log_mel(sound, RATE, channels) for sound in sounds)
-    return Recordings(features, found["digit"].astype(np.int64), found["speaker"], found["index"])
+    waves = tuple(found["audio"][a:b] for a, b in zip(begin, end, strict=True))
+    return Sounds(waves, found["digit"].astype(np.int64), found["speaker"], found["index"])
+
+
+@cache
+def recordings(channels: int) -> Recordings:
+    """All of them, as logarithms of mel bands every 10 ms. Raises OptionError."""
+    found = sounds()
+    features = tuple(log_mel(wave.astype(np.float64), RATE, channels) for wave in found.waves)
+    return Recordings(features, found.digit, found.speaker, found.index)
 
 
 class SpokenDigits(Currents):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from neuro import Input, Network, Neuron, Population, Projection, Synapse, library
@@ -62,3 +64,24 @@ def series(folder: Path) -> dict[str, str]:
     train.write_text(SERIES + lines(36))
     test.write_text(SERIES.replace("yes no maybe", "maybe yes no") + lines(6))
     return {"train": str(train), "test": str(test)}
+
+
+def spike_lists(path: Path, number: int = 7, change: Callable[[h5py.File], None] = lambda file: None) -> Path:
+    """A file laid out as SHD's: recording k has 3 + k spikes, 1/64 s apart. change: made to it afterwards."""
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w") as file:
+        file["labels"] = np.arange(number, dtype=np.uint16) % 20
+        for name, kind in (("times", np.float16), ("units", np.uint16)):
+            rows = file.create_dataset(f"spikes/{name}", (number,), h5py.vlen_dtype(kind))
+            for k in range(number):
+                event = np.arange(3 + k)
+                rows[k] = event / 64 if name == "times" else event * 100 % 700
+        change(file)
+    return path
+
+
+def crowded(file: h5py.File) -> None:
+    """Makes 500 spikes within a second of each recording."""
+    random = np.random.default_rng(0)
+    for k in range(len(file["labels"])):
+        file["spikes/times"][k], file["spikes/units"][k] = random.random(500), random.integers(0, 700, 500)

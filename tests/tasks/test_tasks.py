@@ -15,7 +15,7 @@ from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 from tests import extras
-from tests.tasks.own_data import files, series
+from tests.tasks.own_data import crowded, files, series, spike_lists
 from tests.tasks.recordings import needs
 
 UNTOLD = ("control", "crippled")  # nobody knows the right actions
@@ -30,11 +30,13 @@ def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """Tasks of a user's own files have some, and one has images that are always there; others may lack theirs."""
     if (name := getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")) in FILES:
         needs(name)
-    found: dict[str, dict[str, Any]] = {
-        "arrays": files(tmp_path),
-        "time-series": series(tmp_path),
+    found: dict[str, dict[str, Any]] = {"arrays": files(tmp_path), "time-series": series(tmp_path)}
+    found |= {
         "images": {"source": "digits"},
+        "spoken-spikes": {"source": "shd", "folder": str(tmp_path), "counted": False},
     }
+    for part in ("train", "test"):
+        spike_lists(tmp_path / f"shd_{part}.h5", 40, crowded)
     get = tasks.get
     monkeypatch.setattr(tasks, "get", lambda name, **options: get(name, **found.get(name, {}), **options))
 
