@@ -76,6 +76,10 @@ class Registry:
         """What is registered under that name. Raises `error`."""
         return self._fit(name, self._imported(name))
 
+    def maker(self, name: Any) -> Any:
+        """What makes it, a class or function; imported, not called. Raises `error`."""
+        return self._imported(name)
+
     def make(self, name: Any, options: Mapping[str, Any]) -> Any:
         """The same called with these options. Raises `error`; of a maker's own defects, whatever they raise, with a note of the options."""
         return self._fit(name, self._made(name, self._imported(name), options))

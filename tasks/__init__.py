@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from neuro.registry import Registry
@@ -45,6 +46,7 @@ REGISTRY = Registry(
         "time-series": "tasks.time_series:TimeSeries",
         "images": "tasks.images:Images",
         "spoken-spikes": "tasks.spoken_spikes:SpokenSpikes",
+        "speech-commands": "tasks.speech_commands:SpeechCommands",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },
@@ -75,6 +77,16 @@ def names() -> tuple[str, ...]:
 def get(name: str, /, **options: Any) -> Any:
     """The task of that name with these options. Raises UnknownTaskError."""
     return REGISTRY.make(name, options)
+
+
+def sources() -> dict[Any, list[str]]:
+    """The files (tasks.files.File) that tasks declare as their `sources`, and the names of the tasks; tasks that can't be imported here are left out."""
+    found: dict[Any, list[str]] = {}
+    for name in names():
+        with suppress(UnknownTaskError):
+            for file in getattr(REGISTRY.maker(name), "sources", ()):
+                found.setdefault(file, []).append(name)
+    return found
 
 
 def of_code(place: str, /, **options: Any) -> Any:

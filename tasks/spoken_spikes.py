@@ -40,7 +40,7 @@ class Source:
 
 
 _TIDIGITS = File(
-    "n-tidigits.hdf5", "N-TIDIGITS18", "https://sensors.ini.uzh.ch/databases.html (TIDIGITS' licence is LDC's)", "CC BY-SA 4.0"
+    "n-tidigits.hdf5", "N-TIDIGITS18", "https://sensors.ini.uzh.ch/databases.html", "CC BY-SA 4.0"
 )  # fmt: skip
 SOURCES = {
     "fsdd": Source(FIBRES, 10, {"all": FSDD}, {}),

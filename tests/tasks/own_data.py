@@ -85,3 +85,24 @@ def crowded(file: h5py.File) -> None:
     random = np.random.default_rng(0)
     for k in range(len(file["labels"])):
         file["spikes/times"][k], file["spikes/units"][k] = random.random(500), random.integers(0, 700, 500)
+
+
+def words(folder: Path, number: int = 12) -> dict[str, Any]:
+    """Recordings of two words, tones of two frequencies and lengths, as options of task "speech-commands": a sixth each for validation and test."""
+    import wave
+
+    random, lists = np.random.default_rng(0), ("validation_list.txt", "testing_list.txt")
+    (folder / "_background_noise_").mkdir(parents=True)
+    named: list[str] = []
+    for k, word in enumerate(("down", "up")):
+        (folder / word).mkdir()
+        for take in range(number):
+            time = np.arange(3000 + 200 * take) / 16000
+            sound = np.sin(2 * np.pi * (400 + 1200 * k) * time) + 0.1 * random.normal(size=len(time))
+            named.append(f"{word}/{take:02d}.wav")
+            with wave.open(str(folder / named[-1]), "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes((8000 * sound).astype("<i2").tobytes())
+    for k, name in enumerate(lists):
+        (folder / name).write_text("\n".join(named[k::6]) + "\n")
+    return {"folder": str(folder), "words": ["up", "down"], "counted": False}
