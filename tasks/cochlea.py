@@ -29,8 +29,8 @@ TOGETHER = 32  # sounds that are computed at once
 
 def centres(rate: float, channels: int = FIBRES) -> Array:
     """Hz [channel], evenly apart on the scale of equivalent rectangular bandwidths: 21.4 log10(1 + 0.00437 f)."""
-    ends = 21.4 * np.log10(1 + 0.00437 * np.array([LOWEST, HIGHEST * rate]))
-    return np.asarray((10 ** (np.linspace(*ends, channels) / 21.4) - 1) / 0.00437)
+    first, last = 21.4 * np.log10(1 + 0.00437 * np.array([LOWEST, HIGHEST * rate]))
+    return np.asarray((10 ** (np.linspace(first, last, channels) / 21.4) - 1) / 0.00437)
 
 
 def fibres(sounds: Sequence[Array], rate: float, channels: int = FIBRES) -> list[tuple[Array, Array]]:

@@ -49,8 +49,7 @@ class Images(Sequences):
             Layer(hidden, False, beta=1.8 if adaptation else 0.0, b0=1.0, tau_m=(4.0, 1.0), tau_adp=(20.0, 5.0))
         ]
 
-    @cached_property
-    def data(self) -> Examples:
+    def examples(self) -> Examples:
         first, labels, second, answers = images(self.source)
         return Examples.of((first, labels), (second, answers))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ class Examples:
     valid: Array | None = None
 
     @staticmethod
-    def of(*parts: tuple[Sequence[Any], Array]) -> Examples:
+    def of(*parts: tuple[Iterable[Any], Array]) -> Examples:
         """Of sequences and labels that come in parts: for training, for validation where there are three, and for the test."""
         ends = np.cumsum([len(labels) for _, labels in parts])
         train, *valid, test = np.split(np.arange(ends[-1]), ends[:-1])
@@ -53,11 +53,19 @@ class Sequences(ABC):
     steps: int
     valid: float
     layers: Sequence[Layer]
-    data: Examples
+
+    @abstractmethod
+    def examples(self) -> Examples:
+        """All that there is. Raises OptionError."""
 
     @abstractmethod
     def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
         """Inputs [example, step, channel] of these examples, and how many steps each lasts. rng: for what is drawn anew each time."""
+
+    @cached_property
+    def data(self) -> Examples:
+        """The same, read when it is first asked for."""
+        return self.examples()
 
     @property
     def lag(self) -> int:

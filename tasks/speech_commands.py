@@ -6,7 +6,6 @@ Data: Speech Commands, version 2 (Warden 2018, arXiv 1804.03209; CC BY 4.0), 105
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +56,7 @@ class SpeechCommands(Currents):
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(100.0, 20.0)) for n in hidden]
 
-    @cached_property
-    def data(self) -> Examples:
+    def examples(self) -> Examples:
         whole = WavFolder.of(Path(self.folder) if self.folder else COMMANDS.found().parent)
         if self.counted and (len(whole.words), len(whole.files)) != (WORDS, RECORDINGS):
             raise OptionError(

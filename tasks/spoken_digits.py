@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 
@@ -108,8 +108,7 @@ class SpokenDigits(Currents):
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, recurrent, beta=beta, tau_m=(20.0, 5.0), tau_adp=(100.0, 20.0)) for n in hidden]
 
-    @cached_property
-    def data(self) -> Examples:
+    def examples(self) -> Examples:
         whole = recordings(self.channels)
         tested = whole.speaker == self.held_out if self.held_out else whole.index < OFFICIAL
         return Examples(whole.features, whole.digit, np.flatnonzero(~tested), np.flatnonzero(tested))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +100,7 @@ class SpokenSpikes(Sequences):
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(150.0, 10.0)) for n in hidden]
 
-    @cached_property
-    def data(self) -> Examples:
+    def examples(self) -> Examples:
         if self.source == "fsdd":
             spikes, digits, test = heard()
             return Examples(spikes, digits, np.setdiff1d(np.arange(len(digits)), test), test)

@@ -74,12 +74,15 @@ class TimeSeries(Currents):
         paths = [Path(train), Path(test)] if train else [file.found() for file in SETS[data]]
         first, second = (read_ts(path) for path in paths)
         self.channels, self.classes, self.valid = first.channels, len(first.classes), valid
-        self.data = Examples.of(
+        self.read = Examples.of(
             (first.series, np.array(first.labels)), (second.series, _labels(second, first, paths[1]))
         )
-        self.steps = steps or max(len(s) for s in self.data.sequences)
+        self.steps = steps or max(len(s) for s in self.read.sequences)
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(100.0, 20.0)) for n in hidden]
+
+    def examples(self) -> Examples:
+        return self.read
 
 
 def _labels(cases: Cases, other: Cases, path: Path) -> Array:
