@@ -106,3 +106,10 @@ def from_dataset(dataset: Any, network: Any, **options: Any) -> Any:
     from tasks.arrays import from_dataset
 
     return from_dataset(dataset, network, **options)
+
+
+def from_tonic(dataset: Any, network: Any, **options: Any) -> Any:
+    """A task of a data set of the package tonic and a network: see tasks.tonic_events.from_tonic."""
+    from tasks.tonic_events import from_tonic
+
+    return from_tonic(dataset, network, **options)
