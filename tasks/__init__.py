@@ -47,6 +47,7 @@ REGISTRY = Registry(
         "images": "tasks.images:Images",
         "spoken-spikes": "tasks.spoken_spikes:SpokenSpikes",
         "speech-commands": "tasks.speech_commands:SpeechCommands",
+        "ti46": "tasks.ti46:Ti46",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },

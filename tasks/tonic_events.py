@@ -6,6 +6,7 @@ tonic (GPL-3, extra `events`) is a client that nobody needs: it reads its data s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def from_tonic(
     sensor_size: x, y, p; the data set's own unless given. Channels are [p, y, x], the last one fastest; several events of one in a step are one spike; shorter recordings are filled up
     with nothing and masked. options: see tasks.from_arrays. Raises OptionError, MissingPackageError."""
     try:
-        from tonic.transforms import ToFrame
+        frame = import_module("tonic.transforms").ToFrame
     except ModuleNotFoundError as error:
         raise MissingPackageError(missing("from_tonic", (error.name or "tonic").partition(".")[0])) from None
     size = (
@@ -41,7 +42,7 @@ def from_tonic(
         ends = (
             {"start_time": events["t"][0], "end_time": events["t"][-1] + 1} if len(events) else {}
         )  # its own end leaves an event at it out
-        frames = ToFrame(sensor_size=size, time_window=time_window, include_incomplete=True, **ends)
+        frames = frame(sensor_size=size, time_window=time_window, include_incomplete=True, **ends)
         counted = np.asarray(frames(events.copy()))  # it writes into what it is given
         found.append(Events.of(counted.reshape(1, len(counted), -1) > 0))
         labels.append(label)

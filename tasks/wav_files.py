@@ -56,10 +56,14 @@ class WavFolder:
 
     def wave(self, file: str, rate: int) -> Array:
         """int16 [sample] of a file. Raises OptionError."""
-        path = self.folder / file
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise OptionError(f"'{path}' is a link out of its folder")
-        return read_wav(path, rate)
+        return read_wav(within(self.folder, self.folder / file), rate)
+
+
+def within(folder: Path, path: Path) -> Path:
+    """A path that no link leads out of the folder. Raises OptionError."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise OptionError(f"'{path}' is a link out of its folder")
+    return path
 
 
 def read_wav(path: Path, rate: int) -> Array:

@@ -87,22 +87,38 @@ def crowded(file: h5py.File) -> None:
         file["spikes/times"][k], file["spikes/units"][k] = random.random(500), random.integers(0, 700, 500)
 
 
-def words(folder: Path, number: int = 12) -> dict[str, Any]:
-    """Recordings of two words, tones of two frequencies and lengths, as options of task "speech-commands": a sixth each for validation and test."""
+def tone(path: Path, rate: int, hertz: float, samples: int, seed: int) -> None:
+    """A WAV file of a tone with some noise."""
     import wave
 
-    random, lists = np.random.default_rng(0), ("validation_list.txt", "testing_list.txt")
+    sound = np.sin(2 * np.pi * hertz * np.arange(samples) / rate) + np.random.default_rng(seed).normal(0, 0.1, samples)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((8000 * sound).astype("<i2").tobytes())
+
+
+def words(folder: Path, number: int = 12) -> dict[str, Any]:
+    """Recordings of two words, tones of two frequencies and lengths, as options of task "speech-commands": a sixth each for validation and test."""
     (folder / "_background_noise_").mkdir(parents=True)
-    named: list[str] = []
-    for k, word in enumerate(("down", "up")):
-        (folder / word).mkdir()
-        for take in range(number):
-            time = np.arange(3000 + 200 * take) / 16000
-            sound = np.sin(2 * np.pi * (400 + 1200 * k) * time) + 0.1 * random.normal(size=len(time))
-            named.append(f"{word}/{take:02d}.wav")
-            with wave.open(str(folder / named[-1]), "wb") as file:
-                file.setparams((1, 2, 16000, 0, "NONE", ""))
-                file.writeframes((8000 * sound).astype("<i2").tobytes())
-    for k, name in enumerate(lists):
-        (folder / name).write_text("\n".join(named[k::6]) + "\n")
+    named = [
+        (f"{word}/{take:02d}.wav", 400 + 1200 * k, take)
+        for k, word in enumerate(("down", "up"))
+        for take in range(number)
+    ]
+    for name, hertz, take in named:
+        tone(folder / name, 16000, hertz, 3000 + 200 * take, take)
+    for k, name in enumerate(("validation_list.txt", "testing_list.txt")):
+        (folder / name).write_text("\n".join(n for n, _, _ in named[k::6]) + "\n")
     return {"folder": str(folder), "words": ["up", "down"], "counted": False}
+
+
+def ti46(folder: Path) -> dict[str, Any]:
+    """Recordings of two of TI46's words by one speaker, five takes for training and four for the test, and one of another word."""
+    for k, word in enumerate(("00", "0A")):
+        for take in range(5):
+            tone(folder / "train" / f"{word}f1set{take}.wav", 12500, 400 + 1200 * k, 3000 + 100 * take, take)
+        for take in range(4):
+            tone(folder / "test" / "F1" / f"{word}F1S{take + 1}T0.WAV", 12500, 400 + 1200 * k, 3000 + 100 * take, take)
+    tone(folder / "train" / "gof1set0.wav", 12500, 100, 3000, 0)
+    return {"folder": str(folder), "words": ["00", "0a"]}

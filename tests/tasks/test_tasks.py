@@ -15,7 +15,7 @@ from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 from tests import extras
-from tests.tasks.own_data import crowded, files, series, spike_lists, words
+from tests.tasks.own_data import crowded, files, series, spike_lists, ti46, words
 from tests.tasks.recordings import needs
 
 UNTOLD = ("control", "crippled")  # nobody knows the right actions
@@ -35,7 +35,7 @@ def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         "images": {"source": "digits"},
         "spoken-spikes": {"source": "shd", "folder": str(tmp_path), "counted": False},
     }
-    found["speech-commands"] = words(tmp_path / "words")
+    found |= {"speech-commands": words(tmp_path / "words"), "ti46": ti46(tmp_path / "ti46")}
     for part in ("train", "test"):
         spike_lists(tmp_path / f"shd_{part}.h5", 40, crowded)
     get = tasks.get
