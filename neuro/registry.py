@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 _OURS = ("neuro", "backends", "tasks")
-EXTRAS = {"brian2": "brian2", "torch": "torch", "snntorch": "snntorch", "cma": "cma", "nir": "nir", "nirtorch": "nir", "tonic": "events"}
+EXTRAS = {
+    "brian2": "brian2",
+    "torch": "torch",
+    "snntorch": "snntorch",
+    "cma": "cma",
+    "nir": "nir",
+    "nirtorch": "nir",
+    "tonic": "events",
+}
 EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
 
 
