@@ -17,10 +17,8 @@ from neuro.protocols import Array
 FIBRES = 700
 STEP = 1e-3  # seconds: of the envelopes, and of the cells behind them
 LOWEST, HIGHEST = 60.0, 0.45  # Hz; share of the sampling rate
-LOUD, COMPRESSION = (
-    0.004,
-    0.3,
-)  # envelope that drives a cell just to its threshold, relative to a sound whose peak is 1; exponent
+LOUD = 0.01  # envelope that drives a cell just to its threshold, relative to a sound whose peak is 1
+COMPRESSION = 0.3  # exponent
 TAU, REFRACTORY = 10e-3, 2  # seconds; steps
 TAIL = 20  # steps after a sound, in which filters and cells fall silent
 ROUND = 128  # steps: sounds are filled up to a multiple of it
