@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 _OURS = ("neuro", "backends", "tasks")
-EXTRAS = {"brian2": "brian2", "torch": "torch", "snntorch": "snntorch", "cma": "cma", "nir": "nir", "nirtorch": "nir"}
+EXTRAS = {
+    "brian2": "brian2",
+    "torch": "torch",
+    "snntorch": "snntorch",
+    "cma": "cma",
+    "nir": "nir",
+    "nirtorch": "nir",
+    "tonic": "events",
+}
 EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
 
 
@@ -75,6 +83,10 @@ class Registry:
     def get(self, name: Any) -> Any:
         """What is registered under that name. Raises `error`."""
         return self._fit(name, self._imported(name))
+
+    def maker(self, name: Any) -> Any:
+        """What makes it, a class or function; imported, not called. Raises `error`."""
+        return self._imported(name)
 
     def make(self, name: Any, options: Mapping[str, Any]) -> Any:
         """The same called with these options. Raises `error`; of a maker's own defects, whatever they raise, with a note of the options."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from neuro.registry import Registry
@@ -43,6 +44,11 @@ REGISTRY = Registry(
         "sequential-digits": "tasks.sequential_digits:SequentialDigits",
         "spoken-digits": "tasks.spoken_digits:SpokenDigits",
         "spoken-letters": "tasks.spoken_letters:SpokenLetters",
+        "time-series": "tasks.time_series:TimeSeries",
+        "images": "tasks.images:Images",
+        "spoken-spikes": "tasks.spoken_spikes:SpokenSpikes",
+        "speech-commands": "tasks.speech_commands:SpeechCommands",
+        "ti46": "tasks.ti46:Ti46",
         "spiral": "tasks.neural_odes:Spiral",
         "robertson": "tasks.neural_odes:Robertson",
     },
@@ -75,6 +81,16 @@ def get(name: str, /, **options: Any) -> Any:
     return REGISTRY.make(name, options)
 
 
+def sources() -> dict[Any, list[str]]:
+    """The files (tasks.files.File) that tasks declare as their `sources`, and the names of the tasks; tasks that can't be imported here are left out."""
+    found: dict[Any, list[str]] = {}
+    for name in names():
+        with suppress(UnknownTaskError):
+            for file in getattr(REGISTRY.maker(name), "sources", ()):
+                found.setdefault(file, []).append(name)
+    return found
+
+
 def of_code(place: str, /, **options: Any) -> Any:
     """The task that "module:Class" makes, code of the caller's own; modules are found beside the packages and in the working folder. Raises UnknownTaskError."""
     return REGISTRY.make_of(place, options)
@@ -92,3 +108,10 @@ def from_dataset(dataset: Any, network: Any, **options: Any) -> Any:
     from tasks.arrays import from_dataset
 
     return from_dataset(dataset, network, **options)
+
+
+def from_tonic(dataset: Any, network: Any, **options: Any) -> Any:
+    """A task of a data set of the package tonic and a network: see tasks.tonic_events.from_tonic."""
+    from tasks.tonic_events import from_tonic
+
+    return from_tonic(dataset, network, **options)

@@ -19,17 +19,17 @@ from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
 from tasks.files import File
 
-_SOURCE = "https://github.com/byin-cwi/Efficient-spiking-networks (data of the publication; ODC-By)"
+_SOURCE = "https://github.com/byin-cwi/Efficient-spiking-networks (data of the publication)", "ODC-By"
 TRAIN = File(
     "QTDB_train.mat",
     "training recordings of the QT database",
-    _SOURCE,
+    *_SOURCE,
     "72d1a10c96f1540880447e07256835d66da419c0b34f3dff495731a7928c5bc7",
 )
 TEST = File(
     "QTDB_test.mat",
     "test recordings of the QT database",
-    _SOURCE,
+    *_SOURCE,
     "916f11e21679a5b61988305bbb7cd1e6df8b34f1ed4a157a7a4e295d400ef232",
 )
 CLASSES, CHANNELS, STEPS = 6, 4, 1301
@@ -57,6 +57,7 @@ class Ecg:
 
     name = "ecg"
     version = 1
+    sources = (TRAIN, TEST)
     output = "output"
     readout = ("readout.w", "output.bias")
     settings = Settings(

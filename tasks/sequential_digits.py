@@ -1,6 +1,6 @@
-"""Handwritten digits, pixel by pixel: 64 steps in the order of the image, or in one order drawn at random for all images.
+"""Images pixel by pixel: 64 or 784 steps in the order of the image, or in one order drawn at random for all images.
 
-Data: scikit-learn's, as task `digits`. Le, Jaitly & Hinton (2015), arXiv 1504.00941, for the permuted form; windows of pixels as in Yin, Corradi & Bohte (2021), Nat
+Data: see tasks.image_files. Le, Jaitly & Hinton (2015), arXiv 1504.00941, for the permuted form; windows of pixels as in Yin, Corradi & Bohte (2021), Nat
 Mach Intell 3:905.
 """
 
@@ -13,24 +13,28 @@ import numpy as np
 
 from neuro.compiler import streams
 from neuro.model import Network
-from neuro.options import OptionError, counts
+from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
-from tasks.digits import data
+from tasks.image_files import CLASSES, FILES, PIXELS, images
 
-CLASSES, PIXELS = 10, 64
-MEAN, DEVIATION = 0.3, 0.38  # of the pixels, about: what a current is counted from, and its unit
+SCALES = {
+    "digits": (0.3, 0.38),
+    "mnist5000": (0.13, 0.31),
+    "fashion-mnist": (0.29, 0.35),
+}  # mean and deviation of the pixels, about: what a current is counted from, and its unit
 
 
 class SequentialDigits:
     """Loss: cross entropy of the readout's mean over the image. Metric: accuracy of the largest mean.
 
-    permuted: whether the pixels come in an order drawn at random, one for all. window: pixels that are shown at once; each step shows one that is new. hidden: cells of each
+    source: digits, mnist5000 or fashion-mnist. permuted: whether the pixels come in an order drawn at random, one for all. window: pixels that are shown at once; each step shows one that is new. hidden: cells of each
     recurrent adaptive layer; adaptation: whether their thresholds rise. Pixels are currents with mean 0 and deviation 1, 0 before the first and after the last.
     """
 
     name = "sequential-digits"
     version = 1
+    sources = FILES
     output = "output"
     readout = ("readout.w", "output.bias")
     settings = Settings(
@@ -40,12 +44,14 @@ class SequentialDigits:
     )  # fmt: skip
 
     def __init__(
-        self, permuted: bool = True, window: int = 4, hidden: Sequence[int] = (64,), adaptation: bool = True
-    ) -> None:
+        self, permuted: bool = True, window: int = 4, hidden: Sequence[int] = (64,), adaptation: bool = True, source: str = "digits"
+    ) -> None:  # fmt: skip
+        one_of("source", source, PIXELS)
         counts(window=window, **{f"hidden[{k}]": n for k, n in enumerate(hidden)})
-        if window > PIXELS or not hidden:
+        self.source, self.pixels = source, PIXELS[source]
+        if window > self.pixels or not hidden:
             raise OptionError(
-                f"window={window}, hidden={hidden!r}; give at most {PIXELS} pixels, and at least one layer"
+                f"window={window}, hidden={hidden!r}; give at most {self.pixels} pixels, and at least one layer"
             )
         self.permuted, self.window, self.hidden, self.adaptation = permuted, window, tuple(hidden), adaptation
 
@@ -58,29 +64,30 @@ class SequentialDigits:
         """Currents -> recurrent adaptive cells -> a leaky readout for each digit."""
         return network(self.name, self.window, self.layers, CLASSES, kind="current", seed=seed)
 
-    def shown(self, images: Array) -> Array:
+    def shown(self, pixels: Array) -> Array:
         """Currents [image, step, pixel of the window]: pixels up to this step's; before the first there is nothing."""
         if self.permuted:
-            images = images[:, streams.generator(0, f"{self.name}/order").permutation(PIXELS)]
+            pixels = pixels[:, streams.generator(0, f"{self.name}/order").permutation(self.pixels)]
         late = lag(self.layers, "current")
-        padded = np.pad((images - MEAN) / DEVIATION, [(0, 0), (self.window - 1, late)])
+        mean, deviation = SCALES[self.source]
+        padded = np.pad((pixels - mean) / deviation, [(0, 0), (self.window - 1, late)])
         return np.lib.stride_tricks.sliding_window_view(padded, self.window, axis=1)
 
-    def _batch(self, images: Array, labels: Array) -> Batch:
+    def _batch(self, shown: Array, labels: Array) -> Batch:
         late = lag(self.layers, "current")
-        counted = np.broadcast_to(np.arange(PIXELS + late) >= late, (len(images), PIXELS + late))
-        return Batch({"x": self.shown(images)}, labels, counted)
+        counted = np.broadcast_to(np.arange(self.pixels + late) >= late, (len(shown), self.pixels + late))
+        return Batch({"x": self.shown(shown)}, labels, counted)
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
-        images, labels, _, _ = data()
+        pixels, labels, _, _ = images(self.source)
         order = rng.permutation(len(labels))
         for first in range(0, len(order), batch):
             chosen = order[first : first + batch]
-            yield self._batch(images[chosen], labels[chosen])
+            yield self._batch(pixels[chosen], labels[chosen])
 
     def test_batch(self) -> Batch:
-        return self._batch(*data()[2:])
+        return self._batch(*images(self.source)[2:])
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.m",)

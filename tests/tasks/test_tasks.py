@@ -15,7 +15,7 @@ from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 from tests import extras
-from tests.tasks.own_data import files
+from tests.tasks.own_data import crowded, files, series, spike_lists, ti46, words
 from tests.tasks.recordings import needs
 
 UNTOLD = ("control", "crippled")  # nobody knows the right actions
@@ -27,13 +27,19 @@ FILES = ("ecg", "spoken-digits", "spoken-letters")  # tasks on recordings that n
 
 @pytest.fixture(autouse=True)
 def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task of a user's own files has some; others may lack theirs."""
+    """Tasks of a user's own files have some, and one has images that are always there; others may lack theirs."""
     if (name := getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")) in FILES:
         needs(name)
-    found, get = files(tmp_path), tasks.get
-    monkeypatch.setattr(
-        tasks, "get", lambda name, **options: get(name, **(found if name == "arrays" else {}), **options)
-    )
+    found: dict[str, dict[str, Any]] = {"arrays": files(tmp_path), "time-series": series(tmp_path)}
+    found |= {
+        "images": {"source": "digits"},
+        "spoken-spikes": {"source": "shd", "folder": str(tmp_path), "counted": False},
+    }
+    found |= {"speech-commands": words(tmp_path / "words"), "ti46": ti46(tmp_path / "ti46")}
+    for part in ("train", "test"):
+        spike_lists(tmp_path / f"shd_{part}.h5", 40, crowded)
+    get = tasks.get
+    monkeypatch.setattr(tasks, "get", lambda name, **options: get(name, **found.get(name, {}), **options))
 
 
 def first_batch(task: Any, seed: int = 0, size: int = 4) -> Any:

@@ -1,0 +1,157 @@
+"""Labelled sequences of unequal lengths into adaptive spiking cells: what tasks on recordings share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from neuro.events import Events
+from neuro.model import Network
+from neuro.options import OptionError, counts
+from neuro.protocols import Array, Batch, Recording
+from tasks.adaptive_srnn import Layer, lag, network
+
+
+@dataclass(frozen=True)
+class Examples:
+    """sequences: one an example, as the task's `shown` reads them. labels: int [example]. train, test, valid: indices of the examples for each; valid is None
+    where the task draws it from those for training."""
+
+    sequences: Sequence[Any]
+    labels: Array
+    train: Array
+    test: Array
+    valid: Array | None = None
+
+    @staticmethod
+    def of(*parts: tuple[Iterable[Any], Array]) -> Examples:
+        """Of sequences and labels that come in parts: for training, for validation where there are three, and for the test."""
+        ends = np.cumsum([len(labels) for _, labels in parts])
+        train, *valid, test = np.split(np.arange(ends[-1]), ends[:-1])
+        sequences = [sequence for part, _ in parts for sequence in part]
+        return Examples(sequences, np.concatenate([labels for _, labels in parts]), train, test, *valid)
+
+
+class Sequences(ABC):
+    """Loss: cross entropy of the readout's mean over a sequence. Metric: accuracy of the largest mean.
+
+    steps: of a trial; shorter sequences are filled up with nothing and read until they end, longer ones are cut. A layer answers a step after the one before it.
+    kind: of the input, "current" or "spikes". valid: share of the training examples that says when to stop, drawn once and for all.
+    """
+
+    name: str
+    output = "output"
+    readout = ("readout.w", "output.bias")
+    kind = "current"
+    channels: int
+    classes: int
+    steps: int
+    valid: float
+    layers: Sequence[Layer]
+
+    @abstractmethod
+    def examples(self) -> Examples:
+        """All that there is. Raises OptionError."""
+
+    @abstractmethod
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
+        """Inputs [example, step, channel] of these examples, and how many steps each lasts. rng: for what is drawn anew each time."""
+
+    @cached_property
+    def data(self) -> Examples:
+        """The same, read when it is first asked for."""
+        return self.examples()
+
+    @property
+    def lag(self) -> int:
+        """Steps by which the readout answers late."""
+        return lag(self.layers, self.kind)
+
+    def network(self, seed: int) -> Network:
+        """Input -> adaptive cells -> a leaky readout for each class."""
+        return network(self.name, self.channels, self.layers, self.classes, kind=self.kind, seed=seed)
+
+    @cached_property
+    def sides(self) -> tuple[Array, Array, Array]:
+        """Indices of the examples for training, validation and test."""
+        if self.data.valid is not None:
+            return self.data.train, self.data.valid, self.data.test
+        order = np.random.default_rng(0).permutation(self.data.train)
+        kept = round(self.valid * len(order))
+        return np.sort(order[kept:]), np.sort(order[:kept]), self.data.test
+
+    def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
+        """One epoch in random order."""
+        order = rng.permutation(self.sides[0])
+        for first in range(0, len(order), batch):
+            yield self._batch(order[first : first + batch], rng)
+
+    def valid_batch(self) -> Batch | None:
+        return self._batch(self.sides[1], np.random.default_rng(1)) if len(self.sides[1]) else None
+
+    def test_batch(self) -> Batch:
+        return self._batch(self.sides[2], np.random.default_rng(0))
+
+    def _batch(self, chosen: Array, rng: np.random.Generator) -> Batch:
+        whole = self.steps + self.lag
+        x, lengths = self.shown(chosen, whole, rng)
+        step = np.arange(whole) - self.lag
+        counted = (step >= 0) & (step < np.minimum(lengths, self.steps)[:, None])
+        return Batch({"x": x}, self.data.labels[chosen], counted)
+
+    def record(self) -> Sequence[str]:
+        return (f"{self.output}.m",)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        import torch
+
+        m = traces[f"{self.output}.m"]
+        counted = torch.as_tensor(np.array(batch.mask), dtype=m.dtype)[..., None]
+        return torch.nn.functional.cross_entropy((m * counted).sum(1) / counted.sum(1), torch.as_tensor(batch.targets))
+
+    def metric(self, recording: Recording, batch: Batch) -> float:
+        counted = np.asarray(batch.mask)[..., None]
+        mean = (recording.traces[f"{self.output}.m"] * counted).sum(axis=1)
+        return float((mean.argmax(axis=1) == batch.targets).mean())
+
+    def perfect(self, batch: Batch) -> Recording:
+        """The right output is large in every step."""
+        m = np.repeat(20.0 * np.eye(self.classes)[batch.targets][:, None], np.asarray(batch.mask).shape[1], axis=1)
+        return Recording(1e-3, traces={f"{self.output}.m": m})
+
+
+class Currents(Sequences):
+    """Sequences [step, channel] of numbers, as currents with mean 0 and deviation 1 of each channel over the training examples, 0 after their end."""
+
+    @cached_property
+    def scale(self) -> tuple[Array, Array]:
+        """Mean and deviation of each channel; a channel that never changes is only shifted."""
+        every = np.concatenate([self.data.sequences[k] for k in self.sides[0]])
+        deviation = every.std(axis=0)
+        return every.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
+        mean, deviation = self.scale
+        x = np.zeros((len(chosen), steps, self.channels))
+        cuts = [self.data.sequences[k][: self.steps] for k in chosen]
+        for row, cut in enumerate(cuts):
+            x[row, : len(cut)] = (cut - mean) / deviation
+        return x, np.array([len(cut) for cut in cuts])
+
+
+def check_share(valid: float) -> None:
+    """Raises OptionError on a share of validation examples that leaves none to learn."""
+    if not 0 <= valid < 1:
+        raise OptionError(f"valid={valid}; give a share from 0 to below 1")
+
+
+def check_layers(hidden: Sequence[int]) -> None:
+    """Raises OptionError unless there is a layer, and each has cells."""
+    if not hidden:
+        raise OptionError(f"hidden={hidden!r}; give the cells of at least one layer")
+    counts(**{f"hidden[{k}]": n for k, n in enumerate(hidden)})
