@@ -106,5 +106,5 @@ def test_bsa_takes_away_what_each_spike_says() -> None:
     np.testing.assert_array_equal(np.asarray(bsa(heard, threshold=0.99)), sent > 0)
     assert not np.asarray(bsa(np.zeros((1, 5, 2)))).any()
     for wrong in (np.full((1, 4, 2), np.nan), np.full((1, 4, 2), np.inf), -np.ones((1, 4, 2)), np.ones((4, 2))):
-        with pytest.raises(EventsError, match="example 0, time 0, channel 0|give numbers"):
+        with pytest.raises(EventsError, match=r"example 0, time 0, channel 0|give numbers"):
             bsa(wrong)
