@@ -67,6 +67,7 @@ def _function(
 FUNCTIONS: Mapping[str, brian2.Function] = {
     "floor_of": _function("floor_of", np.floor, 1, word="floor"),
     "ceil_of": _function("ceil_of", np.ceil, 1, word="ceil"),
+    "exponential_of": _function("exponential_of", np.exp, 1, word="exp", plain=True),  # sympy's is expanded: of a sum it is a product, which overflows
     "magnitude_of": _function("magnitude_of", np.abs, 1, word="fabs"),  # sympy's splits what it doesn't know to be real
     "sign_of": _function(
         "sign_of", np.sign, 1,

@@ -22,7 +22,8 @@ Table = dict[str, str]  # our name -> Brian2's: all that an expression may use b
 
 # Forms of functions whose own form in Brian2 is another on some target, or that it lacks; their values are floats.
 _FORMS = {
-    "sigmoid": "1.0/(1.0 + exp(-X))",
+    "sigmoid": "1.0/(1.0 + exponential_of(-X))",
+    "exp": "exponential_of(X)",
     "relu": "maximum_of(X, 0.0)",
     "clip": "minimum_of(maximum_of(X, Y), Z)",
     "abs": "magnitude_of(X)",

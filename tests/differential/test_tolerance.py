@@ -31,5 +31,13 @@ def test_what_rounding_explains(text: str, rounding: bool) -> None:
     case = Case(Network((Population("c", cell, 3),), dt="1 ms"), steps=4, batch=1, seed=1)
     reference = case.run(backends.get("reference").compile(case.network))
     assert Sensitivity(case, reference).explains(Difference("c.y", 0, 0.3, False)) == rounding
-    exact = Case(case.network, 4, 1, 1, dyadic=True)
-    assert not Sensitivity(exact, reference).explains(Difference("c.y", 0, 0.3, False))
+
+
+@pytest.mark.parametrize(("steps", "exact"), [(10, True), (20, False)])
+def test_numbers_that_outgrow_their_bits_are_rounded(steps: int, exact: bool) -> None:
+    """x has two bits more after each step, and its square twice as many: 53 after 13 steps."""
+    cell = Neuron("cell", "x : 1\ny = sign(x - clip(x, -2, 2)) : 1\nz : 1", every_step="x = 0.75*x + 0.25\nz = x*x")
+    case = Case(Network((Population("c", cell, 1),), dt="1 ms"), steps, batch=1, seed=1, dyadic=True)
+    sensitivity = Sensitivity(case, case.run(backends.get("reference").compile(case.network)))
+    assert sensitivity.exact == exact
+    assert sensitivity.explains(Difference("c.y", 0, 0.3, False)) != exact

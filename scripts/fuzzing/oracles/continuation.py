@@ -33,7 +33,7 @@ def check(case: Case, programs: Programs) -> Outcome:
     first = {name: attempt(lambda n=name: _part(case, programs, n, 0, cut)) for name in runs}
     for name in runs:
         if _sound(name, first[name], outcome):
-            _compare_states(case, name, first[name].state, first["reference"].state, sensitivity, outcome)
+            _compare_states(name, first[name].state, first["reference"].state, sensitivity, outcome)
     if outcome.failures:
         return outcome
     for name in runs:
@@ -75,9 +75,7 @@ def _sound(name: str, found: Any, outcome: Outcome) -> bool:
     return not isinstance(found, Exception)
 
 
-def _compare_states(
-    case: Case, name: str, found: State, right: State, sensitivity: Sensitivity, outcome: Outcome
-) -> None:
+def _compare_states(name: str, found: State, right: State, sensitivity: Sensitivity, outcome: Outcome) -> None:
     """The states of two backends at the cut."""
     for part in PARTS:
         ours, theirs = getattr(found, part), getattr(right, part)
@@ -86,18 +84,16 @@ def _compare_states(
             continue
         for key in ours:
             error = relative(theirs[key], ours[key])
-            if error.size and (error > BOUND).any() and not _tie(case, sensitivity, (part, key), right, error, outcome):
+            if error.size and (error > BOUND).any() and not _tie(sensitivity, (part, key), right, error, outcome):
                 detail = f"{part} of {key} at step {found.step}, {float(error.max()):.2g} of its scale"
                 outcome.failures.append(Failure(NAME, f"{name}'s state differs in {part}", detail))
     if (found.step, found.lead, found.trial) != (right.step, right.lead, right.trial):
         outcome.failures.append(Failure(NAME, f"{name}'s state is of another time", f"{found.step} {found.lead}"))
 
 
-def _tie(
-    case: Case, sensitivity: Sensitivity, place: tuple[str, str], right: State, error: Any, outcome: Outcome
-) -> bool:
+def _tie(sensitivity: Sensitivity, place: tuple[str, str], right: State, error: Any, outcome: Outcome) -> bool:
     """True where rounding alone moves the reference's own state there as far; such a case says nothing of the state."""
-    if case.dyadic:
+    if sensitivity.exact:
         return False
     part, key = place
     wanted = getattr(right, part)[key]

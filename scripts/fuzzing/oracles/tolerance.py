@@ -3,7 +3,7 @@
 A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
 condition, a difference of two ways to compute one number, or dynamics that let rounding grow. The reference runs again with parameters, initial values, what synapses send,
 every operation within an expression, the numbers in its text and, after each step, all variables moved by a few units in the last place; where that moves its own numbers as far, the case is a
-tie: counted, never passed in silence. Networks whose arithmetic is exact (Case.dyadic) have no such excuse.
+tie: counted, never passed in silence. Networks whose arithmetic is exact (Case.dyadic) have no such excuse, while their numbers fit into 53 bits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -196,9 +197,25 @@ class Sensitivity:
             _ = found.state  # computed while it is asked for
             return found
 
+    @cached_property
+    def exact(self) -> bool:
+        """Whether a run rounds nothing: a dyadic network's, where no value has more bits than a number holds, for with more of them it would be another one."""
+        if not self.case.dyadic:
+            return False
+        found: list[bool] = []
+
+        def compared(expr: Any, lookup: Any) -> Any:
+            plain, wide = (evaluate(expr, lambda n, t=t: np.asarray(lookup(n), t)) for t in (np.float64, np.longdouble))
+            found.append(np.array_equal(np.asarray(plain, np.longdouble), wide, equal_nan=True))
+            return plain
+
+        with patch("backends.reference.evaluate", compared):
+            attempt(lambda: self.case.run(backends.get("reference").compile(self.case.network)))
+        return all(found)
+
     def explains(self, difference: Difference, bound: float = BOUND) -> bool:
         """True where rounding alone makes a difference as early and as large."""
-        if self.case.dyadic:
+        if self.exact:
             return False
         for run in self.runs():
             own = first_difference(self.reference, run, bound / GROWTH)
