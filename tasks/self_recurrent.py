@@ -90,7 +90,7 @@ def network(
 
     def drawn(what: str, pre: int, post: int, factor: float = 1.0) -> Array:
         random = streams.generator(seed, f"{name}/{what}")
-        return factor * np.sqrt(2 / pre) * random.normal(0, 1, (pre, post))
+        return np.asarray(factor * np.sqrt(2 / pre) * random.normal(0, 1, (pre, post)))
 
     populations, projections = list[Population](), list[Projection]()
     layers = [("x", inputs), *((f"layer{k}", n) for k, n in enumerate(hidden)), ("output", outputs)]

@@ -81,7 +81,8 @@ def spikes(sound: Array) -> Array:
     except ImportError:
         raise OptionError("the cochlea needs lyon; install the extra: twinspike[speech]") from None
     frames = LyonCalc().lyon_passive_ear(np.ascontiguousarray(sound, np.float64), RATE, DECIMATION)
-    return np.asarray(bsa(np.repeat(frames * AMPLITUDE, REPEATS, axis=0)[None]))[0]
+    heard: Array = np.asarray(bsa(np.repeat(frames * AMPLITUDE, REPEATS, axis=0)[None]))
+    return np.asarray(heard[0])
 
 
 def said(word: str, voice: str, pitch: int, speed: int) -> Array:

@@ -205,7 +205,7 @@ class Sensitivity:
         found: list[bool] = []
 
         def compared(expr: Any, lookup: Any) -> Any:
-            plain, wide = (evaluate(expr, lambda n, t=t: np.asarray(lookup(n), t)) for t in (np.float64, np.longdouble))
+            plain, wide = evaluate(expr, lookup), evaluate(expr, lambda name: np.asarray(lookup(name), np.longdouble))
             found.append(np.array_equal(np.asarray(plain, np.longdouble), wide, equal_nan=True))
             return plain
 
