@@ -19,7 +19,7 @@ LONGEST = 2**24  # bytes of a line
 LARGEST = 2**30  # bytes of a file; a value takes two of them at least, and eight in memory
 
 
-class _BrokenError(Exception):
+class TsError(Exception):
     """What is wrong with a line."""
 
 
@@ -39,14 +39,14 @@ class Cases:
         """A case of its line."""
         *channels, label = line.split(":")
         if label.strip() not in self.classes:
-            raise _BrokenError(f"the label '{label.strip()[:40]}' is none that @classLabel declares")
+            raise TsError(f"the label '{label.strip()[:40]}' is none that @classLabel declares")
         rows = [_values(text) for text in channels]
         if len({len(row) for row in rows}) != 1:
-            raise _BrokenError(
+            raise TsError(
                 f"its channels have {', '.join(str(len(row)) for row in rows) or 'no'} values; give all as many"
             )
         if self.series and len(rows) != self.channels:
-            raise _BrokenError(f"{len(rows)} channels, and the first case has {self.channels}")
+            raise TsError(f"{len(rows)} channels, and the first case has {self.channels}")
         self.series.append(np.stack(rows, axis=1))
         self.labels.append(self.classes.index(label.strip()))
 
@@ -55,11 +55,11 @@ class Cases:
         key, *words = line.split()
         said = key.lower(), *(w.lower() for w in words[:1])
         if said in (("@timestamps", "true"), ("@classlabel", "false"), ("@targetlabel", "true")):
-            raise _BrokenError(f"'{line[:40]}': only cases with a class and without time stamps are read")
+            raise TsError(f"'{line[:40]}': only cases with a class and without time stamps are read")
         if said == ("@classlabel", "true"):
             self.classes = tuple(words[1:])
         if said == ("@data",) and not self.classes:
-            raise _BrokenError("no line '@classLabel true ...' before @data says what classes there are")
+            raise TsError("no line '@classLabel true ...' before @data says what classes there are")
 
 
 def read_ts(path: Path) -> Cases:
@@ -77,26 +77,26 @@ def read_ts(path: Path) -> Cases:
                 (found.add if begun else found.declare)(line)
                 begun = begun or line.lower() == "@data"
         if not found.series:
-            raise _BrokenError("the file ends before a case came after @data")
-    except _BrokenError as error:
+            raise TsError("the file ends before a case came after @data")
+    except TsError as error:
         raise OptionError(f"'{path}', line {number}: {error}") from None
     return found
 
 
 def _text(raw: bytes) -> str:
     if len(raw) > LONGEST:
-        raise _BrokenError(f"it has more than {LONGEST >> 20} MB")
+        raise TsError(f"it has more than {LONGEST >> 20} MB")
     try:
         return raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise _BrokenError("it is no text in UTF-8") from None
+        raise TsError("it is no text in UTF-8") from None
 
 
 def _values(text: str) -> Array:
     try:
         values = np.array(text.split(","), dtype=np.float64)
     except ValueError:
-        raise _BrokenError(f"'{text[:40]}' has what is no number; missing values ('?') are not read") from None
+        raise TsError(f"'{text[:40]}' has what is no number; missing values ('?') are not read") from None
     if not np.isfinite(values).all():
-        raise _BrokenError("it has values that aren't finite; missing values are not read")
+        raise TsError("it has values that aren't finite; missing values are not read")
     return values

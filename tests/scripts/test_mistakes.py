@@ -40,6 +40,7 @@ INNER = {
     "NpzError",
     "NumberError",
     "NumbersError",
+    "TsError",
     "MovedOn",
 }
 READERS = ("compare_backends", "export_weights", "quantise", "inspect_run", "import_weights", "audit_gradients")
