@@ -16,13 +16,13 @@ import numpy as np
 
 from neuro.events import Events
 from neuro.options import OptionError, counts, one_of
-from neuro.protocols import Array, Settings
-from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer
+from neuro.protocols import Array
+from tasks.adaptive_srnn import Layer
 from tasks.cochlea import FIBRES, fibres
 from tasks.event_files import Spikes, cut, read_lists, read_named
 from tasks.files import File
 from tasks.sequences import Examples, Sequences, check_layers, check_share
-from tasks.spoken_digits import FSDD, OFFICIAL, RATE, sounds
+from tasks.spoken_digits import FSDD, OFFICIAL, RATE, SpokenDigits, sounds
 
 
 def _heidelberg(name: str, what: str) -> File:
@@ -73,16 +73,7 @@ class SpokenSpikes(Sequences):
     version = 1
     kind = "spikes"
     sources = tuple(dict.fromkeys(file for source in SOURCES.values() for file in source.files.values()))
-    settings = Settings(
-        epochs=20, batch=64,
-        backends=BACKENDS,
-        rules={
-            "bptt": {
-                "trainable": ("*.w", "*.bias", *CONSTANTS), "learning_rate": 3e-3, "learning_rates": {"*.tau_*": 0.1},
-                "scheduler": "step", "schedule_options": {"step_size": 420, "gamma": 0.5},
-            },
-        },
-    )  # fmt: skip
+    settings = replace(SpokenDigits.settings, epochs=20)
 
     def __init__(
         self, source: str = "fsdd", folder: str = "", counted: bool = True, steps: int = 250, dt_ms: float = 4.0, hidden: Sequence[int] = (128, 128),
