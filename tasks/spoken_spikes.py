@@ -65,7 +65,7 @@ class SpokenSpikes(Sequences):
     """Loss and metric: see tasks.sequences.
 
     source: fsdd, shd, ssc or n-tidigits. folder: where its files are, in place of the usual one. counted: whether a file must have as many recordings as the published one. steps, of
-    `dt_ms` milliseconds: of a recording, at most; several spikes of a channel in one are one. hidden: cells of each recurrent adaptive layer. valid: share of the training recordings
+    `dt_ms` milliseconds: of a recording, at most; several spikes of a channel in one are one. hidden: cells of each layer. adaptation: whether thresholds rise. recurrent: whether the cells of a layer reach each other. valid: share of the training recordings
     that says when to stop, drawn once and for all; ssc has its own. Raises OptionError; ResultsError for what is no HDF5 file of that layout.
     """
 
@@ -77,7 +77,7 @@ class SpokenSpikes(Sequences):
 
     def __init__(
         self, source: str = "fsdd", folder: str = "", counted: bool = True, steps: int = 250, dt_ms: float = 4.0, hidden: Sequence[int] = (128, 128),
-        adaptation: bool = True, valid: float = 0.1,
+        adaptation: bool = True, recurrent: bool = True, valid: float = 0.1,
     ) -> None:  # fmt: skip
         one_of("source", source, SOURCES)
         counts(steps=steps)
@@ -89,7 +89,7 @@ class SpokenSpikes(Sequences):
         self.channels, self.classes = SOURCES[source].channels, SOURCES[source].classes
         self.steps, self.dt, self.valid = steps, dt_ms / 1000, valid
         beta = 1.8 if adaptation else 0.0
-        self.layers = [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(150.0, 10.0)) for n in hidden]
+        self.layers = [Layer(n, recurrent, beta=beta, tau_m=(20.0, 5.0), tau_adp=(150.0, 10.0)) for n in hidden]
 
     def examples(self) -> Examples:
         if self.source == "fsdd":
