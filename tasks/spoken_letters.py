@@ -31,6 +31,16 @@ class SpokenLetters:
     name = "spoken-letters"
     version = 1
     output = "output"
+    settings = Settings(
+        epochs=16, batch=30,
+        backends={"torch": {"dtype": "float32", "surrogate": "sigmoid", "surrogate_scale": 5.0, "detach_reset": False}},
+        rules={
+            "bptt": {
+                "trainable": ("*.w", *INTRINSIC), "logarithmic": INTRINSIC, "optimiser": "adamw", "learning_rate": 2e-3,
+                "learning_rates": dict.fromkeys(INTRINSIC, 4e-3), "weight_decay": 0.01, "clip": 1.0,
+            },
+        },
+    )  # fmt: skip
 
     def __init__(
         self, words: str = "letters", hidden: Sequence[int] = (64, 64), self_recurrent: bool = True, skip: bool = True, bins: int = 4,
@@ -44,21 +54,9 @@ class SpokenLetters:
         self.self_recurrent, self.skip = self_recurrent, skip
 
     @property
-    def settings(self) -> Settings:
-        return Settings(
-            epochs=16, batch=30,
-            backends={"torch": {"dtype": "float32", "surrogate": "sigmoid", "surrogate_scale": 5.0, "detach_reset": False}},
-            rules={
-                "bptt": {
-                    "trainable": ("*.w", *INTRINSIC), "logarithmic": INTRINSIC, "optimiser": "adamw", "learning_rate": 2e-3,
-                    "learning_rates": dict.fromkeys(INTRINSIC, 4e-3), "weight_decay": 0.01, "clip": 1.0,
-                },
-            },
-        )  # fmt: skip
-
-    @property
     def readout(self) -> tuple[str, ...]:
-        return (f"feed{len(self.hidden)}.w",)
+        """All weights onto the output, those that skip a layer too."""
+        return tuple(f"{kind}{len(self.hidden)}.w" for kind in ("feed", *(("skip",) if self.skip else ())))
 
     def network(self, seed: int) -> Network:
         """Spikes -> layers of cells with membranes of their own -> a cell for each word."""

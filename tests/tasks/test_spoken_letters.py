@@ -42,6 +42,13 @@ def test_voices_are_on_one_side_and_bins_hold_their_steps(made_up: Utterances) -
     np.testing.assert_array_equal(batch.targets, made_up.word[test])
 
 
+@pytest.mark.parametrize("skip", [True, False])
+def test_the_control_trains_all_that_reaches_the_output(skip: bool) -> None:
+    task: Any = tasks.get("spoken-letters", skip=skip, hidden=(4, 3))
+    reach = {f"{p.name}.w" for p in task.network(0).projections if p.post == task.output}
+    assert set(task.readout) == reach and len(reach) == 1 + skip
+
+
 def test_options_that_do_not_fit() -> None:
     for options in ({"words": "sentences"}, {"held_out": ("m9",)}, {"bins": 0}, {"hidden": (0,)}):
         with pytest.raises(tasks.UnknownTaskError, match=next(iter(options))):
