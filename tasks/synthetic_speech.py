@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from neuro.encoders import bsa
-from neuro.io.files import replaced
+from neuro.io.files import cache_folder, replaced
 from neuro.io.npz import NpzError, read_npz
 from neuro.options import OptionError
 from neuro.protocols import Array
@@ -119,8 +118,7 @@ def _kept_at(words: str, version: str) -> Path:
     """Named by all that it depends on."""
     made_of = [WORDS[words], VOICES, MANNERS, version, RATE, DECIMATION, REPEATS, AMPLITUDE, QUIET]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "twinspike" / "speech" / f"{words}-{key}.npz"
+    return cache_folder("speech") / f"{words}-{key}.npz"
 
 
 def _keep(path: Path, arrays: dict[str, Array]) -> None:

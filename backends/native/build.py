@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from neuro.io.files import cache_folder
 from neuro.protocols import UnsupportedError
 
 FLAGS = (
@@ -68,9 +69,7 @@ def _cpu() -> str:
 
 def folder() -> Path:
     """Where libraries are kept; nothing can be kept there for a user without a home."""
-    home = os.path.expanduser("~")
-    base = os.environ.get("XDG_CACHE_HOME") or (os.devnull if home == "~" else f"{home}/.cache")
-    return Path(base) / "twinspike" / "native"
+    return cache_folder("native")
 
 
 def load(source: str, network: str, dtype: str) -> ctypes.CDLL:

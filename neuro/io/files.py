@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 
+def cache_folder(kind: str) -> Path:
+    """Where things of a kind are kept that can be made again; nothing can be kept there for a user without a home."""
+    home = os.path.expanduser("~")
+    base = os.environ.get("XDG_CACHE_HOME") or (os.devnull if home == "~" else f"{home}/.cache")
+    return Path(base) / "twinspike" / kind
+
+
 def replaced(path: Path, write: Callable[[Path], Any]) -> None:
     """Write to a side file, then move it over: readers never meet half a file, whenever the writer dies. Raises OSError."""
     side = path.with_name(f".{path.name}.{os.getpid()}")
