@@ -30,6 +30,7 @@ _FORMS = {
     "floor": "floor_of(X)",
     "ceil": "ceil_of(X)",
     "sign": "sign_of(X)",
+    "straight_through": "X",
 }
 
 
@@ -124,6 +125,7 @@ _NUMERIC: Mapping[str, Callable[..., Any]] = {
     "relu": lambda x: np.maximum(x, 0.0),
     "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
     "int": float,
+    "straight_through": lambda x, slope_of: x,
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,

@@ -78,6 +78,8 @@ def _function(name: str, parts: list[Range]) -> Range:
         outer = -1 if name == "minimum" else 1
         sign = outer if outer in (first.sign, parts[1].sign) else same
         return Range(first.finite and parts[1].finite, bool(same) and first.nonzero and parts[1].nonzero, sign)
+    if name == "straight_through":
+        return first
     if name == "propagator":
         return Range()
     return UNKNOWN

@@ -181,6 +181,24 @@ def at_least(x: torch.Tensor, bound: float, *, first: bool) -> torch.Tensor:
     return torch.clamp(x, min=bound) if first else hardtanh(x, bound, math.inf)
 
 
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, slope_of: torch.Tensor) -> torch.Tensor:
+        ctx.shape = slope_of.shape
+        return value.expand(torch.broadcast_shapes(value.shape, slope_of.shape)).clone()  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return None, gradients[0].sum_to_size(ctx.shape)
+
+
+def straight_through(value: Any, slope_of: Any) -> torch.Tensor:
+    """The value of the first with the slope of the second. One of them is a tensor."""
+    dtype = (value if isinstance(value, torch.Tensor) else slope_of).dtype
+    value, slope_of = (torch.as_tensor(a, dtype=dtype) for a in (value, slope_of))
+    return _StraightThrough.apply(value, slope_of)  # type: ignore[no-any-return, no-untyped-call]
+
+
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:
     """One entry of exp of an n x n matrix, whose entries come row by row."""
     like = next(e for e in entries if isinstance(e, torch.Tensor))
@@ -196,5 +214,5 @@ ELEMENTARY: dict[str, Any] = {
     "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
     "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
-    "propagator": propagator, **STEEP,
+    "propagator": propagator, "straight_through": straight_through, **STEEP,
 }  # fmt: skip

@@ -66,6 +66,7 @@ static inline real greater_equal(real a, real b) { return a >= b ? 1 : 0; }
 /* NaN passes through both; at a tie the first is taken. */
 static inline real minimum(real a, real b) { return a <= b ? a : b < a ? b : a + b; }
 static inline real maximum(real a, real b) { return a >= b ? a : b > a ? b : a + b; }
+static inline real straight_through(real value, real slope_of) { (void)slope_of; return value; }
 /* The rest of an exact division, with the sign of b, as numpy has it. */
 static inline real remainder_of(real a, real b) {
     const real rest = R(fmod)(a, b);

@@ -21,7 +21,8 @@ from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, values
 from neuro.compiler.step import Cells, Couple, Gather, Operation, Step, Synapses
-from neuro.language.symbolic import symbol
+from neuro.language.elementary import values_alone
+from neuro.language.symbolic import symbol, within_functions
 from neuro.model import Network
 from neuro.protocols import Inputs, Parameters, Recording
 
@@ -350,8 +351,9 @@ def operations_an_update(step: Step, cells: Cells) -> int:
 
 
 def _arithmetic(expr: sp.Expr, variables: set[sp.Symbol]) -> int:
+    expr = values_alone(expr)
     slopes = [sp.diff(expr, x) for x in expr.free_symbols & variables]
-    if any(s.free_symbols & variables for s in slopes):
+    if within_functions(expr) & variables or any(s.free_symbols & variables for s in slopes):
         return int(sp.count_ops(_hoisted(expr, variables)))
     rest = expr.xreplace(dict.fromkeys(variables, sp.Integer(0)))
     terms = len(slopes) + int(sp.simplify(rest) != 0)

@@ -11,7 +11,7 @@ import sympy as sp
 
 from neuro.compiler.step import Assign
 from neuro.compiler.systems import DT, TIME, System
-from neuro.language.elementary import number
+from neuro.language.elementary import number, values_alone
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import closed, substituted, symbol
 
@@ -70,7 +70,7 @@ class _Elimination:
         self.states, table = system.states, dict[sp.Symbol, sp.Expr]()
         for sub, expr in system.subexpressions:
             table[symbol(sub)] = substituted(expr, table)
-        rates = {n: substituted(rate, table) for n, rate in system.rates}
+        rates = {n: values_alone(substituted(rate, table)) for n, rate in system.rates}
         self.by_time = {n: closed(sp.diff(rate, TIME)) for n, rate in rates.items()}
         self.entries: dict[tuple[str, str], sp.Symbol] = {}
         self.assigns: list[Assign] = []

@@ -65,7 +65,7 @@ class Semantics:
     kinks: str = (
         "at a tie the first argument of min and max takes the whole slope; clip(x, a, b) = min(max(x, a), b); relu(x) = max(0, x); "
         "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
-        "where x <= 0"
+        "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"

@@ -24,7 +24,7 @@ from neuro.compiler.parameters import initial_state
 from neuro.compiler.step import Cells, Couple, Gather, Step, Synapses, Threshold, Update, composed
 from neuro.export.profile import NeuronKind
 from neuro.language.elementary import exprel
-from neuro.language.symbolic import symbol
+from neuro.language.symbolic import symbol, within_functions
 from neuro.model import Network
 from neuro.protocols import Parameters
 
@@ -238,7 +238,7 @@ def _linear(expr: sp.Expr, cells: Cells) -> _Linear | None:
     variables = {symbol(n) for n in (*cells.states, *cells.inputs)}
     if expr.free_symbols & {symbol(n) for n in (*cells.noise, "t")}:
         return None
-    if any(f.free_symbols & variables for f in expr.atoms(sp.Function)):
+    if within_functions(expr) & variables:
         return None
     slopes = {x.name: sp.diff(expr, x) for x in expr.free_symbols & variables}
     slopes = {n: s for n, s in slopes.items() if s != 0}

@@ -116,6 +116,8 @@ class _Dimensions:
         if name == "clip":
             bounds = [b for b in node.args[1:] if not (isinstance(b, ast.Name) and b.id == "inf")]
             return [self.same(first, bound, node, "clip") for bound in bounds][-1] if bounds else self.number(first)
+        if name == "straight_through":
+            return self.same(first, node.args[1], node, "give the slope of one to the other of")
         found = self.number(first)
         return DIMENSIONLESS if name == "sign" else found
 

@@ -198,6 +198,24 @@ class remainder(Elementary):  # noqa: N801
         return sp.Integer(1) if argindex == 1 else -floor_of(a / b)
 
 
+class straight_through(Elementary):  # noqa: N801
+    """The value of the first argument with the slope of the second, such as a sign's with that of a clip.
+
+    Source: Bengio, Leonard & Courville (2013), arXiv:1308.3432.
+    """
+
+    nargs = 2
+    numeric = staticmethod(lambda value, slope_of: value)
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.Integer(argindex == 2)
+
+
+def values_alone(expr: sp.Expr) -> sp.Expr:
+    """The same values, each with the slope of its own."""
+    return expr.replace(straight_through, lambda value, slope_of: value)
+
+
 class propagator(Elementary):  # noqa: N801
     """propagator(row, column, n, a_11, a_12, ...): an entry of exp(A), A an n x n matrix, its entries row by row.
 

@@ -24,9 +24,9 @@ PLAIN_FUNCTIONS = {
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
 }
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
-FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int"}
+FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "straight_through"}
 CONSTANTS = {"pi", "inf"}
-_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3}
+_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "straight_through": 2}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from neuro.language.elementary import exprel, propagator
-from neuro.language.symbolic import closed, part, substituted, symbol, to_sympy
+from neuro.language.symbolic import closed, part, substituted, symbol, to_sympy, within_functions
 
 if TYPE_CHECKING:
     from neuro.language.equations import Equation
@@ -89,8 +89,7 @@ def affine(expr: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[dict[sp.Symbo
         form = rewrite(expr)
         used = [x for x in variables if x in form.free_symbols]
         slopes = {x: sp.diff(form, x) for x in used}
-        inside = {s for f in form.atoms(sp.Function) for s in f.free_symbols}  # steps have slope 0 but are not affine
-        if not inside & set(used) and not any(s.free_symbols & set(used) for s in slopes.values()):
+        if not within_functions(form) & set(used) and not any(s.free_symbols & set(used) for s in slopes.values()):
             return {x: closed(s) for x, s in slopes.items() if s != 0}, substituted(form, dict.fromkeys(used, _ZERO))
     return None
 

@@ -36,6 +36,7 @@ from neuro.language.elementary import (
     sign_of,
     sin,
     sinh,
+    straight_through,
     tan,
     tanh,
 )  # fmt: skip
@@ -48,7 +49,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "arcsin": asin, "arccos": acos, "arctan": atan,
     "sigmoid": sigmoid_of, "abs": magnitude, "sign": sign_of, "floor": floor_of,
     "ceil": ceil_of, "relu": lambda x: maximum(sp.Integer(0), x), "clip": lambda x, a, b: minimum(maximum(x, a), b),
-    "int": lambda x: x,
+    "int": lambda x: x, "straight_through": straight_through,
 }  # fmt: skip
 
 
@@ -115,6 +116,11 @@ def substituted(expr: sp.Expr, table: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
     """Symbols replaced, all at once; the result is closed."""
     inside = {k: v for k, v in table.items() if k in expr.free_symbols}
     return closed(expr.xreplace(inside)) if inside else expr
+
+
+def within_functions(expr: sp.Expr) -> set[sp.Symbol]:
+    """Symbols that stand in a function, which is not affine in them, whatever its slope says: a step's is 0."""
+    return {s for f in expr.atoms(sp.Function) for s in f.free_symbols}
 
 
 @lru_cache(maxsize=4096)

@@ -22,6 +22,7 @@ _FUNCTIONS = {
     "tan": "tan(tanh(X))", "sinh": "sinh(clip(X, -2, 2))", "cosh": "cosh(tanh(X))", "tanh": "tanh(X)",
     "arcsin": "arcsin(0.9*tanh(X))", "arccos": "arccos(0.9*sin(X))", "arctan": "arctan(X)", "abs": "abs(X)", "floor": "floor(1.37*X)",
     "ceil": "ceil(1.37*X)", "relu": "relu(X)", "sqrt": "sqrt(abs(X))", "sign": "sign(X)", "clip": "clip(X, -1.5, 0.7)",
+    "straight_through": "straight_through(sign(X), clip(X, -1, 1))",
 }  # fmt: skip
 _FORMS = (
     "X + Y", "X - Y", "X*Y", "-X", "X - (Y - Z)", "-X**2", "X/(1 + abs(Y))", "1/(1 + X**2)**2", "X/(1 + Y**2)**3", "(0.5/(1 + abs(X)))**4",
@@ -29,6 +30,7 @@ _FORMS = (
     "abs(X)**0.7", "(1 + abs(X))**tanh(Y)", "2**tanh(X)", "(0.3 + X**2)**(1/3)", "(0.5 + abs(X))**(-1/2)", "X % 1.3", "X % (0.5 + abs(Y))",
     "(X*3) % -0.7", "clip(X, -inf, 1.1)", "clip(X, -0.8, inf)", "clip(X, Y - 1, Y + abs(Z))", "clip(tanh(X), -0.5, 0.5)*Y", "exp(-X**2)",
     "int(C)*X", "X*int(C) + Y*(1 - int(C))", "int(C)", "(X + Y)*(X - Y)/4", "X*(Y/(1 + Z**2))", "-(X - Y)", "+X", "tanh(X)**2*Y", "X**3/(1 + X**2)",
+    "straight_through(X, Y)", "straight_through(floor(1.37*X), X)*Y",
 )  # fmt: skip
 _CONSTANTS = (
     "exp(1)", "exp(1.0)", "pi", "floor(-1.5)", "ceil(0.5)", "(-7 % 3)", "int(2.0 > 1.0)", "exprel(1.0)", "arctan(0.3)", "sqrt(2)", "2**0.5",
@@ -42,6 +44,7 @@ _CONDITIONS = (
 _DYADIC_FORMS = (
     "X + Y", "X - Y", "-X", "X - (Y - Z)", "X*0.5", "abs(X)", "relu(X)", "clip(X, -1.5, 0.75)", "floor(X)", "ceil(X)", "sign(X)", "int(C)",
     "int(C)*X", "X % 1.5", "clip(X, -inf, 1.25)", "X/2", "X*int(C) + Y*(1 - int(C))", "(X + Y)/4", "+X", "clip(X, -2, Y + 1)", "X % 0.25",
+    "straight_through(X, Y)", "straight_through(sign(X), X)",
 )  # fmt: skip
 _DYADIC_CONSTANTS = (
     "2",
@@ -172,6 +175,7 @@ class Grammar:
             f"({n})*{s}", f"({a}) + ({b})", f"({a}) - ({b})", f"abs({a})", f"relu({a})", f"clip({a}, -0.9*({s}), 1.1*({s}))", f"({a})*tanh({n})",
             f"({a}) % (1.5*{s})", f"sqrt(({a})**2 + ({s})**2)", f"(({a})**2)**0.5", f"-({a})", f"({a})/(1 + abs({n}))", f"sign({a})*({b})",
             f"int(({a}) > ({b}))*({a})", f"({a})*({b})/({s})", f"floor(1.37*({a})/({s}))*({s})", f"({n})*({s})", f"({a})**2/({s})",
+            f"straight_through({a}, {b})",
         )  # fmt: skip
         return dice.choose(forms)
 

@@ -16,7 +16,7 @@ from neuro.compiler.parameters import initial_state
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple, Gather, Synapses
-from neuro.language.symbolic import derivative, symbol
+from neuro.language.symbolic import derivative, symbol, within_functions
 from neuro.learning.common.parametrisation import Parametrisation
 from neuro.model import Input, Network
 from neuro.protocols import Batch, Inputs, Parameters, Recording, UnsupportedError
@@ -173,7 +173,8 @@ def summed_input_of(network: Network, projection: str) -> SummedInput:
     if factors is None or factors.post.free_symbols or not isinstance(synapses.delay, int):
         raise NoSummedInput("its value must be a product of weight and presynaptic activity, with one delay")
     slope = sp.diff(factors.synapse * factors.post, symbol("w"))
-    if slope.free_symbols or slope == 0 or "w" in synapses.states or factors.synapse.coeff(symbol("w"), 0) != 0:
+    straight = not slope.free_symbols and slope != 0 and symbol("w") not in within_functions(factors.synapse)
+    if not straight or "w" in synapses.states or factors.synapse.coeff(symbol("w"), 0) != 0:
         raise NoSummedInput("its value must be a constant weight times numbers and presynaptic activity")
     if couple.when == "always" and couple not in graded:
         raise NoSummedInput("what 'every_step' adds isn't gathered with the other sums")

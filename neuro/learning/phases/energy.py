@@ -20,7 +20,7 @@ from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
-from neuro.language.symbolic import symbol
+from neuro.language.symbolic import symbol, within_functions
 from neuro.language.units import quantity, unit
 from neuro.learning.common.summed_inputs import NoSummedInput, SummedInput, summed_input_of
 from neuro.model import Network
@@ -255,8 +255,9 @@ def _check_rate(
     if len(sums) != 1:
         raise refusal(what, f"its cells get {len(sums)} sums of synapses; give them one and the same target, such as z")
     free = {symbol(n): sp.Integer(0) for n in (STRENGTH, CLAMP)}
-    pull = rate.diff(symbol(sums.pop())).xreplace(free)
-    if pull == 0 or pull.free_symbols - {symbol(n) for n in given}:
+    summed = symbol(sums.pop())
+    pull = rate.diff(summed).xreplace(free)
+    if pull == 0 or summed in within_functions(rate) or pull.free_symbols - {symbol(n) for n in given}:
         raise refusal(what, f"what its cells sum doesn't enter with a constant factor into {fix}")
     if taught:
         teacher = pull * (symbol(TARGET) - symbol(ACTIVITY))

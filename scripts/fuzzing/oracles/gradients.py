@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fuzzing.editing import blocks, models
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, summary
 from fuzzing.oracles.tolerance import TRIES, off
 from neuro.compiler.parameters import values
+from neuro.model import Network
 from neuro.protocols import Batch, UnsupportedError
 
 NAME = "gradients"
@@ -90,10 +92,16 @@ def check(case: Case, programs: Programs) -> Outcome:
     if any(isinstance(result, Exception) for result in found.values()):
         return outcome
     compare(case, programs, loss, options, found, outcome)
-    if not any(p.neuron.threshold for p in case.network.populations):
+    if not (any(p.neuron.threshold for p in case.network.populations) or borrows_slopes(case.network)):
         finite_differences(case, programs, loss, found["torch"], outcome)
     rules(case, programs, loss, outcome)
     return outcome
+
+
+def borrows_slopes(network: Network) -> bool:
+    """Values with slopes that aren't theirs: differences show their own."""
+    texts = (line.text for m in models(network) for lines in blocks(m).values() for line in lines if line.text)
+    return any("straight_through(" in text for text in texts)
 
 
 def gradient(

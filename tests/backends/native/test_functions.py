@@ -80,6 +80,12 @@ TABLE: dict[str, tuple[One, One, One | None]] = {
         lambda x, z: np.where(z == 0, 0, np.sign(x) * z * np.abs(x) ** (z - 1)),
         lambda x, z: np.where(x == 0, 0, np.abs(x) ** z * np.log(np.where(x == 0, 1, np.abs(x)))),
     ),
+    "straight_through(sign(x), clip(x, -1, z))": (
+        lambda x, z: np.sign(x),
+        lambda x, z: 1.0 * ((x >= -1) & (x <= z)),
+        lambda x, z: 1.0 * (np.maximum(x, -1) > z),
+    ),
+    "straight_through(x*z, x)*z": (lambda x, z: x * z * z, lambda x, z: z, lambda x, z: x * z),
     "x**3": (lambda x, z: x**3, lambda x, z: 3 * x**2, None),
     "x**-2": (lambda x, z: x**-2.0, lambda x, z: -2 * x**-3.0, None),
     "abs(x)**1.5": (lambda x, z: np.abs(x) ** 1.5, lambda x, z: 1.5 * np.sign(x) * np.abs(x) ** 0.5, None),
