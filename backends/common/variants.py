@@ -9,6 +9,7 @@ from typing import Any, Self
 from backends.common.options import choice
 from backends.common.simulator import Simulator
 from backends.common.structure import Backward
+from neuro.model import Network
 from neuro.protocols import Inputs, Parameters, Record
 from neuro.state import State
 
@@ -22,8 +23,12 @@ class DifferentiableSimulator(Simulator):
         self._variants: dict[Backward, Self] = {}
 
     @abstractmethod
-    def compiled_again(self, dtype: str | None, backward: Backward) -> Self:
-        """The same network with the same options but these. dtype: None for this program's."""
+    def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> Self:
+        """The same network with the same options but these. dtype, network: None for this program's."""
+
+    def of_network(self, network: Network) -> Self:
+        """Another network with this program's options, such as a part of its own. Raises UnsupportedError."""
+        return self.compiled_again(None, self.backward, network)
 
     def variant(
         self, *, detached: tuple[str, ...] = (), feedback: tuple[str, ...] = (), detach_reset: bool | None = None

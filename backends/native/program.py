@@ -145,9 +145,10 @@ class NativeProgram(DifferentiableSimulator):
 
         return NetworkModule(self, trainable)
 
-    def compiled_again(self, dtype: str | None, backward: Backward) -> NativeProgram:
+    def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> NativeProgram:
         """See DifferentiableSimulator."""
-        return NativeProgram(self.network, dtype or np.dtype(self.real).name, self.threads, self.surrogate, backward)
+        real = dtype or np.dtype(self.real).name
+        return NativeProgram(network or self.network, real, self.threads, self.surrogate, backward)
 
     def slope(self, population: str, margin: Array) -> Array:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""

@@ -113,10 +113,10 @@ class TorchProgram(DifferentiableSimulator):
         tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
         return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 
-    def compiled_again(self, dtype: str | None, backward: Backward) -> TorchProgram:
+    def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> TorchProgram:
         """See DifferentiableSimulator."""
         own, surrogate, compile_step = self._options
-        return TorchProgram(self.network, dtype or own, surrogate, backward, compile_step)
+        return TorchProgram(network or self.network, dtype or own, surrogate, backward, compile_step)
 
     def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
         """Pickled as what it is compiled from: compiled again where it is read."""

@@ -159,16 +159,18 @@ def with_sets(case: Case, programs: Programs, name: str, outcome: Outcome) -> No
     if not given:
         return
     whole = attempt(lambda: case.run(program, parameters=given, population=SETS))
-    for number in range(SETS):
-        alone = attempt(lambda n=number: case.run(program, parameters={k: v[n] for k, v in given.items()}))
-        if isinstance(alone, RunError) and isinstance(whole, RunError):
-            return
-        if isinstance(alone, Exception):
+    alone = [
+        attempt(lambda n=n: case.run(program, parameters={k: v[n] for k, v in given.items()})) for n in range(SETS)
+    ]
+    if isinstance(whole, RunError) and any(isinstance(one, RunError) for one in alone):
+        return  # what one set can't have, all of them together can't
+    for number, one in enumerate(alone):
+        if isinstance(one, Exception):
             continue
         if isinstance(whole, Exception):
             raised(outcome, f"{name} with parameter sets", whole)
             return
-        difference = first_difference(alone, whole.of_set(number), SUMS)
+        difference = first_difference(one, whole.of_set(number), SUMS)
         report(outcome, case, f"{name} with parameter sets", difference, programs.run("reference"), SUMS)
         if difference is not None:
             return
