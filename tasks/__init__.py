@@ -46,6 +46,7 @@ REGISTRY = Registry(
         "spoken-letters": "tasks.spoken_letters:SpokenLetters",
         "time-series": "tasks.time_series:TimeSeries",
         "images": "tasks.images:Images",
+        "quantised-images": "tasks.quantised_images:QuantisedImages",
         "spoken-spikes": "tasks.spoken_spikes:SpokenSpikes",
         "speech-commands": "tasks.speech_commands:SpeechCommands",
         "ti46": "tasks.ti46:Ti46",

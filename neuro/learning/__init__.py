@@ -15,6 +15,7 @@ REGISTRY = Registry(
     "rule",
     {
         "bptt": "neuro.learning.gradient.bptt:BPTT",
+        "layerwise": "neuro.learning.gradient.layerwise:Layerwise",
         "actor-critic": "neuro.learning.gradient.actor_critic:ActorCritic",
         "differentiable-structure": "neuro.learning.gradient.differentiable_structure:DifferentiableStructure",
         "flossing": "neuro.learning.gradient.flossing:Flossing",

@@ -31,6 +31,7 @@ from neuro.learning.gradient.bptt import BPTT
 from neuro.learning.gradient.gradient_rule import GradientRule, RuleError
 from neuro.learning.phases.energy import symmetric_part
 from neuro.protocols import Batch, Capabilities, Settings
+from tasks.quantised_networks import perceptron
 from tasks.relaxing_networks import held, relaxing_network, settled_error
 from tests.backends.able import able
 
@@ -127,6 +128,26 @@ class TinyStructure(Tiny):
         return ((y.mean(dim=1) - torch.as_tensor(batch.targets, dtype=y.dtype)) ** 2).mean()
 
 
+class TinyPerceptron(Tiny):
+    """Six numbers, eight units that send their sign, three sums, all normalised over a batch of four; the targets are the sums' values."""
+
+    def network(self, seed: int) -> Network:
+        return perceptron("tiny", (6, 8, 3), 1, 1.0, seed)
+
+    def batch(self) -> Batch:
+        random = np.random.default_rng(3)
+        return Batch({"pixels": random.normal(size=(4, 1, 6))}, random.normal(size=(4, 3)))
+
+    output = "output"
+
+    def record(self) -> Sequence[str]:
+        return ("output.u",)
+
+    def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
+        u = traces["output.u"]
+        return ((u[:, 0] - torch.as_tensor(batch.targets, dtype=u.dtype)) ** 2).mean()
+
+
 # How each rule is asked to learn the tiny task; a rule that isn't here is a failure. updates: how many it gets.
 OPTIONS: dict[str, dict[str, Any]] = {
     "bptt": {"options": {"learning_rate": 0.05}},
@@ -150,6 +171,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "differentiable-structure": {
         "options": {"learning_rate": 0.05, "clip": 0.05, "trainable": ("*.w", "*.b")},
         "task": TinyStructure,
+    },
+    "layerwise": {
+        "options": {"learning_rate": 0.05, "trainable": ("*.w", "*.gamma", "*.beta"), "stochastic": "noise"},
+        "task": TinyPerceptron,
     },
 }
 ELIGIBILITY = tuple(n for n in OPTIONS if "task" in OPTIONS[n])  # need no capability but state: they read recordings

@@ -23,6 +23,7 @@ CONFIG["inhibitory-stdp"] = CONFIG["scaling"] = f'{SPIKES}target = "20 Hz"\n'
 CONFIG["contrastive"] = 'task = "xor"\n[task_options]\nhidden = 4\nupdates = 14\n'
 CONFIG["actor-critic"] = 'task = "cue-reward"\nbatch = 4\n[task_options]\nhidden = 4\nsteps = 12\n'
 CONFIG["differentiable-structure"] = 'task = "grouped-letters"\n[task_options]\nhidden = 6\nupdates = 14\n'
+CONFIG["layerwise"] = 'task = "quantised-images"\nbatch = 100\n[task_options]\nsource = "digits"\nhidden = [8]\n'
 STOP = 12  # a checkpoint is written every 10 updates
 
 

@@ -7,9 +7,10 @@ rounded here: no backend runs such a cell from floating-point equations; a targe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -163,23 +164,26 @@ class NetworkQuantiser:
                 known = ", ".join(p.name for p in network.projections)
                 raise QuantiseError(f"quantise: no projection fits '{pattern}'; known: {known}")
 
-    def scales(self, given: Parameters) -> dict[str, Array]:
-        """One scale for each set of projections that share it: (), or [post] where it is one per neuron."""
+    def scales(self, given: Parameters, known: Mapping[str, Array] = MappingProxyType({})) -> dict[str, Array]:
+        """One scale for each set of projections that share it: (), or [post] where it is one per neuron. known: those that are settled."""
         found: dict[str, Array] = {}
         for names in self._together():
-            quantiser, parts, groups = self.weights[names[0]], [], []
-            for name in names:
-                wires, x = self.wires[name.removesuffix(".w")], np.asarray(given[name], np.float64)
-                kept = np.ones(x.shape, bool) if wires.mask is None else wires.mask
-                parts.append(x[kept])
-                groups.append(_post(wires)[kept])
-            joined = np.concatenate(groups)
-            scale = quantiser.scale(np.concatenate(parts), joined if quantiser.per == "neuron" else None)
-            if quantiser.per == "neuron":  # cells after the last that has a synapse
-                size = self.network.population(self._post_of(names[0])).size
-                scale = np.concatenate([scale, np.ones(size - len(scale))])
-            found |= dict.fromkeys(names, scale)
+            settled = all(name in known for name in names)
+            found |= {n: known[n] for n in names} if settled else dict.fromkeys(names, self._scale(names, given))
         return found
+
+    def _scale(self, names: Sequence[str], given: Parameters) -> Array:
+        quantiser, parts, groups = self.weights[names[0]], [], []
+        for name in names:
+            wires, x = self.wires[name.removesuffix(".w")], np.asarray(given[name], np.float64)
+            parts.append(x.ravel() if wires.mask is None else x[wires.mask])
+            if quantiser.per == "neuron":
+                groups.append(_post(wires).ravel() if wires.mask is None else _post(wires)[wires.mask])
+        if not groups:
+            return quantiser.scale(np.concatenate(parts))
+        scale = quantiser.scale(np.concatenate(parts), np.concatenate(groups))
+        size = self.network.population(self._post_of(names[0])).size  # some cells may have no synapse
+        return np.concatenate([scale, np.ones(size - len(scale))])
 
     def codes(self, given: Parameters, scales: Mapping[str, Array] | None = None) -> dict[str, Quantised]:
         """Integers of the weights, in their layout; 0 where there is no synapse."""

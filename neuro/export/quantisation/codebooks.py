@@ -64,6 +64,9 @@ class Linear(Codebook):
         high = int(2 ** (q.bits - 1) - 1)
         return (-high if q.symmetric else -high - 1), high
 
+    def unit(self, q: Quantiser) -> float:
+        return float(2.0 ** (1 - q.bits))
+
     def clips(self, q: Quantiser) -> bool:
         return q.fit == "error"
 

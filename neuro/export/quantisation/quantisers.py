@@ -4,6 +4,7 @@
     ternary  -1, 0 or 1, whichever is nearest                 scale: that of least squared error
     linear   round(x/scale) within -2^(k-1) .. 2^(k-1) - 1    scale: nothing saturates, or least squared error
     log      0 or sign(x) 2^shift, shift < 2^(k-1) - 1        scale: nothing saturates
+    any      as above                                         scale: that of codes from -1 to 1, whatever the numbers are (fit "unit")
 
 Quantising what a quantiser gave gives the same integers, and the same scale up to rounding. Sources: Hubara et al. (2018), JMLR 18(187); the scales of
 least squared error: Rastegari et al. (2016), ECCV (binary); Li & Liu (2016), arXiv 1605.04711 (ternary, here without their
@@ -28,7 +29,7 @@ Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 PER = ("tensor", "neuron")
-FITS = ("range", "error")
+FITS = ("range", "error", "unit")
 
 
 class QuantiseError(Exception):
@@ -92,6 +93,10 @@ class Codebook(ABC):
     def scale(self, q: Quantiser, x: Array) -> float:
         """Value of the code 1 for these numbers [n], not all of them 0."""
 
+    def unit(self, q: Quantiser) -> float:
+        """The scale whose codes stand for numbers from -1 to 1: here the largest for 1."""
+        return 1.0 / self.levels(q)[1]
+
     def clips(self, q: Quantiser) -> bool:
         """Whether its own scale leaves numbers beyond the range of its codes."""
         return False
@@ -112,7 +117,8 @@ class Quantiser:
     postsynaptic "neuron".
 
     power_of_two: scales are powers of two, so that weight, threshold and leak share shifts. symmetric: without the code
-    -2^(k-1) (linear). fit: "range" saturates nothing, "error" has the least squared error (linear).
+    -2^(k-1) (linear). fit: "range" saturates nothing, "error" has the least squared error (linear), "unit" takes 2^(k-1) codes for 1 SI unit, and one
+    code where a weight has one size: binarised and k-bit networks, whose numbers are clipped to -1 .. 1.
     """
 
     kind: str = "linear"
@@ -156,7 +162,7 @@ class Quantiser:
     @property
     def clips(self) -> bool:
         """Its own scale leaves weights beyond the range of its codes."""
-        return self.codebook.clips(self)
+        return self.fit == "unit" or self.codebook.clips(self)
 
     def window(self, scale: Any) -> tuple[Array, Array]:
         """Smallest and largest value that the codes can stand for."""
@@ -189,6 +195,8 @@ class Quantiser:
         return Quantised(self.codes(x, scale), np.asarray(scale, np.float64), self.bits)
 
     def _scale(self, x: Array) -> float:
+        if self.fit == "unit":
+            return self.codebook.unit(self)
         return self.codebook.scale(self, x) if x.any() else 1.0
 
 

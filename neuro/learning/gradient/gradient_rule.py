@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from neuro.compiler.parameters import parameters as declared_parameters
+from neuro.caching import per_object
+from neuro.compiler.parameters import parameters
 from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
 from neuro.learning.common.optimisers import under
@@ -22,6 +23,8 @@ from neuro.protocols import Array, Batch, Parameters, require
 from neuro.state import State
 from neuro.surgery.moving import Surgery
 
+# A network's parameters, drawn once for all updates: to be read only.
+declared_parameters = per_object(parameters)
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
 
 
@@ -272,7 +275,7 @@ class GradientRule:
             found |= {f"memory/carried/{n}": a for n, a in surgery.state(State.from_arrays(carried)).arrays().items()}
         return found
 
-    def _rates(self, trained: Sequence[str], declared: Collection[str]) -> list[float]:
+    def _rates(self, trained: Sequence[str], declared: Mapping[str, Any]) -> list[float]:
         """Learning rates of the trained parameters; none where they are all the same. Raises ParameterError."""
         found = dict.fromkeys(declared, self.learning_rate)
         for pattern, rate in self.learning_rates.items():

@@ -46,7 +46,7 @@ class StraightThrough:
         return {n: s for n, s in self.quantiser.scales(parameters).items() if self.quantiser.weights[n].clips}
 
     def scales(self, parameters: Parameters, kept: Mapping[str, Array]) -> dict[str, Array]:
-        return {**self.quantiser.scales(parameters), **kept}
+        return self.quantiser.scales(parameters, kept)
 
     def forward(self, parameters: Parameters, kept: Mapping[str, Array]) -> dict[str, Array]:
         """What the program gets: all parameters, quantised where the scheme says so."""
@@ -63,11 +63,12 @@ class StraightThrough:
         real = chosen.arrays(theta)
         windows = self.quantiser.windows(self.scales(real, kept)) if kept else {}
         inside = {n: np.clip(real[n], *windows[n]) for n in real if n in kept}
-        free = chosen.free({**real, **inside}, dtype=torch.float64)
-        with torch.no_grad():
-            for name, value in inside.items():
-                outside = torch.as_tensor(value != real[name])
-                theta[name][outside] = free[name][outside].to(theta[name].dtype)
+        moved = {n: torch.as_tensor(value != real[n]) for n, value in inside.items()}
+        if any(outside.any() for outside in moved.values()):
+            free = chosen.free({**real, **inside}, dtype=torch.float64)
+            with torch.no_grad():
+                for name, outside in moved.items():
+                    theta[name][outside] = free[name][outside].to(theta[name].dtype)
 
     def calibrate(self, parameters: Parameters, kept: Mapping[str, Array]) -> Calibrated:
         """Integers and calibration of real parameters."""

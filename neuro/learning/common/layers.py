@@ -1,0 +1,102 @@
+"""A feed-forward network of cells without memory, taken apart: a part for each population, from the sums that reach it to what it adds to the next ones' sums.
+
+Run one after the other on a whole batch, the parts compute what the network computes in one step, and whoever runs them can look at a sum over the
+batch before the cells read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neuro.compiler.resolve import resolve
+from neuro.model import Input, Network, Neuron, Population, Projection
+from neuro.protocols import UnsupportedError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One population with the projections that leave it. Its inputs are currents into `population.variable`, by that name; the populations behind
+    it only sum.
+
+    own: "population.variable" of its inputs. sums: those that it adds to. given: names of the whole network's current inputs, by the variable that they drive.
+    """
+
+    network: Network
+    population: str
+    own: tuple[str, ...]
+    sums: tuple[str, ...]
+    given: Mapping[str, tuple[str, ...]]
+
+
+def parts(network: Network) -> tuple[Part, ...]:
+    """The parts in the order in which a step computes them. Raises UnsupportedError naming a population or projection that isn't of this kind."""
+    network = resolve(network).network
+    for population in network.populations:
+        _check_cells(population)
+    for projection in network.projections:
+        _check_projection(projection)
+    for given in network.inputs:
+        if given.kind != "current":
+            raise _refusal(f"input '{given.name}'", "it isn't a current", "make it one, kind='current'")
+    return tuple(_part(network, name) for name in _order(network))
+
+
+def _refusal(what: str, why: str, fix: str) -> UnsupportedError:
+    return UnsupportedError("layer by layer", what, f"{why}; {fix}")
+
+
+def _check_cells(population: Population) -> None:
+    scope = population.neuron.scope
+    if scope.states or scope.noise or scope.threshold is not None:
+        what = scope.states[0] if scope.states else scope.noise[0] if scope.noise else "threshold"
+        why = f"its cells have a memory, spikes or noise ('{what}')"
+        raise _refusal(f"population '{population.name}'", why, "write what they give as an expression of what they sum")
+
+
+def _check_projection(p: Projection) -> None:
+    scope = p.synapse.scope
+    if scope.transmits is None or p.summed != "end" or scope.states or scope.on_pre or scope.on_post or scope.receptor:
+        why = "it isn't a graded sum at the end of a step"
+        raise _refusal(f"projection '{p.name}'", why, "give its synapse `transmits` alone, and summed='end'")
+
+
+def _order(network: Network) -> list[str]:
+    """Populations, those that send before those that sum; the language allows no loops in sums at the end of a step."""
+    waiting, found = [p.name for p in network.populations], list[str]()
+    while waiting:
+        sources = {p.post for p in network.projections if p.pre in waiting}
+        ready = [name for name in waiting if name not in sources]
+        found += ready
+        waiting = [name for name in waiting if name not in ready]
+    return found
+
+
+def _part(network: Network, name: str) -> Part:
+    population = network.population(name)
+    own = population.neuron.scope.inputs
+    leaving = tuple(p for p in network.projections if p.pre == name)
+    reached: dict[str, list[str]] = {}
+    for p in leaving:
+        if p.synapse.target not in reached.setdefault(p.post, []):
+            reached[p.post].append(p.synapse.target)
+    summing = tuple(_summing(network.population(post), names) for post, names in reached.items())
+    currents = tuple(Input(current_of(f"{name}.{v}"), population.size, "current", f"{name}.{v}") for v in own)
+    whole = Network(
+        (population, *summing), leaving, currents, dt=network.dt, seed=network.seed, name=f"{network.name}, {name}"
+    )
+    given = {v: tuple(i.name for i in network.inputs if i.target == f"{name}.{v}") for v in own}
+    sums = tuple(f"{post}.{v}" for post, names in reached.items() for v in names)
+    return Part(whole, name, tuple(f"{name}.{v}" for v in own), sums, {f"{name}.{v}": n for v, n in given.items()})
+
+
+def current_of(sum_: str) -> str:
+    """Name of a part's input that drives "population.variable"."""
+    return f"into_{sum_.replace('.', '_')}"
+
+
+def _summing(population: Population, names: list[str]) -> Population:
+    """Cells that have these inputs and nothing else."""
+    dimensions = population.neuron.scope.dimensions
+    lines = "\n".join(f"{v} : {dimensions[v]}" for v in names)
+    return Population(population.name, Neuron("sums", lines, source="inputs of other cells alone"), population.size)
