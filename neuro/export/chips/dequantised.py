@@ -81,8 +81,9 @@ def dequantised(graph: Graph, held: Mapping[str, Held]) -> Parameters | None:
         cell = graph.model.cells[name]
         has = graph.numbers[name]
         for expr, own, wanted in ((cell.beta, has.beta, values.beta), (cell.alpha, has.alpha, values.alpha)):
-            held_exactly = wanted is None or (own is not None and np.array_equal(own, wanted))
-            if not held_exactly and not _set_decay(graph, name, expr, wanted, found):
+            if wanted is None or (own is not None and np.array_equal(own, wanted)):
+                continue  # it is held exactly
+            if not _set_decay(graph, name, expr, wanted, found):
                 return None
     try:
         numbers = graph.model.numbers(found)

@@ -7,7 +7,7 @@ so float64 holds them exactly and every backend that runs the statements in doub
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,8 @@ def whole_layer(layer: Layer, profile: Profile) -> IntegerLayer | None:
     """A layer that computes in whole numbers as it is, with its own weights and `v_th`; None where it isn't one.
 
     Such cells have no memory, and whole weights that the profile holds: nothing is left to quantise. Their v is whole, and passes
-    a threshold where it passes the whole number below; a threshold that rounding left under its whole number counts as that number.
+    a threshold where it passes the whole number below (that number itself, where rounding left the threshold just under it). What
+    no sum reaches is as good as the largest sum.
     """
     numbers = layer.numbers
     if numbers.beta.any() or (numbers.alpha is not None and numbers.alpha.any()):
@@ -91,8 +92,9 @@ def whole_layer(layer: Layer, profile: Profile) -> IntegerLayer | None:
     if all(held is None or outside(own, held).any() for held in ranges):
         return None
     loop = None if layer.loop is None else layer.loop.astype(np.int64)
-    threshold = np.floor(numbers.threshold * (1 + _ROUNDED)).astype(np.int64)
-    return IntegerLayer(layer.name, layer.feed.astype(np.int64), loop, {"v_th": threshold}, whole=True)
+    found = IntegerLayer(layer.name, layer.feed.astype(np.int64), loop, whole=True)
+    threshold = np.floor(np.minimum(numbers.threshold * (1 + _ROUNDED), largest_sum(found)))
+    return replace(found, cells={"v_th": threshold.astype(np.int64)})
 
 
 def threshold_of(codes: IntegerLayer, layer: Layer) -> Array:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class ThresholdLayer:
     pixels: bool = False
 
     @property
-    def range(self) -> tuple[Codes, Codes]:
+    def bounds(self) -> tuple[Codes, Codes]:
         """Smallest and largest sum of each cell [post]."""
         return sums_within(self.codes, self.pixels)
 
@@ -123,7 +124,7 @@ def fold(layers: Sequence[NormalisedLayer]) -> Folded:
     """
     if len(layers) < 2:
         raise QuantiseError(f"{len(layers)} layers; there must be a layer of signs before the last")
-    for k, (layer, after) in enumerate(zip(layers, layers[1:], strict=False)):
+    for k, (layer, after) in enumerate(pairwise(layers)):
         if layer.codes.shape[1] != after.codes.shape[0]:
             raise QuantiseError(f"layer {k} has {layer.codes.shape[1]} cells, the next takes {after.codes.shape[0]}")
     return Folded(tuple(folded(x, pixels=k == 0) for k, x in enumerate(layers[:-1])), layers[-1])

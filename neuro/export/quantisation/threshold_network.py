@@ -120,7 +120,9 @@ def bit_planes(largest: int) -> tuple[int, ...]:
     Raises QuantiseError where not even 1 fits.
     """
     if largest < 1:
-        raise QuantiseError("pixels: the codes leave no room for a bit plane; give more for `largest`, or fewer bits to the codes")
+        raise QuantiseError(
+            "pixels: the codes leave no room for a bit plane; give more for `largest`, or fewer bits to the codes"
+        )
     found, unit = list[int](), 1
     while sum(found) < BRIGHTEST:
         found.append(unit)
