@@ -51,6 +51,17 @@ def overflowing() -> tuple[IntegerChain, Array]:
     return IntegerChain("overflow", "x", (IntegerLayer("cells", weights, None, cells),), 1e-3), spikes
 
 
+def thresholds() -> tuple[IntegerChain, Array]:
+    """16 -> 24 -> 6 cells without any memory, weights 1 and -1, thresholds from 0 on: what folded networks are."""
+    g = np.random.default_rng(8)
+    spikes = g.random((1, 100, 16)) < 0.4
+    layers = []
+    for name, pre, post in (("hidden", 16, 24), ("out", 24, 6)):
+        cells = loihi_cells(post, 0, 4096, 4096) | {"v_th": g.integers(0, 4, post)}
+        layers.append(IntegerLayer(name, g.choice([-1, 1], (pre, post)), None, cells))
+    return IntegerChain("thresholds", "x", tuple(layers), 1e-3), spikes
+
+
 def wide() -> tuple[IntegerChain, Array]:
     """64 inputs, 256 recurrent cells, 100 steps."""
     g = np.random.default_rng(6)

@@ -36,6 +36,7 @@ LOIHI = {
     "recurrent": (fixtures.loihi(recurrent=True), 641),
     "per neuron, odd weights": (fixtures.per_neuron(), 726),
     "wrap and saturation": (fixtures.overflowing(), 76),
+    "thresholds from 0 on": (fixtures.thresholds(), 259),
 }
 
 

@@ -24,6 +24,7 @@ FIXTURES: dict[str, tuple[Callable[[], tuple[IntegerChain, Any]], int]] = {
     "per neuron, odd weights": (fixtures.per_neuron, 726),
     "wrap and saturation": (fixtures.overflowing, 76),
     "64 inputs, 256 recurrent": (fixtures.wide, 0),
+    "thresholds from 0 on": (fixtures.thresholds, 259),
 }
 LAVA = ("lava", "lava_netx", "lava-dl", 0)
 BRIAN = ("brian2-loihi", "brian2_loihi_netx", "brian2-loihi", 1)  # inputs act at once, so it is one step earlier
@@ -36,7 +37,7 @@ def test_lava_computes_the_same_integers(name: str, tmp_path: Path) -> None:
     _compare(chain, spikes, LAVA, name, tmp_path, expected)
 
 
-@pytest.mark.parametrize("name", ["dense", "without memory", "recurrent"])
+@pytest.mark.parametrize("name", ["dense", "without memory", "recurrent", "thresholds from 0 on"])
 def test_brian2_loihi_computes_the_same_integers(name: str, tmp_path: Path) -> None:
     make, expected = FIXTURES[name]
     chain, spikes = make()

@@ -10,6 +10,7 @@ overflow. A layer's spikes act on the next one in the same step, on itself in th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,11 @@ from neuro.export.chips.integer import (
     IntegerLayer,
     check_chain,
     check_range,
+    largest_sum,
     network_of,
     scales_of,
+    threshold_of,
+    whole_layer,
 )
 from neuro.export.layers import Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
@@ -86,7 +90,7 @@ def export(network: Network, parameters: Parameters | None, path: Path) -> Expor
     subtracts = frozenset(x.name for x in layers if x.cell.reset == "subtract")
     write_header(chain, subtracts, path)
     held, integers = _held(chain, layers), c_network(chain, subtracts)
-    return integer_export(PROFILE, path, graph, layers, held, integers, scales=scales_of(chain, layers))
+    return integer_export(PROFILE, path, graph, layers, held, integers, scales=scales_of(layers, held))
 
 
 TARGET = Target(PROFILE, export)
@@ -95,7 +99,20 @@ TARGET = Target(PROFILE, export)
 # -- integers -----------------------------------------------------------------------------------------------------
 
 
+def _whole(layer: Layer) -> IntegerLayer | None:
+    """A layer of whole numbers, twice as large, so that a threshold between 0 and 1 is above 0."""
+    found = whole_layer(layer, PROFILE)
+    if found is None:
+        return None
+    none = np.zeros(found.size, np.int64)
+    cells = {"keep_i": none, "keep_v": none, "scale": none + 2, "v_th": 2 * found.cells["v_th"] + 1}
+    return replace(found, cells=cells)
+
+
 def _quantise(layer: Layer) -> IntegerLayer:
+    whole = _whole(layer)
+    if whole is not None:
+        return whole
     numbers, size = layer.numbers, layer.numbers.beta.size
     matrices = [layer.feed] if layer.loop is None else [layer.feed, layer.loop]
     unit = float(_CODES.scale(np.vstack(matrices))) or 1.0
@@ -119,9 +136,7 @@ def _kept(decay: Array) -> IntArray:
 
 def largest_state(layer: IntegerLayer) -> Array:
     """Bound of |i| and |v| of each cell, whatever arrives: all weights of one sign in every step, nothing reset."""
-    plus, minus = (np.maximum(sign * layer.weights, 0).sum(axis=0) for sign in (1, -1))
-    arriving = np.maximum(plus, minus) * layer.cells["scale"]
-    current = arriving / (1 - layer.cells["keep_i"] / ONE)
+    current = largest_sum(layer) * layer.cells["scale"] / (1 - layer.cells["keep_i"] / ONE)
     return np.asarray(current / (1 - layer.cells["keep_v"] / ONE))
 
 
@@ -131,7 +146,8 @@ def _held(chain: IntegerChain, layers: tuple[Layer, ...]) -> dict[str, Held]:
         scale = codes.cells["scale"]
         weights = {source: codes.feed * scale} | ({} if codes.loop is None else {codes.name: codes.loop * scale})
         alpha = None if layer.numbers.alpha is None else codes.cells["keep_i"] / ONE
-        found[codes.name] = Held(codes.cells["keep_v"] / ONE, alpha, codes.cells["v_th"].astype(float), weights)
+        threshold = threshold_of(codes, layer) * (scale if codes.whole else 1)
+        found[codes.name] = Held(codes.cells["keep_v"] / ONE, alpha, threshold, weights)
         source = codes.name
     return found
 

@@ -79,8 +79,11 @@ def dequantised(graph: Graph, held: Mapping[str, Held]) -> Parameters | None:
     found = dict(graph.parameters)
     for name, values in held.items():
         cell = graph.model.cells[name]
-        for expr, wanted in ((cell.beta, values.beta), (cell.alpha, values.alpha)):
-            if wanted is not None and not _set_decay(graph, name, expr, wanted, found):
+        has = graph.numbers[name]
+        for expr, own, wanted in ((cell.beta, has.beta, values.beta), (cell.alpha, has.alpha, values.alpha)):
+            if wanted is None or (own is not None and np.array_equal(own, wanted)):
+                continue  # it is held exactly
+            if not _set_decay(graph, name, expr, wanted, found):
                 return None
     try:
         numbers = graph.model.numbers(found)

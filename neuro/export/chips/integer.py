@@ -7,33 +7,40 @@ so float64 holds them exactly and every backend that runs the statements in doub
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro.export import ExportError
+from neuro.export.chips.dequantised import Held
 from neuro.export.layers import Layer
 from neuro.export.names import unused
-from neuro.export.profile import Integers
+from neuro.export.profile import Integers, Profile
 from neuro.language.units import quantity
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 
 IntArray = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
+_ROUNDED = 1e-12
+
 arrival = Synapse("arrival", "w : 1", on_pre="a_post += w")
 
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """One population. feed: weights [pre, post]; loop: [this, this] or None. cells: parameter -> one number per cell."""
+    """One population. feed: weights [pre, post]; loop: [this, this] or None. cells: parameter -> one number per cell.
+
+    whole: these are the network's own numbers, which were whole; see `whole_layer`.
+    """
 
     name: str
     feed: IntArray
     loop: IntArray | None = None
     cells: Mapping[str, IntArray] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def size(self) -> int:
@@ -59,12 +66,46 @@ class IntegerChain:
         return int(self.layers[0].feed.shape[0])
 
 
-def scales_of(chain: IntegerChain, layers: Sequence[Layer]) -> dict[str, float]:
+def scales_of(layers: Sequence[Layer], held: Mapping[str, Held]) -> dict[str, float]:
     """Of "population.v": SI value of a threshold code's 1, on the voltage's scale; the mean over cells."""
     return {
-        f"{layer.name}.v": float(np.mean(layer.numbers.gain * layer.numbers.threshold / codes.cells["v_th"]))
-        for layer, codes in zip(layers, chain.layers, strict=True)
+        f"{layer.name}.v": float(np.mean(layer.numbers.gain * layer.numbers.threshold / held[layer.name].threshold))
+        for layer in layers
     }
+
+
+# -- numbers that are whole already -------------------------------------------------------------------------------
+
+
+def whole_layer(layer: Layer, profile: Profile) -> IntegerLayer | None:
+    """A layer that computes in whole numbers as it is, with its own weights and `v_th`; None where it isn't one.
+
+    Such cells have no memory, and whole weights that the profile holds: nothing is left to quantise. Their v is whole, and passes
+    a threshold where it passes the whole number below (that number itself, where rounding left the threshold just under it). What
+    no sum reaches is as good as the largest sum.
+    """
+    numbers = layer.numbers
+    if numbers.beta.any() or (numbers.alpha is not None and numbers.alpha.any()):
+        return None
+    own = layer.feed if layer.loop is None else np.vstack([layer.feed, layer.loop])
+    ranges = (profile.weight,) if profile.mixed_weight is None or not mixed(own) else profile.mixed_weight
+    if all(held is None or outside(own, held).any() for held in ranges):
+        return None
+    loop = None if layer.loop is None else layer.loop.astype(np.int64)
+    found = IntegerLayer(layer.name, layer.feed.astype(np.int64), loop, whole=True)
+    threshold = np.floor(np.minimum(numbers.threshold * (1 + _ROUNDED), largest_sum(found)))
+    return replace(found, cells={"v_th": threshold.astype(np.int64)})
+
+
+def threshold_of(codes: IntegerLayer, layer: Layer) -> Array:
+    """What the codes of a threshold stand for [cell], where the code 1 of a weight is 1: of whole numbers the layer's own."""
+    return layer.numbers.threshold if codes.whole else codes.cells["v_th"].astype(np.float64)
+
+
+def largest_sum(layer: IntegerLayer) -> IntArray:
+    """Bound of |sum of weights| that arrives at each cell in one step, whatever fires."""
+    plus, minus = (np.maximum(sign * layer.weights, 0).sum(axis=0) for sign in (1, -1))
+    return np.asarray(np.maximum(plus, minus))
 
 
 # -- as a network -------------------------------------------------------------------------------------------------
@@ -121,7 +162,17 @@ def check_range(where: str, field: str, values: Any, allowed: Integers | None) -
     """Raises ExportError naming the first number that isn't allowed."""
     if allowed is None:
         return
+    wrong = np.asarray(values)[outside(values, allowed)]
+    if wrong.size:
+        raise ExportError(where, field, f"{wrong.flat[0]} is none of {allowed}")
+
+
+def outside(values: Any, allowed: Integers) -> npt.NDArray[np.bool_]:
+    """Where values are none of the allowed integers."""
     values = np.asarray(values)
-    outside = (values < allowed.low) | (values > allowed.high) | ((values - allowed.low) % allowed.step != 0)
-    if outside.any():
-        raise ExportError(where, field, f"{values[outside].flat[0]} is none of {allowed}")
+    return np.asarray((values < allowed.low) | (values > allowed.high) | ((values - allowed.low) % allowed.step != 0))
+
+
+def mixed(weights: Any) -> bool:
+    """Both signs occur."""
+    return bool(np.min(weights, initial=0) < 0 < np.max(weights, initial=0))

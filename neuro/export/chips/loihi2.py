@@ -9,6 +9,7 @@ with `a` the sum of weights of the spikes of the step before: every synapse dela
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,13 @@ from neuro.export.chips.integer import (
     IntegerLayer,
     check_chain,
     check_range,
+    largest_sum,
+    mixed,
     network_of,
+    outside,
     scales_of,
+    threshold_of,
+    whole_layer,
 )
 from neuro.export.layers import Graph, Layer, read
 from neuro.export.profile import Decay, Integers, Profile, State
@@ -51,6 +57,7 @@ PROFILE = Profile(
     decay=Decay("linear", 12),
 )
 UNIT_DECAY = 4096
+LARGEST_SUM = 2**17 - 1  # 64 of it are the largest u
 DECAYS = Integers(0, UNIT_DECAY)
 
 loihi_cuba = Neuron(
@@ -86,8 +93,9 @@ def export_chain(
     layers = graph.chain()
     chain = quantise(graph, layers, network.name)
     write(chain, path)
-    scales = {name: scale / 64 for name, scale in scales_of(chain, layers).items()}
-    return integer_export(profile, path, graph, layers, held(chain, layers), integers(chain), scales=scales, **more)
+    meant = held(chain, layers)
+    scales = {name: scale / 64 for name, scale in scales_of(layers, meant).items()}
+    return integer_export(profile, path, graph, layers, meant, integers(chain), scales=scales, **more)
 
 
 TARGET = Target(PROFILE, export)
@@ -97,21 +105,39 @@ TARGET = Target(PROFILE, export)
 
 
 def quantise(graph: Graph, layers: tuple[Layer, ...], name: str) -> IntegerChain:
-    """8-bit weights with the least squared error, or smaller ones where the threshold would leave its 17 bits."""
+    """8-bit weights with the least squared error, or smaller ones where the threshold would leave its 17 bits.
+
+    Layers of whole numbers without memory stay as they are. Raises ExportError.
+    """
     source = next(iter(graph.model.step.sources))
     return IntegerChain(name, source, tuple(_quantise(layer) for layer in layers), graph.model.step.dt)
 
 
+def _whole(layer: Layer) -> IntegerLayer | None:
+    """A layer of whole numbers. Raises ExportError where its sums could leave 24 bits."""
+    found = whole_layer(layer, PROFILE)
+    if found is None:
+        return None
+    worst = int(largest_sum(found).max(initial=0))
+    if worst > LARGEST_SUM:
+        why = f"they could sum up to {worst} in a step; u holds {LARGEST_SUM}; use smaller ones, or fewer inputs"
+        raise ExportError(f"population '{layer.name}'", "weights", why)
+    all_of_it = np.full(found.size, UNIT_DECAY)
+    return replace(found, cells={**found.cells, "i_decay": all_of_it, "v_decay": all_of_it, "bias": 0 * all_of_it})
+
+
 def _quantise(layer: Layer) -> IntegerLayer:
+    whole = _whole(layer)
+    if whole is not None:
+        return whole
     numbers, size = layer.numbers, layer.numbers.beta.size
     matrices = [layer.feed] if layer.loop is None else [layer.feed, layer.loop]
-    both = min(m.min(initial=0.0) for m in matrices) < 0 < max(m.max(initial=0.0) for m in matrices)
-    step, bits = (2, 8) if both else (1, 9)  # one sign leaves 8 bits for the size
+    stacked = np.vstack(matrices)
+    step, bits = (2, 8) if mixed(stacked) else (1, 9)  # one sign leaves 8 bits for the size
     codes = Quantiser(bits=bits, symmetric=True, fit="error")
     scale = PROFILE.threshold.high / float(numbers.threshold.max())  # type: ignore[union-attr]
-    whole = np.vstack(matrices)
-    if whole.any():
-        scale = min(scale, step / float(codes.scale(whole)))
+    if stacked.any():
+        scale = min(scale, step / float(codes.scale(stacked)))
     feed, *loop = (step * codes.codes(m, step / scale) for m in matrices)
     alpha = np.zeros(size) if numbers.alpha is None else numbers.alpha
     cells = {
@@ -137,7 +163,7 @@ def held(chain: IntegerChain, layers: tuple[Layer, ...]) -> dict[str, Held]:
     for codes, layer in zip(chain.layers, layers, strict=True):
         weights = {source: codes.feed} | ({} if codes.loop is None else {codes.name: codes.loop})
         alpha = None if layer.numbers.alpha is None else decays(codes.cells["i_decay"])
-        found[codes.name] = Held(decays(codes.cells["v_decay"]), alpha, codes.cells["v_th"].astype(float), weights)
+        found[codes.name] = Held(decays(codes.cells["v_decay"]), alpha, threshold_of(codes, layer), weights)
         source = codes.name
     return found
 
@@ -164,8 +190,7 @@ def check(chain: IntegerChain) -> None:
 def _check_weights(where: str, weights: IntArray) -> None:
     """One exponent for all weights into a population; where signs are mixed, 8 bits hold even ones beyond 127."""
     check_range(where, "weights", weights, PROFILE.weight)
-    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
-    if low < 0 < high and (low < SMALL.low or high > SMALL.high):
+    if mixed(weights) and outside(weights, SMALL).any():
         check_range(where, "weights", weights, EVEN)
 
 

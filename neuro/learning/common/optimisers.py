@@ -1,4 +1,4 @@
-"""torch's optimisers by name, and their state as arrays."""
+"""Optimisers by name, torch's and ours, and their state as arrays."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuro.options import OptionError, hint, one_of
+from neuro.options import OptionError, hint
+from neuro.registry import Registry
 
-OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
-
-
-_OURS = ("params", "lr", "weight_decay")
+OPTIMISERS = Registry(
+    "optimiser",
+    {
+        "adam": "torch.optim:Adam",
+        "adamw": "torch.optim:AdamW",
+        "sgd": "torch.optim:SGD",
+        "rmsprop": "torch.optim:RMSprop",
+        "shift-adamax": "neuro.learning.common.shift_adamax:ShiftAdaMax",
+    },
+    OptionError,
+)
+_GIVEN = ("params", "lr", "weight_decay")  # by the rules' own options
 
 
 def check(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Raises OptionError on an optimiser that isn't there, or an option that it doesn't take."""
-    one_of("optimiser", name, OPTIMISERS)
-    known = [n for n in signature(getattr(torch.optim, OPTIMISERS[name])).parameters if n not in _OURS]
+    known = [n for n in signature(OPTIMISERS.get(name)).parameters if n not in _GIVEN]
     for option in options:
         if option not in known:
             raise OptionError(f"optimiser_options: optimiser '{name}' has no '{option}'; {hint(option, known)}")
@@ -33,7 +41,7 @@ def make(
     """The optimiser of that name for these leaf tensors. rates: of each of them, where they differ."""
     groups = [{"params": [t], "lr": r} for t, r in zip(tensors, rates, strict=True)] if rates else list(tensors)
     try:
-        return getattr(torch.optim, OPTIMISERS[name])(groups, lr=learning_rate, **options)
+        return OPTIMISERS.get(name)(groups, lr=learning_rate, **options)
     except (TypeError, ValueError) as error:  # torch's own words on a value
         raise OptionError(f"optimiser '{name}' with {options}: {error}") from None
 

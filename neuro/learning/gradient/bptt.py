@@ -1,4 +1,4 @@
-"""Backpropagation through time: torch's autograd over surrogate spikes, torch's optimisers and schedulers.
+"""Backpropagation through time: torch's autograd over surrogate spikes, optimisers by name, torch's schedulers.
 
 Source: Neftci, Mostafa & Zenke (2019), IEEE Signal Process Mag 36:51.
 """

@@ -91,7 +91,7 @@ class GradientState:
 @dataclass(frozen=True)
 class GradientRule:
     """trainable: names or patterns. logarithmic: likewise, positive ones that learn by factors, through their logarithm.
-    optimiser_options: torch's own, such as eps or momentum. learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
+    optimiser_options: the optimiser's own, such as eps or momentum. learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
     schedule_options: the scheduler's own, counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength
     rate_strength (0: off). quantise: train for these integers; options of neuro.export.quantisation.calibration.Scheme, and
     `after`: updates with real weights before.

@@ -106,7 +106,7 @@ class Smoothing(GradientSearch):
     update; for axes all n. decay: the mean is multiplied by 1 - decay after each update. learning_power, sigma_power,
     stability: learning rates fall as (stability + k)^-power, sigmas as k^-power (Spall 1998), 0 for constant ones.
     weight_cost: so many times the mean square of a candidate's own numbers is added to its loss once that is shaped; standardise: after that, losses are
-    standardised. l2: so many times the mean is added to the gradient. optimiser_options: of torch's optimiser, such as betas.
+    standardised. l2: so many times the mean is added to the gradient. optimiser_options: the optimiser's own, such as betas.
 
     Sources: Salimans et al. (2017), arXiv:1703.03864; Spall (1992), IEEE Trans Autom Control 37:332; Jabri & Flower
     (1991), Neural Comput 3:546; weight perturbation as in Zuege et al. (2023), Phys Rev X 13:021006.
