@@ -32,16 +32,14 @@ INLINE void counted(const word *const rows[ROWS], const word *panel, long words,
 #else
 INLINE void counted(const word *const rows[ROWS], const word *panel, long words, int planes, word found[ROWS][PANEL]) {
     for (int r = 0; r < ROWS; r++)
-        for (int l = 0; l < PANEL; l += 4) {
-            word s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-            for (long k = 0; k < words; k++) {
-                const word a = rows[r][k], *w = panel + k * PANEL + l;
-                s0 += __builtin_popcountll(planes ? a & w[0] : a ^ w[0]);
-                s1 += __builtin_popcountll(planes ? a & w[1] : a ^ w[1]);
-                s2 += __builtin_popcountll(planes ? a & w[2] : a ^ w[2]);
-                s3 += __builtin_popcountll(planes ? a & w[3] : a ^ w[3]);
-            }
-            found[r][l] = s0, found[r][l + 1] = s1, found[r][l + 2] = s2, found[r][l + 3] = s3;
+        for (int l = 0; l < PANEL; l += 4) { /* four sums side by side: as many as any processor has registers for */
+            word sums[4] = {0};
+            for (long k = 0; k < words; k++)
+                for (int j = 0; j < 4; j++) {
+                    const word a = rows[r][k], w = panel[k * PANEL + l + j];
+                    sums[j] += __builtin_popcountll(planes ? a & w : a ^ w);
+                }
+            memcpy(found[r] + l, sums, sizeof sums);
         }
 }
 #endif

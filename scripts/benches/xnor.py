@@ -1,7 +1,8 @@
 """Binary products by XOR and popcount against naive loops over float32, in C by the same compiler with the same flags, and against BLAS.
 
-The target, 7 times faster, is of the naive loops (Hubara et al. (2018), JMLR 18(187), say so of a kernel for GPUs); the ratio to BLAS is
-reported. A product's time is that from packed rows to sums, arranging of weights included; the network's is that from bytes to sums.
+The target is 7 times faster than the naive loops (Hubara et al. (2018), JMLR 18(187), say so of a kernel for GPUs); the ratio to BLAS is
+reported, and so is a network's to loops that the compiler made vectors of: its first layer has eight planes. A product's time is that
+from packed rows to sums, arranging of weights included; a network's that from bytes to sums.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ WIDTHS, BATCH = (784, 4096, 4096, 4096, 10), 128  # the author's network for MNI
 FASTER = 1 / 7
 WORK = 2**29  # products of numbers that the naive loops are given; what is more, they do a part of
 OURS, SUMS, ROWS, BLAS = "native", "C, a sum at a time", "C, a row of sums at a time", "BLAS float32 (numpy)"
-TARGETS = {SUMS: FASTER, ROWS: FASTER}
 NAIVE = (
     f"three loops over float32, built as ours is: {' '.join((*FLAGS, CONTRACTION['float32']))},"
     " and vectors of 512 bits where the processor has them"
 )
-DIFFERS = {SUMS: NAIVE, ROWS: NAIVE, BLAS: "float32; no target"}
+DIFFERS = {SUMS: NAIVE, ROWS: NAIVE, BLAS: "float32"}
 
 Array = np.ndarray[Any, Any]
 
@@ -89,18 +89,20 @@ def networks(
     }, {SUMS: rows / BATCH, ROWS: rows / BATCH}  # fmt: skip
 
 
-def compare(bench: Bench, title: str, functions: dict[str, Callable[[], Array]], shares: dict[str, float]) -> None:
+def compare(
+    bench: Bench, title: str, targets: dict[str, float], functions: dict[str, Callable[[], Array]], shares: dict[str, float]
+) -> None:  # fmt: skip
     ours = functions[OURS]()
     wrong = [n for n, f in functions.items() if not np.array_equal(found := f(), ours[: len(found)])]
     bench.criterion(f"{title}: sums that are the same whole numbers", ", ".join(wrong) or "all", "all", not wrong)
     with bench.progress(title) as update:
         times = interleaved(functions, bench.rounds, update)
-    bench.ratios(title, times, OURS, targets=TARGETS, differs=DIFFERS, shares=shares)
+    bench.ratios(title, times, OURS, targets=targets, differs=DIFFERS, shares=shares)
 
 
 def run(bench: Bench) -> None:
     rng = np.random.default_rng(bench.seed)
     for size in SIZES[:1] if bench.quick else SIZES:
-        compare(bench, f"products, {size} x {size} x {size}", *products(size, rng))
+        compare(bench, f"products, {size} x {size} x {size}", {SUMS: FASTER, ROWS: FASTER}, *products(size, rng))
     widths = (784, 512, 512, 512, 10) if bench.quick else WIDTHS
-    compare(bench, f"network {'-'.join(map(str, widths))}, {BATCH} images", *networks(widths, rng))
+    compare(bench, f"network {'-'.join(map(str, widths))}, {BATCH} images", {SUMS: FASTER}, *networks(widths, rng))

@@ -161,7 +161,7 @@ def test_more_images_than_go_through_at_a_time() -> None:
 @pytest.mark.usefixtures("each_kernel")
 @pytest.mark.parametrize("layer", ["of bytes", "of bits"])
 def test_a_sum_at_its_threshold_is_1_and_one_below_is_minus_1(layer: str) -> None:
-    """A last layer of +1 with one neuron of its own for each hidden cell, through single-cell networks."""
+    """All hidden cells are at their thresholds, or one below; a last neuron with weights of 1 adds them up."""
     rng = np.random.default_rng(2)
     inputs = rng.integers(0, 256, (5, 21), np.uint8)
     w, ones = signs(rng, 11, 21), np.ones((1, 11))
