@@ -119,3 +119,19 @@ def test_a_stream_s_and_a_session_s_benchmarks_do_what_they_say() -> None:
     for network in (going_on.cells(20), going_on.cells(20, noise=True)):
         assert backends.get("native").compile(network).run(steps=2000).spike_count() > 20
     assert going_on.streamed(20_000) > 2**20 < going_on.noisy(10)
+
+
+def test_all_kernels_of_binary_products_give_the_same_whole_numbers() -> None:
+    """Also where naive loops do some of the rows alone."""
+    from benches import xnor
+
+    rng = np.random.default_rng(0)
+    wide = xnor.products(1000, rng), xnor.networks((13, 2100, 2100, 9), rng)
+    for functions, shares in (xnor.products(20, rng), xnor.networks((13, 70, 9), rng), *wide):
+        ours = functions.pop(xnor.OURS)()
+        assert len(np.unique(ours)) > 5 and {xnor.SUMS, xnor.ROWS} == set(shares) < set(functions)
+        for name, function in functions.items():
+            found = function()
+            assert len(found) == shares.get(name, 1) * len(ours) > 0
+            np.testing.assert_array_equal(found, ours[: len(found)])
+    assert {*wide[0][1].values(), *wide[1][1].values()} != {1.0}
