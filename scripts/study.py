@@ -86,6 +86,11 @@ class Study:
         """Keep an array; `name` may have slashes."""
         self.arrays[name] = values
 
+    def provenance(self, config: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+        """Keep, as JSON, what was run, and the numbers expected with where they are from."""
+        for name, values in (("config", config), ("expected", expected)):
+            self.array(name, json.dumps(values, default=str).encode())
+
     def figure(self, name: str, figure: Any) -> None:
         """Save a matplotlib figure as PNG beside the file."""
         figure.savefig(self.folder / f"{self.name}-{name}.png", dpi=120, bbox_inches="tight")
