@@ -150,6 +150,8 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     for pixels in (np.full((1, PIXELS), 256), np.full((1, PIXELS), -1), np.full((1, PIXELS), 0.5)):
         with pytest.raises(QuantiseError, match="whole numbers from 0 to 255"):
             small()[0].sums(pixels)
+    with pytest.raises(QuantiseError, match=r"their shape is \(2, 15\); \[\.\.\., 16\] is needed"):
+        threshold_network(small()[0]).held(np.zeros((2, 15)))
 
 
 # -- spikes ---------------------------------------------------------------------------------------------------------
@@ -203,13 +205,17 @@ def test_codes_of_several_bits() -> None:
     assert max(ours.planes) == 16 and sum(differences(ours, folded_, images, ours.network)) == 0
     with pytest.raises(QuantiseError, match="no room for a bit plane"):
         threshold_network(folded_, largest=6)
+    first, middle, last = trained(rng, (PIXELS, CELLS, CELLS, CLASSES))
+    with pytest.raises(QuantiseError, match="layer 2: its codes reach 200; largest=127"):
+        threshold_network(fold([first, replace(middle, codes=200 * middle.codes), last]))
 
 
 @pytest.mark.parametrize("largest", [1, 3, 64, 100, 127, 128, 1000])
 def test_bit_planes_hold_every_pixel(largest: int) -> None:
     ours = replace(threshold_network(small()[0]), planes=bit_planes(largest))
-    bits = ours.held(np.arange(256)[:, None])[:, 0]
-    np.testing.assert_array_equal(bits @ np.array(ours.planes), np.arange(256))
+    pixels = (np.arange(256)[:, None] + np.arange(PIXELS)) % 256
+    bits = ours.held(pixels)[:, 0].reshape(256, PIXELS, -1)
+    np.testing.assert_array_equal(bits @ np.array(ours.planes), pixels)
     assert max(ours.planes) <= largest and len(bit_planes(127)) == 9 and len(bit_planes(128)) == 8
 
 

@@ -92,7 +92,7 @@ class Folded:
 
     def signs(self, pixels: Any) -> tuple[Codes, ...]:
         """1 and -1 of every layer but the last [..., cells], for pixels [..., pre]. Raises QuantiseError."""
-        found, inputs = list[Codes](), eight_bit(pixels)
+        found, inputs = list[Codes](), eight_bit(pixels, len(self.layers[0].codes))
         for layer in self.layers:
             inputs = layer.signs(inputs)
             found.append(inputs)
@@ -166,9 +166,11 @@ def product(inputs: Any, codes: Codes) -> Codes:
     return np.asarray(np.asarray(inputs, np.float64) @ codes.astype(np.float64), np.int64)
 
 
-def eight_bit(pixels: Any) -> Codes:
-    """Pixels as integers. Raises QuantiseError on others than whole numbers from 0 to 255."""
+def eight_bit(pixels: Any, count: int) -> Codes:
+    """Pixels as integers [..., count]. Raises QuantiseError on another shape, and on others than whole numbers from 0 to 255."""
     found = np.asarray(pixels)
+    if found.shape[-1:] != (count,):
+        raise QuantiseError(f"pixels: their shape is {found.shape}; [..., {count}] is needed")
     if not (np.array_equal(found, np.rint(found)) and ((found >= 0) & (found <= BRIGHTEST)).all()):
         raise QuantiseError(f"pixels: they must be whole numbers from 0 to {BRIGHTEST}, not yet scaled")
     return found.astype(np.int64)

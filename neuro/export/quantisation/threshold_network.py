@@ -25,6 +25,7 @@ from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 Raster = npt.NDArray[np.bool_]
 SOURCE = "pixels"
 
+# v is what arrives in a step, and nothing of it is left in the next
 threshold_cell = Neuron(
     "threshold_cell",
     "dv/dt = (I - v)/dt : 1\nI : 1",
@@ -32,7 +33,7 @@ threshold_cell = Neuron(
     reset="v = 0",
     parameters={"v_th": "0.5"},
     method="euler",
-    source="McCulloch & Pitts (1943), Bull Math Biophys 5:115; v is what arrives in a step",
+    source="McCulloch & Pitts (1943), Bull Math Biophys 5:115",
 )
 whole_pulse = Synapse("whole_pulse", "w : 1", on_pre="I_post += w")
 
@@ -77,7 +78,7 @@ class ThresholdNetwork:
 
     def _spikes(self, pixels: Any) -> Raster:
         """Bits [image, channel]."""
-        rest = eight_bit(pixels)
+        rest = np.atleast_2d(eight_bit(pixels, len(self.folded.layers[0].codes)))
         bits = np.zeros((*rest.shape, len(self.planes)), bool)
         for k in reversed(range(len(self.planes))):
             bits[..., k] = rest >= self.planes[k]
