@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def perceptron(name: str, sizes: Sequence[int], bits: int, largest: float, seed:
     names = ["given", *(f"hidden_{k}" for k in range(1, len(sizes) - 1)), "output"]
     populations = [Population("given", given, sizes[0])]
     projections = []
-    for k, (before, size) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+    for k, (before, size) in enumerate(pairwise(sizes), start=1):
         cells = normalised if names[k] == "output" else activity(bits)
         every = {p: quantity(np.full(size, float(v)), "") for p, v in _PARAMETERS.items()}
         populations.append(Population(names[k], cells, size, every))
@@ -57,4 +58,3 @@ def perceptron(name: str, sizes: Sequence[int], bits: int, largest: float, seed:
 def _uniform(before: int, after: int, largest: float) -> Uniform:
     bound: Quantity = quantity(largest or math.sqrt(6 / (before + after)), "")
     return Uniform(quantity(-float(bound.value), ""), bound)
-

@@ -326,19 +326,13 @@ def example(study: Study) -> None:
 
 def run(study: Study) -> None:
     """The example, electrocardiograms, spoken digits as mel bands and as spikes, surrogates."""
-    import json
-
     config = {
         "arms": {n: [dict(o) for o in options] for n, options in ARMS.items()},
         "epochs": EPOCHS,
         "runs": RUNS,
         "seed": study.seed,
     }
-    study.array("config", json.dumps(config).encode())
-    study.array(
-        "expected",
-        json.dumps({"published": PUBLISHED, "provenance": "Yin et al. (2021), by the specification"}).encode(),
-    )
+    study.provenance(config, {"published": PUBLISHED, "provenance": "Yin et al. (2021), by the specification"})
     example(study)
     ecg(study)
     spoken_digits(study)

@@ -246,7 +246,6 @@ def maze(study: Study) -> None:
 
 def provenance(study: Study) -> None:
     """What was run, and where the expected numbers are from, as JSON."""
-    import json
     from dataclasses import asdict
 
     import tasks
@@ -254,9 +253,8 @@ def provenance(study: Study) -> None:
     config = {
         name: asdict(tasks.get(name).settings) | {"task": vars(tasks.get(name))} for name in ("cue-reward", "maze")
     }
-    study.array("config", json.dumps({**config, "seed": study.seed, "window": WINDOW}, default=str).encode())
     expected = {"calibration": CALIBRATION, "cue-reward": PROTOTYPE, "provenance": SOURCE}
-    study.array("expected", json.dumps(expected).encode())
+    study.provenance({**config, "seed": study.seed, "window": WINDOW}, expected)
 
 
 def run(study: Study) -> None:

@@ -283,7 +283,6 @@ def figures(study: Study, found: Mapping[tuple[Any, ...], Mapping[str, Any]]) ->
 
 def provenance(study: Study) -> None:
     """What was run, and where expected numbers come from, as JSON."""
-    import json
     from dataclasses import asdict
 
     import tasks
@@ -298,8 +297,7 @@ def provenance(study: Study) -> None:
         "seed": study.seed,
         "every": EVERY,
     }
-    study.array("config", json.dumps(config, default=str).encode())
-    study.array("expected", json.dumps({"published": PUBLISHED, "prototype": PROTOTYPE, "provenance": SOURCE}).encode())
+    study.provenance(config, {"published": PUBLISHED, "prototype": PROTOTYPE, "provenance": SOURCE})
 
 
 def run(study: Study) -> None:

@@ -248,8 +248,7 @@ def described(study: Study) -> None:
     config: dict[str, Any] = {"seed": study.seed, "tasks": {name: vars(task) for name, task in policies.items()}}
     config["rules"] = {name: task.settings.rules["es"] for name, task in policies.items()}
     config["versions"] = {package: version(package) for package in ("gymnasium", "mujoco")}
-    study.array("config", json.dumps(config, default=str).encode())
-    study.array("expected", json.dumps({"metres": PROTOTYPE, "provenance": PROVENANCE}).encode())
+    study.provenance(config, {"metres": PROTOTYPE, "provenance": PROVENANCE})
 
 
 def run(study: Study) -> None:

@@ -6,7 +6,6 @@ of the final policies of three runs each. On a smaller budget it isn't judged an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -51,8 +50,7 @@ def run(study: Study) -> None:
     except OptionError as error:
         raise cli.UserError(str(error)) from None
     settings = tasks.get("crippled").settings.rules["es"]
-    study.array("config", json.dumps({"budget": asdict(budget), "rule": settings, "jobs": jobs}).encode())
-    study.array("expected", json.dumps({"plastic beats static": PROVENANCE}).encode())
+    study.provenance({"budget": asdict(budget), "rule": settings, "jobs": jobs}, {"plastic beats static": PROVENANCE})
     curves: dict[tuple[str, int], Any] = {}
     finals: dict[str, list[float]] = {name: [] for name in FORMS}
     with study.progress(f"{len(jobs)} runs of {budget.environment_steps} steps") as update:

@@ -7,7 +7,6 @@ for the membranes (SpiKL-IP). Three voices are held out; nothing was chosen by t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -241,16 +240,8 @@ def run(study: Study) -> None:
         "runs": RUNS,
         "seed": study.seed,
     }
-    study.array("config", json.dumps(config).encode())
-    study.array(
-        "expected",
-        json.dumps(
-            {
-                "accuracy": PROTOTYPE,
-                "provenance": "a prototype by the specification's author, letters, 120 updates, mean of two seeds",
-            }
-        ).encode(),
-    )
+    source = "a prototype by the specification's author, letters, 120 updates, mean of two seeds"
+    study.provenance(config, {"accuracy": PROTOTYPE, "provenance": source})
     gradients(study)
     try:
         front_end(study)

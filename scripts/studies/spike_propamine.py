@@ -8,7 +8,6 @@ a range of it. Reset and gains are the prototype's: soft, by subtraction; 4, and
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -231,9 +230,10 @@ def described(study: Study, jobs: list[Job], updates: int) -> None:
         "batch": BATCH,
         "test trials": TEST,
     }
-    study.array("config", json.dumps({**config, "conditions": CONDITIONS, "settings": settings}).encode())
     expected = {f"{arm}, noise {noise}": figure for (arm, noise), figure in PROTOTYPE.items()}
-    study.array("expected", json.dumps({"accuracy": expected, "provenance": PROVENANCE}).encode())
+    study.provenance(
+        {**config, "conditions": CONDITIONS, "settings": settings}, {"accuracy": expected, "provenance": PROVENANCE}
+    )
 
 
 def criteria(study: Study, found: Found, means: Mapping[tuple[str, float], list[float]]) -> None:

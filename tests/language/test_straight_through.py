@@ -49,7 +49,7 @@ def test_its_gradient_is_the_clips(backend: str) -> None:
 
 
 def test_both_sides_have_one_unit() -> None:
-    with pytest.raises(ModelError, match="can't give the slope of one to the other of 'v' .* and 'u'"):
+    with pytest.raises(ModelError, match=r"can't give the slope of one to the other of 'v' .* and 'u'"):
         Neuron("n", "u : 1\nv : volt\ny = straight_through(v, u) : volt")
 
 

@@ -147,7 +147,9 @@ def test_stochastic_signs_have_their_probability_and_no_part_in_a_run() -> None:
         seen: Any = None
 
         def batch(self) -> Batch:
-            return Batch({"pixels": np.repeat(0.2 * super().batch().inputs["pixels"][:1], 4000, axis=0)}, np.zeros((4000, 3)))
+            return Batch(
+                {"pixels": np.repeat(0.2 * super().batch().inputs["pixels"][:1], 4000, axis=0)}, np.zeros((4000, 3))
+            )
 
         def record(self) -> Sequence[str]:
             return ("hidden_1.x", "hidden_1.u", "output.u")

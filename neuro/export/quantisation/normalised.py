@@ -40,7 +40,9 @@ def normalised_layers(network: Network, parameters: Parameters | None = None) ->
             raise QuantiseError(f"projection '{feed}': it must send w times {what}")
         u = _normalised(cells, couple.target)
         if follows is None and not any(_still(e, cells, couple.target) == u for e in cells.inlined.values()):
-            raise QuantiseError(f"population '{cells.name}': it must compute gamma*((z - mean)*scale) + beta of what it sums")
+            raise QuantiseError(
+                f"population '{cells.name}': it must compute gamma*((z - mean)*scale) + beta of what it sums"
+            )
         codes, size = _codes(feed, np.asarray(given[f"{feed}.w"], np.float64))
         numbers = {p: np.broadcast_to(np.asarray(given[f"{cells.name}.{p}"], np.float64), cells.size) for p in _ROLES}
         found.append(NormalisedLayer(codes, size, **numbers))
@@ -53,7 +55,9 @@ def _codes(projection: str, weights: Array) -> tuple[Array, float]:
     sizes = np.unique(np.abs(weights))
     if weights.ndim != 2 or len(sizes) != 1 or sizes[0] == 0:
         many = f"{len(sizes)} sizes" if len(sizes) != 1 else f"the shape {weights.shape}"
-        raise QuantiseError(f"projection '{projection}': its weights have {many}; train them with the quantiser 'binary'")
+        raise QuantiseError(
+            f"projection '{projection}': its weights have {many}; train them with the quantiser 'binary'"
+        )
     return np.sign(weights), float(sizes[0])
 
 
@@ -68,7 +72,9 @@ def _normalised(cells: Cells, z: str) -> sp.Expr:
 def _sent(couple: Couple) -> sp.Expr:
     """What a projection sends of w, in the words of the cells before it."""
     value = couple.value / symbol("w")
-    return value.xreplace({s: symbol(s.name.removesuffix("_pre")) for s in value.free_symbols if s.name.endswith("_pre")})
+    return value.xreplace(
+        {s: symbol(s.name.removesuffix("_pre")) for s in value.free_symbols if s.name.endswith("_pre")}
+    )
 
 
 def _still(expr: sp.Expr, cells: Cells, z: str) -> sp.Expr:

@@ -23,7 +23,11 @@ from neuro.learning.gradient.gradient_rule import GradientRule, GradientState, d
 from neuro.options import OptionError, hint, one_of
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
-MEAN, SCALE, GAIN = "mean", "scale", "gamma"  # parameters of normalised cells, which compute gamma*((z - mean)*scale) + beta
+MEAN, SCALE, GAIN = (
+    "mean",
+    "scale",
+    "gamma",
+)  # parameters of normalised cells, which compute gamma*((z - mean)*scale) + beta
 KINDS = ("batch", "shift")
 Tensors = dict[str, torch.Tensor]
 
