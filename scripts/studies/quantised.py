@@ -158,7 +158,8 @@ def integers(study: Study, parameters: Mapping[str, Any]) -> None:
     study.criterion("2 packed bits, read back from their file: integer sums equal", equal, "yes", equal)
     ratio = sum(4 * x.codes.size for x in packed.layers) / stored
     study.criterion("3 packed weights in the file: times smaller than float32", ratio, "32", ratio == 32)
-    chip: Any = backends.get("native").compile(export.integers)
+    network_of_integers: Any = export.integers
+    chip: Any = backends.get("native").compile(network_of_integers)
     raster = chip.run(export.integer_parameters, {"pixels": spiking.streamed(pixels)})
     plain = backends.get("native").compile(spiking.network).run(None, {"pixels": spiking.streamed(pixels)})
     differ = sum(int((plain.spikes[n] != z).sum()) for n, z in raster.spikes.items())
