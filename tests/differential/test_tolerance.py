@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fuzzing.networks import Case
-from fuzzing.oracles.tolerance import Difference, Sensitivity
+from fuzzing.oracles.tolerance import Difference, Sensitivity, trace_difference
 
 import backends
 from neuro import Network, Neuron, Population
@@ -41,3 +41,18 @@ def test_numbers_that_outgrow_their_bits_are_rounded(steps: int, exact: bool) ->
     sensitivity = Sensitivity(case, case.run(backends.get("reference").compile(case.network)))
     assert sensitivity.exact == exact
     assert sensitivity.explains(Difference("c.y", 0, 0.3, False)) != exact
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "rounding"),
+    [("exact", 1e-16, True), ("exact", 1e-9, False), ("exact", 0.3, False), ("euler", 1e-16, False)],
+)
+def test_a_state_that_is_0_is_off_by_the_rounding_of_what_is_solved_with_it(
+    method: str, size: float, rounding: bool
+) -> None:
+    cell = Neuron("cell", "dx/dt = -x/(13.6*ms) : 1\ndy/dt = (1 - 0.04*x - y)/(12.8*ms) : 1", method=method)
+    case = Case(Network((Population("c", cell, 3),), dt="1 ms"), steps=4, batch=1, seed=1)
+    reference = case.run(backends.get("reference").compile(case.network))
+    difference = trace_difference("c.x", reference.traces["c.x"], reference.traces["c.x"] + size)
+    assert difference is not None and difference.silent and difference.size == size
+    assert Sensitivity(case, reference).explains(difference) == rounding
