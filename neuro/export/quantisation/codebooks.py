@@ -14,8 +14,8 @@ _PARTS, _HALVES = (
     np.linspace(1.0, 0.3, 71),
     0.5 ** np.arange(4),
 )  # of the scale that saturates nothing, tried by fit="error"
-_DIGITS = 12  # to which weights are multiples of a scale that they were made with
-_MANY = 2**12  # codes beyond which nothing is looked for: rounding to so many loses next to nothing
+_DIGITS = 12  # to which weights are multiples of the scale that they were made with
+_MOST = 2**12  # largest code for which such a scale is looked for: rounding to more loses next to nothing
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,14 @@ def _power_above(x: float) -> float:
 
 
 def _lossless(size: Array, high: int) -> float | None:
-    """The narrowest scale of which all sizes are whole multiples up to `high`: that of weights which a quantiser gave already. None where there is none."""
+    """The narrowest scale of which all sizes are whole multiples, `high` at most: there is one where another quantiser made them. None where there isn't."""
     most = float(size.max())
     ratios = np.unique(np.round(size / most, _DIGITS))
-    if len(ratios) > high + 1:
+    if high > _MOST or len(ratios) > high + 1:
         return None
-    for largest in range(1, high + 1) if high < _MANY else ():
-        if (np.abs(np.rint(ratios * largest) - ratios * largest) < largest * 10.0**-_DIGITS).all():
+    for largest in range(1, high + 1):
+        codes = ratios * largest
+        if (np.abs(np.rint(codes) - codes) < largest * 10.0**-_DIGITS).all():
             return most / (largest * (high // largest))
     return None
 

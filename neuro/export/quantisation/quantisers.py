@@ -112,7 +112,8 @@ class Quantiser:
     postsynaptic "neuron".
 
     power_of_two: scales are powers of two, so that weight, threshold and leak share shifts. symmetric: without the code
-    -2^(k-1) (linear). fit: "range" saturates nothing, "error" has the least squared error (linear).
+    -2^(k-1) (linear). fit: "range" saturates nothing, "error" has the least squared error (linear):
+    none at all for weights that a quantiser of fewer bits gave, which become whole multiples of its codes.
     """
 
     kind: str = "linear"
