@@ -18,8 +18,7 @@ from neuro.language.units import quantity
 from neuro.library.pulse import pulse
 from neuro.model import AllToAll, Input, Network, Neuron, Normal, Population, Projection, Synapse
 from neuro.protocols import Array
-from tasks import from_arrays
-from tasks.arrays import Arrays
+from tasks.arrays import Arrays, from_arrays
 from tasks.digits import CELLS, data
 from tasks.rate_networks import rate_network
 
