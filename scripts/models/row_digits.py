@@ -97,7 +97,7 @@ def _without_loop(network: Network) -> Network:
 
 def _task(network: Network, shown: Any, counted: Array, output: str) -> Arrays:
     x, y, x_test, y_test = data()
-    masks = {"mask": np.tile(counted, (len(y), 1)), "mask_test": np.tile(counted, (len(y_test), 1))}
+    masks: dict[str, Any] = {"mask": np.tile(counted, (len(y), 1)), "mask_test": np.tile(counted, (len(y_test), 1))}
     return from_arrays(shown(x), y, network, x_test=shown(x_test), y_test=y_test, output=output, **masks)
 
 
