@@ -14,6 +14,8 @@ _PARTS, _HALVES = (
     np.linspace(1.0, 0.3, 71),
     0.5 ** np.arange(4),
 )  # of the scale that saturates nothing, tried by fit="error"
+_DIGITS = 12  # to which weights are multiples of the scale that they were made with
+_MOST = 2**12  # largest code for which such a scale is looked for: rounding to more loses next to nothing
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Linear(Codebook):
             widest = _power_above(widest)
         if q.fit == "range":
             return widest
+        lossless = None if q.power_of_two else _lossless(np.abs(x), self.levels(q)[1])
+        if lossless is not None:
+            return lossless
         tried = widest * (_HALVES if q.power_of_two else _PARTS)
         errors = [float(np.sum((self.codes(q, x, s) * s - x) ** 2)) for s in tried]
         return float(tried[int(np.argmin(errors))])  # the widest among equals
@@ -115,6 +120,19 @@ def _power_above(x: float) -> float:
     """The smallest power of two that is not below x > 0."""
     mantissa, exponent = np.frexp(x)
     return float(np.ldexp(1.0, exponent - (mantissa == 0.5)))
+
+
+def _lossless(size: Array, high: int) -> float | None:
+    """The narrowest scale of which all sizes are whole multiples, `high` at most: there is one where another quantiser made them. None where there isn't."""
+    most = float(size.max())
+    ratios = np.unique(np.round(size / most, _DIGITS))
+    if high > _MOST or len(ratios) > high + 1:
+        return None
+    for largest in range(1, high + 1):
+        codes = ratios * largest
+        if (np.abs(np.rint(codes) - codes) < largest * 10.0**-_DIGITS).all():
+            return most / (largest * (high // largest))
+    return None
 
 
 def _ternary_scale(size: Array) -> float:

@@ -117,8 +117,9 @@ class Quantiser:
     postsynaptic "neuron".
 
     power_of_two: scales are powers of two, so that weight, threshold and leak share shifts. symmetric: without the code
-    -2^(k-1) (linear). fit: "range" saturates nothing, "error" has the least squared error (linear), "unit" takes 2^(k-1) codes for 1 SI unit, and one
-    code where a weight has one size: binarised and k-bit networks, whose numbers are clipped to -1 .. 1.
+    -2^(k-1) (linear). fit: "range" saturates nothing; "error" has the least squared error (linear), none at all for weights that a quantiser
+    of fewer bits gave, which become whole multiples of its codes; "unit" takes 2^(k-1) codes for 1 SI unit, and one code where a weight has one
+    size: binarised and k-bit networks, whose numbers are clipped to -1 .. 1.
     """
 
     kind: str = "linear"
