@@ -1,4 +1,4 @@
-"""Perceptrons of signs and of a few bits, from training to bits and chips; then recurrent ones (Hubara et al. 2018).
+"""Perceptrons of signs and of a few bits, from training to bits and chips (Hubara et al. 2018); recurrent ones are the study `quantised-recurrent`.
 
 4,000 and 1,000 of MNIST's digits into 784-512-512-512-10, batch normalisation behind every sum, squared hinge, 25 epochs of Adam or shift-AdaMax. Controls: the same in floating point, and signs
 of which the last layer alone was trained. The trained signs are folded into integer thresholds, run as packed bits and as a chip's integers. The specification's prototype is one run; the figures
