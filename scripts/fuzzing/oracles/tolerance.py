@@ -233,7 +233,9 @@ class Sensitivity:
             return False
         for run in self.runs():
             if difference.silent:  # sizes in SI, which no other variable's says anything about
-                own = trace_difference(difference.name, self.reference.traces[difference.name], run.traces[difference.name])
+                own = trace_difference(
+                    difference.name, self.reference.traces[difference.name], run.traces[difference.name]
+                )
             else:
                 own = first_difference(self.reference, run, bound / GROWTH)
             if own is not None and own.step <= difference.step and (own.spikes or own.size * GROWTH >= difference.size):
