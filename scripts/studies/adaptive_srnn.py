@@ -30,6 +30,10 @@ ARMS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {  # options of the 
     "adaptive, not recurrent": ({"recurrent": False}, {}),
     "readout only": ({}, {"trainable": ("readout.w", "output.bias")}),
 }
+FEW = {
+    "target_rate": 60.0,
+    "rate_strength": 1e-5,
+}  # Hz, of steps of 1 ms; chosen by the rate that one run of another seed ended with
 Call = tuple[str, tuple[Any, ...]]  # arm, and arguments of `trained`
 SURROGATES = ("multi_gaussian", "gaussian", "linear")
 PUBLISHED = {"ecg": "0.859 (author's script: 36 units 0.844, 24 units 0.818)", "shd": "0.904"}
@@ -192,8 +196,10 @@ def spoken_digits(study: Study) -> None:
         (arm, ("spoken-digits", *options, study.seed + k, epochs)) for arm, options in arms.items() for k in range(runs)
     ]
     if not study.quick:
-        held: tuple[dict[str, Any], dict[str, Any]] = ({"held_out": "theo"}, {})
-        calls += [("adaptive, theo held out", ("spoken-digits", *held, study.seed + k, epochs)) for k in range(runs)]
+        more: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+            "adaptive, few spikes": ({}, FEW), "adaptive, theo held out": ({"held_out": "theo"}, {}),
+        }  # fmt: skip
+        calls += [(arm, ("spoken-digits", *o, study.seed + k, epochs)) for arm, o in more.items() for k in range(runs)]
     found = several(study, "spoken-digits", calls)
     last = {arm: [float(r["metric"][-1]) for r in all_] for arm, all_ in found.items()}
     rows = [
@@ -222,7 +228,9 @@ def spoken_digits(study: Study) -> None:
     ):
         ahead = mean - float(np.mean(last[arm]))
         study.criterion(f"spoken digits, adaptive over {arm}", ahead, f"> {margin:g}", ahead > margin)
-    energy(study, task, found["adaptive"][0]["rate"])
+    few = float(np.mean(last["adaptive, few spikes"]))
+    study.criterion("spoken digits, few spikes, mean of 3 runs", few, ">= 0.93", few >= 0.93)
+    energy(study, task, float(np.mean([r["rate"] for r in found["adaptive, few spikes"]])))
 
 
 def spoken_spikes(study: Study) -> None:
@@ -292,7 +300,7 @@ def step_costs(inputs: int, cells: int, heard: float, fired: float, *, graded: b
 
 
 def energy(study: Study, task: Any, rate: float) -> None:
-    """Against recurrent networks of the same size, from the rate that was measured."""
+    """Against recurrent networks of the same size, from the rate that was measured with a penalty on rates."""
     n = task.hidden[0]
     found = step_costs(task.channels, n, 0.0, rate, graded=True)
     own = found.pop("adaptive spiking")
@@ -309,7 +317,7 @@ def energy(study: Study, task: Any, rate: float) -> None:
             f">= {wanted}",
             found[name] / own >= wanted,
         )
-    study.criterion("spoken digits, spikes a cell and step", rate, "<= 0.15", rate <= 0.15)
+    study.criterion("spoken digits, few spikes, spikes a cell and step", rate, "<= 0.15", rate <= 0.15)
 
 
 def example(study: Study) -> None:
