@@ -38,7 +38,7 @@ class QuantisedImages:
         backends={"torch": {"dtype": "float32"}},
         rules={"layerwise": {
             "trainable": ("*.w", "*.gamma", "*.beta"), "quantise": {"weights": {"*": {"kind": "binary", "fit": "unit"}}},
-            "learning_rate": 3e-3, "by_fan": True, "scheduler": "exponential", "schedule_options": {"gamma": 1e-3 ** (1 / 1000)},
+            "learning_rate": 3e-3, "by_fan": True, "scheduler": "cosine",
         }},
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ SMALL = {"source": "digits", "hidden": (64, 64)}  # of a quick run
 
 def options_of(task: Any, arm: str, epochs: int) -> dict[str, Any]:
     """The rule's options, its schedule over as many epochs."""
-    given = {**task.settings.rules["layerwise"], "learning_rate": RATE, **ARMS[arm][1]}
+    given = {**task.settings.rules["layerwise"], "learning_rate": RATE, "scheduler": "exponential", **ARMS[arm][1]}
     updates = epochs * -(-len(task.data[1]) // task.settings.batch)
     halved = {"step_size": max(1, 8 * updates // EPOCHS), "gamma": 0.5}
     given["schedule_options"] = halved if given["scheduler"] == "step" else {"gamma": FALL ** (1 / updates)}
