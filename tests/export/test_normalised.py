@@ -28,7 +28,7 @@ def trained() -> tuple[Any, Any, Folded]:
     """Task, parameters and folded layers of a network of 24 and 20 signs after an epoch on 8 x 8 digits, some of its gains negative and one 0."""
     task = tasks.get("quantised-images", source="digits", hidden=(24, 20))
     program = backends.get("torch").compile(task.network(0))
-    rule = learning.get("layerwise", **task.settings.rules["layerwise"])
+    rule = learning.get("layerwise", **task.settings.rules["layerwise"], schedule_options={"T_max": 15})
     start = values(program.network)
     parameters, state = start, rule.init(program, start)
     for batch in task.train_batches(np.random.default_rng(0), 100):
