@@ -15,7 +15,7 @@ from neuro import Network, Neuron, Population, Projection, UnsupportedError, lea
 from neuro.compiler.parameters import values
 from neuro.export.quantisation.quantisers import ap2
 from neuro.options import OptionError
-from neuro.protocols import Batch
+from neuro.protocols import Batch, RunError
 from tasks.quantised_networks import given, perceptron, sends
 from tests.learning.test_rules import Tiny, TinyPerceptron
 
@@ -221,3 +221,53 @@ def test_two_sums_have_no_one_normalisation() -> None:
         dt="1 ms",
     )  # fmt: skip
     assert "2 sums" in refused(network)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "number of steps is unknown"),
+        ({"pixel": np.zeros((4, 1, 6))}, "no input 'pixel'; did you mean 'pixels'"),
+        ({"pixels": np.zeros((4, 1, 5))}, r"input 'pixels' has shape \(4, 1, 5\)"),
+        ({"pixels": np.full((4, 1, 6), np.nan)}, "input 'pixels' is not finite"),
+    ],
+    ids=["none", "unknown", "width", "nan"],
+)
+def test_a_batch_that_does_not_fit_is_refused_in_the_names_of_the_network(inputs: Any, said: str) -> None:
+    task = TinyPerceptron()
+    task.batch = lambda: Batch(inputs, np.zeros((4, 3)))  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=said):
+        estimated("layerwise", task, "torch")
+
+
+def test_what_is_recorded_is_refused_by_name() -> None:
+    task = TinyPerceptron()
+    task.record = lambda: ("outptu.u",)  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"record: 'outptu\.u' is no variable .* did you mean 'output\.u'"):
+        estimated("layerwise", task, "torch")
+
+
+def test_inputs_that_share_cells_add_up_and_names_may_be_any() -> None:
+    """Populations are called what a part might call its currents; an input may have a unit."""
+    whole = perceptron("whole", (6, 8, 3), 1, 1.0, 0)
+    renamed = {"given": "given", "hidden_1": "into_x", "output": "into_z"}
+    second = replace(whole.inputs[0], name="second")
+    twice = replace(
+        whole,
+        populations=tuple(replace(p, name=renamed[p.name]) for p in whole.populations),
+        projections=tuple(replace(p, pre=renamed[p.pre], post=renamed[p.post]) for p in whole.projections),
+        inputs=(*whole.inputs, second),
+    )
+    task, other = TinyPerceptron(), TinyPerceptron()
+    pixels, targets = task.batch().inputs["pixels"], task.batch().targets
+    other.output = "into_z"
+    other.network = lambda seed: twice  # type: ignore[method-assign]
+    other.record = lambda: ("into_z.u",)  # type: ignore[method-assign]
+    other.batch = lambda: Batch({"pixels": pixels / 4, "second": quantity(0.75 * pixels, "")}, targets)  # type: ignore[method-assign]
+    other.loss = lambda spikes, traces, batch: task.loss(spikes, {"output.u": traces["into_z.u"]}, batch)  # type: ignore[method-assign]
+    program = backends.get("torch").compile(twice)
+    start = values(task.network(0))
+    moved = {n.replace("hidden_1", "into_x").replace("output", "into_z"): v for n, v in start.items()}
+    rule = learning.get("layerwise", trainable=("*.w",))
+    loss, _ = rule.estimate(program, moved, other.batch(), other, rule.memory(program), 0)
+    assert loss == pytest.approx(estimated("layerwise", task, "torch")[0], rel=1e-12)

@@ -18,10 +18,11 @@ from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.parameters import Parameter
 from neuro.export.quantisation.quantisers import ap2
-from neuro.learning.common.layers import Part, current_of, parts
+from neuro.learning.common.layers import Part, outside, parts
+from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.gradient.gradient_rule import GradientRule, GradientState, declared_parameters
 from neuro.options import OptionError, hint, one_of
-from neuro.protocols import Array, Batch, Parameters, UnsupportedError
+from neuro.protocols import Array, Batch, Parameters, RunError, UnsupportedError
 
 MEAN, SCALE, GAIN = (
     "mean",
@@ -132,32 +133,39 @@ class Layerwise(GradientRule):
         self, program: Any, values: Tensors, batch: Batch, record: tuple[str, ...], memory: dict[str, Array], draw: int
     ) -> _Signals:
         """The network's own traces in a batch, with the graph behind them."""
-        sums, traces, normalised = dict[str, Any](), dict[str, torch.Tensor](), self.of_sum(program)
+        refuse_parts(batch, self.called())
+        given, driven = _outside(program)
+        sums = dict(given.forward({}, batch.inputs, driven).traces)
+        shape = sums[driven[0]].shape[:2]
+        traces, normalised = dict[str, torch.Tensor](), self.of_sum(program)
         for part, compiled in _programs(program):
-            currents = {v: self._current(part, v, sums, batch, draw, program.dtype) for v in part.own}
+            currents = {v: self._current(part, v, sums, shape, draw, program.dtype) for v in part.own}
             own = {n: values[n] for n in compiled.declared}
             if part.population in normalised:
                 own |= self._normalised(part.population, currents[normalised[part.population][0]], own, memory)
             wanted = [n for n in record if n.startswith(f"{part.population}.")]
-            inputs = {current_of(v): x for v, x in currents.items()}
+            inputs = {part.own[v]: x for v, x in currents.items()}
             found = compiled.forward(own, inputs, (*part.sums, *wanted))
             traces |= {n: found.traces[n] for n in wanted}
             for name in part.sums:
                 sums[name] = sums[name] + found.traces[name] if name in sums else found.traces[name]
+        for name in record:
+            if name not in traces:
+                scopes = ((p.name, p.neuron.scope) for p in program.network.populations)
+                known = [f"{owner}.{v}" for owner, scope in scopes for v in (*scope.inputs, *scope.subexpressions)]
+                raise RunError(f"record: '{name}' is no variable of a population; {hint(name, known)}")
         return _Signals({}, traces)
 
     def _current(
-        self, part: Part, variable: str, sums: Mapping[str, torch.Tensor], batch: Batch, draw: int, dtype: torch.dtype
+        self, part: Part, variable: str, sums: Tensors, shape: Sequence[int], draw: int, dtype: torch.dtype
     ) -> torch.Tensor:
-        """What reaches an input of a part: sums, the batch's currents, random numbers, or nothing."""
+        """What reaches an input of a part: what was summed, with random numbers, or nothing. shape: trials and steps."""
         size = part.network.population(part.population).size
-        shape = (*next(iter(batch.inputs.values())).shape[:2], size)
-        terms = [torch.as_tensor(np.array(batch.inputs[n]), dtype=dtype) for n in part.given[variable]]
-        terms += [sums[variable]] if variable in sums else []
+        found = sums[variable] if variable in sums else torch.zeros((*shape, size), dtype=dtype)
         if self.stochastic and variable == f"{part.population}.{self.stochastic}":
-            uniform = streams.generator(self.seed, f"stochastic/{part.population}", draw).uniform(-1, 1, shape)
-            terms.append(torch.as_tensor(uniform, dtype=dtype))
-        return sum(terms[1:], terms[0]) if terms else torch.zeros(shape, dtype=dtype)
+            uniform = streams.generator(self.seed, f"stochastic/{part.population}", draw).uniform(-1, 1, found.shape)
+            found = found + torch.as_tensor(uniform, dtype=dtype)
+        return found
 
     def _normalised(self, population: str, sums: torch.Tensor, own: Tensors, memory: dict[str, Array]) -> Tensors:
         """A population's mean and scale in this batch; keeps the running averages."""
@@ -214,6 +222,13 @@ def _power_of_two(x: torch.Tensor) -> torch.Tensor:
 def _programs(program: Any) -> tuple[tuple[Part, Any], ...]:
     """The network's parts, each compiled as the whole is."""
     return tuple((part, program.of_network(part.network)) for part in parts(program.network))
+
+
+@per_object
+def _outside(program: Any) -> tuple[Any, tuple[str, ...]]:
+    """What sums a batch's inputs, in their own names, and the names of the sums."""
+    network, driven = outside(program.network)
+    return program.of_network(network), driven
 
 
 @per_object
