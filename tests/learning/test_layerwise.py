@@ -271,3 +271,84 @@ def test_inputs_that_share_cells_add_up_and_names_may_be_any() -> None:
     rule = learning.get("layerwise", trainable=("*.w",))
     loss, _ = rule.estimate(program, moved, other.batch(), other, rule.memory(program), 0)
     assert loss == pytest.approx(estimated("layerwise", task, "torch")[0], rel=1e-12)
+
+
+def in_units(unit: str) -> tuple[Network, Network]:
+    """A network whose hidden sums are numbers, and the same with sums in a unit of current."""
+    plain = perceptron("plain", (6, 8, 3), 1, 1.0, 0)
+    weights = np.random.default_rng(0).uniform(-1, 1, (6, 8))
+    first = replace(plain.projections[0], weights=quantity(weights, ""))
+    plain = replace(plain, projections=(first, plain.projections[1]))
+    hidden = plain.populations[1]
+    given_in = {"mean": unit, "scale": f"{unit}**-1"}
+    cell = replace(
+        hidden.neuron, equations=hidden.neuron.equations.replace("z : 1", "z : amp"),
+        parameters={n: quantity(v.value, given_in.get(n, "")) for n, v in hidden.neuron.parameters.items()},
+    )  # fmt: skip
+    start = {"gamma": 1.0, "mean": 0.0, "scale": 1.0, "beta": 0.0}
+    every = {n: quantity(np.full(8, v), given_in.get(n, "")) for n, v in start.items()}
+    feed = replace(
+        plain.projections[0], weights=quantity(weights, unit),
+        synapse=replace(sends, name="sends_currents", equations="w : amp"),
+    )  # fmt: skip
+    populations = (plain.populations[0], replace(hidden, neuron=cell, parameters=every), plain.populations[2])
+    return plain, replace(plain, populations=populations, projections=(feed, plain.projections[1]))
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "shift"])
+def test_a_unit_of_sums_changes_nothing(normalisation: str) -> None:
+    """epsilon and powers of two are numbers in the parameters' own units, as learning rates are."""
+    losses = []
+    for network in in_units("nA"):
+        task = TinyPerceptron()
+        program: Any = backends.get("torch").compile(network)
+        rule: Any = learning.get("layerwise", trainable=TRAINED, normalisation=normalisation, learning_rate=0.05)
+        parameters, state = values(network), rule.init(program)
+        for _ in range(4):
+            parameters, state, metrics = rule.step(program, parameters, state, task.batch(), task)
+        losses.append(metrics["loss"])
+        found = program.run(parameters, task.batch().inputs, ("output.u",)).traces["output.u"]
+        losses.append(float(np.abs(found).mean()))
+    assert losses[:2] == pytest.approx(losses[2:], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("normal", "accepted"),
+    [
+        ("gamma*((z - mean)*scale) + beta", True),
+        ("gamma*scale*z - gamma*scale*mean + beta + z", True),
+        ("gamma*(z - mean)/scale + beta", False),
+        ("gamma*(z*scale - mean) + beta", False),
+    ],
+)
+def test_cells_that_mean_other_numbers_by_these_names_are_refused(normal: str, accepted: bool) -> None:
+    """A deviation in the place of its inverse would be learnt with in silence."""
+    network = perceptron("p", (2, 3), 1, 1.0, 0)
+    cell = Neuron("cell", f"z : 1\nu = {normal} : 1", parameters=network.populations[1].neuron.parameters)
+    network = replace(network, populations=(network.populations[0], replace(network.populations[1], neuron=cell)))
+    if accepted:
+        learning.get("layerwise").init(backends.get("torch").compile(network))
+    else:
+        assert "population 'output': 'u' reads mean or scale" in refused(network).replace("compile ", "")
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "shift"])
+@pytest.mark.parametrize(
+    ("pixels", "options", "said"),
+    [
+        (np.ones((1, 1, 6)), {}, "one trial of one step"),
+        (np.zeros((4, 1, 6)), {"epsilon": 0.0}, "'hidden_1': the variance of what cell 0 sums is 0"),
+        (1e200 * np.eye(4, 6)[:, None], {}, "'hidden_1': the variance .* is inf"),
+    ],
+    ids=["alone", "constant", "huge"],
+)
+def test_a_batch_without_a_variance_is_refused(normalisation: str, pixels: Any, options: Any, said: str) -> None:
+    task = TinyPerceptron()
+    task.batch = lambda: Batch({"pixels": pixels}, np.zeros((len(pixels), 3)))  # type: ignore[method-assign]
+    with pytest.raises((RunError, FloatingPointError), match=said):
+        estimated("layerwise", task, "torch", normalisation=normalisation, **options)
+
+
+def test_random_numbers_have_no_unit() -> None:
+    _, network = in_units("nA")
+    assert "'hidden_1.z' is in amp" in refused(network, stochastic="z")
