@@ -86,7 +86,10 @@ def _part(network: Network, name: str) -> Part:
     population = network.population(name)
     leaving = tuple(p for p in network.projections if p.pre == name)
     sums = tuple(dict.fromkeys(f"{p.post}.{p.synapse.target}" for p in leaving))
-    summing, taken = _sums(network, sums), {*(p.name for p in network.populations), *(p.name for p in network.projections)}
+    summing, taken = (
+        _sums(network, sums),
+        {*(p.name for p in network.populations), *(p.name for p in network.projections)},
+    )
     own: dict[str, str] = {}
     for v in population.neuron.scope.inputs:
         own[f"{name}.{v}"] = unused(f"into_{v}", {*taken, *own.values()})
