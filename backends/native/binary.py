@@ -38,7 +38,11 @@ def pack_words(codes: Any) -> Words:
 
 
 def unpack_words(words: Words, length: int) -> npt.NDArray[np.int64]:
-    """Inverse of pack_words: codes [..., length]."""
+    """Inverse of pack_words: codes [..., length]. Raises QuantiseError."""
+    if getattr(words, "dtype", None) != np.uint64 or words.ndim < 1 or not 0 <= words.shape[-1] * 64 - length < 64:
+        raise QuantiseError(
+            f"{shown(words)} holds no words of {length} codes; give what pack_words gave, and as many codes"
+        )
     return unpack(np.ascontiguousarray(words).view(np.uint8), length)
 
 
@@ -140,6 +144,10 @@ class PackedNetwork:
     @staticmethod
     def of(folded: Folded) -> PackedNetwork:
         """A folded network, whose answer `folded.last.outputs` makes of the sums. Raises QuantiseError where a code is neither 1 nor -1."""
+        if not isinstance(folded, Folded):
+            raise QuantiseError(
+                f"{shown(folded)} is no folded network; give what neuro.export.quantisation.folding.fold gave"
+            )
         layers = [PackedLayer.of(layer.codes.T, layer.threshold) for layer in folded.layers]
         return PackedNetwork((*layers, PackedLayer.of(folded.last.codes.T)))
 

@@ -40,8 +40,8 @@ def open_packed(path: str | os.PathLike[str], *, limit: int | None = None) -> Pa
     """
     with opened(Path(path), limit) as contents:
         schema = contents.attribute(contents.file, "schema", "")
-        if schema != SCHEMA:
-            raise ResultsError(f"'{path}' is no file of packed layers (schema '{schema}', expected '{SCHEMA}')")
+        if not isinstance(schema, str) or schema != SCHEMA:
+            raise ResultsError(f"'{path}' is no file of packed layers (schema {shown(schema)}, expected '{SCHEMA}')")
         layers = [_read(contents, f"layers/{i}") for i in range(_whole(contents, contents.file, "layers"))]
         try:
             network = PackedNetwork(layers)
@@ -113,5 +113,5 @@ def _check_place(path: Path) -> None:
             schema = contents.attribute(contents.file, "schema", "")
     except ResultsError as error:
         schema = str(error)
-    if schema != SCHEMA:
+    if not isinstance(schema, str) or schema != SCHEMA:
         raise ResultsError(f"'{path}' is there and is no file of packed layers; delete it, or choose another name")

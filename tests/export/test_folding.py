@@ -139,12 +139,21 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         ({"mean": np.full(4, np.nan)}, "mean: not finite"),
         ({"scale": np.zeros(4)}, "scale: 0; it must be positive"),
         ({"weight_scale": -1.0}, "weight_scale: -1; it must be positive"),
+        ({"codes": layer.codes * 1j}, "codes: .* no real numbers"),
+        ({"codes": np.full((3, 4), 1e300)}, "codes: those of a cell sum up to 3e.300"),
+        ({"codes": layer.codes[:0]}, "codes: they must be whole numbers"),
+        ({"gamma": ["a"] * 4}, "gamma: .* no real numbers"),
+        ({"beta": 1j * np.ones(4)}, "beta: .* no real numbers"),
     )
     for change, message in changes:
         with pytest.raises(QuantiseError, match=message):
             replace(layer, **change)
-    with pytest.raises(QuantiseError, match="1 layers"):
+    with pytest.raises(QuantiseError, match="layers: 1 of them"):
         fold([layer])
+    with pytest.raises(QuantiseError, match="layer 1: None; it is a NormalisedLayer"):
+        fold([layer, None])  # type: ignore[list-item]
+    with pytest.raises(QuantiseError, match="folded: a 'list' object"):
+        threshold_network([layer])  # type: ignore[arg-type]
     with pytest.raises(QuantiseError, match="layer 0 has 4 cells, the next takes 3"):
         fold([layer, layer])
     for pixels in (np.full((1, PIXELS), 256), np.full((1, PIXELS), -1), np.full((1, PIXELS), 0.5)):
@@ -152,6 +161,28 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
             small()[0].sums(pixels)
     with pytest.raises(QuantiseError, match=r"their shape is \(2, 15\); \[\.\.\., 16\] is needed"):
         threshold_network(small()[0]).held(np.zeros((2, 15)))
+    with pytest.raises(QuantiseError, match=r"their shape is \(2, 3, 16\); \[image, 16\] is needed"):
+        threshold_network(small()[0]).held(np.zeros((2, 3, 16)))
+    for largest in (1.5, True, "8"):
+        with pytest.raises(QuantiseError, match=r"largest=.* a whole number"):
+            threshold_network(small()[0], largest=largest)  # type: ignore[arg-type]
+    for spikes, message in (({}, "none of 'layer1'"), ({"layer1": np.zeros((2, 7))}, r"'layer1': the shape \(2, 7\)")):
+        with pytest.raises(QuantiseError, match=message):
+            threshold_network(small()[0]).signs(spikes)
+
+
+@pytest.mark.parametrize("gamma", [-1e308, 0.0, 1e308])
+def test_a_threshold_of_numbers_that_overflow_is_refused(gamma: float) -> None:
+    """u would be no number, and the network's comparison with it neither true nor false."""
+    layer = trained(np.random.default_rng(0), (3, 1))[0]
+    with pytest.raises(QuantiseError, match="cell 0: u isn't finite"):
+        folded(replace(layer, gamma=np.array([gamma]), scale=np.array([1e308]), mean=np.array([1e5])))
+
+
+def test_no_images_have_no_spikes() -> None:
+    ours, channels = threshold_network(small()[0]), threshold_network(small()[0]).network.inputs[0].size
+    assert ours.held(np.zeros((0, PIXELS))).shape == (0, 3, channels)
+    assert not ours.streamed(np.zeros((0, PIXELS))).any()
 
 
 # -- spikes ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from neuro import Network, Neuron, Population, Projection, UnsupportedError, lea
 from neuro.compiler.parameters import values
 from neuro.export.quantisation.quantisers import ap2
 from neuro.options import OptionError
-from neuro.protocols import Batch
+from neuro.protocols import Batch, RunError
 from tasks.quantised_networks import given, perceptron, sends
 from tests.learning.test_rules import Tiny, TinyPerceptron
 
@@ -221,3 +221,134 @@ def test_two_sums_have_no_one_normalisation() -> None:
         dt="1 ms",
     )  # fmt: skip
     assert "2 sums" in refused(network)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "number of steps is unknown"),
+        ({"pixel": np.zeros((4, 1, 6))}, "no input 'pixel'; did you mean 'pixels'"),
+        ({"pixels": np.zeros((4, 1, 5))}, r"input 'pixels' has shape \(4, 1, 5\)"),
+        ({"pixels": np.full((4, 1, 6), np.nan)}, "input 'pixels' is not finite"),
+    ],
+    ids=["none", "unknown", "width", "nan"],
+)
+def test_a_batch_that_does_not_fit_is_refused_in_the_names_of_the_network(inputs: Any, said: str) -> None:
+    task = TinyPerceptron()
+    task.batch = lambda: Batch(inputs, np.zeros((4, 3)))  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=said):
+        estimated("layerwise", task, "torch")
+
+
+def test_what_is_recorded_is_refused_by_name() -> None:
+    task = TinyPerceptron()
+    task.record = lambda: ("outptu.u",)  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"record: 'outptu\.u' is no variable .* did you mean 'output\.u'"):
+        estimated("layerwise", task, "torch")
+
+
+def test_inputs_that_share_cells_add_up_and_names_may_be_any() -> None:
+    """Populations are called what a part might call its currents; an input may have a unit."""
+    whole = perceptron("whole", (6, 8, 3), 1, 1.0, 0)
+    renamed = {"given": "given", "hidden_1": "into_x", "output": "into_z"}
+    second = replace(whole.inputs[0], name="second")
+    twice = replace(
+        whole,
+        populations=tuple(replace(p, name=renamed[p.name]) for p in whole.populations),
+        projections=tuple(replace(p, pre=renamed[p.pre], post=renamed[p.post]) for p in whole.projections),
+        inputs=(*whole.inputs, second),
+    )
+    task, other = TinyPerceptron(), TinyPerceptron()
+    pixels, targets = task.batch().inputs["pixels"], task.batch().targets
+    other.output = "into_z"
+    other.network = lambda seed: twice  # type: ignore[method-assign]
+    other.record = lambda: ("into_z.u",)  # type: ignore[method-assign]
+    other.batch = lambda: Batch({"pixels": pixels / 4, "second": quantity(0.75 * pixels, "")}, targets)  # type: ignore[method-assign]
+    other.loss = lambda spikes, traces, batch: task.loss(spikes, {"output.u": traces["into_z.u"]}, batch)  # type: ignore[method-assign]
+    program = backends.get("torch").compile(twice)
+    start = values(task.network(0))
+    moved = {n.replace("hidden_1", "into_x").replace("output", "into_z"): v for n, v in start.items()}
+    rule = learning.get("layerwise", trainable=("*.w",))
+    loss, _ = rule.estimate(program, moved, other.batch(), other, rule.memory(program), 0)
+    assert loss == pytest.approx(estimated("layerwise", task, "torch")[0], rel=1e-12)
+
+
+def in_units(unit: str) -> tuple[Network, Network]:
+    """A network whose hidden sums are numbers, and the same with sums in a unit of current."""
+    plain = perceptron("plain", (6, 8, 3), 1, 1.0, 0)
+    weights = np.random.default_rng(0).uniform(-1, 1, (6, 8))
+    first = replace(plain.projections[0], weights=quantity(weights, ""))
+    plain = replace(plain, projections=(first, plain.projections[1]))
+    hidden = plain.populations[1]
+    given_in = {"mean": unit, "scale": f"{unit}**-1"}
+    cell = replace(
+        hidden.neuron, equations=hidden.neuron.equations.replace("z : 1", "z : amp"),
+        parameters={n: quantity(v.value, given_in.get(n, "")) for n, v in hidden.neuron.parameters.items()},
+    )  # fmt: skip
+    start = {"gamma": 1.0, "mean": 0.0, "scale": 1.0, "beta": 0.0}
+    every = {n: quantity(np.full(8, v), given_in.get(n, "")) for n, v in start.items()}
+    feed = replace(
+        plain.projections[0], weights=quantity(weights, unit),
+        synapse=replace(sends, name="sends_currents", equations="w : amp"),
+    )  # fmt: skip
+    populations = (plain.populations[0], replace(hidden, neuron=cell, parameters=every), plain.populations[2])
+    return plain, replace(plain, populations=populations, projections=(feed, plain.projections[1]))
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "shift"])
+def test_a_unit_of_sums_changes_nothing(normalisation: str) -> None:
+    """epsilon and powers of two are numbers in the parameters' own units, as learning rates are."""
+    losses = []
+    for network in in_units("nA"):
+        task = TinyPerceptron()
+        program: Any = backends.get("torch").compile(network)
+        rule: Any = learning.get("layerwise", trainable=TRAINED, normalisation=normalisation, learning_rate=0.05)
+        parameters, state = values(network), rule.init(program)
+        for _ in range(4):
+            parameters, state, metrics = rule.step(program, parameters, state, task.batch(), task)
+        losses.append(metrics["loss"])
+        found = program.run(parameters, task.batch().inputs, ("output.u",)).traces["output.u"]
+        losses.append(float(np.abs(found).mean()))
+    assert losses[:2] == pytest.approx(losses[2:], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("normal", "accepted"),
+    [
+        ("gamma*((z - mean)*scale) + beta", True),
+        ("gamma*scale*z - gamma*scale*mean + beta + z", True),
+        ("gamma*(z - mean)/scale + beta", False),
+        ("gamma*(z*scale - mean) + beta", False),
+    ],
+)
+def test_cells_that_mean_other_numbers_by_these_names_are_refused(normal: str, accepted: bool) -> None:
+    """A deviation in the place of its inverse would be learnt with in silence."""
+    network = perceptron("p", (2, 3), 1, 1.0, 0)
+    cell = Neuron("cell", f"z : 1\nu = {normal} : 1", parameters=network.populations[1].neuron.parameters)
+    network = replace(network, populations=(network.populations[0], replace(network.populations[1], neuron=cell)))
+    if accepted:
+        learning.get("layerwise").init(backends.get("torch").compile(network))
+    else:
+        assert "population 'output': 'u' reads mean or scale" in refused(network).replace("compile ", "")
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "shift"])
+@pytest.mark.parametrize(
+    ("pixels", "options", "said"),
+    [
+        (np.ones((1, 1, 6)), {}, "one trial of one step"),
+        (np.zeros((4, 1, 6)), {"epsilon": 0.0}, "'hidden_1': the variance of what cell 0 sums is 0"),
+        (1e200 * np.eye(4, 6)[:, None], {}, "'hidden_1': the variance .* is inf"),
+    ],
+    ids=["alone", "constant", "huge"],
+)
+def test_a_batch_without_a_variance_is_refused(normalisation: str, pixels: Any, options: Any, said: str) -> None:
+    task = TinyPerceptron()
+    task.batch = lambda: Batch({"pixels": pixels}, np.zeros((len(pixels), 3)))  # type: ignore[method-assign]
+    with pytest.raises((RunError, FloatingPointError), match=said):
+        estimated("layerwise", task, "torch", normalisation=normalisation, **options)
+
+
+def test_random_numbers_have_no_unit() -> None:
+    _, network = in_units("nA")
+    assert "'hidden_1.z' is in amp" in refused(network, stochastic="z")

@@ -16,17 +16,20 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuro.export.quantisation.quantisers import Array, Codes, QuantiseError, sign
+from neuro.language.foreign import NumbersError, numbers, shown
 
 BRIGHTEST = 255
+LARGEST = 2**40  # sum of sizes of codes: float64 holds three times as many pixels' sums exactly
 
 
 @dataclass(frozen=True)
 class NormalisedLayer:
     """A trained layer. codes: integers [pre, post]. weight_scale: of the code 1. gamma, mean, beta: [post]. scale: 1/deviation [post].
 
-    Raises QuantiseError on shapes that don't fit, codes that aren't whole, numbers that aren't finite, scales that aren't positive.
+    Raises QuantiseError on shapes that don't fit, codes that aren't whole or too large, numbers that aren't finite, scales that aren't positive.
     """
 
     codes: Codes
@@ -37,13 +40,15 @@ class NormalisedLayer:
     beta: Array
 
     def __post_init__(self) -> None:
-        codes = np.asarray(self.codes)
-        if codes.ndim != 2 or not (np.isfinite(codes).all() and np.array_equal(codes, np.rint(codes))):
+        codes = _real("codes", self.codes)
+        if codes.ndim != 2 or 0 in codes.shape or not np.array_equal(codes, np.rint(codes)) or np.isinf(codes).any():
             raise QuantiseError("codes: they must be whole numbers [pre, post]; give what a quantiser gave")
+        if (worst := np.abs(codes.astype(np.float64)).sum(axis=0).max()) > LARGEST:
+            raise QuantiseError(f"codes: those of a cell sum up to {worst:g}, beyond 2^40; give what a quantiser gave")
         object.__setattr__(self, "codes", codes.astype(np.int64))
         for name in (f.name for f in fields(self) if f.name != "codes"):
             shape = () if name == "weight_scale" else codes.shape[1:]
-            found = np.asarray(getattr(self, name), np.float64)
+            found = _real(name, getattr(self, name)).astype(np.float64)
             if found.shape != shape:
                 raise QuantiseError(f"{name}: its shape is {found.shape}; {shape} is needed")
             if not np.isfinite(found).all():
@@ -122,8 +127,12 @@ def fold(layers: Sequence[NormalisedLayer]) -> Folded:
 
     Raises QuantiseError where there are fewer than two layers, or one doesn't fit the next.
     """
+    layers = tuple(layers)
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, NormalisedLayer):
+            raise QuantiseError(f"layer {k}: {shown(layer)}; it is a NormalisedLayer")
     if len(layers) < 2:
-        raise QuantiseError(f"{len(layers)} layers; there must be a layer of signs before the last")
+        raise QuantiseError(f"layers: {len(layers)} of them; there must be a layer of signs before the last")
     for k, (layer, after) in enumerate(pairwise(layers)):
         if layer.codes.shape[1] != after.codes.shape[0]:
             raise QuantiseError(f"layer {k} has {layer.codes.shape[1]} cells, the next takes {after.codes.shape[0]}")
@@ -135,11 +144,16 @@ def folded(layer: NormalisedLayer, *, pixels: bool = False) -> ThresholdLayer:
     the threshold lies at the smallest sum or above the largest.
 
     Multiplication and addition round monotonically, so u never falls where the sum rises: bisection over all whole sums
-    finds the threshold of the very numbers that are computed.
+    finds the threshold of the very numbers that are computed. Raises QuantiseError where they aren't finite.
     """
     turned = np.where(layer.gamma < 0, -1, 1)
     codes = layer.codes * turned
     low, high = sums_within(codes, pixels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.isfinite([layer.outputs(turned * sums, pixels=pixels) for sums in (low - 1, high + 1)]).all(axis=0)
+    if not ends.all():
+        cell, fix = int(np.argmin(ends)), "give smaller gamma, scale or weight_scale"
+        raise QuantiseError(f"cell {cell}: u isn't finite for its largest sums; {fix}")
     below, found = low - 1, high + 1
     while (open_ := found - below > 1).any():
         middle = (below + found) // 2
@@ -168,9 +182,17 @@ def product(inputs: Any, codes: Codes) -> Codes:
 
 def eight_bit(pixels: Any, count: int) -> Codes:
     """Pixels as integers [..., count]. Raises QuantiseError on another shape, and on others than whole numbers from 0 to 255."""
-    found = np.asarray(pixels)
+    found = _real("pixels", pixels)
     if found.shape[-1:] != (count,):
         raise QuantiseError(f"pixels: their shape is {found.shape}; [..., {count}] is needed")
     if not (np.array_equal(found, np.rint(found)) and ((found >= 0) & (found <= BRIGHTEST)).all()):
         raise QuantiseError(f"pixels: they must be whole numbers from 0 to {BRIGHTEST}, not yet scaled")
     return found.astype(np.int64)
+
+
+def _real(name: str, value: Any) -> npt.NDArray[Any]:
+    """Raises QuantiseError where they are no real numbers."""
+    try:
+        return numbers(value)
+    except NumbersError as error:
+        raise QuantiseError(f"{name}: {error}") from None

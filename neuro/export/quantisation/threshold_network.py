@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from neuro.export.quantisation.folding import BRIGHTEST, Folded, eight_bit, product
 from neuro.export.quantisation.quantisers import Array, Codes, QuantiseError
+from neuro.language.foreign import shown
 from neuro.language.units import quantity
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 
@@ -64,8 +65,8 @@ class ThresholdNetwork:
         return np.vstack([spikes, np.zeros((self.latency, spikes.shape[1]), bool)])[None]
 
     def signs(self, spikes: Mapping[str, Any]) -> tuple[Codes, ...]:
-        """1 and -1 of the folded layers [..., cells], from rasters by population."""
-        rasters = (np.asarray(spikes[p.name], bool) for p in self.network.populations)
+        """1 and -1 of the folded layers [..., cells], from rasters by population. Raises QuantiseError where one is missing, or of others."""
+        rasters = (_raster(spikes, p) for p in self.network.populations)
         return tuple(np.where(z ^ c, 1, -1) for z, c in zip(rasters, self.complements, strict=True))
 
     def sums(self, spikes: Mapping[str, Any]) -> Codes:
@@ -79,11 +80,13 @@ class ThresholdNetwork:
     def _spikes(self, pixels: Any) -> Raster:
         """Bits [image, channel]."""
         rest = np.atleast_2d(eight_bit(pixels, len(self.folded.layers[0].codes)))
+        if rest.ndim > 2:
+            raise QuantiseError(f"pixels: their shape is {rest.shape}; [image, {rest.shape[-1]}] is needed")
         bits = np.zeros((*rest.shape, len(self.planes)), bool)
         for k in reversed(range(len(self.planes))):
             bits[..., k] = rest >= self.planes[k]
             rest = rest - self.planes[k] * bits[..., k]
-        return bits.reshape(len(bits), -1)
+        return bits.reshape(len(bits), bits.shape[1] * bits.shape[2])
 
 
 def threshold_network(
@@ -93,6 +96,10 @@ def threshold_network(
 
     Raises QuantiseError where a code is larger.
     """
+    if not isinstance(folded, Folded):
+        raise QuantiseError(f"folded: {shown(folded)}; give what `fold` gave")
+    if isinstance(largest, bool) or not isinstance(largest, int | np.integer):
+        raise QuantiseError(f"largest={shown(largest)}; give the largest weight of the target, a whole number")
     planes = bit_planes(largest // max(1, int(np.abs(folded.layers[0].codes).max(initial=1))))
     step = quantity(dt)
     populations, projections, complements = [], [], list[Raster]()
@@ -113,6 +120,15 @@ def threshold_network(
     inputs = (Input(SOURCE, len(planes) * len(folded.layers[0].codes)),)
     network = Network(tuple(populations), tuple(projections), inputs, dt=step, name=name)
     return ThresholdNetwork(network, folded, planes, tuple(complements))
+
+
+def _raster(spikes: Mapping[str, Any], cells: Population) -> Raster:
+    if cells.name not in spikes:
+        raise QuantiseError(f"spikes: none of '{cells.name}'; give the rasters of all layers, by name")
+    found = np.asarray(spikes[cells.name], bool)
+    if found.shape[-1:] != (cells.size,):
+        raise QuantiseError(f"spikes of '{cells.name}': the shape {found.shape}; [..., {cells.size}] is needed")
+    return found
 
 
 def bit_planes(largest: int) -> tuple[int, ...]:

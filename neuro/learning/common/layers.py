@@ -1,4 +1,4 @@
-"""A feed-forward network of cells without memory, taken apart: a part for each population, from the sums that reach it to what it adds to the next ones' sums.
+"""A feed-forward network of cells without memory, taken apart: what reaches it from outside, then a part for each population, from the sums that reach it to what it adds to the next ones' sums.
 
 Run one after the other on a whole batch, the parts compute what the network computes in one step, and whoever runs them can look at a sum over the
 batch before the cells read it.
@@ -6,27 +6,26 @@ batch before the cells read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neuro.compiler.resolve import resolve
+from neuro.export.names import unused
 from neuro.model import Input, Network, Neuron, Population, Projection
 from neuro.protocols import UnsupportedError
 
 
 @dataclass(frozen=True)
 class Part:
-    """One population with the projections that leave it. Its inputs are currents into `population.variable`, by that name; the populations behind
-    it only sum.
+    """One population with the projections that leave it. Its inputs are currents; the populations behind it only sum.
 
-    own: "population.variable" of its inputs. sums: those that it adds to. given: names of the whole network's current inputs, by the variable that they drive.
+    own: "population.variable" of its inputs -> the current into it. sums: those that it adds to.
     """
 
     network: Network
     population: str
-    own: tuple[str, ...]
+    own: Mapping[str, str]
     sums: tuple[str, ...]
-    given: Mapping[str, tuple[str, ...]]
 
 
 def parts(network: Network) -> tuple[Part, ...]:
@@ -72,27 +71,42 @@ def _order(network: Network) -> list[str]:
     return found
 
 
+def outside(network: Network) -> tuple[Network, tuple[str, ...]]:
+    """A network's inputs into populations that only sum them, and those sums, "population.variable". Raises UnsupportedError where there is no input."""
+    network = resolve(network).network
+    driven = tuple(dict.fromkeys(i.target for i in network.inputs))
+    if not driven:
+        raise _refusal(f"network '{network.name}'", "nothing reaches it", "give it an input, kind='current'")
+    cells = _sums(network, driven)
+    name = f"{network.name}, inputs"
+    return Network(cells, (), network.inputs, dt=network.dt, seed=network.seed, name=name), driven
+
+
 def _part(network: Network, name: str) -> Part:
     population = network.population(name)
-    own = population.neuron.scope.inputs
     leaving = tuple(p for p in network.projections if p.pre == name)
-    reached: dict[str, list[str]] = {}
-    for p in leaving:
-        if p.synapse.target not in reached.setdefault(p.post, []):
-            reached[p.post].append(p.synapse.target)
-    summing = tuple(_summing(network.population(post), names) for post, names in reached.items())
-    currents = tuple(Input(current_of(f"{name}.{v}"), population.size, "current", f"{name}.{v}") for v in own)
+    sums = tuple(dict.fromkeys(f"{p.post}.{p.synapse.target}" for p in leaving))
+    summing, taken = (
+        _sums(network, sums),
+        {*(p.name for p in network.populations), *(p.name for p in network.projections)},
+    )
+    own: dict[str, str] = {}
+    for v in population.neuron.scope.inputs:
+        own[f"{name}.{v}"] = unused(f"into_{v}", {*taken, *own.values()})
+    currents = tuple(Input(current, population.size, "current", v) for v, current in own.items())
     whole = Network(
         (population, *summing), leaving, currents, dt=network.dt, seed=network.seed, name=f"{network.name}, {name}"
     )
-    given = {v: tuple(i.name for i in network.inputs if i.target == f"{name}.{v}") for v in own}
-    sums = tuple(f"{post}.{v}" for post, names in reached.items() for v in names)
-    return Part(whole, name, tuple(f"{name}.{v}" for v in own), sums, {f"{name}.{v}": n for v, n in given.items()})
+    return Part(whole, name, own, sums)
 
 
-def current_of(sum_: str) -> str:
-    """Name of a part's input that drives "population.variable"."""
-    return f"into_{sum_.replace('.', '_')}"
+def _sums(network: Network, names: Sequence[str]) -> tuple[Population, ...]:
+    """The populations of these "population.variable", with nothing else."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        owner, _, variable = name.partition(".")
+        found.setdefault(owner, []).append(variable)
+    return tuple(_summing(network.population(owner), variables) for owner, variables in found.items())
 
 
 def _summing(population: Population, names: list[str]) -> Population:

@@ -232,6 +232,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "rows of numbers": (lambda: product(ONES, BITS, 70), RunError, "the rows a are int64"),  # type: ignore[arg-type]
     "rows with pad bits": (lambda: product(PADDED, BITS, 70), RunError, "the rows a: bits beyond the 70 codes"),
     "inputs of another length": (lambda: byte_product(np.zeros((2, 64), np.uint8), BITS), QuantiseError, "words: 2 a row; 64 inputs take 1"),
+    "words of fewer codes": (lambda: unpack_words(BITS, 129), QuantiseError, "holds no words of 129 codes"),
+    "bytes as words of codes": (lambda: unpack_words(pack(ONES), 70), QuantiseError, "holds no words of 70 codes"),  # type: ignore[arg-type]
+    "layers that aren't folded": (lambda: PackedNetwork.of([ONES]), QuantiseError, "no folded network"),  # type: ignore[arg-type]
     "inputs of one axis": (lambda: byte_product(BYTES[0], BITS), RunError, r"the inputs x have the shape \(70,\); it is \[rows, n\]"),
 }  # fmt: skip
 

@@ -167,6 +167,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "noise at the beginning": (bytes_at(0.0), "not a readable HDF5 file"),
     "another schema": (attribute("/", "schema", "twinspike-state-1"), f"no file of packed layers .*expected '{SCHEMA}'"),
     "no schema": (edit(lambda f: f.attrs.__delitem__("schema")), "no file of packed layers"),
+    "a schema of two": (edit(lambda f: f.attrs.__setitem__("schema", [SCHEMA, SCHEMA])), "no file of packed layers"),
     "no count": (edit(lambda f: f.attrs.__delitem__("layers")), "layers: None where a whole number belongs"),
     "a negative count": (attribute("/", "layers", -1), "layers: .* where a whole number belongs"),
     "no layers": (attribute("/", "layers", 0), "layers: there are none"),
