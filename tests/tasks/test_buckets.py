@@ -53,7 +53,7 @@ def made(name: str, folder: Path, buckets: int) -> Any:
     mask = np.arange(STEPS) < random.integers(3, STEPS - 2, (30, 1))
     mask[:, 0] = False  # what doesn't count isn't at the end alone
     if name == "counts":
-        return tasks.from_arrays(Events.of(x), y, spiking(), mask=mask, buckets=buckets)
+        return tasks.from_arrays(Events.of(x), y, spiking(), mask=mask, valid=0.2, buckets=buckets)
     targets = {"labels": y, "step labels": np.repeat(y[:, None], STEPS, 1), "step values": random.normal(0, 1, (30, STEPS, 2))}  # fmt: skip
     return tasks.from_arrays(
         random.normal(0, 1, (30, STEPS, CHANNELS)), targets[name], graded(), mask=mask, output="out.y", buckets=buckets
@@ -119,7 +119,7 @@ def test_batches_come_in_any_order() -> None:
     length, draws = np.repeat(np.arange(5), 10), 2000
     places, rest = np.zeros(6), np.zeros(5)
     for seed in range(draws):
-        found = batches(length, 9, 5, np.random.default_rng(seed))
+        found = batches(length, 9, 6, np.random.default_rng(seed))
         places[int(np.argmin([length[f].mean() if len(f) == 9 else 9 for f in found]))] += 1
         rest += np.bincount(np.concatenate([length[f] for f in found if len(f) == 5]), minlength=5)
     for seen, share in ((places, 1 / 6), (rest, 1 / 5)):
@@ -136,6 +136,7 @@ def test_batches_end_with_their_longest_example(name: str, tmp_path: Path) -> No
     whole, cut, sorted_ = (made(name, tmp_path, buckets) for buckets in (0, 1, 3))
     full, tight, close = (epoch(task) for task in (whole, cut, sorted_))
     late = getattr(whole, "lag", 0)
+    assert set(steps_of(full)) == {getattr(whole, "steps", STEPS) + late}
     for a, b in zip(full, tight, strict=True):
         steps = b.inputs["x"].shape[1]
         assert a.mask is not None and b.mask is not None and b.mask[:, -1].any()
@@ -145,7 +146,8 @@ def test_batches_end_with_their_longest_example(name: str, tmp_path: Path) -> No
         np.testing.assert_array_equal(a.targets[:, :steps] if a.targets.ndim > 1 else a.targets, b.targets)
     assert sum(steps_of(close)) < sum(steps_of(tight)) < sum(steps_of(full))
     for task in (cut, sorted_):
-        np.testing.assert_array_equal(task.test_batch().mask, whole.test_batch().mask)
+        for batch in (task.test_batch(), task.valid_batch()):
+            assert batch is None or batch.inputs["x"].shape[1] == batch.mask.shape[1] == steps_of(full)[0]
     counted = [sorted(int(n) for b in e if b.mask is not None for n in b.mask.sum(axis=1)) for e in (full, close)]
     assert counted[0] == counted[1]
 
