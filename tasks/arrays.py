@@ -16,6 +16,7 @@ from neuro.io.serialisation import read_network
 from neuro.model import Network
 from neuro.options import OptionError, hint
 from neuro.protocols import Array, Batch, Recording, Settings
+from tasks.buckets import batches, check_buckets
 from tasks.examples import Examples, fitting, stacked, stepwise
 from tasks.files import plain
 
@@ -29,15 +30,23 @@ class Arrays:
 
     output: a population, whose spikes are counted over the steps that count, or "population.variable". A label or value of a whole example is compared with
     the spike counts, or with the variable's mean over those steps; one of each step with the variable in that step. network's weights are drawn from the
-    run's seed. The control trains the weights of the projections onto that population.
+    run's seed. buckets: batches whose examples are sorted together (see tasks.buckets) by the last step that counts; a training batch then ends with it, 1 for that alone;
+    0 for batches of all steps. The control trains the weights of the projections onto that population.
     """
 
     name = "arrays"
 
     def __init__(
-        self, train: Examples, test: Examples, network: Network, output: str = "", valid: Examples | None = None
+        self,
+        train: Examples,
+        test: Examples,
+        network: Network,
+        output: str = "",
+        valid: Examples | None = None,
+        buckets: int = 0,
     ) -> None:
-        self._network, self.valid = network, valid
+        check_buckets(buckets)
+        self._network, self.valid, self.buckets = network, valid, buckets
         self.output, self.variable = _read_of(network, output)
         self.train, self.test = train, test
         self.readout = tuple(
@@ -61,9 +70,8 @@ class Arrays:
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
-        order = rng.permutation(len(self.train))
-        for start in range(0, len(order), batch):
-            yield self.train[order[start : start + batch]].batch
+        for chosen in batches(self.train.lengths, batch, self.buckets, rng):
+            yield (self.train.cut(chosen) if self.buckets else self.train[chosen]).batch
 
     def valid_batch(self) -> Batch | None:
         """Training examples that are kept apart, to say when to stop; None where there are none."""
@@ -117,11 +125,11 @@ class Arrays:
 
 def from_arrays(
     x: Any, y: Any, network: Network, *, x_test: Any = None, y_test: Any = None, mask: Any = None, mask_test: Any = None,
-    output: str = "", test: float = 0.2, valid: float = 0.0,
+    output: str = "", test: float = 0.2, valid: float = 0.0, buckets: int = 0,
 ) -> Arrays:  # fmt: skip
     """A task of these examples. x: [example, time, channel], or input name -> such arrays; spikes are 0 and 1 (or Events), currents SI values.
     y: whole numbers for labels, others for values; see Examples for the shapes. test: the share of the examples that is kept for the test where no x_test
-    is given. valid: the share of the others that says when to stop (`train.py --patience`). Both are drawn once and for all. output: see Arrays.
+    is given. valid: the share of the others that says when to stop (`train.py --patience`). Both are drawn once and for all. output, buckets: see Arrays.
     Raises OptionError."""
     if not isinstance(network, Network):
         raise OptionError(
@@ -141,9 +149,9 @@ def from_arrays(
     else:
         training, tested = _divided(training, test, "test", "give x_test and y_test")
     if not valid:
-        return Arrays(training, tested, network, output)
+        return Arrays(training, tested, network, output, buckets=buckets)
     training, kept = _divided(training, valid, "valid", "give 0 for none")
-    return Arrays(training, tested, network, output, kept)
+    return Arrays(training, tested, network, output, kept, buckets)
 
 
 def _divided(examples: Examples, share: float, option: str, instead: str) -> tuple[Examples, Examples]:
@@ -174,14 +182,16 @@ def from_dataset(
 
 class FromFiles(Arrays):
     """Arrays from files. network: a network's .toml or .json. data: an .npz with `y`, and `x` or an array for each input; `mask` where not all steps count;
-    `y_test`, `x_test` and so on where the test has its own. output, test, valid: see from_arrays."""
+    `y_test`, `x_test` and so on where the test has its own. output, test, valid, buckets: see from_arrays."""
 
-    def __init__(self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0) -> None:
+    def __init__(
+        self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0, buckets: int = 0
+    ) -> None:
         model = read_network(plain("network", Path(network)))
         first, second = _sides(data, {i.name for i in model.inputs})
         late = {f"{n}_test": a for n, a in second.items()}
         made = from_arrays(network=model, output=output, test=test, valid=valid, **first, **late)
-        super().__init__(made.train, made.test, model, output, made.valid)
+        super().__init__(made.train, made.test, model, output, made.valid, buckets)
 
 
 def _sides(data: str, inputs: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

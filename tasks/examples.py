@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,20 @@ class Examples:
     def __getitem__(self, chosen: Array) -> Examples:
         mask = None if self.mask is None else self.mask[chosen]
         return Examples({n: a[chosen] for n, a in self.x.items()}, self.y[chosen], mask)
+
+    @cached_property
+    def lengths(self) -> Array:
+        """Steps up to the last that counts, int [example]."""
+        if self.mask is None:
+            return np.full(len(self), next(iter(self.x.values())).shape[1])
+        return np.asarray(self.mask.shape[1] - self.mask[:, ::-1].argmax(axis=1))
+
+    def cut(self, chosen: Array) -> Examples:
+        """Some of them, up to the last step that counts in one."""
+        steps = int(self.lengths[chosen].max())
+        x = {n: a[chosen].between(0, steps) if isinstance(a, Events) else a[chosen, :steps] for n, a in self.x.items()}
+        y = self.y[chosen, :steps] if stepwise(self.y) else self.y[chosen]
+        return Examples(x, y, None if self.mask is None else self.mask[chosen, :steps])
 
     @property
     def labels(self) -> bool:

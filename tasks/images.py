@@ -59,12 +59,14 @@ class Images(Sequences):
         first, _, _, _ = images(self.source)
         return float(first.mean()), float(first.std())
 
-    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
+    def length(self, sequence: Array) -> int:
+        return self.steps
+
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> Array | Events:
         pixels = np.stack([self.data.sequences[k] for k in chosen])
-        lengths = np.full(len(chosen), self.steps)
         if self.encoder == "rate":
             fired = [rng.random((steps, self.channels), np.float32) < image for image in pixels]
-            return Events.of(np.stack(fired)), lengths
+            return Events.of(np.stack(fired))
         mean, deviation = self.scale
         current = (pixels - np.float32(mean)) / np.float32(deviation)
-        return np.broadcast_to(current[:, None], (len(chosen), steps, self.channels)), lengths
+        return np.broadcast_to(current[:, None], (len(chosen), steps, self.channels))

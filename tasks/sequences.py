@@ -15,6 +15,7 @@ from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Batch, Recording
 from tasks.adaptive_srnn import Layer, lag, network
+from tasks.buckets import batches
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Sequences(ABC):
     """Loss: cross entropy of the readout's mean over a sequence. Metric: accuracy of the largest mean.
 
     steps: of a trial; shorter sequences are filled up with nothing and read until they end, longer ones are cut. A layer answers a step after the one before it.
-    kind: of the input, "current" or "spikes". valid: share of the training examples that says when to stop, drawn once and for all.
+    kind: of the input, "current" or "spikes". valid: share of the training examples that says when to stop, drawn once and for all. buckets: batches whose examples
+    are sorted by length together (see tasks.buckets); a training batch then ends with its longest example, 1 for that alone; 0 for batches of `steps`. An example's loss is the same
+    for all of them; a rule's rate regularisation, which is over all steps of a batch, is not.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Sequences(ABC):
     classes: int
     steps: int
     valid: float
+    buckets: int = 0
     layers: Sequence[Layer]
 
     @abstractmethod
@@ -59,13 +63,22 @@ class Sequences(ABC):
         """All that there is. Raises OptionError."""
 
     @abstractmethod
-    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
-        """Inputs [example, step, channel] of these examples, and how many steps each lasts. rng: for what is drawn anew each time."""
+    def length(self, sequence: Any) -> int:
+        """Steps that it lasts, uncut."""
+
+    @abstractmethod
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> Array | Events:
+        """Inputs [example, step, channel] of these examples. rng: for what is drawn anew each time."""
 
     @cached_property
     def data(self) -> Examples:
         """The same, read when it is first asked for."""
         return self.examples()
+
+    @cached_property
+    def lengths(self) -> Array:
+        """Steps of every example that count, int [example]."""
+        return np.minimum([self.length(sequence) for sequence in self.data.sequences], self.steps)
 
     @property
     def lag(self) -> int:
@@ -87,22 +100,22 @@ class Sequences(ABC):
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
-        order = rng.permutation(self.sides[0])
-        for first in range(0, len(order), batch):
-            yield self._batch(order[first : first + batch], rng)
+        train = self.sides[0]
+        for places in batches(self.lengths[train], batch, self.buckets, rng):
+            chosen = train[places]
+            yield self._batch(chosen, rng, self.lengths[chosen].max() if self.buckets else self.steps)
 
     def valid_batch(self) -> Batch | None:
-        return self._batch(self.sides[1], np.random.default_rng(1)) if len(self.sides[1]) else None
+        return self._batch(self.sides[1], np.random.default_rng(1), self.steps) if len(self.sides[1]) else None
 
     def test_batch(self) -> Batch:
-        return self._batch(self.sides[2], np.random.default_rng(0))
+        return self._batch(self.sides[2], np.random.default_rng(0), self.steps)
 
-    def _batch(self, chosen: Array, rng: np.random.Generator) -> Batch:
-        whole = self.steps + self.lag
-        x, lengths = self.shown(chosen, whole, rng)
-        step = np.arange(whole) - self.lag
-        counted = (step >= 0) & (step < np.minimum(lengths, self.steps)[:, None])
-        return Batch({"x": x}, self.data.labels[chosen], counted)
+    def _batch(self, chosen: Array, rng: np.random.Generator, steps: int) -> Batch:
+        """steps: without the lag."""
+        step = np.arange(steps + self.lag) - self.lag
+        counted = (step >= 0) & (step < self.lengths[chosen][:, None])
+        return Batch({"x": self.shown(chosen, len(step), rng)}, self.data.labels[chosen], counted)
 
     def record(self) -> Sequence[str]:
         return (f"{self.output}.m",)
@@ -135,13 +148,16 @@ class Currents(Sequences):
         deviation = every.std(axis=0)
         return every.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
-    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
+    def length(self, sequence: Any) -> int:
+        return len(sequence)
+
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> Array | Events:
         mean, deviation = self.scale
         x = np.zeros((len(chosen), steps, self.channels))
-        cuts = [self.data.sequences[k][: self.steps] for k in chosen]
-        for row, cut in enumerate(cuts):
+        for row, k in enumerate(chosen):
+            cut = self.data.sequences[k][: self.steps]
             x[row, : len(cut)] = (cut - mean) / deviation
-        return x, np.array([len(cut) for cut in cuts])
+        return x
 
 
 def check_share(valid: float) -> None:

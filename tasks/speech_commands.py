@@ -13,6 +13,7 @@ import numpy as np
 from neuro.options import OptionError, counts
 from neuro.protocols import Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer
+from tasks.buckets import check_buckets
 from tasks.files import File
 from tasks.sequences import Currents, Examples, check_layers
 from tasks.sounds import log_mel
@@ -31,7 +32,7 @@ class SpeechCommands(Currents):
     """Loss and metric: see tasks.sequences.
 
     folder: where the words' folders are, in place of the usual one. words: some of them, all where it is empty. counted: whether there must be as many words and recordings as the
-    published ones. channels: mel bands. frames: of 10 ms, at most. hidden: cells of each recurrent adaptive layer. All is read and transformed when it is first asked for: some
+    published ones. channels: mel bands. frames: of 10 ms, at most. hidden: cells of each recurrent adaptive layer. buckets: see tasks.sequences. All is read and transformed when it is first asked for: some
     minutes and 2 GB for the whole. Raises OptionError.
     """
 
@@ -47,12 +48,13 @@ class SpeechCommands(Currents):
 
     def __init__(
         self, folder: str = "", words: Sequence[str] = (), counted: bool = True, hidden: Sequence[int] = (256, 256), channels: int = 40, frames: int = 100,
-        adaptation: bool = True,
+        adaptation: bool = True, buckets: int = 0,
     ) -> None:  # fmt: skip
         counts(channels=channels, frames=frames)
         check_layers(hidden)
+        check_buckets(buckets)
         self.folder, self.words, self.counted = folder, tuple(words), counted
-        self.channels, self.steps, self.classes = channels, frames, len(words) or WORDS
+        self.channels, self.steps, self.classes, self.buckets = channels, frames, len(words) or WORDS, buckets
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(100.0, 20.0)) for n in hidden]
 

@@ -16,6 +16,7 @@ from neuro.io.npz import read_npz
 from neuro.options import counts, one_of
 from neuro.protocols import Array, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer
+from tasks.buckets import check_buckets
 from tasks.files import File
 from tasks.sequences import Currents, Examples, check_layers, check_share
 from tasks.sounds import log_mel
@@ -72,7 +73,7 @@ class SpokenDigits(Currents):
 
     hidden: cells of each recurrent layer. channels: mel bands, as currents, each with mean 0 and deviation 1 over training. frames: of 10 ms, at most; shorter recordings
     are filled up with zeros and read until they end. adaptation: whether thresholds rise. held_out: a speaker who is kept for the test, instead of the official split.
-    valid: share of the training recordings that says when to stop, drawn once and for all. A layer answers a step after the one before it.
+    valid: share of the training recordings that says when to stop, drawn once and for all. buckets: see tasks.sequences. A layer answers a step after the one before it.
     """
 
     name = "spoken-digits"
@@ -92,19 +93,15 @@ class SpokenDigits(Currents):
 
     def __init__(
         self, hidden: Sequence[int] = (128,), channels: int = 40, frames: int = 100, adaptation: bool = True, recurrent: bool = True, held_out: str = "",
-        valid: float = 0.1,
+        valid: float = 0.1, buckets: int = 0,
     ) -> None:  # fmt: skip
         counts(channels=channels, frames=frames)
         check_layers(hidden)
         check_share(valid)
+        check_buckets(buckets)
         one_of("held_out", held_out, ("", *SPEAKERS))
-        self.hidden, self.channels, self.steps, self.held_out, self.valid = (
-            tuple(hidden),
-            channels,
-            frames,
-            held_out,
-            valid,
-        )
+        self.hidden, self.channels, self.steps, self.held_out = tuple(hidden), channels, frames, held_out
+        self.valid, self.buckets = valid, buckets
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, recurrent, beta=beta, tau_m=(20.0, 5.0), tau_adp=(100.0, 20.0)) for n in hidden]
 

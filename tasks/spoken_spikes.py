@@ -18,6 +18,7 @@ from neuro.events import Events
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array
 from tasks.adaptive_srnn import Layer
+from tasks.buckets import check_buckets
 from tasks.cochlea import FIBRES, fibres
 from tasks.event_files import Spikes, cut, read_lists, read_named
 from tasks.files import File
@@ -66,7 +67,7 @@ class SpokenSpikes(Sequences):
 
     source: fsdd, shd, ssc or n-tidigits. folder: where its files are, in place of the usual one. counted: whether a file must have as many recordings as the published one. steps, of
     `dt_ms` milliseconds: of a recording, at most; several spikes of a channel in one are one. hidden: cells of each layer. adaptation: whether thresholds rise. recurrent: whether the cells of a layer reach each other. valid: share of the training recordings
-    that says when to stop, drawn once and for all; ssc has its own. Raises OptionError; ResultsError for what is no HDF5 file of that layout.
+    that says when to stop, drawn once and for all; ssc has its own. buckets: see tasks.sequences. Raises OptionError; ResultsError for what is no HDF5 file of that layout.
     """
 
     name = "spoken-spikes"
@@ -77,17 +78,18 @@ class SpokenSpikes(Sequences):
 
     def __init__(
         self, source: str = "fsdd", folder: str = "", counted: bool = True, steps: int = 250, dt_ms: float = 4.0, hidden: Sequence[int] = (128, 128),
-        adaptation: bool = True, recurrent: bool = True, valid: float = 0.1,
+        adaptation: bool = True, recurrent: bool = True, valid: float = 0.1, buckets: int = 0,
     ) -> None:  # fmt: skip
         one_of("source", source, SOURCES)
         counts(steps=steps)
         check_layers(hidden)
         check_share(valid)
+        check_buckets(buckets)
         if not 0 < dt_ms < 1000:
             raise OptionError(f"dt_ms={dt_ms}; give the milliseconds of a step")
         self.source, self.folder, self.counted = source, folder, counted
         self.channels, self.classes = SOURCES[source].channels, SOURCES[source].classes
-        self.steps, self.dt, self.valid = steps, dt_ms / 1000, valid
+        self.steps, self.dt, self.valid, self.buckets = steps, dt_ms / 1000, valid, buckets
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, recurrent, beta=beta, tau_m=(20.0, 5.0), tau_adp=(150.0, 10.0)) for n in hidden]
 
@@ -106,9 +108,10 @@ class SpokenSpikes(Sequences):
             return read_named(path, part, self.channels, number)
         return read_lists(path, self.channels, self.classes, number)
 
-    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> tuple[Array | Events, Array]:
+    def length(self, sequence: Spikes) -> int:
+        (times,), _ = cut([sequence], self.steps * self.dt)
+        return int(times.max(initial=0.0) / self.dt + 1e-6) + 1
+
+    def shown(self, chosen: Array, steps: int, rng: np.random.Generator) -> Array | Events:
         times, channels = cut([self.data.sequences[k] for k in chosen], self.steps * self.dt)
-        last = np.array([t.max(initial=0.0) for t in times])
-        return Events.from_times(times, channels, (len(chosen), steps, self.channels), self.dt), np.floor(
-            last / self.dt + 1e-6
-        ).astype(int) + 1
+        return Events.from_times(times, channels, (len(chosen), steps, self.channels), self.dt)

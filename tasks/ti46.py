@@ -15,6 +15,7 @@ import numpy as np
 from neuro.options import OptionError, counts
 from neuro.protocols import Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer
+from tasks.buckets import check_buckets
 from tasks.sequences import Currents, Examples, check_layers, check_share
 from tasks.sounds import log_mel
 from tasks.wav_files import read_wav, within
@@ -29,7 +30,7 @@ class Ti46(Currents):
     """Loss and metric: see tasks.sequences.
 
     folder: with the recordings, at any depth. words: their codes, "00" to "09" for the digits, "0A" to "0Z" for letters, "GO" and so on. channels: mel bands. frames: of 10 ms, at most.
-    hidden: cells of each recurrent adaptive layer. valid: share of the training recordings that says when to stop. How many recordings there must be isn't checked. Raises OptionError.
+    hidden: cells of each recurrent adaptive layer. valid: share of the training recordings that says when to stop. buckets: see tasks.sequences. How many recordings there must be isn't checked. Raises OptionError.
     """
 
     name = "ti46"
@@ -42,13 +43,15 @@ class Ti46(Currents):
 
     def __init__(
         self, folder: str = "ti46", words: Sequence[str] = DIGITS, hidden: Sequence[int] = (128,), channels: int = 40, frames: int = 100, adaptation: bool = True,
-        valid: float = 0.1,
+        valid: float = 0.1, buckets: int = 0,
     ) -> None:  # fmt: skip
         counts(channels=channels, frames=frames, words=len(words))
         check_layers(hidden)
         check_share(valid)
+        check_buckets(buckets)
         self.folder, self.words = Path(folder), tuple(word.upper() for word in words)
-        self.channels, self.steps, self.classes, self.valid = channels, frames, len(words), valid
+        self.channels, self.steps, self.classes = channels, frames, len(words)
+        self.valid, self.buckets = valid, buckets
         beta = 1.8 if adaptation else 0.0
         self.layers = [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(100.0, 20.0)) for n in hidden]
 

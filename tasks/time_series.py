@@ -15,6 +15,7 @@ import numpy as np
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer
+from tasks.buckets import check_buckets
 from tasks.files import File
 from tasks.sequences import Currents, Examples, check_layers, check_share
 from tasks.ts_files import Cases, read_ts
@@ -48,7 +49,7 @@ class TimeSeries(Currents):
     """Loss and metric: see tasks.sequences.
 
     data: which set. train, test: paths of .ts files of one's own in its place. hidden: cells of each recurrent adaptive layer. steps: of a series, at most; 0 for as many as the
-    longest has, of training and test. Channels have mean 0 and deviation 1 over training, and are 0 after a series' end. Raises OptionError.
+    longest has, of training and test. Channels have mean 0 and deviation 1 over training, and are 0 after a series' end. buckets: see tasks.sequences. Raises OptionError.
     """
 
     name = "time-series"
@@ -62,18 +63,19 @@ class TimeSeries(Currents):
 
     def __init__(
         self, data: str = "JapaneseVowels", train: str = "", test: str = "", hidden: Sequence[int] = (64,), steps: int = 0, adaptation: bool = True,
-        valid: float = 0.1,
+        valid: float = 0.1, buckets: int = 0,
     ) -> None:  # fmt: skip
         one_of("data", data, SETS)
         check_layers(hidden)
         check_share(valid)
+        check_buckets(buckets)
         if steps:
             counts(steps=steps)
         if bool(train) != bool(test):
             raise OptionError("train and test belong together; give the paths of both .ts files")
         paths = [Path(train), Path(test)] if train else [file.found() for file in SETS[data]]
         first, second = (read_ts(path) for path in paths)
-        self.channels, self.classes, self.valid = first.channels, len(first.classes), valid
+        self.channels, self.classes, self.valid, self.buckets = first.channels, len(first.classes), valid, buckets
         self.read = Examples.of(
             (first.series, np.array(first.labels)), (second.series, _labels(second, first, paths[1]))
         )
