@@ -86,7 +86,7 @@ class ThresholdNetwork:
         for k in reversed(range(len(self.planes))):
             bits[..., k] = rest >= self.planes[k]
             rest = rest - self.planes[k] * bits[..., k]
-        return bits.reshape(len(bits), bits.shape[1] * bits.shape[2])
+        return bits.reshape(len(bits), rest.shape[-1] * len(self.planes))
 
 
 def threshold_network(
