@@ -14,7 +14,7 @@ from typing import Any
 
 from study import Study, curves
 
-MINUTES = 20
+MINUTES = 12
 RUNS, EPOCHS = 3, 25
 RATE, FALL = 3e-3, 1e-3  # Adam's at the start, and its part at the end
 FLOAT, SIGNS, SHIFTS, FOUR, CONTROL = (
@@ -34,6 +34,7 @@ ARMS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {  # options of the 
     "1 bit, shift-BN": ({}, {**BINARY, "normalisation": "shift"}),
     SHIFTS: ({}, {
         **BINARY, "normalisation": "shift", "optimiser": "shift-adamax", "learning_rate": 2.0**-9, "by_fan": False,
+        "learning_rates": {"*.w": 2.0**-4, "feed_4.w": 2.0**-5},  # the powers of two nearest to what by_fan makes of 2^-9
         "optimiser_options": {"eps": 2.0**-27}, "scheduler": "step",
     }),
     "1 bit, stochastic": ({}, {**BINARY, "stochastic": "noise"}),
