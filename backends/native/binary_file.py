@@ -17,7 +17,7 @@ from backends.native.binary import PackedLayer, PackedNetwork, words_of
 from neuro.export.quantisation.packing import Bytes
 from neuro.export.quantisation.quantisers import QuantiseError
 from neuro.io.files import replaced
-from neuro.io.hdf5 import Contents, Hdf5Error, ResultsError, opened, writing
+from neuro.io.hdf5 import Contents, Hdf5Error, ResultsError, check_place, opened, writing
 from neuro.language.foreign import shown
 
 SCHEMA = "twinspike-packed-1"
@@ -28,7 +28,7 @@ def write_packed(path: str | os.PathLike[str], network: PackedNetwork) -> None:
     target = Path(path)
     if not isinstance(network, PackedNetwork):
         raise ResultsError(f"the network is {shown(network)}; give write_packed(path, PackedNetwork(layers))")
-    _check_place(target)
+    check_place(target, SCHEMA, "no file of packed layers")
     with writing(target):
         replaced(target, lambda side: _fill(side, network))
 
@@ -102,16 +102,3 @@ def _whole(contents: Contents, item: h5py.Group, name: str) -> int:
         at = f"{str(item.name).strip('/')}/{name}".strip("/")
         raise Hdf5Error(at, f"{shown(value)} where a whole number belongs")
     return int(value)
-
-
-def _check_place(path: Path) -> None:
-    """Raises ResultsError unless the place is free, or such a file's."""
-    if not path.exists():
-        return
-    try:
-        with opened(path) as contents:
-            schema = contents.attribute(contents.file, "schema", "")
-    except ResultsError as error:
-        schema = str(error)
-    if not isinstance(schema, str) or schema != SCHEMA:
-        raise ResultsError(f"'{path}' is there and is no file of packed layers; delete it, or choose another name")

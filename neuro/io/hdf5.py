@@ -76,6 +76,19 @@ def writing(path: Path) -> Iterator[None]:
         raise ResultsError(f"can't write '{path}': {why}") from None
 
 
+def check_place(path: Path, schema: str, what: str) -> None:
+    """Raises ResultsError unless the place is free, or that of a file with this schema. what: what another file is, such as "no state file"."""
+    if not path.exists():
+        return
+    try:
+        with opened(path) as contents:
+            found = contents.attribute(contents.file, "schema", "")
+    except ResultsError as error:
+        found = str(error)
+    if not isinstance(found, str) or found != schema:
+        raise ResultsError(f"'{path}' is there and is {what}; delete it, or choose another name")
+
+
 def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r", locking=False)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from neuro.compiler.resolve import resolve
 from neuro.io.files import replaced
-from neuro.io.hdf5 import Contents, Hdf5Error, LayoutError, ResultsError, opened, writing
+from neuro.io.hdf5 import Contents, Hdf5Error, LayoutError, ResultsError, check_place, opened, writing
 from neuro.io.serialisation import content_hash
 from neuro.language.foreign import shown
 from neuro.model import AllToAll, Network
@@ -201,7 +201,7 @@ def write_state(path: str | os.PathLike[str], state: State, network: Network) ->
     if not isinstance(state, State):
         raise ResultsError(f"the state is {shown(state)}; give write_state(path, recording.state, network)")
     _check_names(state, network)
-    _check_place(target)
+    check_place(target, SCHEMA, "no state file")
     with writing(target):
         replaced(target, lambda side: _fill(side, state, network))
 
@@ -252,19 +252,6 @@ def _check_names(state: State, network: Network) -> None:
             f"the state has {part}['{name}'], which network '{network.name or 'unnamed'}' doesn't have;"
             " give the network that ran"
         )
-
-
-def _check_place(path: Path) -> None:
-    """Raises ResultsError unless the place is free, or a state's."""
-    if not path.exists():
-        return
-    try:
-        with opened(path) as contents:
-            schema = contents.attribute(contents.file, "schema", "")
-    except ResultsError as error:
-        schema = str(error)
-    if schema != SCHEMA:
-        raise ResultsError(f"'{path}' is there and is no state file; delete it, or choose another name")
 
 
 def _called(name: str, digest: str) -> str:
