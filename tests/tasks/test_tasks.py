@@ -27,12 +27,12 @@ FILES = ("ecg", "spoken-digits", "spoken-letters")  # tasks on recordings that n
 
 @pytest.fixture(autouse=True)
 def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of a user's own files have some, and one has images that are always there; others may lack theirs."""
+    """Tasks of a user's own files have some, and those on images have some that are always there; others may lack theirs."""
     if (name := getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")) in FILES:
         needs(name)
     found: dict[str, dict[str, Any]] = {"arrays": files(tmp_path), "time-series": series(tmp_path)}
     found |= {
-        "images": {"source": "digits"},
+        **dict.fromkeys(("images", "quantised-images"), {"source": "digits"}),
         "spoken-spikes": {"source": "shd", "folder": str(tmp_path), "counted": False},
     }
     found |= {"speech-commands": words(tmp_path / "words"), "ti46": ti46(tmp_path / "ti46")}
