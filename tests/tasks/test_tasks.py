@@ -32,7 +32,7 @@ def data(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         needs(name)
     found: dict[str, dict[str, Any]] = {"arrays": files(tmp_path), "time-series": series(tmp_path)}
     found |= {
-        **dict.fromkeys(("images", "quantised-images"), {"source": "digits"}),
+        **{key: {"source": "digits"} for key in ("images", "quantised-images")},
         "spoken-spikes": {"source": "shd", "folder": str(tmp_path), "counted": False},
     }
     found |= {"speech-commands": words(tmp_path / "words"), "ti46": ti46(tmp_path / "ti46")}
