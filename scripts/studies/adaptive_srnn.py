@@ -12,7 +12,7 @@ from typing import Any
 
 from study import Study, curves
 
-MINUTES = 35
+MINUTES = 25
 RUNS = 3
 MAC, AC = 4.6e-12, 0.9e-12  # J, 45 nm: Horowitz (2014), ISSCC
 EPOCHS = {"ecg": 50, "spoken-digits": 25, "spoken-spikes": 15, "surrogates": 10}
