@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models.row_digits import leak_free
 
 from backends.reference import ReferenceBackend
 from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, library, quantity
@@ -19,14 +20,6 @@ from neuro.export.quantisation.quantisers import Quantiser
 
 TERNARY = {"kind": "ternary"}
 THREE = {"kind": "linear", "bits": 3, "fit": "error"}
-INTEGRATOR = Neuron(
-    "integrator",
-    "dv/dt = R*I/tau : volt\nI : amp",
-    threshold="v > v_th",
-    reset="v = 0*mV",
-    parameters={"R": "100 Mohm", "tau": "4 ms", "v_th": "20 mV"},
-    method="exact",
-)
 LEAKY = library.get("cuba_lif"), library.get("current_jump")
 
 
@@ -82,7 +75,7 @@ def test_a_target_holds_whole_multiples_of_the_trained_codes(target: str, quanti
 
 
 def test_spikes_are_the_trained_ones_where_no_state_is_rounded(tmp_path: Path) -> None:
-    network, found, inputs = quantised(INTEGRATOR, library.get("pulse"), TERNARY)
+    network, found, inputs = quantised(leak_free, library.get("pulse"), TERNARY)
     export, _ = exported("loihi2", tmp_path, network, found)
     integers: Any = export.integers
     ours = ReferenceBackend().compile(network).run(found.parameters, inputs).spikes

@@ -29,11 +29,8 @@ from neuro.model import Network
 from neuro.options import OptionError, hint, one_of
 from neuro.protocols import Array, Batch, Parameters, RunError, UnsupportedError
 
-MEAN, SCALE, GAIN = (
-    "mean",
-    "scale",
-    "gamma",
-)  # parameters of normalised cells, which compute gamma*((z - mean)*scale) + beta
+# parameters of normalised cells, which compute gamma*((z - mean)*scale) + beta
+MEAN, SCALE, GAIN = "mean", "scale", "gamma"
 KINDS = ("batch", "shift")
 Tensors = dict[str, torch.Tensor]
 
