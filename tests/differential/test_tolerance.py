@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fuzzing.networks import Case
-from fuzzing.oracles.tolerance import Difference, Sensitivity, trace_difference
+from fuzzing.oracles.tolerance import Difference, Sensitivity, steady, trace_difference
 
 import backends
 from neuro import Network, Neuron, Population
@@ -56,3 +56,15 @@ def test_a_state_that_is_0_is_off_by_the_rounding_of_what_is_solved_with_it(
     difference = trace_difference("c.x", reference.traces["c.x"], reference.traces["c.x"] + size)
     assert difference is not None and difference.silent and difference.size == size
     assert Sensitivity(case, reference).explains(difference) == rounding
+
+
+@pytest.mark.parametrize("backend", ["native", "torch", "brian2"])
+@pytest.mark.parametrize(("text", "rounding"), [("(0.7*3 + x - x) % -0.7", True), ("(0.8*3 + x - x) % -0.7", False)])
+def test_a_backend_is_asked_for_its_own_rounding(backend: str, text: str, rounding: bool) -> None:
+    cell = Neuron("cell", f"dx/dt = (0.3 - x)/(7*ms) : 1\ny = {text} : 1", initial={"x": "0.1"})
+    case = Case(Network((Population("c", cell, 3),), dt="1 ms"), steps=4, batch=1, seed=1)
+    own = case.run(backends.get(backend).compile(case.network))
+    assert Sensitivity(case, own, backend=backend).explains(Difference("c.y", 0, 0.3, False)) == rounding
+    assert steady(case, backend, own)
+    own.traces["c.y"][0, 2] += 1e-12
+    assert not steady(case, backend, own)

@@ -12,7 +12,7 @@ from fuzzing.networks import Case
 from fuzzing.oracles.gradients import BOUND as SLOPE
 from fuzzing.oracles.gradients import Loss, errors, owed
 from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, limited, summary
-from fuzzing.oracles.tolerance import BOUND, GROWTH, Sensitivity, first_difference, relative
+from fuzzing.oracles.tolerance import BOUND, GROWTH, Sensitivity, first_difference, own_rounding, relative
 from neuro import Recording
 from neuro.compiler.parameters import values
 from neuro.protocols import UnsupportedError
@@ -120,7 +120,7 @@ def _compare(
     difference = first_difference(right, found, bound)
     if difference is None:
         return
-    if before != after and sensitivity.explains(difference):
+    if before != after and (sensitivity.explains(difference) or own_rounding(case, after, whole[after], difference)):
         outcome.notes.append("tie: continued")
         return
     kind = f"{after} goes on from {'itself' if before == after else before} otherwise in"

@@ -8,7 +8,7 @@ from typing import Any
 import backends
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, hints, limited, summary
-from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference
+from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference, own_rounding
 from fuzzing.unrolled import unrolled
 from neuro.language.equations import ModelError
 from neuro.protocols import Recording, RunError, UnsupportedError
@@ -77,10 +77,12 @@ def compare(case: Case, name: str, reference: Any, result: Any, sensitivity: Sen
     difference = first_difference(reference, result, 1e-13 if case.dyadic else BOUND)
     if difference is None:
         return
+    kind = "spikes" if difference.spikes else "traces"
     if sensitivity.explains(difference):
-        outcome.notes.append(f"tie: {'spikes' if difference.spikes else 'traces'}")
+        outcome.notes.append(f"tie: {kind}")
+    elif name in ALL and own_rounding(case, name, result, difference):
+        outcome.notes.append(f"tie: {kind}, by {name}'s own rounding")
     else:
-        kind = "spikes" if difference.spikes else "traces"
         outcome.failures.append(Failure(NAME, f"{name} differs in {kind}", str(difference)))
 
 

@@ -3,7 +3,8 @@
 A difference beyond the bound may still be rounding: a margin within rounding of 0, a value at the jump of floor(), %, or a
 condition, a difference of two ways to compute one number, or dynamics that let rounding grow. The reference runs again with parameters, initial values, what synapses send,
 every operation within an expression, the numbers in its text and, after each step, all variables moved by a few units in the last place; where that moves its own numbers as far, the case is a
-tie: counted, never passed in silence. Networks whose arithmetic is exact (Case.dyadic) have no such excuse, while their numbers fit into 53 bits.
+tie: counted, never passed in silence. A backend computes by formulas of its own, whose rounding no run of the reference shows: where it differs, it is asked too, with the numbers of its network
+moved. Networks whose arithmetic is exact (Case.dyadic) have no such excuse, while their numbers fit into 53 bits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import backends
 from backends.reference import _Simulation
 from fuzzing.editing import blocks, mapped, models, with_blocks, with_model
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import attempt
+from fuzzing.oracles.outcome import attempt, compiled, hints, limited
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import initial_state, values
 from neuro.language.units import Quantity
@@ -30,6 +31,7 @@ from neuro.model import Network
 BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
 ROUNDING = 4e-16  # relative size of the perturbation, about two units in the last place
 TRIES = 40  # one number at a jump, such as t % 0.7, may need many until the rounding of it falls to the other side
+FEWER = 8  # of a backend's own runs: Brian2 needs a second for each
 GROWTH = 100.0  # how much further than the perturbed reference another backend may be
 
 
@@ -151,10 +153,10 @@ def reworded(network: Network, random: np.random.Generator, rounding: float) -> 
 
 
 class Sensitivity:
-    """How far rounding moves the reference's own numbers. rounding: the size of one."""
+    """How far rounding moves a backend's own numbers, of which recording has some. rounding: the size of one."""
 
-    def __init__(self, case: Case, reference: Any, rounding: float = ROUNDING) -> None:
-        self.case, self.reference, self.rounding = case, reference, rounding
+    def __init__(self, case: Case, recording: Any, rounding: float = ROUNDING, backend: str = "reference") -> None:
+        self.case, self.recording, self.rounding, self.backend = case, recording, rounding, backend
         self._runs, self._more = list[Any](), self.moved(case.steps)
 
     def runs(self) -> Iterator[Any]:
@@ -166,22 +168,30 @@ class Sensitivity:
 
     def moved(self, steps: int) -> Iterator[Any]:
         """The first steps of runs that rounding moves."""
-        backend, dt = backends.get("reference"), self.case.network.dt
-        for number in range(TRIES):
+        dt = self.case.network.dt
+        run = self._within if self.backend == "reference" else self._moved
+        for number in range(TRIES if self.backend == "reference" else FEWER):
             first = np.random.default_rng(number)
             moved = Quantity(float(off(dt.value, first, self.rounding)), dt.dimension, dt.unit)
             network = attempt(lambda q=moved, r=first: replace(reworded(self.case.network, r, self.rounding), dt=q))
-            program = attempt(lambda n=network: backend.compile(n))
             random = np.random.default_rng([self.case.seed, number])
-            found = attempt(lambda p=program, r=random: self._moved(p, r, steps))
+            found = attempt(lambda n=network, r=random: run(n, r, steps))
             if not isinstance(found, Exception):
                 yield found
 
-    def _moved(self, program: Any, random: np.random.Generator, steps: int) -> Any:
-        """A run whose parameters, inputs, initial values and variables after each step are off by rounding; its program has a dt that is."""
+    def _moved(self, network: Network, random: np.random.Generator, steps: int) -> Any:
+        """A run of a network whose text and dt are off by rounding, with parameters and inputs that are."""
         given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
         cut = {n: a[:, :steps] for n, a in self.case.inputs().items()}
         inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in cut.items()}
+        with limited(self.backend):
+            program = backends.get(self.backend).compile(network, **hints(self.backend, self.case))
+            found = self.case.run(program, parameters=given, inputs=inputs, steps=steps)
+            _ = found.state  # computed while it is asked for
+            return found
+
+    def _within(self, network: Network, random: np.random.Generator, steps: int) -> Any:
+        """The same of the reference, whose initial values, operations and variables after each step are off too."""
         starts = {n: off(v, random, self.rounding) for n, v in initial_state(self.case.network).items()}
         step, total, together = _Simulation.run_step, _Simulation.total, solved_together(self.case.network)
 
@@ -207,9 +217,7 @@ class Sensitivity:
             patch.object(_Simulation, "total", summed),
             patch("backends.reference.evaluate", inexact),
         ):
-            found = self.case.run(program, parameters=given, inputs=inputs, steps=steps)
-            _ = found.state  # computed while it is asked for
-            return found
+            return self._moved(network, random, steps)
 
     @cached_property
     def exact(self) -> bool:
@@ -229,18 +237,29 @@ class Sensitivity:
 
     def explains(self, difference: Difference, bound: float = BOUND) -> bool:
         """True where rounding alone makes a difference as early and as large."""
-        if self.exact:
-            return False
-        for run in self.runs():
-            if difference.silent:  # sizes in SI, which no other variable's says anything about
-                own = trace_difference(
-                    difference.name, self.reference.traces[difference.name], run.traces[difference.name]
-                )
-            else:
-                own = first_difference(self.reference, run, bound / GROWTH)
-            if own is not None and own.step <= difference.step and (own.spikes or own.size * GROWTH >= difference.size):
-                return True
+        return not self.exact and any(self._as_far(run, difference, bound / GROWTH) for run in self.runs())
+
+    def _as_far(self, run: Any, difference: Difference, bound: float) -> bool:
+        if difference.silent:  # sizes in SI, which no other variable's says anything about
+            apart = np.abs(run.traces[difference.name] - self.recording.traces[difference.name])
+            own = trace_difference(difference.name, np.zeros_like(apart), apart)
+        else:
+            own = first_difference(self.recording, run, bound)
+        return own is not None and own.step <= difference.step and (own.spikes or own.size * GROWTH >= difference.size)
+
+
+def own_rounding(case: Case, backend: str, recording: Any, difference: Difference) -> bool:
+    """Whether a backend's own numbers move as far where those of its network are off by rounding; they must be the same from run to run."""
+    return steady(case, backend, recording) and Sensitivity(case, recording, backend=backend).explains(difference)
+
+
+def steady(case: Case, backend: str, recording: Any) -> bool:
+    """Whether a second run of a backend gives the same bits: what differs from run to run isn't rounding."""
+    program = attempt(lambda: compiled(backend, case))
+    again = attempt(lambda: case.run(program))
+    if isinstance(again, Exception):
         return False
+    return same_bits(recording.spikes, again.spikes) and same_bits(recording.traces, again.traces)
 
 
 def solved_together(network: Network) -> list[list[str]]:
