@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import typer
 
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 class UserError(Exception):
@@ -22,11 +24,14 @@ def run(command: Callable[..., None]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except typer.TyperException as error:
         fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; a run file continues with --resume", code=130)
+        fail("interrupted; a run file continues with --resume", code=EXIT_INTERRUPTED)
     except Exception as error:
         if not _is_user_error(error):
             raise
@@ -126,8 +131,35 @@ def cell(value: Any) -> str:
 
 
 @contextmanager
+def interruptible() -> Iterator[Callable[[], None]]:
+    """The caller gets a function that raises a Ctrl-C again that Python has swallowed: it does where one comes while a finaliser runs."""
+    asked = False
+
+    def note_it(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield check
+        return
+    signal.signal(signal.SIGINT, note_it)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
 def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar; the caller gets update(done, total, text). Plain lines where there is no terminal."""
+    """A progress bar; the caller gets update(done, total, text), which no Ctrl-C outlives. Plain lines where there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -139,10 +171,11 @@ def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("{task.fields[text]}"),
         console=Console(stderr=True),
     )
-    with bar:
+    with interruptible() as check, bar:
         task = bar.add_task(description, total=None, text="")
 
         def update(done: int, total: int, text: str = "") -> None:
             bar.update(task, completed=done, total=total, text=text)
+            check()
 
         yield update

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import cli
 import pytest
 
 from neuro.export import targets
@@ -108,3 +111,14 @@ def test_targets_are_listed_and_a_network_checked_before_training(tmp_path: Path
     network.write_text("\n".join(line for line in SKIP.splitlines() if "xb" not in line))
     found = call("export_weights.py", str(network), "--target", "nir", "--check")
     assert (found.returncode, found.stdout) == (0, "nir holds this network\n")
+
+
+def test_an_interrupt_that_python_swallows_is_not_lost() -> None:
+    """As where it comes while a finaliser runs, whose exceptions are only reported."""
+    with cli.interruptible() as check:
+        check()
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
