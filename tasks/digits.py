@@ -24,6 +24,7 @@ from neuro.library.pulse import pulse
 from neuro.model import Input, Network, Normal, Population, Projection
 from neuro.options import one_of
 from neuro.protocols import Batch, Recording, Settings
+from tasks.sequences import check_share, kept_back
 
 # Time constants of cuba_lif whose steps take exactly 1/16 and 1/4 away, as chips with bit shifts do.
 CELLS = {
@@ -57,7 +58,7 @@ class Digits:
     largest count, the lowest class among equal ones.
 
     For chips with other cells or fewer lines: neuron is lif or cuba_lif; recurrent hidden cells; reset to zero or by
-    subtraction (subtract); 64 pixels or 16, means of four; the first `classes` digits only.
+    subtraction (subtract); 64 pixels or 16, means of four; the first `classes` digits only. valid: share of the training images that says when to stop.
     """
 
     name = "digits"
@@ -80,11 +81,14 @@ class Digits:
         reset: str = "zero",
         pixels: int = 64,
         classes: int = 10,
+        valid: float = 0.0,
     ) -> None:
         choices = {"encoder": (encoder, ENCODERS), "neuron": (neuron, CELLS), "reset": (reset, RESETS),
                    "pixels": (pixels, (16, 64)), "classes": (classes, range(2, 11))}  # fmt: skip
         for option, (given, known) in choices.items():
             one_of(option, given, known)
+        check_share(valid)
+        self.valid = valid
         self.encoder, self.steps, self.hidden = encoder, steps, hidden
         self.neuron, self.recurrent, self.reset, self.pixels, self.classes = neuron, recurrent, reset, pixels, classes
 
@@ -132,13 +136,23 @@ class Digits:
             return rate(images, self.steps, seed=seed, first=first)
         return poisson(images, self.steps, seed=seed, first=first, dt=1e-3, peak=200.0)
 
+    @property
+    def sides(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Indices of the training images to learn, and of those for validation."""
+        return kept_back(np.arange(len(self.data()[1])), self.valid)
+
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
         images, labels, _, _ = self.data()
-        order, seed = rng.permutation(len(labels)), int(rng.integers(2**31))
+        order, seed = rng.permutation(self.sides[0]), int(rng.integers(2**31))
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             yield Batch({"pixels": self.encode(images[chosen], seed, start)}, labels[chosen])
+
+    def valid_batch(self) -> Batch | None:
+        images, labels, _, _ = self.data()
+        chosen = self.sides[1]
+        return Batch({"pixels": self.encode(images[chosen], 10**6 + 1, 0)}, labels[chosen]) if len(chosen) else None
 
     def test_batch(self) -> Batch:
         _, _, images, labels = self.data()

@@ -18,6 +18,7 @@ from neuro.options import OptionError, counts
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
 from tasks.files import File
+from tasks.sequences import check_share, kept_back
 
 _SOURCE = "https://github.com/byin-cwi/Efficient-spiking-networks (data of the publication)", "ODC-By"
 TRAIN = File(
@@ -51,7 +52,7 @@ class Ecg:
     """Loss: cross entropy of every step's label, from step 10 of a trial on. Metric: accuracy over the labelled steps of the test recordings.
 
     hidden: recurrent adaptive cells. adaptation: whether their thresholds rise. crop: steps of a training trial, cut at random; 0 for all. unlabelled: whether steps
-    without a label count as the first class, as in the publication, in loss and metric. The network answers `lag` steps late: the label of step k is
+    without a label count as the first class, as in the publication, in loss and metric. valid: share of the training recordings that says when to stop. The network answers `lag` steps late: the label of step k is
     compared with its output in step k + lag, which has heard the events up to step k.
     """
 
@@ -71,11 +72,20 @@ class Ecg:
         },
     )  # fmt: skip
 
-    def __init__(self, hidden: int = 36, adaptation: bool = True, crop: int = 400, unlabelled: bool = False) -> None:
+    def __init__(
+        self, hidden: int = 36, adaptation: bool = True, crop: int = 400, unlabelled: bool = False, valid: float = 0.0
+    ) -> None:
         counts(hidden=hidden)
+        check_share(valid)
         if crop and not 50 <= crop <= STEPS:
             raise OptionError(f"crop={crop}; give 50 to {STEPS} steps, or 0 for whole recordings")
-        self.hidden, self.adaptation, self.crop, self.unlabelled = hidden, adaptation, crop, unlabelled
+        self.hidden, self.adaptation, self.crop, self.unlabelled, self.valid = (
+            hidden,
+            adaptation,
+            crop,
+            unlabelled,
+            valid,
+        )
 
     @property
     def layers(self) -> list[Layer]:
@@ -90,15 +100,24 @@ class Ecg:
         """Events -> recurrent adaptive cells -> an adaptive cell for each segment, whose potential is the answer."""
         return network(self.name, CHANNELS, self.layers, CLASSES, readout="adaptive", seed=seed)
 
+    @property
+    def sides(self) -> tuple[Array, Array]:
+        """Indices of the training recordings to learn, and of those for validation."""
+        return kept_back(np.arange(len(recordings(TRAIN)[0])), self.valid)
+
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
         spikes, labels = recordings(TRAIN)
-        order, steps = rng.permutation(len(spikes)), self.crop or STEPS
+        order, steps = rng.permutation(self.sides[0]), self.crop or STEPS
         for first in range(0, len(order), batch):
             chosen = order[first : first + batch]
             begin = rng.integers(0, STEPS - steps + 1, len(chosen))
             place = chosen[:, None], begin[:, None] + np.arange(steps)
             yield self._batch(spikes[place], labels[place])
+
+    def valid_batch(self) -> Batch | None:
+        chosen = self.sides[1]
+        return self._batch(*(a[chosen] for a in recordings(TRAIN))) if len(chosen) else None
 
     def test_batch(self) -> Batch:
         return self._batch(*recordings(TEST))

@@ -4,25 +4,31 @@ What reaches a cell is filtered, a, and integrated, u; every cell has a tau_m an
 u[t] = (1 - 1/tau_m) u[t-1] + R a[t], a[t] = (1 - 1/tau_s) a[t-1] + (sum of w s[t])/tau_s, a spike where u > 1, and then u = 0, with an R of R dt. The filter
 stands at the cell that hears: it is linear and the same everywhere, so it may as well stand at each sender, as it is published. Spikes reach the next layer a step later; those that
 skip a layer are delayed as long as the layer takes, so that a network answers late by its layers (`lag`), and is the published one otherwise.
-Source: Zhang & Li (2021), Neural Comput 33:1886; equations of the cell: Zhang & Li (2020), NeurIPS 33, arXiv 2002.10085.
+With backward="spike times" (TSSL-BP) a spike's slope is 1/(what u grew by in its step), of the time it falls in, up to 8; a cell without a spike has that of a sigmoid 0.2 wide, if what it
+sent is nearly forgotten, and none otherwise. It stands in the threshold's text, whose value is u. The rest of the gradient is the network's own, through resets and membranes alike, where
+the published code drops what reaches a cell's later spikes through a membrane that hasn't fired for long, and gives the reset another sign.
+Source: Zhang & Li (2021), Neural Comput 33:1886; equations of the cell, and TSSL-BP: Zhang & Li (2020), NeurIPS 33, arXiv 2002.10085.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from neuro.compiler import streams
 from neuro.language.units import quantity
 from neuro.model import Input, Network, Neuron, OneToOne, Population, Projection, Synapse
-from neuro.options import OptionError
+from neuro.options import OptionError, one_of
 from neuro.protocols import Array
 
 SOURCE = "Zhang & Li (2021), Neural Comput 33:1886"
 INTRINSIC = ("*.tau_m", "*.R")
 KEPT = 0.7  # of what was sent, a step later
 SKIPPING = 0.3  # first weights that skip a layer over others
+BACKWARDS = ("surrogate", "spike times")
+STEEPEST, WIDTH = 8.0, 0.2  # of the slope by spike times; of a cell without a spike
 spike = Synapse(
     "filtered_spike", "w : 1", on_pre="a_post += share*w", parameters={"share": quantity(1 - KEPT, "")}, source=SOURCE
 )
@@ -58,9 +64,9 @@ tunes = Neuron(
 )  # fmt: skip
 
 
-def cell(dt: float) -> Neuron:
-    """Of networks with steps of dt milliseconds, below which no tau_m may be."""
-    return Neuron(
+def cell(dt: float, backward: str = "surrogate") -> Neuron:
+    """Of networks with steps of dt milliseconds, below which no tau_m may be. backward: of BACKWARDS; "spike times" is compiled with surrogate="straight_through_estimator"."""
+    plain = Neuron(
         "self_recurrent",
         "du/dt = -u/tau_m + R*a : 1\nda/dt = -a/tau_s : 1",
         threshold="u > 1",
@@ -74,17 +80,44 @@ def cell(dt: float) -> Neuron:
         method="euler",
         source=SOURCE,
     )
+    if backward == "surrogate":
+        return plain
+    return replace(
+        plain,
+        name="self_recurrent_timed",
+        equations=f"""
+        {plain.equations}
+        before : 1
+        grew : 1
+        sent : 1
+        near = (u - 1)/width : 1
+        fires = int(u > 1)/clip(grew, 1/steepest, 1e9) : 1
+        silent = int(u <= 1)*int(sent < share/4)*sigmoid(near)*sigmoid(-near)/width : 1
+        """,
+        every_step="grew = u - before; before = u; sent = kept*sent",
+        threshold="straight_through(u, u*straight_through(fires + silent, 0)) > 1",
+        reset="u = 0; before = 0; sent = sent + share",
+        parameters={
+            **plain.parameters,
+            **{
+                n: quantity(v, "")
+                for n, v in (("kept", KEPT), ("share", 1 - KEPT), ("steepest", STEEPEST), ("width", WIDTH))
+            },
+        },
+    )
 
 
 def network(
     name: str, inputs: int, hidden: Sequence[int], outputs: int, *, self_recurrent: bool = True, skip: bool = True, dt: float = 1.0, seed: int = 0,
+    backward: str = "surrogate",
 ) -> Network:  # fmt: skip
     """Input x -> hidden layers -> output cells, which are counted. dt: milliseconds of a step.
 
     self_recurrent: each hidden cell hears itself, through one weight that begins at 0. skip: layers hear the one before the last, the second one the input, the output the
     layer before the last hidden one. First weights are normal with the variance 2/(cells that send), those that skip 0.3 times that; the same
-    with and without the others. Raises OptionError.
+    with and without the others. backward: of BACKWARDS. Raises OptionError.
     """
+    one_of("backward", backward, BACKWARDS)
     if not hidden:
         raise OptionError("a network of spiking layers needs one; give hidden=[64, 64]")
 
@@ -98,7 +131,7 @@ def network(
         populations.append(
             Population(
                 own,
-                cell(dt),
+                cell(dt, backward),
                 size,
                 {"tau_m": quantity(np.full(size, 16 * dt), "ms"), "R": quantity(np.full(size, 500 / dt), "Hz")},
             )

@@ -94,9 +94,7 @@ class Sequences(ABC):
         """Indices of the examples for training, validation and test."""
         if self.data.valid is not None:
             return self.data.train, self.data.valid, self.data.test
-        order = np.random.default_rng(0).permutation(self.data.train)
-        kept = round(self.valid * len(order))
-        return np.sort(order[kept:]), np.sort(order[:kept]), self.data.test
+        return *kept_back(self.data.train, self.valid), self.data.test
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
@@ -158,6 +156,13 @@ class Currents(Sequences):
             cut = self.data.sequences[k][: self.steps]
             x[row, : len(cut)] = (cut - mean) / deviation
         return x
+
+
+def kept_back(examples: Array, valid: float) -> tuple[Array, Array]:
+    """Indices for training and for validation, a share of them that is drawn once and for all."""
+    order = np.random.default_rng(0).permutation(examples)
+    kept = round(valid * len(order))
+    return np.sort(order[kept:]), np.sort(order[:kept])
 
 
 def check_share(valid: float) -> None:

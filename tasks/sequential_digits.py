@@ -17,6 +17,7 @@ from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
 from tasks.image_files import CLASSES, FILES, PIXELS, images
+from tasks.sequences import check_share, kept_back
 
 SCALES = {
     "digits": (0.3, 0.38),
@@ -29,7 +30,7 @@ class SequentialDigits:
     """Loss: cross entropy of the readout's mean over the image. Metric: accuracy of the largest mean.
 
     source: digits, mnist5000 or fashion-mnist. permuted: whether the pixels come in an order drawn at random, one for all. window: pixels that are shown at once; each step shows one that is new. hidden: cells of each
-    recurrent adaptive layer; adaptation: whether their thresholds rise. Pixels are currents with mean 0 and deviation 1, 0 before the first and after the last.
+    recurrent adaptive layer; adaptation: whether their thresholds rise. Pixels are currents with mean 0 and deviation 1, 0 before the first and after the last. valid: share of the training images that says when to stop.
     """
 
     name = "sequential-digits"
@@ -44,9 +45,11 @@ class SequentialDigits:
     )  # fmt: skip
 
     def __init__(
-        self, permuted: bool = True, window: int = 4, hidden: Sequence[int] = (64,), adaptation: bool = True, source: str = "digits"
+        self, permuted: bool = True, window: int = 4, hidden: Sequence[int] = (64,), adaptation: bool = True, source: str = "digits",
+        valid: float = 0.0,
     ) -> None:  # fmt: skip
         one_of("source", source, PIXELS)
+        check_share(valid)
         counts(window=window, **{f"hidden[{k}]": n for k, n in enumerate(hidden)})
         self.source, self.pixels = source, PIXELS[source]
         if window > self.pixels or not hidden:
@@ -54,6 +57,7 @@ class SequentialDigits:
                 f"window={window}, hidden={hidden!r}; give at most {self.pixels} pixels, and at least one layer"
             )
         self.permuted, self.window, self.hidden, self.adaptation = permuted, window, tuple(hidden), adaptation
+        self.valid = valid
 
     @property
     def layers(self) -> list[Layer]:
@@ -78,13 +82,23 @@ class SequentialDigits:
         counted = np.broadcast_to(np.arange(self.pixels + late) >= late, (len(shown), self.pixels + late))
         return Batch({"x": self.shown(shown)}, labels, counted)
 
+    @property
+    def sides(self) -> tuple[Array, Array]:
+        """Indices of the training images to learn, and of those for validation."""
+        return kept_back(np.arange(len(images(self.source)[1])), self.valid)
+
     def train_batches(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
         """One epoch in random order."""
         pixels, labels, _, _ = images(self.source)
-        order = rng.permutation(len(labels))
+        order = rng.permutation(self.sides[0])
         for first in range(0, len(order), batch):
             chosen = order[first : first + batch]
             yield self._batch(pixels[chosen], labels[chosen])
+
+    def valid_batch(self) -> Batch | None:
+        pixels, labels, _, _ = images(self.source)
+        chosen = self.sides[1]
+        return self._batch(pixels[chosen], labels[chosen]) if len(chosen) else None
 
     def test_batch(self) -> Batch:
         return self._batch(*images(self.source)[2:])

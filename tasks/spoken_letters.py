@@ -6,6 +6,7 @@ Data: tasks.synthetic_speech; three of the thirteen voices are held out for the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 from neuro.model import Network
 from neuro.options import counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
-from tasks.self_recurrent import INTRINSIC, lag, network
+from tasks.self_recurrent import BACKWARDS, INTRINSIC, lag, network
 from tasks.synthetic_speech import CHANNELS, VOICES, WORDS, utterances
 
 STEP = 1.6  # ms of a step of what the cochlea sends
+TIMED = {"torch": {"dtype": "float32", "surrogate": "straight_through_estimator", "detach_reset": False}}
 SHARPNESS = 30.0  # of the probabilities, which are softmax of the share of steps with a spike
 
 
@@ -25,7 +27,7 @@ class SpokenLetters:
     """Loss: cross entropy of the output cells' counts, 30 times their share of the steps. Metric: accuracy of the largest count.
 
     words: "letters" or "digits". hidden: cells of each layer. self_recurrent, skip: see tasks.self_recurrent.network. bins: steps of 1.6 ms that are one, with a spike
-    where one of them has one. held_out: voices of the test. Shorter words are followed by silence.
+    where one of them has one. held_out: voices of the test. backward: see tasks.self_recurrent. Shorter words are followed by silence.
     """
 
     name = "spoken-letters"
@@ -44,14 +46,17 @@ class SpokenLetters:
 
     def __init__(
         self, words: str = "letters", hidden: Sequence[int] = (64, 64), self_recurrent: bool = True, skip: bool = True, bins: int = 4,
-        held_out: Sequence[str] = ("m3", "m7", "f3"),
+        held_out: Sequence[str] = ("m3", "m7", "f3"), backward: str = "surrogate",
     ) -> None:  # fmt: skip
         one_of("words", words, WORDS)
+        one_of("backward", backward, BACKWARDS)
         counts(bins=bins, **{f"hidden[{k}]": n for k, n in enumerate(hidden)})
         for voice in held_out:
             one_of("held_out", voice, VOICES)
         self.words, self.hidden, self.bins, self.held_out = words, tuple(hidden), bins, tuple(held_out)
-        self.self_recurrent, self.skip = self_recurrent, skip
+        self.self_recurrent, self.skip, self.backward = self_recurrent, skip, backward
+        if backward == "spike times":
+            self.settings = replace(self.settings, backends=TIMED)
 
     @property
     def readout(self) -> tuple[str, ...]:
@@ -62,6 +67,7 @@ class SpokenLetters:
         """Spikes -> layers of cells with membranes of their own -> a cell for each word."""
         return network(
             self.name, CHANNELS, self.hidden, len(WORDS[self.words]), self_recurrent=self.self_recurrent, skip=self.skip, dt=STEP * self.bins, seed=seed,
+            backward=self.backward,
         )  # fmt: skip
 
     @cached_property

@@ -1,7 +1,7 @@
 """Skip-connected self-recurrent spiking networks, whose membranes are trained with the weights (Zhang & Li 2021).
 
 Synthesised letters in place of TI46, which isn't free; two layers of 64 cells. The margins wanted are those of a reduced prototype after 120 updates, for learning is what
-differs, and less so at the end. Controls: the same with a frozen inside and a trained readout; membranes trained without recurrence; an unsupervised rule
+differs, and less so at the end. Controls: the same with a frozen inside and a trained readout; membranes trained without recurrence; slopes by spike times (TSSL-BP); an unsupervised rule
 for the membranes (SpiKL-IP). Three voices are held out; nothing was chosen by them.
 """
 
@@ -18,13 +18,14 @@ RUNS = 3
 MARKS = (120, 240, 624)  # updates after which the test voices are asked; the last one is 24 epochs
 WEIGHTS = {"trainable": ("*.w",)}
 PLAIN: dict[str, Any] = {"self_recurrent": False, "skip": False}
-FORWARD, SCSR, BIP, SPIKL = "feed-forward", "ScSr", "ScSr + BIP", "ScSr + SpiKL-IP"
+FORWARD, SCSR, BIP, TIMED, SPIKL = "feed-forward", "ScSr", "ScSr + BIP", "ScSr + BIP, by spike times", "ScSr + SpiKL-IP"
 ARMS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {  # options of the task and of the rule
     FORWARD: (PLAIN, WEIGHTS),
     "feed-forward + BIP": (PLAIN, {}),
     "self-recurrent": ({"skip": False}, WEIGHTS),
     SCSR: ({}, WEIGHTS),
     BIP: ({}, {}),
+    TIMED: ({"backward": "spike times"}, {}),
     SPIKL: ({}, WEIGHTS),
     "ScSr, readout only": ({}, {"trainable": ("feed2.w", "skip2.w")}),
 }

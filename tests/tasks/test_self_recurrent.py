@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import backends
 from neuro.compiler.parameters import values
@@ -21,9 +22,9 @@ def spikes() -> np.ndarray:
     return np.random.default_rng(0).random((BATCH, STEPS, INPUTS)) < 0.3
 
 
-def drawn() -> tuple[Any, dict[str, Any]]:
+def drawn(backward: str = "surrogate") -> tuple[Any, dict[str, Any]]:
     """A network, and weights and membranes that differ from cell to cell."""
-    net = network("scsr", INPUTS, HIDDEN, OUTPUTS, dt=2.0)
+    net = network("scsr", INPUTS, HIDDEN, OUTPUTS, dt=2.0, backward=backward)
     random = np.random.default_rng(1)
     p = values(net)
     for name, v in p.items():
@@ -126,3 +127,71 @@ def test_a_cell_tunes_towards_rates_that_are_exponentially_distributed() -> None
     )
     np.testing.assert_allclose(found.traces["layer0.R"], R + dR)
     np.testing.assert_allclose(found.traces["layer0.tau"], tau + dtau)
+
+
+@every_backend
+def test_slopes_by_spike_times_leave_a_run_as_it_was(backend: str) -> None:
+    (plain, p), (timed, _) = drawn(), drawn("spike times")
+    options = {} if backend in ("reference", "brian2") else {"surrogate": "straight_through_estimator"}
+    ours = backends.get(backend).compile(timed, **options).run({**values(timed), **p}, {"x": spikes()}, ["output.u"])
+    wanted = backends.get("reference").compile(plain).run(p, {"x": spikes()}, ["output.u"])
+    for name, raster in wanted.spikes.items():
+        assert raster.any()
+        np.testing.assert_array_equal(ours.spikes[name], raster)
+    np.testing.assert_allclose(ours.traces["output.u"], wanted.traces["output.u"], atol=1e-12)
+
+
+class Timed(torch.autograd.Function):
+    """A spike where u > 1, with the published slope (TSSL-BP) in u. grew: of u in this step. sent: what is left of what was sent before."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Any, grew: Any, sent: Any) -> Any:
+        fired = u > 1
+        silent = torch.sigmoid((u - 1) / 0.2) * torch.sigmoid((1 - u) / 0.2) / 0.2 * (sent < 0.3 / 4)
+        ctx.save_for_backward(torch.where(fired, (1 / grew).clamp(0, 8), silent))
+        return fired.to(u)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        return slopes[0] * ctx.saved_tensors[0], None, None
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_slopes_by_spike_times_as_published(backend: str) -> None:
+    """Of every weight and membrane of one hidden layer that hears itself, against autograd of the published slope in a loop by hand."""
+    net = network("timed", INPUTS, (9,), OUTPUTS, skip=False, dt=2.0, seed=2, backward="spike times")
+    random = np.random.default_rng(3)
+    p = values(net)
+    p |= {n: v * random.uniform(1.5, 3, np.shape(v)) for n, v in p.items() if n.endswith((".R", "feed0.w", "feed1.w"))}
+    p["self0.w"] = random.normal(0, 1, 9)
+    wrt = [n for n in p if n.endswith((".w", ".tau_m", ".R")) and not n.startswith("output")]
+    program = backends.get(backend).compile(net, surrogate="straight_through_estimator", detach_reset=False)
+    loss, ours = program.value_and_grad(
+        lambda f: f.traces["output.a"].square().sum(), p, {"x": spikes()}, wrt, ["output.a"]
+    )
+    q = {n: torch.tensor(np.asarray(v), requires_grad=n in wrt) for n, v in p.items()}
+    total = published(q)
+    np.testing.assert_allclose(loss, total.item(), rtol=1e-12)
+    for name, slope in zip(wrt, torch.autograd.grad(total, [q[n] for n in wrt]), strict=True):
+        assert (slope != 0).double().mean() > 0.8  # one cell never fires
+        np.testing.assert_allclose(ours[name], slope, rtol=1e-9, atol=1e-12 * float(slope.abs().max()), err_msg=name)
+
+
+def published(q: dict[str, Any]) -> Any:
+    """Sum of squares of what the output hears: one hidden layer, whose spikes are heard a step later."""
+    dt, kept = 2e-3, 0.7
+    zero = torch.zeros(BATCH, 9, dtype=torch.float64)
+    a, u, sent = zero, zero, zero
+    heard, total = torch.zeros(BATCH, OUTPUTS, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    x = torch.tensor(spikes(), dtype=torch.float64)
+    for t in range(STEPS):
+        start, sent = u, kept * sent
+        u = (1 - dt / q["layer0.tau_m"]) * u + dt * q["layer0.R"] * a
+        a = kept * a
+        heard = kept * heard
+        new = Timed.apply(u, u - start, sent)
+        a = a + (1 - kept) * (x[:, t] @ q["feed0.w"] + new * q["self0.w"])
+        heard = heard + (1 - kept) * (new @ q["feed1.w"])
+        u, sent = u * (1 - new), sent + (1 - kept) * new.detach()
+        total = total + heard.square().sum()
+    return total

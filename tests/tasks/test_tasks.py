@@ -120,3 +120,22 @@ def test_digits_for_chips() -> None:
 def test_the_registry_asks_for_all_that_a_task_is() -> None:
     members = {*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))}
     assert set(tasks.REGISTRY.needs) == members and len(members) >= 12
+
+
+@pytest.mark.parametrize("name", ["digits", "sequential-digits", "images", "ecg"])
+def test_validation_examples_are_kept_back(name: str) -> None:
+    """None unless asked for; a share of the training examples, the same in every epoch, which no batch of training has."""
+    if name == "ecg":
+        needs(name)
+    plain, task = tasks.get(name), tasks.get(name, valid=0.2)
+    assert plain.valid_batch() is None
+    whole, train, kept = plain.sides[0], *task.sides[:2]
+    assert len(kept) == round(0.2 * len(whole)) and not {*train} & {*kept} and {*train, *kept} == {*whole}
+    first, again = (tasks.get(name, valid=0.2).valid_batch() for _ in range(2))
+    for a, b in zip((*first.inputs.values(), first.targets), (*again.inputs.values(), again.targets), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert len(first.targets) == len(kept) and len(task.test_batch().targets) == len(plain.test_batch().targets)
+    batches = list(task.train_batches(np.random.default_rng(0), 64))
+    assert sum(len(b.targets) for b in batches) == len(train)
+    with pytest.raises(tasks.UnknownTaskError, match="valid=1"):
+        tasks.get(name, valid=1.0)
