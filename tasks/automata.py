@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ class Automaton:
         if table.ndim != 2 or table.shape[1] != 2 or len(table) < 2 or not np.issubdtype(table.dtype, np.integer):
             why = f"its shape is {table.shape}, its type {table.dtype}"
             raise OptionError(f"table: {why}; give whole numbers [m, 2], the next state of m >= 2 states on 0 and on 1")
-        self._check("table", table.flat)
+        self._check("table", table.ravel().tolist())
         self._check("start", [self.start])
         self._check("accepting", self.accepting)
         object.__setattr__(self, "table", table.astype(np.int64))
@@ -86,7 +86,8 @@ def random_automaton(states: int, seed: int) -> Automaton:
 
 # -- regular expressions: derivatives, Brzozowski (1964), J ACM 11:481 --------------------------------------------
 
-Expression: TypeAlias = Union[str, tuple[str, Any], tuple[str, Any, Any]]  # a letter, ("|", of which one), ("*", e), (".", e, then)
+# a letter, ("|", alternatives), ("*", what is repeated) or (".", first, then)
+Expression: TypeAlias = str | tuple[str, Any] | tuple[str, Any, Any]
 NOTHING: Expression = ("|", frozenset())
 EMPTY: Expression = ("*", NOTHING)
 
