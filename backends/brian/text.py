@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
 from neuro.language.equations import Equation, Expression, Statement
-from neuro.language.scope import is_noise
+from neuro.language.scope import is_noise, is_uniform
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
 Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
@@ -90,7 +91,7 @@ class _Rewriter(ast.NodeTransformer):
         )
 
     def visit_Name(self, node: ast.Name) -> Any:
-        if is_noise(node.id):
+        if is_noise(node.id) and not is_uniform(node.id):
             return _parsed(f"{self.names[node.id]}/sqrt(dt)")  # Euler-Maruyama
         if node.id in self.names:
             return ast.Name(self.names[node.id])
@@ -177,7 +178,7 @@ def _constant(value: float) -> ast.expr:
 
 def text(expression: Expression, names: Table) -> str:
     """An expression on one line."""
-    return ast.unparse(_Rewriter(names).visit(ast.parse(f"({expression.text})", mode="eval").body))
+    return ast.unparse(_Rewriter(names).visit(deepcopy(expression.tree)))
 
 
 def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression, Expression] | None:
@@ -185,7 +186,7 @@ def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression,
 
     numbers: parameters of the projection that are one number, which may stand on either side.
     """
-    factors = list(_factors(ast.parse(f"({expression.text})", mode="eval").body))
+    factors = list(_factors(expression.tree))
     sent: list[ast.expr] = []
     kept: list[ast.expr] = []
     for factor in factors:

@@ -27,7 +27,7 @@ def with_units(network: Network) -> Network:
 
 def _neuron(neuron: Neuron) -> Neuron:
     scope = neuron.scope
-    names = {**scope.dimensions, **{n: noise_dimension() for n in scope.noise}}
+    names = {**scope.dimensions, **{n: noise_dimension(n) for n in scope.noise}}
     blocks: dict[str, Any] = {
         "equations": _equations(scope.equations, names),
         "threshold": None if scope.threshold is None else _text(scope.threshold, names, None),

@@ -38,7 +38,7 @@ def finer(network: Network, factor: int, method: str = "rk4") -> Network:
 
 
 def _method(population: Population, method: str) -> str:
-    return "euler" if population.neuron.scope.noise else method
+    return "euler" if population.neuron.scope.white_noise else method
 
 
 def charges(network: Network) -> frozenset[str]:

@@ -24,7 +24,7 @@ from neuro.checks.common import (
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, is_noise, noise_dimension
+from neuro.language.scope import NeuronScope, is_noise, is_uniform, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
 
 
@@ -46,14 +46,15 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    names = dict(scope.dimensions) | {n: noise_dimension() for n in scope.noise}
+    names = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise}
+    drawn = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
     yield from check_threshold(scope, names, where)
     for statement in (*scope.reset, *scope.every_step):
-        yield from check_target(statement, scope)
+        yield from check_target(statement, scope, drawn)
     for equation in scope.of_kind("subexpression"):
         if "unless refractory" in equation.flags:
             message = f"'{equation.name}' is a subexpression, so there is nothing that a refractory cell could keep"
@@ -93,7 +94,7 @@ def check_threshold(scope: NeuronScope, names: dict[str, Dimension], where: str)
     yield from caught(check)
 
 
-def check_target(statement: Statement, scope: NeuronScope) -> Iterator[Problem]:
+def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dimension]) -> Iterator[Problem]:
     """Statements assign states, in the state's unit."""
     name = statement.target
     problem = statement.source.problem
@@ -109,7 +110,7 @@ def check_target(statement: Statement, scope: NeuronScope) -> Iterator[Problem]:
         fix = suggestion(name, set(scope.states)) or f"states: {', '.join(scope.states) or 'none'}"
         yield problem(f"'{name}' is not a variable of this neuron", fix, length=len(name))
     else:
-        yield from check_statement(statement, scope.dimensions)
+        yield from check_statement(statement, names)
 
 
 def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Problem]:

@@ -349,7 +349,11 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
     if method not in METHODS:
         fix = suggestion(method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
         yield plain(f"{where}, method", f"there is no integrator '{method}'", fix, method)
-    elif method == "heun" and scope.of_kind("differential") and not (isinstance(scope, NeuronScope) and scope.noise):
+    elif (
+        method == "heun"
+        and scope.of_kind("differential")
+        and not (isinstance(scope, NeuronScope) and scope.white_noise)
+    ):
         yield plain(f"{where}, method", "'heun' is for noise, and there is none", "use method='rk2'", method)
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed

@@ -49,7 +49,7 @@ def _impossible(equation: Equation, scope: NeuronScope | SynapseScope) -> Iterat
 
 def check_noise(scope: NeuronScope, method: str) -> Iterator[Problem]:
     """Noise is linear; and additive, its factors numbers, parameters and time, unless the method says how else it is read."""
-    noise = [symbol(n) for n in scope.noise]
+    noise = [symbol(n) for n in scope.white_noise]
     for equation in scope.of_kind("differential") if noise else ():
         expression = equation.expression
         if expression is None or not any(map(is_noise, expression.names)):

@@ -71,13 +71,19 @@ def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
 
 
 def margin_scales(step: Step, network: Network) -> dict[str, float]:
-    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI."""
+    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI. What rand() draws is at its mean."""
     known = {**values(network), **initial_state(network)}
     found = {}
     for op in step.operations:
         if isinstance(op, Threshold):
-            inputs = {f"{op.population}.{n}": 0.0 for n in step.population(op.population).inputs}
-            table = {**known, **inputs, f"{op.population}.t": 0.0, f"{op.population}.dt": step.dt}
+            cells = step.population(op.population)
+            given = dict.fromkeys(cells.inputs, 0.0) | dict.fromkeys(cells.noise, 0.5)
+            table = {
+                **known,
+                **{f"{cells.name}.{n}": v for n, v in given.items()},
+                f"{op.population}.t": 0.0,
+                f"{op.population}.dt": step.dt,
+            }
             margin = evaluate(op.margin, lambda n, t=table, p=op.population: t[f"{p}.{n}"])  # type: ignore[misc]
             scale = float(np.median(np.abs(margin)))
             found[op.population] = scale if np.isfinite(scale) and scale > 0 else 1.0

@@ -68,6 +68,7 @@ class Semantics:
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
+    random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:

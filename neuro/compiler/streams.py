@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.language.scope import is_uniform
+
 if TYPE_CHECKING:
     from neuro.model import Input, Network
 
@@ -112,21 +114,26 @@ def normal(
     return np.stack([_blocks(seed, name, trial + b, first, steps, size, "normal") for b in range(batch)])
 
 
+def uniform(
+    seed: int, name: str, trial: int, batch: int, steps: int, size: int, first: int = 0
+) -> npt.NDArray[np.float64]:
+    """Numbers from 0 to below 1, as `normal` gives standard normal ones."""
+    return np.stack([_blocks(seed, name, trial + b, first, steps, size, "uniform") for b in range(batch)])
+
+
 def poisson_spikes(
     seed: int, name: str, trial: int, batch: int, steps: int, probability: npt.NDArray[np.float64], first: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Spikes [batch, time, channel]: at most one per step, each with its channel's probability."""
-    size = probability.shape[0]
-    draws = [_blocks(seed, name, trial + b, first, steps, size, "uniform") < probability for b in range(batch)]
-    return np.stack(draws)
+    return uniform(seed, name, trial, batch, steps, len(probability), first) < probability
 
 
 def noise(
     network: Network, population: str, name: str, trial: int, batch: int, first: int, last: int
 ) -> npt.NDArray[np.float64]:
-    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1."""
-    size = network.population(population).size
-    return normal(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
+    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1: standard normal, or uniform in [0, 1) where it is rand()."""
+    size, drawn = network.population(population).size, uniform if is_uniform(name) else normal
+    return drawn(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
 
 
 def poisson(network: Network, item: Input, trial: int, batch: int, steps: int, first: int = 0) -> npt.NDArray[np.bool_]:

@@ -24,6 +24,7 @@ from neuro.compiler.parameters import initial_state
 from neuro.compiler.step import Cells, Couple, Gather, Step, Synapses, Threshold, Update, composed
 from neuro.export.profile import NeuronKind
 from neuro.language.elementary import exprel
+from neuro.language.scope import noise_text
 from neuro.language.symbolic import symbol, within_functions
 from neuro.model import Network
 from neuro.protocols import Parameters
@@ -256,7 +257,7 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
     if cells.stages:
         fail("couplings", "'stages': it is integrated together with other cells")
     if cells.noise:
-        fail("noise", f"'{cells.noise[0]}' in its equations; it must be deterministic")
+        fail("noise", f"'{noise_text(cells.noise[0])}' in its text; it must be deterministic")
     if cells.refractory > 1 or (cells.refractory and driven & set(cells.frozen)):  # one step freezes only arrivals
         fail("refractory", f"{cells.refractory} steps; it must be 0")
     if step.update(cells.name, "every_step"):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from neuro.language.units import Dimension, UnitError, unit
 
@@ -26,6 +26,7 @@ PLAIN_FUNCTIONS = {
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
 FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "straight_through"}
 CONSTANTS = {"pi", "inf"}
+DRAWN = "rand__"  # how the names of numbers begin that rand() draws, which no user's name does
 _ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "straight_through": 2}
 
 
@@ -80,14 +81,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression's text and syntax tree."""
+    """An expression's text and syntax tree. draws: how the numbers that its rand() are begin; nothing where none may stand."""
 
     text: str
     source: Source
+    draws: str = ""
 
     @cached_property
     def tree(self) -> ast.expr:
-        return _parse(self.text, self.source)
+        tree = _parse(self.text, self.source, bool(self.draws))
+        return _Drawn(self.draws, tree).visit(tree) if self.draws else tree
 
     def piece(self, node: ast.expr) -> str:
         """The user's text of one node of the tree."""
@@ -141,7 +144,24 @@ _MAX_LENGTH, _MAX_DEPTH, _MAX_POWER = 5000, 100, 100
 _LARGEST = sys.float_info.max
 
 
-def _parse(text: str, source: Source) -> ast.expr:
+class _Drawn(ast.NodeTransformer):
+    """Each rand() by the name of its number, in the order of the text."""
+
+    def __init__(self, start: str, tree: ast.expr) -> None:
+        calls = sorted((n for n in ast.walk(tree) if _is_rand(n)), key=lambda node: node.col_offset)
+        self.names = {id(node): f"{DRAWN}{start}_{number}" for number, node in enumerate(calls, start=1)}
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if id(node) in self.names:
+            return ast.copy_location(ast.Name(self.names[id(node)], ast.Load()), node)
+        return self.generic_visit(node)
+
+
+def _is_rand(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "rand"
+
+
+def _parse(text: str, source: Source, draws: bool) -> ast.expr:
     _check_text(text, source)
     try:
         tree = ast.parse(f"({text})", mode="eval").body
@@ -153,7 +173,7 @@ def _parse(text: str, source: Source) -> ast.expr:
     if _depth(tree) > _MAX_DEPTH:
         raise source.fail("the expression is nested too deeply", "split it into named subexpressions")
     for node in ast.walk(tree):
-        _check_node(node, source)
+        _check_node(node, source, draws)
     return tree
 
 
@@ -184,7 +204,7 @@ def _depth(tree: ast.expr) -> int:
     return depth
 
 
-def _check_node(node: ast.AST, source: Source) -> None:
+def _check_node(node: ast.AST, source: Source, draws: bool) -> None:
     if not isinstance(node, _ALLOWED):
         what = type(node).__name__
         raise source.fail(
@@ -198,7 +218,7 @@ def _check_node(node: ast.AST, source: Source) -> None:
     if isinstance(node, ast.Compare) and len(node.ops) != 1:
         raise source.fail("chained comparisons are not allowed", "write 'a < b and b < c'", node)
     if isinstance(node, ast.Call):
-        _check_call(node, source)
+        _check_call(node, source, draws)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         _check_power(node, source)
 
@@ -218,14 +238,24 @@ def _has_names(tree: ast.expr) -> bool:
     return any(isinstance(n, ast.Name) for n in ast.walk(tree))
 
 
-def _check_call(node: ast.Call, source: Source) -> None:
+def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
     if not isinstance(node.func, ast.Name) or node.keywords:
         raise source.fail("only plain function calls are allowed", f"functions: {', '.join(sorted(FUNCTIONS))}", node)
     name = node.func.id
+    if name == "rand" and draws:
+        if node.args:
+            raise source.fail(
+                "rand() takes no argument", "write rand(), a number from 0 to 1 for each cell and step", node
+            )
+        return
     if name in {"rand", "randn", "poisson"}:
-        raise source.fail(
-            f"{name}() is not allowed in a model", "write noise as xi (units second**-0.5), inputs as Input(...)", node
+        what = (
+            "stands in the threshold, reset and every_step of a neuron alone"
+            if name == "rand"
+            else "is not allowed in a model"
         )
+        fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
+        raise source.fail(f"{name}() {what}", fix, node)
     if name not in FUNCTIONS:
         close = suggestion(name, FUNCTIONS)
         raise source.fail(f"unknown function '{name}'", close or f"functions: {', '.join(sorted(FUNCTIONS))}", node)
@@ -302,34 +332,35 @@ def _unit_and_flags(tail: str, source: Source) -> tuple[str, frozenset[str]]:
     return text, flags
 
 
-def parse_statements(block: str, where: str) -> tuple[Statement, ...]:
-    """Read statements, one per line or separated by ';'. Raises ModelError with the line and a caret."""
-    found = []
+def parse_statements(block: str, where: str, draws: str = "") -> tuple[Statement, ...]:
+    """Read statements, one per line or separated by ';'. draws: see Expression. Raises ModelError with the line and a caret."""
+    found: list[Statement] = []
     for source in _lines(block, where):
         start = 0
         for part in source.text.split(";"):
             stripped = part.strip()
             if stripped:
-                found.append(_statement(stripped, source.piece(start + len(part) - len(part.lstrip()))))
+                own = f"{draws}_{len(found) + 1}" if draws else ""
+                found.append(_statement(stripped, source.piece(start + len(part) - len(part.lstrip())), own))
             start += len(part) + 1
     return tuple(found)
 
 
-def _statement(text: str, source: Source) -> Statement:
+def _statement(text: str, source: Source, draws: str) -> Statement:
     match = _STATEMENT.fullmatch(text)
     if match is None:
         raise source.fail("this is not a statement", "write 'v = v_reset' or 'g_post += w'")
-    expression = Expression(match["expr"].strip(), source.piece(match.start("expr")))
+    expression = Expression(match["expr"].strip(), source.piece(match.start("expr")), draws)
     if not expression.text:
         raise source.fail("the statement has no right-hand side", "write an expression after the operator")
     _ = expression.tree
     return Statement(match["target"], match["op"], expression, source)
 
 
-def parse_expression(text: str, where: str) -> Expression:
-    """Read one expression, such as a threshold. Raises ModelError with a caret."""
+def parse_expression(text: str, where: str, draws: str = "") -> Expression:
+    """Read one expression, such as a threshold. draws: see Expression. Raises ModelError with a caret."""
     clean = " ".join(text.split())
-    expression = Expression(clean, Source(where, clean))
+    expression = Expression(clean, Source(where, clean), draws)
     if not clean:
         raise expression.source.fail("the expression is empty", "write an expression")
     _ = expression.tree

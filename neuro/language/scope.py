@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from neuro.language.equations import (
+    DRAWN,
     Equation,
     Expression,
     Statement,
@@ -68,9 +69,15 @@ class NeuronScope:
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations."""
-        used = [n for e in self.equations if e.expression is not None for n in e.expression.names if is_noise(n)]
-        return tuple(dict.fromkeys(used))
+        """xi names in the equations, then what rand() is in threshold, reset and every_step: numbers that are drawn for each cell and step."""
+        parts = [e.expression for e in self.equations] + [self.threshold]
+        parts += [s.expression for s in (*self.reset, *self.every_step)]
+        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names if is_noise(n)))
+
+    @property
+    def white_noise(self) -> tuple[str, ...]:
+        """xi names alone."""
+        return tuple(n for n in self.noise if not is_uniform(n))
 
 
 @dataclass(frozen=True)
@@ -136,11 +143,21 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
 
 
 def is_noise(name: str) -> bool:
-    return name == "xi" or name.startswith("xi_")
+    return name == "xi" or name.startswith("xi_") or is_uniform(name)
 
 
-def noise_dimension() -> Dimension:
-    return unit("second").dimension ** -0.5
+def is_uniform(name: str) -> bool:
+    """Whether a noise's numbers are rand(): uniform from 0 to 1, without a unit."""
+    return name.startswith(DRAWN)
+
+
+def noise_text(name: str) -> str:
+    """As the user wrote it."""
+    return "rand()" if is_uniform(name) else name
+
+
+def noise_dimension(name: str) -> Dimension:
+    return unit("1").dimension if is_uniform(name) else unit("second").dimension ** -0.5
 
 
 def shared_names() -> dict[str, Dimension]:
@@ -164,9 +181,9 @@ def neuron_scope(
     dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
     return NeuronScope(
         equations=parsed,
-        threshold=parse_expression(threshold, f"{where}, threshold") if threshold.strip() else None,
-        reset=parse_statements(reset, f"{where}, reset"),
-        every_step=parse_statements(every_step, f"{where}, every_step"),
+        threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
+        reset=parse_statements(reset, f"{where}, reset", "reset"),
+        every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
     )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from neuro.compiler.parameters import drawn, initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
+from neuro.language.scope import noise_text
 from neuro.language.units import Quantity
 from neuro.model import IntArray, Network, OneToOne, Pairs, Population, Projection, Value
 from neuro.options import hint
@@ -63,7 +64,7 @@ class Operation:
         item, where = self.item, f"population '{self.item.name}'"
         names = resolve(self.network).network.population(item.name).neuron.scope.noise
         if names and self.noise != "anew":
-            why = f"its noise '{names[0]}' is drawn for all its cells at once, by their places, so other cells would get other numbers"
+            why = f"its noise '{noise_text(names[0])}' is drawn for all its cells at once, by their places, so other cells would get other numbers"
             raise problem(where, why, "give noise='anew' where they may")
         for name, pair in item.neuron.bounds.items():
             if any(b is not None and b.shape for b in pair):

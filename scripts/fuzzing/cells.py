@@ -258,6 +258,9 @@ class CellMaker:
         if dice.chance(0.15):
             state = dice.choose(self.draft.states)
             lines.append(f"{state.text} = clip({state.text}, -3*{SCALES[state.unit]}, 3*{SCALES[state.unit]})")
+        if not self.setting.dyadic and dice.chance(0.06):
+            state = dice.choose(self.draft.states)
+            lines.append(f"{state.text} += {dice.number(0.01, 0.2)}*{SCALES[state.unit]}*(rand() - 0.5)")
         return dice.choose(("\n", "; ")).join(lines)
 
     def threshold(self, grammar: Grammar) -> str:
@@ -279,7 +282,15 @@ class CellMaker:
             forms.pop("v > T + 0.1*S*tanh(N)")
         form = dice.weighted(forms)
         parts = {"v": v.text, "T": level, "O": f"({other})", "S": SCALES[v.unit], "N": grammar.number(1)}
-        return put(form, **parts)
+        found = put(form, **parts)
+        if dice.chance(0.12):
+            escape = f"rand() < 1 - exp(-{dice.number(0.1, 2)}*relu({v.text}/{SCALES[v.unit]}))"
+            found = (
+                escape
+                if dice.chance(0.5) and not self.setting.dyadic
+                else f"({found}) and rand() < {dice.number(0.3, 1)}"
+            )
+        return found
 
     def reset(self, grammar: Grammar) -> str:
         dice, v = self.dice, self.draft.states[0]
@@ -306,6 +317,8 @@ class CellMaker:
                 )
         if self.discrete and dice.chance(0.4):
             lines.append(dice.choose((f"{self.discrete} += 0.5", f"{self.discrete} = 0.25")))
+        if not self.setting.dyadic and dice.chance(0.06):
+            lines.append(f"{v.text} -= {dice.number(0.01, 0.2)}*{scale}*log(rand() + 0.01)")
         return dice.choose(("\n", "; ")).join(lines)
 
 

@@ -25,7 +25,7 @@ WANTED = (
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "Pairs", "none")),
     *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "t", "dimensions", "no state")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages", "summed at the end", "modulated synapse"),
 )  # fmt: skip
 
@@ -74,7 +74,7 @@ def _cell(neuron: Neuron) -> Iterator[str]:
     names = {n for e in scope.equations if e.expression for n in e.expression.names}
     there = {
         "reset": neuron.reset, "refractory": neuron.refractory.value, "unless refractory": neuron.refractory.value and scope.frozen_when_refractory,
-        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.noise, "t": "t" in names,
+        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, "rand": len(scope.noise) > len(scope.white_noise), "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)

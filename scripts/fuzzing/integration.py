@@ -19,7 +19,7 @@ def integrated(network: Network, dice: Dice) -> Network:
     """The network, some of it by another integrator."""
     for model in models(network):
         with suppress(ModelError):  # it breaks a rule: it stays as it is
-            if isinstance(model, Neuron) and model.scope.noise:
+            if isinstance(model, Neuron) and model.scope.white_noise:
                 if dice.chance(0.5):
                     network = with_model(network, model, _multiplied(model))
             elif isinstance(model, Neuron) and model.scope.inputs and not model.threshold and dice.chance(0.6):
@@ -37,7 +37,7 @@ def _multiplied(neuron: Neuron) -> Neuron:
     for place, line in enumerate(lines):
         if line.text and line.left.startswith("d"):
             scale = SCALES[_unit(line)]
-            table = {xi: f"{xi}*(1 + 0.3*tanh({line.name}/({scale})))" for xi in neuron.scope.noise}
+            table = {xi: f"{xi}*(1 + 0.3*tanh({line.name}/({scale})))" for xi in neuron.scope.white_noise}
             lines[place] = replace(line, text=substituted(line.text, table))
     return with_blocks(neuron, {"equations": lines}, method="heun")  # type: ignore[no-any-return]
 

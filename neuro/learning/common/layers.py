@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from neuro.compiler.resolve import resolve
 from neuro.export.names import unused
+from neuro.language.scope import noise_text
 from neuro.model import Input, Network, Neuron, Population, Projection
 from neuro.protocols import UnsupportedError
 
@@ -48,7 +49,7 @@ def _refusal(what: str, why: str, fix: str) -> UnsupportedError:
 def _check_cells(population: Population) -> None:
     scope = population.neuron.scope
     if scope.states or scope.noise or scope.threshold is not None:
-        what = scope.states[0] if scope.states else scope.noise[0] if scope.noise else "threshold"
+        what = scope.states[0] if scope.states else noise_text(scope.noise[0]) if scope.noise else "threshold"
         why = f"its cells have a memory, spikes or noise ('{what}')"
         raise _refusal(f"population '{population.name}'", why, "write what they give as an expression of what they sum")
 
