@@ -5,8 +5,9 @@ u[t] = (1 - 1/tau_m) u[t-1] + R a[t], a[t] = (1 - 1/tau_s) a[t-1] + (sum of w s[
 stands at the cell that hears: it is linear and the same everywhere, so it may as well stand at each sender, as it is published. Spikes reach the next layer a step later; those that
 skip a layer are delayed as long as the layer takes, so that a network answers late by its layers (`lag`), and is the published one otherwise.
 With backward="spike times" (TSSL-BP) a spike's slope is 1/(what u grew by in its step), of the time it falls in, up to 8; a cell without a spike has that of a sigmoid 0.2 wide, if what it
-sent is nearly forgotten, and none otherwise. It stands in the threshold's text, whose value is u. The rest of the gradient is the network's own, through resets and membranes alike, where
-the published code drops what reaches a cell's later spikes through a membrane that hasn't fired for long, and gives the reset another sign.
+sent is nearly forgotten, and none otherwise. It stands in the threshold's text, whose value is u. Such networks are compiled with detach_reset=True: through the reset the published code carries a
+1/tau_m of what the network's own derivative would, which is steep enough to explode. The rest is the network's own, where that code drops what reaches a
+cell's later spikes through a membrane that hasn't fired for long.
 Source: Zhang & Li (2021), Neural Comput 33:1886; equations of the cell, and TSSL-BP: Zhang & Li (2020), NeurIPS 33, arXiv 2002.10085.
 """
 

@@ -19,7 +19,7 @@ from tasks.self_recurrent import BACKWARDS, INTRINSIC, lag, network
 from tasks.synthetic_speech import CHANNELS, VOICES, WORDS, utterances
 
 STEP = 1.6  # ms of a step of what the cochlea sends
-TIMED = {"torch": {"dtype": "float32", "surrogate": "straight_through_estimator", "detach_reset": False}}
+TIMED = {"torch": {"dtype": "float32", "surrogate": "straight_through_estimator", "detach_reset": True}}
 SHARPNESS = 30.0  # of the probabilities, which are softmax of the share of steps with a spike
 
 
