@@ -165,7 +165,7 @@ def test_slopes_by_spike_times_as_published(backend: str) -> None:
     p |= {n: v * random.uniform(1.5, 3, np.shape(v)) for n, v in p.items() if n.endswith((".R", "feed0.w", "feed1.w"))}
     p["self0.w"] = random.normal(0, 1, 9)
     wrt = [n for n in p if n.endswith((".w", ".tau_m", ".R")) and not n.startswith("output")]
-    program = backends.get(backend).compile(net, surrogate="straight_through_estimator", detach_reset=True)
+    program: Any = backends.get(backend).compile(net, surrogate="straight_through_estimator", detach_reset=True)
     loss, ours = program.value_and_grad(
         lambda f: f.traces["output.a"].square().sum(), p, {"x": spikes()}, wrt, ["output.a"]
     )
@@ -189,7 +189,7 @@ def published(q: dict[str, Any]) -> Any:
         u = (1 - dt / q["layer0.tau_m"]) * u + dt * q["layer0.R"] * a
         a = kept * a
         heard = kept * heard
-        new = Timed.apply(u, u - start, sent)
+        new: Any = Timed.apply(u, u - start, sent)  # type: ignore[no-untyped-call]
         a = a + (1 - kept) * (x[:, t] @ q["feed0.w"] + new * q["self0.w"])
         heard = heard + (1 - kept) * (new @ q["feed1.w"])
         u, sent = u * (1 - new.detach()), sent + (1 - kept) * new.detach()
