@@ -140,7 +140,7 @@ class _Simulation:
         if isinstance(synapses.delay, int):
             spikes = self.spread_pre(synapses, history[(self.k - synapses.delay) % len(history)])
         else:
-            slot = (self.k - synapses.delay) % len(history)
+            slot = (self.k - synapses.delay.astype(np.int64)) % len(history)
             pre = np.arange(synapses.shape[0])[:, None] if synapses.kind == "dense" else synapses.pre_index
             axes = len(self.feed.lead)
             spikes = np.moveaxis(np.moveaxis(history, -1, 1)[slot, pre], range(-axes, 0), range(axes))

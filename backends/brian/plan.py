@@ -40,8 +40,8 @@ class Sum:
 def pairs(network: Network, projection: Projection) -> tuple[Array, Array, Array]:
     """pre and post indices of the synapses, and which entries of the flattened layout they are."""
     wires = resolve(network).wires[projection.name]
-    if wires.indices is not None:
-        return *wires.indices, np.arange(len(wires.indices[0]))
+    if wires.kind != "dense":
+        return *wires.indices, np.arange(wires.shape[0])
     mask = np.ones(wires.shape, bool) if wires.mask is None else wires.mask
     pre, post = np.nonzero(mask)
     return pre, post, np.flatnonzero(mask)

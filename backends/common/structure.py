@@ -10,7 +10,7 @@ import numpy as np
 from backends.common.options import flags, names_of
 from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.parameters import Parameter
-from neuro.compiler.step import Couple, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.compiler.step import Couple, Gather, Operation, Step, Threshold, Update
 from neuro.language.foreign import shown
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import symbol
@@ -96,11 +96,6 @@ def overwritten(step: Step) -> set[tuple[str, str]]:
                 if not spared and not assign.temporary and target not in assign.expr.free_symbols:
                     found.add((cells.name, assign.target))
     return found
-
-
-def delays_of(synapses: Synapses) -> tuple[int, ...]:
-    """Every delay that occurs, in steps; 0 where there are no synapses."""
-    return tuple(int(d) for d in np.unique(synapses.delay)) or (0,)
 
 
 def flat(operations: tuple[Operation, ...]) -> list[Operation]:

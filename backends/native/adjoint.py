@@ -171,8 +171,8 @@ class Adjoint(Writer):
         for name in op.variables:
             a, total = self.adjoint(op.population, name), f"active*{size}*sizeof(real)"
             slot = op.population, name, 0
-            if slot in self.kernel.depth:
-                place = f"{self.arrived(slot)} + wrapped(k - 1, {self.kernel.depth[slot]})*TILE*{size}"
+            if slot in self.kernel.back:
+                place = f"{self.arrived(slot)} + wrapped(k - 1, {self.kernel.back[slot]})*TILE*{size}"
                 found.append(f"memcpy({place}, {a}, {total});")
             found.append(f"memset({a}, 0, {total});")
         return found
@@ -192,7 +192,7 @@ class Adjoint(Writer):
     def arrived_now(self, op: Couple) -> str:
         """Adjoint of what arrives in this step, [trial][cell]."""
         slot = self.kernel.slot(op)
-        return f"({self.arrived(slot)} + k%{self.kernel.depth[slot]}*TILE*{self.kernel.size(op.population)})"
+        return f"({self.arrived(slot)} + k%{self.kernel.back[slot]}*TILE*{self.kernel.size(op.population)})"
 
     def unfrozen(self, op: Couple, cells: Cells, out: str) -> list[str]:
         """Adjoint of a sum that a state took, 0 where a refractory cell didn't: one that has fired is, one that is yet to fire isn't."""
@@ -208,7 +208,7 @@ class Adjoint(Writer):
     def static(self, op: Couple, synapses: Synapses) -> list[str]:
         """Weights from the cells that fired; spikes through the whole matrix."""
         kernel, post, found = self.kernel, synapses.ends[1], self.weights(op, synapses)
-        b, depth = self.arrived(kernel.slot(op)), kernel.depth[kernel.slot(op)]
+        b, depth = self.arrived(kernel.slot(op)), kernel.back[kernel.slot(op)]
         if synapses.pre not in kernel.populations or synapses.name in self.training.backward.detached:
             return found
         back, pre = self.through(op, synapses), synapses.ends[0]
@@ -222,7 +222,7 @@ class Adjoint(Writer):
     def sent_to(self, op: Couple, synapses: Synapses) -> str:
         """Adjoint of what trial b's spikes of this step bring, when they arrive, [cell]."""
         slot, post = self.kernel.slot(op), synapses.ends[1]
-        late = f"(k + {self.kernel.delay(synapses)})%{self.kernel.depth[slot]}"
+        late = f"(k + {self.kernel.delay(synapses)})%{self.kernel.back[slot]}"
         return f"{self.arrived(slot)} + {late}*TILE*{post} + b*{post}"
 
     def weights(self, op: Couple, synapses: Synapses, *, before: bool = False) -> list[str]:

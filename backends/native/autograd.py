@@ -156,6 +156,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
         n: constant_value(compiled, executable.constants.table[n], values, executable.formulas)
         for n in executable.constants_read if executable.constants.parameters_of(n) & set(given)
     }  # fmt: skip
+    known = known | compiled.each(executable, tensors)
     for s in compiled.step.synapses:
         if "w" in s.states and f"{s.name}.w" in given:
             tensors[mangled("initial", s.name, "w")] = compiled.in_order(s.name, values[f"{s.name}.w"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,17 @@ import numpy.typing as npt
 
 from backends.common.arrays import Feed, draw_noise
 from backends.common.recording import Wanted
-from backends.common.structure import Backward, delays_of, with_feedback
+from backends.common.structure import Backward, with_feedback
+from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
-from backends.native.constants import Constants, values_of
+from backends.native.constants import Constants, lookup, values_of
 from backends.native.executable import Executable
 from backends.native.kernel import Training
 from backends.native.layout import Arrays
 from backends.native.recording import Recorded
 from backends.native.slopes import slope_of
 from backends.native.spike_lists import input_lists, listed
+from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.resolve import resolve
@@ -46,16 +49,26 @@ class CompiledNetwork:
         self.declared = with_feedback(parameters(network), backward)
         self.step = lower(network)
         self.slope, self.scales = slope_of(surrogate), backward.scales(self.step, self.network)
-        self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
+        compiler_for(self.name)
+        self.arrangements = arrangements(self.step)
+        self.order = Orders(self.arrangements, threads)
         self._places: dict[str, Array] = {}  # of synapses in that order
-        self.fixed = self._wiring(initial_state(network))
         self._executables: dict[tuple[Any, ...], Executable] = {}
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
-        compiler_for(self.name)
-        self.executable((), 1)  # refusals come now, but for what the compiler says of the text when a run needs it
+        self._made: dict[tuple[Any, ...], Array] = {}  # each of them
+        executable = self._built(
+            (), 1, None
+        )  # refusals come now, but for what the compiler says of the text when a run needs it
+        self.fixed = self._wiring(initial_state(network), executable)
 
     def executable(self, record: tuple[Recorded, ...], batch: int, training: Training | None = None) -> Executable:
         """The functions that record these variables and give these gradients; built once."""
+        found = self._built(record, batch, training)
+        for arrangement in self.arrangements.values():
+            self.fixed |= {n: a for n, a in self._late(arrangement, found).items() if n not in self.fixed}
+        return found
+
+    def _built(self, record: tuple[Recorded, ...], batch: int, training: Training | None) -> Executable:
         tile = 1 if batch == 1 else 8
         key = (
             record,
@@ -63,9 +76,9 @@ class CompiledNetwork:
             None if training is None else (training.wrt, training.inputs, training.states, training.backward),
         )
         if key not in self._executables:
-            shapes = {n: p.shape for n, p in self.declared.items()}
+            constants = Constants(self.step, {n: p.shape for n, p in self.declared.items()})
             self._executables[key] = Executable(
-                self.step, Constants(self.step, shapes), record, training, tile, self.real, self.name
+                self.step, constants, record, training, tile, self.real, self.name, self.arrangements
             )
         return self._executables[key]
 
@@ -93,63 +106,109 @@ class CompiledNetwork:
     def constants(self, executable: Executable, given: Parameters, population: int | None) -> Arrays:
         """A kernel's constants and the weights that it may change; with a population, its axis first."""
         if id(executable) not in self._known:
-            self._known[id(executable)] = self._constants(
-                executable, {n: p.value for n, p in self.declared.items()}, None
-            )
-        known = self._known[id(executable)]
+            self._known[id(executable)] = self._defaults(executable)
+        known, table = self._known[id(executable)], executable.constants
         if not given:
             return known
-        own: dict[str, Array] = {n: p.value for n, p in self.declared.items()}
+        changed = [n for n in executable.constants_read if table.parameters_of(n) & set(given)]
+        needed = {p for n in changed for p in table.parameters_of(n)}
+        own: dict[str, Array] = {n: p.value for n, p in self.declared.items() if n in needed}
+        known = known | self.each(executable, changed)
         if population is None:
-            return known | self._constants(executable, {**own, **given}, set(given))
+            return known | self._constants(table, changed, {**own, **given}, set(given))
         sets = [
-            self._constants(executable, own | {n: v[p] for n, v in given.items()}, set(given))
+            self._constants(table, changed, own | {n: v[p] for n, v in given.items()}, set(given))
             for p in range(population)
         ]
         return known | {n: np.stack([found[n] for found in sets]) for n in sets[0]}
 
-    def _constants(self, executable: Executable, values: Parameters, changed: set[str] | None) -> Arrays:
-        """One parameter set's constants; of those that were changed, if somebody says which."""
-        table = executable.constants
-        found = {
-            n: np.asarray(
-                self.in_order(table.table[n].owner, values_of(self.step, table.table[n], values)), self.real, order="C"
-            )
-            for n in executable.constants_read if changed is None or table.parameters_of(n) & changed
-        }  # fmt: skip
+    @staticmethod
+    def each(executable: Executable, names: Iterable[str]) -> Arrays:
+        """What a kernel must know of constants that are given synapse by synapse."""
+        found = (mangled("each", n) for n in names)
+        return {n: np.ones(1, np.int_) for n in found if n in executable.places}
+
+    def _constants(self, table: Constants, names: Sequence[str], values: Parameters, changed: set[str]) -> Arrays:
+        """One parameter set's constants of these names, and the weights among what was changed."""
+        found = {n: self._of(table.table[n], values) for n in names}
         for s in self.step.synapses:
-            if "w" in s.states and (changed is None or f"{s.name}.w" in changed):
+            if "w" in s.states and f"{s.name}.w" in changed:
                 found[mangled("initial", s.name, "w")] = self.in_order(s.name, values[f"{s.name}.w"])
         return found
 
+    def _defaults(self, executable: Executable) -> Arrays:
+        """The constants of the network's own parameters."""
+        found: Arrays = {}
+        for name in executable.constants_read:
+            each = mangled("each", name)
+            one, found[name] = self._own(executable.constants, name, each in executable.places)
+            if each in executable.places:
+                found[each] = np.array([not one], np.int_)
+        for s in self.step.synapses:
+            if "w" in s.states:
+                found[mangled("initial", s.name, "w")] = self.in_order(s.name, self.declared[f"{s.name}.w"].value)
+        return found
+
+    def _own(self, table: Constants, name: str, single: bool) -> tuple[bool, Array]:
+        """One of them, and whether it is a single number in place of one per synapse, where that will do and it is one."""
+        constant, parts = table.table[name], [self.declared[n] for n in table.parameters_of(name)]
+        numbers = {p.name: np.array(p.number) for p in parts if p.number is not None}
+        one = single and len(numbers) == len(parts)
+        key = constant.owner, constant.expr, constant.one, constant.matrix, one
+        if key not in self._made:
+            if one:
+                value = evaluate(constant.expr, lookup(self.step, constant, numbers))
+                self._made[key] = np.array([value], self.real)
+            else:
+                self._made[key] = self._of(constant, {p.name: p.value for p in parts})
+        return one, self._made[key]
+
+    def _of(self, constant: Constant, values: Parameters) -> Array:
+        """A constant in a kernel's order and numbers."""
+        found = np.asarray(values_of(self.step, constant, values), self.real, order="C")
+        return np.ascontiguousarray(self.in_order(constant.owner, found)) if found.ndim else found
+
     def in_order(self, owner: str, values: Any) -> Any:
-        """One value per synapse, synapse after synapse of the first cell, then of the next."""
-        return values[..., self.order[owner]] if owner in self.order and values.ndim else values
+        """One value per synapse, in a kernel's order."""
+        order = self.order[owner] if values.ndim and owner in self.order else None
+        return values if order is None else values[..., order]
 
     def out_of_order(self, synapses: Synapses, values: Any) -> Any:
         """Inverse of in_order, in the layout's shape."""
         name = synapses.name
-        if name in self.order:
+        order = self.order[name] if name in self.order else None
+        if order is not None:
             if name not in self._places:
-                self._places[name] = np.argsort(self.order[name], kind="stable")
+                self._places[name] = np.argsort(order, kind="stable")
             values = values[..., self._places[name]]
         return values.reshape(*values.shape[:-1], *synapses.shape)
 
-    def _wiring(self, initial: Arrays) -> Arrays:
+    def _wiring(self, initial: Arrays, executable: Executable) -> Arrays:
         """Synapses in order, and first states. initial: "owner.state" -> values."""
         found: Arrays = {}
         for s in self.step.synapses:
-            if s.kind == "sparse":
-                order = self.order[s.name]
-                found[mangled("post", s.name)] = s.post_index[order].astype(np.intc)
-                found[mangled("first", s.name)] = np.searchsorted(s.pre_index[order], np.arange(s.ends[0] + 1))
-            found[mangled("delays", s.name)] = np.array(delays_of(s), np.int_)
-            found[mangled("delay", s.name)] = self.in_order(s.name, np.broadcast_to(np.asarray(s.delay), s.shape))
+            found[mangled("delays", s.name)] = np.array(s.delays, np.int_)
             if s.mask is not None:
                 found[mangled("mask", s.name)] = s.mask
+            if s.kind != "sparse":
+                found[mangled("delay", s.name)] = np.broadcast_to(np.asarray(s.delay), s.shape)
+                continue
+            arrangement = self.arrangements[s.name]
+            found |= self.order.arranged(s.name) | self._late(arrangement, executable)
+            for name in executable.constants_read:  # while the order is at hand
+                if executable.constants.table[name].owner == s.name:
+                    self._own(executable.constants, name, mangled("each", name) in executable.places)
+            if not s.states:
+                self.order.release(s.name)
         for name, value in initial.items():
             found[mangled("initial", *name.split(".", 1))] = self.in_order(name.partition(".")[0], value)
         return found
+
+    def _late(self, arrangement: Arrangement, executable: Executable) -> Arrays:
+        """Delays of a sparse projection's synapses, one by one, where a kernel reads them."""
+        synapses = arrangement.synapses
+        name = mangled("delay", synapses.name)
+        return {name: self.in_order(synapses.name, np.asarray(synapses.delay))} if name in executable.places else {}
 
     # -- results -------------------------------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ def lookup(step: Step, constant: Constant, parameters: Mapping[str, Any]) -> Cal
 
 
 def values_of(step: Step, constant: Constant, parameters: Mapping[str, Array]) -> Array:
-    """A constant as an array."""
+    """A constant as an array; its parts that don't exist are 0."""
     shape = shape_of(step, constant)
     found = evaluate(constant.expr, lookup(step, constant, parameters))
     found = np.array(found) if not shape else found if np.shape(found) == shape else np.broadcast_to(found, shape)

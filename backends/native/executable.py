@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from backends.common.arrays import Feed
 from backends.native.adjoint import Adjoint
+from backends.native.arrangement import Arrangement
 from backends.native.build import load
 from backends.native.calls import CUT, FAILED, SIGNATURE, Call
 from backends.native.constants import Constants
@@ -102,10 +103,10 @@ class Executable:
 
     def __init__(
         self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
-        network: str,
+        network: str, arrangements: Mapping[str, Arrangement],
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
-        self.kernel = Kernel(step, constants, record, training, tile)
+        self.kernel = Kernel(step, constants, record, training, tile, arrangements)
         self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit
         dtype, layout = np.dtype(real).name, self.kernel.layout
         bytes_ = np.dtype(real).itemsize

@@ -6,9 +6,9 @@ Spikes are lists of cells: a static event coupling adds the rows of the cells th
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from backends.common.structure import delays_of, local, reads_target
+from backends.common.structure import local, reads_target
 from backends.native.ends import Ends
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
@@ -35,7 +35,7 @@ class Forward:
         """What is done in a step before the run: what was sent then, and arrives now or later, is put on its way."""
         return [
             Piece(f"spikes on their way: {title(op)}", tuple(self.send(op, self.step.projection(op.projection), before=True)))
-            for op in self.kernel.late()
+            for op in self.kernel.late() if self.kernel.sends(op)
         ]  # fmt: skip
 
     def each(self) -> list[Piece]:
@@ -211,7 +211,10 @@ class Forward:
                 f"memset({sums}, 0, active*{size}*sizeof(real));", *self.graded(op, sums),
                 f"for (long n = 0; n < active*{size}; n++) {target}[n] += {amount};",
             ]  # fmt: skip
-        found = self.send(op, synapses) if self.kernel.is_static(op) else self.events(op, synapses)
+        if self.kernel.is_static(op):
+            found = self.send(op, synapses) if self.kernel.sends(op) else self.arriving(op, synapses)
+        else:
+            found = self.events(op, synapses)
         if op.target in cells.states and not self.kernel.direct(op) and self.kernel.due(op):
             found += self.deliver(op, cells)
         return found
@@ -235,9 +238,46 @@ class Forward:
                 *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
             ]  # fmt: skip
-        slot = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]"
-        body = kernel.of_source(synapses, [*skip, f"{slot} += {amounts}[s];"])
+        slot, s = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]", _index(kernel.each(op))
+        body = kernel.of_source(synapses, [*skip, f"{slot} += {amounts}[{s}];"])
         return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
+
+    def arriving(self, op: Couple, synapses: Synapses) -> list[str]:
+        """Amounts that arrive now, of what fired as long ago as each delay says, group by group of synapses."""
+        kernel, arrangement, post = self.kernel, self.kernel.arrangements[synapses.name], synapses.ends[1]
+        to = f"{self.target(op)} + ({_slot(0, kernel.depth[kernel.slot(op)])}*TILE + b)*{post}"
+        first = self.layout.given(mangled("first", synapses.name), "long")
+        targets = self.layout.given(mangled("post", synapses.name), "int")
+        if arrangement.width == 1:
+            kind, cuts, due = "long", first, "(due_t){0, i}"
+        else:
+            cuts = kernel.cuts(synapses)
+            kind, due = arrangement.cut, f"(due_t){{{first}[i], i*{arrangement.width + 1} + group}}"
+        deliver = f"deliver_{kind}({to}, due, waiting, {cuts}, {targets}, {kernel.matrix(op)}, {kernel.each(op)})"
+        body = [
+            f"due[waiting] = {due};", f"__builtin_prefetch({cuts} + due[waiting].cut);",
+            f"if (++waiting == DUE) {deliver}, waiting = 0;",
+        ]  # fmt: skip
+        return [
+            "for (long b = 0; b < active; b++) { due_t due[DUE]; long waiting = 0;",
+            *self.late(synapses, lambda late: kernel.spikes_of(synapses.pre, late, body)), f"{deliver};", "}",
+        ]  # fmt: skip
+
+    def late(self, synapses: Synapses, body: Callable[[int | str], Sequence[str]]) -> list[str]:
+        """A loop over the groups of a source's synapses. body: of C of their delay; `group` is known in it where there are several."""
+        arrangement = self.kernel.arrangements[synapses.name]
+        delay = synapses.delay if isinstance(synapses.delay, int) else "late"
+        found = list(body(delay))
+        if arrangement.grouped:
+            late = self.layout.given(mangled("delays", synapses.name), "long")
+            place = "d" if arrangement.parts == 1 else f"part*{arrangement.delays} + d"
+            head = f"for (long d = 0; d < {arrangement.delays}; d++) {{ const long late = {late}[d], group = {place};"
+            found = [head, *found, "}"]
+        elif arrangement.parts > 1:
+            found = ["{ const long group = part;", *found, "}"]
+        if arrangement.parts > 1:
+            found = [f"for (long part = 0; part < {arrangement.parts}; part++) {{", *found, "}"]
+        return found
 
     def target(self, op: Couple) -> str:
         """Where an event coupling's amounts go: slots of what is on its way, or the state itself."""
@@ -270,11 +310,15 @@ class Forward:
             return kernel.each_synapse(synapses, body)
         if when == "pre" and isinstance(synapses.delay, int):
             return kernel.spikes_of(synapses.pre, synapses.delay, kernel.of_source(synapses, body))
+        if when == "pre" and synapses.kind == "sparse":
+            return self.late(
+                synapses, lambda late: kernel.spikes_of(synapses.pre, late, kernel.of_group(synapses, "group", body))
+            )
         if when == "pre":
             late = self.layout.given(mangled("delays", synapses.name), "long")
             of_one = kernel.of_source(synapses, [f"if ({kernel.delay(synapses)} != late) continue;", *body])
             return [
-                f"for (long d = 0; d < {len(delays_of(synapses))}; d++) {{ const long late = {late}[d];",
+                f"for (long d = 0; d < {len(synapses.delays)}; d++) {{ const long late = {late}[d];",
                 *kernel.spikes_of(synapses.pre, "late", of_one), "}",
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
@@ -369,6 +413,11 @@ def _counted(population: str, index: str) -> str:
     """One step of a refractory period has passed."""
     left = mangled("left", population)
     return f"{left}[{index}] -= {left}[{index}] > 0"
+
+
+def _index(each: str) -> str:
+    """Of synapse s among amounts: see Kernel.each."""
+    return "s" if each == "1" else f"s*{each}"
 
 
 def _slot(delay: int | str, depth: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from backends.common.structure import Backward, is_static, local, reads_target, stretches
+from backends.native.arrangement import Arrangement
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
@@ -42,13 +43,16 @@ Slot = tuple[str, str, int]  # population, variable, stretch of the step
 
 @dataclass
 class Kernel:
-    """One kernel in the making. tile: trials side by side. kept: versions that the adjoint reads."""
+    """One kernel in the making. tile: trials side by side. arrangements: of sparse projections. kept: versions that the adjoint
+    reads.
+    """
 
     step: Step
     constants: Constants
     record: tuple[Recorded, ...]
     training: Training | None
     tile: int
+    arrangements: Mapping[str, Arrangement] = field(default_factory=dict)
     layout: Layout = field(default_factory=Layout)
     kept: dict[Key, None] = field(default_factory=dict)
 
@@ -59,11 +63,13 @@ class Kernel:
         self.rasters = {end for s in self.step.synapses if s.name in self.changing() for end in (s.pre, s.post)}
         self._stretch = stretches(self.step)
         self.depth: dict[Slot, int] = {}  # steps that what is on its way may take
+        self.back: dict[Slot, int] = {}  # and its adjoint
         self.reach = dict.fromkeys(self.sources, 1)  # steps back over which adjoints of spikes are collected
         events = [o for o in self.step.operations if isinstance(o, Couple) and (o.when != "always" or self.waits(o))]
         for op in events:
             late, key = self.step.projection(op.projection).max_delay, self.slot(op)
-            self.depth[key] = max(self.depth.get(key, 1), late + 1)
+            self.back[key] = max(self.back.get(key, 1), late + 1)
+            self.depth[key] = max(self.depth.get(key, 1), (late if self.sends(op) else 0) + 1)
         self.last = {self.slot(op): op for op in events if not self.direct(op)}
         for name in self.changing():
             s = self.step.projection(name)
@@ -87,6 +93,15 @@ class Kernel:
         """Projections in which events do more than add fixed amounts: their gates need gradients, and rasters."""
         updated = {o.owner for o in self.step.operations if isinstance(o, Update) and o.when in ("pre", "post")}
         return updated | {o.projection for o in self.couples() if o.when != "always" and not is_static(self.step, o)}
+
+    def sends(self, op: Couple) -> bool:
+        """Whether an event coupling puts its amounts on their way when a cell fires; elsewhere they are looked up when they arrive."""
+        synapses = self.step.projection(op.projection)
+        if not self.is_static(op):
+            return False
+        return synapses.kind != "sparse" or not (
+            isinstance(synapses.delay, int) or self.arrangements[synapses.name].grouped
+        )
 
     # -- versions ------------------------------------------------------------------------------------------
 
@@ -259,6 +274,21 @@ class Kernel:
             head = f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s];"
         return [head, *body, "}"]
 
+    def of_group(self, synapses: Synapses, group: str, body: Sequence[str]) -> list[str]:
+        """The same of one group of them: see Arrangement."""
+        arrangement = self.arrangements[synapses.name]
+        first = self.layout.given(mangled("first", synapses.name), "long")
+        post_index = self.layout.given(mangled("post", synapses.name), "int")
+        cut = f"{self.cuts(synapses)} + i*{arrangement.width + 1} + {group}"
+        return [
+            f"for (long s = {first}[i] + ({cut})[0], last = {first}[i] + ({cut})[1]; s < last; s++) {{ const long j = {post_index}[s];",
+            *body, "}",
+        ]  # fmt: skip
+
+    def cuts(self, synapses: Synapses) -> str:
+        """Where the groups of each row begin, from the row's beginning."""
+        return self.layout.given(mangled("cuts", synapses.name), self.arrangements[synapses.name].cut)
+
     def each_synapse(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
         """A loop over all synapses s from i to j."""
         return [f"for (long i = 0; i < {synapses.ends[0]}; i++) {{", *self.of_source(synapses, body), "}"]
@@ -273,7 +303,9 @@ class Kernel:
         """Steps of synapse s."""
         if isinstance(synapses.delay, int):
             return str(synapses.delay)
-        return f"{self.layout.given(mangled('delay', synapses.name), 'int')}[s]"
+        late = synapses.max_delay
+        kind = "byte" if late < 2**8 else "ushort" if late < 2**16 else "int"
+        return f"{self.layout.given(mangled('delay', synapses.name), kind)}[s]"
 
     def raster(self, population: str) -> str:
         """Spikes as bytes, for the adjoint; rows of steps before the run come first."""
@@ -316,7 +348,8 @@ class Kernel:
     def waiting(self, role: str, slot: Slot) -> str:
         """Scratch for the steps of a slot."""
         population, variable, stretch = slot
-        size = self.depth[slot] * self.tile * self.size(population)
+        depth = self.depth if role == "coming" else self.back
+        size = depth[slot] * self.tile * self.size(population)
         return self.layout.room(mangled(role, population, variable, str(stretch)), size)
 
     def is_static(self, op: Couple) -> bool:
@@ -333,6 +366,12 @@ class Kernel:
         assert op.factors is not None
         value = op.factors.synapse if self.factored(op) else op.factors.pre * op.factors.synapse * op.factors.post
         return self.layout.given(self.constants.amounts(op, value), sets=True)
+
+    def each(self, op: Couple) -> str:
+        """1, or C of 0 where all synapses have the one amount that a run gives."""
+        if self.training is not None or self.step.projection(op.projection).kind != "sparse":
+            return "1"
+        return self.layout.given(mangled("each", self.matrix(op)), "long", number=True)
 
     def due(self, op: Couple) -> bool:
         """Whether what has arrived must be in the variable now: nothing else comes before somebody reads or changes it."""

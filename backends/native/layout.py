@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 Arrays = dict[str, npt.NDArray[Any]]  # by C name
-C_TYPES: dict[str, Any] = {"byte": np.dtype(np.uint8), "int": np.dtype(np.intc), "long": np.dtype(np.int_)}
+C_TYPES: dict[str, Any] = {
+    "byte": np.dtype(np.uint8),
+    "ushort": np.dtype(np.uint16),
+    "int": np.dtype(np.intc),
+    "long": np.dtype(np.int_),
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Layout:
 
     def scratch_bytes(self, real: int) -> int:
         """The scratch asked for so far, of one unit, each piece on a cache line of its own."""
-        sizes = {"real": real, "byte": 1, "int": 4, "long": 8}
+        sizes = {"real": real, "byte": 1, "ushort": 2, "int": 4, "long": 8}
         return 64 + sum(sizes[kind] * length + 64 for kind, length in self.scratch.values())
 
     def shapes(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

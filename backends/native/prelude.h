@@ -27,6 +27,7 @@ typedef double real;
 #define LANES (32 / (long)sizeof(real))
 #endif
 typedef unsigned char byte;
+typedef unsigned short ushort;
 typedef real pack __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real))));
 #define VECTOR _Pragma("GCC ivdep")
 
@@ -150,6 +151,33 @@ static inline void fetch(const real *address, long n) {
 
 /* y += row */
 static inline void add(real *restrict y, const real *restrict row, long n) { VECTOR for (long j = 0; j < n; j++) y[j] += row[j]; }
+
+/* Groups of synapses that arrive now: the first synapse of a row, and where a group's two ends are told, from there. */
+typedef struct {
+    long row, cut;
+} due_t;
+#define DUE 256
+#define AHEAD 6
+#define LINE 64
+
+/* y += the amounts of the synapses of some groups, in order. post: their targets. each: 0 where all have the first amount. */
+#define DELIVER(kind) \
+static void deliver_##kind(real *restrict y, const due_t *due, long n, const kind *restrict cuts, const int *restrict post, const real *restrict amounts, long each) { \
+    for (long e = 0; e < n; e++) { \
+        if (e + AHEAD < n) { \
+            const long s = due[e + AHEAD].row + cuts[due[e + AHEAD].cut]; \
+            __builtin_prefetch(post + s), __builtin_prefetch((const char *)(post + s) + LINE - 1); \
+            if (each) __builtin_prefetch(amounts + s), __builtin_prefetch((const char *)(amounts + s) + LINE - 1); \
+        } \
+        const kind *const cut = cuts + due[e].cut; \
+        const long first = due[e].row + cut[0], last = due[e].row + cut[1]; \
+        if (each) for (long s = first; s < last; s++) y[post[s]] += amounts[s]; \
+        else for (long s = first; s < last; s++) y[post[s]] += amounts[0]; \
+    } \
+}
+DELIVER(ushort)
+DELIVER(int)
+DELIVER(long)
 
 #define BLOCK 8 /* packs that stay in registers */
 #define PACK(address) (*(pack *)(address))

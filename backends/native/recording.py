@@ -25,7 +25,7 @@ class Recorded:
     chosen: bool
 
     @staticmethod
-    def of(trace: Trace, order: Mapping[str, Array]) -> Recorded:
+    def of(trace: Trace, order: Mapping[str, Any]) -> Recorded:
         """order: of the synapses of projections whose own is another; what all of them have is recorded as a choice."""
         chosen = trace.index is not None or (trace.synaptic and trace.owner in order)
         return Recorded(trace.owner, trace.variable, trace.synaptic, chosen)
@@ -41,13 +41,14 @@ class Recorded:
         return mangled("chosen", self.owner, self.variable)
 
 
-def places(wanted: Wanted, order: Mapping[str, Array]) -> dict[str, Array]:
+def places(wanted: Wanted, order: Mapping[str, Any]) -> dict[str, Array]:
     """What a run gives a kernel for its choices. order: see `Recorded.of`."""
     found = {}
     for trace in wanted.traces.values():
         index = trace.index
         if trace.synaptic and trace.owner in order:
-            turned = np.argsort(order[trace.owner], kind="stable")
+            moved = order[trace.owner]
+            turned = np.arange(trace.layout[0]) if moved is None else np.argsort(moved, kind="stable")
             index = turned if index is None else turned[index]
         if index is not None:
             found[mangled("chosen", trace.owner, trace.variable)] = np.concatenate([[len(index)], index])

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from backends.common.structure import delays_of
 from backends.common.torch_elementary import ELEMENTARY
 from neuro.compiler.step import Synapses
 
@@ -25,7 +24,7 @@ def matrices(synapses: Synapses, value: Any, dtype: torch.dtype) -> tuple[torch.
     if synapses.mask is not None:
         value = value * torch.as_tensor(synapses.mask)
     found = []
-    for delay in delays_of(synapses):
+    for delay in synapses.delays:
         part = (
             value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
         )

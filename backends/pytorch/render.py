@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import sympy as sp
 import torch
 
-from backends.common.structure import Backward, delays_of, is_static, local, overwritten, stretches
+from backends.common.structure import Backward, is_static, local, overwritten, stretches
 from backends.pytorch.functions import total
 from backends.pytorch.groups import Group, current, drive, groups
 from backends.pytorch.writer import Writer
@@ -133,7 +133,7 @@ class _Renderer(Writer):
         """`text` plus spikes @ matrix, one product a delay."""
         synapses = self.step.projection(op.projection)
         feedback = self.feedback(synapses)
-        for delay, matrix in zip(delays_of(synapses), self.matrices(op), strict=True):
+        for delay, matrix in zip(synapses.delays, self.matrices(op), strict=True):
             spikes = self.passed(synapses, self.spikes(synapses.pre, delay, gathered=gathered))
             if feedback is not None:
                 text = f"{text} + through({spikes}, {matrix}, {feedback})"

@@ -12,7 +12,7 @@ import torch
 from backends.common.arrays import Feed, check_finite, draw_noise
 from backends.common.autograd import Signals, Tensors
 from backends.common.recording import Trace, Wanted
-from backends.common.structure import delays_of, local
+from backends.common.structure import local
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.pytorch.compiled import CompiledNetwork
@@ -124,7 +124,7 @@ class ForwardPass:
         """One (steps late, [time, batch, neuron]) a delay."""
         step, backward = self.compiled.step, self.compiled.backward
         synapses = step.projection(couple.projection)
-        delays, spikes = delays_of(synapses), self.spikes[synapses.pre]
+        delays, spikes = synapses.delays, self.spikes[synapses.pre]
         longest = max(delays) if self.before is not None else 0
         if self.before is not None and longest:
             spikes = one_after_another(self.before.spikes[synapses.pre][-longest:], spikes)

@@ -11,7 +11,7 @@ import sympy as sp
 import torch
 
 from backends.common.ranges import Range, range_of
-from backends.common.structure import Backward, delays_of, flat, is_static, local
+from backends.common.structure import Backward, flat, is_static, local
 from backends.common.torch_printer import code
 from backends.pytorch.constants import Constants
 from backends.pytorch.functions import FUNCTIONS, full, matrices
@@ -145,7 +145,7 @@ class Writer:
             return name
         self._gates.add(name)
         terms = [] if when == "pre" else [self.spread(synapses, "post", mangled("z", synapses.post))]
-        for delay in delays_of(synapses) if when == "pre" else ():
+        for delay in synapses.delays if when == "pre" else ():
             spread = self.passed(synapses, self.spread(synapses, "pre", self.spikes(synapses.pre, delay)))
             if not isinstance(synapses.delay, int):
                 chosen = torch.as_tensor(np.asarray(synapses.delay) == delay)
@@ -165,7 +165,7 @@ class Writer:
         """Constants that hold a static coupling's matrices, one a delay."""
         if op not in self._matrices:
             synapses = self.step.projection(op.projection)
-            names = [self.fresh("matrix", op.projection) for _ in delays_of(synapses)]
+            names = [self.fresh("matrix", op.projection) for _ in synapses.delays]
             value = self.of_cells(op.projection, self.bound(op.factors.synapse if op.factors else sp.Integer(1)))
             function = self.function("matrices", op.projection, lambda v: matrices(synapses, v, self.dtype))
             self.source.setup.append(f"{', '.join(names)}, = {function}({code(value)})")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,43 @@ from neuro.model import (
 
 Array = npt.NDArray[Any]
 _LARGEST = float(np.finfo(np.float64).max)
+KEPT = 2**22  # bytes of a parameter's numbers that are kept once they are drawn
+
+
+class Drawn:
+    """Numbers that are made when somebody asks, the same every time; many of them are kept only while somebody holds them.
+
+    number: the one that all of them are, None where they differ.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], make: Callable[[], npt.NDArray[np.float64]], number: float | None = None
+    ) -> None:
+        self.shape, self.number, self._make = shape, number, make
+        self._kept: npt.NDArray[np.float64] | None = None
+        self._held: weakref.ref[npt.NDArray[np.float64]] | None = None
+
+    @property
+    def array(self) -> npt.NDArray[np.float64]:
+        found = self._kept if self._held is None else self._held()
+        if found is None:
+            found = self._make()
+            if found.nbytes <= KEPT:
+                self._kept = found
+            else:
+                self._held = weakref.ref(found)
+        return found
+
+    def __reduce__(self) -> tuple[type[Drawn], tuple[Any, ...]]:
+        return Drawn, (self.shape, self._make, self.number)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One trainable array. value: SI. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale."""
+    """One trainable array. given: its SI values. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale."""
 
     name: str
-    value: npt.NDArray[np.float64]
+    given: npt.NDArray[np.float64] | Drawn
     unit: str
     dimension: Dimension
     axes: tuple[str, ...]
@@ -41,8 +71,18 @@ class Parameter:
     mask: npt.NDArray[np.bool_] | None = None  # dense weights: where there is a synapse
 
     @property
+    def value(self) -> npt.NDArray[np.float64]:
+        """SI values."""
+        return self.given.array if isinstance(self.given, Drawn) else self.given
+
+    @property
+    def number(self) -> float | None:
+        """What all its values are, where the definition says so by one number."""
+        return self.given.number if isinstance(self.given, Drawn) else None
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+        return self.given.shape
 
     @property
     def is_weight(self) -> bool:
@@ -78,9 +118,29 @@ class Parameter:
 
 def drawn(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """SI values of a quantity (broadcast) or a distribution (drawn), in this shape."""
+    return _numbers(network.seed, value, name, shape)
+
+
+def _numbers(seed: int, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if isinstance(value, Quantity):
         return np.broadcast_to(np.asarray(value.value, dtype=np.float64), shape).copy()
-    return streams.draw(network.seed, name, value, shape)
+    return streams.draw(seed, name, value, shape)
+
+
+def _synaptic_numbers(
+    network: Network, value: Value, name: str, shape: tuple[int, ...], mask: npt.NDArray[np.bool_] | None
+) -> Drawn:
+    """One number per synapse, 0 where there is none."""
+    make = partial(_masked, network.seed, value, name, shape, mask)
+    one = isinstance(value, Quantity) and not value.shape and mask is None
+    return Drawn(shape, make, float(value.value) if one and isinstance(value, Quantity) else None)
+
+
+def _masked(
+    seed: int, value: Value, name: str, shape: tuple[int, ...], mask: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.float64]:
+    found = _numbers(seed, value, name, shape)
+    return found if mask is None else np.where(mask, found, 0.0)
 
 
 def _unit_of(value: Value) -> tuple[str, Dimension]:
@@ -125,9 +185,7 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
     found = {}
     if projection.weights is not None:
         key = f"{projection.name}.w"
-        weights = drawn(network, projection.weights, f"weights/{projection.name}", wires.shape)
-        if wires.mask is not None:
-            weights = np.where(wires.mask, weights, 0.0)
+        weights = _synaptic_numbers(network, projection.weights, f"weights/{projection.name}", wires.shape, wires.mask)
         low, high = projection.bounds
         text, dimension = _unit_of(projection.weights)
         found[key] = _declared(
@@ -152,8 +210,8 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         scalar = isinstance(value, Quantity) and not value.shape
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
-        array = drawn(network, value, f"parameter/{key}", shape)
-        parameter = Parameter(key, array, text, dimension, () if scalar else axes)
+        numbers = _synaptic_numbers(network, value, f"parameter/{key}", shape, None)
+        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes)
         found[key] = _declared(f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
 from neuro.compiler.receptors import without_receptors
-from neuro.compiler.wiring import IntArray, Wiring
+from neuro.compiler.wiring import IntArray, Listed, Steps, Wiring
 from neuro.language.units import Quantity
 from neuro.model import AllToAll, Network, OneToOne, Pairs, Probability, Projection
 
@@ -33,7 +34,7 @@ class Resolved:
         return _wires(self.network)
 
     @property
-    def delays(self) -> Mapping[str, int | IntArray]:
+    def delays(self) -> Mapping[str, int | Steps]:
         """Projection -> steps: one number, or one per synapse in the shape of its wiring where they differ."""
         return _delays(self.network)
 
@@ -64,7 +65,7 @@ class Resolved:
         for p in self.network.projections:
             wires, delay = self.wires[p.name], self.delays[p.name]
             steps = str(delay) if np.ndim(delay) == 0 else f"{np.min(delay)}..{np.max(delay)}"
-            count = f"{len(wires.pre_index) if wires.mask is None else int(wires.mask.sum())} synapses"
+            count = f"{np.prod(wires.shape) if wires.mask is None else wires.mask.sum()} synapses"
             lines.append(f"projection {p.name}: {p.pre} -> {p.post}, {wires.kind}, {count}, delay {steps} steps")
             lines += [f"    {line}" for line in self.synapses[p.name].lines()]
         return lines
@@ -89,31 +90,41 @@ def _wiring(network: Network, projection: Projection) -> Wiring:
     without_loops = not loops and projection.pre == projection.post
     match item:
         case AllToAll():
-            return Wiring("dense", (pre, post), None, ~np.eye(pre, dtype=bool) if without_loops else None)
+            return Wiring("dense", (pre, post), mask=~np.eye(pre, dtype=bool) if without_loops else None)
         case OneToOne():
             index = np.arange(pre)
-            return Wiring("one_to_one", (pre,), (index, index))
-        case Probability():
-            rows, columns = streams.pairs(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post)
-            if without_loops:
-                others = rows != columns
-                rows, columns = rows[others], columns[others]
-            return Wiring("sparse", (len(rows),), (rows, columns))
-        case Pairs():
-            return Wiring("sparse", item.pre.shape, (item.pre, item.post))
+            return Wiring("one_to_one", (pre,), Listed(pre, lambda: (index, index)))
+        case Probability() | Pairs():
+            name = f"connectivity/{projection.name}"
+            return Wiring.sparse(pre, partial(_ends, item, network.seed, name, pre, post, without_loops))
+
+
+def _ends(
+    item: Probability | Pairs, seed: int, name: str, pre: int, post: int, without_loops: bool
+) -> tuple[IntArray, IntArray]:
+    """Sources and targets of a projection's synapses. It holds no network, so that whoever keeps it keeps none alive."""
+    if isinstance(item, Pairs):
+        return item.pre, item.post
+    rows, columns = streams.pairs(seed, name, float(item.p), pre, post)
+    if without_loops:
+        others = rows != columns
+        rows, columns = rows[others], columns[others]
+    return rows, columns
 
 
 @per_object
-def _delays(network: Network) -> dict[str, int | IntArray]:
+def _delays(network: Network) -> dict[str, int | Steps]:
     wires = _wires(network)
     return {p.name: _delay(p, network.dt, wires[p.name].shape) for p in network.projections}
 
 
-def _delay(projection: Projection, dt: Quantity, shape: tuple[int, ...]) -> int | IntArray:
+def _delay(projection: Projection, dt: Quantity, shape: tuple[int, ...]) -> int | Steps:
+    """One number, or as many as there are synapses, in as few bytes as hold the longest."""
     steps = steps_of(projection.delay, dt)
     if not steps.ndim or (steps.size and (steps == steps.flat[0]).all()):
         return int(steps.flat[0])
-    return np.broadcast_to(steps, shape).copy()
+    least = next(t for t in (np.uint8, np.uint16, np.int64) if steps.max(initial=0) <= np.iinfo(t).max)
+    return np.broadcast_to(steps, shape).astype(least)
 
 
 @per_object

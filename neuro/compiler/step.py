@@ -25,7 +25,7 @@ import numpy as np
 import sympy as sp
 
 from neuro.compiler.printing import expression_text
-from neuro.compiler.wiring import IntArray, Wiring
+from neuro.compiler.wiring import Steps, Wiring
 from neuro.language.elementary import greater, greater_equal
 from neuro.language.equations import Source
 from neuro.language.symbolic import closed, substituted, symbol
@@ -201,7 +201,7 @@ class Synapses(Wiring):
     pre: str
     post: str
     ends: tuple[int, int]  # cells or channels before and after
-    delay: int | IntArray
+    delay: int | Steps
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
@@ -213,6 +213,12 @@ class Synapses(Wiring):
     @property
     def max_delay(self) -> int:
         return int(np.max(self.delay)) if np.size(self.delay) else 0
+
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Every delay that occurs, in ascending order; 0 where there are no synapses."""
+        found = np.flatnonzero(np.bincount(np.ravel(self.delay)))
+        return tuple(int(d) for d in found) or (0,)
 
 
 @dataclass(frozen=True)

@@ -263,9 +263,12 @@ class _Moment:
     def _passing_late(self, synapses: Synapses, there: Any) -> tuple[Any, Any]:
         """The same where each synapse has a delay of its own."""
         pre = np.arange(synapses.shape[0])[:, None] if synapses.kind == "dense" else synapses.pre_index
-        gate, moved = self.trajectory.spikes[synapses.pre][:, self.k - synapses.delay, pre] & there, None
-        for d in np.unique(synapses.delay):
-            sent = self._sent(synapses.pre, int(d))
+        gate, moved = (
+            self.trajectory.spikes[synapses.pre][:, self.k - synapses.delay.astype(np.int64), pre] & there,
+            None,
+        )
+        for d in synapses.delays:
+            sent = self._sent(synapses.pre, d)
             if sent is not None:
                 chosen = self.a.array(synapses.delay == d) & there
                 moved = plus(moved, self._chosen(chosen, spread(synapses, "pre", sent, 2), None))

@@ -290,6 +290,6 @@ def stored_codes(data: Mapping[str, Any]) -> Codes:
 
 def _post(wires: Wiring) -> npt.NDArray[np.int64]:
     """The postsynaptic cell of each weight, in the weights' layout."""
-    if wires.indices is None:
+    if wires.kind == "dense":
         return np.broadcast_to(np.arange(wires.shape[1]), wires.shape)
     return wires.post_index.reshape(wires.shape)

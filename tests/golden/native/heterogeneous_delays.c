@@ -15,7 +15,7 @@ static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
 static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
     int *restrict channels__x = p[0];
     long *restrict offsets__x = p[1];
-    int *restrict delay__feed = p[2];
+    byte *restrict delay__feed = p[2];
     real *restrict coming__cells__I__0 = p[3];
     real *restrict amounts__feed__I__0 = p[4];
     for (long b = 0; b < active; b++) {
@@ -71,7 +71,7 @@ static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
     int *restrict channels__x = p[0];
     long *restrict offsets__x = p[1];
     real *restrict coming__cells__I__0 = p[2];
-    int *restrict delay__feed = p[3];
+    byte *restrict delay__feed = p[3];
     real *restrict amounts__feed__I__0 = p[4];
     for (long b = 0; b < active; b++) {
         { const int *list = (channels__x + (offsets__x + (first + b)*(past + steps) + past)[k]);

@@ -1,0 +1,160 @@
+"""How a kernel has the synapses of a sparse projection: by source, part of the targets, and delay.
+
+What a spike reaches in one step, in one part of the cells, then lies together, so that no synapse needs a delay of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.common.structure import is_static
+from backends.native.build import load
+from backends.native.calls import address
+from backends.native.layout import C_TYPES, Arrays
+from neuro.compiler.step import Couple, Step, Synapses, Update
+from neuro.compiler.wiring import Targets
+from neuro.language.mangling import mangled
+
+Array = npt.NDArray[Any]
+MANY = 2**16  # synapses of a projection from which what they were made of isn't kept
+THICK = 4  # synapses of a source and a delay, on average, from which they are looked up when they arrive
+_POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Of a projection's synapses. parts: of the target cells. grouped: by delay, where they have delays of their own.
+
+    cut: C type of what tells where a row's groups begin.
+    """
+
+    synapses: Synapses
+    parts: int
+    grouped: bool
+    cut: str
+
+    @staticmethod
+    def of(synapses: Synapses, parts: int, changing: bool) -> Arrangement:
+        """changing: whether what arrives must be computed then, as where a synapse has states."""
+        assert synapses.listed is not None
+        longest = int(np.diff(synapses.listed.rows.offsets).max(initial=0))
+        own = not isinstance(synapses.delay, int)
+        thick = synapses.shape[0] >= THICK * synapses.ends[0] * len(synapses.delays)
+        return Arrangement(synapses, parts, own and (changing or thick), "ushort" if longest < 2**16 else "int")
+
+    @property
+    def delays(self) -> int:
+        """Groups of a source's synapses within a part."""
+        return len(self.synapses.delays) if self.grouped else 1
+
+    @property
+    def width(self) -> int:
+        """Groups of a source's synapses; 1 where a row is one group, and there are no cuts."""
+        return self.parts * self.delays
+
+    def borders(self) -> Array:
+        """Where each part of the cells ends."""
+        size = self.synapses.ends[1]
+        return np.array([size * (p + 1) // self.parts for p in range(self.parts)], np.int32)
+
+    def made(self, threads: int) -> tuple[Arrays, Targets | None]:
+        """Targets, beginnings of rows and of groups, by C name; the place of each synapse in the definition, None where it is the same."""
+        synapses, name = self.synapses, self.synapses.name
+        assert synapses.listed is not None
+        rows = synapses.listed.rows
+        found: Arrays = {mangled("first", name): rows.offsets}
+        if self.width == 1:
+            return {**found, mangled("post", name): rows.targets}, rows.order
+        late = np.ascontiguousarray(synapses.delay) if self.grouped else None
+        groups = np.zeros(synapses.max_delay + 1, np.int32)
+        groups[list(synapses.delays)] = np.arange(len(synapses.delays))
+        sources, borders = synapses.ends[0], self.borders()
+        cuts = np.empty((sources, self.width + 1), np.int32)
+        post, place = np.empty_like(rows.targets), np.empty_like(rows.targets)
+        given = (rows.offsets, rows.targets, rows.order, late)
+        fixed = (0 if late is None else late.itemsize, groups, self.delays, borders, self.parts, cuts, post, place)
+
+        def some(span: tuple[int, int]) -> None:
+            _library().arrange(*span, *map(_at, given), *(_at(x) if not isinstance(x, int) else x for x in fixed))
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(some, _spans(rows.offsets, threads)))
+        found[mangled("cuts", name)] = cuts.astype(C_TYPES[self.cut], copy=False)
+        return {**found, mangled("post", name): post}, place
+
+
+class Orders(Mapping[str, Targets | None]):
+    """Sparse projections -> the place in the definition of each of a kernel's synapses, None where that is the same.
+
+    Made when somebody asks, and kept until it is released.
+    """
+
+    def __init__(self, arrangements: Mapping[str, Arrangement], threads: int) -> None:
+        self._arrangements, self._threads = arrangements, threads
+        self._kept: dict[str, Targets | None] = {}
+
+    def __getitem__(self, name: str) -> Targets | None:
+        if name not in self._kept:
+            self.arranged(name)
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrangements)
+
+    def __len__(self) -> int:
+        return len(self._arrangements)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrangements
+
+    def arranged(self, name: str) -> Arrays:
+        """A projection's synapses by C name."""
+        found, self._kept[name] = self._arrangements[name].made(self._threads)
+        return found
+
+    def release(self, name: str) -> None:
+        """Give back what a large projection's synapses were made of: it is made again where somebody asks."""
+        if self._arrangements[name].synapses.shape[0] > MANY:
+            del self._kept[name]
+            listed = self._arrangements[name].synapses.listed
+            if listed is not None:
+                listed.release()
+
+
+def arrangements(step: Step) -> dict[str, Arrangement]:
+    """Of the sparse projections of a step, cells in one part."""
+    updated = {o.owner for o in step.operations if isinstance(o, Update) and o.when == "pre"}
+    moved = {
+        o.projection for o in step.operations if isinstance(o, Couple) and o.when == "pre" and not is_static(step, o)
+    }
+    return {s.name: Arrangement.of(s, 1, s.name in updated | moved) for s in step.synapses if s.kind == "sparse"}
+
+
+def _spans(offsets: Array, number: int) -> list[tuple[int, int]]:
+    """Rows in as many spans of about as many synapses each."""
+    ends = np.searchsorted(offsets, [offsets[-1] * n // number for n in range(1, number)]).tolist()
+    bounds = [0, *ends, len(offsets) - 1]
+    return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
+
+
+def _at(array: Array | None) -> int | None:
+    return None if array is None else address(array)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Built when it is first called. Raises UnsupportedError."""
+    found = load(files("backends.native").joinpath("arrange.c").read_text(encoding="utf-8"), "", "float64")
+    pointers = (_POINTER,) * 4
+    found.arrange.argtypes = (_LONG, _LONG, *pointers, _LONG, _POINTER, _LONG, _POINTER, _LONG, *(_POINTER,) * 3)
+    found.arrange.restype = None
+    return found
