@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -130,20 +131,20 @@ class Orders(Mapping[str, Targets | None]):
                 listed.release()
 
 
-def arrangements(step: Step) -> dict[str, Arrangement]:
-    """Of the sparse projections of a step, cells in one part."""
+def arrangements(step: Step, parts: int) -> dict[str, Arrangement]:
+    """Of the sparse projections of a step. parts: of the cells of a population."""
     updated = {o.owner for o in step.operations if isinstance(o, Update) and o.when == "pre"}
     moved = {
         o.projection for o in step.operations if isinstance(o, Couple) and o.when == "pre" and not is_static(step, o)
     }
-    return {s.name: Arrangement.of(s, 1, s.name in updated | moved) for s in step.synapses if s.kind == "sparse"}
+    return {s.name: Arrangement.of(s, parts, s.name in updated | moved) for s in step.synapses if s.kind == "sparse"}
 
 
 def _spans(offsets: Array, number: int) -> list[tuple[int, int]]:
     """Rows in as many spans of about as many synapses each."""
     ends = np.searchsorted(offsets, [offsets[-1] * n // number for n in range(1, number)]).tolist()
     bounds = [0, *ends, len(offsets) - 1]
-    return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
+    return [(a, b) for a, b in pairwise(bounds) if a < b]
 
 
 def _at(array: Array | None) -> int | None:

@@ -16,7 +16,8 @@ Array = npt.NDArray[Any]
 DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; the prelude has the same numbers
 LINE = 64  # bytes of a cache line
 START, RESUMED = 3, 5  # places in run_t
-_POINTER, _LONG, _BYTE = ctypes.c_void_p, ctypes.c_long, ctypes.c_char
+STOP = 4  # place in team
+_POINTER, _LONG, _INT, _BYTE = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_char
 SIGNATURE = (*(_POINTER,) * 4, *(_LONG,) * 5, _POINTER, _LONG)
 
 
@@ -33,12 +34,12 @@ class Call:
 
     arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one parameter set's
     values to the next's. numbers: of the run (run_t). work: (first unit, last + 1, lane) of each thread. room: bytes of a unit's
-    scratch. kept: whether units keep theirs from one span to the next.
+    scratch. kept: whether units keep theirs from one span to the next. together: whether the threads share one unit.
     """
 
     def __init__(
         self, function: Any, arrays: Sequence[Array | None], strides: Sequence[int], numbers: Sequence[int],
-        work: Sequence[tuple[int, int, int]], threads: int, room: int, *, kept: bool, held: Any = None,
+        work: Sequence[tuple[int, int, int]], threads: int, room: int, *, kept: bool, together: bool = False, held: Any = None,
     ) -> None:  # fmt: skip
         self.function, self.work, self.held = function, work, (arrays, held)  # which a thread may still use
         try:
@@ -46,13 +47,15 @@ class Call:
         except MemoryError:
             raise _no_memory() from None
         self._pointers = (_POINTER * len(arrays))(*[None if a is None else address(a) for a in arrays])
-        self._fixed = (_LONG * len(strides))(*strides), (_LONG * len(numbers))(*numbers)
+        self._team = (_INT * 6)(len(work)) if together else None
+        team = 0 if self._team is None else ctypes.addressof(self._team)
+        self._fixed = (_LONG * len(strides))(*strides), (_LONG * (len(numbers) + 1))(*numbers, team)
         self.statuses = [(_LONG * 6)() for _ in work]
         begin, pointers = address(self.scratch), ctypes.addressof(self._pointers)
         strides_, numbers_ = map(ctypes.addressof, self._fixed)
         self._heads = [(pointers, strides_, ctypes.addressof(s), numbers_) for s in self.statuses]
         self._tails = [
-            (*units, begin if kept else begin + i * room, room if kept else 0) for i, units in enumerate(work)
+            (*units, begin if kept or together else begin + i * room, room if kept else 0) for i, units in enumerate(work)
         ]
         self._threads = min(threads, len(work))
         self._pool: ThreadPoolExecutor | None = None
@@ -83,12 +86,16 @@ class Call:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads)
         self._stopped = False
+        if self._team is not None:
+            self._team[:] = (len(self.work), *(0,) * 5)
         running = [self._pool.submit(self._one, i, begin, end) for i in range(len(self.work))]
         try:
             for each in running:
                 each.result()
         except BaseException:
             self._stopped = True
+            if self._team is not None:
+                self._team[STOP] = 1
             wait(running)
             raise
 

@@ -13,7 +13,7 @@ from backends.common.recording import Wanted
 from backends.common.structure import Backward, with_feedback
 from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
-from backends.native.constants import Constants, lookup, values_of
+from backends.native.constants import Constant, Constants, lookup, values_of
 from backends.native.executable import Executable
 from backends.native.kernel import Training
 from backends.native.layout import Arrays
@@ -31,6 +31,7 @@ from neuro.model import Network
 from neuro.protocols import Parameters, RunError
 
 Array = npt.NDArray[Any]
+WORTH = 4096  # cells from which the threads share those of one trial
 
 
 class CompiledNetwork:
@@ -50,7 +51,9 @@ class CompiledNetwork:
         self.step = lower(network)
         self.slope, self.scales = slope_of(surrogate), backward.scales(self.step, self.network)
         compiler_for(self.name)
-        self.arrangements = arrangements(self.step)
+        large = threads > 1 and sum(c.size for c in self.step.cells) >= WORTH
+        self.parts = threads if large else 1
+        self.arrangements = arrangements(self.step, self.parts)
         self.order = Orders(self.arrangements, threads)
         self._places: dict[str, Array] = {}  # of synapses in that order
         self._executables: dict[tuple[Any, ...], Executable] = {}
@@ -78,7 +81,7 @@ class CompiledNetwork:
         if key not in self._executables:
             constants = Constants(self.step, {n: p.shape for n, p in self.declared.items()})
             self._executables[key] = Executable(
-                self.step, constants, record, training, tile, self.real, self.name, self.arrangements
+                self.step, constants, record, training, tile, self.real, self.name, self.arrangements, self.parts
             )
         return self._executables[key]
 
@@ -176,7 +179,7 @@ class CompiledNetwork:
     def out_of_order(self, synapses: Synapses, values: Any) -> Any:
         """Inverse of in_order, in the layout's shape."""
         name = synapses.name
-        order = self.order[name] if name in self.order else None
+        order = self.order.get(name)
         if order is not None:
             if name not in self._places:
                 self._places[name] = np.argsort(order, kind="stable")

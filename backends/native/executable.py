@@ -103,10 +103,10 @@ class Executable:
 
     def __init__(
         self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
-        network: str, arrangements: Mapping[str, Arrangement],
+        network: str, arrangements: Mapping[str, Arrangement], parts: int = 1,
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
-        self.kernel = Kernel(step, constants, record, training, tile, arrangements)
+        self.kernel = Kernel(step, constants, record, training, tile, arrangements, parts if tile == 1 and training is None else 1)
         self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit
         dtype, layout = np.dtype(real).name, self.kernel.layout
         bytes_ = np.dtype(real).itemsize
@@ -121,7 +121,7 @@ class Executable:
         each = loop.each()
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
-        texts = [prelude(dtype, tile, step.dt), function(layout, "forward", *forth, back=False)]
+        texts = [prelude(dtype, tile, step.dt), function(layout, "forward", *forth, back=False, parts=self.kernel.parts)]
         if back is not None:
             layout.scratch = rooms
             texts.append(function(layout, "backward", *back, back=True))
@@ -245,14 +245,17 @@ class Executable:
         strides = [
             0 if a is None else border.stride(a) for border, a in zip(self._borders.values(), given, strict=True)
         ]
+        together = not back and units == 1 and self.kernel.parts > 1
         work = (
-            [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes_of(units)))]
+            [(0, 1, part) for part in range(self.kernel.parts)]
+            if together
+            else [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes_of(units)))]
             if back
             else [(start, stop, 0) for start, stop in parts(units, min(run.threads, units))]
         )
         numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
         room, function = self.rooms[name], getattr(self.library, name)
-        return Call(function, given, strides, numbers, work, run.threads, room, kept=kept, held=run.loan)
+        return Call(function, given, strides, numbers, work, run.threads, room, kept=kept, together=together, held=run.loan)
 
     def finish(self, call: Call, steps: tuple[int, int], before: Sequence[Array]) -> None:
         """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""

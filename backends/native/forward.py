@@ -14,7 +14,7 @@ from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
 from backends.native.printer import c_code, c_condition
 from backends.native.recording import Recorded
-from backends.native.text import Piece
+from backends.native.text import APART, EACH, ONE, Piece
 from neuro.compiler.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
 from neuro.language.mangling import mangled
 
@@ -25,7 +25,7 @@ class Forward:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
         self.ends = Ends(kernel)
-        self.at = 0
+        self.at, self.share, self.lists = 0, ONE, dict[str, list[str]]()
 
     def start(self) -> list[Piece]:
         """What is done before a unit's first step."""
@@ -41,22 +41,26 @@ class Forward:
     def each(self) -> list[Piece]:
         """What is done in every step."""
         found = []
+        self.share = self.shared(None)
         for cells in self.step.cells:
             if cells.states and self.step.update(cells.name, "integrate") is None:
-                found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells))))
+                found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells)), share=self.share))
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
-                body = f"VECTOR for (long n = 0; n < active*{cells.size}; n++) {_counted(cells.name, 'n')};"
-                found.append(Piece(f"refractory periods of {cells.name}", (body,)))
+                body = f"VECTOR {self.every(cells.size)} {_counted(cells.name, 'n')};"
+                found.append(Piece(f"refractory periods of {cells.name}", (body,), share=self.share))
         for owner, variable, version in self.kernel.kept:
             if version == 0 and (
                 owner not in self.kernel.populations or variable in self.kernel.populations[owner].states
             ):
                 found.append(Piece(f"tape of {owner}.{variable}", tuple(self.keep(owner, variable, 0))))
         for at, op in enumerate(self.step.operations):
-            self.at = at
+            self.at, self.share, self.lists = at, self.shared(op), {}
             lines = self.operation(op)
             if lines:
-                found.append(Piece(title(op), tuple(lines)))
+                found.append(Piece(title(op), tuple(lines), share=self.share))
+            lists = [Piece(f"list of {n}", tuple(text), share=APART) for n, text in self.lists.items()]
+            found += lists
+        self.share = ONE
         records = (Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record)
         return [*found, *records]
 
@@ -66,6 +70,39 @@ class Forward:
             Piece(f"values of {c.name}", tuple(self.located(c)), n) for n, c in enumerate(self.step.cells) if c.states
         ]
         return found + self.ends.finish()
+
+    # -- parts of the cells --------------------------------------------------------------------------------
+
+    def shared(self, op: Operation | None) -> int:
+        """Whether each thread of one trial does an operation for its own part of the cells. op: None for what concerns cells alone."""
+        own = isinstance(op, Update) and op.owner in self.kernel.populations
+        if isinstance(op, Gather):
+            own = not op.couplings
+        elif isinstance(op, Couple):
+            sparse = self.step.projection(op.projection).kind == "sparse"
+            own = sparse and op.when == "pre" and self.kernel.is_static(op)
+        return EACH if self.kernel.parts > 1 and (own or op is None or isinstance(op, Threshold)) else ONE
+
+    def bounds(self, size: int) -> tuple[str, str]:
+        """C of the first cell that a loop visits, and of the last + 1."""
+        if self.share != EACH:
+            return "0", f"{size}"
+        return f"{size}*u->part/{self.kernel.parts}", f"{size}*(u->part + 1)/{self.kernel.parts}"
+
+    def each_cell(self, size: int) -> str:
+        """The head of a loop over the cells i of a trial."""
+        first, last = self.bounds(size)
+        return f"for (long i = {first}; i < {last}; i++)"
+
+    def every(self, size: int) -> str:
+        """The head of a loop over the cells n of all trials, of which there is one where threads share its cells."""
+        first, last = self.bounds(size)
+        return f"for (long n = {first}; n < {last if self.share == EACH else f'active*{size}'}; n++)"
+
+    def stretch(self, size: int) -> tuple[str, str]:
+        """C of where those cells begin in an array of all trials, to be added to it, and of their number."""
+        first, last = self.bounds(size)
+        return ("", f"active*{size}") if self.share != EACH else (f" + {first}", f"({last} - {first})")
 
     # -- tapes and records ---------------------------------------------------------------------------------
 
@@ -115,7 +152,7 @@ class Forward:
         """The same where no integration reads the states."""
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}; int bad = 0;",
-            f"VECTOR for (long i = 0; i < {cells.size}; i++) {self.suspicious(cells)[0]}", "if (bad && k > 0) return 1; }",
+            f"VECTOR {self.each_cell(cells.size)} {self.suspicious(cells)[0]}", "if (bad && k > 0) return 1; }",
         ]  # fmt: skip
 
     def located(self, cells: Cells) -> list[str]:
@@ -145,13 +182,14 @@ class Forward:
     def gather(self, op: Gather) -> list[str]:
         size, found = self.kernel.size(op.population), []
         for name in op.variables:
-            v, total = local(op.population, name), f"active*{size}"
+            v, (begin, total) = local(op.population, name), self.stretch(size)
             slot = op.population, name, 0
             if slot in self.kernel.depth:
                 place = f"{self.kernel.arrivals(slot)} + wrapped(k - 1, {self.kernel.depth[slot]})*TILE*{size}"
-                found.append(f"memcpy({v}, {place}, {total}*sizeof(real)); memset({place}, 0, {total}*sizeof(real));")
+                copied = f"memcpy({v}{begin}, {place}{begin}, {total}*sizeof(real))"
+                found.append(f"{copied}; memset({place}{begin}, 0, {total}*sizeof(real));")
             else:
-                found.append(f"memset({v}, 0, {total}*sizeof(real));")
+                found.append(f"memset({v}{begin}, 0, {total}*sizeof(real));")
         for couple in op.couplings:
             found += self.graded(couple, local(op.population, couple.target))
         for name, source in op.currents:
@@ -160,7 +198,7 @@ class Forward:
             found += [
                 f"for (long b = 0; b < active; b++) {{ const real *in = {given} + ((first + b)*steps + k)*{wide}[0];",
                 f"const long one = {wide}[0] == 1;",
-                f"VECTOR for (long i = 0; i < {size}; i++) {local(op.population, name)}[b*{size} + i] += in[one ? 0 : i]; }}",
+                f"VECTOR {self.each_cell(size)} {local(op.population, name)}[b*{size} + i] += in[one ? 0 : i]; }}",
             ]
         return found
 
@@ -239,7 +277,8 @@ class Forward:
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
             ]  # fmt: skip
         slot, s = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]", _index(kernel.each(op))
-        body = kernel.of_source(synapses, [*skip, f"{slot} += {amounts}[{s}];"])
+        add = [*skip, f"{slot} += {amounts}[{s}];"]
+        body = kernel.of_group(synapses, "u->part", add) if self.share == EACH else kernel.of_source(synapses, add)
         return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
 
     def arriving(self, op: Couple, synapses: Synapses) -> list[str]:
@@ -268,14 +307,15 @@ class Forward:
         arrangement = self.kernel.arrangements[synapses.name]
         delay = synapses.delay if isinstance(synapses.delay, int) else "late"
         found = list(body(delay))
+        one, parts = arrangement.parts == 1, "u->part" if self.share == EACH else "part"
         if arrangement.grouped:
             late = self.layout.given(mangled("delays", synapses.name), "long")
-            place = "d" if arrangement.parts == 1 else f"part*{arrangement.delays} + d"
+            place = "d" if one else f"{parts}*{arrangement.delays} + d"
             head = f"for (long d = 0; d < {arrangement.delays}; d++) {{ const long late = {late}[d], group = {place};"
             found = [head, *found, "}"]
-        elif arrangement.parts > 1:
-            found = ["{ const long group = part;", *found, "}"]
-        if arrangement.parts > 1:
+        elif not one:
+            found = [f"{{ const long group = {parts};", *found, "}"]
+        if not one and self.share != EACH:
             found = [f"for (long part = 0; part < {arrangement.parts}; part++) {{", *found, "}"]
         return found
 
@@ -297,11 +337,11 @@ class Forward:
         place = f"{self.kernel.arrivals(slot)} + {_slot(0, self.kernel.depth[slot])}*TILE*{size}"
         frozen = cells.refractory and op.target in cells.frozen
         amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
+        begin, total = self.stretch(size)
         return [
-            f"{{ real *restrict in = {place};",
-            f"VECTOR for (long n = 0; n < active*{size}; n++) {v}[n] += {amount};",
-            f"memset(in, 0, active*{size}*sizeof(real)); }}",
-        ]
+            f"{{ real *restrict in = {place};", f"VECTOR {self.every(size)} {v}[n] += {amount};",
+            f"memset(in{begin}, 0, {total}*sizeof(real)); }}",
+        ]  # fmt: skip
 
     def where(self, synapses: Synapses, when: str, body: Sequence[str]) -> list[str]:
         """A loop over trial b's synapses s from i to j at which a spike arrives (pre), or whose target fired (post)."""
@@ -341,7 +381,7 @@ class Forward:
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{size}; int bad = 0;", *head,
-            f"VECTOR for (long i = 0; i < {size}; i++) {{", *watch, *body, *tail, "}", *(["if (bad && k > 0) return 1;"] if watch else []), "}",
+            f"VECTOR {self.each_cell(size)} {{", *watch, *body, *tail, "}", *(["if (bad && k > 0) return 1;"] if watch else []), "}",
             *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip
 
@@ -351,6 +391,9 @@ class Forward:
         lines = [Line(x.name, x.value, x.target, x.old) for x in kernel.cell_lines(op)]
         body = forward(lines, kernel.cell_names(cells, None))
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in results(lines).items()]
+        if self.share == EACH:
+            first, last = self.bounds(cells.size)
+            body = [f"if (i < {first} || i >= {last}) continue;", *body]
         loop = kernel.spikes_of(op.owner, 0, body)
         return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *loop, "}"]
 
@@ -382,7 +425,7 @@ class Forward:
         )
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *head,
-            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }", *self.listed(op.population),
+            f"VECTOR {self.each_cell(cells.size)} {{", *body, "} }", *self.listed(op.population),
         ]  # fmt: skip
 
     def threshold_lines(self, op: Threshold, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -401,12 +444,16 @@ class Forward:
         return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]
 
     def listed(self, population: str) -> list[str]:
-        """Lists of the cells that fired."""
+        """Lists of the cells that fired; apart from the rest where each thread knows its own cells alone."""
         size, (offsets, events) = self.kernel.size(population), self.kernel.lists(population)
-        return [
+        found = [
             f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
             f"at[1] = at[0] + hits({mangled('fired', population)} + b*{size}, {size}, {events} + at[0]); }}",
         ]
+        if self.share == EACH:
+            self.lists[population] = found
+            return []
+        return found
 
 
 def _counted(population: str, index: str) -> str:

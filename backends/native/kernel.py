@@ -43,8 +43,8 @@ Slot = tuple[str, str, int]  # population, variable, stretch of the step
 
 @dataclass
 class Kernel:
-    """One kernel in the making. tile: trials side by side. arrangements: of sparse projections. kept: versions that the adjoint
-    reads.
+    """One kernel in the making. tile: trials side by side. arrangements: of sparse projections. parts: of the cells, which
+    threads share. kept: versions that the adjoint reads.
     """
 
     step: Step
@@ -53,6 +53,7 @@ class Kernel:
     training: Training | None
     tile: int
     arrangements: Mapping[str, Arrangement] = field(default_factory=dict)
+    parts: int = 1
     layout: Layout = field(default_factory=Layout)
     kept: dict[Key, None] = field(default_factory=dict)
 

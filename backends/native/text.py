@@ -19,16 +19,24 @@ _NAME = re.compile(r"\b[A-Za-z]\w*__\w*\b")
 
 @dataclass(frozen=True)
 class Piece:
-    """An operation in C. title: what it does to the model. id: a number that its lines know as `id`."""
+    """An operation in C. title: what it does to the model. id: a number that its lines know as `id`.
+
+    share: what the threads of one trial do: ONE runs it, EACH does for its own part of the cells, or one runs it while others run
+    what doesn't depend on it (APART).
+    """
 
     title: str
     lines: tuple[str, ...]
     id: int = 0
+    share: int = 0
+
+
+ONE, EACH, APART = 0, 1, 2  # the prelude has the same numbers
 
 
 def function(
     layout: Layout, name: str, start: Iterable[Piece], past: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece],
-    *, back: bool,
+    *, back: bool, parts: int = 1,
 ) -> str:  # fmt: skip
     """C of the function that runs pieces for each of its units: at the start, in steps before the run, in each step, at the end.
 
@@ -50,7 +58,7 @@ def function(
             head = [f"/* {piece.title} */", FUNCTION.format(name=known[key])]
             texts[known[key]] = indented([*head, *body, "return 0;", "}"])
         pointers.extend(places[n] for n in names)
-        return f"{{{known[key]}, {len(pointers) - len(names)}, {piece.id}}}"
+        return f"{{{known[key]}, {len(pointers) - len(names)}, {piece.id}{f', {piece.share}' if piece.share else ''}}}"
 
     tables = [[call(p) for p in pieces] for pieces in (start, past, each, finish)]
     sizes = ", ".join(f"{length}*sizeof({kind})" for kind, length in layout.scratch.values())
@@ -60,7 +68,7 @@ def function(
         *texts.values(), *lists, f"static const int {name}_places[] = {{{', '.join(map(str, pointers))}}};",
         f"static const size_t {name}_rooms[] = {{{sizes}}};",
         f"static const text_t {name}_text = {{{name}_start, {name}_past, {name}_each, {name}_finish, {numbers}, {name}_places, {len(pointers)}, "
-        f"{name}_rooms, {len(rooms)}, {int(back)}}};",
+        f"{name}_rooms, {len(rooms)}, {int(back)}{f', {parts}' if parts > 1 else ''}}};",
         SIGNATURE.format(name=name) + " {",
         f"    work(&{name}_text, arrays, strides, status, run, begin, end, from, until, lane, scratch, apart);\n}}\n",
     ))  # fmt: skip
