@@ -101,12 +101,12 @@ class Orders(Mapping[str, Targets | None]):
 
     def __init__(self, arrangements: Mapping[str, Arrangement], threads: int) -> None:
         self._arrangements, self._threads = arrangements, threads
-        self._kept: dict[str, Targets | None] = {}
+        self.kept: dict[str, Targets | None] = {}
 
     def __getitem__(self, name: str) -> Targets | None:
-        if name not in self._kept:
+        if name not in self.kept:
             self.arranged(name)
-        return self._kept[name]
+        return self.kept[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrangements)
@@ -119,13 +119,13 @@ class Orders(Mapping[str, Targets | None]):
 
     def arranged(self, name: str) -> Arrays:
         """A projection's synapses by C name."""
-        found, self._kept[name] = self._arrangements[name].made(self._threads)
+        found, self.kept[name] = self._arrangements[name].made(self._threads)
         return found
 
     def release(self, name: str) -> None:
         """Give back what a large projection's synapses were made of: it is made again where somebody asks."""
         if self._arrangements[name].synapses.shape[0] > MANY:
-            del self._kept[name]
+            del self.kept[name]
             listed = self._arrangements[name].synapses.listed
             if listed is not None:
                 listed.release()

@@ -47,7 +47,7 @@ class Call:
         except MemoryError:
             raise _no_memory() from None
         self._pointers = (_POINTER * len(arrays))(*[None if a is None else address(a) for a in arrays])
-        self._team = (_INT * 6)(len(work)) if together else None
+        self._team = (_INT * 7)(len(work)) if together else None
         team = 0 if self._team is None else ctypes.addressof(self._team)
         self._fixed = (_LONG * len(strides))(*strides), (_LONG * (len(numbers) + 1))(*numbers, team)
         self.statuses = [(_LONG * 6)() for _ in work]
@@ -87,7 +87,7 @@ class Call:
             self._pool = ThreadPoolExecutor(self._threads)
         self._stopped = False
         if self._team is not None:
-            self._team[:] = (len(self.work), *(0,) * 5)
+            self._team[:] = (len(self.work), *(0,) * 6)
         running = [self._pool.submit(self._one, i, begin, end) for i in range(len(self.work))]
         try:
             for each in running:
