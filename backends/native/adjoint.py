@@ -10,8 +10,8 @@ from __future__ import annotations
 import sympy as sp
 
 from backends.native.adjoint_writer import Writer
-from backends.native.kernel import count, title
 from backends.native.lines import Line, results
+from backends.native.operations import count, title
 from backends.native.printer import c_code
 from backends.native.recording import Recorded
 from backends.native.text import Piece

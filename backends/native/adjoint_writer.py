@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from backends.native.kernel import Kernel, Slot, count
+from backends.native.kernel import Kernel, Slot
 from backends.native.lines import Line, Reversed, reverse
+from backends.native.operations import count
 from neuro.compiler.step import Cells, Synapses
 from neuro.language.mangling import mangled
 

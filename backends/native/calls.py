@@ -55,7 +55,8 @@ class Call:
         strides_, numbers_ = map(ctypes.addressof, self._fixed)
         self._heads = [(pointers, strides_, ctypes.addressof(s), numbers_) for s in self.statuses]
         self._tails = [
-            (*units, begin if kept or together else begin + i * room, room if kept else 0) for i, units in enumerate(work)
+            (*units, begin if kept or together else begin + i * room, room if kept else 0)
+            for i, units in enumerate(work)
         ]
         self._threads = min(threads, len(work))
         self._pool: ThreadPoolExecutor | None = None
@@ -87,7 +88,7 @@ class Call:
             self._pool = ThreadPoolExecutor(self._threads)
         self._stopped = False
         if self._team is not None:
-            self._team[:] = (len(self.work), *(0,) * 6)
+            self._team[:] = [len(self.work), *[0] * 6]
         running = [self._pool.submit(self._one, i, begin, end) for i in range(len(self.work))]
         try:
             for each in running:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.structure import local
-from backends.native.kernel import Kernel, count
+from backends.native.kernel import Kernel
+from backends.native.operations import count
 from backends.native.text import Piece
 from neuro.compiler.step import Cells, Synapses
 from neuro.language.mangling import mangled

@@ -106,7 +106,9 @@ class Executable:
         network: str, arrangements: Mapping[str, Arrangement], parts: int = 1,
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
-        self.kernel = Kernel(step, constants, record, training, tile, arrangements, parts if tile == 1 and training is None else 1)
+        self.kernel = Kernel(
+            step, constants, record, training, tile, arrangements, parts if tile == 1 and training is None else 1
+        )
         self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit
         dtype, layout = np.dtype(real).name, self.kernel.layout
         bytes_ = np.dtype(real).itemsize
@@ -121,7 +123,10 @@ class Executable:
         each = loop.each()
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
-        texts = [prelude(dtype, tile, step.dt), function(layout, "forward", *forth, back=False, parts=self.kernel.parts)]
+        texts = [
+            prelude(dtype, tile, step.dt),
+            function(layout, "forward", *forth, back=False, parts=self.kernel.parts),
+        ]
         if back is not None:
             layout.scratch = rooms
             texts.append(function(layout, "backward", *back, back=True))
@@ -255,7 +260,9 @@ class Executable:
         )
         numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
         room, function = self.rooms[name], getattr(self.library, name)
-        return Call(function, given, strides, numbers, work, run.threads, room, kept=kept, together=together, held=run.loan)
+        return Call(
+            function, given, strides, numbers, work, run.threads, room, kept=kept, together=together, held=run.loan
+        )
 
     def finish(self, call: Call, steps: tuple[int, int], before: Sequence[Array]) -> None:
         """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""

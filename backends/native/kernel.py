@@ -16,6 +16,7 @@ from backends.native.arrangement import Arrangement
 from backends.native.constants import Constants
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
+from backends.native.operations import count
 from backends.native.recording import Recorded
 from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.language.mangling import mangled
@@ -397,24 +398,3 @@ class _Names(dict[str, str]):
             stream = self.kernel.layout.given(mangled("stream", cells.name, xi))
             return f"{stream}[((first + b)*steps + k)*{cells.size} + i]"
         return self.kernel.constant(name, self.index)
-
-
-def count(synapses: Synapses) -> int:
-    """Entries of a projection's layout."""
-    found = 1
-    for n in synapses.shape:
-        found *= n
-    return found
-
-
-def title(op: Operation) -> str:
-    """What an operation does to the model, for comments and errors."""
-    match op:
-        case Gather():
-            return f"inputs of {op.population}"
-        case Threshold():
-            return f"spikes of {op.population}"
-        case Couple():
-            return f"{op.projection} delivers to {op.population}.{op.target}"
-        case Update():
-            return f"{op.phase} of {op.owner}"

@@ -264,7 +264,7 @@ class _Moment:
         """The same where each synapse has a delay of its own."""
         pre = np.arange(synapses.shape[0])[:, None] if synapses.kind == "dense" else synapses.pre_index
         gate, moved = (
-            self.trajectory.spikes[synapses.pre][:, self.k - synapses.delay.astype(np.int64), pre] & there,
+            self.trajectory.spikes[synapses.pre][:, self.k - np.asarray(synapses.delay, np.int64), pre] & there,
             None,
         )
         for d in synapses.delays:

@@ -1,0 +1,230 @@
+"""What synapses bring to cells, forwards: graded sums, amounts on their way, and those that are looked up when they arrive.
+
+A thread that shares a trial with others does this for its own part of the cells, where each synapse's amount is fixed: see Arrangement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from backends.common.structure import local, reads_target
+from backends.native.kernel import Kernel
+from backends.native.printer import c_code
+from backends.native.text import EACH, ONE
+from neuro.compiler.step import Cells, Couple, Gather, Operation, Synapses, Threshold, Update
+from neuro.language.mangling import mangled
+
+
+class Delivery:
+    """kernel: the one whose forward function is written. at: number of the operation at hand. share: how threads share it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
+        self.at, self.share = 0, ONE
+
+    # -- parts of the cells --------------------------------------------------------------------------------
+
+    def shared(self, op: Operation | None) -> int:
+        """Whether each thread of one trial does an operation for its own part of the cells. op: None for what concerns cells alone."""
+        own = isinstance(op, Update) and op.owner in self.kernel.populations
+        if isinstance(op, Gather):
+            own = not op.couplings
+        elif isinstance(op, Couple):
+            sparse = self.step.projection(op.projection).kind == "sparse"
+            own = sparse and op.when == "pre" and self.kernel.is_static(op)
+        return EACH if self.kernel.parts > 1 and (own or op is None or isinstance(op, Threshold)) else ONE
+
+    def bounds(self, size: int) -> tuple[str, str]:
+        """C of the first cell that a loop visits, and of the last + 1."""
+        if self.share != EACH:
+            return "0", f"{size}"
+        return f"{size}*u->part/{self.kernel.parts}", f"{size}*(u->part + 1)/{self.kernel.parts}"
+
+    def each_cell(self, size: int) -> str:
+        """The head of a loop over the cells i of a trial."""
+        first, last = self.bounds(size)
+        return f"for (long i = {first}; i < {last}; i++)"
+
+    def every(self, size: int) -> str:
+        """The head of a loop over the cells n of all trials, of which there is one where threads share its cells."""
+        first, last = self.bounds(size)
+        return f"for (long n = {first}; n < {last if self.share == EACH else f'active*{size}'}; n++)"
+
+    def stretch(self, size: int) -> tuple[str, str]:
+        """C of where those cells begin in an array of all trials, to be added to it, and of their number."""
+        first, last = self.bounds(size)
+        return ("", f"active*{size}") if self.share != EACH else (f" + {first}", f"({last} - {first})")
+
+    # -- couplings -----------------------------------------------------------------------------------------
+
+    def graded(self, op: Couple, target: str) -> list[str]:
+        """A coupling of all synapses, added to the cells of an array."""
+        kernel, synapses = self.kernel, self.step.projection(op.projection)
+        post = synapses.ends[1]
+        if not kernel.factored(op):
+            value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
+            body = kernel.each_synapse(synapses, [f"{target}[b*{post} + j] += {value};"])
+            return ["for (long b = 0; b < active; b++) {", *body, "}"]
+        assert op.factors is not None
+        sent, total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
+        factor = c_code(kernel.constants.synapses(synapses, op.factors.post), kernel.synapse_names(synapses, None))
+        return [
+            *sent,
+            f"memset({total}, 0, TILE*{post}*sizeof(real));",
+            f"project({total}, {mangled('sent', op.projection)}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
+            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += ({factor})*{total}[b*{post} + j]; }}",
+        ]  # fmt: skip
+
+    def sent(self, op: Couple) -> list[str]:
+        """Presynaptic factors of a factored coupling, in an array of their own."""
+        assert op.factors is not None
+        synapses, pre = self.step.projection(op.projection), self.step.projection(op.projection).ends[0]
+        out = self.layout.room(mangled("sent", op.projection), self.kernel.tile * pre)
+        value = c_code(
+            self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
+        )
+        return [
+            f"for (long b = 0; b < active; b++) VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
+        ]
+
+    def couple(self, op: Couple) -> list[str]:
+        """Events that arrive, or per-step sums: into a state, or an input's sums of the next step."""
+        cells, synapses = self.kernel.populations[op.population], self.step.projection(op.projection)
+        if op.when == "always":
+            target, size = local(op.population, op.target), cells.size
+            if self.kernel.waits(op):
+                place = _slot(0, self.kernel.depth[self.kernel.slot(op)])
+                return self.graded(op, f"({self.target(op)} + {place}*TILE*{size})")
+            frozen = cells.refractory and op.target in cells.frozen
+            if not frozen and not reads_target(op):
+                return self.graded(op, target)
+            sums = self.layout.room(mangled("sums", op.population, op.target), self.kernel.tile * size)
+            amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : {sums}[n]" if frozen else f"{sums}[n]"
+            return [
+                f"memset({sums}, 0, active*{size}*sizeof(real));", *self.graded(op, sums),
+                f"for (long n = 0; n < active*{size}; n++) {target}[n] += {amount};",
+            ]  # fmt: skip
+        if self.kernel.is_static(op):
+            found = self.send(op, synapses) if self.kernel.sends(op) else self.arriving(op, synapses)
+        else:
+            found = self.events(op, synapses)
+        if op.target in cells.states and not self.kernel.direct(op) and self.kernel.due(op):
+            found += self.deliver(op, cells)
+        return found
+
+    def send(self, op: Couple, synapses: Synapses, *, before: bool = False) -> list[str]:
+        """Put the rows of the cells that fired on their way. before: in a step before the run, what arrives in it."""
+        kernel, post = self.kernel, synapses.ends[1]
+        none, skip = kernel.arrived(synapses) if before else ([], [])
+        coming, depth = self.target(op), kernel.depth[kernel.slot(op)]
+        amounts = kernel.matrix(op)
+        if isinstance(synapses.delay, int):
+            row = f"{coming} + ({_slot(synapses.delay, depth)}*TILE + b)*{post}"
+            if synapses.kind == "dense":
+                events, number = kernel.events(synapses.pre, 0)
+                return [
+                    *none,
+                    f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});",
+                ]
+            body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
+            return [
+                *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
+                *kernel.spikes_of(synapses.pre, 0, body), "}",
+            ]  # fmt: skip
+        slot, s = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]", _index(kernel.each(op))
+        add = [*skip, f"{slot} += {amounts}[{s}];"]
+        body = kernel.of_group(synapses, "u->part", add) if self.share == EACH else kernel.of_source(synapses, add)
+        return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
+
+    def arriving(self, op: Couple, synapses: Synapses) -> list[str]:
+        """Amounts that arrive now, of what fired as long ago as each delay says, group by group of synapses."""
+        kernel, arrangement, post = self.kernel, self.kernel.arrangements[synapses.name], synapses.ends[1]
+        to = f"{self.target(op)} + ({_slot(0, kernel.depth[kernel.slot(op)])}*TILE + b)*{post}"
+        first = self.layout.given(mangled("first", synapses.name), "long")
+        targets = self.layout.given(mangled("post", synapses.name), "int")
+        if arrangement.width == 1:
+            kind, cuts, due = "long", first, "(due_t){0, i}"
+        else:
+            cuts = kernel.cuts(synapses)
+            kind, due = arrangement.cut, f"(due_t){{{first}[i], i*{arrangement.width + 1} + group}}"
+        deliver = f"deliver_{kind}({to}, due, waiting, {cuts}, {targets}, {kernel.matrix(op)}, {kernel.each(op)})"
+        body = [
+            f"due[waiting] = {due};", f"__builtin_prefetch({cuts} + due[waiting].cut);",
+            f"if (++waiting == DUE) {deliver}, waiting = 0;",
+        ]  # fmt: skip
+        return [
+            "for (long b = 0; b < active; b++) { due_t due[DUE]; long waiting = 0;",
+            *self.late(synapses, lambda late: kernel.spikes_of(synapses.pre, late, body)), f"{deliver};", "}",
+        ]  # fmt: skip
+
+    def late(self, synapses: Synapses, body: Callable[[int | str], Sequence[str]]) -> list[str]:
+        """A loop over the groups of a source's synapses. body: of C of their delay; `group` is known in it where there are several."""
+        arrangement = self.kernel.arrangements[synapses.name]
+        delay = synapses.delay if isinstance(synapses.delay, int) else "late"
+        found = list(body(delay))
+        one, parts = arrangement.parts == 1, "u->part" if self.share == EACH else "part"
+        if arrangement.grouped:
+            late = self.layout.given(mangled("delays", synapses.name), "long")
+            place = "d" if one else f"{parts}*{arrangement.delays} + d"
+            head = f"for (long d = 0; d < {arrangement.delays}; d++) {{ const long late = {late}[d], group = {place};"
+            found = [head, *found, "}"]
+        elif not one:
+            found = [f"{{ const long group = {parts};", *found, "}"]
+        if not one and self.share != EACH:
+            found = [f"for (long part = 0; part < {arrangement.parts}; part++) {{", *found, "}"]
+        return found
+
+    def target(self, op: Couple) -> str:
+        """Where an event coupling's amounts go: slots of what is on its way, or the state itself."""
+        return local(op.population, op.target) if self.kernel.direct(op) else self.kernel.arrivals(self.kernel.slot(op))
+
+    def events(self, op: Couple, synapses: Synapses) -> list[str]:
+        """Amounts that depend on what the cells and synapses are when the spike arrives, or on the target's spike."""
+        kernel, post = self.kernel, synapses.ends[1]
+        coming, depth = self.target(op), kernel.depth[kernel.slot(op)]
+        value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
+        body = [f"{coming}[({_slot(0, depth)}*TILE + b)*{post} + j] += {value};"]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
+
+    def deliver(self, op: Couple, cells: Cells) -> list[str]:
+        """Add what has arrived in this step to a state, but not to a refractory cell's frozen one."""
+        v, size, slot = local(op.population, op.target), cells.size, self.kernel.slot(op)
+        place = f"{self.kernel.arrivals(slot)} + {_slot(0, self.kernel.depth[slot])}*TILE*{size}"
+        frozen = cells.refractory and op.target in cells.frozen
+        amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : in[n]" if frozen else "in[n]"
+        begin, total = self.stretch(size)
+        return [
+            f"{{ real *restrict in = {place};", f"VECTOR {self.every(size)} {v}[n] += {amount};",
+            f"memset(in{begin}, 0, {total}*sizeof(real)); }}",
+        ]  # fmt: skip
+
+    def where(self, synapses: Synapses, when: str, body: Sequence[str]) -> list[str]:
+        """A loop over trial b's synapses s from i to j at which a spike arrives (pre), or whose target fired (post)."""
+        kernel = self.kernel
+        if when == "always":
+            return kernel.each_synapse(synapses, body)
+        if when == "pre" and isinstance(synapses.delay, int):
+            return kernel.spikes_of(synapses.pre, synapses.delay, kernel.of_source(synapses, body))
+        if when == "pre" and synapses.kind == "sparse":
+            return self.late(
+                synapses, lambda late: kernel.spikes_of(synapses.pre, late, kernel.of_group(synapses, "group", body))
+            )
+        if when == "pre":
+            late = self.layout.given(mangled("delays", synapses.name), "long")
+            of_one = kernel.of_source(synapses, [f"if ({kernel.delay(synapses)} != late) continue;", *body])
+            return [
+                f"for (long d = 0; d < {len(synapses.delays)}; d++) {{ const long late = {late}[d];",
+                *kernel.spikes_of(synapses.pre, "late", of_one), "}",
+            ]  # fmt: skip
+        fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
+        return [f"if ({kernel.events(synapses.post)[1]}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
+
+
+def _index(each: str) -> str:
+    """Of synapse s among amounts: see Kernel.each."""
+    return "s" if each == "1" else f"s*{each}"
+
+
+def _slot(delay: int | str, depth: int) -> str:
+    """The slot of what arrives that many steps later."""
+    return "0" if depth == 1 else f"(k + {delay})%{depth}"
