@@ -10,7 +10,7 @@ import numpy as np
 
 from backends.common.values import known, named, whole
 from neuro.caching import per_object
-from neuro.compiler.parameters import initial_state, parameters
+from neuro.compiler.parameters import initial_state
 from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.foreign import shown
 from neuro.model import Network
@@ -35,12 +35,11 @@ def layout(network: Network) -> Layout:
     """What the state of this network holds."""
     network = resolve(network).network
     variables = {n: v.shape for n, v in initial_state(network).items()}
-    declared = parameters(network)
     sums, past = {}, dict[str, int]()
     for p in network.projections:
         scope, cells = p.synapse.scope, network.population(p.post)
         if "w" in scope.states:
-            variables[f"{p.name}.w"] = declared[f"{p.name}.w"].shape
+            variables[f"{p.name}.w"] = resolve(network).wires[p.name].shape
         for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
             name = statement.target.removesuffix("_post")
             if statement.target != name and name in cells.neuron.scope.inputs:

@@ -1,6 +1,6 @@
 """Step -> the C function that runs it: tile after tile of trials, step after step, in the order of Step's operations.
 
-Spikes are lists of cells: a static event coupling adds the rows of the cells that fired to what is on its way, nothing else.
+Spikes are lists of cells: an event coupling of fixed amounts costs what the cells that fired send, nothing else.
 """
 
 from __future__ import annotations

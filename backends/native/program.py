@@ -42,7 +42,9 @@ Array = npt.NDArray[Any]
 
 
 class NativeProgram(DifferentiableSimulator):
-    """See neuro.protocols.Program. threads: over tiles of trials and parameter sets; results don't depend on it."""
+    """See neuro.protocols.Program. threads: over tiles of trials and parameter sets, and over the cells of one large trial;
+    results don't depend on it.
+    """
 
     lists_spikes = True
     backend = "native"

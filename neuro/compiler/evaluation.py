@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 import sympy as sp
 
-from neuro.compiler.parameters import initial_state, values
+from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.step import Step, Threshold
 from neuro.language.mangling import mangled
 from neuro.language.matrices import exponential
@@ -72,7 +72,9 @@ def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
 
 def margin_scales(step: Step, network: Network) -> dict[str, float]:
     """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI. What rand() draws is at its mean."""
-    known = {**values(network), **initial_state(network)}
+    names = {p.name for p in network.populations}
+    own = {n: p.value for n, p in parameters(network).items() if n.partition(".")[0] in names}
+    known = {**own, **initial_state(network)}
     found = {}
     for op in step.operations:
         if isinstance(op, Threshold):

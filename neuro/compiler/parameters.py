@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
+from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
@@ -163,6 +164,7 @@ def parameters(network: Network) -> dict[str, Parameter]:
             low, high = population.neuron.bounds.get(name, (None, None))
             text, dimension = _unit_of(value)
             found[key] = _declared(
+                network,
                 f"population '{population.name}', parameter '{name}' drawn",
                 value,
                 Parameter(
@@ -189,6 +191,7 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         low, high = projection.bounds
         text, dimension = _unit_of(projection.weights)
         found[key] = _declared(
+            network,
             f"projection '{projection.name}', weights drawn",
             projection.weights,
             Parameter(
@@ -212,15 +215,22 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         shape = () if scalar else wires.shape
         numbers = _synaptic_numbers(network, value, f"parameter/{key}", shape, None)
         parameter = Parameter(key, numbers, text, dimension, () if scalar else axes)
-        found[key] = _declared(f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
+        found[key] = _declared(network, f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 
 
-def _declared(where: str, value: Value, parameter: Parameter) -> Parameter:
-    """The parameter; its numbers are looked at here where they come from a distribution."""
-    if not isinstance(value, Quantity):
+def _declared(network: Network, where: str, value: Value, parameter: Parameter) -> Parameter:
+    """The parameter; its numbers are looked at, once for a network, where they come from a distribution."""
+    if not isinstance(value, Quantity) and parameter.name not in _looked_at(network):
         checks.enforce(parameter.problems(parameter.value, where))
+        _looked_at(network).add(parameter.name)
     return parameter
+
+
+@per_object
+def _looked_at(network: Network) -> set[str]:
+    """Names of parameters whose numbers obey the rules."""
+    return set()
 
 
 def _used_names(projection: Projection) -> set[str]:

@@ -121,9 +121,9 @@ def _delays(network: Network) -> dict[str, int | Steps]:
 def _delay(projection: Projection, dt: Quantity, shape: tuple[int, ...]) -> int | Steps:
     """One number, or as many as there are synapses, in as few bytes as hold the longest."""
     steps = steps_of(projection.delay, dt)
-    if not steps.ndim or (steps.size and (steps == steps.flat[0]).all()):
-        return int(steps.flat[0])
-    least = next(t for t in (np.uint8, np.uint16, np.int64) if steps.max(initial=0) <= np.iinfo(t).max)
+    if not steps.size or (steps == steps.flat[0]).all():
+        return int(steps.flat[0]) if steps.size else 0
+    least = next(t for t in (np.uint8, np.uint16, np.int64) if steps.max() <= np.iinfo(t).max)
     return np.broadcast_to(steps, shape).astype(least)
 
 

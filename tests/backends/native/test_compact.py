@@ -197,6 +197,23 @@ def test_rows_of_pairs() -> None:
     assert Rows.of(4, np.sort(pre), post).order is None
 
 
+def test_a_projection_without_synapses() -> None:
+    nothing = np.zeros(0, np.int64)
+    item = network("plastic")
+    empty = replace(
+        item.projection("loop"),
+        weights=quantity(np.zeros(0), "mV"),
+        delay=quantity(np.zeros(0), "ms"),
+        connectivity=Pairs(nothing, nothing),
+    )
+    item = replace(item, projections=(item.projection("feed"), empty))
+    assert "0 synapses, delay 0 steps" in str(resolve(item))
+    inputs = drive(item, batch=1, steps=60)
+    found = [backends.get(n).compile(item).run(inputs=inputs).spikes["cells"] for n in ("native", "reference")]
+    assert found[0].sum() > 10
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.usefixtures("small_teams")
 def test_a_team_names_what_left_the_finite_numbers() -> None:
     item = network("own delays")

@@ -55,6 +55,8 @@ try:
     elif what == "session":
         while True:
             session.step(steps=250)
+    elif what == "one trial":
+        program.run(steps=10**7)
     else:
         program.run(steps=10**6, batch=16)
 except KeyboardInterrupt:
@@ -70,7 +72,7 @@ print("works", flush=True)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("what", ["run", "session", "gradient", "backward"])
+@pytest.mark.parametrize("what", ["run", "one trial", "session", "gradient", "backward"])
 def test_ctrl_c_ends_a_long_run_within_a_second(what: str, threads: int) -> None:
     path = os.pathsep.join((str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
     child = subprocess.Popen(
