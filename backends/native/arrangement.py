@@ -53,6 +53,10 @@ class Arrangement:
         return Arrangement(synapses, parts, own and (changing or thick), "ushort" if longest < 2**16 else "int")
 
     @property
+    def large(self) -> bool:
+        return self.synapses.shape[0] > MANY
+
+    @property
     def delays(self) -> int:
         """Groups of a source's synapses within a part."""
         return len(self.synapses.delays) if self.grouped else 1
@@ -118,17 +122,17 @@ class Orders(Mapping[str, Targets | None]):
         return name in self._arrangements
 
     def arranged(self, name: str) -> Arrays:
-        """A projection's synapses by C name."""
-        found, self.kept[name] = self._arrangements[name].made(self._threads)
+        """A projection's synapses by C name. Those of a large one are given back to whoever draws them again."""
+        arrangement = self._arrangements[name]
+        found, self.kept[name] = arrangement.made(self._threads)
+        if arrangement.large and arrangement.synapses.listed is not None:
+            arrangement.synapses.listed.release()
         return found
 
     def release(self, name: str) -> None:
-        """Give back what a large projection's synapses were made of: it is made again where somebody asks."""
-        if self._arrangements[name].synapses.shape[0] > MANY:
+        """A large projection's order is made again where somebody asks."""
+        if self._arrangements[name].large:
             del self.kept[name]
-            listed = self._arrangements[name].synapses.listed
-            if listed is not None:
-                listed.release()
 
 
 def arrangements(step: Step, parts: int) -> dict[str, Arrangement]:

@@ -133,7 +133,7 @@ class CompiledNetwork:
 
     def _constants(self, table: Constants, names: Sequence[str], values: Parameters, changed: set[str]) -> Arrays:
         """One parameter set's constants of these names, and the weights among what was changed."""
-        found = {n: self._of(table.table[n], values) for n in names}
+        found = {n: self._placed(table.table[n].owner, self._numbers(table.table[n], values)) for n in names}
         for s in self.step.synapses:
             if "w" in s.states and f"{s.name}.w" in changed:
                 found[mangled("initial", s.name, "w")] = self.in_order(s.name, values[f"{s.name}.w"])
@@ -163,13 +163,18 @@ class CompiledNetwork:
                 value = evaluate(constant.expr, lookup(self.step, constant, numbers))
                 self._made[key] = np.array([value], self.real)
             else:
-                self._made[key] = self._of(constant, {p.name: p.value for p in parts})
+                self._made[key] = self._placed(
+                    constant.owner, self._numbers(constant, {p.name: p.value for p in parts})
+                )
         return one, self._made[key]
 
-    def _of(self, constant: Constant, values: Parameters) -> Array:
-        """A constant in a kernel's order and numbers."""
-        found = np.asarray(values_of(self.step, constant, values), self.real, order="C")
-        return np.ascontiguousarray(self.in_order(constant.owner, found)) if found.ndim else found
+    def _numbers(self, constant: Constant, values: Parameters) -> Array:
+        """A constant in a kernel's numbers."""
+        return np.asarray(values_of(self.step, constant, values), self.real, order="C")
+
+    def _placed(self, owner: str, values: Array) -> Array:
+        """A constant in a kernel's order: of what has its precision, so that it isn't held in two."""
+        return np.ascontiguousarray(self.in_order(owner, values)) if values.ndim else values
 
     def in_order(self, owner: str, values: Any) -> Any:
         """One value per synapse, in a kernel's order."""

@@ -147,6 +147,12 @@ def draw(seed: int, name: str, distribution: Any, shape: tuple[int, ...]) -> npt
     """SI values of a Normal or Uniform distribution."""
     random = generator(seed, name)
     if hasattr(distribution, "mean"):
-        return np.asarray(distribution.mean.value + distribution.std.value * random.standard_normal(shape))
+        found = np.asarray(random.standard_normal(shape))
+        found *= distribution.std.value
+        found += distribution.mean.value
+        return found
     low, high = distribution.low.value, distribution.high.value
-    return np.asarray(low + (high - low) * random.random(shape))
+    found = np.asarray(random.random(shape))
+    found *= high - low
+    found += low
+    return found
