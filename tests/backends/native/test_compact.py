@@ -211,7 +211,7 @@ def test_a_projection_without_synapses() -> None:
     inputs = drive(item, batch=1, steps=60)
     found = [backends.get(n).compile(item).run(inputs=inputs).spikes["cells"] for n in ("native", "reference")]
     assert found[0].sum() > 10
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.usefixtures("small_teams")
