@@ -197,6 +197,26 @@ def test_rows_of_pairs() -> None:
     assert Rows.of(4, np.sort(pre), post).order is None
 
 
+@pytest.mark.usefixtures("small_teams")
+def test_a_row_longer_than_16_bits_count() -> None:
+    rng, count = np.random.default_rng(0), 70_000
+    loop = Projection(
+        "loop", "x", "cells", PULSE, quantity(rng.normal(0.02, 0.002, count), "mV"), Pairs(np.zeros(count, int), rng.integers(0, 40, count)),
+        delay=quantity(rng.integers(1, 4, count) * 1.0, "ms"),
+    )  # fmt: skip
+    item = network("own delays")
+    item = replace(item, projections=(item.projection("feed"), loop))
+    inputs = drive(item, batch=1, steps=12)
+    found = [
+        backends.get(n).compile(item, **o).run(inputs=inputs, record=["cells.v"])
+        for n, o in (("reference", {}), ("native", {}), ("native", {"threads": 2}))
+    ]
+    assert found[0].spikes["cells"].sum() > 40
+    np.testing.assert_array_equal(found[0].spikes["cells"], found[1].spikes["cells"])
+    np.testing.assert_allclose(found[0].traces["cells.v"], found[1].traces["cells.v"], rtol=1e-9)
+    same(found[1], found[2])
+
+
 def test_a_projection_without_synapses() -> None:
     nothing = np.zeros(0, np.int64)
     item = network("plastic")
