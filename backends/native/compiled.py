@@ -59,16 +59,16 @@ class CompiledNetwork:
         self._executables: dict[tuple[Any, ...], Executable] = {}
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
         self._made: dict[tuple[Any, ...], Array] = {}  # each of them
-        executable = self._built(
-            (), 1, None
-        )  # refusals come now, but for what the compiler says of the text when a run needs it
+        # refusals come now, but for what the compiler says of the text when a run needs it
+        executable = self._built((), 1, None)
         self.fixed = self._wiring(initial_state(network), executable)
 
     def executable(self, record: tuple[Recorded, ...], batch: int, training: Training | None = None) -> Executable:
         """The functions that record these variables and give these gradients; built once."""
         found = self._built(record, batch, training)
         for arrangement in self.arrangements.values():
-            self.fixed |= {n: a for n, a in self._late(arrangement, found).items() if n not in self.fixed}
+            if mangled("delay", arrangement.synapses.name) not in self.fixed:
+                self.fixed |= self._late(arrangement, found)
         return found
 
     def _built(self, record: tuple[Recorded, ...], batch: int, training: Training | None) -> Executable:
