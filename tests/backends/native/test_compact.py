@@ -207,10 +207,8 @@ def test_a_row_longer_than_16_bits_count() -> None:
     item = network("own delays")
     item = replace(item, projections=(item.projection("feed"), loop))
     inputs = drive(item, batch=1, steps=12)
-    found = [
-        backends.get(n).compile(item, **o).run(inputs=inputs, record=["cells.v"])
-        for n, o in (("reference", {}), ("native", {}), ("native", {"threads": 2}))
-    ]
+    programs: list[Any] = [backends.get("reference").compile(item), native(item), native(item, threads=2)]
+    found = [p.run(inputs=inputs, record=["cells.v"]) for p in programs]
     assert found[0].spikes["cells"].sum() > 40
     np.testing.assert_array_equal(found[0].spikes["cells"], found[1].spikes["cells"])
     np.testing.assert_allclose(found[0].traces["cells.v"], found[1].traces["cells.v"], rtol=1e-9)
