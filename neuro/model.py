@@ -11,13 +11,23 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from neuro import checks
 from neuro.caching import per_object
+from neuro.connectivity import AllToAll as AllToAll
+from neuro.connectivity import Connectivity as Connectivity
+from neuro.connectivity import FixedInDegree as FixedInDegree
+from neuro.connectivity import FixedOutDegree as FixedOutDegree
+from neuro.connectivity import FixedTotal as FixedTotal
+from neuro.connectivity import IntArray as IntArray
+from neuro.connectivity import OneToOne as OneToOne
+from neuro.connectivity import Pairs as Pairs
+from neuro.connectivity import Probability as Probability
+from neuro.distributions import Drawn as Drawn
+from neuro.distributions import Gamma as Gamma
+from neuro.distributions import LogNormal as LogNormal
+from neuro.distributions import Normal as Normal
+from neuro.distributions import Uniform as Uniform
 from neuro.fields import (
-    Distribution,
     as_tuple,
     convert,
     convert_size,
@@ -34,34 +44,7 @@ from neuro.language.units import Dimension, Quantity
 if TYPE_CHECKING:
     from neuro.fields import Converted
 
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Normal(Distribution):
-    """Normal distribution; one draw per element from the network's seed."""
-
-    mean: Quantity
-    std: Quantity
-
-    def __post_init__(self) -> None:
-        convert(self, "mean", "std")
-        checks.distribution(self)
-
-
-@dataclass(frozen=True)
-class Uniform(Distribution):
-    """Uniform distribution; one draw per element from the network's seed."""
-
-    low: Quantity
-    high: Quantity
-
-    def __post_init__(self) -> None:
-        convert(self, "low", "high")
-        checks.distribution(self)
-
-
-Value = Quantity | Normal | Uniform
+Value = Quantity | Drawn
 
 
 @dataclass(frozen=True)
@@ -177,62 +160,12 @@ class Population:
 
 
 @dataclass(frozen=True)
-class AllToAll:
-    """Every pair; self_connections=False leaves out the diagonal of a recurrent projection."""
-
-    self_connections: bool = True
-
-    def __post_init__(self) -> None:
-        checks.types(self)
-
-
-@dataclass(frozen=True)
-class OneToOne:
-    """Neuron i to neuron i."""
-
-
-@dataclass(frozen=True)
-class Probability:
-    """Each pair with probability p, drawn from the network's seed."""
-
-    p: float
-    self_connections: bool = True
-
-    def __post_init__(self) -> None:
-        checks.types(self)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Explicit pairs: indices into pre and post, equally long."""
-
-    pre: IntArray
-    post: IntArray
-
-    def __post_init__(self) -> None:
-        for name in ("pre", "post"):
-            put(self, name, checks.indices(getattr(self, name), f"Pairs, {name}"))
-
-    def __hash__(self) -> int:
-        return hash((self.pre.tobytes(), self.post.tobytes()))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Pairs)
-            and bool(np.array_equal(self.pre, other.pre))
-            and bool(np.array_equal(self.post, other.post))
-        )
-
-
-Connectivity = AllToAll | OneToOne | Probability | Pairs
-
-
-@dataclass(frozen=True)
 class Projection:
     """Synapses from one population (or spike input) to another.
 
-    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a
-    scalar, or one per synapse (axonal: spike k of the source arrives at step k + delay/dt). sign: "+" or "-" (Dale).
+    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a scalar, one
+    per synapse, or a distribution, whose numbers are rounded to steps, those below 0 to 0 (axonal: spike k of the source arrives at
+    step k + delay/dt). sign: "+" or "-" (Dale).
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
     in the same step, and for modulators that synapses read there.
@@ -244,7 +177,7 @@ class Projection:
     synapse: Synapse
     weights: Converted[Value | None] = default(None)
     connectivity: Connectivity = field(default_factory=AllToAll)
-    delay: Converted[Quantity] = default("0 ms")
+    delay: Converted[Value] = default("0 ms")
     sign: Literal["+", "-"] | None = None
     bounds: Converted[tuple[Quantity | None, Quantity | None]] = default((None, None))
     parameters: Converted[Mapping[str, Value]] = default({})
@@ -255,7 +188,7 @@ class Projection:
         checks.types(self)
         if self.weights is not None:
             put(self, "weights", converted(self.weights, f"projection '{self.name}', weights"))
-        convert(self, "delay")
+        put(self, "delay", converted(self.delay, f"projection '{self.name}', delay"))
         put(self, "bounds", converted_bounds(self.bounds))
         convert_table(self, "parameters")
         convert_table(self, "initial")

@@ -302,10 +302,9 @@ class Builder:
         size = self.network.source_size(projection.pre)
         synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
         if scope.on_pre:
-            delay = np.broadcast_to(
-                np.asarray(projection.delay.value), resolve(self.network).wires[projection.name].shape
-            )
-            synapses.pre.delay = np.tile(delay.ravel()[chosen], self.batch) * brian2.second
+            resolved = resolve(self.network)
+            steps = np.broadcast_to(resolved.delays[projection.name], resolved.wires[projection.name].shape)
+            synapses.pre.delay = np.tile(steps.ravel()[chosen], self.batch) * self.dt
             synapses.pre.order = number
         if scope.on_post:
             synapses.post.order = len(self.network.projections) + number

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuro.checks.common import plain
+from neuro.checks.connectivity import synapses
 from neuro.checks.parts import Network, Population, Projection
 from neuro.language.equations import Problem
 from neuro.language.units import Quantity
@@ -68,7 +69,10 @@ def _synapses(network: Network, projection: Projection) -> tuple[float, str]:
             return float(pre) * post * connectivity.p, f"{pre} x {post} synapses at p = {connectivity.p:g}"
         case "OneToOne":
             return float(pre), f"{pre} synapses"
-    return float(len(connectivity.pre)), f"{len(connectivity.pre)} synapses"
+        case "Pairs":
+            return float(len(connectivity.pre)), f"{len(connectivity.pre)} synapses"
+    count = synapses(connectivity, pre, post)
+    return float(count), f"{count} synapses"
 
 
 def _a_synapse(projection: Projection) -> float:
@@ -76,4 +80,4 @@ def _a_synapse(projection: Projection) -> float:
     numbers = len({"w"} & set(scope.dimensions)) + len(set(scope.states) - {"w"})
     numbers += _varied({**projection.synapse.parameters, **projection.parameters})
     indices = 0 if type(projection.connectivity).__name__ == "AllToAll" else 2
-    return float(_NUMBER * (numbers + indices + np.ndim(projection.delay.value)))
+    return float(_NUMBER * (numbers + indices + _varied({"delay": projection.delay})))

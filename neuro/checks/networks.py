@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuro.checks.common import (
     ModelWarning,
     check_equations,
     check_expression,
-    check_shape,
     check_statement,
     plain,
 )
+from neuro.checks.connectivity import check_connectivity
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
@@ -104,6 +105,16 @@ def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[
         yield plain(where, message, f"use {below} or {above}, or change dt", str(item))
 
 
+def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:
+    """Delays drawn from a distribution, in steps."""
+    if steps.size and not steps.max() <= MOST_STEPS:
+        where, message = (
+            f"projection '{projection.name}', delay drawn",
+            f"a delay is more than {MOST_STEPS} steps of {dt}",
+        )
+        yield plain(where, message, "use a narrower distribution, or give it a high=", str(projection.delay))
+
+
 def check_clock(population: Population, dt: Quantity) -> None:
     """Warn where dt is coarse for the fastest time constant that an explicit integrator has to follow."""
     neuron = population.neuron
@@ -167,8 +178,10 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
             "use on_pre, or a current input with target='population.variable'",
             projection.pre,
         )
-    yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
-    if scope.transmits is not None and np.any(np.asarray(projection.delay.value) > 0):
+    drawn = not isinstance(projection.delay, Quantity)
+    if not drawn:
+        yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
+    if scope.transmits is not None and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
         yield plain(
             f"{where}, delay",
             "graded transmission has no delay",
@@ -280,48 +293,6 @@ def check_order(block: tuple[Statement, ...], scope: SynapseScope, post: NeuronS
                     "put the factor into the neuron's equations",
                     node,
                 )
-
-
-def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[Problem]:
-    """Indices in range; arrays fit the number of synapses."""
-    where = f"projection '{projection.name}'"
-    connectivity: Any = projection.connectivity
-    kind = type(connectivity).__name__
-    shapes: list[tuple[int, ...]] = []
-    count: int | None = None
-    if kind == "OneToOne":
-        count = pre
-        if pre != post:
-            yield plain(where, f"one-to-one between {pre} and {post} cells", "make the sizes equal")
-    elif kind == "Pairs":
-        count = len(connectivity.pre)
-        if connectivity.pre.shape != connectivity.post.shape or connectivity.pre.ndim != 1:
-            yield plain(
-                where, "the index arrays of the pairs differ in length", "give one pre and one post index per synapse"
-            )
-        for name, index, size in (("pre", connectivity.pre, pre), ("post", connectivity.post, post)):
-            outside = index[(index < 0) | (index >= size)]
-            if outside.size:
-                message = f"a {name} index is outside 0..{size - 1}"
-                yield plain(where, message, "fix the index array", str(int(outside[0])))
-    elif kind == "AllToAll":
-        shapes = [(pre, post)]
-    if count is not None:
-        shapes = [(count,)]
-    # a variable of it may be called delay, or weights; what adds to an input has the input's name, and no value of its own
-    receptor = {e.name for e in projection.synapse.scope.receptor if e.kind != "subexpression"}
-    given: list[tuple[str, Any, list[tuple[int, ...]]]] = [
-        ("weights", projection.weights, shapes),
-        ("delay", projection.delay, shapes),
-    ]
-    for table in (
-        {**projection.synapse.initial, **projection.initial},
-        {**projection.synapse.parameters, **projection.parameters},
-    ):
-        given += [(n, value, [(post,)] if n in receptor else shapes) for n, value in table.items()]
-    for name, value, possible in given:
-        if isinstance(value, Quantity):
-            yield from check_shape(name, value, possible, f"{where}, {name}")
 
 
 def check_input(item: Network, source: Input) -> Iterator[Problem]:

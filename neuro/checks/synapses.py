@@ -20,6 +20,7 @@ from neuro.checks.common import (
     parts_of,
     plain,
 )
+from neuro.checks.connectivity import check_numbers
 from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.scope import SynapseScope
@@ -116,14 +117,13 @@ def projection(item: Projection) -> Iterator[Problem]:
         if scope.has_weight:
             yield from check_same_unit("weights", part, unit(scope.weight_unit).dimension, f"{where}, weights")
             yield from check_finite(part, f"{where}, weights")
-    yield from check_same_unit("delay", item.delay, unit("second").dimension, f"{where}, delay")
-    if not np.all(np.asarray(item.delay.value) >= 0):
+    for part in parts_of(item.delay):
+        yield from check_same_unit("delay", part, unit("second").dimension, f"{where}, delay")
+    if isinstance(item.delay, Quantity) and not np.all(np.asarray(item.delay.value) >= 0):
         yield plain(
             f"{where}, delay", "a delay is negative or not a number", "give delays of at least 0", str(item.delay)
         )
-    p = getattr(item.connectivity, "p", None)
-    if p is not None and not 0 <= p <= 1:
-        yield plain(where, f"the probability {p} is not between 0 and 1", "give 0 <= p <= 1", str(p))
+    yield from check_numbers(item.connectivity, where)
     for name, value in item.parameters.items():
         if name not in scope.parameters:
             fix = suggestion(name, set(scope.parameters)) or f"parameters: {', '.join(scope.parameters) or 'none'}"
@@ -150,14 +150,15 @@ def projection(item: Projection) -> Iterator[Problem]:
 
 
 def check_sign(item: Projection, where: str) -> Iterator[Problem]:
-    """Dale's law and bounds hold for the weights given; those of a normal distribution are looked at when drawn."""
+    """Dale's law and bounds hold for the weights given; and for the limits of a distribution; its numbers are looked at when drawn."""
     if item.sign not in (None, "+", "-"):
         yield plain(where, f"the sign {item.sign!r} is not known", "use '+', '-' or None")
     elif isinstance(item.weights, Quantity):
         yield from check_weights(item, item.weights, where)
-    elif hasattr(item.weights, "low"):
-        for end in parts_of(item.weights):
-            yield from check_weights(item, end, where)
+    elif item.weights is not None:
+        for end in (item.weights.low, item.weights.high):
+            if end is not None:
+                yield from check_weights(item, end, where)
 
 
 def check_weights(item: Projection, weights: Quantity, where: str) -> Iterator[Problem]:

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from neuro import checks
 from neuro.caching import per_object
 from neuro.compiler import streams
+from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
 from neuro.compiler.receptors import without_receptors
 from neuro.compiler.wiring import IntArray, Wiring
 from neuro.language.units import Quantity
-from neuro.model import AllToAll, Network, OneToOne, Pairs, Probability, Projection
+from neuro.model import Drawn, Network, Projection
 
 
 @dataclass(frozen=True)
@@ -78,42 +79,30 @@ def resolve(network: Network) -> Resolved:
 @per_object
 def _wires(network: Network) -> dict[str, Wiring]:
     checks.enforce(checks.memory(network))
-    return {p.name: _wiring(network, p) for p in network.projections}
-
-
-def _wiring(network: Network, projection: Projection) -> Wiring:
-    pre = network.source_size(projection.pre)
-    post = network.population(projection.post).size
-    item = projection.connectivity
-    loops = item.self_connections if isinstance(item, AllToAll | Probability) else True
-    without_loops = not loops and projection.pre == projection.post
-    match item:
-        case AllToAll():
-            return Wiring("dense", (pre, post), None, ~np.eye(pre, dtype=bool) if without_loops else None)
-        case OneToOne():
-            index = np.arange(pre)
-            return Wiring("one_to_one", (pre,), (index, index))
-        case Probability():
-            rows, columns = streams.pairs(network.seed, f"connectivity/{projection.name}", float(item.p), pre, post)
-            if without_loops:
-                others = rows != columns
-                rows, columns = rows[others], columns[others]
-            return Wiring("sparse", (len(rows),), (rows, columns))
-        case Pairs():
-            return Wiring("sparse", item.pre.shape, (item.pre, item.post))
+    return {p.name: wiring(network, p) for p in network.projections}
 
 
 @per_object
 def _delays(network: Network) -> dict[str, int | IntArray]:
     wires = _wires(network)
-    return {p.name: _delay(p, network.dt, wires[p.name].shape) for p in network.projections}
+    return {p.name: _delay(network, p, wires[p.name].shape) for p in network.projections}
 
 
-def _delay(projection: Projection, dt: Quantity, shape: tuple[int, ...]) -> int | IntArray:
-    steps = steps_of(projection.delay, dt)
+def _delay(network: Network, projection: Projection, shape: tuple[int, ...]) -> int | IntArray:
+    given = projection.delay
+    steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _drawn(network, projection, given, shape)
     if not steps.ndim or (steps.size and (steps == steps.flat[0]).all()):
         return int(steps.flat[0])
     return np.broadcast_to(steps, shape).copy()
+
+
+def _drawn(network: Network, projection: Projection, given: Drawn, shape: tuple[int, ...]) -> IntArray:
+    """Delays from a distribution, rounded to steps. Raises ModelError where one is no number of steps."""
+    steps = streams.draw(network.seed, f"delay/{projection.name}", given, shape)
+    steps /= network.dt.value
+    np.maximum(np.rint(steps, out=steps), 0, out=steps)
+    checks.enforce(checks.delays_drawn(steps, projection, network.dt))
+    return steps.astype(np.int64)
 
 
 @per_object
@@ -124,6 +113,13 @@ def _cells(network: Network) -> dict[str, CellFormulas]:
 @per_object
 def _synapses(network: Network) -> dict[str, SynapseFormulas]:
     return {p.name: synapse_formulas(network, p) for p in network.projections}
+
+
+def delay_range(network: Network, projection: Projection) -> tuple[int, int]:
+    """Least and greatest delay in steps, 0 where there is no synapse; drawn where it is a distribution."""
+    given = projection.delay
+    steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _delays(network)[projection.name]
+    return (int(np.min(steps)), int(np.max(steps))) if np.size(steps) else (0, 0)
 
 
 def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from neuro.language.scope import is_uniform
+from neuro.model import Drawn, LogNormal, Normal, Uniform
 
 if TYPE_CHECKING:
     from neuro.model import Input, Network
@@ -143,10 +145,44 @@ def poisson(network: Network, item: Input, trial: int, batch: int, steps: int, f
     return poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability, first)
 
 
-def draw(seed: int, name: str, distribution: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """SI values of a Normal or Uniform distribution."""
+def draw(seed: int, name: str, distribution: Drawn, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """SI values of a distribution. The first ones are the same however many there are."""
     random = generator(seed, name)
-    if hasattr(distribution, "mean"):
-        return np.asarray(distribution.mean.value + distribution.std.value * random.standard_normal(shape))
-    low, high = distribution.low.value, distribution.high.value
-    return np.asarray(low + (high - low) * random.random(shape))
+    match distribution:
+        case Uniform(low=low, high=high):
+            return np.asarray(low.value + (high.value - low.value) * random.random(shape))
+        case Normal(outside="redraw"):
+            return _between(random, distribution, shape)
+        case Normal(mean=mean, std=std):
+            found = np.asarray(mean.value + std.value * random.standard_normal(shape))
+        case LogNormal(mean=mean, std=std):
+            variance = np.log1p((std.value / mean.value) ** 2)
+            found = mean.value * np.exp(np.sqrt(variance) * random.standard_normal(shape) - variance / 2)
+        case _:
+            mean, std = distribution.mean, distribution.std
+            found = std.value / mean.value * std.value * random.standard_gamma((mean.value / std.value) ** 2, shape)
+    return _clipped(np.asarray(found), distribution)
+
+
+def _clipped(values: npt.NDArray[np.float64], distribution: Any) -> npt.NDArray[np.float64]:
+    low, high = (None if end is None else end.value for end in (distribution.low, distribution.high))
+    return values if low is None and high is None else np.clip(values, low, high, out=values)
+
+
+def _between(random: np.random.Generator, item: Normal, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """A normal distribution between its limits, by the inverse of its distribution function."""
+    if not item.std.value:
+        return np.full(shape, float(item.mean.value))
+    low, high = (
+        limit if end is None else float((end.value - item.mean.value) / item.std.value)
+        for end, limit in ((item.low, -np.inf), (item.high, np.inf))
+    )
+    side = -1.0 if low > 0 else 1.0  # the share below a limit is precise where it is small
+    first, last = sorted((scipy.special.ndtr(side * low), scipy.special.ndtr(side * high)))
+    found = np.asarray(random.random(shape))
+    found *= last - first
+    found += first
+    scipy.special.ndtri(found, out=found)
+    found *= side * item.std.value
+    found += item.mean.value
+    return _clipped(found, item)

@@ -201,12 +201,13 @@ class Operation:
         return found
 
     def _delay(self, p: Projection, axes: Axes, wires: Wiring) -> Quantity:
-        given = self.delays.get(p.name)
-        if given is None and not p.delay.shape:
-            return p.delay
-        array = np.broadcast_to(np.asarray(p.delay.value, np.float64), wires.shape)
-        found = _filled(f"delays '{p.name}'", array, axes, given, 0.0, p.delay)
-        return Quantity(found, p.delay.dimension, p.delay.unit)
+        """One delay for all stays one; those given one by one, or drawn, are written down."""
+        given, like = self.delays.get(p.name), p.delay if isinstance(p.delay, Quantity) else self.network.dt
+        if given is None and like is p.delay and not like.shape:
+            return like
+        value = like.value if like is p.delay else like.value * resolve(self.network).delays[p.name]
+        array = np.broadcast_to(np.asarray(value, np.float64), wires.shape)
+        return Quantity(_filled(f"delays '{p.name}'", array, axes, given, 0.0, like), like.dimension, like.unit)
 
     def _bounds(self, p: Projection, axes: Axes, wires: Wiring) -> tuple[Quantity | None, Quantity | None]:
         found = []

@@ -11,6 +11,7 @@ import numpy as np
 
 from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.chips import chain
+from fuzzing.connections import connected
 from fuzzing.dice import Dice
 from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
@@ -133,6 +134,7 @@ class NetworkMaker:
             not self.setting.dyadic
         ):  # drawn from streams of their own, so that a seed's other choices stay what they were
             network = modulated(integrated(network, Dice([self.seed, 1])), Dice([self.seed, 2]))
+            network = connected(network, Dice([self.seed, 3]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic)
 
     def part(self, make: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fuzzing.networks import Case
-from neuro import AllToAll, Input, Network, Neuron, Normal, OneToOne, Pairs, Probability, Synapse, Uniform
+from neuro import AllToAll, Input, Network, Neuron, Pairs, Synapse
+from neuro.fields import Distribution
 from neuro.language import units as unit_data
 from neuro.language.units import Quantity
 
@@ -63,6 +64,11 @@ def script(
         "Input",
         "Normal",
         "Uniform",
+        "LogNormal",
+        "Gamma",
+        "FixedTotal",
+        "FixedInDegree",
+        "FixedOutDegree",
         "Pairs",
         "OneToOne",
         "Probability",
@@ -107,9 +113,10 @@ def _value(value: Any) -> str:
             if isinstance(data, str)
             else f"quantity({np.asarray(value.value).tolist()!r}, {str(value.dimension)!r})"
         )
-    if isinstance(value, Normal | Uniform):
-        a, b = vars(value).values()
-        return f"{type(value).__name__}({_value(a)}, {_value(b)})"
+    if isinstance(value, Distribution):
+        return (
+            f"{type(value).__name__}({', '.join(f'{n}={_value(v)}' for n, v in vars(value).items() if v is not None)})"
+        )
     return repr(value)
 
 
@@ -136,9 +143,9 @@ def _links(p: Any) -> str:
     c = p.connectivity
     if isinstance(c, Pairs):
         text += f", connectivity=Pairs({c.pre.tolist()}, {c.post.tolist()})"
-    elif isinstance(c, OneToOne | Probability) or c != AllToAll():
+    elif c != AllToAll():
         text += f", connectivity={c!r}"
-    if np.any(p.delay.value):
+    if not isinstance(p.delay, Quantity) or np.any(p.delay.value):
         text += f", delay={_value(p.delay)}"
     if p.sign:
         text += f", sign={p.sign!r}"

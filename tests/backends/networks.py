@@ -8,6 +8,9 @@ import numpy as np
 
 from neuro import (
     AllToAll,
+    FixedInDegree,
+    FixedTotal,
+    Gamma,
     Input,
     Network,
     Neuron,
@@ -118,6 +121,8 @@ def networks() -> dict[str, Network]:
     pairs = Pairs(_INDEX.integers(0, 7, 20), np.repeat(np.arange(5), 4))
     rate = Input("x", 7, "poisson", rate="200 Hz")
     poisson = _two("poisson")
+    lately = Normal(quantity("2 ms"), quantity("1.5 ms"))
+    clipped = Normal(quantity("8 mV"), quantity("4 mV"), low=quantity("0 mV"))
     strong = Normal(quantity("30 nS"), quantity("5 nS"))
     found = [
         _two("feed-forward"),
@@ -135,6 +140,10 @@ def networks() -> dict[str, Network]:
         _two("noise", NOISY),
         _two("sparse", connectivity=Probability(0.5)),
         _two("pairs", connectivity=pairs, delay=quantity(np.arange(20.0) % 4, "ms")),
+        _two(
+            "multapses", connectivity=FixedTotal(25), weights=Gamma(quantity("1.6 nA"), quantity("1 nA")), delay=lately
+        ),
+        _two("fixed in-degree", synapse=STDP, connectivity=FixedInDegree(4), weights=clipped, delay=lately),
         _two("plastic", synapse=STDP, weights="8 mV"),
         _graded(),
         _reversing(),
