@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neuro.compiler.lowering import levels as levels, lower as lower
     from neuro.model import (
         AllToAll as AllToAll,
+        Distance as Distance,
         FixedInDegree as FixedInDegree,
         FixedOutDegree as FixedOutDegree,
         FixedTotal as FixedTotal,
@@ -40,7 +41,7 @@ moved.install()
 
 _HOMES = {
     "neuro.io.appending": "append_recording",
-    "neuro.model": "AllToAll FixedInDegree FixedOutDegree FixedTotal Gamma Input LogNormal Network Neuron Normal OneToOne Pairs Population Probability "
+    "neuro.model": "AllToAll Distance FixedInDegree FixedOutDegree FixedTotal Gamma Input LogNormal Network Neuron Normal OneToOne Pairs Population Probability "
     "Projection Synapse Uniform",
     "neuro.language.equations": "ModelError",
     "neuro.compiler.lowering": "levels lower",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro import checks
-from neuro.fields import convert_size, put
+from neuro.fields import convert_given, convert_size, default, put
+from neuro.language.units import Quantity
+
+if TYPE_CHECKING:
+    from neuro.fields import Converted
 
 IntArray = npt.NDArray[np.int64]
 
@@ -113,4 +118,27 @@ class Pairs:
         )
 
 
-Connectivity = AllToAll | OneToOne | Probability | FixedTotal | FixedInDegree | FixedOutDegree | Pairs
+@dataclass(frozen=True)
+class Distance:
+    """Each pair with a probability that depends on the distance d of its cells: Distance("0.8*exp(-d/(200*umetre))").
+
+    profile: an expression of d in the language of equations; what it gives beyond 0 and 1 is taken as 0 and 1. d is in the unit of
+    the positions, which both populations must have (Population(positions=...)), a plain number where they are plain. cutoff: pairs
+    farther apart are not joined, nor looked at. period: the length after which space repeats, one for all axes or one for each, inf
+    along an open axis; d is then the shortest way. PyNN: DistanceDependentProbabilityConnector(d_expression), Space(periodic_boundaries).
+    NEST: pairwise_bernoulli with p of spatial.distance (spatial_distributions.exponential, gaussian), a circular or spherical mask
+    (radius), edge_wrap.
+    """
+
+    profile: str
+    cutoff: Converted[Quantity | None] = default(None)
+    period: Converted[Quantity | None] = default(None)
+    self_connections: bool = True
+
+    def __post_init__(self) -> None:
+        checks.types(self)
+        convert_given(self, "cutoff", "period")
+        checks.enforce(checks.distance(self))
+
+
+Connectivity = AllToAll | OneToOne | Probability | FixedTotal | FixedInDegree | FixedOutDegree | Distance | Pairs

@@ -15,6 +15,7 @@ from neuro import checks
 from neuro.caching import per_object
 from neuro.connectivity import AllToAll as AllToAll
 from neuro.connectivity import Connectivity as Connectivity
+from neuro.connectivity import Distance as Distance
 from neuro.connectivity import FixedInDegree as FixedInDegree
 from neuro.connectivity import FixedOutDegree as FixedOutDegree
 from neuro.connectivity import FixedTotal as FixedTotal
@@ -30,12 +31,14 @@ from neuro.distributions import Uniform as Uniform
 from neuro.fields import (
     as_tuple,
     convert,
+    convert_given,
     convert_size,
     convert_table,
     converted,
     converted_bounds,
     default,
     hash_of_fields,
+    later,
     put,
 )
 from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
@@ -135,19 +138,24 @@ class Synapse:
 
 @dataclass(frozen=True)
 class Population:
-    """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`."""
+    """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`.
+
+    positions: [size, axes] of one to three axes, lengths or plain numbers in a unit of your own, for Distance connectivity.
+    """
 
     name: str
     neuron: Neuron
     size: int
     parameters: Converted[Mapping[str, Value]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
+    positions: Converted[Quantity | None] = later(None)
 
     def __post_init__(self) -> None:
         checks.types(self)
         convert_table(self, "parameters")
         convert_table(self, "initial")
         convert_size(self, "size")
+        convert_given(self, "positions")
         checks.enforce(checks.population(self))
 
     __hash__ = hash_of_fields

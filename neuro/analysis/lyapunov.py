@@ -22,9 +22,9 @@ from neuro.analysis.trajectories import LyapunovError as LyapunovError
 from neuro.analysis.trajectories import check_whole, trajectory
 from neuro.analysis.trajectories import needed as needed
 from neuro.compiler import surrogates
-from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.linearised import MARGIN, Resets
 from neuro.compiler.lowering import lower
+from neuro.compiler.margin_scales import margin_scales
 from neuro.compiler.resolve import resolve
 from neuro.compiler.tangents import Tangents
 from neuro.model import Network

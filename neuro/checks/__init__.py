@@ -10,8 +10,9 @@ from neuro.checks.common import (
     read_quantity,
     unknown_name,
 )
+from neuro.checks.distances import distance
 from neuro.checks.distributions import distribution
-from neuro.checks.memory import in_words, machine_memory, memory
+from neuro.checks.memory import in_words, machine_memory, memory, too_many
 from neuro.checks.networks import delays_drawn, network
 from neuro.checks.synapses import input_, projection, synapse
 from neuro.checks.types import indices, part, types
@@ -20,6 +21,7 @@ __all__ = [
     "ModelWarning",
     "check_value",
     "delays_drawn",
+    "distance",
     "distribution",
     "enforce",
     "in_words",
@@ -36,6 +38,7 @@ __all__ = [
     "projection",
     "read_quantity",
     "synapse",
+    "too_many",
     "types",
     "unknown_name",
 ]

@@ -48,6 +48,16 @@ def memory(network: Network) -> Iterator[Problem]:
         yield plain(where, message, "make it smaller, or its connections sparser (Probability, Pairs)", what)
 
 
+def too_many(projection: Projection, found: int, share: float) -> Iterator[Problem]:
+    """Synapses that won't fit, seen while they are drawn. found: so far, of this share of all cells before."""
+    size, free = found * _a_synapse(projection), machine_memory()
+    if size > free / 4 and size / share > free:
+        message = (
+            f"about {found / share:.3g} synapses need {in_words(size / share)}, and this machine has {in_words(free)}"
+        )
+        yield plain(f"projection '{projection.name}'", message, "let the probability fall faster, or give a cutoff=")
+
+
 def _of_cells(population: Population) -> float:
     scope = population.neuron.scope
     return float(population.size) * _NUMBER * (len(scope.states) + len(scope.inputs) + _varied(population.values()) + 1)
@@ -71,6 +81,8 @@ def _synapses(network: Network, projection: Projection) -> tuple[float, str]:
             return float(pre), f"{pre} synapses"
         case "Pairs":
             return float(len(connectivity.pre)), f"{len(connectivity.pre)} synapses"
+        case "Distance":
+            return 0.0, "synapses"  # nobody knows before they are drawn: see too_many
     count = synapses(connectivity, pre, post)
     return float(count), f"{count} synapses"
 

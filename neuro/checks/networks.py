@@ -17,6 +17,7 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.connectivity import check_connectivity
+from neuro.checks.distances import check_distance
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
@@ -189,6 +190,8 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
             str(projection.delay),
         )
     yield from check_connectivity(projection, pre.size, post.size)
+    if type(projection.connectivity).__name__ == "Distance":
+        yield from check_distance(projection, pre, post)
     yield from check_synapse(projection, pre, post)
 
 

@@ -13,7 +13,16 @@ from neuro.checks.common import check_name, enforce, plain
 from neuro.language.equations import ModelError, Problem
 from neuro.language.foreign import NumbersError, numbers, shown
 
-_CONNECTIVITY = ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Pairs")
+_CONNECTIVITY = (
+    "AllToAll",
+    "OneToOne",
+    "Probability",
+    "FixedTotal",
+    "FixedInDegree",
+    "FixedOutDegree",
+    "Distance",
+    "Pairs",
+)
 _MODULES = ("neuro.model", "neuro.connectivity")
 _PARTS = {
     "Neuron": ("a neuron", "Neuron('name', 'dv/dt = ...'), or library.get('lif')"),

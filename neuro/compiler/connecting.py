@@ -9,15 +9,15 @@ too. A fixed total without multapses is one row of all pairs. Of more than half 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler import streams
-from neuro.compiler.wiring import IntArray, Wiring
+from neuro.compiler.distances import by_distance
+from neuro.compiler.wiring import IntArray, Wiring, blocks
 from neuro.model import (
     AllToAll,
+    Distance,
     FixedInDegree,
     FixedOutDegree,
     FixedTotal,
@@ -57,6 +57,8 @@ def wiring(network: Network, projection: Projection) -> Wiring:
         case FixedInDegree():
             columns, rows = fixed_degree(seed, name, item, post, pre, recurrent and not item.self_connections)
             rows, columns = by_source(rows, columns, post)
+        case Distance():
+            rows, columns = by_distance(network, projection, item)
     return Wiring("sparse", (len(rows),), (rows, columns))
 
 
@@ -89,11 +91,12 @@ def fixed_degree(
 
 
 def by_source(rows: IntArray, columns: IntArray, width: int) -> tuple[IntArray, IntArray]:
-    """Pairs in ascending order, given in any."""
-    keys = rows * width
-    keys += columns
-    keys.sort()
-    rows, columns = np.divmod(keys, width)
+    """Pairs in ascending order, given in any, in the same arrays."""
+    rows *= width
+    rows += columns
+    rows.sort()
+    np.remainder(rows, width, out=columns)
+    rows //= width
     return rows, columns
 
 
@@ -102,16 +105,6 @@ def _skipping(row: IntArray, column: IntArray, without_loops: bool) -> IntArray:
     if without_loops:
         column += column >= row
     return column
-
-
-def _blocks(counts: IntArray) -> Iterator[tuple[slice, slice]]:
-    """Blocks of rows that have about _CHUNK synapses, and where those stand."""
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    first = 0
-    while first < len(counts):
-        last = max(first + 1, int(np.searchsorted(ends, ends[first] + _CHUNK, side="right")) - 1)
-        yield slice(first, last), slice(int(ends[first]), int(ends[last]))
-        first = last
 
 
 def _places(draw: np.random.Generator, row: IntArray, width: int) -> IntArray:
@@ -126,7 +119,7 @@ def _places(draw: np.random.Generator, row: IntArray, width: int) -> IntArray:
 def _with_replacement(seed: int, name: str, counts: IntArray, width: int) -> IntArray:
     """Columns of so many synapses of each row, in ascending order."""
     found, draw = np.empty(int(counts.sum()), np.int64), streams.generator(seed, name)
-    for rows, places in _blocks(counts):
+    for rows, places in blocks(counts, _CHUNK):
         row = np.repeat(np.arange(rows.stop - rows.start), counts[rows])
         part = _places(draw, row, width)
         part.sort()
@@ -148,7 +141,7 @@ def _without_replacement(seed: int, name: str, rows: int, k: int, width: int) ->
     """k different columns of each row, in ascending order."""
     found, rounds = np.empty(rows * k, np.int64), list[np.random.Generator]()
     wanted = min(k, width - k)
-    for block, places in _blocks(np.full(rows, k)):
+    for block, places in blocks(np.full(rows, k), _CHUNK):
         count = block.stop - block.start
         part = np.zeros(0, np.int64)
         missing, turn = np.repeat(np.arange(count), wanted), 0

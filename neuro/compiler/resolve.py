@@ -93,7 +93,7 @@ def _delay(network: Network, projection: Projection, shape: tuple[int, ...]) -> 
     steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _drawn(network, projection, given, shape)
     if not steps.ndim or (steps.size and (steps == steps.flat[0]).all()):
         return int(steps.flat[0])
-    return np.broadcast_to(steps, shape).copy()
+    return steps if steps.shape == shape else np.broadcast_to(steps, shape).copy()
 
 
 def _drawn(network: Network, projection: Projection, given: Drawn, shape: tuple[int, ...]) -> IntArray:

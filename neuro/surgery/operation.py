@@ -72,7 +72,7 @@ class Operation:
 
     def _population(self) -> Population:
         p, axes = self.item, (self.cells,)
-        fields: dict[str, dict[str, Value]] = {"parameters": dict(p.parameters), "initial": dict(p.initial)}
+        fields: dict[str, Any] = {"parameters": dict(p.parameters), "initial": dict(p.initial)}
         tables: tuple[tuple[str, Mapping[str, Value], Mapping[str, Value]], ...] = (
             ("parameters", p.values(), p.neuron.parameters), ("initial", {**self._zeros(p), **p.initial_values()}, p.neuron.initial),
         )  # fmt: skip
@@ -83,7 +83,18 @@ class Operation:
                 found = self._placed(key, value, default, axes, (p.size,), partial(self._drawn, key))
                 if found is not value:
                     fields[table][name] = found
-        return replace(p, size=len(self.cells), parameters=fields["parameters"], initial=fields["initial"])
+        return replace(p, size=len(self.cells), positions=self._positions(), **fields)
+
+    def _positions(self) -> Quantity | None:
+        key, before = f"{self.item.name}.positions", self.item.positions
+        if before is None:
+            return None
+        self.used.add(key)
+        given = self.values.get(key)
+        if given is None and (self.cells < 0).any():
+            raise problem(f"'{key}'", "a new cell has none", f"give values={{'{key}': ...}}")
+        array = _filled(f"values '{key}'", np.asarray(before.value), (self.cells, None), given, 0.0, before)
+        return Quantity(array, before.dimension, before.unit)
 
     def _zeros(self, p: Population) -> dict[str, Value]:
         """States whose initial value nobody gives."""

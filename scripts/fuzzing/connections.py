@@ -13,6 +13,7 @@ import numpy as np
 
 from fuzzing.dice import Dice
 from neuro import (
+    Distance,
     FixedInDegree,
     FixedOutDegree,
     FixedTotal,
@@ -31,6 +32,7 @@ from neuro.model import Connectivity
 
 def connected(network: Network, dice: Dice) -> Network:
     """Some of the projections with fixed numbers of synapses, weights and delays that are drawn."""
+    network = _placed(network, dice) if dice.chance(0.4) else network
     for n, p in enumerate(network.projections):
         if not dice.chance(0.35):
             continue
@@ -43,9 +45,21 @@ def connected(network: Network, dice: Dice) -> Network:
     return network
 
 
+def _placed(network: Network, dice: Dice) -> Network:
+    """The cells in a space of one to three axes."""
+    axes, unit = dice.whole(1, 3), dice.choose(("1", "um"))
+    populations = tuple(
+        replace(p, positions=quantity(dice.random.uniform(-1, 2, (p.size, axes)).round(3), unit))
+        for p in network.populations
+    )
+    return replace(network, populations=populations)
+
+
 def _rewired(network: Network, p: Projection, dice: Dice) -> Projection:
     """Other synapses. Values that were given one by one become one, or are drawn."""
-    connectivity = _fixed(network, p, dice)
+    ends = [network.parts["population or input"][end] for end in (p.pre, p.post)]
+    places = [getattr(end, "positions", None) for end in ends]
+    connectivity = _fixed(network, p, dice) if None in places or dice.chance(0.3) else _near(p, places[0], dice)
     tables: dict[str, Any] = {t: {k: _one(v) for k, v in getattr(p, t).items()} for t in ("parameters", "initial")}
     weights = p.weights
     if weights is not None and (not isinstance(weights, Quantity) or weights.shape):
@@ -65,14 +79,39 @@ def _fixed(network: Network, p: Projection, dice: Dice) -> Connectivity:
     return found
 
 
+def _near(p: Projection, places: Any, dice: Dice) -> Connectivity:
+    scale = "1" if places.unit == "1" else "(1*umetre)"
+    profile = dice.choose(("0.9*exp(-d/S)", "1.5*exp(-(d/S)**2)", "int(d < 1.2*S)", "clip(1 - d/(2*S), 0, 1)")).replace(
+        "S", scale
+    )
+    cutoff = quantity(dice.number(0.8, 2.5), places.unit) if dice.chance(0.5) else None
+    periods = {
+        "none": None, "one": quantity(3.0, places.unit), "each": quantity(dice.random.choice([2.5, np.inf], places.shape[1]), places.unit)
+    }  # fmt: skip
+    return Distance(profile, cutoff, periods[dice.choose(tuple(periods))], not (p.pre == p.post and dice.chance(0.5)))
+
+
 def _redrawn(p: Projection, dice: Dice) -> Projection:
-    """Weights and delays from a distribution."""
+    """Weights, delays and plastic parameters from a distribution."""
     fields: dict[str, Any] = {}
     if p.weights is not None and dice.chance(0.6):
         fields["weights"] = around(p.weights, dice, p.sign)
     if p.synapse.scope.on_pre and not p.synapse.transmits and dice.chance(0.7):
         fields["delay"] = around(quantity(dice.number(0.5, 3), "ms"), dice, "+")
+    scope, known = p.synapse.scope, {**p.synapse.parameters, **p.parameters}
+    own = [n for n in scope.parameters if n not in scope.receptor_parameters and dice.chance(0.3)]
+    fields["parameters"] = {**p.parameters, **{n: _near_one(known[n], dice) for n in own}}
     return replace(p, **fields)
+
+
+def _near_one(value: Any, dice: Dice) -> Any:
+    """A plastic parameter that varies a little; any other than a positive number as it is."""
+    if not isinstance(value, Quantity) or value.shape or not value.value > 0:
+        return value
+    spread = Quantity(0.1 * float(value.value), value.dimension, value.unit)
+    return dice.choose((Gamma, LogNormal))(
+        value, spread, high=Quantity(3 * float(value.value), value.dimension, value.unit)
+    )
 
 
 def _one(value: Any) -> Any:

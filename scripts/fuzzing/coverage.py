@@ -23,11 +23,11 @@ _OPERATORS = {
 # What a long run must have met: every row of the report that may not be 0.
 WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
-    *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Pairs", "none", "no multapses")),
+    *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "Gamma")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages", "summed at the end", "modulated synapse"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "Gamma", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse"),
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ def features(network: Network) -> Counter[str]:
         found.update(
             f"values {_kind(v)}" for v in (*population.values().values(), *population.initial_values().values())
         )
+        found["positions"] += population.positions is not None
         found["initial values"] += bool(population.initial_values())
     for projection in network.projections:
         found.update(_projection(network, projection))
@@ -111,6 +112,9 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
             if np.any(p.delay.value)
             else "delay zero"
         )
+    if any(isinstance(v, Distribution) for v in p.parameters.values()):
+        yield "values drawn per synapse"
+    yield from (name for name in ("cutoff", "period") if getattr(c, name, None) is not None)
     if not getattr(c, "multapses", True):
         yield "connectivity no multapses"
     yield from (f"values {_kind(v)}" for v in (p.weights, *p.parameters.values(), *p.initial.values()) if v is not None)

@@ -101,6 +101,8 @@ def _values(network: Network) -> Iterator[Change]:
         for field in ("parameters", "initial"):
             if getattr(p, field):
                 yield partial(changed, network, p, **{field: {}})
+        if p.positions is not None:
+            yield partial(changed, network, p, positions=None)
     for j in network.projections:
         plain: dict[str, Any] = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}}
         plain |= {"sign": None, "bounds": (None, None)}

@@ -11,6 +11,7 @@ from neuro import AllToAll, Input, Network, Neuron, Pairs, Synapse
 from neuro.fields import Distribution
 from neuro.language import units as unit_data
 from neuro.language.units import Quantity
+from neuro.model import Connectivity
 
 _HEAD = '''"""{title}"""
 
@@ -66,6 +67,7 @@ def script(
         "Uniform",
         "LogNormal",
         "Gamma",
+        "Distance",
         "FixedTotal",
         "FixedInDegree",
         "FixedOutDegree",
@@ -111,9 +113,9 @@ def _value(value: Any) -> str:
         return (
             repr(data)
             if isinstance(data, str)
-            else f"quantity({np.asarray(value.value).tolist()!r}, {str(value.dimension)!r})"
+            else f"quantity({str(np.asarray(value.value).tolist()).replace('inf', 'np.inf')}, {str(value.dimension)!r})"
         )
-    if isinstance(value, Distribution):
+    if isinstance(value, Distribution | Connectivity):
         return (
             f"{type(value).__name__}({', '.join(f'{n}={_value(v)}' for n, v in vars(value).items() if v is not None)})"
         )
@@ -135,7 +137,9 @@ def _network(network: Network, variables: dict[int, str]) -> str:
 
 
 def _extra(item: Any) -> str:
-    return "".join(f", {f}={_mapping(getattr(item, f))}" for f in ("parameters", "initial") if getattr(item, f))
+    text = "".join(f", {f}={_mapping(getattr(item, f))}" for f in ("parameters", "initial") if getattr(item, f))
+    positions = getattr(item, "positions", None)
+    return text if positions is None else f"{text}, positions={_value(positions)}"
 
 
 def _links(p: Any) -> str:
@@ -144,7 +148,7 @@ def _links(p: Any) -> str:
     if isinstance(c, Pairs):
         text += f", connectivity=Pairs({c.pre.tolist()}, {c.post.tolist()})"
     elif c != AllToAll():
-        text += f", connectivity={c!r}"
+        text += f", connectivity={_value(c)}"
     if not isinstance(p.delay, Quantity) or np.any(p.delay.value):
         text += f", delay={_value(p.delay)}"
     if p.sign:

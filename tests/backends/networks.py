@@ -8,6 +8,7 @@ import numpy as np
 
 from neuro import (
     AllToAll,
+    Distance,
     FixedInDegree,
     FixedTotal,
     Gamma,
@@ -84,6 +85,14 @@ def _recurrent(name: str, **options: object) -> Network:
     return Network(base.populations, (*base.projections, loop), base.inputs, dt="1 ms", seed=3, name=name)
 
 
+def _by_distance() -> Network:
+    base = _two("distance")
+    cells = replace(base.populations[0], positions=np.arange(10.0).reshape(5, 2) / 5)
+    near = Distance("1.2*exp(-d)", self_connections=False)
+    loop = Projection("loop", "cells", "cells", PULSE, Normal("0 nA", "1 nA"), near, delay="2 ms")  # type: ignore[arg-type]
+    return replace(base, populations=(cells,), projections=(*base.projections, loop))
+
+
 def _readout() -> Network:
     base = _two("readout")
     out = Projection("out", "cells", "leaky", PULSE, Normal(quantity("0 nA"), quantity("1 nA")))
@@ -128,6 +137,7 @@ def networks() -> dict[str, Network]:
         _two("feed-forward"),
         _recurrent("recurrent"),
         _recurrent("no self-connections", connectivity=AllToAll(False)),
+        _by_distance(),
         _readout(),
         _two("delta", synapse=DELTA, weights="9 mV"),
         _two("conductance", synapse=AMPA, neuron=replace(LIF, method="exponential_euler"), weights=strong),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from neuro import (
     AllToAll,
+    Distance,
     FixedInDegree,
     FixedOutDegree,
     FixedTotal,
@@ -175,6 +176,7 @@ GOOD: dict[type, dict[str, Any]] = {
     FixedTotal: {"n": 3},
     FixedInDegree: {"k": 3},
     FixedOutDegree: {"k": 3},
+    Distance: {"profile": "exp(-d)"},
     Pairs: {"pre": [0], "post": [1]},
     Normal: {"mean": "1 mV", "std": "1 mV"},
     Uniform: {"low": "1 mV", "high": "2 mV"},

@@ -14,7 +14,7 @@ from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_net
 from neuro.export.profile import Decay, Integers
 from neuro.export.quantisation.quantisers import Array, Codes, Quantised, QuantiseError
 from neuro.language.units import Quantity, unit
-from neuro.model import Connectivity, Network, Pairs, Probability, Projection
+from neuro.model import Connectivity, Distance, Network, Pairs, Probability, Projection
 from neuro.protocols import Parameters
 
 Rounded = tuple[Array, Quantised]  # values, SI, and their codes
@@ -111,4 +111,8 @@ def _steps(network: Network, p: Projection) -> Codes:
 def _listed(network: Network, p: Projection) -> Connectivity:
     """Connectivity that can have one delay for each synapse."""
     wires = resolve(network).wires[p.name]
-    return Pairs(wires.pre_index, wires.post_index) if isinstance(p.connectivity, Probability) else p.connectivity
+    return (
+        Pairs(wires.pre_index, wires.post_index)
+        if isinstance(p.connectivity, Probability | Distance)
+        else p.connectivity
+    )

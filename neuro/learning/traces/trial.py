@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from neuro.compiler.evaluation import chain_product, evaluate, margin_scales
+from neuro.compiler.evaluation import chain_product, evaluate
 from neuro.compiler.lowering import lower
+from neuro.compiler.margin_scales import margin_scales
 from neuro.compiler.resolve import resolve
 from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.regularisation import rate_penalty
