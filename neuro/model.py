@@ -267,20 +267,44 @@ class Projection:
 @dataclass(frozen=True)
 class Input:
     """What comes from outside. kind: "spikes" and "poisson" are sources of projections, "current" drives
-    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array."""
+    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array.
+
+    "drive": each cell hears `sources` independent Poisson sources of this rate, and each of their events adds `weight` to its state
+    `target` (a receptor's too: "cells.g_ampa"). rate, weight: scalars or one per cell; the weight is the parameter "population.weight__NAME"
+    as well. The count of a step has Poisson's law with mean sources*rate*dt, exactly that of a sum of independent Poisson sources, as NEST's
+    poisson_generator draws it; Brian2's PoissonInput draws a binomial count. A run takes counts in its place [batch, time, cell].
+    """
 
     name: str
     size: int
-    kind: Literal["spikes", "poisson", "current"] = "spikes"
+    kind: Literal["spikes", "poisson", "current", "drive"] = "spikes"
     target: str = ""
     rate: Converted[Quantity | None] = default(None)
+    weight: Converted[Quantity | None] = default(None)
+    sources: int = 1
 
     def __post_init__(self) -> None:
         checks.types(self)
-        if self.rate is not None:
-            convert(self, "rate")
-        convert_size(self, "size")
+        for name in ("rate", "weight"):
+            if getattr(self, name) is not None:
+                convert(self, name)
+        for name in ("size", "sources"):
+            convert_size(self, name)
         checks.enforce(checks.input_(self))
+
+    @property
+    def sends(self) -> bool:
+        """Whether it is a source of projections."""
+        return self.kind in ("spikes", "poisson")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a run draws it from the network's seed where nobody gives it."""
+        return self.kind in ("poisson", "drive")
+
+    def __str__(self) -> str:
+        into = f" into {self.target}, {self.sources} sources of {self.rate}" if self.kind == "drive" else ""
+        return f"input {self.name}: {self.size} x {self.kind}{into}"
 
 
 @dataclass(frozen=True)
@@ -317,7 +341,7 @@ class Network:
             + (", summed at the end of a step" if p.summed == "end" else "")
             for p in self.projections
         ]
-        return "\n".join(lines + [f"input {i.name}: {i.size} x {i.kind}" for i in self.inputs]) + "\n"
+        return "\n".join(lines + [str(i) for i in self.inputs]) + "\n"
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Any]]:

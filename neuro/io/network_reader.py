@@ -104,6 +104,7 @@ class Reader:
         """How a field is read."""
         readers: dict[str, Read] = {
             "parameters": _each(self.value), "initial": _each(self.value), "weights": _optional(self.value), "rate": _optional(_quantity),
+            "weight": _optional(_quantity), "sources": _whole,
             "delay": _quantity, "refractory": _quantity, "dt": _quantity, "mean": _quantity, "std": _quantity,
             "low": _quantity, "high": _quantity, "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
             "self_connections": _flag, "connectivity": self.connectivity,
