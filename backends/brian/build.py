@@ -14,7 +14,6 @@ Brian2's slots, and our order within them:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -22,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.brian import text as words
+from backends.brian.built import Built, Feed, PreparedNetwork
 from backends.brian.devices import BrianObjectException, UnsupportedEquationsException, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
-from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
+from backends.brian.plan import Sum, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.drives import weight_of
@@ -41,48 +41,6 @@ from neuro.model import Input, Network, Population, Projection
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A variable of a Brian2 group that is written in each step, and its unit in Brian2's words."""
-
-    group: Any
-    variable: str
-    unit: str = "1"
-
-
-@dataclass
-class Built:
-    """One Brian2 network, for a batch size and what is recorded."""
-
-    network: Any
-    names: Names
-    clock: Any
-    groups: dict[str, Any] = field(default_factory=dict)
-    synapses: dict[str, Any] = field(default_factory=dict)
-    traces: dict[Watched, Any] = field(default_factory=dict)  # variables of one population share a monitor
-    monitors: int = 0  # made so far
-    spikes: dict[str, Any] = field(default_factory=dict)
-    feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
-    numbers: dict[str, tuple[Any, str]] = field(default_factory=dict)  # a projection's, that its presynaptic cells hold
-    propagators: dict[str, Propagator] = field(default_factory=dict)  # of populations and projections with method exact
-    tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
-    arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
-    first: int = 0  # the step that those begin with
-
-
-class PreparedNetwork(brian2.Network):  # type: ignore[misc]
-    """Brian2 writes the code of each object once, not before each run."""
-
-    def __init__(self, *objects: Any, **options: Any) -> None:
-        super().__init__(*objects, **options)
-        self.prepared = False
-
-    def before_run(self, run_namespace: Any) -> None:
-        if not self.prepared:
-            super().before_run(run_namespace)
-        self.prepared = True
 
 
 Ties = Mapping[str, Tie]  # by population and projection

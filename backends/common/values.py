@@ -162,7 +162,9 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
             raise RunError(f"input '{item.name}' is not finite everywhere")
     elif item.kind == "drive":
         if not ((array >= 0) & (array <= MOST) & (array == np.floor(array))).all():
-            raise RunError(f"input '{item.name}' is a drive; its array holds numbers that count nothing; write {wanted()[2]}")
+            raise RunError(
+                f"input '{item.name}' is a drive; its array holds numbers that count nothing; write {wanted()[2]}"
+            )
     elif not isinstance(array, Events) and not _all_spikes(array):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
     return array

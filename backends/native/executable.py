@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
+from backends.native import drives
 from backends.native.adjoint import Adjoint
 from backends.native.build import load
 from backends.native.calls import CUT, FAILED, SIGNATURE, Call
 from backends.native.constants import Constants
-from backends.native import drives
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel, Training
 from backends.native.layout import C_TYPES, Arrays, Slot

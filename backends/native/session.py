@@ -84,7 +84,9 @@ class NativeSession(Session):
         """Steps of a window, so that it takes a bounded part of memory."""
         sizes, cells = self._executable.kernel.size, self._compiled.step.cells
         reals = sum(trace.size for trace in self._wanted.traces.values()) * 8
-        given = sum(8 * i.size for i in self._network.inputs if i.kind != "drive") + sum(8 * sizes(p) for p, _ in self._noise.values())
+        given = sum(8 * i.size for i in self._network.inputs if i.kind != "drive") + sum(
+            8 * sizes(p) for p, _ in self._noise.values()
+        )
         row = (self.population or 1) * (reals + sum(4 * c.size for c in cells if c.spikes)) + given
         return max(1, min(BLOCK, ROOM // max(1, row * self.batch)))
 

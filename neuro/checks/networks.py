@@ -18,9 +18,9 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.parts import Input, Network, Population, Projection
-from neuro.language.mangling import mangled
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.mangling import mangled
 from neuro.language.scope import STAGED, NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
 

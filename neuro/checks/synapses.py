@@ -23,8 +23,11 @@ from neuro.checks.common import (
 )
 from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.foreign import shown
 from neuro.language.scope import SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
+
+_MOST_SOURCES = 10**12
 
 
 def synapse(item: Synapse) -> Iterator[Problem]:
@@ -181,8 +184,8 @@ def input_(item: Input) -> Iterator[Problem]:
         yield plain(where, "exactly the Poisson inputs and drives have a rate", "add rate='20 Hz' or change the kind")
     if drive != (item.weight is not None):
         yield plain(where, "exactly the drives have a weight", "add weight='1 mV' or change the kind")
-    if not isinstance(item.sources, int) or item.sources < 1:
-        yield plain(where, f"{item.sources} sources", "give a whole number from 1 on", str(item.sources))
+    if not 1 <= item.sources <= _MOST_SOURCES:
+        yield plain(where, f"{shown(item.sources)} sources", f"give a whole number from 1 on, at most {_MOST_SOURCES}")
     elif item.sources != 1 and not drive:
         yield plain(where, "only a drive has several sources", "change the kind, or leave `sources` out")
     if item.weight is not None:

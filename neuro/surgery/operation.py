@@ -15,7 +15,7 @@ from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
 from neuro.language.scope import noise_text
 from neuro.language.units import Quantity
-from neuro.model import IntArray, Network, OneToOne, Pairs, Population, Projection, Value
+from neuro.model import Input, IntArray, Network, OneToOne, Pairs, Population, Projection, Value
 from neuro.options import hint
 from neuro.surgery.arrays import Axes, indices, moved, problem, wired
 from neuro.surgery.moving import Surgery
@@ -53,7 +53,7 @@ class Operation:
             network,
             populations=tuple(self._population() if p.name == item.name else p for p in network.populations),
             projections=tuple(made.get(p.name, p) for p in network.projections),
-            inputs=tuple(replace(i, size=len(self.cells)) if wired(i, item) else i for i in network.inputs),
+            inputs=tuple(self._input(i) if wired(i, item) else i for i in network.inputs),
         )
         for name in self.values:
             if name not in self.used:
@@ -62,9 +62,11 @@ class Operation:
 
     def _refuse_what_has_no_number(self) -> None:
         item, where = self.item, f"population '{self.item.name}'"
-        names = resolve(self.network).network.population(item.name).neuron.scope.noise
-        if names and self.noise != "anew":
-            why = f"its noise '{noise_text(names[0])}' is drawn for all its cells at once, by their places, so other cells would get other numbers"
+        noise = resolve(self.network).network.population(item.name).neuron.scope.noise
+        random = [f"noise '{noise_text(name)}'" for name in noise]
+        random += [f"drive '{i.name}'" for i in self.network.inputs if i.kind == "drive" and wired(i, item)]
+        if random and self.noise != "anew":
+            why = f"its {random[0]} is drawn for all its cells at once, by their places, so other cells would get other numbers"
             raise problem(where, why, "give noise='anew' where they may")
         for name, pair in item.neuron.bounds.items():
             if any(b is not None and b.shape for b in pair):
@@ -84,6 +86,19 @@ class Operation:
                 if found is not value:
                     fields[table][name] = found
         return replace(p, size=len(self.cells), parameters=fields["parameters"], initial=fields["initial"])
+
+    def _input(self, item: Input) -> Input:
+        """A drive's rates and weights go with the cells."""
+        found: dict[str, Quantity] = {}
+        for name in ("rate", "weight"):
+            value = getattr(item, name)
+            if value is None or not value.shape:
+                continue
+            if (self.cells < 0).any():
+                why = "there is one number for each cell, and a new one has none"
+                raise problem(f"input '{item.name}', {name}", why, "give one number for all")
+            found[name] = Quantity(moved(np.asarray(value.value), (self.cells,)), value.dimension, value.unit)
+        return replace(item, size=len(self.cells), **found)
 
     def _zeros(self, p: Population) -> dict[str, Value]:
         """States whose initial value nobody gives."""

@@ -23,7 +23,7 @@ _OPERATORS = {
 WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "Pairs", "none")),
-    *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
+    *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages", "summed at the end", "modulated synapse"),
