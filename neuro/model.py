@@ -269,11 +269,10 @@ class Input:
     """What comes from outside. kind: "spikes" and "poisson" are sources of projections, "current" drives
     `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array.
 
-    "drive": each cell hears `sources` independent Poisson sources of this rate, and each of their events adds `weight` to its state
-    `target` (a receptor's too: "cells.g_ampa"). rate, weight: scalars or one per cell; the weight is the parameter "population.weight__NAME"
-    as well. The count of a step has Poisson's law with mean sources*rate*dt, exactly that of a sum of independent Poisson sources, as NEST's
-    poisson_generator draws it; Brian2's PoissonInput draws a binomial count. A run takes counts in its place [batch, time, cell].
-    """
+    "drive": each cell hears `sources` Poisson sources of this rate, of its own; each of their events adds `weight` to its state `target` (a
+    receptor's too: "cells.g_ampa"). rate, weight: scalars or one per cell; the weight is the parameter "population.weight__NAME" too. A
+    step's count has Poisson's law with mean sources*rate*dt, exactly that of a sum of Poisson sources, as NEST's poisson_generator draws
+    it; Brian2's PoissonInput draws a binomial count. A run may be given the counts, [batch, time, cell]."""
 
     name: str
     size: int
@@ -285,11 +284,8 @@ class Input:
 
     def __post_init__(self) -> None:
         checks.types(self)
-        for name in ("rate", "weight"):
-            if getattr(self, name) is not None:
-                convert(self, name)
-        for name in ("size", "sources"):
-            convert_size(self, name)
+        convert(self, *(name for name in ("rate", "weight") if getattr(self, name) is not None))
+        convert_size(self, "size", "sources")
         checks.enforce(checks.input_(self))
 
     @property
@@ -301,10 +297,6 @@ class Input:
     def drawn(self) -> bool:
         """Whether a run draws it from the network's seed where nobody gives it."""
         return self.kind in ("poisson", "drive")
-
-    def __str__(self) -> str:
-        into = f" into {self.target}, {self.sources} sources of {self.rate}" if self.kind == "drive" else ""
-        return f"input {self.name}: {self.size} x {self.kind}{into}"
 
 
 @dataclass(frozen=True)
@@ -341,7 +333,9 @@ class Network:
             + (", summed at the end of a step" if p.summed == "end" else "")
             for p in self.projections
         ]
-        return "\n".join(lines + [str(i) for i in self.inputs]) + "\n"
+        into = {i.name: f" into {i.target}, {i.sources} x {i.rate}" for i in self.inputs if i.kind == "drive"}
+        lines += [f"input {i.name}: {i.size} x {i.kind}{into.get(i.name, '')}" for i in self.inputs]
+        return "\n".join(lines) + "\n"
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Any]]:

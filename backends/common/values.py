@@ -161,13 +161,17 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
         if not np.isfinite(array).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
     elif item.kind == "drive":
-        if not ((array >= 0) & (array <= MOST) & (array == np.floor(array))).all():
+        if not _all_counts(np.asarray(array)):
             raise RunError(
                 f"input '{item.name}' is a drive; its array holds numbers that count nothing; write {wanted()[2]}"
             )
     elif not isinstance(array, Events) and not _all_spikes(array):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
     return array
+
+
+def _all_counts(array: Array) -> bool:
+    return bool(((array >= 0) & (array <= MOST) & (array == np.floor(array))).all())
 
 
 def _all_spikes(array: Array) -> bool:

@@ -374,7 +374,7 @@ def check_drive(item: Network, source: Input, population: Population, variable: 
             states |= {f"{e.name}_{suffix}": e.dimension for e in kept if f"{e.name}_{suffix}" not in scope.dimensions}
             states |= {mangled(suffix, e.name): e.dimension for e in kept}
     if variable not in states:
-        fix = suggestion(variable, states) or f"states: {', '.join(n for n in states if '__' not in n) or 'none'}"
+        fix = suggestion(variable, set(states)) or f"states: {', '.join(n for n in states if '__' not in n) or 'none'}"
         if variable in scope.inputs:
             fix = "add to a state, or send spikes through a projection"
         message = f"population '{population.name}' (neuron '{population.neuron.name}') has no state '{variable}'"

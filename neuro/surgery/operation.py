@@ -89,7 +89,7 @@ class Operation:
 
     def _input(self, item: Input) -> Input:
         """A drive's rates and weights go with the cells."""
-        found: dict[str, Quantity] = {}
+        found: dict[str, Any] = {}
         for name in ("rate", "weight"):
             value = getattr(item, name)
             if value is None or not value.shape:

@@ -22,7 +22,8 @@ def driven(network: Network, dice: Dice) -> Network:
         (p, e.name) for p in network.populations for e in p.neuron.scope.equations
         if e.name in p.neuron.scope.states and e.unit in _SCALES
     ]  # fmt: skip
-    taken = {i.name for i in (*network.populations, *network.projections, *network.inputs)}
+    parts: tuple[Any, ...] = (*network.populations, *network.projections, *network.inputs)
+    taken = {part.name for part in parts}
     names = Names(dice, tuple(n for n in dict.fromkeys((*POPULATIONS, *VARIABLES)) if n not in taken))
     if not targets or not dice.chance(0.25):
         return network

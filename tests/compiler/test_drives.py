@@ -99,7 +99,7 @@ def test_a_step_and_its_parameters() -> None:
     assert "drive cells\n    v := v + count__d*weight__d\n" in text
     assert text.index("integrate cells") < text.index("drive cells")
     assert parameters(network)["cells.weight__d"].value == 1.0
-    assert "input d: 50 x drive into cells.v, 1 sources of 1 kHz" in str(network)
+    assert "input d: 50 x drive into cells.v, 1 x 1 kHz" in str(network)
 
 
 def test_a_state_of_a_receptor_that_has_another_name() -> None:
