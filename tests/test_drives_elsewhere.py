@@ -171,6 +171,6 @@ def test_targets_refuse_it(name: str, tmp_path: Path) -> None:
     network = replace(network, projections=(feed,), inputs=(Input("x", 2), *network.inputs))
     target = targets.get(name)
     with pytest.raises(
-        ExportError, match="input 'd', drive: it adds random counts to the cells.*draw the spikes beforehand"
+        ExportError, match=r"input 'd', drive: it adds random counts to the cells.*draw the spikes beforehand"
     ):
         target.export(network, None, tmp_path / f"net{target.profile.suffix}")

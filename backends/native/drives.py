@@ -17,8 +17,8 @@ from neuro.language.mangling import mangled
 from neuro.model import Network
 
 _TABLES = 64  # so many have fine guides
-_FINE, _COARSE = 256, 16  # parts of a guide
-_ARRAYS = {"sums": "double", "guide": "int", "table": "int", "shift": "long"}
+_FINE, _COARSE = 8, 4  # bits of a guide
+_ARRAYS = {"sums": "long", "guide": "int", "table": "int", "shift": "long"}
 
 
 @cache
@@ -46,9 +46,9 @@ def fixed(network: Network) -> Arrays:
     for name, law in laws(network).items():
         sums = [table for _, table in law.tables]
         begins = np.cumsum([0, *map(len, sums)])
-        parts = np.arange(_guides(law)) / _guides(law)
+        parts = np.arange(2 ** _bits(law)) / 2 ** _bits(law)
         guide = [begin + np.searchsorted(s, parts, side="right") for begin, s in zip(begins, sums, strict=False)]
-        found[mangled("sums", name)] = np.concatenate(sums)
+        found[mangled("sums", name)] = np.ceil(np.concatenate(sums) * 2**53).astype(np.int64)
         found[mangled("guide", name)] = np.concatenate(guide).astype(np.intc)
         found[mangled("shift", name)] = np.array([least for least, _ in law.tables]) - begins[:-1]
         found[mangled("table", name)] = np.zeros(1, np.intc) if law.cell is None else law.cell.astype(np.intc)
@@ -61,12 +61,12 @@ def of_run(network: Network, feed: Feed) -> Arrays:
     for name, law in laws(network).items():
         words = streams.key(network.seed, stream_of(name)).view(np.int64)
         given = name in feed.arrays
-        numbers = [*words.tolist(), feed.trial, _guides(law), len(law.means), given]
+        numbers = [*words.tolist(), feed.trial, _bits(law), len(law.means), given]
         found[mangled("draws", name)] = np.array(numbers, np.int64)
         if given:
             found[mangled("counts", name)] = feed.arrays[name]
     return found
 
 
-def _guides(law: Law) -> int:
+def _bits(law: Law) -> int:
     return _FINE if len(law.means) <= _TABLES else _COARSE

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Arrays = dict[str, npt.NDArray[Any]]  # by C name
-C_TYPES: dict[str, Any] = {
-    "byte": np.dtype(np.uint8), "int": np.dtype(np.intc), "long": np.dtype(np.int_), "double": np.dtype(np.float64),
-}  # fmt: skip
+C_TYPES: dict[str, Any] = {"byte": np.dtype(np.uint8), "int": np.dtype(np.intc), "long": np.dtype(np.int_)}
 
 
 @dataclass(frozen=True)

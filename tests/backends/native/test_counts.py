@@ -23,7 +23,7 @@ WORDS = """
 void words(word a, word b, word c, word d, word k, word l, long number, word *out) {
     for (long i = 0; i < number; i++) philox(a + 1 + (word)i, b, c, d, k, l, out + 4 * i);
 }
-void some(real *out, long size, long steps, const long *draws, const double *sums, const int *guide, const int *cell, const long *shift, long trial, long first) {
+void some(real *out, long size, long steps, const long *draws, const long *sums, const int *guide, const int *cell, const long *shift, long trial, long first) {
     for (long k = 0; k < steps; k++) counts(out + k * size, size, draws, sums, guide, cell, shift, 0, trial, first + k, 0);
 }
 """
