@@ -110,8 +110,12 @@ def test_cells_take_their_rates_and_weights_with_them() -> None:
     surgery = rearranged(network, "cells", [2, 0, 1], noise="anew")
     moved = surgery.inputs({"d": np.arange(3)[None, None]})["d"]
     np.testing.assert_array_equal(moved, [[[2, 0, 1]]])
-    with pytest.raises(ModelError, match="input 'd', rate: there is one number for each cell, and a new one has none"):
+    with pytest.raises(ModelError, match=r"'d.rate': its values are drawn or given one by one, and a new one has none"):
         added(network, "cells", 1, noise="anew")
+    given = {"d.rate": "5 Hz", "cells.weight__d": 0.7}
+    item = added(network, "cells", 1, noise="anew", values={n: quantity(v) for n, v in given.items()}).after.input("d")
+    assert item.rate is not None and item.weight is not None
+    assert item.rate.value[3] == 5 and item.weight.value[3] == 0.7
     grown = added(driven(rate="1 kHz"), "cells", 2, noise="anew").after
     assert grown.input("d").size == 5 and grown.population("cells").size == 5
 

@@ -334,7 +334,11 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
         and source.rate is not None
         and np.any(np.asarray(source.rate.value) * item.dt.value > 1)
     ):
-        yield plain(where, f"more than one spike a step: {source.rate} at dt = {item.dt}", "lower the rate or dt")
+        yield plain(
+            where,
+            f"more than one spike a step: {source.rate} at dt = {item.dt}",
+            "lower the rate or dt; a drive has any",
+        )
     if source.kind not in ("current", "drive"):
         return
     name, _, variable = source.target.partition(".")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import drawn, initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
@@ -88,16 +89,14 @@ class Operation:
         return replace(p, size=len(self.cells), parameters=fields["parameters"], initial=fields["initial"])
 
     def _input(self, item: Input) -> Input:
-        """A drive's rates and weights go with the cells."""
-        found: dict[str, Any] = {}
-        for name in ("rate", "weight"):
-            value = getattr(item, name)
-            if value is None or not value.shape:
-                continue
-            if (self.cells < 0).any():
-                why = "there is one number for each cell, and a new one has none"
-                raise problem(f"input '{item.name}', {name}", why, "give one number for all")
-            found[name] = Quantity(moved(np.asarray(value.value), (self.cells,)), value.dimension, value.unit)
+        """A channel for each cell; a drive's rates and weights go with them."""
+        if item.kind != "drive":
+            return replace(item, size=len(self.cells))
+        keys = {"rate": f"{item.name}.rate", "weight": f"{self.item.name}.{weight_of(item.name)}"}
+        found: dict[str, Any] = {
+            name: self._placed(key, getattr(item, name), None, (self.cells,), (item.size,), None)
+            for name, key in keys.items()
+        }
         return replace(item, size=len(self.cells), **found)
 
     def _zeros(self, p: Population) -> dict[str, Value]:
