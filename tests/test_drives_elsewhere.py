@@ -9,18 +9,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing.networks import Case
+from fuzzing.oracles.gradients import Loss, Task
 
 import backends
-from neuro import Input, ModelError, Network, Neuron, Population, Projection, library, quantity
+from neuro import (
+    Input,
+    ModelError,
+    Network,
+    Neuron,
+    Normal,
+    Population,
+    Projection,
+    Synapse,
+    learning,
+    library,
+    quantity,
+)
 from neuro.analysis import lyapunov
 from neuro.analysis.energy import measure
 from neuro.analysis.refinement import finer, finer_inputs
 from neuro.compiler.drives import counts
+from neuro.compiler.parameters import values
 from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.composition import compose
 from neuro.export import ExportError, targets
 from neuro.io.serialisation import content_hash, from_data, from_json, read_network, to_data, to_json
+from neuro.protocols import Batch
 from neuro.surgery import added, rearranged, removed
 
 LIF = library.get("lif")
@@ -178,3 +194,28 @@ def test_targets_refuse_it(name: str, tmp_path: Path) -> None:
         ExportError, match=r"input 'd', drive: it adds random counts to the cells.*draw the spikes beforehand"
     ):
         target.export(network, None, tmp_path / f"net{target.profile.suffix}")
+
+
+def test_eligibility_along_a_driven_run() -> None:
+    """RTRL is BPTT, whose spikes the drive makes; the rule needs no counts in its batch."""
+    cell = Neuron("cell", "dv/dt = -v/tau : 1", "v > 1", "v -= 1", parameters={"tau": "10 ms"})
+    lands = Synapse("lands", "w : 1", on_pre="v_post += w")
+    spread = Normal(quantity(0.1), quantity(0.2))
+    network = Network(
+        (Population("cells", cell, 4),),
+        (Projection("feed", "x", "cells", lands, spread), Projection("loop", "cells", "cells", lands, spread)),
+        (Input("x", 3), Input("d", 4, "drive", "cells.v", "300 Hz", 0.4)),
+        dt="1 ms",
+    )
+    program: Any = backends.get("torch").compile(network, detach_reset=True)
+    batch = Batch({"x": np.random.default_rng(1).random((2, 60, 3)) < 0.2}, np.zeros(2))
+    recording = program.run(inputs=batch.inputs, record=["cells.v"])
+    assert recording.spike_count() > 30
+    task = Task(Loss(Case(network, 60, 2, 0), recording), "cells", ("cells.v",))
+    found = [
+        learning.get(name, trainable=("*.w",)).gradient(program, values(network), batch, task)
+        for name in ("rtrl", "bptt")
+    ]
+    for name in ("feed.w", "loop.w"):
+        assert np.abs(found[1][name]).max() > 0.1
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-8, atol=1e-12)

@@ -88,6 +88,16 @@ def test_gradient_of_a_weight(backend: str, each: bool) -> None:
     np.testing.assert_allclose(value, (by_cell * np.asarray(weight.value)).sum(), rtol=1e-12)
 
 
+def test_prepared_calls_draw_as_others_do() -> None:
+    program: Any = backends.get("native").compile(driven(DECAY, 3))
+    wrt, record = ["cells.weight__d_v"], ["cells.v"]
+    call = program.prepared(wrt, record, steps=20, batch=2)
+    loss = lambda s: (s.traces["cells.v"] ** 2).sum()
+    value, slopes = program.value_and_grad(loss, {}, {}, wrt, record, steps=20, batch=2)
+    again = call(loss, {}, {})
+    assert again[0] == value > 0 and again[1][wrt[0]] == slopes[wrt[0]]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradient_through_refractory_cells(dtype: str) -> None:
     """native against torch; a cell that has just fired takes nothing, and passes nothing back."""
