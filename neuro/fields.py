@@ -54,10 +54,11 @@ def put(item: Any, name: str, value: Any) -> None:
     object.__setattr__(item, name, value)
 
 
-def convert_size(item: Any, name: str) -> None:
-    value = getattr(item, name)
-    if isinstance(value, np.integer):
-        put(item, name, int(value))
+def convert_size(item: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(item, name)
+        if isinstance(value, np.integer):
+            put(item, name, int(value))
 
 
 def convert(item: Any, *names: str) -> None:

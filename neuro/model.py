@@ -208,20 +208,36 @@ class Projection:
 @dataclass(frozen=True)
 class Input:
     """What comes from outside. kind: "spikes" and "poisson" are sources of projections, "current" drives
-    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array."""
+    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array.
+
+    "drive": each cell hears `sources` Poisson sources of this rate, of its own; each of their events adds `weight` to its state `target` (a
+    receptor's too: "cells.g_ampa"). rate, weight: scalars or one per cell; the weight is the parameter "population.weight__NAME" too. A
+    step's count has Poisson's law with mean sources*rate*dt, exactly that of a sum of Poisson sources, as NEST's poisson_generator draws
+    it; Brian2's PoissonInput draws a binomial count. A run may be given the counts, [batch, time, cell]."""
 
     name: str
     size: int
-    kind: Literal["spikes", "poisson", "current"] = "spikes"
+    kind: Literal["spikes", "poisson", "current", "drive"] = "spikes"
     target: str = ""
     rate: Converted[Quantity | None] = default(None)
+    weight: Converted[Quantity | None] = default(None)
+    sources: int = 1
 
     def __post_init__(self) -> None:
         checks.types(self)
-        if self.rate is not None:
-            convert(self, "rate")
-        convert_size(self, "size")
+        convert(self, *(name for name in ("rate", "weight") if getattr(self, name) is not None))
+        convert_size(self, "size", "sources")
         checks.enforce(checks.input_(self))
+
+    @property
+    def sends(self) -> bool:
+        """Whether it is a source of projections."""
+        return self.kind in ("spikes", "poisson")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a run draws it from the network's seed where nobody gives it."""
+        return self.kind in ("poisson", "drive")
 
 
 @dataclass(frozen=True)
@@ -258,7 +274,9 @@ class Network:
             + (", summed at the end of a step" if p.summed == "end" else "")
             for p in self.projections
         ]
-        return "\n".join(lines + [f"input {i.name}: {i.size} x {i.kind}" for i in self.inputs]) + "\n"
+        into = {i.name: f" into {i.target}, {i.sources} x {i.rate}" for i in self.inputs if i.kind == "drive"}
+        lines += [f"input {i.name}: {i.size} x {i.kind}{into.get(i.name, '')}" for i in self.inputs]
+        return "\n".join(lines) + "\n"
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Any]]:

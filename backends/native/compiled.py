@@ -10,6 +10,7 @@ import numpy.typing as npt
 from backends.common.arrays import Feed, draw_noise
 from backends.common.recording import Wanted
 from backends.common.structure import Backward, delays_of, with_feedback
+from backends.native import drives
 from backends.native.build import compiler_for
 from backends.native.constants import Constants, values_of
 from backends.native.executable import Executable
@@ -48,7 +49,7 @@ class CompiledNetwork:
         self.slope, self.scales = slope_of(surrogate), backward.scales(self.step, self.network)
         self.order = {s.name: np.argsort(s.pre_index, kind="stable") for s in self.step.synapses if s.kind == "sparse"}
         self._places: dict[str, Array] = {}  # of synapses in that order
-        self.fixed = self._wiring(initial_state(network))
+        self.fixed = self._wiring(initial_state(network)) | drives.fixed(self.network)
         self._executables: dict[tuple[Any, ...], Executable] = {}
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
         compiler_for(self.name)
@@ -81,8 +82,10 @@ class CompiledNetwork:
 
     def inputs(self, feed: Feed) -> Arrays:
         """What all parameter sets share: wiring, inputs, noise, initial states."""
-        found = dict(self.fixed)
+        found = self.fixed | drives.of_run(self.network, feed)
         for name, value in feed.arrays.items():
+            if self.network.input(name).kind == "drive":
+                continue
             if isinstance(value, Events):
                 found[mangled("offsets", name)], found[mangled("channels", name)] = input_lists(feed, name, value)
             else:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
+from backends.native import drives
 from backends.native.adjoint import Adjoint
 from backends.native.build import load
 from backends.native.calls import CUT, FAILED, SIGNATURE, Call
@@ -120,7 +121,8 @@ class Executable:
         each = loop.each()
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
-        texts = [prelude(dtype, tile, step.dt), function(layout, "forward", *forth, back=False)]
+        drawn = [drives.text()] if any(c.counts for c in step.cells) else []
+        texts = [prelude(dtype, tile, step.dt), *drawn, function(layout, "forward", *forth, back=False)]
         if back is not None:
             layout.scratch = rooms
             texts.append(function(layout, "backward", *back, back=True))

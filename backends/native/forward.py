@@ -9,6 +9,7 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
 from backends.common.structure import delays_of, local, reads_target
+from backends.native.drives import counted
 from backends.native.ends import Ends
 from backends.native.kernel import Kernel, count, title
 from backends.native.lines import Line, forward, results
@@ -297,6 +298,7 @@ class Forward:
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{size}; int bad = 0;", *head,
+            *counted(self.layout, op, dict(cells.counts), size),
             f"VECTOR for (long i = 0; i < {size}; i++) {{", *watch, *body, *tail, "}", *(["if (bad && k > 0) return 1;"] if watch else []), "}",
             *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip

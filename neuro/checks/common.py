@@ -37,7 +37,7 @@ _MEANINGS = {
 }
 RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS
 
-_FIELDS = ("weights", "delay", "rate", "refractory", "dt")  # quantities that have a place of their own
+_FIELDS = ("weights", "weight", "delay", "rate", "refractory", "dt")  # quantities that have a place of their own
 _LARGEST_SIZE = 2**53
 
 

@@ -13,6 +13,7 @@ from neuro.checks.common import (
     ModelWarning,
     check_equations,
     check_expression,
+    check_same_unit,
     check_statement,
     plain,
 )
@@ -21,10 +22,12 @@ from neuro.checks.distances import check_distance
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.mangling import mangled
 from neuro.language.scope import STAGED, NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
+MOST_EVENTS = 1e8  # of a drive's mean in a step and cell: the table of its probabilities is then of some megabytes
 DELAY_TOLERANCE = 1e-6  # of one step; far above rounding of "0.3 ms" / "0.1 ms", far below any meant delay
 
 
@@ -152,10 +155,10 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
         yield plain(where, f"there is no population '{projection.post}'", fix, projection.post)
     if pre is None or post is None:
         return
-    if getattr(pre, "kind", "spikes") == "current":
-        yield plain(
-            where, f"'{projection.pre}' is a current input and has no spikes", "make it a spike input", projection.pre
-        )
+    kind = getattr(pre, "kind", "spikes")
+    if kind in ("current", "drive"):
+        message = f"'{projection.pre}' is a {kind} {'input ' if kind == 'current' else ''}and has no spikes"
+        yield plain(where, message, "make it a spike input", projection.pre)
     scope = projection.synapse.scope
     fires = getattr(getattr(pre, "neuron", None), "threshold", "input")
     if scope.on_pre and not fires:
@@ -305,8 +308,12 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
         and source.rate is not None
         and np.any(np.asarray(source.rate.value) * item.dt.value > 1)
     ):
-        yield plain(where, f"more than one spike a step: {source.rate} at dt = {item.dt}", "lower the rate or dt")
-    if source.kind != "current":
+        yield plain(
+            where,
+            f"more than one spike a step: {source.rate} at dt = {item.dt}",
+            "lower the rate or dt; a drive has any",
+        )
+    if source.kind not in ("current", "drive"):
         return
     name, _, variable = source.target.partition(".")
     population = next((p for p in item.populations if p.name == name), None)
@@ -319,6 +326,9 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
             source.target,
         )
         return
+    if source.kind == "drive":
+        yield from check_drive(item, source, population, variable)
+        return
     inputs = set(population.neuron.scope.inputs)
     if variable not in inputs:
         fix = suggestion(variable, inputs) or f"inputs: {', '.join(sorted(inputs)) or 'none'}"
@@ -330,3 +340,27 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
         )
     if source.size not in (1, population.size):
         yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size 1 or {population.size}")
+
+
+def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
+    """A drive adds to a state of each cell; receptors' states are called as in the cells."""
+    where, scope = f"input '{source.name}'", population.neuron.scope
+    states = {n: scope.dimensions[n] for n in scope.states}
+    for p in (p for p in item.projections if p.post == population.name):
+        for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
+            kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]
+            states |= {f"{e.name}_{suffix}": e.dimension for e in kept if f"{e.name}_{suffix}" not in scope.dimensions}
+            states |= {mangled(suffix, e.name): e.dimension for e in kept}
+    if variable not in states:
+        fix = suggestion(variable, set(states)) or f"states: {', '.join(n for n in states if '__' not in n) or 'none'}"
+        if variable in scope.inputs:
+            fix = "add to a state, or send spikes through a projection"
+        message = f"population '{population.name}' (neuron '{population.neuron.name}') has no state '{variable}'"
+        yield plain(where, message, fix, source.target)
+    elif source.weight is not None:
+        yield from check_same_unit("weight", source.weight, states[variable], f"{where}, weight")
+    if source.size != population.size:
+        yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size {population.size}")
+    if source.rate is not None and np.any(np.asarray(source.rate.value) * source.sources * item.dt.value > MOST_EVENTS):
+        message = f"more than {MOST_EVENTS:g} events a step: {source.sources} x {source.rate} at dt = {item.dt}"
+        yield plain(where, message, "lower the rate, the number of sources or dt", str(source.rate))

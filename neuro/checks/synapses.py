@@ -15,6 +15,7 @@ from neuro.checks.common import (
     check_name,
     check_positive,
     check_same_unit,
+    check_shape,
     check_size,
     check_variable_names,
     parts_of,
@@ -23,8 +24,11 @@ from neuro.checks.common import (
 from neuro.checks.connectivity import check_numbers
 from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.foreign import shown
 from neuro.language.scope import SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
+
+_MOST_SOURCES = 10**12
 
 
 def synapse(item: Synapse) -> Iterator[Problem]:
@@ -170,17 +174,25 @@ def input_(item: Input) -> Iterator[Problem]:
     where = f"input '{item.name}'"
     yield from check_name(item.name, where)
     yield from check_size(item.size, where, "channels")
-    if item.kind not in ("spikes", "poisson", "current"):
-        yield plain(
-            where, f"there is no input kind '{item.kind}'", "use 'spikes', 'poisson' or 'current'", str(item.kind)
-        )
-    if (item.kind == "current") != bool(item.target):
-        fix = (
-            "add target='population.variable'" if item.kind == "current" else "spikes reach cells through a projection"
-        )
-        yield plain(where, "exactly the current inputs have a target", fix, item.target)
-    if (item.kind == "poisson") != (item.rate is not None):
-        yield plain(where, "exactly the Poisson inputs have a rate", "add rate='20 Hz' or change the kind")
+    if item.kind not in ("spikes", "poisson", "current", "drive"):
+        fix = "use 'spikes', 'poisson', 'current' or 'drive'"
+        yield plain(where, f"there is no input kind '{item.kind}'", fix, str(item.kind))
+    aimed, drive = item.kind in ("current", "drive"), item.kind == "drive"
+    if aimed != bool(item.target):
+        fix = "add target='population.variable'" if aimed else "spikes reach cells through a projection"
+        yield plain(where, "exactly the currents and drives have a target", fix, item.target)
+    if (item.kind in ("poisson", "drive")) != (item.rate is not None):
+        yield plain(where, "exactly the Poisson inputs and drives have a rate", "add rate='20 Hz' or change the kind")
+    if drive != (item.weight is not None):
+        yield plain(where, "exactly the drives have a weight", "add weight='1 mV' or change the kind")
+    if not 1 <= item.sources <= _MOST_SOURCES:
+        yield plain(where, f"{shown(item.sources)} sources", f"give a whole number from 1 on, at most {_MOST_SOURCES}")
+    elif item.sources != 1 and not drive:
+        yield plain(where, "only a drive has several sources", "change the kind, or leave `sources` out")
+    if item.weight is not None:
+        yield from check_finite(item.weight, f"{where}, weight")
+        yield from check_positive("weight", item.weight, f"{where}, weight")
+        yield from check_shape("weight", item.weight, [(item.size,)], f"{where}, weight")
     if item.rate is not None:
         yield from check_same_unit("rate", item.rate, unit("hertz").dimension, f"{where}, rate")
         if item.rate.shape not in ((), (item.size,)):

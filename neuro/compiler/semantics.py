@@ -48,6 +48,7 @@ class Semantics:
     input_convention: str = (
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
+    drive_convention: str = "the counts of step k act in step k, after its thresholds and before on_pre; a refractory cell doesn't take what it keeps"
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
     summed_at_end: tuple[str, ...] = ()

@@ -23,12 +23,15 @@ _CHUNK = 2**20  # numbers drawn at once for connectivity
 _SPARE = 5.0  # standard deviations above the expected pairs of a row for which there is room at first
 
 
+def key(seed: int, name: str) -> npt.NDArray[np.uint64]:
+    """The two words that a stream's numbers depend on, besides their places."""
+    return np.frombuffer(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:16], dtype=np.uint64)
+
+
 def generator(seed: int, name: str, trial: int = 0, block: int = 0) -> np.random.Generator:
     """A Philox generator for one (seed, stream, trial, block)."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    key = np.frombuffer(digest[:16], dtype=np.uint64)
     counter = np.array([0, 0, trial, block], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    return np.random.Generator(np.random.Philox(key=key(seed, name), counter=counter))
 
 
 def pairs(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import drawn, initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
 from neuro.language.scope import noise_text
 from neuro.language.units import Quantity
-from neuro.model import IntArray, Network, OneToOne, Pairs, Population, Projection, Value
+from neuro.model import Input, IntArray, Network, OneToOne, Pairs, Population, Projection, Value
 from neuro.options import hint
 from neuro.surgery.arrays import Axes, indices, moved, problem, wired
 from neuro.surgery.moving import Surgery
@@ -53,7 +54,7 @@ class Operation:
             network,
             populations=tuple(self._population() if p.name == item.name else p for p in network.populations),
             projections=tuple(made.get(p.name, p) for p in network.projections),
-            inputs=tuple(replace(i, size=len(self.cells)) if wired(i, item) else i for i in network.inputs),
+            inputs=tuple(self._input(i) if wired(i, item) else i for i in network.inputs),
         )
         for name in self.values:
             if name not in self.used:
@@ -62,9 +63,11 @@ class Operation:
 
     def _refuse_what_has_no_number(self) -> None:
         item, where = self.item, f"population '{self.item.name}'"
-        names = resolve(self.network).network.population(item.name).neuron.scope.noise
-        if names and self.noise != "anew":
-            why = f"its noise '{noise_text(names[0])}' is drawn for all its cells at once, by their places, so other cells would get other numbers"
+        noise = resolve(self.network).network.population(item.name).neuron.scope.noise
+        random = [f"noise '{noise_text(name)}'" for name in noise]
+        random += [f"drive '{i.name}'" for i in self.network.inputs if i.kind == "drive" and wired(i, item)]
+        if random and self.noise != "anew":
+            why = f"its {random[0]} is drawn for all its cells at once, by their places, so other cells would get other numbers"
             raise problem(where, why, "give noise='anew' where they may")
         for name, pair in item.neuron.bounds.items():
             if any(b is not None and b.shape for b in pair):
@@ -95,6 +98,17 @@ class Operation:
             raise problem(f"'{key}'", "a new cell has none", f"give values={{'{key}': ...}}")
         array = _filled(f"values '{key}'", np.asarray(before.value), (self.cells, None), given, 0.0, before)
         return Quantity(array, before.dimension, before.unit)
+
+    def _input(self, item: Input) -> Input:
+        """A channel for each cell; a drive's rates and weights go with them."""
+        if item.kind != "drive":
+            return replace(item, size=len(self.cells))
+        keys = {"rate": f"{item.name}.rate", "weight": f"{self.item.name}.{weight_of(item.name)}"}
+        found: dict[str, Any] = {
+            name: self._placed(key, getattr(item, name), None, (self.cells,), (item.size,), None)
+            for name, key in keys.items()
+        }
+        return replace(item, size=len(self.cells), **found)
 
     def _zeros(self, p: Population) -> dict[str, Value]:
         """States whose initial value nobody gives."""

@@ -124,6 +124,20 @@ def _learning_loop() -> Network:
     return Network((cells,), (loop,), inputs, dt="1 ms", seed=3, name="plastic loop")
 
 
+def _driven() -> Network:
+    """Poisson drives into a receptor's state, and into one that refractory cells keep, each cell with a rate and a weight of its own."""
+    psc = Synapse(
+        "psc", "w : amp", on_pre="s_post += w", receptor="ds/dt = -s/tau : amp\nI = s : amp", parameters={"tau": "2 ms"}
+    )
+    base = _two("driven", REFRACTORY_LIF, psc)
+    rates, weights = quantity([5, 0, 20, 80, 300], "Hz"), quantity([2, 1, -1, 3, 0.5], "mV")
+    drives = (
+        Input("background", 5, "drive", "cells.s_psc", rate="2 kHz", weight="0.05 nA"),
+        Input("kicks", 5, "drive", "cells.v", rates, weights, sources=10),
+    )
+    return replace(base, inputs=(*base.inputs, *drives))
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -161,6 +175,7 @@ def networks() -> dict[str, Network]:
         Network(poisson.populations, poisson.projections, (rate,), dt="1 ms", seed=3, name="poisson"),
         _heterogeneous(),
         _one_to_one(),
+        _driven(),
     ]
     return {n.name: n for n in found}
 

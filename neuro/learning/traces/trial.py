@@ -115,7 +115,7 @@ def sends(found: Mapping[str, SummedInput], population: str) -> bool:
 def check_inputs(network: Network, batch: Batch, rule: str) -> None:
     """Raises UnsupportedError naming an input whose spikes a rule can't see, because the run would draw them itself."""
     for item in network.inputs:
-        if item.kind != "current" and item.name not in batch.inputs:
+        if item.sends and item.name not in batch.inputs:
             why = f"the batch must bring its spikes: Batch({{'{item.name}': spikes [batch, time, {item.size}], ...}}, targets)"
             raise UnsupportedError("any", f"input '{item.name}' for rule '{rule}'", why)
 

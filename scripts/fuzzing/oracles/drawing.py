@@ -10,6 +10,7 @@ import numpy as np
 from backends.common.arrays import draw_poisson
 from fuzzing.networks import Case
 from neuro import AllToAll, Network, OneToOne, Pairs, Population, Projection, quantity
+from neuro.compiler.drives import counts
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.fields import Distribution
@@ -17,11 +18,13 @@ from neuro.language.units import Quantity
 
 
 def drawn(case: Case) -> tuple[Case, dict[str, Any]]:
-    """The case with values in place of distributions, spikes in place of Poisson inputs; and all its inputs."""
+    """The case with values in place of distributions, spikes in place of Poisson inputs; and all its inputs, counts of drives too."""
     network, inputs = case.network, case.inputs()
     for item in network.inputs:
         if item.kind == "poisson":
             inputs[item.name] = draw_poisson(network, item, 0, case.batch, case.steps)
+        elif item.kind == "drive":
+            inputs[item.name] = counts(resolve(network).network, item.name, 0, case.batch, case.steps)
     plain = tuple(replace(i, kind="spikes", rate=None) if i.kind == "poisson" else i for i in network.inputs)
     populations = tuple(_population(network, p) for p in network.populations)
     projections = tuple(_projection(network, p) for p in network.projections)
