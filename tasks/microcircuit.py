@@ -56,7 +56,7 @@ def weight() -> float:
     """pA of a synaptic current that moves a resting cell by 0.15 mV: 87.8."""
     ratio = TAU_M / TAU_SYN
     peak = ratio ** (-1 / (ratio - 1)) - ratio ** (-ratio / (ratio - 1))
-    return PSP * CAPACITY * (TAU_M - TAU_SYN) / (TAU_M * TAU_SYN) / peak
+    return float(PSP * CAPACITY * (TAU_M - TAU_SYN) / (TAU_M * TAU_SYN) / peak)
 
 
 def synapses(target: int, source: int) -> int:
@@ -100,10 +100,11 @@ def _projections(scale: float) -> Iterator[Projection]:
             if not number:
                 continue
             mean = sent(target, source) / math.sqrt(scale)
-            spread, side = DEVIATION * abs(mean), {"low" if mean > 0 else "high": quantity(0, "pA")}
+            spread, zero = DEVIATION * abs(mean), quantity(0, "pA")
+            low, high = (zero, None) if mean > 0 else (None, zero)
             late, jitter = DELAYS[of[-1]]
             yield Projection(
-                f"{of}_{to}", of, to, current, Normal(quantity(mean, "pA"), quantity(spread, "pA"), **side), FixedTotal(number),
+                f"{of}_{to}", of, to, current, Normal(quantity(mean, "pA"), quantity(spread, "pA"), low, high), FixedTotal(number),
                 Normal(quantity(late, "ms"), quantity(jitter, "ms"), low=quantity(DT, "ms"), outside="redraw"),
             )  # fmt: skip
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from benchmark import Bench
 from timing import forget_peak, in_fresh_process, peak_memory
@@ -23,6 +23,7 @@ def measured(scale: float, threads: int, settling: float, seconds: float, seed: 
     import numpy as np
 
     import backends
+    from neuro import FixedTotal
     from neuro.analysis.spike_trains import interval_cv, synchrony
     from tasks import microcircuit
 
@@ -49,7 +50,7 @@ def measured(scale: float, threads: int, settling: float, seconds: float, seed: 
         "activity": {},
     }
     found["cells"] = sum(p.size for p in network.populations)
-    found["synapses"] = sum(p.connectivity.n for p in network.projections)  # type: ignore[union-attr]
+    found["synapses"] = sum(cast(FixedTotal, p.connectivity).n for p in network.projections)
     for name in microcircuit.POPULATIONS:
         raster = np.concatenate([np.asarray(p[name]) for p in parts], axis=1)
         some = raster[:, :, np.random.default_rng(seed).permutation(raster.shape[2])[:SAMPLE]]
