@@ -38,6 +38,7 @@ class _Simulation:
         self.parameters = {n: v.astype(dtype) for n, v in parameters.items()}
         self.noise = draw_noise(network, feed)
         self.inputs = {n: a.astype(dtype) for n, a in feed.arrays.items()}
+        self.noise |= {f"{c.name}.{count}": self.inputs[n] for c in step.cells for count, n in c.counts}
         self.k, lead = feed.start, feed.lead
         self.synapses = {s.name: s for s in step.synapses}
         self.values = {

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from neuro.compiler.lowering import levels as levels, lower as lower
     from neuro.model import (
         AllToAll as AllToAll,
+        Distance as Distance,
+        FixedInDegree as FixedInDegree,
+        FixedOutDegree as FixedOutDegree,
+        FixedTotal as FixedTotal,
+        Gamma as Gamma,
         Input as Input,
+        LogNormal as LogNormal,
         Network as Network,
         Neuron as Neuron,
         Normal as Normal,
@@ -35,7 +41,8 @@ moved.install()
 
 _HOMES = {
     "neuro.io.appending": "append_recording",
-    "neuro.model": "AllToAll Input Network Neuron Normal OneToOne Pairs Population Probability Projection Synapse Uniform",
+    "neuro.model": "AllToAll Distance FixedInDegree FixedOutDegree FixedTotal Gamma Input LogNormal Network Neuron Normal OneToOne Pairs Population Probability "
+    "Projection Synapse Uniform",
     "neuro.language.equations": "ModelError",
     "neuro.compiler.lowering": "levels lower",
     "neuro.protocols": "Recording RunError UnsupportedError",

@@ -161,8 +161,12 @@ class _Whole:
 
 
 def _check_fit(socket: str, hole: Port, plug: str, item: Port, where: str) -> None:
-    if not isinstance(hole, Input) or hole.kind == "poisson":
-        kind = "a Poisson source" if isinstance(hole, Input) else "a population"
+    if not isinstance(hole, Input) or hole.drawn:
+        kind = (
+            {"poisson": "a Poisson source", "drive": "a drive"}[hole.kind]
+            if isinstance(hole, Input)
+            else "a population"
+        )
         raise _fail(where, f"ports don't fit: '{socket}' is {kind}", "bind an input of kind 'spikes'", socket)
     if hole.kind == "current":
         fix = "connect them with a projection whose synapse has transmits=..."
@@ -170,8 +174,8 @@ def _check_fit(socket: str, hole: Port, plug: str, item: Port, where: str) -> No
     if isinstance(item, Population) and not item.neuron.threshold:
         fix = "bind a population with a threshold"
         raise _fail(where, f"ports don't fit: '{plug}' has no threshold, so it sends no spikes", fix, plug)
-    if isinstance(item, Input) and item.kind == "current":
-        raise _fail(where, f"ports don't fit: '{plug}' is a current", "bind to a spiking population or input", plug)
+    if isinstance(item, Input) and not item.sends:
+        raise _fail(where, f"ports don't fit: '{plug}' is a {item.kind}", "bind to a spiking population or input", plug)
     if item.size != hole.size:
         message = f"ports don't fit: '{socket}' has {hole.size} channels, '{plug}' has {item.size}"
         raise _fail(where, message, "make the sizes equal, or connect them with a projection", socket)

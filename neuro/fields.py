@@ -26,6 +26,11 @@ def default(value: Any) -> Any:
     return field(default_factory=lambda: value)
 
 
+def later(value: Any) -> Any:
+    """A field that came after files had been written: it is written only where it differs from its default."""
+    return field(default=value, metadata={"later": True})
+
+
 def hash_of_fields(self: Any) -> int:
     """Of all fields; tables of names count in any order."""
     values = (getattr(self, f.name) for f in fields(self))
@@ -49,16 +54,22 @@ def put(item: Any, name: str, value: Any) -> None:
     object.__setattr__(item, name, value)
 
 
-def convert_size(item: Any, name: str) -> None:
-    value = getattr(item, name)
-    if isinstance(value, np.integer):
-        put(item, name, int(value))
+def convert_size(item: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(item, name)
+        if isinstance(value, np.integer):
+            put(item, name, int(value))
 
 
 def convert(item: Any, *names: str) -> None:
     for name in names:
         where = f"{type(item).__name__.lower()} '{getattr(item, 'name', '')}', {name}"
         put(item, name, checks.read_quantity(getattr(item, name), where))
+
+
+def convert_given(item: Any, *names: str) -> None:
+    """Those that are not None."""
+    convert(item, *(name for name in names if getattr(item, name) is not None))
 
 
 def converted(value: Any, where: str) -> Quantity | Distribution:

@@ -11,21 +11,34 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from neuro import checks
 from neuro.caching import per_object
+from neuro.connectivity import AllToAll as AllToAll
+from neuro.connectivity import Connectivity as Connectivity
+from neuro.connectivity import Distance as Distance
+from neuro.connectivity import FixedInDegree as FixedInDegree
+from neuro.connectivity import FixedOutDegree as FixedOutDegree
+from neuro.connectivity import FixedTotal as FixedTotal
+from neuro.connectivity import IntArray as IntArray
+from neuro.connectivity import OneToOne as OneToOne
+from neuro.connectivity import Pairs as Pairs
+from neuro.connectivity import Probability as Probability
+from neuro.distributions import Drawn as Drawn
+from neuro.distributions import Gamma as Gamma
+from neuro.distributions import LogNormal as LogNormal
+from neuro.distributions import Normal as Normal
+from neuro.distributions import Uniform as Uniform
 from neuro.fields import (
-    Distribution,
     as_tuple,
     convert,
+    convert_given,
     convert_size,
     convert_table,
     converted,
     converted_bounds,
     default,
     hash_of_fields,
+    later,
     put,
 )
 from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
@@ -34,34 +47,7 @@ from neuro.language.units import Dimension, Quantity
 if TYPE_CHECKING:
     from neuro.fields import Converted
 
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Normal(Distribution):
-    """Normal distribution; one draw per element from the network's seed."""
-
-    mean: Quantity
-    std: Quantity
-
-    def __post_init__(self) -> None:
-        convert(self, "mean", "std")
-        checks.distribution(self)
-
-
-@dataclass(frozen=True)
-class Uniform(Distribution):
-    """Uniform distribution; one draw per element from the network's seed."""
-
-    low: Quantity
-    high: Quantity
-
-    def __post_init__(self) -> None:
-        convert(self, "low", "high")
-        checks.distribution(self)
-
-
-Value = Quantity | Normal | Uniform
+Value = Quantity | Drawn
 
 
 @dataclass(frozen=True)
@@ -152,19 +138,24 @@ class Synapse:
 
 @dataclass(frozen=True)
 class Population:
-    """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`."""
+    """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`.
+
+    positions: [size, axes] of one to three axes, lengths or plain numbers in a unit of your own, for Distance connectivity.
+    """
 
     name: str
     neuron: Neuron
     size: int
     parameters: Converted[Mapping[str, Value]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
+    positions: Converted[Quantity | None] = later(None)
 
     def __post_init__(self) -> None:
         checks.types(self)
         convert_table(self, "parameters")
         convert_table(self, "initial")
         convert_size(self, "size")
+        convert_given(self, "positions")
         checks.enforce(checks.population(self))
 
     __hash__ = hash_of_fields
@@ -177,62 +168,12 @@ class Population:
 
 
 @dataclass(frozen=True)
-class AllToAll:
-    """Every pair; self_connections=False leaves out the diagonal of a recurrent projection."""
-
-    self_connections: bool = True
-
-    def __post_init__(self) -> None:
-        checks.types(self)
-
-
-@dataclass(frozen=True)
-class OneToOne:
-    """Neuron i to neuron i."""
-
-
-@dataclass(frozen=True)
-class Probability:
-    """Each pair with probability p, drawn from the network's seed."""
-
-    p: float
-    self_connections: bool = True
-
-    def __post_init__(self) -> None:
-        checks.types(self)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Explicit pairs: indices into pre and post, equally long."""
-
-    pre: IntArray
-    post: IntArray
-
-    def __post_init__(self) -> None:
-        for name in ("pre", "post"):
-            put(self, name, checks.indices(getattr(self, name), f"Pairs, {name}"))
-
-    def __hash__(self) -> int:
-        return hash((self.pre.tobytes(), self.post.tobytes()))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Pairs)
-            and bool(np.array_equal(self.pre, other.pre))
-            and bool(np.array_equal(self.post, other.post))
-        )
-
-
-Connectivity = AllToAll | OneToOne | Probability | Pairs
-
-
-@dataclass(frozen=True)
 class Projection:
     """Synapses from one population (or spike input) to another.
 
-    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a
-    scalar, or one per synapse (axonal: spike k of the source arrives at step k + delay/dt). sign: "+" or "-" (Dale).
+    weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a scalar, one
+    per synapse, or a distribution, whose numbers are rounded to steps, those below 0 to 0 (axonal: spike k of the source arrives at
+    step k + delay/dt). sign: "+" or "-" (Dale).
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
     in the same step, and for modulators that synapses read there.
@@ -244,7 +185,7 @@ class Projection:
     synapse: Synapse
     weights: Converted[Value | None] = default(None)
     connectivity: Connectivity = field(default_factory=AllToAll)
-    delay: Converted[Quantity] = default("0 ms")
+    delay: Converted[Value] = default("0 ms")
     sign: Literal["+", "-"] | None = None
     bounds: Converted[tuple[Quantity | None, Quantity | None]] = default((None, None))
     parameters: Converted[Mapping[str, Value]] = default({})
@@ -255,7 +196,7 @@ class Projection:
         checks.types(self)
         if self.weights is not None:
             put(self, "weights", converted(self.weights, f"projection '{self.name}', weights"))
-        convert(self, "delay")
+        put(self, "delay", converted(self.delay, f"projection '{self.name}', delay"))
         put(self, "bounds", converted_bounds(self.bounds))
         convert_table(self, "parameters")
         convert_table(self, "initial")
@@ -267,20 +208,36 @@ class Projection:
 @dataclass(frozen=True)
 class Input:
     """What comes from outside. kind: "spikes" and "poisson" are sources of projections, "current" drives
-    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array."""
+    `target` ("population.variable", whose unit it has). rate: of each Poisson channel, scalar or array.
+
+    "drive": each cell hears `sources` Poisson sources of this rate, of its own; each of their events adds `weight` to its state `target` (a
+    receptor's too: "cells.g_ampa"). rate, weight: scalars or one per cell; the weight is the parameter "population.weight__NAME" too. A
+    step's count has Poisson's law with mean sources*rate*dt, exactly that of a sum of Poisson sources, as NEST's poisson_generator draws
+    it; Brian2's PoissonInput draws a binomial count. A run may be given the counts, [batch, time, cell]."""
 
     name: str
     size: int
-    kind: Literal["spikes", "poisson", "current"] = "spikes"
+    kind: Literal["spikes", "poisson", "current", "drive"] = "spikes"
     target: str = ""
     rate: Converted[Quantity | None] = default(None)
+    weight: Converted[Quantity | None] = default(None)
+    sources: int = 1
 
     def __post_init__(self) -> None:
         checks.types(self)
-        if self.rate is not None:
-            convert(self, "rate")
-        convert_size(self, "size")
+        convert(self, *(name for name in ("rate", "weight") if getattr(self, name) is not None))
+        convert_size(self, "size", "sources")
         checks.enforce(checks.input_(self))
+
+    @property
+    def sends(self) -> bool:
+        """Whether it is a source of projections."""
+        return self.kind in ("spikes", "poisson")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a run draws it from the network's seed where nobody gives it."""
+        return self.kind in ("poisson", "drive")
 
 
 @dataclass(frozen=True)
@@ -317,7 +274,9 @@ class Network:
             + (", summed at the end of a step" if p.summed == "end" else "")
             for p in self.projections
         ]
-        return "\n".join(lines + [f"input {i.name}: {i.size} x {i.kind}" for i in self.inputs]) + "\n"
+        into = {i.name: f" into {i.target}, {i.sources} x {i.rate}" for i in self.inputs if i.kind == "drive"}
+        lines += [f"input {i.name}: {i.size} x {i.kind}{into.get(i.name, '')}" for i in self.inputs]
+        return "\n".join(lines) + "\n"
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 # "population.parameter" or "projection.w" -> SI values; a run takes quantities and text ("10 ms") as well
 Parameters = Mapping[str, Array]
-# input name -> [batch, time, channel]: booleans or Events for spikes, SI values or quantities for currents
+# input name -> [batch, time, channel]: booleans or Events for spikes, whole numbers for drives, SI values or quantities for currents
 Inputs = Mapping[str, Any]
 # names of variables, or a mapping from names to the cells or synapses of which they are recorded, None for all
 Record = Sequence[str] | Mapping[str, Any]
@@ -157,7 +157,7 @@ class Program(Protocol):
         """Simulate from the initial state, or from a given one.
 
         parameters: values that replace those of the network, in the same shapes. inputs: one array [batch, time, channel]
-        an input (Poisson inputs are drawn from the network's seed when left out). Plain numbers, lists and tensors are SI;
+        an input (Poisson inputs and drives are drawn from the network's seed when left out). Plain numbers, lists and tensors are SI;
         quantities (this library's, pint's, Brian2's) are converted; every rule of the definition, such as a sign or a
         bound, holds for them. The `final` weights of a run of one trial fit as parameters of the next.
         record: names "population.variable" and "projection.variable" (of what changes in the synapses: their states), or a

@@ -1,6 +1,7 @@
 """Time our backends against other libraries on the same work: interleaved rounds, CPU time, medians, ratios.
 
 python scripts/bench.py training --rounds 7
+python scripts/bench.py microcircuit --scale 1 --threads 2
 python scripts/bench.py all
 """
 
@@ -22,6 +23,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=7, help="interleaved rounds")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="of every library")] = 1,
     backend: Annotated[str, typer.Option(help="ours; the first must reach the targets")] = "native,torch",
+    scale: Annotated[float, typer.Option(help="of the microcircuit: 1 for all of its cells")] = 0.1,
     quick: Annotated[bool, typer.Option("--quick", help="smaller networks, to see that everything runs")] = False,
     out: Annotated[Path, typer.Option(help="folder for file and plots")] = Path("runs/bench"),
 ) -> None:
@@ -50,7 +52,7 @@ def main(
     warnings.simplefilter("ignore")  # the peers' own deprecation warnings
     torch.set_num_threads(threads)
     cli.writable(out / benchmark)
-    bench = Bench(benchmark, out, quick=quick, rounds=rounds, backends=ours)
+    bench = Bench(benchmark, out, quick=quick, rounds=rounds, backends=ours, threads=threads, scale=scale)
     if benchmark == "all":
         run_all(bench, benches.names())
     else:

@@ -62,9 +62,11 @@ class Figure:
 
 @dataclass
 class Bench(Study):
-    """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets."""
+    """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets. scale: of the microcircuit."""
 
     rounds: int = 7
+    threads: int = 1
+    scale: float = 0.1
     backends: tuple[str, ...] = ("native", "torch")
     figures: list[Figure] = field(default_factory=list)
 

@@ -90,7 +90,7 @@ def stepwise(y: Array) -> bool:
 def fitting(network: Network, answer: tuple[str, str], x: Any, y: Any, mask: Any, what: str) -> Examples:
     """As given, by input; a single array is for the one input that takes data. answer: population and variable. what: they are called in errors.
     Raises OptionError on what doesn't fit."""
-    taking = [i.name for i in network.inputs if i.kind != "poisson"]
+    taking = [i.name for i in network.inputs if not i.drawn]
     if not isinstance(x, Mapping):
         if len(taking) != 1:
             raise OptionError(
@@ -165,7 +165,7 @@ def _filled(parts: Sequence[Array], steps: int) -> Array:
 
 def _check(network: Network, examples: Examples, what: str) -> None:
     """Raises OptionError where inputs are missing or don't fit."""
-    taking = {i.name: i for i in network.inputs if i.kind != "poisson"}
+    taking = {i.name: i for i in network.inputs if not i.drawn}
     for name in (*taking, *examples.x):
         if name not in examples.x or name not in taking:
             raise OptionError(

@@ -6,7 +6,7 @@ Brian2's slots, and our order within them:
     groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1); by population
                 the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
     thresholds
-    synapses    on_pre of all projections in order, then on_post
+    synapses    what drives add (-1), on_pre of all projections in order, then on_post
     resets
     end         monitors (0), count of the steps with finite states (1)
 """
@@ -14,7 +14,6 @@ Brian2's slots, and our order within them:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -22,14 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.brian import text as words
+from backends.brian.built import Built, Feed, PreparedNetwork
 from backends.brian.devices import BrianObjectException, UnsupportedEquationsException, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
-from backends.brian.plan import Sum, Watched, limits, pairs, sources_first, sums
+from backends.brian.plan import Sum, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
+from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.dimensions import dimension_of
@@ -40,48 +41,6 @@ from neuro.model import Input, Network, Population, Projection
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A variable of a Brian2 group that is written in each step, and its unit in Brian2's words."""
-
-    group: Any
-    variable: str
-    unit: str = "1"
-
-
-@dataclass
-class Built:
-    """One Brian2 network, for a batch size and what is recorded."""
-
-    network: Any
-    names: Names
-    clock: Any
-    groups: dict[str, Any] = field(default_factory=dict)
-    synapses: dict[str, Any] = field(default_factory=dict)
-    traces: dict[Watched, Any] = field(default_factory=dict)  # variables of one population share a monitor
-    monitors: int = 0  # made so far
-    spikes: dict[str, Any] = field(default_factory=dict)
-    feeds: dict[str, Feed] = field(default_factory=dict)  # by our name
-    numbers: dict[str, tuple[Any, str]] = field(default_factory=dict)  # a projection's, that its presynaptic cells hold
-    propagators: dict[str, Propagator] = field(default_factory=dict)  # of populations and projections with method exact
-    tables: dict[str, Any] = field(default_factory=dict)  # our name -> TimedArray, in built programs
-    arrays: dict[str, Array] = field(default_factory=dict)  # our name -> [time, batch * size] of this run, elsewhere
-    first: int = 0  # the step that those begin with
-
-
-class PreparedNetwork(brian2.Network):  # type: ignore[misc]
-    """Brian2 writes the code of each object once, not before each run."""
-
-    def __init__(self, *objects: Any, **options: Any) -> None:
-        super().__init__(*objects, **options)
-        self.prepared = False
-
-    def before_run(self, run_namespace: Any) -> None:
-        if not self.prepared:
-            super().before_run(run_namespace)
-        self.prepared = True
 
 
 Ties = Mapping[str, Tie]  # by population and projection
@@ -110,7 +69,7 @@ class Builder:
         for population in network.populations:
             self.cells(population)
         for source in network.inputs:
-            if source.kind != "current":
+            if source.sends:
                 self.source(source)
         for number, projection in enumerate(network.projections):
             self.projection(projection, number)
@@ -145,6 +104,7 @@ class Builder:
         self.gather(population, group, "start")
         self.gather(population, group, "end")
         self.send(population, group)
+        self.drive(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if scope.states:
@@ -190,6 +150,8 @@ class Builder:
         for source in self.currents(population.name):
             name = source.target.partition(".")[2]
             yield words.declaration(self.names.part(own[name], source.name), dimension[name])
+        for source in self.into(population.name, "drive"):
+            yield words.declaration(self.names.count(source.name), unit("1").dimension)
         for item in self.sums_into(population.name):
             yield words.declaration(item.variable, dimension[item.target])
         yield from self.sent_lines(population)
@@ -265,7 +227,20 @@ class Builder:
                 self.built.numbers[f"{projection.name}.{name}"] = (group, held)
 
     def currents(self, population: str) -> list[Input]:
-        return [i for i in self.network.inputs if i.kind == "current" and i.target.partition(".")[0] == population]
+        return self.into(population, "current")
+
+    def into(self, population: str, kind: str) -> list[Input]:
+        return [i for i in self.network.inputs if i.kind == kind and i.target.partition(".")[0] == population]
+
+    def drive(self, population: Population, group: Any) -> None:
+        """What drives add to states, where a refractory cell takes nothing that it keeps."""
+        own, lines = self.names[population.name], []
+        for source in self.into(population.name, "drive"):
+            count = self.names.count(source.name)
+            self.built.feeds[source.name] = Feed(group, count)
+            lines.append(f"{own[source.target.partition('.')[2]]} += {own[weight_of(source.name)]}*{count}")
+        if lines:
+            group.run_regularly("\n".join(lines), when="synapses", order=-1, clock=self.clock)
 
     def sums_into(self, population: str) -> list[Sum]:
         return [s for p in self.network.projections if p.post == population for s in sums(p, self.names)]
@@ -302,10 +277,9 @@ class Builder:
         size = self.network.source_size(projection.pre)
         synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
         if scope.on_pre:
-            delay = np.broadcast_to(
-                np.asarray(projection.delay.value), resolve(self.network).wires[projection.name].shape
-            )
-            synapses.pre.delay = np.tile(delay.ravel()[chosen], self.batch) * brian2.second
+            resolved = resolve(self.network)
+            steps = np.broadcast_to(resolved.delays[projection.name], resolved.wires[projection.name].shape)
+            synapses.pre.delay = np.tile(steps.ravel()[chosen], self.batch) * self.dt
             synapses.pre.order = number
         if scope.on_post:
             synapses.post.order = len(self.network.projections) + number

@@ -111,6 +111,10 @@ class Names:
         kind = "current" if any(i.name == source for i in self.network.inputs) else "sum"
         return f"{kind}{self.numbers[source]}_{variable}"
 
+    def count(self, drive: str) -> str:
+        """Number of events that a drive brings in a step."""
+        return f"count{self.numbers[drive]}"
+
     def sent(self, projection: str) -> str:
         """Presynaptic factor of a projection's graded values."""
         return f"sent{self.numbers[projection]}"

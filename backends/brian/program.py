@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian.build import Builder, Built
+from backends.brian.build import Builder
+from backends.brian.built import Built
 from backends.brian.errors import OTHERS, described, objections
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian.build import Builder, Built, Ties
+from backends.brian.build import Builder, Ties
+from backends.brian.built import Built
 from backends.brian.devices import CPPStandaloneDevice, activated, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.plan import Watched
 from backends.brian.state import resume

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian.build import Built
+from backends.brian.built import Built
 from backends.brian.names import arriving, finite_steps
 from backends.brian.plan import pairs
 from backends.common.arrays import Feed

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian.build import Built
+from backends.brian.built import Built
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.plan import Watched, pairs
 from backends.brian.state import Kept

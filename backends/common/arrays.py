@@ -12,7 +12,7 @@ import numpy.typing as npt
 from backends.common.starting_state import check_state
 from backends.common.values import given_parameters, input_array, known, named, of_input, whole
 from neuro import checks
-from neuro.compiler import streams
+from neuro.compiler import drives, streams
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
@@ -81,7 +81,8 @@ def check_inputs(
 ) -> Feed:  # fmt: skip
     """Inputs and first state of one run, Poisson inputs drawn where left out. Raises RunError naming the input and its shape.
 
-    convert: False leaves the given arrays' own types, and a state's. events: spikes come back as Events, not as arrays.
+    convert: False leaves the given arrays' own types, and a state's. events: spikes come back as Events, not as arrays, and drives are
+    left to a kernel that draws them itself.
     """
     population = None if population is None else whole("population", population)
     whole("trial", trial, 0)
@@ -101,10 +102,10 @@ def check_inputs(
     for item in network.inputs:
         if item.name in found:
             arrays[item.name] = converted(item, found[item.name], convert=convert, events=events)
-        elif item.kind == "poisson":
-            arrays[item.name] = _drawn(network, item, trial, batch, steps, events, 0 if state is None else state.step)
-        else:
+        elif not item.drawn:
             raise missing(network, item)
+        elif item.sends or not events:
+            arrays[item.name] = _drawn(network, item, trial, batch, steps, events, 0 if state is None else state.step)
     return Feed(steps, batch, arrays, population, state, trial)
 
 
@@ -154,6 +155,8 @@ def check_room(network: Network, steps: int, batch: int, sets: int, events: bool
     for item in network.inputs:
         if item.kind == "poisson":
             sizes[f"input '{item.name}'"] = (1 if events else batch) * drawn * item.size
+        elif item.kind == "drive" and not events:
+            sizes[f"the counts of input '{item.name}'"] = 16 * batch * drawn * item.size
     total, free = float(sum(sizes.values())), checks.machine_memory()
     if total > free:
         largest = max(sizes, key=lambda name: sizes[name])
@@ -164,7 +167,9 @@ def check_room(network: Network, steps: int, batch: int, sets: int, events: bool
 
 
 def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, events: bool, first: int) -> Any:
-    """Poisson spikes; as events, they are drawn trial by trial, so that no array of all of them exists."""
+    """Counts, or Poisson spikes; as events, they are drawn trial by trial, so that no array of all of them exists."""
+    if item.kind == "drive":
+        return drives.counts(network, item.name, trial, batch, steps, first)
     if not events:
         return draw_poisson(network, item, trial, batch, steps, first)
     return Events.joined([Events.of(draw_poisson(network, item, trial + b, 1, steps, first)) for b in range(batch)])
@@ -172,10 +177,10 @@ def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, ev
 
 def converted(item: Input, value: Any, *, convert: bool = True, events: bool = False) -> Any:
     """An input's SI values as an array of its kind, or in its own type; spikes as events if those are wanted."""
-    if events and item.kind != "current":
+    if events and item.sends:
         return Events.of(value)
     value = np.asarray(value)
-    return value.astype(np.float64 if item.kind == "current" else np.bool_, copy=False) if convert else value
+    return value.astype(np.bool_ if item.sends else np.float64, copy=False) if convert else value
 
 
 def _agree(name: str, shape: tuple[int, ...], batch: int | None, steps: int | None) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from backends.common.streaming import Session, Source, one_after_another, stream
 from backends.common.values import named
 from neuro.caching import per_object
 from neuro.compiler import streams
-from neuro.model import Network
+from neuro.model import Input, Network
 from neuro.protocols import Parameters, Program, Record, Recording, Request, UnsupportedError
 from neuro.state import State
 
@@ -42,26 +42,25 @@ def feed_of(asked: Request, network: Network, **options: Any) -> Feed:
 
 
 @per_object
-def _drawn(network: Network) -> tuple[int, dict[str, int]]:
-    """Numbers that a trial draws in each step: noise, and by Poisson input."""
-    noise = sum(p.size * len(p.neuron.scope.noise) for p in network.populations)
-    return noise, {i.name: i.size for i in network.inputs if i.kind == "poisson"}
+def _drawn(network: Network) -> tuple[int, list[Input]]:
+    """Numbers that a trial draws in each step: noise, and by input."""
+    return sum(p.size * len(p.neuron.scope.noise) for p in network.populations), [i for i in network.inputs if i.drawn]
 
 
-def random_numbers(network: Network, given: Any) -> int:
-    """How many a trial needs in each step: noise, and Poisson inputs that nobody gives."""
-    noise, poisson = _drawn(network)
-    return noise + sum(size for name, size in poisson.items() if name not in named(given, "inputs"))
+def random_numbers(network: Network, given: Any, *, drives: bool = True) -> int:
+    """How many a trial needs in each step: noise, Poisson inputs that nobody gives, and with `drives` those."""
+    noise, inputs = _drawn(network)
+    return noise + sum(i.size for i in inputs if i.name not in named(given, "inputs") and (drives or i.sends))
 
 
 class Simulator(Program, ABC):
     """A compiled network that runs, streams, and is stepped from outside; a backend writes `_run`."""
 
-    lists_spikes = False  # as events, not as rasters
+    lists_spikes = False  # as events, not as rasters; and draws drives in its own loop
 
     def simulate(self, asked: Request) -> Recording:
         """In parts where the random numbers of the whole would be many."""
-        drawn = random_numbers(self.network, asked.inputs)
+        drawn = random_numbers(self.network, asked.inputs, drives=not self.lists_spikes)
         if drawn and self.capabilities.state and (size := size_of(asked)) is not None:
             chunk = self._at_once(drawn, *size, asked)
             if chunk < size[0]:

@@ -11,7 +11,7 @@ import numpy as np
 from backends.common.values import known, named, whole
 from neuro.caching import per_object
 from neuro.compiler.parameters import initial_state
-from neuro.compiler.resolve import resolve, steps_of
+from neuro.compiler.resolve import delay_range, resolve, steps_of
 from neuro.language.foreign import shown
 from neuro.model import Network
 from neuro.protocols import RunError
@@ -45,7 +45,7 @@ def layout(network: Network) -> Layout:
             if statement.target != name and name in cells.neuron.scope.inputs:
                 sums[f"{p.post}.{name}"] = (cells.size,)
         if scope.on_pre:
-            past[p.pre] = max(past.get(p.pre, 0), int(steps_of(p.delay, network.dt).max(initial=0)))
+            past[p.pre] = max(past.get(p.pre, 0), delay_range(network, p)[1])
     periods = {
         p.name: int(steps_of(p.neuron.refractory, network.dt)) for p in network.populations if p.neuron.threshold
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backends.common.options import flags, names_of
-from neuro.compiler.evaluation import margin_scales
+from neuro.compiler.margin_scales import margin_scales
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.step import Couple, Gather, Operation, Step, Threshold, Update
 from neuro.language.foreign import shown

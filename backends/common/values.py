@@ -134,8 +134,10 @@ def _fitted(parameter: Parameter, name: str, array: Array, population: int | Non
 
 def of_input(network: Network, item: Input) -> tuple[str, Dimension | None, str]:
     """What an input is in an error text, the dimension of its numbers, and the text that gives them to a run."""
-    what = f"{'' if item.kind == 'current' else 'spike '}input '{item.name}'"
-    if item.kind != "current":
+    what = f"{'spike ' if item.sends else ''}input '{item.name}'"
+    if item.kind == "drive":
+        return what, None, f"inputs={{'{item.name}': array}}, with whole numbers of events, [batch, time, {item.size}]"
+    if item.sends:
         return what, None, f"inputs={{'{item.name}': array}}, with 0 and 1, [batch, time, {item.size}]"
     owner, _, variable = item.target.partition(".")
     dimension = network.population(owner).neuron.scope.dimensions[variable]
@@ -146,8 +148,8 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
     """An input as an SI array [batch, time, channel], its dtype kept, or as Events. Raises RunError."""
     wanted = partial(of_input, network, item)
     listed = isinstance(value, Events)
-    if item.kind == "current" and listed:
-        raise RunError(f"input '{item.name}' is a current, not a list of spikes; write {wanted()[2]}")
+    if not item.sends and listed:
+        raise RunError(f"input '{item.name}' is a {item.kind}, not a list of spikes; write {wanted()[2]}")
     array = value if listed else si(value, wanted)
     if array.ndim != 3 or array.shape[2] != item.size:
         call = wanted()[2]
@@ -158,9 +160,18 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
     if item.kind == "current":
         if not np.isfinite(array).all():
             raise RunError(f"input '{item.name}' is not finite everywhere")
+    elif item.kind == "drive":
+        if not _all_counts(np.asarray(array)):
+            raise RunError(
+                f"input '{item.name}' is a drive; its array holds numbers that count nothing; write {wanted()[2]}"
+            )
     elif not isinstance(array, Events) and not _all_spikes(array):
         raise RunError(f"input '{item.name}' is a spike input; its array holds numbers other than 0 and 1")
     return array
+
+
+def _all_counts(array: Array) -> bool:
+    return bool(((array >= 0) & (array <= MOST) & (array == np.floor(array))).all())
 
 
 def _all_spikes(array: Array) -> bool:

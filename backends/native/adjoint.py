@@ -10,6 +10,7 @@ from __future__ import annotations
 import sympy as sp
 
 from backends.native.adjoint_writer import Writer
+from backends.native.drives import counted
 from backends.native.lines import Line, results
 from backends.native.operations import count, title
 from backends.native.printer import c_code
@@ -135,10 +136,12 @@ class Adjoint(Writer):
             return self.reset(op)
         cells, lines = self.kernel.populations[op.owner], self.kernel.cell_lines(op)
         seeds = {name: f"{self.adjoint(op.owner, v)}[o + i]" for v, name in results(lines).items()}
-        gates = []
+        marks, gates = list[str](), list[str]()
         if any(x.keep for x in lines):
-            gates.append(f"const int frozen = {self.frozen(cells)}[q + i];")
-        return self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)])
+            marks, still = self.resting(cells)
+            gates = [f"const int frozen = {still};"]
+        drawn = counted(self.layout, op, dict(cells.counts), cells.size)
+        return [*marks, *self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)], drawn)]
 
     def threshold(self, op: Threshold) -> list[str]:
         cells = self.kernel.populations[op.population]
@@ -195,15 +198,20 @@ class Adjoint(Writer):
         return f"({self.arrived(slot)} + k%{self.kernel.back[slot]}*TILE*{self.kernel.size(op.population)})"
 
     def unfrozen(self, op: Couple, cells: Cells, out: str) -> list[str]:
-        """Adjoint of a sum that a state took, 0 where a refractory cell didn't: one that has fired is, one that is yet to fire isn't."""
+        """Adjoint of a sum that a state took, 0 where a refractory cell didn't."""
         a, marks = f"{self.adjoint(op.population, op.target)}[o + i]", list[str]()
         if cells.refractory and op.target in cells.frozen:
-            still = f"{self.frozen(cells)}[q + i]"
-            before = self.step.operations[: self.at]
-            if any(isinstance(o, Threshold) and o.population == op.population for o in before):
-                marks, still = self.marked(cells.name), f"({still} || {self.adjoint_mask(cells.name)}[o + i])"
+            marks, still = self.resting(cells)
             a = f"{still} ? 0 : {a}"
         return [*marks, *self.over_cells(cells, [f"{out}[o + i] = {a};"])]
+
+    def resting(self, cells: Cells) -> tuple[list[str], str]:
+        """What comes before, and C of whether cell i is refractory at the operation at hand: one that has fired is, one that is yet to
+        fire isn't."""
+        still, before = f"{self.frozen(cells)}[q + i]", self.step.operations[: self.at]
+        if not any(isinstance(o, Threshold) and o.population == cells.name for o in before):
+            return [], still
+        return self.marked(cells.name), f"({still} || {self.adjoint_mask(cells.name)}[o + i])"
 
     def static(self, op: Couple, synapses: Synapses) -> list[str]:
         """Weights from the cells that fired; spikes through the whole matrix."""

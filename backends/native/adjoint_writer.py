@@ -80,9 +80,10 @@ class Writer:
 
     # -- lines ---------------------------------------------------------------------------------------------
 
-    def over_cells(self, cells: Cells, body: Iterable[str]) -> list[str]:
+    def over_cells(self, cells: Cells, body: Iterable[str], head: Iterable[str] = ()) -> list[str]:
+        """A loop over trials b and their cells i. head: what comes first in each trial."""
         return [
-            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {self.kernel.row(cells.name)};",
+            f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {self.kernel.row(cells.name)};", *head,
             f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }",
         ]  # fmt: skip
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from backends.common.arrays import Feed, draw_noise
 from backends.common.recording import Wanted
 from backends.common.structure import Backward, with_feedback
+from backends.native import drives
 from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
 from backends.native.constants import Constant, Constants, lookup, values_of
@@ -61,7 +62,7 @@ class CompiledNetwork:
         self._made: dict[tuple[Any, ...], Array] = {}  # each of them
         # refusals come now, but for what the compiler says of the text when a run needs it
         executable = self._built((), 1, None)
-        self.fixed = self._wiring(initial_state(network), executable)
+        self.fixed = self._wiring(initial_state(network), executable) | drives.fixed(self.network)
 
     def executable(self, record: tuple[Recorded, ...], batch: int, training: Training | None = None) -> Executable:
         """The functions that record these variables and give these gradients; built once."""
@@ -97,8 +98,10 @@ class CompiledNetwork:
 
     def inputs(self, feed: Feed) -> Arrays:
         """What all parameter sets share: wiring, inputs, noise, initial states."""
-        found = dict(self.fixed)
+        found = self.fixed | drives.of_run(self.network, feed)
         for name, value in feed.arrays.items():
+            if self.network.input(name).kind == "drive":
+                continue
             if isinstance(value, Events):
                 found[mangled("offsets", name)], found[mangled("channels", name)] = input_lists(feed, name, value)
             else:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
+from backends.native import drives
 from backends.native.adjoint import Adjoint
 from backends.native.arrangement import Arrangement
 from backends.native.build import load
@@ -123,8 +124,10 @@ class Executable:
         each = loop.each()
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
+        drawn = [drives.text()] if any(c.counts for c in step.cells) else []
         texts = [
             prelude(dtype, tile, step.dt),
+            *drawn,
             function(layout, "forward", *forth, back=False, parts=self.kernel.parts),
         ]
         if back is not None:

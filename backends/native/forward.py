@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from backends.common.structure import local
 from backends.native.delivery import Delivery
+from backends.native.drives import counted
 from backends.native.ends import Ends
 from backends.native.kernel import Kernel
 from backends.native.lines import Line, forward, results
@@ -187,6 +188,7 @@ class Forward(Delivery):
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{size}; int bad = 0;", *head,
+            *counted(self.layout, op, dict(cells.counts), size, self.bounds(size)),
             f"VECTOR {self.each_cell(size)} {{", *watch, *body, *tail, "}", *(["if (bad && k > 0) return 1;"] if watch else []), "}",
             *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip

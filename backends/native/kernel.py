@@ -165,6 +165,7 @@ class Kernel:
                 found.later[name] = (cells.name, name, at, q)
         for name in cells.noise:
             found.noise[name] = (cells, name)
+        found.update({name: f"{name}[i]" for name, _ in cells.counts})
         return found
 
     def synapse_names(self, synapses: Synapses, at: int | None) -> dict[str, str]:

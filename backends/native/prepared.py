@@ -40,7 +40,7 @@ def graded(compiled: CompiledNetwork) -> bool:
     step, backward = compiled.step, compiled.backward
     return (
         not step.sources
-        and not any(c.spikes or c.noise for c in step.cells)
+        and not any(c.spikes or c.noise or c.counts for c in step.cells)
         and not any(s.states for s in step.synapses)
         and not backward.detached
         and not backward.feedback

@@ -71,9 +71,10 @@ class NativeSession(Session):
         self._later = {n: v for n, v in (parameters or {}).items() if n not in plastic}
         self._needed = [
             (i.name, np.dtype(np.float64 if i.kind == "current" else np.bool_), i.size)
-            for i in network.inputs if i.kind != "poisson"
+            for i in network.inputs if not i.drawn
         ]  # fmt: skip
         self._poisson = [i for i in network.inputs if i.kind == "poisson"]
+        self._drives = {i.name for i in network.inputs if i.kind == "drive"}
         self._noise = {f"{p.name}.{n}": (p.name, n) for p in network.populations for n in p.neuron.scope.noise}
         self._drawn, self._rows = Drawn(), self._room()
         self._window: Window | None = None
@@ -83,7 +84,9 @@ class NativeSession(Session):
         """Steps of a window, so that it takes a bounded part of memory."""
         sizes, cells = self._executable.kernel.size, self._compiled.step.cells
         reals = sum(trace.size for trace in self._wanted.traces.values()) * 8
-        given = sum(8 * i.size for i in self._network.inputs) + sum(8 * sizes(p) for p, _ in self._noise.values())
+        given = sum(8 * i.size for i in self._network.inputs if i.kind != "drive") + sum(
+            8 * sizes(p) for p, _ in self._noise.values()
+        )
         row = (self.population or 1) * (reals + sum(4 * c.size for c in cells if c.spikes)) + given
         return max(1, min(BLOCK, ROOM // max(1, row * self.batch)))
 
@@ -110,7 +113,7 @@ class NativeSession(Session):
     def step(self, inputs: Mapping[str, Any] | None = None, steps: int | None = None) -> Recording:
         """See neuro.protocols.Session."""
         arrays, n = self._given(inputs, steps)
-        if n > BLOCK:
+        if n > BLOCK or self._drives & arrays.keys():  # a window has no rows for counts
             return self._at_once(inputs, steps)
         window = self._window
         try:
@@ -175,7 +178,7 @@ class NativeSession(Session):
         for item in self._network.inputs:
             if item.name in given:
                 arrays[item.name] = converted(item, given[item.name])
-            elif item.kind != "poisson":
+            elif not item.drawn:
                 raise missing(self._network, item)
         return arrays, found
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from backends.common.arrays import Feed
 from backends.common.recording import Wanted
 from backends.common.starting_state import layout
+from backends.native import drives
 from backends.native.compiled import CompiledNetwork
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
@@ -109,8 +110,10 @@ class Window:
         }
 
     def _inputs(self) -> Arrays:
-        found: Arrays = {}
+        found = drives.of_run(self.compiled.network, self.feed)
         for item in self.compiled.network.inputs:
+            if item.kind == "drive":
+                continue
             if item.kind == "current":
                 rows = self.feed.batch, self.feed.steps, item.size
                 found[mangled("current", item.name)] = self.currents[item.name] = np.empty(rows, self.compiled.real)

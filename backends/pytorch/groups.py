@@ -31,7 +31,9 @@ class Arrival:
 
 @dataclass
 class Group:
-    """One rendered group. states, arrivals, drives, noise: arguments of `step`, in this order after the constants."""
+    """One rendered group. states, arrivals, drives, noise: arguments of `step`, in this order after the constants. noise: with the
+    counts of Poisson drives.
+    """
 
     populations: tuple[str, ...]
     hoisted: tuple[tuple[str, Couple], ...]  # (drive, coupling)

@@ -55,7 +55,7 @@ class _Renderer(Writer):
         for synapses in self.synapses.values():
             self.states += [local(synapses.name, v) for v in synapses.states]
         self.states += self.pending.values()
-        noise = tuple(local(c.name, x) for c in cells for x in c.noise)
+        noise = tuple(local(c.name, x) for c in cells for x in (*c.noise, *(count for count, _ in c.counts)))
         self.whole |= {*self.states, *noise}
         for c in cells:
             if c.refractory:
@@ -224,7 +224,9 @@ class _Renderer(Writer):
             if not assign.temporary and not self.is_whole(value):
                 text = f"{mangled('zeros', op.owner)} + {text}"
             if assign.target in op.frozen:
-                text = f"torch.where({mangled('frozen', op.owner)}, {target}, {text})"
+                left = f"{mangled('left', op.owner)} > 0"  # cells that have fired too, where thresholds are behind
+                frozen = left if op.phase == "drive" else mangled("frozen", op.owner)
+                text = f"torch.where({frozen}, {target}, {text})"
             self.line(f"{target} = {text}")
             self.assigned(target, value, temporary=assign.temporary)
 

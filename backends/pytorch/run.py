@@ -58,6 +58,7 @@ class ForwardPass:
         self.noise = {
             local(*n.split(".", 1)): torch.as_tensor(v, dtype=compiled.dtype).transpose(0, 1) for n, v in noise.items()
         }
+        self.noise |= {local(c.name, count): self.inputs[n] for c in compiled.step.cells for count, n in c.counts}
         self.traces = {local(t.owner, t.variable): Watched(t, feed.lead) for t in wanted.traces.values()}
         self.before = None if feed.state is None else Beginning(feed.state, compiled.dtype)
         self.sizes = {c.name: c.size for c in compiled.step.cells} | dict(compiled.step.sources)

@@ -2,7 +2,7 @@
 
 An operation is effective where a weight that isn't 0 meets an activation that isn't 0: an accumulate (AC) for spikes and
 other activations of 0 and 1, a multiply-accumulate (MAC) for graded ones. A graded value that is no product of activation and weight, such as a gap
-junction's, is one MAC a synapse and step. The counts already hold the rates; nothing
+junction's, is one MAC a synapse and step. What a Poisson drive adds to cells comes from no synapse of the network and is not counted. The counts already hold the rates; nothing
 multiplies by them again. Sources: definitions of NeuroBench, Yik et al. (2025), Nat Commun 16:1545; active neurons an
 instant: Šíma (2014), Neural Comput 26:953.
 """

@@ -22,9 +22,9 @@ from neuro.analysis.trajectories import LyapunovError as LyapunovError
 from neuro.analysis.trajectories import check_whole, trajectory
 from neuro.analysis.trajectories import needed as needed
 from neuro.compiler import surrogates
-from neuro.compiler.evaluation import margin_scales
 from neuro.compiler.linearised import MARGIN, Resets
 from neuro.compiler.lowering import lower
+from neuro.compiler.margin_scales import margin_scales
 from neuro.compiler.resolve import resolve
 from neuro.compiler.tangents import Tangents
 from neuro.model import Network
@@ -109,7 +109,7 @@ def spectrum(
     """The k largest exponents of a network along a recorded run, driven or free.
 
     recording: of a run with record=lyapunov.needed(network), on any backend; a trial's exponents are means over its time. parameters,
-    inputs: as that run had them; of inputs only spikes are read, and Poisson inputs are drawn again where left out. trial, first: index of its
+    inputs: as that run had them; of inputs only spikes and counts are read, and Poisson inputs and drives are drawn again where left out. trial, first: index of its
     first trial and number of its first step, where its state doesn't say them (a part of a file).
     surrogate: the slope of spikes in networks that have any, in units of the distance from rest to threshold: a name
     (neuro.compiler.surrogates.names()), an expression (surrogates.derivative("fast_sigmoid", slope=5)), or "none" for spikes that pass nothing on. resets: see neuro.compiler.linearised.Linearised. transient: steps at the

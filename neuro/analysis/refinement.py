@@ -72,7 +72,9 @@ def finer_inputs(network: Network, inputs: Inputs, factor: int) -> dict[str, Arr
             found[name] = np.repeat(value, factor, axis=1)
             continue
         batch, steps, channels = np.shape(value)
-        fine = np.zeros((batch, steps, factor, channels), dtype=bool)
+        fine = np.zeros(
+            (batch, steps, factor, channels), np.asarray(value).dtype if kinds[name] == "drive" else np.bool_
+        )
         fine[:, :, -1] = value
         found[name] = fine.reshape(batch, steps * factor, channels)
     return found

@@ -189,6 +189,36 @@ def rates(raster: npt.ArrayLike, dt: float) -> RateSummary:
     )
 
 
+def interval_cv(raster: npt.ArrayLike) -> float:
+    """Irregularity: standard deviation over mean of the intervals between a cell's spikes, averaged over (trial, neuron) pairs with at least two intervals.
+
+    raster: bool [batch, time, neuron]. 1 for a Poisson process, 0 for a clock; nan where no cell fires three times. Dimensionless. Raises RasterError.
+    """
+    spikes = _raster(raster)
+    trials, neurons, steps = np.nonzero(np.moveaxis(spikes, 2, 1))  # in the order of pairs, then of time
+    pair, gaps = trials * spikes.shape[2] + neurons, np.diff(steps).astype(float)
+    same = np.diff(pair) == 0
+    owner, gaps = np.unique(pair[1:][same], return_inverse=True)[1], gaps[same]
+    number = np.bincount(owner)
+    mean = np.bincount(owner, gaps) / np.maximum(number, 1)
+    variance = np.bincount(owner, (gaps - mean[owner]) ** 2) / np.maximum(number, 1)
+    several = number >= 2
+    return float(np.mean(np.sqrt(variance[several]) / mean[several])) if several.any() else math.nan
+
+
+def synchrony(raster: npt.ArrayLike, steps: int) -> float:
+    """Variance over mean of the number of spikes of all cells in bins of so many steps; 1 where cells fire independently, as Poisson processes do.
+
+    raster: bool [batch, time, neuron]; what is left of time after the last whole bin isn't counted. nan where nothing fires. Dimensionless. Raises RasterError.
+    """
+    spikes = _raster(raster)
+    bins = spikes.shape[1] // steps if steps > 0 else 0
+    if not bins:
+        raise RasterError(f"bins of {steps} steps don't fit into {spikes.shape[1]}; give from 1 to as many")
+    counts = spikes[:, : bins * steps].reshape(len(spikes), bins, -1).sum(axis=2)
+    return float(counts.var() / counts.mean()) if counts.any() else math.nan
+
+
 def _average(
     a: Raster, b: Raster, distance: Callable[[], Callable[[Steps, Steps], float]], max_pairs: int | None
 ) -> Distance:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from neuro.compiler import streams
+from neuro.compiler import drives, streams
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
@@ -55,6 +55,15 @@ def trajectory(
         for n in p.neuron.scope.noise
     }
     spikes = dict(recording.spikes) | _sent(merged, inputs or {}, trial, batch, steps, first)
+    for cells in lower(network).cells:
+        for count, name in cells.counts:
+            given = (inputs or {}).get(name)
+            own = (
+                drives.counts(merged, name, trial, batch, steps, first)
+                if given is None
+                else np.asarray(given, np.float64)
+            )
+            noise[f"{cells.name}.{count}"] = _of_run(name, own, (batch, steps, cells.size))
     traces = {n: np.asarray(recording.traces[n]) for n in needed(network)}
     return Trajectory(traces, spikes, _values(network, parameters or {}), noise, first)
 
@@ -107,9 +116,9 @@ def _place(network: Network, recording: Recording, steps: int, trial: int | None
 
 
 def _clocked(network: Network) -> bool:
-    """Whether a step depends on when it is: on the time, on noise, on Poisson inputs."""
+    """Whether a step depends on when it is: on the time, on noise, on Poisson inputs and drives."""
     merged = resolve(network).network
-    if any(p.neuron.scope.noise for p in merged.populations) or any(i.kind == "poisson" for i in merged.inputs):
+    if any(p.neuron.scope.noise for p in merged.populations) or any(i.drawn for i in merged.inputs):
         return True
     exprs: list[sp.Expr] = []
     for op in lower(network).operations:
@@ -155,7 +164,7 @@ def _sent(network: Network, given: Inputs, trial: int, batch: int, steps: int, f
             raise LyapunovError(f"there is no input '{name}'; {hint(name, names)}")
     found = {}
     for item in network.inputs:
-        if item.kind == "current":
+        if not item.sends:
             continue
         if item.name in given:
             found[item.name] = np.asarray(given[item.name], bool)
@@ -164,7 +173,12 @@ def _sent(network: Network, given: Inputs, trial: int, batch: int, steps: int, f
         else:
             call = f"inputs={{'{item.name}': spikes}}"
             raise LyapunovError(f"input '{item.name}' is missing; give {call}, those of the run")
-        shape, wanted = found[item.name].shape, (batch, steps, item.size)
-        if shape != wanted:
-            raise LyapunovError(f"input '{item.name}' has the shape {shape}; the recording's is {wanted}")
+        _of_run(item.name, found[item.name], (batch, steps, item.size))
     return found
+
+
+def _of_run(name: str, array: Any, shape: tuple[int, ...]) -> Any:
+    """An input's array, which must be as long as the recording. Raises LyapunovError."""
+    if array.shape != shape:
+        raise LyapunovError(f"input '{name}' has the shape {array.shape}; the recording's is {shape}")
+    return array

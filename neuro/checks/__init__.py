@@ -4,21 +4,24 @@ from neuro.checks.cells import neuron, population
 from neuro.checks.common import (
     ModelWarning,
     check_value,
-    distribution,
     enforce,
     least,
     pair,
     read_quantity,
     unknown_name,
 )
-from neuro.checks.memory import in_words, machine_memory, memory
-from neuro.checks.networks import network
+from neuro.checks.distances import distance
+from neuro.checks.distributions import distribution
+from neuro.checks.memory import in_words, machine_memory, memory, too_many
+from neuro.checks.networks import delays_drawn, network
 from neuro.checks.synapses import input_, projection, synapse
 from neuro.checks.types import indices, part, types
 
 __all__ = [
     "ModelWarning",
     "check_value",
+    "delays_drawn",
+    "distance",
     "distribution",
     "enforce",
     "in_words",
@@ -35,6 +38,7 @@ __all__ = [
     "projection",
     "read_quantity",
     "synapse",
+    "too_many",
     "types",
     "unknown_name",
 ]

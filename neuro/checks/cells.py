@@ -21,6 +21,7 @@ from neuro.checks.common import (
     parts_of,
     plain,
 )
+from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
@@ -201,6 +202,7 @@ def population(item: Population) -> Iterator[Problem]:
         if name not in item.parameters:
             place = f"{where}, neuron '{item.neuron.name}', parameter '{name}'"
             yield from check_shape(name, value, shapes(name), place)
+    yield from check_positions(item.positions, item.size, f"{where}, positions")
     yield from check_initial(item.initial, scope, where)
     for name, value in item.initial_values().items():
         for part in parts_of(value):

@@ -37,7 +37,7 @@ _MEANINGS = {
 }
 RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS
 
-_FIELDS = ("weights", "delay", "rate", "refractory", "dt")  # quantities that have a place of their own
+_FIELDS = ("weights", "weight", "delay", "rate", "refractory", "dt")  # quantities that have a place of their own
 _LARGEST_SIZE = 2**53
 
 
@@ -324,24 +324,10 @@ def check_within(
 
 
 def parts_of(value: object) -> list[Quantity]:
-    """The quantities of a value: itself, or the two of a distribution."""
+    """The quantities of a value: itself, or those of a distribution."""
     if isinstance(value, Quantity):
         return [value]
     return [part for part in vars(value).values() if isinstance(part, Quantity)]
-
-
-def distribution(item: Any) -> None:
-    """Raise ModelError where the two numbers of a distribution don't fit."""
-    kind = type(item).__name__
-    where = f"distribution '{kind}'"
-    a, b = parts_of(item)
-    same_dimension(where, a, b)
-    found = [p for part in (a, b) for p in (*check_finite(part, where), *check_shape("a number", part, [], where))]
-    if not found and kind == "Normal" and not b.value >= 0:
-        found.append(plain(where, f"the standard deviation {b} is negative", "give one of at least 0", str(b)))
-    if not found and kind == "Uniform" and not a.value <= b.value:
-        found.append(plain(where, f"the lower end {a} is above the upper end {b}", "swap them", str(a)))
-    enforce(found)
 
 
 def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> Iterator[Problem]:

@@ -22,15 +22,16 @@ def check_numbers(scope: NeuronScope | SynapseScope) -> Iterator[Problem]:
     single = scope.threshold if isinstance(scope, NeuronScope) else scope.transmits
     problems: list[Problem] = []
     for expression in (single, *(s.expression for block in blocks for s in block)):
-        problems += _unreadable(expression)
+        problems += unreadable(expression)
     for equation in scope.equations:
-        problems += _unreadable(equation.expression)
+        problems += unreadable(equation.expression)
     if not problems:
         problems += [p for e in scope.equations for p in _impossible(e, scope)]
     yield from problems
 
 
-def _unreadable(expression: Expression | None) -> list[Problem]:
+def unreadable(expression: Expression | None) -> list[Problem]:
+    """What keeps an expression from being a formula, such as the root of a negative number."""
     try:
         if expression is not None:
             to_sympy(expression)

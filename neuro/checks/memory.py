@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuro.checks.common import plain
+from neuro.checks.connectivity import synapses
 from neuro.checks.parts import Network, Population, Projection
 from neuro.language.equations import Problem
 from neuro.language.units import Quantity
@@ -47,6 +48,16 @@ def memory(network: Network) -> Iterator[Problem]:
         yield plain(where, message, "make it smaller, or its connections sparser (Probability, Pairs)", what)
 
 
+def too_many(projection: Projection, found: int, share: float) -> Iterator[Problem]:
+    """Synapses that won't fit, seen while they are drawn. found: so far, of this share of all cells before."""
+    size, free = found * _a_synapse(projection), machine_memory()
+    if size > free / 4 and size / share > free:
+        message = (
+            f"about {found / share:.3g} synapses need {in_words(size / share)}, and this machine has {in_words(free)}"
+        )
+        yield plain(f"projection '{projection.name}'", message, "let the probability fall faster, or give a cutoff=")
+
+
 def _of_cells(population: Population) -> float:
     scope = population.neuron.scope
     return float(population.size) * _NUMBER * (len(scope.states) + len(scope.inputs) + _varied(population.values()) + 1)
@@ -68,7 +79,12 @@ def _synapses(network: Network, projection: Projection) -> tuple[float, str]:
             return float(pre) * post * connectivity.p, f"{pre} x {post} synapses at p = {connectivity.p:g}"
         case "OneToOne":
             return float(pre), f"{pre} synapses"
-    return float(len(connectivity.pre)), f"{len(connectivity.pre)} synapses"
+        case "Pairs":
+            return float(len(connectivity.pre)), f"{len(connectivity.pre)} synapses"
+        case "Distance":
+            return 0.0, "synapses"  # nobody knows before they are drawn: see too_many
+    count = synapses(connectivity, pre, post)
+    return float(count), f"{count} synapses"
 
 
 def _a_synapse(projection: Projection) -> float:
@@ -76,4 +92,4 @@ def _a_synapse(projection: Projection) -> float:
     numbers = len({"w"} & set(scope.dimensions)) + len(set(scope.states) - {"w"})
     numbers += _varied({**projection.synapse.parameters, **projection.parameters})
     indices = 0 if type(projection.connectivity).__name__ == "AllToAll" else 2
-    return float(_NUMBER * (numbers + indices + np.ndim(projection.delay.value)))
+    return float(_NUMBER * (numbers + indices + _varied({"delay": projection.delay})))

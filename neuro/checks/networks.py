@@ -7,22 +7,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuro.checks.common import (
     ModelWarning,
     check_equations,
     check_expression,
-    check_shape,
+    check_same_unit,
     check_statement,
     plain,
 )
+from neuro.checks.connectivity import check_connectivity
+from neuro.checks.distances import check_distance
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.mangling import mangled
 from neuro.language.scope import STAGED, NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
+MOST_EVENTS = 1e8  # of a drive's mean in a step and cell: the table of its probabilities is then of some megabytes
 DELAY_TOLERANCE = 1e-6  # of one step; far above rounding of "0.3 ms" / "0.1 ms", far below any meant delay
 
 
@@ -104,6 +109,16 @@ def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[
         yield plain(where, message, f"use {below} or {above}, or change dt", str(item))
 
 
+def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:
+    """Delays drawn from a distribution, in steps."""
+    if steps.size and not steps.max() <= MOST_STEPS:
+        where, message = (
+            f"projection '{projection.name}', delay drawn",
+            f"a delay is more than {MOST_STEPS} steps of {dt}",
+        )
+        yield plain(where, message, "use a narrower distribution, or give it a high=", str(projection.delay))
+
+
 def check_clock(population: Population, dt: Quantity) -> None:
     """Warn where dt is coarse for the fastest time constant that an explicit integrator has to follow."""
     neuron = population.neuron
@@ -140,10 +155,10 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
         yield plain(where, f"there is no population '{projection.post}'", fix, projection.post)
     if pre is None or post is None:
         return
-    if getattr(pre, "kind", "spikes") == "current":
-        yield plain(
-            where, f"'{projection.pre}' is a current input and has no spikes", "make it a spike input", projection.pre
-        )
+    kind = getattr(pre, "kind", "spikes")
+    if kind in ("current", "drive"):
+        message = f"'{projection.pre}' is a {kind} {'input ' if kind == 'current' else ''}and has no spikes"
+        yield plain(where, message, "make it a spike input", projection.pre)
     scope = projection.synapse.scope
     fires = getattr(getattr(pre, "neuron", None), "threshold", "input")
     if scope.on_pre and not fires:
@@ -167,8 +182,10 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
             "use on_pre, or a current input with target='population.variable'",
             projection.pre,
         )
-    yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
-    if scope.transmits is not None and np.any(np.asarray(projection.delay.value) > 0):
+    drawn = not isinstance(projection.delay, Quantity)
+    if not drawn:
+        yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
+    if scope.transmits is not None and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
         yield plain(
             f"{where}, delay",
             "graded transmission has no delay",
@@ -176,6 +193,8 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
             str(projection.delay),
         )
     yield from check_connectivity(projection, pre.size, post.size)
+    if type(projection.connectivity).__name__ == "Distance":
+        yield from check_distance(projection, pre, post)
     yield from check_synapse(projection, pre, post)
 
 
@@ -282,48 +301,6 @@ def check_order(block: tuple[Statement, ...], scope: SynapseScope, post: NeuronS
                 )
 
 
-def check_connectivity(projection: Projection, pre: int, post: int) -> Iterator[Problem]:
-    """Indices in range; arrays fit the number of synapses."""
-    where = f"projection '{projection.name}'"
-    connectivity: Any = projection.connectivity
-    kind = type(connectivity).__name__
-    shapes: list[tuple[int, ...]] = []
-    count: int | None = None
-    if kind == "OneToOne":
-        count = pre
-        if pre != post:
-            yield plain(where, f"one-to-one between {pre} and {post} cells", "make the sizes equal")
-    elif kind == "Pairs":
-        count = len(connectivity.pre)
-        if connectivity.pre.shape != connectivity.post.shape or connectivity.pre.ndim != 1:
-            yield plain(
-                where, "the index arrays of the pairs differ in length", "give one pre and one post index per synapse"
-            )
-        for name, index, size in (("pre", connectivity.pre, pre), ("post", connectivity.post, post)):
-            outside = index[(index < 0) | (index >= size)]
-            if outside.size:
-                message = f"a {name} index is outside 0..{size - 1}"
-                yield plain(where, message, "fix the index array", str(int(outside[0])))
-    elif kind == "AllToAll":
-        shapes = [(pre, post)]
-    if count is not None:
-        shapes = [(count,)]
-    # a variable of it may be called delay, or weights; what adds to an input has the input's name, and no value of its own
-    receptor = {e.name for e in projection.synapse.scope.receptor if e.kind != "subexpression"}
-    given: list[tuple[str, Any, list[tuple[int, ...]]]] = [
-        ("weights", projection.weights, shapes),
-        ("delay", projection.delay, shapes),
-    ]
-    for table in (
-        {**projection.synapse.initial, **projection.initial},
-        {**projection.synapse.parameters, **projection.parameters},
-    ):
-        given += [(n, value, [(post,)] if n in receptor else shapes) for n, value in table.items()]
-    for name, value, possible in given:
-        if isinstance(value, Quantity):
-            yield from check_shape(name, value, possible, f"{where}, {name}")
-
-
 def check_input(item: Network, source: Input) -> Iterator[Problem]:
     where = f"input '{source.name}'"
     if (
@@ -331,8 +308,12 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
         and source.rate is not None
         and np.any(np.asarray(source.rate.value) * item.dt.value > 1)
     ):
-        yield plain(where, f"more than one spike a step: {source.rate} at dt = {item.dt}", "lower the rate or dt")
-    if source.kind != "current":
+        yield plain(
+            where,
+            f"more than one spike a step: {source.rate} at dt = {item.dt}",
+            "lower the rate or dt; a drive has any",
+        )
+    if source.kind not in ("current", "drive"):
         return
     name, _, variable = source.target.partition(".")
     population = next((p for p in item.populations if p.name == name), None)
@@ -345,6 +326,9 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
             source.target,
         )
         return
+    if source.kind == "drive":
+        yield from check_drive(item, source, population, variable)
+        return
     inputs = set(population.neuron.scope.inputs)
     if variable not in inputs:
         fix = suggestion(variable, inputs) or f"inputs: {', '.join(sorted(inputs)) or 'none'}"
@@ -356,3 +340,27 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
         )
     if source.size not in (1, population.size):
         yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size 1 or {population.size}")
+
+
+def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
+    """A drive adds to a state of each cell; receptors' states are called as in the cells."""
+    where, scope = f"input '{source.name}'", population.neuron.scope
+    states = {n: scope.dimensions[n] for n in scope.states}
+    for p in (p for p in item.projections if p.post == population.name):
+        for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
+            kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]
+            states |= {f"{e.name}_{suffix}": e.dimension for e in kept if f"{e.name}_{suffix}" not in scope.dimensions}
+            states |= {mangled(suffix, e.name): e.dimension for e in kept}
+    if variable not in states:
+        fix = suggestion(variable, set(states)) or f"states: {', '.join(n for n in states if '__' not in n) or 'none'}"
+        if variable in scope.inputs:
+            fix = "add to a state, or send spikes through a projection"
+        message = f"population '{population.name}' (neuron '{population.neuron.name}') has no state '{variable}'"
+        yield plain(where, message, fix, source.target)
+    elif source.weight is not None:
+        yield from check_same_unit("weight", source.weight, states[variable], f"{where}, weight")
+    if source.size != population.size:
+        yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size {population.size}")
+    if source.rate is not None and np.any(np.asarray(source.rate.value) * source.sources * item.dt.value > MOST_EVENTS):
+        message = f"more than {MOST_EVENTS:g} events a step: {source.sources} x {source.rate} at dt = {item.dt}"
+        yield plain(where, message, "lower the rate, the number of sources or dt", str(source.rate))

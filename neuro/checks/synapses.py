@@ -15,15 +15,20 @@ from neuro.checks.common import (
     check_name,
     check_positive,
     check_same_unit,
+    check_shape,
     check_size,
     check_variable_names,
     parts_of,
     plain,
 )
+from neuro.checks.connectivity import check_numbers
 from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
+from neuro.language.foreign import shown
 from neuro.language.scope import SynapseScope
 from neuro.language.units import Dimension, Quantity, unit
+
+_MOST_SOURCES = 10**12
 
 
 def synapse(item: Synapse) -> Iterator[Problem]:
@@ -116,14 +121,13 @@ def projection(item: Projection) -> Iterator[Problem]:
         if scope.has_weight:
             yield from check_same_unit("weights", part, unit(scope.weight_unit).dimension, f"{where}, weights")
             yield from check_finite(part, f"{where}, weights")
-    yield from check_same_unit("delay", item.delay, unit("second").dimension, f"{where}, delay")
-    if not np.all(np.asarray(item.delay.value) >= 0):
+    for part in parts_of(item.delay):
+        yield from check_same_unit("delay", part, unit("second").dimension, f"{where}, delay")
+    if isinstance(item.delay, Quantity) and not np.all(np.asarray(item.delay.value) >= 0):
         yield plain(
             f"{where}, delay", "a delay is negative or not a number", "give delays of at least 0", str(item.delay)
         )
-    p = getattr(item.connectivity, "p", None)
-    if p is not None and not 0 <= p <= 1:
-        yield plain(where, f"the probability {p} is not between 0 and 1", "give 0 <= p <= 1", str(p))
+    yield from check_numbers(item.connectivity, where)
     for name, value in item.parameters.items():
         if name not in scope.parameters:
             fix = suggestion(name, set(scope.parameters)) or f"parameters: {', '.join(scope.parameters) or 'none'}"
@@ -150,14 +154,15 @@ def projection(item: Projection) -> Iterator[Problem]:
 
 
 def check_sign(item: Projection, where: str) -> Iterator[Problem]:
-    """Dale's law and bounds hold for the weights given; those of a normal distribution are looked at when drawn."""
+    """Dale's law and bounds hold for the weights given; and for the limits of a distribution; its numbers are looked at when drawn."""
     if item.sign not in (None, "+", "-"):
         yield plain(where, f"the sign {item.sign!r} is not known", "use '+', '-' or None")
     elif isinstance(item.weights, Quantity):
         yield from check_weights(item, item.weights, where)
-    elif hasattr(item.weights, "low"):
-        for end in parts_of(item.weights):
-            yield from check_weights(item, end, where)
+    elif item.weights is not None:
+        for end in (item.weights.low, item.weights.high):
+            if end is not None:
+                yield from check_weights(item, end, where)
 
 
 def check_weights(item: Projection, weights: Quantity, where: str) -> Iterator[Problem]:
@@ -169,17 +174,25 @@ def input_(item: Input) -> Iterator[Problem]:
     where = f"input '{item.name}'"
     yield from check_name(item.name, where)
     yield from check_size(item.size, where, "channels")
-    if item.kind not in ("spikes", "poisson", "current"):
-        yield plain(
-            where, f"there is no input kind '{item.kind}'", "use 'spikes', 'poisson' or 'current'", str(item.kind)
-        )
-    if (item.kind == "current") != bool(item.target):
-        fix = (
-            "add target='population.variable'" if item.kind == "current" else "spikes reach cells through a projection"
-        )
-        yield plain(where, "exactly the current inputs have a target", fix, item.target)
-    if (item.kind == "poisson") != (item.rate is not None):
-        yield plain(where, "exactly the Poisson inputs have a rate", "add rate='20 Hz' or change the kind")
+    if item.kind not in ("spikes", "poisson", "current", "drive"):
+        fix = "use 'spikes', 'poisson', 'current' or 'drive'"
+        yield plain(where, f"there is no input kind '{item.kind}'", fix, str(item.kind))
+    aimed, drive = item.kind in ("current", "drive"), item.kind == "drive"
+    if aimed != bool(item.target):
+        fix = "add target='population.variable'" if aimed else "spikes reach cells through a projection"
+        yield plain(where, "exactly the currents and drives have a target", fix, item.target)
+    if (item.kind in ("poisson", "drive")) != (item.rate is not None):
+        yield plain(where, "exactly the Poisson inputs and drives have a rate", "add rate='20 Hz' or change the kind")
+    if drive != (item.weight is not None):
+        yield plain(where, "exactly the drives have a weight", "add weight='1 mV' or change the kind")
+    if not 1 <= item.sources <= _MOST_SOURCES:
+        yield plain(where, f"{shown(item.sources)} sources", f"give a whole number from 1 on, at most {_MOST_SOURCES}")
+    elif item.sources != 1 and not drive:
+        yield plain(where, "only a drive has several sources", "change the kind, or leave `sources` out")
+    if item.weight is not None:
+        yield from check_finite(item.weight, f"{where}, weight")
+        yield from check_positive("weight", item.weight, f"{where}, weight")
+        yield from check_shape("weight", item.weight, [(item.size,)], f"{where}, weight")
     if item.rate is not None:
         yield from check_same_unit("rate", item.rate, unit("hertz").dimension, f"{where}, rate")
         if item.rate.shape not in ((), (item.size,)):

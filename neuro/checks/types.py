@@ -13,7 +13,17 @@ from neuro.checks.common import check_name, enforce, plain
 from neuro.language.equations import ModelError, Problem
 from neuro.language.foreign import NumbersError, numbers, shown
 
-_CONNECTIVITY = ("AllToAll", "OneToOne", "Probability", "Pairs")
+_CONNECTIVITY = (
+    "AllToAll",
+    "OneToOne",
+    "Probability",
+    "FixedTotal",
+    "FixedInDegree",
+    "FixedOutDegree",
+    "Distance",
+    "Pairs",
+)
+_MODULES = ("neuro.model", "neuro.connectivity")
 _PARTS = {
     "Neuron": ("a neuron", "Neuron('name', 'dv/dt = ...'), or library.get('lif')"),
     "Synapse": ("a synapse", "Synapse('name', 'w : amp', on_pre='I_post += w'), or library.get('pulse')"),
@@ -21,7 +31,10 @@ _PARTS = {
     "Projection": ("a projection", "Projection('name', 'pre', 'post', synapse, weights='1 nA')"),
     "Input": ("an input", "Input('x', 10)"),
     "Network": ("a network", "network = Network([Population('cells', neuron, 100)], dt='0.1 ms')"),
-    "Connectivity": ("a connectivity", "AllToAll(), OneToOne(), Probability(0.1) or Pairs(pre, post)"),
+    "Connectivity": (
+        "a connectivity",
+        "AllToAll(), OneToOne(), Probability(0.1), FixedInDegree(10) or Pairs(pre, post)",
+    ),
 }
 _OWN = (*_PARTS, *_CONNECTIVITY)
 _LISTS = {"populations": "Population", "projections": "Projection", "inputs": "Input"}
@@ -89,7 +102,7 @@ def _is_number(value: Any, *kinds: type) -> bool:
 
 def _part(value: Any, kind: str, where: str, call: str) -> Iterator[Problem]:
     """A neuron, a population, a connectivity: by the names of its classes, since models are made above the checks."""
-    kinds = {c.__name__ for c in type(value).__mro__ if c.__module__ == "neuro.model"}
+    kinds = {c.__name__ for c in type(value).__mro__ if c.__module__ in _MODULES}
     wanted = set(_CONNECTIVITY) if kind == "Connectivity" else {kind}
     if kinds & wanted:
         return
@@ -127,6 +140,6 @@ def _named(value: Any) -> str:
         return f"the module {value.__name__}"
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    if type(value).__name__ in _OWN and type(value).__module__ == "neuro.model":
+    if type(value).__name__ in _OWN and type(value).__module__ in _MODULES:
         return f"{type(value).__name__} {value.name!r}" if hasattr(value, "name") else f"{type(value).__name__}()"
     return shown(value)

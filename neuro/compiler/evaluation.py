@@ -1,4 +1,4 @@
-"""Numbers from a Step's expressions, by numpy."""
+"""Numbers from expressions, by numpy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import numpy as np
 import scipy.special
 import sympy as sp
 
-from neuro.compiler.parameters import initial_state, parameters
-from neuro.compiler.step import Step, Threshold
 from neuro.language.mangling import mangled
 from neuro.language.matrices import exponential
 from neuro.language.symbolic import symbol
-from neuro.model import Network
 
 
 def _propagator(row: int, column: int, n: int, *entries: Any) -> Any:
@@ -68,25 +65,3 @@ def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
     """A sympy expression on numpy arrays."""
     names = tuple(sorted(s.name for s in expr.free_symbols))
     return compiled(expr, names)(*map(lookup, names))
-
-
-def margin_scales(step: Step, network: Network) -> dict[str, float]:
-    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI. What rand() draws is at its mean."""
-    names = {p.name for p in network.populations}
-    own = {n: p.value for n, p in parameters(network).items() if n.partition(".")[0] in names}
-    known = {**own, **initial_state(network)}
-    found = {}
-    for op in step.operations:
-        if isinstance(op, Threshold):
-            cells = step.population(op.population)
-            given = dict.fromkeys(cells.inputs, 0.0) | dict.fromkeys(cells.noise, 0.5)
-            table = {
-                **known,
-                **{f"{cells.name}.{n}": v for n, v in given.items()},
-                f"{op.population}.t": 0.0,
-                f"{op.population}.dt": step.dt,
-            }
-            margin = evaluate(op.margin, lambda n, t=table, p=op.population: t[f"{p}.{n}"])  # type: ignore[misc]
-            scale = float(np.median(np.abs(margin)))
-            found[op.population] = scale if np.isfinite(scale) and scale > 0 else 1.0
-    return found

@@ -9,6 +9,7 @@ import sympy as sp
 
 from neuro.caching import per_object
 from neuro.compiler.couplings import couple, gathers
+from neuro.compiler.drives import count_of, weight_of
 from neuro.compiler.integrators import MethodError, integrate
 from neuro.compiler.resolve import Resolved, resolve, steps_of
 from neuro.compiler.stages import Stages
@@ -17,8 +18,9 @@ from neuro.compiler.systems import System
 from neuro.compiler.wiring import Wiring
 from neuro.language.elementary import maximum, minimum, number
 from neuro.language.equations import Source
+from neuro.language.symbolic import symbol
 from neuro.language.units import Quantity
-from neuro.model import Network, Population, Projection
+from neuro.model import Input, Network, Population, Projection
 
 
 def lower(network: Network) -> Step:
@@ -48,15 +50,17 @@ def _lower(network: Network) -> Step:
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]
     thresholds = {p.name: resolved.cells[p.name].threshold for p in network.populations}
     operations += [Threshold(name, *found) for name, found in thresholds.items() if found is not None]
+    operations += [_drive(network, i) for i in network.inputs if i.kind == "drive"]
     for phase in ("on_pre", "on_post"):
         operations += [u for p in network.projections for u in _synaptic_block(resolved, p, phase)]
     operations += [u for p in network.populations for u in _block(resolved, p, "reset")]
-    sources = {i.name: i.size for i in network.inputs if i.kind != "current"}
+    sources = {i.name: i.size for i in network.inputs if i.sends}
     return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
 
 
 def _cells(resolved: Resolved, population: Population, arriving: list[Projection], stages: Stages) -> Cells:
     neuron, scope = population.neuron, population.neuron.scope
+    drives = [i for i in resolved.network.inputs if i.kind == "drive" and _driven(i)[0] == population.name]
     return Cells(
         name=population.name,
         size=population.size,
@@ -69,16 +73,31 @@ def _cells(resolved: Resolved, population: Population, arriving: list[Projection
         frozen=neuron.frozen,
         refractory=int(steps_of(neuron.refractory, resolved.network.dt)),
         method=neuron.method,
-        membranes=_membranes(population, arriving),
+        membranes=_membranes(population, arriving, {_driven(i)[1] for i in drives}),
         stages=stages.variables(population.name),
+        counts=tuple((count_of(i.name), i.name) for i in drives),
     )
 
 
-def _membranes(population: Population, arriving: list[Projection]) -> tuple[str, ...]:
+def _driven(drive: Input) -> tuple[str, str]:
+    """Population and state that a drive adds to."""
+    population, _, variable = drive.target.partition(".")
+    return population, variable
+
+
+def _drive(network: Network, item: Input) -> Update:
+    """Where the spikes of an input of delay 0 would act, before those of all projections."""
+    population, variable = _driven(item)
+    added = Assign(variable, symbol(variable) + symbol(weight_of(item.name)) * symbol(count_of(item.name)))
+    frozen = tuple(n for n in network.population(population).neuron.frozen if n == variable)
+    return Update(population, "drive", (added,), frozen=frozen)
+
+
+def _membranes(population: Population, arriving: list[Projection], driven: set[str]) -> tuple[str, ...]:
     """States that events jump, and those whose equation has an input or such a state (one that resets don't touch)."""
     scope = population.neuron.scope
     blocks = (s for p in arriving for s in p.synapse.scope.on_pre)
-    jumped = {s.target.removesuffix("_post") for s in blocks if s.target.endswith("_post")} & set(scope.states)
+    jumped = {s.target.removesuffix("_post") for s in blocks if s.target.endswith("_post")} & set(scope.states) | driven
     carriers = jumped - {s.target for s in scope.reset}
     sources = carriers | set(scope.inputs)
     driven = {

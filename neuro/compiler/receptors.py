@@ -1,4 +1,4 @@
-"""Receptors move into the postsynaptic neuron: network with receptors -> equal network without.
+"""Receptors and the weights of drives move into the cells: network with receptors -> equal network without.
 
 A receptor's variables and parameters get the synapse's name as a suffix (`g` of synapse `ampa` becomes `g_ampa`), or the
 projection's where two different synapses of one name meet in a cell. Where that name is taken they get a mangled one, so that
@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from neuro import checks
 from neuro.caching import per_object
+from neuro.compiler.drives import weight_of
 from neuro.language.equations import Equation, Statement
 from neuro.language.mangling import mangled
 from neuro.language.units import Quantity
@@ -71,8 +72,13 @@ class _Merged:
         self.taken.add(found)
         return found
 
+    def drive(self, item: Input) -> None:
+        """A drive's weight is a parameter of the cells."""
+        assert item.weight is not None
+        self.parameters[weight_of(item.name)] = item.weight
+
     def merge(self) -> Neuron:
-        if not self.receptors:
+        if not self.receptors and not self.parameters:
             return self.neuron
         lines = []
         for equation in self.neuron.scope.equations:
@@ -133,7 +139,8 @@ def _statements(block: Iterable[Statement], targets: Mapping[str, str], read: Ma
 def without_receptors(network: Network) -> Network:
     """The network that backends compile. Computed once for each network. Raises ModelError where it is none."""
     checks.part(network, "Network", "the network to compile or lower")
-    return _without(network) if any(p.synapse.receptor for p in network.projections) else network
+    merges = any(p.synapse.receptor for p in network.projections) or any(i.kind == "drive" for i in network.inputs)
+    return _without(network) if merges else network
 
 
 @per_object
@@ -142,11 +149,19 @@ def _without(network: Network) -> Network:
     for projection in network.projections:
         if projection.synapse.receptor:
             merged[projection.post].add(projection)
+    for item in network.inputs:
+        if item.kind == "drive":
+            merged[item.target.partition(".")[0]].drive(item)
     populations: list[Population] = [replace(p, neuron=merged[p.name].merge()) for p in network.populations]
+    for item in (i for i in network.inputs if i.kind == "drive"):
+        name, _, variable = item.target.partition(".")
+        states = next(p for p in populations if p.name == name).neuron.scope.states
+        if variable not in states:  # what a receptor's states are called is known now
+            checks.unknown_name(variable, states, "state", f"input '{item.name}', target '{item.target}'")
     projections = [replace(p, synapse=merged[p.post].synapse(p)) for p in network.projections]
     inputs: list[Input] = []
     for item in network.inputs:
         population, _, variable = item.target.partition(".")
-        moved = item.target and variable in merged[population].added
+        moved = item.kind == "current" and variable in merged[population].added
         inputs.append(replace(item, target=f"{population}.{input_beside_receptors(variable)}") if moved else item)
     return replace(network, populations=tuple(populations), projections=tuple(projections), inputs=tuple(inputs))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,12 @@ import numpy.typing as npt
 from neuro import checks
 from neuro.caching import per_object
 from neuro.compiler import streams
+from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
 from neuro.compiler.receptors import without_receptors
-from neuro.compiler.wiring import IntArray, Listed, Steps, Wiring
+from neuro.compiler.wiring import Steps, Wiring
 from neuro.language.units import Quantity
-from neuro.model import AllToAll, Network, OneToOne, Pairs, Probability, Projection
+from neuro.model import Drawn, Network, Projection
 
 
 @dataclass(frozen=True)
@@ -79,52 +79,32 @@ def resolve(network: Network) -> Resolved:
 @per_object
 def _wires(network: Network) -> dict[str, Wiring]:
     checks.enforce(checks.memory(network))
-    return {p.name: _wiring(network, p) for p in network.projections}
-
-
-def _wiring(network: Network, projection: Projection) -> Wiring:
-    pre = network.source_size(projection.pre)
-    post = network.population(projection.post).size
-    item = projection.connectivity
-    loops = item.self_connections if isinstance(item, AllToAll | Probability) else True
-    without_loops = not loops and projection.pre == projection.post
-    match item:
-        case AllToAll():
-            return Wiring("dense", (pre, post), mask=~np.eye(pre, dtype=bool) if without_loops else None)
-        case OneToOne():
-            index = np.arange(pre)
-            return Wiring("one_to_one", (pre,), Listed(pre, lambda: (index, index)))
-        case Probability() | Pairs():
-            name = f"connectivity/{projection.name}"
-            return Wiring.sparse(pre, partial(_ends, item, network.seed, name, pre, post, without_loops))
-
-
-def _ends(
-    item: Probability | Pairs, seed: int, name: str, pre: int, post: int, without_loops: bool
-) -> tuple[IntArray, IntArray]:
-    """Sources and targets of a projection's synapses. It holds no network, so that whoever keeps it keeps none alive."""
-    if isinstance(item, Pairs):
-        return item.pre, item.post
-    rows, columns = streams.pairs(seed, name, float(item.p), pre, post)
-    if without_loops:
-        others = rows != columns
-        rows, columns = rows[others], columns[others]
-    return rows, columns
+    return {p.name: wiring(network, p) for p in network.projections}
 
 
 @per_object
 def _delays(network: Network) -> dict[str, int | Steps]:
     wires = _wires(network)
-    return {p.name: _delay(p, network.dt, wires[p.name].shape) for p in network.projections}
+    return {p.name: _delay(network, p, wires[p.name].shape) for p in network.projections}
 
 
-def _delay(projection: Projection, dt: Quantity, shape: tuple[int, ...]) -> int | Steps:
+def _delay(network: Network, projection: Projection, shape: tuple[int, ...]) -> int | Steps:
     """One number, or as many as there are synapses, in as few bytes as hold the longest."""
-    steps = steps_of(projection.delay, dt)
+    given = projection.delay
+    steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _drawn(network, projection, given, shape)
     if not steps.size or (steps == steps.flat[0]).all():
         return int(steps.flat[0]) if steps.size else 0
     least = next(t for t in (np.uint8, np.uint16, np.int64) if steps.max() <= np.iinfo(t).max)
     return np.broadcast_to(steps, shape).astype(least)
+
+
+def _drawn(network: Network, projection: Projection, given: Drawn, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Delays from a distribution, rounded to steps: whole numbers. Raises ModelError where one is no number of steps."""
+    steps = streams.draw(network.seed, f"delay/{projection.name}", given, shape)
+    steps /= network.dt.value
+    np.maximum(np.rint(steps, out=steps), 0, out=steps)
+    checks.enforce(checks.delays_drawn(steps, projection, network.dt))
+    return steps
 
 
 @per_object
@@ -135,6 +115,13 @@ def _cells(network: Network) -> dict[str, CellFormulas]:
 @per_object
 def _synapses(network: Network) -> dict[str, SynapseFormulas]:
     return {p.name: synapse_formulas(network, p) for p in network.projections}
+
+
+def delay_range(network: Network, projection: Projection) -> tuple[int, int]:
+    """Least and greatest delay in steps, 0 where there is no synapse; drawn where it is a distribution."""
+    given = projection.delay
+    steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _delays(network)[projection.name]
+    return (int(np.min(steps)), int(np.max(steps))) if np.size(steps) else (0, 0)
 
 
 def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:

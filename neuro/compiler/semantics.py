@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from neuro.compiler.resolve import resolve, steps_of
+from neuro.compiler.resolve import delay_range, resolve, steps_of
 from neuro.language.symbolic import comparison
 
 if TYPE_CHECKING:
     from neuro.language.scope import NeuronScope
-    from neuro.model import Network, Population, Projection
+    from neuro.model import Network, Population
 
 RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 steps)"
 
@@ -50,6 +48,7 @@ class Semantics:
     input_convention: str = (
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
+    drive_convention: str = "the counts of step k act in step k, after its thresholds and before on_pre; a refractory cell doesn't take what it keeps"
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
     summed_at_end: tuple[str, ...] = ()
@@ -112,7 +111,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     """The record of a network as its text defines it."""
     network = resolve(network).network
     cells = {p.name: _cell(network, p) for p in network.populations}
-    delays = {p.name: _delay(network, p) for p in network.projections}
+    delays = {p.name: delay_range(network, p) for p in network.projections}
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late)
 
@@ -133,8 +132,3 @@ def reset_kind(scope: NeuronScope) -> str:
         if set(statement.expression.names) <= set(scope.parameters):
             return {"=": "value", "-=": "subtract"}.get(statement.op, "statements")
     return "statements"
-
-
-def _delay(network: Network, projection: Projection) -> tuple[int, int]:
-    steps = steps_of(projection.delay, network.dt)
-    return (int(np.min(steps)), int(np.max(steps))) if steps.size else (0, 0)

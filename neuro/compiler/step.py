@@ -10,6 +10,7 @@ names are standard normal numbers. In one step, in this order (Brian2's schedule
     Gather      other inputs: graded sums that are formed at the end of a step
     Update      the synapses' every_step statements
     Threshold   spikes of step k on the new state, not while refractory
+    Update      what drives add to cells
     Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
     Update      resets
 """
@@ -104,7 +105,7 @@ class Update:
     """
 
     owner: str
-    phase: Literal["stage", "integrate", "every_step", "on_pre", "on_post", "reset"]
+    phase: Literal["stage", "integrate", "every_step", "drive", "on_pre", "on_post", "reset"]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
@@ -161,7 +162,8 @@ Operation = Gather | Update | Threshold | Couple
 class Cells:
     """A population's layout. membranes: states that inputs or a synapse's events reach directly; the others adapt.
 
-    stages: variables that live within a step, where couplings are evaluated at each stage of the integrator.
+    stages: variables that live within a step, where couplings are evaluated at each stage of the integrator. counts: (name, drive) of
+    the numbers of events that drives bring in a step.
     """
 
     name: str
@@ -177,6 +179,7 @@ class Cells:
     method: str
     membranes: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+    counts: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         lines = [f"population {self.name}[{self.size}]: states {', '.join(self.states) or '-'}"]

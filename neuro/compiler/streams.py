@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from neuro.language.scope import is_uniform
+from neuro.model import Drawn, LogNormal, Normal, Uniform
 
 if TYPE_CHECKING:
     from neuro.model import Input, Network
@@ -21,12 +23,15 @@ _CHUNK = 2**20  # numbers drawn at once for connectivity
 _SPARE = 5.0  # standard deviations above the expected pairs of a row for which there is room at first
 
 
+def key(seed: int, name: str) -> npt.NDArray[np.uint64]:
+    """The two words that a stream's numbers depend on, besides their places."""
+    return np.frombuffer(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:16], dtype=np.uint64)
+
+
 def generator(seed: int, name: str, trial: int = 0, block: int = 0) -> np.random.Generator:
     """A Philox generator for one (seed, stream, trial, block)."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    key = np.frombuffer(digest[:16], dtype=np.uint64)
     counter = np.array([0, 0, trial, block], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    return np.random.Generator(np.random.Philox(key=key(seed, name), counter=counter))
 
 
 def pairs(
@@ -143,16 +148,49 @@ def poisson(network: Network, item: Input, trial: int, batch: int, steps: int, f
     return poisson_spikes(network.seed, f"poisson/{item.name}", trial, batch, steps, probability, first)
 
 
-def draw(seed: int, name: str, distribution: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """SI values of a Normal or Uniform distribution."""
+def draw(seed: int, name: str, distribution: Drawn, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """SI values of a distribution. The first ones are the same however many there are."""
     random = generator(seed, name)
-    if hasattr(distribution, "mean"):
-        found = np.asarray(random.standard_normal(shape))
-        found *= distribution.std.value
-        found += distribution.mean.value
-        return found
-    low, high = distribution.low.value, distribution.high.value
+    match distribution:
+        case Uniform(low=low, high=high):
+            found = np.asarray(random.random(shape))
+            found *= high.value - low.value
+            found += low.value
+            return found
+        case Normal(outside="redraw"):
+            return _between(random, distribution, shape)
+        case Normal(mean=mean, std=std):
+            found = np.asarray(random.standard_normal(shape))
+            found *= std.value
+            found += mean.value
+        case LogNormal(mean=mean, std=std):
+            variance = np.log1p((std.value / mean.value) ** 2)
+            found = mean.value * np.exp(np.sqrt(variance) * random.standard_normal(shape) - variance / 2)
+        case _:
+            mean, std = distribution.mean, distribution.std
+            found = std.value / mean.value * std.value * random.standard_gamma((mean.value / std.value) ** 2, shape)
+    return _clipped(np.asarray(found), distribution)
+
+
+def _clipped(values: npt.NDArray[np.float64], distribution: Any) -> npt.NDArray[np.float64]:
+    low, high = (None if end is None else end.value for end in (distribution.low, distribution.high))
+    return values if low is None and high is None else np.clip(values, low, high, out=values)
+
+
+def _between(random: np.random.Generator, item: Normal, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """A normal distribution between its limits, by the inverse of its distribution function."""
+    if not item.std.value:
+        return np.full(shape, float(item.mean.value))
+    low, high = (
+        limit if end is None else float((end.value - item.mean.value) / item.std.value)
+        for end, limit in ((item.low, -np.inf), (item.high, np.inf))
+    )
+    side = -1.0 if low > 0 else 1.0  # the share below a limit is precise where it is small
+    first, last = sorted((scipy.special.ndtr(side * low), scipy.special.ndtr(side * high)))
     found = np.asarray(random.random(shape))
-    found *= high - low
-    found += low
-    return found
+    found *= last - first
+    found += first
+    scipy.special.ndtri(found, out=found)
+    found *= side * item.std.value
+    found += item.mean.value
+    return _clipped(found, item)

@@ -44,8 +44,8 @@ class Trajectory:
     """A run as its tangents read it.
 
     traces: "owner.variable" -> SI values [batch, time, ...], of all states after each step and of all inputs in it. spikes: population
-    or spike input -> bool [batch, time, neuron]. noise: "population.xi" -> [batch, time, neuron]. parameters: SI. first: the
-    number of the first recorded step.
+    or spike input -> bool [batch, time, neuron]. noise: "population.xi" -> [batch, time, neuron], with the counts of
+    drives. parameters: SI. first: the number of the first recorded step.
     """
 
     traces: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -97,3 +97,13 @@ class Wiring:
     @property
     def post_index(self) -> IntArray:
         return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.listed is None else self.listed.index[1]
+
+
+def blocks(counts: IntArray, size: int) -> Iterator[tuple[slice, slice]]:
+    """Blocks of rows that have about so many entries together, or one row, and where those entries stand."""
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    first = 0
+    while first < len(counts):
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + size, side="right")) - 1)
+        yield slice(first, last), slice(int(ends[first]), int(ends[last]))
+        first = last

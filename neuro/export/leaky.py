@@ -191,6 +191,11 @@ def _events(step: Step) -> Iterable[Couple]:
 
 def _graded(step: Step) -> Iterable[NotLeakyError]:
     names = {s.name for s in step.synapses}
+    for cells in step.cells:
+        for _, drive in cells.counts:
+            yield NotLeakyError(
+                f"input '{drive}'", "drive", "it adds random counts to the cells; only given spikes reach them"
+            )
     for operation in step.operations:
         if isinstance(operation, Gather):
             for coupling in operation.couplings:

@@ -21,6 +21,7 @@ _SAME = 1e-9  # relative: rounding of equal values
 _LOST = 1e-3  # of a decay factor: what rounding to a code may change without a warning
 _FIXES = {
     "noise": "remove the noise term",
+    "drive": "draw the spikes beforehand and send them through a projection",
     "refractory": "set refractory to 0",
     "every_step": "write it as a differential equation, or leave it out",
     "equations": "use lif, cuba_lif or leaky_integrator of the library",

@@ -19,8 +19,11 @@ from neuro.language.equations import ModelError, suggestion
 _DEPTH = 8  # files within files
 _PARTS = 2000  # in all: files that hold others several times grow without bound
 _TABLES: dict[str, type] = {"neurons": model.Neuron, "synapses": model.Synapse}
-_CONNECTIVITY = (model.AllToAll, model.OneToOne, model.Probability, model.Pairs)
-_DISTRIBUTIONS = (model.Normal, model.Uniform)
+_CONNECTIVITY = (
+    *(model.AllToAll, model.OneToOne, model.Probability, model.Pairs),
+    *(model.Distance, model.FixedTotal, model.FixedInDegree, model.FixedOutDegree),
+)
+_DISTRIBUTIONS = (model.Normal, model.Uniform, model.LogNormal, model.Gamma)
 _COMPOSED = {"parts", "bind"}
 
 Read = Callable[[Any, str], Any]
@@ -104,9 +107,11 @@ class Reader:
         """How a field is read."""
         readers: dict[str, Read] = {
             "parameters": _each(self.value), "initial": _each(self.value), "weights": _optional(self.value), "rate": _optional(_quantity),
-            "delay": _quantity, "refractory": _quantity, "dt": _quantity, "mean": _quantity, "std": _quantity,
-            "low": _quantity, "high": _quantity, "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
-            "self_connections": _flag, "connectivity": self.connectivity,
+            "weight": _optional(_quantity), "sources": _whole,
+            "delay": self.value, "refractory": _quantity, "dt": _quantity, "mean": _quantity, "std": _quantity,
+            "low": _optional(_quantity), "high": _optional(_quantity), "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
+            "positions": _optional(_quantity), "cutoff": _optional(_quantity), "period": _optional(_quantity),
+            "n": _whole, "k": _whole, "multapses": _flag, "self_connections": _flag, "connectivity": self.connectivity,
             "populations": self.items(model.Population), "projections": self.items(model.Projection),
             "inputs": self.items(model.Input), "neuron": self.shared("neurons"), "synapse": self.shared("synapses"),
         }  # fmt: skip

@@ -90,7 +90,10 @@ class _Writer:
         return encode(item) if isinstance(item, np.ndarray) else item
 
     def fields(self, item: Any) -> dict[str, Any]:
-        return {f.name: self.encode(getattr(item, f.name)) for f in fields(item)}
+        """Without those that came later and have their default: files, and hashes, stay what they were."""
+        given = {f.name: getattr(item, f.name) for f in fields(item)}
+        absent = {f.name for f in fields(item) if "later" in f.metadata and given[f.name] == f.default}
+        return {name: self.encode(value) for name, value in given.items() if name not in absent}
 
     def once(self, item: Neuron | Synapse) -> str:
         """The key under which this neuron or synapse is stored: its name, with a number where two differ."""

@@ -5,7 +5,7 @@
 
 The new network is a definition like any other. Random numbers of the parts that change (distributions, drawn connectivity) are
 drawn first and written down, so that cells and synapses keep theirs. What depends on all cells of a population at once is refused by
-name: noise, whose numbers are drawn by a cell's place (noise="anew" takes other numbers), and bounds without a number for a new synapse.
+name: noise and drives, whose numbers are drawn by a cell's place (noise="anew" takes other numbers), and bounds without a number for a new synapse.
 
 A cell is read as it was where nothing reads the cells that go. A new cell is silent until somebody says otherwise: its weights are 0, its
 synapses in lists of pairs none, its parameters and initial values its neuron's, nothing of its past has happened.
@@ -53,10 +53,10 @@ def rearranged(
 ) -> Surgery:
     """A network whose population has these cells: indices of those before, in any order, -1 for a new one.
 
-    values: of new cells and synapses, by "population.parameter", "population.state" (initial), "projection.w" and so on: a number or an
+    values: of new cells and synapses, by "population.parameter", "population.state" (initial), "projection.w", "drive.rate" and so on: a number or an
     array in the shape of the network after, of which new entries alone are read; SI numbers or quantities. pairs: projection ->
     pre and post of all its synapses after, where it is a list of them; those that were there are found by their ends, in order. delays: by projection, like
-    values. noise: "anew" where cells with noise may get other random numbers. Raises ModelError naming what can't be kept.
+    values. noise: "anew" where cells with noise or a drive may get other random numbers. Raises ModelError naming what can't be kept.
     """
     item = network.population(population)
     where = f"population '{population}', cells"

@@ -52,6 +52,6 @@ def problem(where: str, message: str, fix: str) -> ModelError:
 
 
 def wired(item: Input, population: Population) -> bool:
-    """Whether an input has a channel for each cell of a population; one channel alone drives all of them."""
-    owner = item.target.partition(".")[0]
-    return item.kind == "current" and owner == population.name and item.size == population.size > 1
+    """Whether an input has a channel for each cell of a population; one channel of a current alone drives all of them."""
+    each = item.kind == "drive" or (item.kind == "current" and item.size == population.size > 1)
+    return each and item.target.partition(".")[0] == population.name

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.parameters import initial_state, parameters
-from neuro.compiler.resolve import resolve, steps_of
+from neuro.compiler.resolve import delay_range, resolve
 from neuro.model import IntArray, Network
 from neuro.options import hint
 from neuro.state import State
@@ -110,9 +110,10 @@ class Surgery:
     def _spikes(self, state: State) -> dict[str, Array]:
         """Spikes on their way, as many steps of them as the longest delay of the network after has."""
         late: dict[str, int] = {}
-        for p in self.after.projections:
+        network = resolve(self.after).network
+        for p in network.projections:
             if p.synapse.scope.on_pre:
-                late[p.pre] = max(late.get(p.pre, 0), int(steps_of(p.delay, self.after.dt).max(initial=0)))
+                late[p.pre] = max(late.get(p.pre, 0), delay_range(network, p)[1])
         found = {}
         for name, steps in late.items():
             if not steps:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import drawn, initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
 from neuro.language.scope import noise_text
 from neuro.language.units import Quantity
-from neuro.model import IntArray, Network, OneToOne, Pairs, Population, Projection, Value
+from neuro.model import Input, IntArray, Network, OneToOne, Pairs, Population, Projection, Value
 from neuro.options import hint
 from neuro.surgery.arrays import Axes, indices, moved, problem, wired
 from neuro.surgery.moving import Surgery
@@ -53,7 +54,7 @@ class Operation:
             network,
             populations=tuple(self._population() if p.name == item.name else p for p in network.populations),
             projections=tuple(made.get(p.name, p) for p in network.projections),
-            inputs=tuple(replace(i, size=len(self.cells)) if wired(i, item) else i for i in network.inputs),
+            inputs=tuple(self._input(i) if wired(i, item) else i for i in network.inputs),
         )
         for name in self.values:
             if name not in self.used:
@@ -62,9 +63,11 @@ class Operation:
 
     def _refuse_what_has_no_number(self) -> None:
         item, where = self.item, f"population '{self.item.name}'"
-        names = resolve(self.network).network.population(item.name).neuron.scope.noise
-        if names and self.noise != "anew":
-            why = f"its noise '{noise_text(names[0])}' is drawn for all its cells at once, by their places, so other cells would get other numbers"
+        noise = resolve(self.network).network.population(item.name).neuron.scope.noise
+        random = [f"noise '{noise_text(name)}'" for name in noise]
+        random += [f"drive '{i.name}'" for i in self.network.inputs if i.kind == "drive" and wired(i, item)]
+        if random and self.noise != "anew":
+            why = f"its {random[0]} is drawn for all its cells at once, by their places, so other cells would get other numbers"
             raise problem(where, why, "give noise='anew' where they may")
         for name, pair in item.neuron.bounds.items():
             if any(b is not None and b.shape for b in pair):
@@ -72,7 +75,7 @@ class Operation:
 
     def _population(self) -> Population:
         p, axes = self.item, (self.cells,)
-        fields: dict[str, dict[str, Value]] = {"parameters": dict(p.parameters), "initial": dict(p.initial)}
+        fields: dict[str, Any] = {"parameters": dict(p.parameters), "initial": dict(p.initial)}
         tables: tuple[tuple[str, Mapping[str, Value], Mapping[str, Value]], ...] = (
             ("parameters", p.values(), p.neuron.parameters), ("initial", {**self._zeros(p), **p.initial_values()}, p.neuron.initial),
         )  # fmt: skip
@@ -83,7 +86,29 @@ class Operation:
                 found = self._placed(key, value, default, axes, (p.size,), partial(self._drawn, key))
                 if found is not value:
                     fields[table][name] = found
-        return replace(p, size=len(self.cells), parameters=fields["parameters"], initial=fields["initial"])
+        return replace(p, size=len(self.cells), positions=self._positions(), **fields)
+
+    def _positions(self) -> Quantity | None:
+        key, before = f"{self.item.name}.positions", self.item.positions
+        if before is None:
+            return None
+        self.used.add(key)
+        given = self.values.get(key)
+        if given is None and (self.cells < 0).any():
+            raise problem(f"'{key}'", "a new cell has none", f"give values={{'{key}': ...}}")
+        array = _filled(f"values '{key}'", np.asarray(before.value), (self.cells, None), given, 0.0, before)
+        return Quantity(array, before.dimension, before.unit)
+
+    def _input(self, item: Input) -> Input:
+        """A channel for each cell; a drive's rates and weights go with them."""
+        if item.kind != "drive":
+            return replace(item, size=len(self.cells))
+        keys = {"rate": f"{item.name}.rate", "weight": f"{self.item.name}.{weight_of(item.name)}"}
+        found: dict[str, Any] = {
+            name: self._placed(key, getattr(item, name), None, (self.cells,), (item.size,), None)
+            for name, key in keys.items()
+        }
+        return replace(item, size=len(self.cells), **found)
 
     def _zeros(self, p: Population) -> dict[str, Value]:
         """States whose initial value nobody gives."""
@@ -201,12 +226,13 @@ class Operation:
         return found
 
     def _delay(self, p: Projection, axes: Axes, wires: Wiring) -> Quantity:
-        given = self.delays.get(p.name)
-        if given is None and not p.delay.shape:
-            return p.delay
-        array = np.broadcast_to(np.asarray(p.delay.value, np.float64), wires.shape)
-        found = _filled(f"delays '{p.name}'", array, axes, given, 0.0, p.delay)
-        return Quantity(found, p.delay.dimension, p.delay.unit)
+        """One delay for all stays one; those given one by one, or drawn, are written down."""
+        given, like = self.delays.get(p.name), p.delay if isinstance(p.delay, Quantity) else self.network.dt
+        if given is None and like is p.delay and not like.shape:
+            return like
+        value = like.value if like is p.delay else like.value * resolve(self.network).delays[p.name]
+        array = np.broadcast_to(np.asarray(value, np.float64), wires.shape)
+        return Quantity(_filled(f"delays '{p.name}'", array, axes, given, 0.0, like), like.dimension, like.unit)
 
     def _bounds(self, p: Projection, axes: Axes, wires: Wiring) -> tuple[Quantity | None, Quantity | None]:
         found = []

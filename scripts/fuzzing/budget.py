@@ -10,7 +10,8 @@ from itertools import zip_longest
 from fuzzing.examination import examine
 
 SEEDS: dict[str, Sequence[int]] = {
-    "forward": (*range(38), 48),  # the last: what a statement changed is heard at the end of the step
+    # 37 has an integrator that Brian2 lacks; the last: what a statement changed is heard at the end of the step
+    "forward": (*range(37), 38, 48),
     "gradients": (*range(100, 114), 126),  # the last: a cell that is refractory again when its state is reset
     "metamorphic": (*range(200, 213), 224, 296),  # the last two: receptors whose names are taken, or alike
     "life": range(300, 330, 5),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fuzzing.editing import blocks, models
-from neuro import Network, Neuron, Normal, Projection, Uniform
+from neuro import Network, Neuron, Normal, Projection
+from neuro.fields import Distribution
 from neuro.language.equations import CONSTANTS, FUNCTIONS
 from neuro.language.scope import METHODS
 
@@ -22,11 +23,11 @@ _OPERATORS = {
 # What a long run must have met: every row of the report that may not be 0.
 WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
-    *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "Pairs", "none")),
-    *(f"delay {n}" for n in ("zero", "uniform", "each")), *(f"input {n}" for n in ("spikes", "poisson", "current")),
+    *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
+    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Uniform")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "couplings stages", "summed at the end", "modulated synapse"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "Gamma", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse"),
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def features(network: Network) -> Counter[str]:
         found.update(
             f"values {_kind(v)}" for v in (*population.values().values(), *population.initial_values().values())
         )
+        found["positions"] += population.positions is not None
         found["initial values"] += bool(population.initial_values())
     for projection in network.projections:
         found.update(_projection(network, projection))
@@ -96,12 +98,25 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
     scope = p.synapse.scope
     size = len(c.pre) if hasattr(c, "pre") else None
     yield f"connectivity {type(c).__name__}"
-    if size == 0 or getattr(c, "p", 1) == 0:
+    if size == 0 or 0 in (getattr(c, "p", 1), getattr(c, "n", 1), getattr(c, "k", 1)):
         yield "connectivity none"
     if size and len(set(zip(c.pre.tolist(), c.post.tolist(), strict=True))) < size:
         yield "repeated pairs"
     if scope.on_pre:
-        yield "delay each" if p.delay.shape else "delay uniform" if np.any(p.delay.value) else "delay zero"
+        yield (
+            "delay drawn"
+            if isinstance(p.delay, Distribution)
+            else "delay each"
+            if p.delay.shape
+            else "delay uniform"
+            if np.any(p.delay.value)
+            else "delay zero"
+        )
+    if any(isinstance(v, Distribution) for v in p.parameters.values()):
+        yield "values drawn per synapse"
+    yield from (name for name in ("cutoff", "period") if getattr(c, name, None) is not None)
+    if not getattr(c, "multapses", True):
+        yield "connectivity no multapses"
     yield from (f"values {_kind(v)}" for v in (p.weights, *p.parameters.values(), *p.initial.values()) if v is not None)
     if p.pre == p.post:
         yield "self projection"
@@ -117,7 +132,9 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, Normal | Uniform):
+    if isinstance(value, Normal) and (value.low is not None or value.high is not None):
+        return f"Normal {value.outside}"
+    if isinstance(value, Distribution):
         return type(value).__name__
     return "array" if value.shape else "one"
 

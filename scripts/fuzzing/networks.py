@@ -11,7 +11,9 @@ import numpy as np
 
 from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.chips import chain
+from fuzzing.connections import connected
 from fuzzing.dice import Dice
+from fuzzing.driving import driven
 from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
@@ -49,7 +51,7 @@ class Case:
     dyadic: bool = False
 
     def inputs(self) -> dict[str, Array]:
-        """Spikes at random, currents that vary; Poisson inputs are left to the network's own seed."""
+        """Spikes at random, currents that vary; Poisson inputs and drives are left to the network's own seed."""
         random = np.random.default_rng([self.seed, 77])
         found: dict[str, Array] = {}
         for item in self.network.inputs:
@@ -116,7 +118,7 @@ class NetworkMaker:
         ]
         populations = [population(dice, self.setting, self.names.new(), n, dice.whole(1, 5)) for n in neurons]
         inputs = self.make_inputs(populations)
-        projections = self.make_projections(populations, [i for i in inputs if i.kind != "current"])
+        projections = self.make_projections(populations, [i for i in inputs if i.sends])
         steps, batch = (
             dice.whole(10, 16) if self.setting.dyadic else dice.whole(15, 40),
             dice.weighted({1: 6, 2: 3, 3: 1}),  # Brian2 writes its code for one trial anyway
@@ -133,6 +135,8 @@ class NetworkMaker:
             not self.setting.dyadic
         ):  # drawn from streams of their own, so that a seed's other choices stay what they were
             network = modulated(integrated(network, Dice([self.seed, 1])), Dice([self.seed, 2]))
+            network = connected(network, Dice([self.seed, 3]))
+            network = driven(network, Dice([self.seed, 4]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic)
 
     def part(self, make: Any) -> Any:

@@ -101,6 +101,8 @@ def _values(network: Network) -> Iterator[Change]:
         for field in ("parameters", "initial"):
             if getattr(p, field):
                 yield partial(changed, network, p, **{field: {}})
+        if p.positions is not None:
+            yield partial(changed, network, p, positions=None)
     for j in network.projections:
         plain: dict[str, Any] = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}}
         plain |= {"sign": None, "bounds": (None, None)}
@@ -113,6 +115,10 @@ def _values(network: Network) -> Iterator[Change]:
     for i in network.inputs:
         if i.kind == "poisson":
             yield partial(changed, network, i, kind="spikes", rate=None)
+        for name in ("rate", "weight"):
+            value = getattr(i, name)
+            if i.kind == "drive" and value.shape:
+                yield partial(changed, network, i, **{name: quantity(float(value.value[0]), str(value.dimension))})
     if network.seed:
         yield partial(replace, network, seed=0)
 

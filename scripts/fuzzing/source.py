@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from fuzzing.networks import Case
-from neuro import AllToAll, Input, Network, Neuron, Normal, OneToOne, Pairs, Probability, Synapse, Uniform
+from neuro import AllToAll, Input, Network, Neuron, Pairs, Synapse
+from neuro.fields import Distribution
 from neuro.language import units as unit_data
 from neuro.language.units import Quantity
+from neuro.model import Connectivity
 
 _HEAD = '''"""{title}"""
 
@@ -63,6 +65,12 @@ def script(
         "Input",
         "Normal",
         "Uniform",
+        "LogNormal",
+        "Gamma",
+        "Distance",
+        "FixedTotal",
+        "FixedInDegree",
+        "FixedOutDegree",
         "Pairs",
         "OneToOne",
         "Probability",
@@ -105,11 +113,12 @@ def _value(value: Any) -> str:
         return (
             repr(data)
             if isinstance(data, str)
-            else f"quantity({np.asarray(value.value).tolist()!r}, {str(value.dimension)!r})"
+            else f"quantity({str(np.asarray(value.value).tolist()).replace('inf', 'np.inf')}, {str(value.dimension)!r})"
         )
-    if isinstance(value, Normal | Uniform):
-        a, b = vars(value).values()
-        return f"{type(value).__name__}({_value(a)}, {_value(b)})"
+    if isinstance(value, Distribution | Connectivity):
+        return (
+            f"{type(value).__name__}({', '.join(f'{n}={_value(v)}' for n, v in vars(value).items() if v is not None)})"
+        )
     return repr(value)
 
 
@@ -128,7 +137,9 @@ def _network(network: Network, variables: dict[int, str]) -> str:
 
 
 def _extra(item: Any) -> str:
-    return "".join(f", {f}={_mapping(getattr(item, f))}" for f in ("parameters", "initial") if getattr(item, f))
+    text = "".join(f", {f}={_mapping(getattr(item, f))}" for f in ("parameters", "initial") if getattr(item, f))
+    positions = getattr(item, "positions", None)
+    return text if positions is None else f"{text}, positions={_value(positions)}"
 
 
 def _links(p: Any) -> str:
@@ -136,9 +147,9 @@ def _links(p: Any) -> str:
     c = p.connectivity
     if isinstance(c, Pairs):
         text += f", connectivity=Pairs({c.pre.tolist()}, {c.post.tolist()})"
-    elif isinstance(c, OneToOne | Probability) or c != AllToAll():
-        text += f", connectivity={c!r}"
-    if np.any(p.delay.value):
+    elif c != AllToAll():
+        text += f", connectivity={_value(c)}"
+    if not isinstance(p.delay, Quantity) or np.any(p.delay.value):
         text += f", delay={_value(p.delay)}"
     if p.sign:
         text += f", sign={p.sign!r}"
@@ -149,6 +160,8 @@ def _links(p: Any) -> str:
 
 def _input(item: Input) -> str:
     rate = f", rate={_value(item.rate)}" if item.rate is not None else ""
+    rate += f", weight={_value(item.weight)}" if item.weight is not None else ""
+    rate += f", sources={item.sources}" if item.sources != 1 else ""
     kind = f", {item.kind!r}" if item.kind != "spikes" else ""
     return f"Input({item.name!r}, {item.size}{kind}{f', target={item.target!r}' if item.target else ''}{rate})"
 

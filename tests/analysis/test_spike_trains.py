@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neuro.analysis.spike_trains import RasterError, coincidence, rates, van_rossum, victor_purpura
+from neuro.analysis.spike_trains import (
+    RasterError,
+    coincidence,
+    interval_cv,
+    rates,
+    synchrony,
+    van_rossum,
+    victor_purpura,
+)
 
 DT = 1e-3
 Raster = npt.NDArray[np.bool_]
@@ -202,3 +210,26 @@ def test_errors_say_what_and_the_fix(call: object, message: str) -> None:
     assert callable(call)
     with pytest.raises(RasterError, match=message):
         call()
+
+
+def test_irregularity_and_synchrony() -> None:
+    """A clock, a Poisson process, and the same spikes in all cells; by hand for three intervals."""
+    random = np.random.default_rng(0)
+    steps = np.zeros((1, 40, 2), bool)
+    steps[0, [3, 5, 9, 17], 0] = True  # 2, 4, 8
+    steps[0, [1, 2], 1] = True  # one interval alone
+    np.testing.assert_allclose(interval_cv(steps), np.std([2, 4, 8]) / np.mean([2, 4, 8]))
+    clock = np.zeros((2, 100, 3), bool)
+    clock[:, ::7] = True
+    assert interval_cv(clock) == 0
+    poisson = random.random((2, 20_000, 20)) < 0.02
+    assert abs(interval_cv(poisson) - np.sqrt(0.98)) < 0.03
+    assert abs(synchrony(poisson, 30) - 0.98) < 0.1
+    alike = np.repeat(poisson[:, :, :1], 20, axis=2)
+    assert abs(synchrony(alike, 30) / (20 * 0.98) - 1) < 0.2
+    counts = steps[0].sum(axis=1).reshape(8, 5).sum(axis=1)
+    np.testing.assert_allclose(synchrony(steps, 5), counts.var() / counts.mean())
+    assert np.isnan(interval_cv(np.zeros((1, 5, 2), bool))) and np.isnan(synchrony(np.zeros((1, 5, 2), bool), 2))
+    for wrong in (0, -1, 41):
+        with pytest.raises(RasterError, match="bins of"):
+            synchrony(steps, wrong)

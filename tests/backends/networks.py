@@ -8,6 +8,10 @@ import numpy as np
 
 from neuro import (
     AllToAll,
+    Distance,
+    FixedInDegree,
+    FixedTotal,
+    Gamma,
     Input,
     Network,
     Neuron,
@@ -81,6 +85,14 @@ def _recurrent(name: str, **options: object) -> Network:
     return Network(base.populations, (*base.projections, loop), base.inputs, dt="1 ms", seed=3, name=name)
 
 
+def _by_distance() -> Network:
+    base = _two("distance")
+    cells = replace(base.populations[0], positions=np.arange(10.0).reshape(5, 2) / 5)
+    near = Distance("1.2*exp(-d)", self_connections=False)
+    loop = Projection("loop", "cells", "cells", PULSE, Normal("0 nA", "1 nA"), near, delay="2 ms")  # type: ignore[arg-type]
+    return replace(base, populations=(cells,), projections=(*base.projections, loop))
+
+
 def _readout() -> Network:
     base = _two("readout")
     out = Projection("out", "cells", "leaky", PULSE, Normal(quantity("0 nA"), quantity("1 nA")))
@@ -112,17 +124,34 @@ def _learning_loop() -> Network:
     return Network((cells,), (loop,), inputs, dt="1 ms", seed=3, name="plastic loop")
 
 
+def _driven() -> Network:
+    """Poisson drives into a receptor's state, and into one that refractory cells keep, each cell with a rate and a weight of its own."""
+    psc = Synapse(
+        "psc", "w : amp", on_pre="s_post += w", receptor="ds/dt = -s/tau : amp\nI = s : amp", parameters={"tau": "2 ms"}
+    )
+    base = _two("driven", REFRACTORY_LIF, psc)
+    rates, weights = quantity([5, 0, 20, 80, 300], "Hz"), quantity([2, 1, -1, 3, 0.5], "mV")
+    drives = (
+        Input("background", 5, "drive", "cells.s_psc", rate="2 kHz", weight="0.05 nA"),
+        Input("kicks", 5, "drive", "cells.v", rates, weights, sources=10),
+    )
+    return replace(base, inputs=(*base.inputs, *drives))
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
     pairs = Pairs(_INDEX.integers(0, 7, 20), np.repeat(np.arange(5), 4))
     rate = Input("x", 7, "poisson", rate="200 Hz")
     poisson = _two("poisson")
+    lately = Normal(quantity("2 ms"), quantity("1.5 ms"))
+    clipped = Normal(quantity("8 mV"), quantity("4 mV"), low=quantity("0 mV"))
     strong = Normal(quantity("30 nS"), quantity("5 nS"))
     found = [
         _two("feed-forward"),
         _recurrent("recurrent"),
         _recurrent("no self-connections", connectivity=AllToAll(False)),
+        _by_distance(),
         _readout(),
         _two("delta", synapse=DELTA, weights="9 mV"),
         _two("conductance", synapse=AMPA, neuron=replace(LIF, method="exponential_euler"), weights=strong),
@@ -135,6 +164,10 @@ def networks() -> dict[str, Network]:
         _two("noise", NOISY),
         _two("sparse", connectivity=Probability(0.5)),
         _two("pairs", connectivity=pairs, delay=quantity(np.arange(20.0) % 4, "ms")),
+        _two(
+            "multapses", connectivity=FixedTotal(25), weights=Gamma(quantity("1.6 nA"), quantity("1 nA")), delay=lately
+        ),
+        _two("fixed in-degree", synapse=STDP, connectivity=FixedInDegree(4), weights=clipped, delay=lately),
         _two("plastic", synapse=STDP, weights="8 mV"),
         _graded(),
         _reversing(),
@@ -142,6 +175,7 @@ def networks() -> dict[str, Network]:
         Network(poisson.populations, poisson.projections, (rate,), dt="1 ms", seed=3, name="poisson"),
         _heterogeneous(),
         _one_to_one(),
+        _driven(),
     ]
     return {n.name: n for n in found}
 

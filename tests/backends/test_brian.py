@@ -35,7 +35,7 @@ STEPS = 300
 
 
 def network() -> Network:
-    """Poisson spikes -> 20 LIF cells -> 5 AdEx cells, with noise, a current, a delay and a draw of weights."""
+    """Poisson spikes -> 20 LIF cells -> 5 AdEx cells, with noise, a current, a drive, a delay and a draw of weights."""
     noisy = Neuron(
         "noisy", "dv/dt = (-v + R*I)/tau + 2*mV*sqrt(2/tau)*xi : volt\nI : amp", "v > 10*mV", "v = 0*mV",
         parameters={"tau": "10 ms", "R": "100 Mohm"}, method="euler",
@@ -46,8 +46,11 @@ def network() -> Network:
             Projection("p", "x", "a", library.get("pulse"), Normal("2 nA", "1 nA")),
             Projection("q", "a", "b", library.get("exponential_current"), "0.5 nA", delay="2 ms"),
         ),
-        (Input("x", 10, "poisson", rate="800 Hz"), Input("i", 1, "current", target="a.I")),
-    )
+        (
+            Input("x", 10, "poisson", rate="800 Hz"), Input("i", 1, "current", target="a.I"),
+            Input("d", 20, "drive", "a.v", rate="20 kHz", weight="0.05 mV"),
+        ),
+    )  # fmt: skip
 
 
 def inputs(batch: int, steps: int = STEPS) -> dict[str, np.ndarray]:

@@ -63,6 +63,14 @@ def fed(item: Input, **more: Any) -> Network:
     return Network((Population("a", lif(), 3),), (), (item,), **more)
 
 
+def driving(target: str = "a.v", **given: Any) -> Input:
+    return Input("d", **{"size": 3, "kind": "drive", "target": target, "rate": "1 kHz", "weight": "1 mV", **given})
+
+
+def driven(item: Input) -> Network:
+    return Network((Population("a", lif(), 3),), (), (item,))
+
+
 def sub(size: int = 2, dt: str = "0.1 ms") -> Network:
     """A part: spikes x -> cells, current i -> cells."""
     return Network(
@@ -531,7 +539,25 @@ VALUES: dict[str, Case] = {
         lambda: fed(Input("x", 2, "poisson", rate="20 kHz")),
         ["input 'x': more than one spike a step: 20 kHz at dt = 0.1 ms", "fix: lower the rate or dt"],
     ),
-    "rate of spikes": (lambda: Input("x", 2, "spikes", rate="5 Hz"), ["exactly the Poisson inputs have a rate", "fix: add rate='20 Hz'"]),
+    "rate of spikes": (lambda: Input("x", 2, "spikes", rate="5 Hz"), ["exactly the Poisson inputs and drives have a rate", "fix: add rate='20 Hz'"]),
+    "drive without a rate": (lambda: Input("d", 3, "drive", "a.v", weight="1 mV"), ["input 'd': exactly the Poisson inputs and drives have a rate"]),
+    "drive without a weight": (
+        lambda: Input("d", 3, "drive", "a.v", rate="1 kHz"), ["input 'd': exactly the drives have a weight", "fix: add weight='1 mV'"],
+    ),
+    "negative rate of a drive": (lambda: driving(rate="-5 Hz"), ["input 'd': a rate is negative or not a number", "    -5 Hz\n    ^~~~~"]),
+    "NaN weight of a drive": (lambda: driving(weight="nan mV"), ["input 'd', weight", "fix: give"]),
+    "weight of spikes": (lambda: Input("x", 2, weight="1 mV"), ["exactly the drives have a weight"]),
+    "sources of spikes": (lambda: Input("x", 2, sources=5), ["input 'x': only a drive has several sources", "fix: change the kind"]),
+    "no sources": (lambda: driving(sources=0), ["input 'd': 0 sources", "fix: give a whole number from 1 on"]),
+    "countless sources": (lambda: driving(sources=10**400), ["fix: give a whole number from 1 on"]),
+    "shape of a weight": (lambda: driving(weight=quantity([1, 2], "mV")), ["'weight' has the shape [2]", "fix: give one value or an array [3]"]),
+    "unit of a weight": (
+        lambda: driven(driving(weight="1 nA")), ["input 'd', weight: 'weight' is in amp, but volt is needed", "fix: give it in volt"],
+    ),
+    "plain weight": (lambda: driven(driving(weight=2.0)), ["'weight' is in 1, but volt is needed", "fix: write weight=quantity(2, 'mV')"]),
+    "rate of a drive beyond all tables": (
+        lambda: driven(driving(rate="1 GHz", sources=10**6)), ["input 'd': more than 1e+08 events a step", "fix: lower the rate, the number of sources or dt"],
+    ),
     "kind of input": (lambda: Input("x", 2, "spike"), ["there is no input kind 'spike'", "    spike\n    ^~~~~", "fix: use 'spikes'"]),  # type: ignore[arg-type]
     "probability": (lambda: network(connectivity=Probability(1.5)), ["the probability 1.5 is not between 0 and 1", "fix: give 0 <= p <= 1"]),
     "negative spread": (lambda: Normal("1 mV", "-1 mV"), ["the standard deviation -1 mV is negative", "fix: give one of at least 0"]),
@@ -553,7 +579,19 @@ WIRING: dict[str, Case] = {
         lambda: fed(Input("i", 2, "current", "a.I")),
         ["input 'i': 2 channels for 3 neurons", "fix: use size 1 or 3"],
     ),
-    "target of spikes": (lambda: Input("x", 2, "spikes", "a.I"), ["exactly the current inputs have a target", "fix: spikes reach cells through a projection"]),
+    "target of spikes": (lambda: Input("x", 2, "spikes", "a.I"), ["exactly the currents and drives have a target", "fix: spikes reach cells through a projection"]),
+    "target of a drive": (lambda: driven(driving("b.v")), ["input 'd': there is no population 'b'"]),
+    "state of a drive": (
+        lambda: driven(driving("a.u")), ["input 'd': population 'a' (neuron 'lif') has no state 'u'", "    a.u\n    ^~~", "fix: states: v"],
+    ),
+    "drive of an input": (
+        lambda: driven(driving("a.I", weight="1 nA")), ["has no state 'I'", "fix: add to a state, or send spikes through a projection"],
+    ),
+    "channels of a drive": (lambda: driven(driving(size=1)), ["input 'd': 1 channels for 3 neurons", "fix: use size 3"]),
+    "projection of a drive": (
+        lambda: Network((Population("a", lif(), 3),), (Projection("p", "d", "a", PULSE, "1 nA"),), (driving(),)),
+        ["projection 'p': 'd' is a drive and has no spikes", "fix: make it a spike input"],
+    ),
     "projection of a current": (
         lambda: Network((Population("a", lif(), 3),), (Projection("p", "i", "a", PULSE, "1 nA"),), (Input("i", 1, "current", "a.I"),)),
         ["projection 'p': 'i' is a current input and has no spikes", "    i\n    ^", "fix: make it a spike input"],

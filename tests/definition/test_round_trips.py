@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from neuro import (
     AllToAll,
+    FixedInDegree,
+    FixedOutDegree,
+    FixedTotal,
+    Gamma,
     Input,
+    LogNormal,
     Network,
     Neuron,
     Normal,
@@ -32,7 +37,7 @@ names = st.from_regex(r"cells_[a-z]{1,6}", fullmatch=True)
 
 @st.composite
 def weights(draw: st.DrawFn, shape: tuple[int, ...]) -> object:
-    kind = draw(st.sampled_from(["number", "array", "normal", "uniform"]))
+    kind = draw(st.sampled_from(["number", "array", "normal", "limits", "log-normal", "gamma", "uniform"]))
     if kind == "number":
         return quantity(draw(finite), "pA")
     if kind == "array":
@@ -40,7 +45,15 @@ def weights(draw: st.DrawFn, shape: tuple[int, ...]) -> object:
         return quantity(np.reshape(values, shape), "nA")
     if kind == "normal":
         return Normal(quantity(draw(finite), "nA"), quantity(draw(positive), "nA"))
+    if kind in ("log-normal", "gamma"):
+        high = draw(st.none() | st.just(quantity("1 uA")))
+        return (Gamma if kind == "gamma" else LogNormal)(
+            quantity(draw(positive), "nA"), quantity(draw(positive), "nA"), high=high
+        )
     low = draw(finite)
+    if kind == "limits":
+        ends = quantity(low, "nA"), quantity(low + draw(positive), "nA")
+        return Normal(ends[0], quantity("1 nA"), *ends, draw(st.sampled_from(["clip", "redraw"])))
     return Uniform(quantity(low, "nA"), quantity(low + draw(positive), "nA"))
 
 
@@ -57,18 +70,21 @@ def networks(draw: st.DrawFn) -> Network:
     )  # fmt: skip
     size, channels = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     name = draw(names)
-    chosen = draw(st.sampled_from(["all", "random", "pairs"]))
+    chosen = draw(st.sampled_from(["all", "random", "fixed", "pairs"]))
     count = draw(st.integers(1, 5))
     index = st.lists(st.integers(0, channels - 1), min_size=count, max_size=count)
     connectivity, shape = AllToAll(), (channels, size)
     if chosen == "random":
         connectivity, shape = Probability(draw(st.floats(0, 1))), ()
+    elif chosen == "fixed":
+        kind = draw(st.sampled_from([FixedTotal, FixedInDegree, FixedOutDegree]))
+        connectivity, shape = kind(draw(st.integers(0, 9)), True, draw(st.booleans())), ()
     elif chosen == "pairs":
         pre = np.array(draw(index))
         connectivity, shape = Pairs(pre, np.arange(count) % size), (count,)
     link = Projection(
         "link", "x", name, Synapse("pulse", "w : amp", on_pre="I_post += w"), draw(weights(shape)), connectivity,
-        delay=quantity(draw(st.integers(0, 20)), "ms"), sign=None,
+        delay=draw(st.sampled_from([quantity(draw(st.integers(0, 20)), "ms"), Normal("3 ms", "1 ms", "1 ms")])), sign=None,
     )  # fmt: skip
     seed = draw(st.integers(0, 2**31))
     return Network((Population(name, neuron, size),), (link,), (Input("x", channels),), dt="1 ms", seed=seed)

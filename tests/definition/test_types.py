@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from neuro import (
     AllToAll,
+    Distance,
+    FixedInDegree,
+    FixedOutDegree,
+    FixedTotal,
+    Gamma,
     Input,
+    LogNormal,
     ModelError,
     Network,
     Neuron,
@@ -167,9 +173,15 @@ GOOD: dict[type, dict[str, Any]] = {
     },
     Probability: {"p": 0.5},
     AllToAll: {},
+    FixedTotal: {"n": 3},
+    FixedInDegree: {"k": 3},
+    FixedOutDegree: {"k": 3},
+    Distance: {"profile": "exp(-d)"},
     Pairs: {"pre": [0], "post": [1]},
     Normal: {"mean": "1 mV", "std": "1 mV"},
     Uniform: {"low": "1 mV", "high": "2 mV"},
+    LogNormal: {"mean": "1 mV", "std": "1 mV"},
+    Gamma: {"mean": "1 mV", "std": "1 mV"},
 }
 PLACES = [(kind, f.name) for kind in GOOD for f in fields(kind)]
 

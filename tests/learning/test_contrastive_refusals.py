@@ -67,6 +67,12 @@ REFUSED = {
         lambda: changed(projection="down", synapse=Synapse("s", "w : 1", transmits="2*w*V_pre", target="z")),
         r"'(up|down)': .* multiplies its weights by another number|what it sends is not weight times",
     ),
+    "a drive": (
+        lambda: replace(TASK.network(), inputs=(*TASK.network().inputs, Input(
+            "events", TASK.network().population("hidden").size, "drive", "hidden.u", "100 Hz", quantity(0.1, ""),
+        ))),
+        r"'hidden': the drive 'events' never lets its cells settle",
+    ),
     "no target": (
         lambda: replace(TASK.network(), inputs=TASK.network().inputs[:1]),
         r"one population has to be taught, here none: .*Input\('target'",

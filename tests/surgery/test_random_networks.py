@@ -15,6 +15,7 @@ from fuzzing.oracles.drawing import as_pairs, drawn
 
 import backends
 from neuro import ModelError, Network, Pairs, Recording
+from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import initial_state, parameters, values
 from neuro.compiler.resolve import resolve
 from neuro.surgery import Surgery, rearranged, removed
@@ -82,7 +83,7 @@ def test_cells_that_nothing_reads_leave_without_a_trace(backend: str) -> None:
         if (found := chosen(case.network, seed)) is None:
             continue
         network = unheard(case.network, *found)
-        cut = removed(network, *found)
+        cut = removed(network, *found, noise="anew")  # counts of drives are written down
         assert cut.after.population(found[0]).size == network.population(found[0]).size - len(found[1])
         whole = run(case, network, inputs, backend)
         own = cut.inputs(inputs)
@@ -112,6 +113,9 @@ def restored(cut: Surgery) -> Surgery:
         n: v for n, v in held.items()
         if n.partition(".")[0] in owners and np.ndim(v) and (n in own or n.partition(".")[0] != name)
     }  # fmt: skip
+    for drive in (i for i in network.inputs if i.kind == "drive" and wired(i, item)):
+        of_each = {f"{drive.name}.rate": drive.rate, f"{name}.{weight_of(drive.name)}": drive.weight}
+        given |= {n: v for n, v in of_each.items() if v is not None and v.shape}
     lists = {p.name: p for p in touched if resolve(cut.after).wires[p.name].kind == "sparse"}
     return rearranged(
         cut.after, name, places, noise="anew", values=given, delays={p.name: p.delay for p in touched},
@@ -153,7 +157,7 @@ def test_another_order_changes_nothing_but_the_order() -> None:
             continue
         name, network = found[0], case.network
         order = np.random.default_rng(seed).permutation(network.population(name).size)
-        turned = rearranged(network, name, order)
+        turned = rearranged(network, name, order, noise="anew")
         whole, other = (
             run(case, network, inputs, "reference"),
             run(case, turned.after, turned.inputs(inputs), "reference"),
@@ -162,7 +166,7 @@ def test_another_order_changes_nothing_but_the_order() -> None:
         exact += all(
             np.array_equal(moved(t, turned.axes(n.partition(".")[0])), other.traces[n]) for n, t in whole.traces.items()
         )
-        again = rearranged(turned.after, name, np.argsort(order))
+        again = rearranged(turned.after, name, np.argsort(order), noise="anew")
         for key, value in values(network).items():
             np.testing.assert_array_equal(values(again.after)[key], value.reshape(values(again.after)[key].shape))
         done += 1

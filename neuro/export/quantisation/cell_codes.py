@@ -9,12 +9,12 @@ import numpy as np
 import sympy as sp
 
 from neuro.compiler.parameters import parameters
-from neuro.compiler.resolve import steps_of
+from neuro.compiler.resolve import resolve, steps_of
 from neuro.export.leaky import LeakyCell, LeakyNumbers, NotLeakyError, leaky_network
 from neuro.export.profile import Decay, Integers
 from neuro.export.quantisation.quantisers import Array, Codes, Quantised, QuantiseError
-from neuro.language.units import unit
-from neuro.model import Network
+from neuro.language.units import Quantity, unit
+from neuro.model import Connectivity, Distance, Network, Pairs, Probability, Projection
 from neuro.protocols import Parameters
 
 Rounded = tuple[Array, Quantised]  # values, SI, and their codes
@@ -92,11 +92,27 @@ def _threshold(
 
 def delays(network: Network, range_: tuple[int, int]) -> tuple[Network, dict[str, Codes]]:
     """The network with every delay within the range, in steps, and the steps by "projection.delay"."""
-    found, dt = {}, network.dt
+    found, kept, dt = {}, [], network.dt
     for p in network.projections:
-        found[f"{p.name}.delay"] = np.clip(steps_of(p.delay, dt), *range_)
-    kept = tuple(
-        replace(p, delay=replace(p.delay, value=np.float64(dt.value) * found[f"{p.name}.delay"]))
-        for p in network.projections
+        steps = found[f"{p.name}.delay"] = np.clip(_steps(network, p), *range_)
+        delay = replace(dt, value=np.float64(dt.value) * steps)
+        kept.append(replace(p, delay=delay, connectivity=_listed(network, p) if steps.ndim else p.connectivity))
+    return replace(network, projections=tuple(kept)), found
+
+
+def _steps(network: Network, p: Projection) -> Codes:
+    """Delays as they are given, in steps; those of a distribution in the shape of the wiring."""
+    if isinstance(p.delay, Quantity):
+        return steps_of(p.delay, network.dt)
+    resolved = resolve(network)
+    return np.broadcast_to(resolved.delays[p.name], resolved.wires[p.name].shape)
+
+
+def _listed(network: Network, p: Projection) -> Connectivity:
+    """Connectivity that can have one delay for each synapse."""
+    wires = resolve(network).wires[p.name]
+    return (
+        Pairs(wires.pre_index, wires.post_index)
+        if isinstance(p.connectivity, Probability | Distance)
+        else p.connectivity
     )
-    return replace(network, projections=kept), found

@@ -166,8 +166,11 @@ def _check_cell(network: Network, name: str, cell: CellFormulas) -> None:
     what, neuron = f"population '{name}'", network.population(name).neuron
     if neuron.threshold:
         raise refusal(what, "its cells fire; the rule needs graded cells that settle, such as neuro.library.additive")
-    if lower(network).population(name).noise:
+    found = lower(network).population(name)
+    if found.noise:
         raise refusal(what, "its cells have noise and never settle; leave xi out")
+    if found.counts:
+        raise refusal(what, f"the drive '{found.counts[0][1]}' never lets its cells settle; leave it out")
     if neuron.every_step:
         raise refusal(what, "'every_step' changes its cells beside their equations; write it as an equation")
     if len(cell.system.states) > 1:

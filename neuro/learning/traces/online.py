@@ -22,8 +22,9 @@ import numpy.typing as npt
 import sympy as sp
 from sympy.printing.str import StrPrinter
 
-from neuro.compiler.evaluation import evaluate, margin_scales
+from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
+from neuro.compiler.margin_scales import margin_scales
 from neuro.compiler.parameters import initial_state, values
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Cells, Step, Threshold, Update

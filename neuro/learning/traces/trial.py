@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from neuro.compiler.evaluation import chain_product, evaluate, margin_scales
+from neuro.compiler.evaluation import chain_product, evaluate
 from neuro.compiler.lowering import lower
+from neuro.compiler.margin_scales import margin_scales
 from neuro.compiler.resolve import resolve
 from neuro.language.symbolic import derivative, symbol
 from neuro.learning.common.regularisation import rate_penalty
@@ -114,7 +115,7 @@ def sends(found: Mapping[str, SummedInput], population: str) -> bool:
 def check_inputs(network: Network, batch: Batch, rule: str) -> None:
     """Raises UnsupportedError naming an input whose spikes a rule can't see, because the run would draw them itself."""
     for item in network.inputs:
-        if item.kind != "current" and item.name not in batch.inputs:
+        if item.sends and item.name not in batch.inputs:
             why = f"the batch must bring its spikes: Batch({{'{item.name}': spikes [batch, time, {item.size}], ...}}, targets)"
             raise UnsupportedError("any", f"input '{item.name}' for rule '{rule}'", why)
 

@@ -9,18 +9,22 @@ import numpy as np
 
 from backends.common.arrays import draw_poisson
 from fuzzing.networks import Case
-from neuro import Network, Normal, Pairs, Population, Probability, Projection, Uniform, quantity
+from neuro import AllToAll, Network, OneToOne, Pairs, Population, Projection, quantity
+from neuro.compiler.drives import counts
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.resolve import resolve
+from neuro.fields import Distribution
 from neuro.language.units import Quantity
 
 
 def drawn(case: Case) -> tuple[Case, dict[str, Any]]:
-    """The case with values in place of distributions, spikes in place of Poisson inputs; and all its inputs."""
+    """The case with values in place of distributions, spikes in place of Poisson inputs; and all its inputs, counts of drives too."""
     network, inputs = case.network, case.inputs()
     for item in network.inputs:
         if item.kind == "poisson":
             inputs[item.name] = draw_poisson(network, item, 0, case.batch, case.steps)
+        elif item.kind == "drive":
+            inputs[item.name] = counts(resolve(network).network, item.name, 0, case.batch, case.steps)
     plain = tuple(replace(i, kind="spikes", rate=None) if i.kind == "poisson" else i for i in network.inputs)
     populations = tuple(_population(network, p) for p in network.populations)
     projections = tuple(_projection(network, p) for p in network.projections)
@@ -30,7 +34,7 @@ def drawn(case: Case) -> tuple[Case, dict[str, Any]]:
 
 
 def _is_drawn(value: Any) -> bool:
-    return isinstance(value, Normal | Uniform)
+    return isinstance(value, Distribution)
 
 
 def _quantity(value: Any, like: Any) -> Quantity:
@@ -59,11 +63,16 @@ def _projection(network: Network, p: Projection) -> Projection:
     if weights is not None and _is_drawn(weights):
         weights = _quantity(known[f"{p.name}.w"].value, weights)
     connectivity = p.connectivity
-    if isinstance(connectivity, Probability):
+    if not isinstance(connectivity, AllToAll | OneToOne):
         connectivity = Pairs(wires.pre_index, wires.post_index)
+    delay = p.delay
+    if _is_drawn(delay):
+        steps = np.broadcast_to(resolve(network).delays[p.name], wires.shape)
+        delay = replace(network.dt, value=network.dt.value * steps)
     return replace(
         p,
         weights=weights,
+        delay=delay,
         connectivity=connectivity,
         parameters={**p.parameters, **given},
         initial={**p.initial, **initial},

@@ -210,7 +210,7 @@ def unconnected_population(network: Network, random: Random) -> Made:
 def silent_projection(network: Network, random: Random) -> Made:
     """One of weight 0 into an input."""
     targets = [(p, v) for p in network.populations for v in p.neuron.scope.inputs]
-    sources = [o for o in (*network.populations, *network.inputs) if getattr(o, "kind", "") != "current"]
+    sources = [o for o in (*network.populations, *network.inputs) if getattr(o, "sends", True)]
     sources = [o for o in sources if not isinstance(o, Population) or o.neuron.threshold]
     if not targets or not sources:
         return None
