@@ -16,6 +16,7 @@ SETTLING, SECONDS, CHUNK = 0.5, 1.0, 1000  # model time that isn't judged, and i
 BIN, SAMPLE = 3e-3, 1000  # of the histogram whose variance over its mean is the synchrony: seconds, cells
 LIMITS = {"build": 180.0, "run": 5.0, "memory": 8.0}  # at full scale: s, s of the wall clock for a second, GiB
 REPEATS = 3
+LARGEST, COMPARED = 0.1, 2000  # scale up to which Brian2 runs beside, and for how many steps
 
 
 def measured(scale: float, threads: int, settling: float, seconds: float, seed: int) -> dict[str, Any]:
@@ -80,6 +81,15 @@ def run(bench: Bench) -> None:
     ]  # fmt: skip
     bench.table(f"microcircuit at {scale:g}, native, float32", ("what", "measured"), rows)
     activity(bench, last, scale)
+    if scale <= LARGEST:
+        steps = 100 if bench.quick else COMPARED
+        first, spikes = in_fresh_process(beside_brian2, scale, steps, bench.seed)
+        bench.criterion(
+            f"microcircuit at {scale:g}: rasters are Brian2's, spike for spike, until step ({spikes} spikes)",
+            first,
+            f">= {steps}",
+            first >= steps,
+        )
     if scale == 1:
         for name, value, unit in (
             ("build", middle["build"], "s"),
@@ -104,3 +114,21 @@ def activity(bench: Bench, last: dict[str, Any], scale: float) -> None:
     off, margin = max(abs(r / w - 1) for _, r, w, _, _ in rows), 0.1 if scale == 1 else 0.2
     name = f"microcircuit at {scale:g}: rates over the full model's, largest relative difference"
     bench.criterion(name, off, f"<= {margin:g}", off <= margin, full=True)
+
+
+def beside_brian2(scale: float, steps: int, seed: int) -> tuple[int, int]:
+    """The first step in which rasters of native and Brian2 differ, both in float64 (the number of steps where none does), and spikes up to there."""
+    import numpy as np
+
+    import backends
+    from tasks import microcircuit
+
+    network = microcircuit.network(scale, seed=seed)
+    ours, theirs = (
+        backends.get(name).compile(network).run(steps=steps, batch=1).spikes for name in ("native", "brian2")
+    )
+    differing = [
+        np.nonzero((np.asarray(ours[n]) != np.asarray(theirs[n])).any(axis=(0, 2)))[0] for n in microcircuit.POPULATIONS
+    ]
+    first = min((int(d[0]) for d in differing if len(d)), default=steps)
+    return first, sum(int(np.asarray(ours[n])[:, :first].sum()) for n in microcircuit.POPULATIONS)

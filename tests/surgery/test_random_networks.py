@@ -116,6 +116,8 @@ def restored(cut: Surgery) -> Surgery:
     for drive in (i for i in network.inputs if i.kind == "drive" and wired(i, item)):
         of_each = {f"{drive.name}.rate": drive.rate, f"{name}.{weight_of(drive.name)}": drive.weight}
         given |= {n: v for n, v in of_each.items() if v is not None and v.shape}
+    if item.positions is not None:
+        given[f"{name}.positions"] = item.positions.value
     lists = {p.name: p for p in touched if resolve(cut.after).wires[p.name].kind == "sparse"}
     return rearranged(
         cut.after, name, places, noise="anew", values=given, delays={p.name: p.delay for p in touched},
