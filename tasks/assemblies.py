@@ -66,9 +66,7 @@ def sequence(random: np.random.Generator, many: int) -> list[str]:
 def probe(circuit: Circuit, name: str, trials: int = 20) -> Course:
     """Every pattern and the combined one in turn, so often, half a second apart."""
     every = LASTS + PAUSE
-    return Course(
-        circuit, name, {every * k + PAUSE: PROBED[k % len(PROBED)] for k in range(trials * len(PROBED))}
-    )
+    return Course(circuit, name, {every * k + PAUSE: PROBED[k % len(PROBED)] for k in range(trials * len(PROBED))})
 
 
 def answers(course: Course, raster: Array) -> dict[str, Array]:

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from neuro.compiler import streams
-from neuro.language.units import quantity
+from neuro.language.units import Quantity, quantity
 from neuro.model import Input, Network, Neuron, Pairs, Population, Projection, Synapse
 from neuro.protocols import Array
 
@@ -27,7 +27,10 @@ REACH = 0.25  # by which the probability of inhibitory connections falls, of the
 USUAL = 5.0  # Hz, at which short-term plasticity leaves a weight what it is
 NEVER = quantity(-1e9, "s")
 LEARNS = {"A2p": 10.0, "A3p": 10.0, "A2m": 0.5, "A3m": 0.5}
-CHANNELS, ACTIVE = 200, 20  # those of them that are active in a pattern
+CHANNELS, ACTIVE = (
+    200,
+    10,
+)  # one channel in ten is active in a pattern, and no more than one in ten of those in another one, too
 PATTERNS = ("blue", "green", "red")
 COMBINED = "blue + green"
 
@@ -115,7 +118,9 @@ KINDS = (
     Kind("II", "I", "I", SHORT_TERM, -6000, 2, 0.04, True, 0, (0.25, 0.13), (706, 405), (21, 9)),
 )
 PLASTIC = tuple(k.name for k in KINDS if k.cap)
-FROZEN: Mapping[str, Array] = {f"{k}.{n}": np.zeros(()) for k in PLASTIC for n in LEARNS}  # what stops STDP, as parameters of a run
+FROZEN: Mapping[str, Array] = {
+    f"{k}.{n}": np.zeros(()) for k in PLASTIC for n in LEARNS
+}  # what stops STDP, as parameters of a run
 
 
 def steady(U: Array, D: Array, F: Array, rate: float = USUAL) -> tuple[Array, Array]:
@@ -131,10 +136,15 @@ def nearby(here: Array, there: Array, mean: float, itself: bool = False) -> Arra
     from scipy.spatial.distance import cdist
 
     distance = cdist(here, there) / REACH
-    counts = ~np.eye(len(here), dtype=bool) if itself else np.ones(distance.shape, bool)
-    chance = lambda c: counts * np.exp(np.minimum(c - distance, 0))
-    c = brentq(lambda c: chance(c)[counts].mean() - mean, distance[counts].min() - 50, distance.max())
-    return np.asarray(chance(c))
+    others = ~np.eye(len(here), dtype=bool) if itself else np.ones(distance.shape, bool)
+
+    def chance(log_c: float) -> Array:
+        return np.asarray(others * np.exp(np.minimum(log_c - distance, 0)))
+
+    def excess(log_c: float) -> float:
+        return float(chance(log_c)[others].mean() - mean)
+
+    return chance(brentq(excess, distance[others].min() - 50, distance.max()))
 
 
 def gamma(random: np.random.Generator, mean: float, deviation: float, n: int) -> Array:
@@ -180,16 +190,18 @@ class Circuit:
 
     def _projection(self, kind: Kind) -> Projection:
         pre, post, v = self._synapses(kind)
-        given = {}
+        given, first = dict[str, Quantity](), dict[str, Quantity]()
         if kind.cap:
             given["w_max"] = quantity(kind.cap * v["w"], "")
         if kind.D[0]:
             u, left = steady(v["U"], v["D"] / 1e3, v["F"] / 1e3)
-            given |= {"U": quantity(v["U"], ""), "D": quantity(v["D"], "ms"), "F": quantity(v["F"], "ms")}
+            first["u"] = quantity(v["U"], "")
+            given |= {"U": first["u"], "D": quantity(v["D"], "ms"), "F": quantity(v["F"], "ms")}
             given["norm"] = quantity(1 / (u * left), "")
-        wires = {"connectivity": Pairs(pre, post), "delay": quantity(v["delay"], "ms"), "parameters": given}
-        first = {"initial": {"u": given["U"]}} if kind.D[0] else {}
-        return Projection(kind.name, kind.pre, kind.post, kind.synapse, quantity(v["w"], ""), **wires, **first)
+        return Projection(
+            kind.name, kind.pre, kind.post, kind.synapse, quantity(v["w"], ""), Pairs(pre, post),
+            delay=quantity(v["delay"], "ms"), parameters=given, initial=first,
+        )  # fmt: skip
 
     def _synapses(self, kind: Kind) -> tuple[Array, Array, dict[str, Array]]:
         """Cells of all pairs that are drawn, ordered, and w, delay, U, D, F by synapse, in ms; every presynaptic cell's from its own part of the streams."""
@@ -222,12 +234,12 @@ class Circuit:
 
     @cached_property
     def patterns(self) -> dict[str, Array]:
-        """Pattern -> its active channels, bool [channel]: 20 of them, no more than 2 of which another one has; the combined one has those of blue and green."""
-        random, found = self._random("patterns"), list[Array]()
+        """Pattern -> its active channels, bool [channel]: 20 of 200, no more than 2 of which another one has; the combined one has those of blue and green."""
+        random, found, active = self._random("patterns"), list[Array](), self.channels // ACTIVE
         while len(found) < len(PATTERNS):
             new = np.zeros(self.channels, bool)
-            new[random.choice(self.channels, ACTIVE, replace=False)] = True
-            if all((new & other).sum() <= 2 for other in found):
+            new[random.choice(self.channels, active, replace=False)] = True
+            if all((new & other).sum() <= active // ACTIVE for other in found):
                 found.append(new)
         named = dict(zip(PATTERNS, found, strict=True))
         return {**named, COMBINED: named["blue"] | named["green"]}
