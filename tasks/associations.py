@@ -1,7 +1,7 @@
 """A network of stochastic cells in which STDP makes assemblies of repeated patterns, and associations of those shown together.
 
 A cell fires in a step with probability 1 - exp(-r dt), r = r0 exp(0.25 u), u what its synapses add up to (rise 2 ms, decay 20 ms, peak 1) and a constant; then it is silent for a
-drawn time. The kernel isn't cut at 100 ms, where it is 0.01 of its peak. Plasticity acts where a spike arrives: the trace of a synapse grows when it has crossed the delay, as published, and nothing happens
+drawn number of steps, which are those after the spike's own. The kernel isn't cut at 100 ms, where it is 0.01 of its peak. Plasticity acts where a spike arrives: the trace of a synapse grows when it has crossed the delay, as published, and nothing happens
 to a synapse between its spikes. Within a step a spike that arrives is sent on with the weight as it is, then depresses it, by the target's traces before its own spike of this step; a target's spike then potentiates,
 by the synapse's trace with this arrival in it. r1 and r2 of the published rule have one time constant, and are one trace here.
 Source: Pokorny, Ison, Rao, Legenstein, Papadimitriou & Maass (2020), Cereb Cortex 30:952; short-term plasticity: Markram, Wang & Tsodyks (1998), PNAS 95:5323; triplets: Pfister & Gerstner (2006), J Neurosci 26:9673.
@@ -27,10 +27,8 @@ REACH = 0.25  # by which the probability of inhibitory connections falls, of the
 USUAL = 5.0  # Hz, at which short-term plasticity leaves a weight what it is
 NEVER = quantity(-1e9, "s")
 LEARNS = {"A2p": 10.0, "A3p": 10.0, "A2m": 0.5, "A3m": 0.5}
-CHANNELS, ACTIVE = (
-    200,
-    10,
-)  # one channel in ten is active in a pattern, and no more than one in ten of those in another one, too
+CHANNELS = 200
+ACTIVE = 10  # one channel in so many is active in a pattern, and no more than one in so many of those in another one
 PATTERNS = ("blue", "green", "red")
 COMBINED = "blue + green"
 
@@ -42,7 +40,7 @@ def _gain() -> float:
 
 
 def cell(name: str, silent: float, traces: bool = False) -> Neuron:
-    """silent: mean of what is drawn after a spike, in ms, which are steps; the distribution is a gamma of shape 2, rounded, at least 1 step after that of the spike. traces: o1 and o2, which plastic synapses read."""
+    """silent: mean of what is drawn after a spike, in ms, which are steps; the distribution is a gamma of shape 2 rounded to steps, at least 1. traces: o1 and o2, which plastic synapses read."""
     more = "\ndo1/dt = -o1/tau_o1 : 1\ndo2/dt = -o2/tau_o2 : 1" if traces else ""
     return Neuron(
         name,
@@ -118,9 +116,8 @@ KINDS = (
     Kind("II", "I", "I", SHORT_TERM, -6000, 2, 0.04, True, 0, (0.25, 0.13), (706, 405), (21, 9)),
 )
 PLASTIC = tuple(k.name for k in KINDS if k.cap)
-FROZEN: Mapping[str, Array] = {
-    f"{k}.{n}": np.zeros(()) for k in PLASTIC for n in LEARNS
-}  # what stops STDP, as parameters of a run
+# What stops STDP, as parameters of a run.
+FROZEN: Mapping[str, Array] = {f"{k}.{n}": np.zeros(()) for k in PLASTIC for n in LEARNS}
 
 
 def steady(U: Array, D: Array, F: Array, rate: float = USUAL) -> tuple[Array, Array]:
@@ -154,7 +151,10 @@ def gamma(random: np.random.Generator, mean: float, deviation: float, n: int) ->
 
 @dataclass(frozen=True)
 class Circuit:
-    """The network and its patterns. excitability, scale: gamma_exc and gamma_w. sites: of the grid, by axis; inhibitory: cells on as many of them, drawn; channels: of the input."""
+    """The network and its patterns. excitability, scale: gamma_exc and gamma_w. sites: of the grid, by axis; inhibitory: cells on as many of them, drawn; channels: of the input.
+
+    prompt: plastic synapses have a delay of 1 ms, so that plasticity acts nearly when a spike is emitted.
+    """
 
     excitability: float = 0.9
     scale: float = 1.0
@@ -162,6 +162,7 @@ class Circuit:
     sites: tuple[int, int, int] = (6, 6, 15)
     inhibitory: int = 108
     channels: int = CHANNELS
+    prompt: bool = False
 
     def _random(self, what: str, row: int = 0) -> np.random.Generator:
         return streams.generator(self.seed, f"associations/{what}", row)
@@ -200,7 +201,7 @@ class Circuit:
             given["norm"] = quantity(1 / (u * left), "")
         return Projection(
             kind.name, kind.pre, kind.post, kind.synapse, quantity(v["w"], ""), Pairs(pre, post),
-            delay=quantity(v["delay"], "ms"), parameters=given, initial=first,
+            delay=quantity(np.ones_like(v["delay"]) if kind.cap and self.prompt else v["delay"], "ms"), parameters=given, initial=first,
         )  # fmt: skip
 
     def _synapses(self, kind: Kind) -> tuple[Array, Array, dict[str, Array]]:
