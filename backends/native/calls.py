@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
-DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; the prelude has the same numbers
+DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; work.h has the same numbers
 LINE = 64  # bytes of a cache line
 START, RESUMED = 3, 5  # places in run_t
 STOP = 4  # place in team

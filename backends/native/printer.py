@@ -40,9 +40,10 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
 
 @cache
 def prelude(dtype: str, tile: int, dt: float) -> str:
-    """What every kernel's text begins with."""
+    """What every kernel's text begins with: functions of numbers and arrays, then how a run's units and threads work through its steps."""
     head = f"#define TILE {tile}\n#define DT {dt!r}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
-    return head + files("backends.native").joinpath("prelude.h").read_text(encoding="utf-8")
+    parts = (files("backends.native").joinpath(name).read_text(encoding="utf-8") for name in ("prelude.h", "work.h"))
+    return head + "\n".join(parts)
 
 
 class _Printer(CodePrinter):

@@ -31,7 +31,7 @@ class Piece:
     share: int = 0
 
 
-ONE, EACH, APART = 0, 1, 2  # the prelude has the same numbers
+ONE, EACH, APART = 0, 1, 2  # work.h has the same numbers
 
 
 def function(
