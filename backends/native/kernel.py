@@ -67,7 +67,7 @@ class Kernel:
         self.depth, self.back = (
             dict[Slot, int](),
             dict[Slot, int](),
-        )  # steps that what is on its way may take; and its adjoint
+        )  # steps that what is on its way, or its adjoint, takes
         self.reach = dict.fromkeys(self.sources, 1)  # steps back over which adjoints of spikes are collected
         events = [o for o in self.step.operations if isinstance(o, Couple) and (o.when != "always" or self.waits(o))]
         for op in events:
