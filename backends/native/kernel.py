@@ -64,10 +64,7 @@ class Kernel:
         self.versions = self._versions()
         self.rasters = {end for s in self.step.synapses if s.name in self.changing() for end in (s.pre, s.post)}
         self._stretch = stretches(self.step)
-        self.depth, self.back = (
-            dict[Slot, int](),
-            dict[Slot, int](),
-        )  # steps that what is on its way, or its adjoint, takes
+        self.depth, self.back = dict[Slot, int](), dict[Slot, int]()  # steps until it arrives; of its adjoint
         self.reach = dict.fromkeys(self.sources, 1)  # steps back over which adjoints of spikes are collected
         events = [o for o in self.step.operations if isinstance(o, Couple) and (o.when != "always" or self.waits(o))]
         for op in events:
