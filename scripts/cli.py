@@ -132,29 +132,30 @@ def cell(value: Any) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """The caller gets a function that raises a Ctrl-C again that Python has swallowed: it does where one comes while a finaliser runs."""
-    asked = False
+    """The caller gets a function that raises a Ctrl-C again that Python has swallowed: it does where one comes while a finaliser runs.
 
-    def note_it(*_: Any) -> None:
+    Whoever handles it now, as Brian2 does while it runs, hears of it too.
+    """
+    asked, before = False, signal.getsignal(signal.SIGINT)
+
+    def note_it(number: int, frame: Any) -> None:
         nonlocal asked
         asked = True
-        raise KeyboardInterrupt
+        if callable(before):
+            before(number, frame)
 
     def check() -> None:
         if asked:
             raise KeyboardInterrupt
 
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield check
         return
     signal.signal(signal.SIGINT, note_it)
     try:
         yield check
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_what_has_no_logarithm_is_refused_by_name() -> None:
         ParameterError, match=r"'feed\.w' can't be trained through its logarithm: it may become negative"
     ):
         Parametrisation.of(declared, ["*.w"], ["feed.w"])
-    nothing = replace(declared["feed.w"], value=np.zeros((6, 3)), sign="+")
+    nothing = replace(declared["feed.w"], given=np.zeros((6, 3)), sign="+")
     with pytest.raises(ParameterError, match=r"'feed\.w' can't be trained .*: it has values of 0"):
         Parametrisation.of({"feed.w": nothing}, ["*.w"], ["feed.w"])
     with pytest.raises(ParameterError, match=r"there is no parameter 'cells\.tau'; did you mean 'cells\.tau_m'"):
