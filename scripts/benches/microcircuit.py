@@ -71,7 +71,7 @@ def run(bench: Bench) -> None:
         runs = []
         for k in range(repeats):
             runs.append(in_fresh_process(measured, scale, bench.threads, settling, seconds, bench.seed))
-            update(k + 1, repeats, f"{runs[-1]['run']:.3g} times real time")
+            update(k + 1, repeats, f"{runs[-1]['run']:.3g} s a second")
     last = runs[-1]
     middle = {n: median(r[n] for r in runs) for n in ("build", "run", "built", "peak")}
     each = middle["built"] / last["synapses"]
