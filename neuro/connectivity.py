@@ -63,13 +63,7 @@ class FixedTotal:
 
 
 @dataclass(frozen=True)
-class FixedInDegree:
-    """k synapses onto each postsynaptic cell, their sources drawn from all presynaptic cells.
-
-    multapses, self_connections: see FixedTotal. PyNN: FixedNumberPreConnector (n, with_replacement: False unless given).
-    NEST: fixed_indegree (indegree, allow_multapses, allow_autapses).
-    """
-
+class _FixedDegree:
     k: int
     multapses: bool = True
     self_connections: bool = True
@@ -80,20 +74,21 @@ class FixedInDegree:
 
 
 @dataclass(frozen=True)
-class FixedOutDegree:
+class FixedInDegree(_FixedDegree):
+    """k synapses onto each postsynaptic cell, their sources drawn from all presynaptic cells.
+
+    multapses, self_connections: see FixedTotal. PyNN: FixedNumberPreConnector (n, with_replacement: False unless given).
+    NEST: fixed_indegree (indegree, allow_multapses, allow_autapses).
+    """
+
+
+@dataclass(frozen=True)
+class FixedOutDegree(_FixedDegree):
     """k synapses from each presynaptic cell, their targets drawn from all postsynaptic cells.
 
     multapses, self_connections: see FixedTotal. PyNN: FixedNumberPostConnector (n, with_replacement: False unless given).
     NEST: fixed_outdegree (outdegree, allow_multapses, allow_autapses).
     """
-
-    k: int
-    multapses: bool = True
-    self_connections: bool = True
-
-    def __post_init__(self) -> None:
-        checks.types(self)
-        convert_size(self, "k")
 
 
 @dataclass(frozen=True)

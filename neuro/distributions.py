@@ -51,13 +51,7 @@ class Uniform(Distribution):
 
 
 @dataclass(frozen=True)
-class LogNormal(Distribution):
-    """Log-normal distribution of this mean and standard deviation, clipped to low and high where they are given.
-
-    The logarithm is normal: sigma**2 = log(1 + (std/mean)**2), mu = log(mean) - sigma**2/2. PyNN: lognormal(mu, sigma).
-    NEST: random.lognormal, whose mean and std are mu and sigma.
-    """
-
+class _Positive(Distribution):
     mean: Quantity
     std: Quantity
     low: Converted[Quantity | None] = default(None)
@@ -70,21 +64,20 @@ class LogNormal(Distribution):
 
 
 @dataclass(frozen=True)
-class Gamma(Distribution):
+class LogNormal(_Positive):
+    """Log-normal distribution of this mean and standard deviation, clipped to low and high where they are given.
+
+    The logarithm is normal: sigma**2 = log(1 + (std/mean)**2), mu = log(mean) - sigma**2/2. PyNN: lognormal(mu, sigma).
+    NEST: random.lognormal, whose mean and std are mu and sigma.
+    """
+
+
+@dataclass(frozen=True)
+class Gamma(_Positive):
     """Gamma distribution of this mean and standard deviation, clipped to low and high where they are given.
 
     Shape k = (mean/std)**2, scale theta = std**2/mean. PyNN: gamma(k, theta). NEST has none.
     """
-
-    mean: Quantity
-    std: Quantity
-    low: Converted[Quantity | None] = default(None)
-    high: Converted[Quantity | None] = default(None)
-
-    def __post_init__(self) -> None:
-        convert(self, "mean", "std")
-        convert_given(self, "low", "high")
-        checks.distribution(self)
 
 
 Drawn = Normal | Uniform | LogNormal | Gamma

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -197,7 +197,7 @@ def planned(
     plan = Plan(
         str(found.path), steps, chunk, every, tuple(record or ()), str(inputs) if inputs else "", computes, dtype, threads, (),
     )  # fmt: skip
-    return Plan(**{**asdict(plan), "checksums": checksums(plan.files)})
+    return replace(plan, checksums=checksums(plan.files))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 KEPT = 2**22  # bytes of a parameter's numbers that are kept once they are drawn
 
 
-class Drawn:
+class Numbers:
     """Numbers that are made when somebody asks, the same every time; many of them are kept only while somebody holds them.
 
     number: the one that all of them are, None where they differ.
@@ -53,8 +53,8 @@ class Drawn:
                 self._held = weakref.ref(found)
         return found
 
-    def __reduce__(self) -> tuple[type[Drawn], tuple[Any, ...]]:
-        return Drawn, (self.shape, self._make, self.number)
+    def __reduce__(self) -> tuple[type[Numbers], tuple[Any, ...]]:
+        return Numbers, (self.shape, self._make, self.number)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Parameter:
     """One trainable array. given: its SI values. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale."""
 
     name: str
-    given: npt.NDArray[np.float64] | Drawn
+    given: npt.NDArray[np.float64] | Numbers
     unit: str
     dimension: Dimension
     axes: tuple[str, ...]
@@ -74,12 +74,12 @@ class Parameter:
     @property
     def value(self) -> npt.NDArray[np.float64]:
         """SI values."""
-        return self.given.array if isinstance(self.given, Drawn) else self.given
+        return self.given.array if isinstance(self.given, Numbers) else self.given
 
     @property
     def number(self) -> float | None:
         """What all its values are, where the definition says so by one number."""
-        return self.given.number if isinstance(self.given, Drawn) else None
+        return self.given.number if isinstance(self.given, Numbers) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,11 +130,11 @@ def _numbers(seed: int, value: Value, name: str, shape: tuple[int, ...]) -> npt.
 
 def _synaptic_numbers(
     network: Network, value: Value, name: str, shape: tuple[int, ...], mask: npt.NDArray[np.bool_] | None
-) -> Drawn:
+) -> Numbers:
     """One number per synapse, 0 where there is none."""
     make = partial(_masked, network.seed, value, name, shape, mask)
-    one = isinstance(value, Quantity) and not value.shape and mask is None
-    return Drawn(shape, make, float(value.value) if one and isinstance(value, Quantity) else None)
+    one = float(value.value) if isinstance(value, Quantity) and not value.shape and mask is None else None
+    return Numbers(shape, make, one)
 
 
 def _masked(

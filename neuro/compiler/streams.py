@@ -130,7 +130,8 @@ def poisson_spikes(
     seed: int, name: str, trial: int, batch: int, steps: int, probability: npt.NDArray[np.float64], first: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Spikes [batch, time, channel]: at most one per step, each with its channel's probability."""
-    return uniform(seed, name, trial, batch, steps, len(probability), first) < probability
+    size = len(probability)  # trial by trial: its numbers take eight times what its spikes do
+    return np.concatenate([uniform(seed, name, trial + b, 1, steps, size, first) < probability for b in range(batch)])
 
 
 def noise(
