@@ -16,11 +16,11 @@ from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
 from backends.native.constants import Constant, Constants, lookup, values_of
 from backends.native.executable import Executable
-from backends.native.kernel import Training
 from backends.native.layout import Arrays
 from backends.native.recording import Recorded
 from backends.native.slopes import slope_of
 from backends.native.spike_lists import input_lists, listed
+from backends.native.training import Training
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, parameters

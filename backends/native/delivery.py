@@ -20,7 +20,7 @@ class Delivery:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
-        self.at, self.share = 0, ONE
+        self.at, self.share, self.dialect = 0, ONE, kernel.dialect
 
     # -- parts of the cells --------------------------------------------------------------------------------
 
@@ -42,13 +42,12 @@ class Delivery:
 
     def each_cell(self, size: int) -> str:
         """The head of a loop over the cells i of a trial."""
-        first, last = self.bounds(size)
-        return f"for (long i = {first}; i < {last}; i++)"
+        return self.dialect.loop("i", *self.bounds(size))
 
     def every(self, size: int) -> str:
         """The head of a loop over the cells n of all trials, of which there is one where threads share its cells."""
         first, last = self.bounds(size)
-        return f"for (long n = {first}; n < {last if self.share == EACH else f'active*{size}'}; n++)"
+        return self.dialect.loop("n", first, last if self.share == EACH else f"active*{size}")
 
     def stretch(self, size: int) -> tuple[str, str]:
         """C of where those cells begin in an array of all trials, to be added to it, and of their number."""
@@ -69,10 +68,9 @@ class Delivery:
         sent, total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
         factor = c_code(kernel.constants.synapses(synapses, op.factors.post), kernel.synapse_names(synapses, None))
         return [
-            *sent,
-            f"memset({total}, 0, TILE*{post}*sizeof(real));",
+            *sent, *self.dialect.between(), f"{self.dialect.cleared(total, f'TILE*{post}')};",
             f"project({total}, {mangled('sent', op.projection)}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
-            f"for (long b = 0; b < active; b++) VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {target}[b*{post} + j] += ({factor})*{total}[b*{post} + j]; }}",
+            f"for (long b = 0; b < active; b++) VECTOR {self.dialect.loop('j', '0', str(post))} {{ const long s = j; {target}[b*{post} + j] += ({factor})*{total}[b*{post} + j]; }}",
         ]  # fmt: skip
 
     def sent(self, op: Couple) -> list[str]:
@@ -84,7 +82,7 @@ class Delivery:
             self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
         )
         return [
-            f"for (long b = 0; b < active; b++) VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
+            f"for (long b = 0; b < active; b++) VECTOR {self.dialect.loop('i', '0', str(pre))} {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
         ]
 
     def couple(self, op: Couple) -> list[str]:
@@ -101,8 +99,8 @@ class Delivery:
             sums = self.layout.room(mangled("sums", op.population, op.target), self.kernel.tile * size)
             amount = f"{mangled('left', cells.name)}[n] > 0 ? 0 : {sums}[n]" if frozen else f"{sums}[n]"
             return [
-                f"memset({sums}, 0, active*{size}*sizeof(real));", *self.graded(op, sums),
-                f"for (long n = 0; n < active*{size}; n++) {target}[n] += {amount};",
+                f"{self.dialect.cleared(sums, f'active*{size}')};", *self.graded(op, sums), *self.dialect.between(),
+                f"{self.every(size)} {target}[n] += {amount};",
             ]  # fmt: skip
         if self.kernel.is_static(op):
             found = self.send(op, synapses) if self.kernel.sends(op) else self.arriving(op, synapses)
@@ -195,7 +193,7 @@ class Delivery:
         begin, total = self.stretch(size)
         return [
             f"{{ real *restrict in = {place};", f"VECTOR {self.every(size)} {v}[n] += {amount};",
-            f"memset(in{begin}, 0, {total}*sizeof(real)); }}",
+            f"{self.dialect.cleared(f'in{begin}', total)}; }}",
         ]  # fmt: skip
 
     def where(self, synapses: Synapses, when: str, body: Sequence[str]) -> list[str]:

@@ -92,26 +92,27 @@ class Ends:
     # -- cells ---------------------------------------------------------------------------------------------
 
     def begin_cells(self, cells: Cells) -> list[str]:
-        size, found = cells.size, list[str]()
+        size, dialect, found = cells.size, self.kernel.dialect, list[str]()
         for name in (*cells.inputs, *cells.stages):
             self.layout.room(local(cells.name, name), self.kernel.tile * size)
         for name, (now, given) in self.crossing(cells, self.layout.given(mangled("begin", "values"))).items():
             if name in cells.inputs:
-                copied = f"memcpy({now}, {given}, {size}*sizeof(real))"
+                copied = dialect.copied(now, given, size)
                 found.append(f"if (resumed) for (long b = 0; b < active; b++) {copied};")
             else:
                 first = self.layout.given(mangled("initial", cells.name, name))
-                copied = f"memcpy({now}, resumed ? {given} : {first}, {size}*sizeof(real))"
+                copied = dialect.copied(now, f"resumed ? {given} : {first}", size)
                 found.append(f"for (long b = 0; b < active; b++) {copied};")
         if cells.spikes:
             self.layout.room(mangled("fired", cells.name), self.kernel.tile * size, "int")
-            found.append(f"for (long b = 0; b < active; b++) {self.kernel.lists(cells.name)[0]}[-past] = 0;")
+            empty = dialect.once(f"{self.kernel.lists(cells.name)[0]}[-past] = 0;")
+            found.append(f"for (long b = 0; b < active; b++) {empty}")
         return found
 
     def end_cells(self, cells: Cells) -> list[str]:
         rows = self.layout.filled(mangled("end", "values"), ("trials", self.values.length))
         copies = [
-            f"memcpy({out}, {now}, {cells.size}*sizeof(real));" for now, out in self.crossing(cells, rows).values()
+            f"{self.kernel.dialect.copied(out, now, cells.size)};" for now, out in self.crossing(cells, rows).values()
         ]
         return ["for (long b = 0; b < active; b++) {", *copies, "}"]
 
@@ -133,13 +134,14 @@ class Ends:
     def begin_refractory(self, cells: Cells) -> list[str]:
         left = self.layout.room(mangled("left", cells.name), self.kernel.tile * cells.size, "int")
         row = f"{self.layout.given(mangled('begin', 'left'), 'int')} + (trial + b)*{self.left.length} + id"
-        copied = f"memcpy({left} + b*{cells.size}, {row}, {cells.size}*sizeof(int))"
+        copied = self.kernel.dialect.copied(f"{left} + b*{cells.size}", row, cells.size, "int")
         return [f"if (resumed) for (long b = 0; b < active; b++) {copied};"]
 
     def end_refractory(self, cells: Cells) -> list[str]:
         rows = self.layout.filled(mangled("end", "left"), ("trials", self.left.length), "int")
         row, left = f"{rows} + (trial + b)*{self.left.length} + id", mangled("left", cells.name)
-        return [f"for (long b = 0; b < active; b++) memcpy({row}, {left} + b*{cells.size}, {cells.size}*sizeof(int));"]
+        copied = self.kernel.dialect.copied(row, f"{left} + b*{cells.size}", cells.size, "int")
+        return [f"for (long b = 0; b < active; b++) {copied};"]
 
     # -- synapses ------------------------------------------------------------------------------------------
 
@@ -149,12 +151,14 @@ class Ends:
             state = self.layout.room(local(synapses.name, name), self.kernel.tile * size)
             first = self.layout.given(mangled("initial", synapses.name, name), sets=name == "w")
             given = f"{first} + (resumed ? (trial + b)*{size} : 0)"
-            found.append(f"for (long b = 0; b < active; b++) memcpy({state} + b*{size}, {given}, {size}*sizeof(real));")
+            copied = self.kernel.dialect.copied(f"{state} + b*{size}", given, size)
+            found.append(f"for (long b = 0; b < active; b++) {copied};")
         return found
 
     def end_synapses(self, synapses: Synapses) -> list[str]:
         size, found = count(synapses), []
         for name in synapses.states:
             out = self.layout.filled(mangled("final", synapses.name, name), ("trials", size))
-            found.append(f"memcpy({out} + trial*{size}, {local(synapses.name, name)}, active*{size}*sizeof(real));")
+            state, total = local(synapses.name, name), f"active*{size}"
+            found.append(f"{self.kernel.dialect.copied(f'{out} + trial*{size}', state, total)};")
         return found

@@ -21,13 +21,13 @@ from backends.native.arrangement import Arrangement
 from backends.native.build import load
 from backends.native.calls import CUT, FAILED, SIGNATURE, Call
 from backends.native.constants import Constants
+from backends.native.dialect import C, Dialect
 from backends.native.forward import Forward
-from backends.native.kernel import Kernel, Training
+from backends.native.kernel import Kernel
 from backends.native.layout import C_TYPES, Arrays, Slot
-from backends.native.printer import prelude
 from backends.native.recording import Recorded
 from backends.native.spike_lists import list_before, past_of
-from backends.native.text import function
+from backends.native.training import Training
 from neuro.compiler.step import Step
 from neuro.language.mangling import mangled, unmangled
 from neuro.protocols import RunError
@@ -104,11 +104,18 @@ class Executable:
 
     def __init__(
         self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
-        network: str, arrangements: Mapping[str, Arrangement], parts: int = 1,
+        network: str, arrangements: Mapping[str, Arrangement], parts: int = 1, dialect: Dialect = C,
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
         self.kernel = Kernel(
-            step, constants, record, training, tile, arrangements, parts if tile == 1 and training is None else 1
+            step,
+            constants,
+            record,
+            training,
+            tile,
+            arrangements,
+            parts if tile == 1 and training is None else 1,
+            dialect,
         )
         self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit
         dtype, layout = np.dtype(real).name, self.kernel.layout
@@ -126,13 +133,13 @@ class Executable:
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
         drawn = [drives.text()] if any(c.counts for c in step.cells) else []
         texts = [
-            prelude(dtype, tile, step.dt),
+            dialect.prelude(dtype, tile, step.dt),
             *drawn,
-            function(layout, "forward", *forth, back=False, parts=self.kernel.parts),
+            dialect.function(layout, "forward", forth, back=False, parts=self.kernel.parts, network=network),
         ]
         if back is not None:
             layout.scratch = rooms
-            texts.append(function(layout, "backward", *back, back=True))
+            texts.append(dialect.function(layout, "backward", back, back=True, parts=1, network=network))
         self.source = "\n".join(texts)
         self.network = network
         self.failure: tuple[int, ...] | None = None

@@ -78,8 +78,8 @@ class Forward(Delivery):
     def keep(self, owner: str, variable: str, version: int) -> list[str]:
         """Copy a variable's present version to its tape."""
         tape, size = self.kernel.tape(owner, variable, version), self.kernel.size(owner)
-        length = f"active*{size}*sizeof(real)"
-        return [f"memcpy({tape} + (unit*span + k - begin)*TILE*{size}, {local(owner, variable)}, {length});"]
+        place = f"{tape} + (unit*span + k - begin)*TILE*{size}"
+        return [f"{self.dialect.copied(place, local(owner, variable), f'active*{size}')};"]
 
     def written(self, op: Operation) -> list[str]:
         """Tapes of the versions that an operation makes."""
@@ -100,7 +100,8 @@ class Forward(Delivery):
             index, text = "i", c_code(value, self.kernel.cell_names(cells, None))
             if not value.is_Symbol:  # in a loop of its own: how a function rounds may depend on what else a loop does
                 row = self.layout.room(mangled("observed", item.owner, item.variable), size)
-                before, text = [f"VECTOR for (long i = 0; i < {size}; i++) {row}[i] = {text};"], f"{row}[i]"
+                head = self.dialect.loop("i", "0", str(size))
+                before, text = [f"VECTOR {head} {row}[i] = {text};", *self.dialect.between()], f"{row}[i]"
         return [
             f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{size};",
             f"real *restrict out = {out};", *before, *self.kernel.at_records(item, index, number, [f"out[r] = {text};"]), "}",
@@ -121,7 +122,7 @@ class Forward(Delivery):
         """The same where no integration reads the states."""
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}; int bad = 0;",
-            f"VECTOR {self.each_cell(cells.size)} {self.suspicious(cells)[0]}", "if (bad && k > 0) return 1; }",
+            f"VECTOR {self.each_cell(cells.size)} {self.suspicious(cells)[0]}", f"{self.dialect.stopped()} }}",
         ]  # fmt: skip
 
     def located(self, cells: Cells) -> list[str]:
@@ -155,10 +156,10 @@ class Forward(Delivery):
             slot = op.population, name, 0
             if slot in self.kernel.depth:
                 place = f"{self.kernel.arrivals(slot)} + wrapped(k - 1, {self.kernel.depth[slot]})*TILE*{size}"
-                copied = f"memcpy({v}{begin}, {place}{begin}, {total}*sizeof(real))"
-                found.append(f"{copied}; memset({place}{begin}, 0, {total}*sizeof(real));")
+                copied = self.dialect.copied(f"{v}{begin}", f"{place}{begin}", total)
+                found.append(f"{copied}; {self.dialect.cleared(f'{place}{begin}', total)};")
             else:
-                found.append(f"memset({v}{begin}, 0, {total}*sizeof(real));")
+                found.append(f"{self.dialect.cleared(f'{v}{begin}', total)};")
         for couple in op.couplings:
             found += self.graded(couple, local(op.population, couple.target))
         for name, source in op.currents:
@@ -186,10 +187,12 @@ class Forward(Delivery):
         watch = self.suspicious(cells) if integrates else []
         if cells.refractory and integrates and kernel.training is not None:
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
+        drawn = self.dialect.ranges(
+            *self.bounds(size), lambda *part: counted(self.layout, op, dict(cells.counts), size, part)
+        )
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{size}; int bad = 0;", *head,
-            *counted(self.layout, op, dict(cells.counts), size, self.bounds(size)),
-            f"VECTOR {self.each_cell(size)} {{", *watch, *body, *tail, "}", *(["if (bad && k > 0) return 1;"] if watch else []), "}",
+            *drawn, f"VECTOR {self.each_cell(size)} {{", *watch, *body, *tail, "}", *([self.dialect.stopped()] if watch else []), "}",
             *(self.listed(threshold.population) if threshold else []),
         ]  # fmt: skip
 
@@ -199,6 +202,7 @@ class Forward(Delivery):
         lines = [Line(x.name, x.value, x.target, x.old) for x in kernel.cell_lines(op)]
         body = forward(lines, kernel.cell_names(cells, None))
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in results(lines).items()]
+        body = [*self.dialect.own("i"), *body]
         if self.share == EACH:
             first, last = self.bounds(cells.size)
             body = [f"if (i < {first} || i >= {last}) continue;", *body]
@@ -254,10 +258,7 @@ class Forward(Delivery):
     def listed(self, population: str) -> list[str]:
         """Lists of the cells that fired; apart from the rest where each thread knows its own cells alone."""
         size, (offsets, events) = self.kernel.size(population), self.kernel.lists(population)
-        found = [
-            f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
-            f"at[1] = at[0] + hits({mangled('fired', population)} + b*{size}, {size}, {events} + at[0]); }}",
-        ]
+        found = self.dialect.listed(offsets, events, mangled("fired", population), size)
         if self.share == EACH:
             self.lists[population] = found
             return []

@@ -11,32 +11,18 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from backends.common.structure import Backward, is_static, local, reads_target, stretches
+from backends.common.structure import is_static, local, reads_target, stretches
 from backends.native.arrangement import Arrangement
 from backends.native.constants import Constants
+from backends.native.dialect import C, Dialect
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.native.operations import count
 from backends.native.recording import Recorded
+from backends.native.training import Training
 from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import symbol
-
-
-@dataclass(frozen=True)
-class Training:
-    """What gradients are wanted. slope: surrogate derivative over the symbol x. scales: the surrogate's unit by population.
-
-    wrt: parameters, by name. inputs: currents that get gradients. states: variables that do with which the run begins, by name.
-    """
-
-    slope: sp.Expr
-    scales: Mapping[str, float]
-    wrt: frozenset[str]
-    inputs: frozenset[str]
-    states: frozenset[str]
-    backward: Backward
-
 
 Key = tuple[str, str, int]  # owner, variable, version
 Slot = tuple[str, str, int]  # population, variable, stretch of the step
@@ -55,6 +41,7 @@ class Kernel:
     tile: int
     arrangements: Mapping[str, Arrangement] = field(default_factory=dict)
     parts: int = 1
+    dialect: Dialect = C
     layout: Layout = field(default_factory=Layout)
     kept: dict[Key, None] = field(default_factory=dict)
 
@@ -221,11 +208,10 @@ class Kernel:
         number = f"{self.layout.given(item.places, 'long')}[0]" if item.chosen else str(size)
         return f"({out} + ((trial + b)*(steps/every) + (k + 1)/every - 1)*{number})", number
 
-    @staticmethod
-    def at_records(item: Recorded, index: str, number: str, body: Sequence[str]) -> list[str]:
+    def at_records(self, item: Recorded, index: str, number: str, body: Sequence[str]) -> list[str]:
         """A loop over the recorded entries r, which are those of the cells i or synapses s."""
         head = f"const long {index} = {f'{item.places}[1 + r]' if item.chosen else 'r'};"
-        return [f"VECTOR for (long r = 0; r < {number}; r++) {{ {head}", *body, "}"]
+        return [f"VECTOR {self.dialect.loop('r', '0', number)} {{ {head}", *body, "}"]
 
     # -- events --------------------------------------------------------------------------------------------
 
@@ -267,14 +253,15 @@ class Kernel:
         """A loop over the synapses s from cell i to j."""
         if synapses.kind == "dense":
             post = synapses.ends[1]
-            head = f"for (long j = 0; j < {post}; j++) {{ const long s = i*{post} + j; {self.missing(synapses)}"
-        elif synapses.kind == "one_to_one":
+            head = f"{self.dialect.loop('j', '0', str(post))} {{ const long s = i*{post} + j; {self.missing(synapses)}"
+            return [head, *body, "}"]
+        if synapses.kind == "one_to_one":
             head = "for (long s = i; s <= i; s++) { const long j = s;"
         else:
             first = self.layout.given(mangled("first", synapses.name), "long")
             post_index = self.layout.given(mangled("post", synapses.name), "int")
             head = f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s];"
-        return [head, *body, "}"]
+        return [head, *self.dialect.own("j"), *body, "}"]
 
     def of_group(self, synapses: Synapses, group: str, body: Sequence[str]) -> list[str]:
         """The same of one group of them: see Arrangement."""
@@ -284,7 +271,7 @@ class Kernel:
         cut = f"{self.cuts(synapses)} + i*{arrangement.width + 1} + {group}"
         return [
             f"for (long s = {first}[i] + ({cut})[0], last = {first}[i] + ({cut})[1]; s < last; s++) {{ const long j = {post_index}[s];",
-            *body, "}",
+            *self.dialect.own("j"), *body, "}",
         ]  # fmt: skip
 
     def cuts(self, synapses: Synapses) -> str:

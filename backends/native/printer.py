@@ -11,8 +11,6 @@ import sympy as sp
 from backends.common.code_printer import CodePrinter
 from neuro.language.elementary import greater, greater_equal
 
-TILE = 8  # trials side by side: a matrix row is read once for all of them
-
 _LIBRARY = (
     "exp",
     "log",
@@ -42,8 +40,13 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
 def prelude(dtype: str, tile: int, dt: float) -> str:
     """What every kernel's text begins with: functions of numbers and arrays, then how a run's units and threads work through its steps."""
     head = f"#define TILE {tile}\n#define DT {dt!r}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
-    parts = (files("backends.native").joinpath(name).read_text(encoding="utf-8") for name in ("prelude.h", "work.h"))
-    return head + "\n".join(parts)
+    return head + header("real.h", "prelude.h", "functions.h", "vectors.h", "run.h", "work.h")
+
+
+@cache
+def header(*names: str) -> str:
+    """Files of C that kernels' texts begin with."""
+    return "\n".join(files("backends.native").joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 class _Printer(CodePrinter):

@@ -7,7 +7,7 @@ function between them, called with the pointers of each.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from backends.native.layout import Layout
@@ -34,6 +34,30 @@ class Piece:
 ONE, EACH, APART = 0, 1, 2  # work.h has the same numbers
 
 
+class Operations:
+    """The functions of a kernel's pieces, which pieces of one text share. head: C of a function's beginning, of its name and its arrays.
+
+    made: by name, in order.
+    """
+
+    def __init__(self, layout: Layout, prefix: str, head: Callable[[str, Sequence[str]], list[str]]) -> None:
+        self.prefix, self.head, self.made = prefix, head, dict[str, str]()
+        self._arrays = {*layout.slots, *layout.scratch}
+        self._known: dict[str, str] = {}
+
+    def of(self, piece: Piece) -> tuple[str, list[str]]:
+        """The name of a piece's function, and of the arrays that it is called with."""
+        arrays = [n for n in dict.fromkeys(_NAME.findall("\n".join(piece.lines))) if n in self._arrays]
+        numbers = {n: f"#{i}" for i, n in enumerate(arrays)}
+        key = _NAME.sub(lambda m: numbers.get(m.group(), m.group()), "\n".join((*self.head("", arrays), *piece.lines)))
+        if key not in self._known:
+            name = self._known[key] = f"{self.prefix}_{len(self._known)}"
+            self.made[name] = indented(
+                [f"/* {piece.title} */", *self.head(name, arrays), *piece.lines, "return 0;", "}"]
+            )
+        return self._known[key], arrays
+
+
 def function(
     layout: Layout, name: str, start: Iterable[Piece], past: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece],
     *, back: bool, parts: int = 1,
@@ -44,28 +68,24 @@ def function(
     """
     rooms, slots = list(layout.scratch), {n: i for i, n in enumerate(layout.slots)}
     places = slots | {n: -1 - i for i, n in enumerate(rooms)}
-    texts: dict[str, str] = {}
-    known: dict[str, str] = {}
     pointers: list[int] = []
 
+    def head(own: str, arrays: Sequence[str]) -> list[str]:
+        return [FUNCTION.format(name=own), *(layout.declared(n, i) for i, n in enumerate(arrays))]
+
+    operations = Operations(layout, name, head)
+
     def call(piece: Piece) -> str:
-        names = [n for n in dict.fromkeys(_NAME.findall("\n".join(piece.lines))) if n in places]
-        body = [*(layout.declared(n, i) for i, n in enumerate(names)), *piece.lines]
-        numbers = {n: f"#{i}" for i, n in enumerate(names)}
-        key = _NAME.sub(lambda m: numbers.get(m.group(), m.group()), "\n".join(body))
-        if key not in known:
-            known[key] = f"{name}_{len(known)}"
-            head = [f"/* {piece.title} */", FUNCTION.format(name=known[key])]
-            texts[known[key]] = indented([*head, *body, "return 0;", "}"])
-        pointers.extend(places[n] for n in names)
-        return f"{{{known[key]}, {len(pointers) - len(names)}, {piece.id}{f', {piece.share}' if piece.share else ''}}}"
+        own, arrays = operations.of(piece)
+        pointers.extend(places[n] for n in arrays)
+        return f"{{{own}, {len(pointers) - len(arrays)}, {piece.id}{f', {piece.share}' if piece.share else ''}}}"
 
     tables = [[call(p) for p in pieces] for pieces in (start, past, each, finish)]
     sizes = ", ".join(f"{length}*sizeof({kind})" for kind, length in layout.scratch.values())
     lists = [f"static const call_t {name}_{t}[] = {{{', '.join(c)}}};" for t, c in zip(("start", "past", "each", "finish"), tables, strict=True)]  # fmt: skip
     numbers = ", ".join(str(len(c)) for c in tables)
     return "\n".join((
-        *texts.values(), *lists, f"static const int {name}_places[] = {{{', '.join(map(str, pointers))}}};",
+        *operations.made.values(), *lists, f"static const int {name}_places[] = {{{', '.join(map(str, pointers))}}};",
         f"static const size_t {name}_rooms[] = {{{sizes}}};",
         f"static const text_t {name}_text = {{{name}_start, {name}_past, {name}_each, {name}_finish, {numbers}, {name}_places, {len(pointers)}, "
         f"{name}_rooms, {len(rooms)}, {int(back)}{f', {parts}' if parts > 1 else ''}}};",

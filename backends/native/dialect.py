@@ -1,0 +1,87 @@
+"""What differs between the dialects in which a kernel is written; the text of operations asks for it, and this is C's.
+
+In C a trial's cells are a loop, which the compiler makes vectors of, and the trials of a tile lie side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from backends.native.layout import Layout
+from backends.native.printer import prelude
+from backends.native.text import Piece, function
+
+TILE = 8  # trials side by side: a matrix row is read once for all of them
+
+
+class Dialect:
+    """C.
+
+    differentiates: whether it has the adjoint. teams: whether threads can share the cells of one trial. gathers: whether groups of
+    synapses that arrive are collected before they are added, so that the next ones can be fetched.
+    """
+
+    name = "C"
+    differentiates = True
+    teams = True
+    gathers = True
+
+    def tile(self, batch: int) -> int:
+        """Trials side by side."""
+        return 1 if batch == 1 else TILE
+
+    # -- inside of an operation ----------------------------------------------------------------------------
+
+    def loop(self, index: str, first: str, last: str) -> str:
+        """The head of a loop over cells, or over what a run records, of one trial."""
+        return f"for (long {index} = {first}; {index} < {last}; {index}++)"
+
+    def own(self, index: str) -> list[str]:
+        """In a loop that all threads of a trial run: goes on to the next cell where this one isn't the thread's."""
+        return []
+
+    def copied(self, to: str, source: str, number: int | str, kind: str = "real") -> str:
+        """A stretch of numbers of one trial's cells."""
+        return f"memcpy({to}, {source}, {number}*sizeof({kind}))"
+
+    def cleared(self, to: str, number: int | str, kind: str = "real") -> str:
+        """The same, set to 0."""
+        return f"memset({to}, 0, {number}*sizeof({kind}))"
+
+    def once(self, statement: str) -> str:
+        """What one thread of a trial does for all."""
+        return statement
+
+    def between(self) -> list[str]:
+        """What stands before a part of an operation that reads what other threads of the trial wrote in the part before."""
+        return []
+
+    def ranges(self, first: str, last: str, text: Callable[[str, str], list[str]]) -> list[str]:
+        """A text for the cells from `first` to `last` - 1, which may be split up."""
+        return text(first, last)
+
+    def stopped(self) -> str:
+        """Ends the operation where some cell's `bad` is not 0."""
+        return "if (bad && k > 0) return 1;"
+
+    def listed(self, offsets: str, events: str, fired: str, size: int) -> list[str]:
+        """Adds trial b's cells that fired in step k to its list."""
+        return [
+            f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
+            f"at[1] = at[0] + hits({fired} + b*{size}, {size}, {events} + at[0]); }}",
+        ]
+
+    # -- whole texts ---------------------------------------------------------------------------------------
+
+    def prelude(self, dtype: str, tile: int, dt: float) -> str:
+        """What a kernel's text begins with."""
+        return prelude(dtype, tile, dt)
+
+    def function(
+        self, layout: Layout, name: str, pieces: Sequence[Iterable[Piece]], *, back: bool, parts: int, network: str
+    ) -> str:
+        """The function that runs pieces: see `text.function`. network: what it is called in errors. Raises UnsupportedError."""
+        return function(layout, name, *pieces, back=back, parts=parts)
+
+
+C = Dialect()
