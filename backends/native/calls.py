@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
-DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; work.h has the same numbers
+DONE, FAILED, CUT, PAUSED, NO_MEMORY, WRONG = 0, 1, 2, 3, -1, -2  # what a status says first; work.h, cuda_on_cpu.h
 LINE = 64  # bytes of a cache line
 START, RESUMED = 3, 5  # places in run_t
 STOP = 4  # place in team
@@ -81,6 +81,8 @@ class Call:
         said = [status[0] for status in self.statuses]
         if NO_MEMORY in said:
             raise _no_memory()
+        if WRONG in said:
+            raise _wrong(self.statuses[said.index(WRONG)])
         return not any(said)
 
     def _side_by_side(self, begin: int, end: int) -> None:
@@ -119,6 +121,16 @@ def _aligned(size: int) -> Array:
     found = np.empty(size + LINE, np.uint8)
     first = -address(found) % LINE
     return found[first : first + size]
+
+
+def _wrong(status: Any) -> RunError:
+    """What the emulation of CUDA says of two threads of a block: see cuda_on_cpu.h."""
+    what, a, line_a, b, line_b = status[1:]
+    did = "are at different barriers" if what == 1 else "write the same number between two barriers"
+    return RunError(
+        f"the kernel's text is wrong: threads {a} and {b} of a block {did} (next in its lines {line_a} and {line_b}); "
+        "please report this network, and use device='cpu'"
+    )
 
 
 def _no_memory() -> RunError:

@@ -13,8 +13,9 @@ from backends.common.recording import Wanted
 from backends.common.structure import Backward, with_feedback
 from backends.native import drives
 from backends.native.arrangement import Arrangement, Orders, arrangements
-from backends.native.build import compiler_for
+from backends.native.build import OTHERS, compiler_for
 from backends.native.constants import Constant, Constants, lookup, values_of
+from backends.native.dialect import C, Dialect
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
 from backends.native.recording import Recorded
@@ -29,7 +30,7 @@ from neuro.compiler.step import Cells, Synapses
 from neuro.events import Events
 from neuro.language.mangling import mangled
 from neuro.model import Network
-from neuro.protocols import Parameters, RunError
+from neuro.protocols import Parameters, RunError, UnsupportedError
 
 Array = npt.NDArray[Any]
 WORTH = 4096  # cells from which the threads share those of one trial
@@ -43,16 +44,18 @@ class CompiledNetwork:
     order: of a sparse projection's synapses in a kernel. fixed: what is the same in all runs, by C name.
     """
 
-    def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
+    def __init__(
+        self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward, dialect: Dialect = C
+    ) -> None:
         self.network = resolve(network).network
         self.name = network.name or "unnamed"
-        self.threads, self.backward = threads, backward
+        self.threads, self.backward, self.dialect = threads, backward, dialect
         self.real: Any = np.dtype(dtype).type
         self.declared = with_feedback(parameters(network), backward)
         self.step = lower(network)
         self.slope, self.scales = slope_of(surrogate), backward.scales(self.step, self.network)
         compiler_for(self.name)
-        large = threads > 1 and sum(c.size for c in self.step.cells) >= WORTH
+        large = dialect.teams and threads > 1 and sum(c.size for c in self.step.cells) >= WORTH
         self.parts = threads if large else 1
         self.arrangements = arrangements(self.step, self.parts)
         self.order = Orders(self.arrangements, threads)
@@ -73,7 +76,10 @@ class CompiledNetwork:
         return found
 
     def _built(self, record: tuple[Recorded, ...], batch: int, training: Training | None) -> Executable:
-        tile = 1 if batch == 1 else 8
+        if training is not None and not self.dialect.differentiates:
+            why = f"the adjoint isn't written for {self.dialect.name}; use device='cpu'"
+            raise UnsupportedError("native", f"gradients of network '{self.name}'", why, OTHERS)
+        tile = self.dialect.tile(batch)
         key = (
             record,
             tile,
@@ -82,7 +88,16 @@ class CompiledNetwork:
         if key not in self._executables:
             constants = Constants(self.step, {n: p.shape for n, p in self.declared.items()})
             self._executables[key] = Executable(
-                self.step, constants, record, training, tile, self.real, self.name, self.arrangements, self.parts
+                self.step,
+                constants,
+                record,
+                training,
+                tile,
+                self.real,
+                self.name,
+                self.arrangements,
+                self.parts,
+                self.dialect,
             )
         return self._executables[key]
 

@@ -107,7 +107,7 @@ class Delivery:
         else:
             found = self.events(op, synapses)
         if op.target in cells.states and not self.kernel.direct(op) and self.kernel.due(op):
-            found += self.deliver(op, cells)
+            found += [*(self.dialect.between() if reads_target(op) else []), *self.deliver(op, cells)]
         return found
 
     def send(self, op: Couple, synapses: Synapses, *, before: bool = False) -> list[str]:
@@ -137,6 +137,8 @@ class Delivery:
     def arriving(self, op: Couple, synapses: Synapses) -> list[str]:
         """Amounts that arrive now, of what fired as long ago as each delay says, group by group of synapses."""
         kernel, arrangement, post = self.kernel, self.kernel.arrangements[synapses.name], synapses.ends[1]
+        if not self.dialect.gathers:
+            return self.at_once(op, synapses)
         to = f"{self.target(op)} + ({_slot(0, kernel.depth[kernel.slot(op)])}*TILE + b)*{post}"
         first = self.layout.given(mangled("first", synapses.name), "long")
         targets = self.layout.given(mangled("post", synapses.name), "int")
@@ -154,6 +156,13 @@ class Delivery:
             "for (long b = 0; b < active; b++) { due_t due[DUE]; long waiting = 0;",
             *self.late(synapses, lambda late: kernel.spikes_of(synapses.pre, late, body)), f"{deliver};", "}",
         ]  # fmt: skip
+
+    def at_once(self, op: Couple, synapses: Synapses) -> list[str]:
+        """The same, one synapse after another."""
+        kernel, post = self.kernel, synapses.ends[1]
+        slot = f"{self.target(op)}[({_slot(0, kernel.depth[kernel.slot(op)])}*TILE + b)*{post} + j]"
+        add = [f"{slot} += {kernel.matrix(op)}[{_index(kernel.each(op))}];"]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, "pre", add), "}"]
 
     def late(self, synapses: Synapses, body: Callable[[int | str], Sequence[str]]) -> list[str]:
         """A loop over the groups of a source's synapses. body: of C of their delay; `group` is known in it where there are several."""

@@ -6,12 +6,27 @@ In C a trial's cells are a loop, which the compiler makes vectors of, and the tr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from backends.native.layout import Layout
 from backends.native.printer import prelude
 from backends.native.text import Piece, function
 
 TILE = 8  # trials side by side: a matrix row is read once for all of them
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a function is written for. parts: of a trial's cells. cells: of the largest population. real: bytes of a number.
+
+    network: what it is called in errors.
+    """
+
+    layout: Layout
+    parts: int
+    cells: int
+    real: int
+    network: str
 
 
 class Dialect:
@@ -77,11 +92,9 @@ class Dialect:
         """What a kernel's text begins with."""
         return prelude(dtype, tile, dt)
 
-    def function(
-        self, layout: Layout, name: str, pieces: Sequence[Iterable[Piece]], *, back: bool, parts: int, network: str
-    ) -> str:
-        """The function that runs pieces: see `text.function`. network: what it is called in errors. Raises UnsupportedError."""
-        return function(layout, name, *pieces, back=back, parts=parts)
+    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
+        """The function that runs pieces: see `text.function`. Raises UnsupportedError."""
+        return function(facts.layout, name, *pieces, back=back, parts=1 if back else facts.parts)
 
 
 C = Dialect()

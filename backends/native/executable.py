@@ -21,7 +21,7 @@ from backends.native.arrangement import Arrangement
 from backends.native.build import load
 from backends.native.calls import CUT, FAILED, SIGNATURE, Call
 from backends.native.constants import Constants
-from backends.native.dialect import C, Dialect
+from backends.native.dialect import C, Dialect, Facts
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel
 from backends.native.layout import C_TYPES, Arrays, Slot
@@ -131,15 +131,17 @@ class Executable:
         each = loop.each()
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
+        widest = max((c.size for c in step.cells), default=1)
+        facts = Facts(layout, self.kernel.parts, widest, bytes_, network)
         drawn = [drives.text()] if any(c.counts for c in step.cells) else []
         texts = [
             dialect.prelude(dtype, tile, step.dt),
             *drawn,
-            dialect.function(layout, "forward", forth, back=False, parts=self.kernel.parts, network=network),
+            dialect.function("forward", facts, forth, back=False),
         ]
         if back is not None:
             layout.scratch = rooms
-            texts.append(dialect.function(layout, "backward", back, back=True, parts=1, network=network))
+            texts.append(dialect.function("backward", facts, back, back=True))
         self.source = "\n".join(texts)
         self.network = network
         self.failure: tuple[int, ...] | None = None

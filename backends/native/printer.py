@@ -39,8 +39,12 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
 @cache
 def prelude(dtype: str, tile: int, dt: float) -> str:
     """What every kernel's text begins with: functions of numbers and arrays, then how a run's units and threads work through its steps."""
-    head = f"#define TILE {tile}\n#define DT {dt!r}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
-    return head + header("real.h", "prelude.h", "functions.h", "vectors.h", "run.h", "work.h")
+    return definitions(dtype, tile, dt) + header("real.h", "prelude.h", "functions.h", "vectors.h", "run.h", "work.h")
+
+
+def definitions(dtype: str, tile: int, dt: float) -> str:
+    """What the files of C ask about a kernel."""
+    return f"#define TILE {tile}\n#define DT {dt!r}\n" + ("#define REAL_IS_FLOAT\n" if dtype == "float32" else "")
 
 
 @cache

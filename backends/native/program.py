@@ -21,6 +21,8 @@ from backends.common.values import given_parameters
 from backends.common.variants import DifferentiableSimulator
 from backends.native.build import OTHERS
 from backends.native.compiled import CompiledNetwork
+from backends.native.devices import dialect_of
+from backends.native.dialect import C, Dialect
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
 from backends.native.recording import places
@@ -43,18 +45,22 @@ Array = npt.NDArray[Any]
 
 class NativeProgram(DifferentiableSimulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets, and over the cells of one large trial;
-    results don't depend on it.
+    results don't depend on it. dialect: of its kernels, which says where they run.
     """
 
     lists_spikes = True
     backend = "native"
 
-    def __init__(self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward) -> None:
+    def __init__(
+        self, network: Network, dtype: str, threads: int, surrogate: str, backward: Backward, dialect: Dialect = C
+    ) -> None:
         super().__init__()
         self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
-        gradients = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
+        self.dialect = dialect
+        torch = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
+        gradients = torch and dialect.differentiates
         self.capabilities = Capabilities(gradients=gradients, plasticity=True, populations=True)
-        self.compiled = CompiledNetwork(network, dtype, threads, surrogate, backward)
+        self.compiled = CompiledNetwork(network, dtype, threads, surrogate, backward, dialect)
         self.declared, self.step, self.real = self.compiled.declared, self.compiled.step, self.compiled.real
         self.semantics: Semantics = semantics(network, dtype).for_training(
             surrogate, self.compiled.scales, not backward.reset, backward.detached, backward.feedback
@@ -62,7 +68,8 @@ class NativeProgram(DifferentiableSimulator):
 
     def __reduce__(self) -> tuple[type[NativeProgram], tuple[Any, ...]]:
         """Copies and other processes compile the network again, which is quick where its library is kept."""
-        return NativeProgram, (self.network, np.dtype(self.real).name, self.threads, self.surrogate, self.backward)
+        name = np.dtype(self.real).name
+        return NativeProgram, (self.network, name, self.threads, self.surrogate, self.backward, self.dialect)
 
     @property
     def source(self) -> str:
@@ -150,7 +157,7 @@ class NativeProgram(DifferentiableSimulator):
     def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> NativeProgram:
         """See DifferentiableSimulator."""
         real = dtype or np.dtype(self.real).name
-        return NativeProgram(network or self.network, real, self.threads, self.surrogate, backward)
+        return NativeProgram(network or self.network, real, self.threads, self.surrogate, backward, self.dialect)
 
     def slope(self, population: str, margin: Array) -> Array:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
@@ -169,6 +176,7 @@ class NativeBackend:
         *,
         dtype: str = "float64",
         threads: int = 1,
+        device: str = "cpu",
         surrogate: str = "fast_sigmoid",
         surrogate_scale: float = 0.0,
         detach_reset: bool = True,
@@ -176,11 +184,13 @@ class NativeBackend:
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> NativeProgram:
-        """See Backend.compile. threads: processors. The others as for torch; gradients need torch."""
+        """See Backend.compile. threads: processors. device: cpu, or one in CUDA's dialect, which gives no gradients
+        (see `devices`). The others as for torch; gradients need torch.
+        """
         if options:
-            known = "dtype, threads, surrogate, surrogate_scale, detach_reset, detached, feedback"
+            known = "dtype, threads, device, surrogate, surrogate_scale, detach_reset, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)
         choice(self.name, "dtype", dtype, ("float32", "float64"), OTHERS)
         number = at_least_one(self.name, "threads", threads, OTHERS)
         backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
-        return NativeProgram(network, dtype, number, surrogate, backward)
+        return NativeProgram(network, dtype, number, surrogate, backward, dialect_of(device))

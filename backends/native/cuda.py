@@ -1,0 +1,166 @@
+"""CUDA as a dialect: a trial is a block, and a cell's owner is a thread of it. See docs/adr/0030.
+
+The text is C and C++ at once: NVRTC's with `--device-as-default-execution-space --device-int128` (and `--fmad=false` for float64,
+which rounds as numpy does), and the C compiler's after a header that defines CUDA's words for one processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from backends.native.build import OTHERS
+from backends.native.dialect import Dialect, Facts
+from backends.native.printer import definitions, header
+from backends.native.text import SIGNATURE, Operations, Piece, indented
+from neuro.protocols import UnsupportedError
+
+WARP, MOST = 32, 1024  # threads
+SHARED = 46 * 2**10  # bytes of a block's shared memory that its scratch may take; a kernel has 48 KiB without asking
+_ALIGNED = 64
+_BYTES = {"byte": 1, "ushort": 2, "int": 4, "long": 8}
+_ARGUMENTS = "void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long begin, long end, char *scratch, long apart"
+
+
+@dataclass(frozen=True)
+class Cuda(Dialect):
+    """threads: of a block, a multiple of 32; 0 for as many as the largest population has cells. emulated: with the header that lets a
+    C compiler build it. checked: the emulation's threads run in descending order, scratch is in global memory whatever its size, and
+    two threads that change the same of it between two barriers are an error.
+    """
+
+    threads: int = 0
+    emulated: bool = False
+    checked: bool = False
+    name = "CUDA"
+    differentiates = False
+    teams = False
+    gathers = False
+
+    def tile(self, batch: int) -> int:
+        return 1
+
+    # -- inside of an operation ----------------------------------------------------------------------------
+
+    def loop(self, index: str, first: str, last: str) -> str:
+        return f"OWN({index}, {last})"
+
+    def own(self, index: str) -> list[str]:
+        return [f"if (!MINE({index})) continue;"]
+
+    def copied(self, to: str, source: str, number: int | str, kind: str = "real") -> str:
+        return f"COPY({to}, {source}, {number})"
+
+    def cleared(self, to: str, number: int | str, kind: str = "real") -> str:
+        return f"CLEAR({to}, {number})"
+
+    def once(self, statement: str) -> str:
+        return f"FIRST {statement}"
+
+    def between(self) -> list[str]:
+        return ["__syncthreads();"]
+
+    def ranges(self, first: str, last: str, text: Callable[[str, str], list[str]]) -> list[str]:
+        found = text("own", "own + 1")
+        return [f"OWN(own, {last}) {{", *found, "}"] if found else []
+
+    def stopped(self) -> str:
+        return "if (__syncthreads_or(bad) && k > 0) return 1;"
+
+    def listed(self, offsets: str, events: str, fired: str, size: int) -> list[str]:
+        return [
+            f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
+            f"const long found = hits({fired} + b*{size}, {size}, {events} + at[0]);",
+            "FIRST at[1] = at[0] + found; }",
+        ]
+
+    # -- whole texts ---------------------------------------------------------------------------------------
+
+    def prelude(self, dtype: str, tile: int, dt: float) -> str:
+        checked = "#define CHECKED\n" if self.checked else ""
+        before = checked + header("cuda_on_cpu.h") if self.emulated else ""
+        return before + definitions(dtype, tile, dt) + header("real.h", "functions.h", "run.h", "cuda.h")
+
+    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
+        threads = self.threads or -(-max(facts.cells, 1) // WARP) * WARP
+        kernel = _Kernel(name, facts, min(MOST, threads), 0 if self.checked else SHARED)
+        return kernel.text(*pieces) + (kernel.launched() if self.emulated else "")
+
+
+class _Kernel:
+    """Writes a kernel. threads: of a block. shared: bytes of scratch up to which it is in shared memory."""
+
+    def __init__(self, name: str, facts: Facts, threads: int, shared: int) -> None:
+        self.name, self.facts, self.layout, self.threads, self.shared = name, facts, facts.layout, threads, shared
+        self.operations = Operations(facts.layout, name, self._head)
+
+    def text(
+        self, start: Iterable[Piece], past: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece]
+    ) -> str:
+        first = [f"{call}; __syncthreads();" for call in map(self._call, start)]
+        before = [f"{call}; __syncthreads();" for call in map(self._call, past)]
+        loop = [f"if ({call}) {{ cut_off(u, k); return; }} __syncthreads();" for call in map(self._call, each)]
+        last = [f"if ({call}) return; __syncthreads();" for call in map(self._call, finish)]
+        arrays, bytes_ = self._arrays()
+        self.bytes = bytes_
+        shared = bytes_ <= self.shared
+        kept = [f"if (begin > 0) COPY(room, own_room, {bytes_});"] if shared else []
+        lines = [
+            f"KERNEL void __launch_bounds__({self.threads}) {self.name}_kernel({_ARGUMENTS}) {{",
+            "const long unit = from + blockIdx.x, set = unit / run->batch, past = run->past;",
+            "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, 0, 0};",
+            "const unit_t *const u = &own_unit;",
+            f"char *const own_room = (char *)(((size_t)(scratch + unit*apart) + {_ALIGNED - 1}) & ~(size_t){_ALIGNED - 1});",
+            f"__shared__ __align__({_ALIGNED}) char room[{bytes_}];" if shared else "char *const room = own_room;",
+            *arrays, *kept,
+            "if (begin == 0) {", f"CLEAR(room, {bytes_}); __syncthreads();",
+            "{ const long k = begin;", *first, "}", *(["for (long k = -past; k < 0; k++) {", *before, "}"] if before else []), "}",
+            "__syncthreads();",
+            "for (long k = begin; k < end; k++) {", *loop, "}",
+            "{ const long k = end;", *last, "}",
+            *([f"if (apart) COPY(own_room, room, {bytes_});"] if shared else []), "}",
+        ]  # fmt: skip
+        return "\n".join((*self.operations.made.values(), indented(lines)))
+
+    def launched(self) -> str:
+        """The function with which a C library runs blocks one after another: the same that C's dialect has."""
+        name = self.name
+        return "\n".join((
+            f"static void {name}_block(const void *given) {{", "    const launch_t *const l = (const launch_t *)given;",
+            f"    {name}_kernel(l->arrays, l->strides, l->status, (const run_t *)l->run, l->unit, l->begin, l->end, l->scratch, l->apart);", "}",
+            SIGNATURE.format(name=name) + " {", "    launch_t l = {arrays, strides, status, run, 0, begin, end, scratch, apart};",
+            f"    emulated_grid(&l, {self.threads}, {self.bytes}, {name}_block, from, until);", "}", "",
+        ))  # fmt: skip
+
+    def _head(self, name: str, arrays: Sequence[str]) -> list[str]:
+        given = "".join(f", {self._type(n)}{n}" for n in arrays)
+        return [f"static __device__ int {name}(const unit_t *u, long k, int id{given}) {{ UNIT"]
+
+    def _call(self, piece: Piece) -> str:
+        if "propagator(" in "\n".join(piece.lines):
+            what = f"network '{self.facts.network}', '{piece.title}', on CUDA"
+            why = "the exponential of a matrix that changes during a run isn't written for it; use device='cpu'"
+            raise UnsupportedError("native", what, why, OTHERS)
+        name, arrays = self.operations.of(piece)
+        return f"{name}({', '.join(('u', 'k', str(piece.id), *arrays))})"
+
+    def _type(self, name: str) -> str:
+        slot = self.layout.slots.get(name)
+        kind = self.layout.scratch[name][0] if slot is None else slot.kind
+        return f"{kind} " if slot is not None and slot.number else f"{kind} *"
+
+    def _arrays(self) -> tuple[list[str], int]:
+        """Lines that name a block's arrays, and the bytes of its scratch."""
+        found, place = [], 0
+        for n, name in enumerate(self.layout.slots):
+            pointer = f"({self._type(name).rstrip(' *')} *)GIVEN({n})"
+            number = self.layout.slots[name].number
+            found.append(
+                f"const {self._type(name)}{name} = *{pointer};"
+                if number
+                else f"{self._type(name)}const {name} = {pointer};"
+            )
+        for name, (kind, length) in self.layout.scratch.items():
+            found.append(f"{kind} *const {name} = ({kind} *)(room + {place});")
+            place += -(-_BYTES.get(kind, self.facts.real) * length // _ALIGNED) * _ALIGNED
+        return found, max(place, _ALIGNED)
