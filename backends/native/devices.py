@@ -14,8 +14,8 @@ from backends.native.cuda import Cuda
 from backends.native.dialect import C, Dialect
 from neuro.protocols import UnsupportedError
 
-EMULATED = "cuda-emulated"
-DEVICES = ("cpu", "cuda", EMULATED)
+EMULATED = {"cuda-emulated": Cuda(emulated=True), "cuda-checked": Cuda(emulated=True, checked=True)}
+DEVICES = ("cpu", "cuda", *EMULATED)
 
 
 def dialect_of(device: str) -> Dialect:
@@ -23,12 +23,12 @@ def dialect_of(device: str) -> Dialect:
     choice("native", "device", device, DEVICES, OTHERS)
     if device == "cpu":
         return C
-    if device == EMULATED:
+    if device in EMULATED:
         if not sys.platform.startswith("linux"):
             raise UnsupportedError("native", f"device '{device}'", "it needs Linux; use device='cpu'", OTHERS)
-        return Cuda(emulated=True)
+        return EMULATED[device]
     why = "what launches kernels on one isn't written yet" if cuda_devices() else "there is no CUDA device here"
-    use = f"use device='cpu', or device='{EMULATED}' to run the text of a CUDA kernel on the CPU, which is slow"
+    use = "use device='cpu', or device='cuda-emulated' to run the text of a CUDA kernel on the CPU, which is slow"
     raise UnsupportedError("native", f"device '{device}'", f"{why}; {use}", OTHERS)
 
 

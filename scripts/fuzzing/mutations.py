@@ -42,8 +42,12 @@ MUTATIONS = (
         'return f"{self.number(1.0)}/" + "*".join([self._atom(base)] * max(1, int(-exponent)))',
     ),
     Mutation(
-        "minimum and maximum swapped in C", "backends/native/prelude.h",
+        "minimum and maximum swapped in C", "backends/native/functions.h",
         "{ return a <= b ? a : b < a ? b : a + b; }", "{ return a >= b ? a : b > a ? b : a + b; }",
+    ),
+    Mutation(
+        "CUDA: an operation begins before all threads have ended the last one", "backends/native/cuda.py",
+        "{{ cut_off(u, k); return; }} __syncthreads();", "{{ cut_off(u, k); return; }}",
     ),
     Mutation(
         "the adjoint of a value forgets its gate", "backends/native/adjoint.py", '"(gate ? g : 0)"', '"g"'

@@ -1,4 +1,7 @@
-"""a) reference = native = torch = Brian2: spikes exactly, traces to 1e-9; or all refuse alike; or one refuses and says why."""
+"""a) reference = native = torch = Brian2: spikes exactly, traces to 1e-9; or all refuse alike; or one refuses and says why.
+
+CUDA's text on the CPU is two more backends, of every fifth network: threads in one order, and in the other, which must give the same bits.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,30 @@ from typing import Any
 
 import backends
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import ALL, Failure, Outcome, Programs, attempt, expected, hints, limited, summary
-from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference, own_rounding
+from fuzzing.oracles.outcome import (
+    ALL,
+    BLOCKS,
+    Failure,
+    Outcome,
+    Programs,
+    attempt,
+    expected,
+    hints,
+    limited,
+    summary,
+)
+from fuzzing.oracles.tolerance import BOUND, Sensitivity, first_difference, own_rounding, same_bits
 from fuzzing.unrolled import unrolled
 from neuro.language.equations import ModelError
 from neuro.protocols import Recording, RunError, UnsupportedError
 
 NAME = "forward"
+TURN = 5
 
 
 def check(case: Case, programs: Programs, names: Sequence[str] = ALL) -> Outcome:
     """Every one of these backends against the reference."""
+    names = (*names, *BLOCKS) if case.seed % TURN == 0 else names
     outcome, found = Outcome(), {name: programs.run(name) for name in names}
     reference = found["reference"]
     for name, result in found.items():
@@ -34,9 +50,22 @@ def check(case: Case, programs: Programs, names: Sequence[str] = ALL) -> Outcome
     sensitivity = Sensitivity(case, reference)
     for name in names[1:]:
         compare(case, name, reference, found[name], sensitivity, outcome)
+    if case.seed % TURN == 0:
+        in_any_order(*(found[name] for name in BLOCKS), outcome)
     if case.network.couplings == "stages" and not isinstance(reference, Exception):
         witness(case, reference, sensitivity, outcome)
     return outcome
+
+
+def in_any_order(a: Any, b: Any, outcome: Outcome) -> None:
+    """CUDA's threads in one order and in the other: a missing barrier shows as different bits."""
+    wrong = [summary(x) for x in (a, b) if isinstance(x, RunError) and "the kernel's text is wrong" in str(x)]
+    outcome.failures += [Failure(NAME, "CUDA's threads meet", text) for text in wrong]
+    if isinstance(a, Exception) or isinstance(b, Exception):
+        return  # compared with the reference, each by itself
+    if not (same_bits(a.spikes, b.spikes) and same_bits(a.traces, b.traces)):
+        difference = first_difference(a, b, 0.0)
+        outcome.failures.append(Failure(NAME, "the order of CUDA's threads matters", str(difference)))
 
 
 def witness(case: Case, reference: Any, sensitivity: Sensitivity, outcome: Outcome) -> None:
@@ -80,7 +109,7 @@ def compare(case: Case, name: str, reference: Any, result: Any, sensitivity: Sen
     kind = "spikes" if difference.spikes else "traces"
     if sensitivity.explains(difference):
         outcome.notes.append(f"tie: {kind}")
-    elif name in ALL and own_rounding(case, name, result, difference):
+    elif name in (*ALL, *BLOCKS) and own_rounding(case, name, result, difference):
         outcome.notes.append(f"tie: {kind}, by {name}'s own rounding")
     else:
         outcome.failures.append(Failure(NAME, f"{name} differs in {kind}", str(difference)))

@@ -16,11 +16,16 @@ import numpy as np
 import backends
 from fuzzing.networks import Case
 from neuro.language.equations import ModelError
+from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError
 
 _PARTICULAR = re.compile(r"'[^']*'|‘[^’]*’|\d+")
 PATIENCE = 4.0  # seconds of processor time
 ALL = ("reference", "native", "torch", "brian2")
+BLOCKS = (
+    "native on cuda-emulated",
+    "native on cuda-checked",
+)  # CUDA's text on the CPU, its threads in one order and in the other
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,16 @@ def compiled(backend: str, case: Case, **options: Any) -> Any:
 
     def compile_() -> Any:
         with limited(backend):
-            return backends.get(backend).compile(case.network, **hints(backend, case), **options)
+            return made(backend, case.network, case, **options)
 
     return attempt(compile_)
+
+
+def made(backend: str, network: Network, case: Case, **options: Any) -> Any:
+    """A network compiled by a backend; its device follows " on " in its name."""
+    name, _, device = backend.partition(" on ")
+    on = {"device": device} if device else {}
+    return backends.get(name).compile(network, **hints(name, case), **on, **options)
 
 
 def hints(backend: str, case: Case) -> dict[str, Any]:

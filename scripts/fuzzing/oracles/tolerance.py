@@ -22,7 +22,7 @@ import backends
 from backends.reference import _Simulation
 from fuzzing.editing import blocks, mapped, models, with_blocks, with_model
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import attempt, compiled, hints, limited
+from fuzzing.oracles.outcome import attempt, compiled, limited, made
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import initial_state, values
 from neuro.language.equations import CONSTANTS
@@ -206,7 +206,7 @@ class Sensitivity:
         cut = {n: a[:, :steps] for n, a in self.case.inputs().items()}
         inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in cut.items()}
         with limited(self.backend):
-            program = backends.get(self.backend).compile(network, **hints(self.backend, self.case))
+            program = made(self.backend, network, self.case)
             found = self.case.run(program, parameters=given, inputs=inputs, steps=steps)
             _ = found.state  # computed while it is asked for
             return found
