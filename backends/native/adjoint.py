@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from backends.native.adjoint_writer import Writer
+from backends.native.adjoint_writer import BOTH, Writer
 from backends.native.drives import counted
 from backends.native.lines import Line, results
 from backends.native.operations import count, title
@@ -61,7 +61,7 @@ class Adjoint(Writer):
     def ahead(self) -> list[Piece]:
         """Fetches what the tapes hold of the step before, while this one is computed."""
         found = []
-        for key in self.kernel.kept:
+        for key in self.kernel.kept if self.dialect.gathers else ():
             if key[0] in self.kernel.populations:
                 size = self.kernel.size(key[0])
                 at = f"{self.kernel.tape(*key)} + (unit*span + k - 1 - begin)*TILE*{size}"
@@ -74,7 +74,8 @@ class Adjoint(Writer):
         """Gradients of the weights that the run itself changed."""
         size = count(synapses)
         given = self.layout.given(mangled("D", "final", synapses.name, "w"))
-        return [f"memcpy({self.adjoint(synapses.name, 'w')}, {given} + trial*{size}, active*{size}*sizeof(real));"]
+        copied = self.dialect.copied(self.adjoint(synapses.name, "w"), f"{given} + trial*{size}", f"active*{size}")
+        return [f"{copied};"]
 
     def initial_weights(self, synapses: Synapses) -> list[str]:
         size = count(synapses)
@@ -87,9 +88,8 @@ class Adjoint(Writer):
         """Gradients of what each trial begins with."""
         size = self.kernel.size(owner)
         out = self.layout.filled(mangled("G", "state", owner, variable), ("trials", size))
-        return [
-            f"if (begin == 0) memcpy({out} + trial*{size}, {self.adjoint(owner, variable)}, active*{size}*sizeof(real));"
-        ]
+        copied = self.dialect.copied(f"{out} + trial*{size}", self.adjoint(owner, variable), f"active*{size}")
+        return [f"if (begin == 0) {copied};"]
 
     def recorded(self, item: Recorded) -> list[str]:
         _, number = self.kernel.records(item)
@@ -127,7 +127,7 @@ class Adjoint(Writer):
             fired = f"const int fired = {self.adjoint_mask(op.owner)}[o + i];"
             return [*self.marked(op.owner), *self.over_cells(cells, [fired, *self.of_cells(cells, lines, seeds)])]
         taken = [Line(x.name, x.value, x.target, x.old) for x in lines]
-        loop = self.kernel.spikes_of(op.owner, 0, self.of_cells(cells, taken, seeds))
+        loop = self.kernel.spikes_of(op.owner, 0, [*self.dialect.own("i"), *self.of_cells(cells, taken, seeds)])
         row = self.kernel.row(cells.name)
         return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {row};", *loop, "}"]
 
@@ -140,7 +140,9 @@ class Adjoint(Writer):
         if any(x.keep for x in lines):
             marks, still = self.resting(cells)
             gates = [f"const int frozen = {still};"]
-        drawn = counted(self.layout, op, dict(cells.counts), cells.size)
+        drawn = self.dialect.ranges(
+            "0", str(cells.size), lambda *part: counted(self.layout, op, dict(cells.counts), cells.size, part)
+        )
         return [*marks, *self.over_cells(cells, [*gates, *self.of_cells(cells, lines, seeds)], drawn)]
 
     def threshold(self, op: Threshold) -> list[str]:
@@ -163,21 +165,19 @@ class Adjoint(Writer):
     def gather(self, op: Gather) -> list[str]:
         size, found = self.kernel.size(op.population), []
         for coupling in reversed(op.couplings):
-            found += self.graded(coupling, self.adjoint(op.population, coupling.target))
+            found += [*self.graded(coupling, self.adjoint(op.population, coupling.target)), *self.dialect.between()]
         for name, source in op.currents:
             if source in self.training.inputs:
                 out = self.layout.filled(mangled("G", "current", source), ("batch", "steps", size))
-                found.append(
-                    f"for (long b = 0; b < active; b++) memcpy({out} + ((first + b)*steps + k)*{size}, "
-                    f"{self.adjoint(op.population, name)} + b*{size}, {size}*sizeof(real));"
-                )
+                row, own = f"{out} + ((first + b)*steps + k)*{size}", f"{self.adjoint(op.population, name)} + b*{size}"
+                found.append(f"for (long b = 0; b < active; b++) {self.dialect.copied(row, own, size)};")
         for name in op.variables:
-            a, total = self.adjoint(op.population, name), f"active*{size}*sizeof(real)"
+            a, total = self.adjoint(op.population, name), f"active*{size}"
             slot = op.population, name, 0
             if slot in self.kernel.back:
                 place = f"{self.arrived(slot)} + wrapped(k - 1, {self.kernel.back[slot]})*TILE*{size}"
-                found.append(f"memcpy({place}, {a}, {total});")
-            found.append(f"memset({a}, 0, {total});")
+                found.append(f"{self.dialect.copied(place, a, total)};")
+            found.append(f"{self.dialect.cleared(a, total)};")
         return found
 
     def couple(self, op: Couple) -> list[str]:
@@ -187,9 +187,9 @@ class Adjoint(Writer):
             if self.kernel.waits(op):
                 return self.graded(op, self.arrived_now(op))
             whole = self.layout.room(mangled("always", op.projection), self.kernel.tile * size)
-            return [*self.unfrozen(op, cells, whole), *self.graded(op, whole)]
+            return [*self.unfrozen(op, cells, whole), *self.dialect.between(), *self.graded(op, whole)]
         if op.target in cells.states:
-            found += self.unfrozen(op, cells, self.arrived_now(op))
+            found += [*self.unfrozen(op, cells, self.arrived_now(op)), *self.dialect.between()]
         return found + (self.static(op, synapses) if self.kernel.is_static(op) else self.changing(op, synapses))
 
     def arrived_now(self, op: Couple) -> str:
@@ -224,7 +224,7 @@ class Adjoint(Writer):
             tile = f"{b} + (k + {synapses.delay})%{depth}*TILE*{post}"
             return [*found, f"project({self.spikes(synapses.pre)}, {tile}, {mangled('turned', back)}, {post}, {pre});"]
         z = f"({self.spikes(synapses.pre)})[b*{pre} + i]"
-        body = kernel.each_synapse(synapses, [f"{z} += {back}[s]*({self.sent_to(op, synapses)})[j];"])
+        body = kernel.by_source(synapses, [f"{z} += {back}[s]*({self.sent_to(op, synapses)})[j];"])
         return [*found, "for (long b = 0; b < active; b++) {", *body, "}"]
 
     def sent_to(self, op: Couple, synapses: Synapses) -> str:
@@ -263,19 +263,26 @@ class Adjoint(Writer):
         kernel, post = self.kernel, synapses.ends[1]
         value = kernel.constants.synapses(synapses, op.value)
         g = f"{self.arrived_now(op)}[b*{post} + j]"
-        body, _ = self.of_synapses(synapses, [Line("value__", value)], {"value__": "(gate ? g : 0)"})
+        lines, seeds = [Line("value__", value)], {"value__": "(gate ? g : 0)"}
         names = kernel.synapse_names(synapses, self.at)
-        gate = self.to_gate(synapses, op.when, f"times(g, {c_code(value, names)})")
-        head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op.when)};"]
-        return self.over_trials(synapses, kernel.each_synapse(synapses, [*head, *body, *gate]))
+
+        def text(ends: str) -> list[str]:
+            body, _ = self.of_synapses(synapses, lines, seeds, ends)
+            gate = self.to_gate(synapses, op.when, f"times(g, {c_code(value, names)})", ends)
+            head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op.when)};"]
+            return [*head, *body, *gate] if ends == BOTH or body or gate else []
+
+        return self.over_trials(synapses, self.over_synapses(synapses, text))
 
     def gate(self, synapses: Synapses, when: str) -> str:
         if when == "post":
             return self.fired(synapses.post, "0", "j")
         return self.fired(synapses.pre, self.kernel.delay(synapses), "i")
 
-    def to_gate(self, synapses: Synapses, when: str, value: str) -> list[str]:
-        """Adjoint of the spike that opens a gate."""
+    def to_gate(self, synapses: Synapses, when: str, value: str, ends: str) -> list[str]:
+        """Adjoint of the spike that opens a gate, if it is that of one of these ends."""
+        if ("j" if when == "post" else "i") not in ends:
+            return []
         if when == "post":
             return [f"({self.spikes(synapses.post)})[b*{synapses.ends[1]} + j] += {value};"]
         if synapses.pre not in self.kernel.populations or synapses.name in self.training.backward.detached:
@@ -287,12 +294,18 @@ class Adjoint(Writer):
         synapses, lines = self.step.projection(op.owner), self.kernel.synapse_lines(op)
         size = count(synapses)
         seeds = {name: f"{self.adjoint(op.owner, v)}[b*{size} + s]" for v, name in results(lines).items()}
-        body, found = self.of_synapses(synapses, lines, seeds)
-        if op.when != "always":
+
+        def text(ends: str) -> list[str]:
+            body, found = self.of_synapses(synapses, lines, seeds, ends)
+            if op.when == "always":
+                return body
             # the gate's adjoint reads what the statements have made, so it follows them
-            body = [f"const int gate = {self.gate(synapses, op.when)};", *body]
-            body += self.to_gate(synapses, op.when, found.gate) if found.gate else []
-        return self.over_trials(synapses, self.kernel.each_synapse(synapses, body))
+            gate = self.to_gate(synapses, op.when, found.gate, ends) if found.gate else []
+            if not body and not gate and ends != BOTH:
+                return []
+            return [f"const int gate = {self.gate(synapses, op.when)};", *(body or found.statements), *gate]
+
+        return self.over_trials(synapses, self.over_synapses(synapses, text))
 
     def graded(self, op: Couple, total: str) -> list[str]:
         """A coupling of all synapses. total: adjoint of its sums, an array [trial][post]."""
@@ -300,8 +313,9 @@ class Adjoint(Writer):
         pre, post = synapses.ends
         if not kernel.factored(op):
             value = kernel.constants.synapses(synapses, op.value)
-            body, _ = self.of_synapses(synapses, [Line("value__", value)], {"value__": f"{total}[b*{post} + j]"})
-            return self.over_trials(synapses, kernel.each_synapse(synapses, body))
+            lines, seeds = [Line("value__", value)], {"value__": f"{total}[b*{post} + j]"}
+            text = self.over_synapses(synapses, lambda ends: self.of_synapses(synapses, lines, seeds, ends)[0])
+            return self.over_trials(synapses, text)
         assert op.factors is not None
         sent, w = (
             self.layout.room(mangled(n, op.projection), kernel.tile * s) for n, s in (("sent", pre), ("reaching", post))
@@ -309,9 +323,10 @@ class Adjoint(Writer):
         names, amounts = kernel.synapse_names(synapses, self.at), kernel.matrix(op)
         factors = [kernel.constants.synapses(synapses, f) for f in (op.factors.pre, op.factors.post)]
         found = self.over_trials(synapses, [
-            f"VECTOR for (long i = 0; i < {pre}; i++) {{ const long s = i*{post}; {sent}[b*{pre} + i] = {c_code(factors[0], names)}; }}",
-            f"VECTOR for (long j = 0; j < {post}; j++) {{ const long s = j; {w}[b*{post} + j] = times({total}[b*{post} + j], {c_code(factors[1], names)}); }}",
+            f"VECTOR {self.dialect.loop('i', '0', str(pre))} {{ const long s = i*{post}; {sent}[b*{pre} + i] = {c_code(factors[0], names)}; }}",
+            f"VECTOR {self.dialect.loop('j', '0', str(post))} {{ const long s = j; {w}[b*{post} + j] = times({total}[b*{post} + j], {c_code(factors[1], names)}); }}",
         ])  # fmt: skip
+        found += self.dialect.between()
         if self.weighed(synapses, amounts):
             size = count(synapses)
             out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
@@ -321,7 +336,7 @@ class Adjoint(Writer):
             back = self.through(op, synapses)
             a = self.layout.room(mangled("A", "sent", op.projection), kernel.tile * pre)
             found += [
-                f"memset({a}, 0, TILE*{pre}*sizeof(real));", f"project({a}, {w}, {mangled('turned', back)}, {post}, {pre});",
+                *self.dialect.between(), f"{self.dialect.cleared(a, f'TILE*{pre}')};", f"project({a}, {w}, {mangled('turned', back)}, {post}, {pre});",
                 *self.along(synapses, "i", pre, f"const long s = i*{post};", factors[0], f"{a}[b*{pre} + i]"),
             ]  # fmt: skip
         return found
@@ -333,7 +348,7 @@ class Adjoint(Writer):
         pre, post = synapses.ends
         sums = self.layout.room(mangled("total", op.projection), self.kernel.tile * post)
         return [
-            f"memset({sums}, 0, TILE*{post}*sizeof(real));",
+            f"{self.dialect.cleared(sums, f'TILE*{post}')};",
             f"project({sums}, {mangled('sent', op.projection)}, {amounts}, {pre}, {post});",
             *self.along(
                 synapses, "j", post, "const long s = j;", factor, f"times({total}[b*{post} + j], {sums}[b*{post} + j])"
@@ -342,7 +357,5 @@ class Adjoint(Writer):
 
     def along(self, synapses: Synapses, index: str, size: int, head: str, factor: sp.Expr, seed: str) -> list[str]:
         """Adjoint of one end's factor, cell after cell."""
-        body, _ = self.of_synapses(synapses, [Line("factor__", factor)], {"factor__": seed})
-        return self.over_trials(
-            synapses, [f"for (long {index} = 0; {index} < {size}; {index}++) {{ {head}", *body, "}"]
-        )
+        body, _ = self.of_synapses(synapses, [Line("factor__", factor)], {"factor__": seed}, cell=index)
+        return self.over_trials(synapses, [f"{self.dialect.loop(index, '0', str(size))} {{ {head}", *body, "}"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from backends.native.kernel import Kernel, Slot
 from backends.native.lines import Line, Reversed, reverse
 from backends.native.operations import count
 from neuro.compiler.step import Cells, Synapses
 from neuro.language.mangling import mangled
+
+BOTH = "ij"  # ends of a synapse
 
 
 class Writer:
@@ -17,7 +19,7 @@ class Writer:
     def __init__(self, kernel: Kernel) -> None:
         assert kernel.training is not None
         self.kernel, self.step, self.layout, self.training = kernel, kernel.step, kernel.layout, kernel.training
-        self.at = len(self.step.operations)
+        self.at, self.dialect = len(self.step.operations), kernel.dialect
 
     # -- names ---------------------------------------------------------------------------------------------
 
@@ -33,12 +35,16 @@ class Writer:
         name = self.layout.room(mangled("Z", population), depth * self.kernel.tile * size)
         return name if depth == 1 else f"{name} + wrapped(k - {late}, {depth})*TILE*{size}"
 
-    def gradient(self, name: str, index: str) -> str:
-        """C of a constant's gradient. Cells have one sum each, even where the constant is one number."""
+    def gradient(self, name: str, index: str, cell: str = "") -> str:
+        """C of a constant's gradient. Cells have one sum each, even where the constant is one number; so have a synapse's cells where threads
+        own them. cell: the one at hand.
+        """
         constant = self.kernel.constants.table[name]
-        cell = constant.owner in self.kernel.populations
-        size = 1 if constant.one and not cell else self.kernel.size(constant.owner)
-        place = "0" if constant.one and not cell else index
+        place, size = index, self.kernel.size(constant.owner)
+        if constant.one and constant.owner not in self.kernel.populations:
+            place, size = "0", 1
+            if self.dialect.owners:
+                place, size = cell, max(self.step.projection(constant.owner).ends)
         return f"{self.layout.filled(mangled('G', name), ('lanes', size))}[lane*{size} + {place}]"
 
     def wanted(self, name: str) -> bool:
@@ -75,8 +81,10 @@ class Writer:
     def marked(self, population: str) -> list[str]:
         """Fills that mask from the lists."""
         size, z = self.kernel.size(population), self.adjoint_mask(population)
-        loop = self.kernel.spikes_of(population, 0, [f"{z}[b*{size} + i] = 1;"])
-        return [f"memset({z}, 0, TILE*{size}*sizeof(int));", "for (long b = 0; b < active; b++) {", *loop, "}"]
+        loop = self.kernel.spikes_of(population, 0, [*self.dialect.own("i"), f"{z}[b*{size} + i] = 1;"])
+        return [
+            f"{self.dialect.cleared(z, f'TILE*{size}', 'int')};", "for (long b = 0; b < active; b++) {", *loop, "}"
+        ]  # fmt: skip
 
     # -- lines ---------------------------------------------------------------------------------------------
 
@@ -84,7 +92,7 @@ class Writer:
         """A loop over trials b and their cells i. head: what comes first in each trial."""
         return [
             f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {self.kernel.row(cells.name)};", *head,
-            f"VECTOR for (long i = 0; i < {cells.size}; i++) {{", *body, "} }",
+            f"VECTOR {self.dialect.loop('i', '0', str(cells.size))} {{", *body, "} }",
         ]  # fmt: skip
 
     def of_cells(self, cells: Cells, lines: Sequence[Line], seeds: dict[str, str]) -> list[str]:
@@ -108,9 +116,11 @@ class Writer:
         return body
 
     def of_synapses(
-        self, synapses: Synapses, lines: Sequence[Line], seeds: dict[str, str]
+        self, synapses: Synapses, lines: Sequence[Line], seeds: dict[str, str], ends: str = BOTH, cell: str = "j"
     ) -> tuple[list[str], Reversed]:
-        """Adjoint statements of lines over trial b's synapses s from i to j."""
+        """Adjoint statements of lines over trial b's synapses s from i to j. ends: of what they are added to: a source "i", a target and the
+        synapse itself "j"; none where nothing is. cell: which of the two is known, where one is.
+        """
         constants = self.kernel.constants.table
         places = {n: (synapses.name, n, f"b*{count(synapses)} + s") for n in synapses.states}
         for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
@@ -121,14 +131,29 @@ class Writer:
         found = reverse(lines, names, seeds, lambda n: n in places or (n in constants and self.wanted(n)))
         body = list(found.statements)
         changed = {line.target for line in lines if line.target}
+        before = len(body)
         for name, (owner, variable, index) in places.items():
+            if ("i" if name.endswith("_pre") else "j") not in ends:
+                continue
             if name in changed:
                 body.append(f"{self.adjoint(owner, variable)}[{index}] = {found.adjoints.get(name, '0')};")
             elif name in found.adjoints:
                 body.append(f"{self.adjoint(owner, variable)}[{index}] += {found.adjoints[name]};")
-        for name in sorted(n for n in found.adjoints if n in constants):
-            body.append(f"{self.gradient(name, 's')} += {found.adjoints[name]};")
-        return body, found
+        for name in sorted(n for n in found.adjoints if n in constants and "j" in ends):
+            body.append(f"{self.gradient(name, 's', cell)} += {found.adjoints[name]};")
+        return body if ends == BOTH or len(body) > before else [], found
+
+    def over_synapses(self, synapses: Synapses, text: Callable[[str], list[str]]) -> list[str]:
+        """A loop over all synapses s from i to j. text: of what is added to which ends, see `of_synapses`.
+
+        Where threads own cells, what is added to sources comes first: it reads the adjoints of synapses, which the rest changes.
+        """
+        if not self.dialect.owners:
+            return self.kernel.each_synapse(synapses, text(BOTH))
+        first, rest = text("i"), text("j")
+        found = self.kernel.by_source(synapses, first) if first else []
+        found += self.dialect.between() if first and rest else []
+        return found + (self.kernel.each_synapse(synapses, rest) if rest else [])
 
     def over_trials(self, synapses: Synapses, body: Iterable[str]) -> list[str]:
         """A loop over trials b, with the rows of their tapes."""

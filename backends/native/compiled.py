@@ -13,7 +13,7 @@ from backends.common.recording import Wanted
 from backends.common.structure import Backward, with_feedback
 from backends.native import drives
 from backends.native.arrangement import Arrangement, Orders, arrangements
-from backends.native.build import OTHERS, compiler_for
+from backends.native.build import compiler_for
 from backends.native.constants import Constant, Constants, lookup, values_of
 from backends.native.dialect import C, Dialect
 from backends.native.executable import Executable
@@ -30,7 +30,7 @@ from neuro.compiler.step import Cells, Synapses
 from neuro.events import Events
 from neuro.language.mangling import mangled
 from neuro.model import Network
-from neuro.protocols import Parameters, RunError, UnsupportedError
+from neuro.protocols import Parameters, RunError
 
 Array = npt.NDArray[Any]
 WORTH = 4096  # cells from which the threads share those of one trial
@@ -76,9 +76,6 @@ class CompiledNetwork:
         return found
 
     def _built(self, record: tuple[Recorded, ...], batch: int, training: Training | None) -> Executable:
-        if training is not None and not self.dialect.differentiates:
-            why = f"the adjoint isn't written for {self.dialect.name}; use device='cpu'"
-            raise UnsupportedError("native", f"gradients of network '{self.name}'", why, OTHERS)
         tile = self.dialect.tile(batch)
         key = (
             record,

@@ -56,6 +56,19 @@ static __device__ void project(real *y, const real *x, const real *m, long pre, 
     }
 }
 
+/* The rows of g[][post] that the list names += y[post]. */
+static __device__ void scatter(real *g, const real *y, const int *list, long count, long post) {
+    OWN(j, post) for (long e = 0; e < count; e++) g[list[e] * post + j] += y[j];
+}
+
+/* g[pre][post] += x[pre] y[post]; a block has one trial. */
+static __device__ void outer(real *g, const real *x, const real *y, long pre, long post, long one) {
+    OWN(j, post) for (long i = 0; i < pre; i++) g[i * post + j] += x[i] * y[j];
+}
+
+/* y += row */
+static __device__ void add(real *y, const real *row, long n) { OWN(own, n) y[own] += row[own]; }
+
 /* An array of the parameter set at hand. */
 #define GIVEN(n) ((char *)arrays[n] + set * strides[n])
 /* The places of a status: see work.h. */

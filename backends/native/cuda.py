@@ -33,12 +33,15 @@ class Cuda(Dialect):
     emulated: bool = False
     checked: bool = False
     name = "CUDA"
-    differentiates = False
+    owners = True
     teams = False
     gathers = False
 
     def tile(self, batch: int) -> int:
         return 1
+
+    def lanes(self, units: int) -> int:
+        return units
 
     # -- inside of an operation ----------------------------------------------------------------------------
 
@@ -84,7 +87,7 @@ class Cuda(Dialect):
     def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
         threads = self.threads or -(-max(facts.cells, 1) // WARP) * WARP
         kernel = _Kernel(name, facts, min(MOST, threads), 0 if self.checked else SHARED)
-        return kernel.text(*pieces) + (kernel.launched() if self.emulated else "")
+        return kernel.text(*pieces, back=back) + (kernel.launched() if self.emulated else "")
 
 
 class _Kernel:
@@ -95,7 +98,13 @@ class _Kernel:
         self.operations = Operations(facts.layout, name, self._head)
 
     def text(
-        self, start: Iterable[Piece], past: Iterable[Piece], each: Iterable[Piece], finish: Iterable[Piece]
+        self,
+        start: Iterable[Piece],
+        past: Iterable[Piece],
+        each: Iterable[Piece],
+        finish: Iterable[Piece],
+        *,
+        back: bool,
     ) -> str:
         first = [f"{call}; __syncthreads();" for call in map(self._call, start)]
         before = [f"{call}; __syncthreads();" for call in map(self._call, past)]
@@ -104,21 +113,26 @@ class _Kernel:
         arrays, bytes_ = self._arrays()
         self.bytes = bytes_
         shared = bytes_ <= self.shared
-        kept = [f"if (begin > 0) COPY(room, own_room, {bytes_});"] if shared else []
+        anew = "end == run->steps" if back else "begin == 0"
+        kept = [f"if (!({anew})) COPY(room, own_room, {bytes_});"] if shared else []
+        onwards = "k = end - 1; k >= begin; k--" if back else "k = begin; k < end; k++"
+        earlier = [
+            "for (long k = -1; k >= -past; k--) {" if back else "for (long k = -past; k < 0; k++) {",
+            *before,
+            "}",
+        ]
         lines = [
             f"KERNEL void __launch_bounds__({self.threads}) {self.name}_kernel({_ARGUMENTS}) {{",
             "const long unit = from + blockIdx.x, set = unit / run->batch, past = run->past;",
-            "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, 0, 0};",
+            "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, unit, 0};",
             "const unit_t *const u = &own_unit;",
             f"char *const own_room = (char *)(((size_t)(scratch + unit*apart) + {_ALIGNED - 1}) & ~(size_t){_ALIGNED - 1});",
             f"__shared__ __align__({_ALIGNED}) char room[{bytes_}];" if shared else "char *const room = own_room;",
-            *arrays, *kept,
-            "if (begin == 0) {", f"CLEAR(room, {bytes_}); __syncthreads();",
-            "{ const long k = begin;", *first, "}", *(["for (long k = -past; k < 0; k++) {", *before, "}"] if before else []), "}",
-            "__syncthreads();",
-            "for (long k = begin; k < end; k++) {", *loop, "}",
-            "{ const long k = end;", *last, "}",
-            *([f"if (apart) COPY(own_room, room, {bytes_});"] if shared else []), "}",
+            *arrays, *kept, f"if ({anew}) {{", f"CLEAR(room, {bytes_}); __syncthreads();",
+            "{ const long k = begin;", *first, "}", *(earlier if before and not back else []), "}", "__syncthreads();",
+            f"for (long {onwards}) {{", *loop, "}",
+            *(["if (begin == 0) {", *earlier, "}"] if before and back else []),
+            "{ const long k = end;", *last, "}", *([f"if (apart) COPY(own_room, room, {bytes_});"] if shared else []), "}",
         ]  # fmt: skip
         return "\n".join((*self.operations.made.values(), indented(lines)))
 

@@ -12,6 +12,7 @@ from backends.native.layout import Layout
 from backends.native.printer import prelude
 from backends.native.text import Piece, function
 
+LANES = 8  # partial sums of gradients, at most
 TILE = 8  # trials side by side: a matrix row is read once for all of them
 
 
@@ -32,18 +33,22 @@ class Facts:
 class Dialect:
     """C.
 
-    differentiates: whether it has the adjoint. teams: whether threads can share the cells of one trial. gathers: whether groups of
+    owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether threads can share the cells of one trial. gathers: whether groups of
     synapses that arrive are collected before they are added, so that the next ones can be fetched.
     """
 
     name = "C"
-    differentiates = True
+    owners = False
     teams = True
     gathers = True
 
     def tile(self, batch: int) -> int:
         """Trials side by side."""
         return 1 if batch == 1 else TILE
+
+    def lanes(self, units: int) -> int:
+        """Partial sums of gradients: as many for any number of threads, so that the total doesn't depend on it."""
+        return min(units, LANES, max(2, units // 8))
 
     # -- inside of an operation ----------------------------------------------------------------------------
 

@@ -33,7 +33,6 @@ from neuro.language.mangling import mangled, unmangled
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
-LANES = 8  # partial sums of gradients, at most
 TAPE = 256  # steps whose versions are kept at once
 CHECKED = 2**28  # bytes from which a run's memory is compared with what is free
 
@@ -224,7 +223,7 @@ class Executable:
         return {
             "steps": feed.steps, "rows": run.past + feed.steps, "bounds": run.past + feed.steps + 1,
             "span": end - begin, "records": feed.steps // run.every,
-            "units": run.units, "lanes": lanes_of(run.units), "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
+            "units": run.units, "lanes": self.kernel.dialect.lanes(run.units), "trials": (feed.population or 1) * feed.batch, "batch": feed.batch,
             **run.counts,
         }  # fmt: skip
 
@@ -266,8 +265,10 @@ class Executable:
         work = (
             [(0, 1, part) for part in range(self.kernel.parts)]
             if together
-            else [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes_of(units)))]
-            if back
+            else [
+                (start, stop, lane) for lane, (start, stop) in enumerate(parts(units, self.kernel.dialect.lanes(units)))
+            ]
+            if back and not self.kernel.dialect.owners
             else [(start, stop, 0) for start, stop in parts(units, min(run.threads, units))]
         )
         numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
@@ -320,11 +321,6 @@ def _reserved(shape: tuple[int, ...], dtype: Any) -> Array:
 def parts(units: int, number: int) -> list[tuple[int, int]]:
     """Units 0 ... units - 1 in as many spans of equal length, or nearly so."""
     return list(pairwise(i * units // number for i in range(number + 1)))
-
-
-def lanes_of(units: int) -> int:
-    """Partial sums of gradients: as many for any number of threads, so that the total doesn't depend on it."""
-    return min(units, LANES, max(2, units // 8))
 
 
 def _available() -> int | None:

@@ -147,7 +147,8 @@ class Forward(Delivery):
             case Update() if op.owner in self.kernel.populations:
                 return [*self.update_cells(op), *self.written(op)]
             case Update():
-                return [*self.update_synapses(op), *self.written(op)]
+                kept = self.written(op)
+                return [*self.update_synapses(op), *(self.dialect.between() if kept else []), *kept]
 
     def gather(self, op: Gather) -> list[str]:
         size, found = self.kernel.size(op.population), []

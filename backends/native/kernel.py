@@ -249,11 +249,12 @@ class Kernel:
             f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];", *body, "} }",
         ]  # fmt: skip
 
-    def of_source(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
-        """A loop over the synapses s from cell i to j."""
+    def of_source(self, synapses: Synapses, body: Sequence[str], dialect: Dialect | None = None) -> list[str]:
+        """A loop over the synapses s from cell i to j; of one thread, where it is given C."""
+        dialect = dialect or self.dialect
         if synapses.kind == "dense":
             post = synapses.ends[1]
-            head = f"{self.dialect.loop('j', '0', str(post))} {{ const long s = i*{post} + j; {self.missing(synapses)}"
+            head = f"{dialect.loop('j', '0', str(post))} {{ const long s = i*{post} + j; {self.missing(synapses)}"
             return [head, *body, "}"]
         if synapses.kind == "one_to_one":
             head = "for (long s = i; s <= i; s++) { const long j = s;"
@@ -261,7 +262,7 @@ class Kernel:
             first = self.layout.given(mangled("first", synapses.name), "long")
             post_index = self.layout.given(mangled("post", synapses.name), "int")
             head = f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s];"
-        return [head, *self.dialect.own("j"), *body, "}"]
+        return [head, *dialect.own("j"), *body, "}"]
 
     def of_group(self, synapses: Synapses, group: str, body: Sequence[str]) -> list[str]:
         """The same of one group of them: see Arrangement."""
@@ -281,6 +282,11 @@ class Kernel:
     def each_synapse(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
         """A loop over all synapses s from i to j."""
         return [f"for (long i = 0; i < {synapses.ends[0]}; i++) {{", *self.of_source(synapses, body), "}"]
+
+    def by_source(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
+        """The same, for what is added to cell i: its owner goes through all of its synapses."""
+        head = self.dialect.loop("i", "0", str(synapses.ends[0]))
+        return [f"{head} {{", *self.of_source(synapses, body, C), "}"]
 
     def missing(self, synapses: Synapses) -> str:
         """Skips synapse s where there is none."""

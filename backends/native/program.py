@@ -57,8 +57,7 @@ class NativeProgram(DifferentiableSimulator):
         super().__init__()
         self.network, self.threads, self.surrogate, self.backward = network, threads, surrogate, backward
         self.dialect = dialect
-        torch = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
-        gradients = torch and dialect.differentiates
+        gradients = find_spec("torch") is not None  # the kernel doesn't need it, losses and optimisers do
         self.capabilities = Capabilities(gradients=gradients, plasticity=True, populations=True)
         self.compiled = CompiledNetwork(network, dtype, threads, surrogate, backward, dialect)
         self.declared, self.step, self.real = self.compiled.declared, self.compiled.step, self.compiled.real
@@ -145,6 +144,8 @@ class NativeProgram(DifferentiableSimulator):
         """See DifferentiableSimulator. Quick where numbers alone are held and sent, and in a run of one span of steps."""
         from backends.native.prepared import Prepared
 
+        if self.dialect.owners:
+            return super().prepared(wrt, record, steps=steps, batch=batch)
         found = Prepared(self.compiled, wrt, record, steps, batch)
         return found if found.fits else super().prepared(wrt, record, steps=steps, batch=batch)
 
@@ -184,9 +185,7 @@ class NativeBackend:
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> NativeProgram:
-        """See Backend.compile. threads: processors. device: cpu, or one in CUDA's dialect, which gives no gradients
-        (see `devices`). The others as for torch; gradients need torch.
-        """
+        """See Backend.compile. threads: processors. device: cpu, or one in CUDA's dialect (see `devices`). The others as for torch; gradients need torch."""
         if options:
             known = "dtype, threads, device, surrogate, surrogate_scale, detach_reset, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)

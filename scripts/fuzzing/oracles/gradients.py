@@ -1,4 +1,7 @@
-"""b) Gradients: native = torch to 1e-8 for every parameter; both = finite differences where nothing spikes; RTRL = BPTT."""
+"""b) Gradients: native = torch to 1e-8 for every parameter; both = finite differences where nothing spikes; RTRL = BPTT.
+
+Of every fourth network, CUDA's text on the CPU: native's to 1e-8, and the same bits in any order of threads.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ import numpy as np
 
 from fuzzing.editing import blocks, models
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, expected, summary
-from fuzzing.oracles.tolerance import TRIES, off
+from fuzzing.oracles.outcome import BLOCKS, Failure, Outcome, Programs, attempt, expected, summary
+from fuzzing.oracles.tolerance import TRIES, off, same_bits
 from neuro.compiler.parameters import values
 from neuro.model import Network
 from neuro.protocols import Batch, UnsupportedError
 
 NAME = "gradients"
+TURN = 4
 BOUND = 1e-8  # of a parameter's largest gradient, or of what the whole loss owes to it
 SLOPES = ("fast_sigmoid", "atan", "sigmoid", "triangle")
 STEP = 1e-5  # of a parameter, for finite differences: their error is about its square and 1e-16 over it
@@ -93,6 +97,8 @@ def check(case: Case, programs: Programs) -> Outcome:
     if any(isinstance(result, Exception) for result in found.values()):
         return outcome
     compare(case, programs, loss, options, found, outcome)
+    if case.seed % TURN == 0:
+        in_any_order(case, programs, loss, options, found["native"], outcome)
     if not (any(p.neuron.threshold for p in case.network.populations) or borrows_slopes(case.network)):
         finite_differences(case, programs, loss, found["torch"], outcome)
     rules(case, programs, loss, outcome)
@@ -165,6 +171,24 @@ def compare(
     worst = max(off_by, key=lambda n: off_by[n] if off_by[n] == off_by[n] else np.inf)
     kind = "is finite on one of torch and native" if np.isnan(off_by[worst]) else "differs between torch and native"
     outcome.failures.append(Failure(NAME, kind, f"{worst} by {off_by[worst]:.2g} of its largest, {options}"))
+
+
+def in_any_order(case: Case, programs: Programs, loss: Loss, options: Any, native: Gradients, outcome: Outcome) -> None:
+    """CUDA's text, its threads in one order and in the other. Trials are added in another order than C's, which rounds."""
+    a, b = (attempt(lambda n=name: gradient(case, programs, n, loss, options)) for name in BLOCKS)
+    for name, result in zip(BLOCKS, (a, b), strict=True):
+        if isinstance(result, UnsupportedError):
+            outcome.refusals.append((name, result.why))
+        elif isinstance(result, Exception):
+            outcome.failures.append(Failure(NAME, f"{name} raises {type(result).__name__}", summary(result)))
+    if isinstance(a, Exception) or isinstance(b, Exception):
+        return
+    if not same_bits(a, b):
+        outcome.failures.append(Failure(NAME, "the order of CUDA's threads matters", f"{options}"))
+    share = owed(native, values(case.network))
+    for name, e in errors(native, a).items():
+        if not e <= BOUND and not e * share[name] <= 1e-14:
+            outcome.failures.append(Failure(NAME, "differs between native and CUDA's text", f"{name} by {e:.2g}"))
 
 
 def finite_differences(case: Case, programs: Programs, loss: Loss, found: Gradients, outcome: Outcome) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
-from backends.native import devices
+from backends.native import devices, executable
 from backends.native.cuda import SHARED, Cuda
 from backends.native.program import NativeProgram
 from neuro import (
@@ -101,6 +102,63 @@ def test_random_networks_in_two_orders(seed: int) -> None:
     c = case.run(backends.get("native").compile(case.network))
     assert same(a, b) and a.spike_count() > 10
     assert all(np.array_equal(a.spikes[n], c.spikes[n]) for n in c.spikes)
+
+
+# -- gradients -------------------------------------------------------------------------------------------------
+
+
+def gradients(program: Any, network: Network) -> dict[str, Any]:
+    """Of a random linear function of everything, for every parameter."""
+    random = np.random.default_rng(5)
+
+    def loss(signals: Any) -> Any:
+        parts = {**signals.spikes, **signals.traces}
+        weights = {n: torch.as_tensor(random.normal(size=parts[n].shape)) for n in sorted(parts)}
+        sizes = {n: float(parts[n].detach().abs().max()) or 1.0 for n in parts}
+        return sum((parts[n] * w / sizes[n]).sum() for n, w in weights.items())
+
+    found: dict[str, Any] = program.value_and_grad(
+        loss, {}, drive(network, batch=BATCH, steps=40), list(program.declared), record(network), steps=40, batch=BATCH
+    )[1]
+    return found
+
+
+@pytest.mark.parametrize("feature", [n for n in NETWORKS if n != "poisson"])
+def test_gradients(feature: str) -> None:
+    """C's, up to the order in which trials are added; and the same bits in any order of threads."""
+    network = NETWORKS[feature]
+    c = gradients(backends.get("native").compile(network), network)
+    a, b = (
+        gradients(compiled(network, d), network)
+        for d in (Cuda(emulated=True), Cuda(emulated=True, checked=True, threads=64))
+    )
+    assert sum(np.any(g) for g in c.values()) >= 2
+    for name, g in c.items():
+        assert np.array_equal(a[name], b[name])
+        np.testing.assert_allclose(a[name], g, rtol=1e-11, atol=1e-13 * np.abs(g).max(initial=0))
+
+
+def test_gradients_of_a_run_of_several_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scratch goes back to its block where a span begins, forth and back."""
+    network = NETWORKS["heterogeneous delays"]
+    whole = gradients(compiled(network, Cuda(emulated=True)), network)
+    monkeypatch.setattr(executable, "TAPE", 13)
+    parts = gradients(compiled(network, Cuda(emulated=True)), network)
+    assert all(np.array_equal(whole[n], parts[n]) for n in whole) and np.any(whole["feed.w"])
+
+
+def test_what_two_threads_add_to_is_found() -> None:
+    """On a GPU one of the two sums may be lost."""
+    network = NETWORKS["recurrent"]
+    whole = "OWN(j, post) {\n        real sum = y[j];\n        for (long i = 0; i < pre; i++)"
+    shared = Planted(
+        emulated=True,
+        checked=True,
+        what=whole,
+        instead=whole.replace("OWN(j, post)", "for (long j = 0; j < post; j++)"),
+    )
+    with pytest.raises(RunError, match="threads 31 and 30 of a block write the same number between two barriers"):
+        gradients(compiled(network, shared), network)
 
 
 # -- planted faults --------------------------------------------------------------------------------------------
@@ -266,14 +324,6 @@ def test_cuda_itself_is_refused(number: int, why: str, monkeypatch: pytest.Monke
 def test_an_unknown_device_is_refused(device: Any) -> None:
     with pytest.raises(UnsupportedError, match="use cpu, cuda, cuda-emulated or cuda-checked"):
         backends.get("native").compile(NETWORKS["recurrent"], device=device)  # type: ignore[call-arg]
-
-
-def test_gradients_are_refused() -> None:
-    program: Any = backends.get("native").compile(NETWORKS["recurrent"], device=EMULATED)  # type: ignore[call-arg]
-    assert not program.capabilities.gradients
-    given = drive(NETWORKS["recurrent"], batch=BATCH, steps=STEPS)
-    with pytest.raises(UnsupportedError, match=r"gradients of network.*isn't written for CUDA; use device='cpu'"):
-        program.value_and_grad(lambda s: s.spikes["cells"].sum(), {}, given, ["loop.w"])
 
 
 def test_the_exponential_of_a_matrix_that_changes_is_refused() -> None:
