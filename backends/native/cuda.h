@@ -1,5 +1,5 @@
 /* What CUDA's operations are written with. A block is a trial, and all of its threads call each of these functions. Cells, and synapses by the
-   cells that they end at, have an owner: the thread whose number is theirs modulo the number of threads, a whole number of warps. */
+   cells that they end at, have an owner: the thread whose number is theirs modulo THREADS, which are whole warps. */
 #ifdef __CUDACC__
 #define INFINITY __int_as_float(0x7f800000)
 #endif
@@ -10,8 +10,8 @@
 #endif
 #define restrict /* other threads write what a pointer of this one reads */
 #define VECTOR
-#define OWN(i, number) for (long i = threadIdx.x; i < (number); i += blockDim.x)
-#define MINE(i) ((i) % blockDim.x == threadIdx.x)
+#define OWN(i, number) for (long i = threadIdx.x; i < (number); i += THREADS)
+#define MINE(i) ((i) % THREADS == threadIdx.x)
 #define FIRST if (threadIdx.x == 0)
 #define COPY(to, from, number) OWN(own, number) (to)[own] = (from)[own]
 #define CLEAR(to, number) OWN(own, number) (to)[own] = 0
@@ -19,9 +19,9 @@
 /* Indices of the cells that fired, in ascending order; gives their number. A thread reads its own cells. */
 static __device__ long hits(const int *z, long n, int *list) {
     __shared__ int of_warp[32];
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = THREADS / 32;
     long found = 0;
-    for (long first = 0; first < n; first += blockDim.x) {
+    for (long first = 0; first < n; first += THREADS) {
         const long i = first + threadIdx.x;
         const int fires = i < n && z[i];
         const unsigned fired = __ballot_sync(~0u, fires);

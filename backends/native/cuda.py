@@ -79,22 +79,26 @@ class Cuda(Dialect):
 
     # -- whole texts ---------------------------------------------------------------------------------------
 
-    def prelude(self, dtype: str, tile: int, dt: float) -> str:
+    def block(self, facts: Facts) -> int:
+        """Threads of a block."""
+        return self.threads or min(MOST, -(-max(facts.cells, 1) // WARP) * WARP)
+
+    def prelude(self, facts: Facts, dtype: str, tile: int, dt: float) -> str:
         checked = "#define CHECKED\n" if self.checked else ""
         before = checked + header("cuda_on_cpu.h") if self.emulated else ""
-        return before + definitions(dtype, tile, dt) + header("real.h", "functions.h", "run.h", "cuda.h")
+        numbers = f"#define THREADS {self.block(facts)}\n" + definitions(dtype, tile, dt)
+        return before + numbers + header("real.h", "functions.h", "run.h", "cuda.h")
 
     def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
-        threads = self.threads or -(-max(facts.cells, 1) // WARP) * WARP
-        kernel = _Kernel(name, facts, min(MOST, threads), 0 if self.checked else SHARED)
+        kernel = _Kernel(name, facts, 0 if self.checked else SHARED)
         return kernel.text(*pieces, back=back) + (kernel.launched() if self.emulated else "")
 
 
 class _Kernel:
-    """Writes a kernel. threads: of a block. shared: bytes of scratch up to which it is in shared memory."""
+    """Writes a kernel. shared: bytes of scratch up to which it is in shared memory."""
 
-    def __init__(self, name: str, facts: Facts, threads: int, shared: int) -> None:
-        self.name, self.facts, self.layout, self.threads, self.shared = name, facts, facts.layout, threads, shared
+    def __init__(self, name: str, facts: Facts, shared: int) -> None:
+        self.name, self.facts, self.layout, self.shared = name, facts, facts.layout, shared
         self.operations = Operations(facts.layout, name, self._head)
 
     def text(
@@ -122,7 +126,7 @@ class _Kernel:
             "}",
         ]
         lines = [
-            f"KERNEL void __launch_bounds__({self.threads}) {self.name}_kernel({_ARGUMENTS}) {{",
+            f"KERNEL void __launch_bounds__(THREADS) {self.name}_kernel({_ARGUMENTS}) {{",
             "const long unit = from + blockIdx.x, set = unit / run->batch, past = run->past;",
             "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, unit, 0};",
             "const unit_t *const u = &own_unit;",
@@ -143,7 +147,7 @@ class _Kernel:
             f"static void {name}_block(const void *given) {{", "    const launch_t *const l = (const launch_t *)given;",
             f"    {name}_kernel(l->arrays, l->strides, l->status, (const run_t *)l->run, l->unit, l->begin, l->end, l->scratch, l->apart);", "}",
             SIGNATURE.format(name=name) + " {", "    launch_t l = {arrays, strides, status, run, 0, begin, end, scratch, apart};",
-            f"    emulated_grid(&l, {self.threads}, {self.bytes}, {name}_block, from, until);", "}", "",
+            f"    emulated_grid(&l, THREADS, {self.bytes}, {name}_block, from, until);", "}", "",
         ))  # fmt: skip
 
     def _head(self, name: str, arrays: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ typedef struct {
     ucontext_t back;
 } block_t;
 
-static __thread index_t threadIdx, blockIdx, blockDim;
+static __thread index_t threadIdx, blockIdx;
 static __thread block_t emulated;
 
 #define __global__
@@ -101,7 +101,7 @@ static int alone(long *status, const fiber_t *fibers, int n) { return 1; }
 /* One block of threads; gives whether it came to its end. */
 static int emulated_block(int threads, fiber_t *fibers, char *stacks, void (*body)(const void *), const void *arguments, long *status) {
     emulated.body = body, emulated.arguments = arguments;
-    blockDim.x = threads, blockIdx.x = 0;
+    blockIdx.x = 0;
     for (int n = 0; n < threads; n++) {
         getcontext(&fibers[n].at);
         fibers[n].at.uc_stack.ss_sp = stacks + (size_t)n * STACK, fibers[n].at.uc_stack.ss_size = STACK, fibers[n].at.uc_link = 0;

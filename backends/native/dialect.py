@@ -93,7 +93,7 @@ class Dialect:
 
     # -- whole texts ---------------------------------------------------------------------------------------
 
-    def prelude(self, dtype: str, tile: int, dt: float) -> str:
+    def prelude(self, facts: Facts, dtype: str, tile: int, dt: float) -> str:
         """What a kernel's text begins with."""
         return prelude(dtype, tile, dt)
 

@@ -134,7 +134,7 @@ class Executable:
         facts = Facts(layout, self.kernel.parts, widest, bytes_, network)
         drawn = [drives.text()] if any(c.counts for c in step.cells) else []
         texts = [
-            dialect.prelude(dtype, tile, step.dt),
+            dialect.prelude(facts, dtype, tile, step.dt),
             *drawn,
             dialect.function("forward", facts, forth, back=False),
         ]

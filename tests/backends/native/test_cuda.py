@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,8 +173,8 @@ class Planted(Cuda):
     what: str = ""
     instead: str = ""
 
-    def prelude(self, dtype: str, tile: int, dt: float) -> str:
-        return self._spoilt(super().prelude(dtype, tile, dt))
+    def prelude(self, *args: Any) -> str:
+        return self._spoilt(super().prelude(*args))
 
     def function(self, *args: Any, **options: Any) -> str:
         return self._spoilt(super().function(*args, **options))
@@ -184,7 +186,7 @@ class Planted(Cuda):
 FAULTS = {
     "after an operation": ("recurrent", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
     "before a product": ("graded reversal", "}\n    __syncthreads();\n", "}\n"),
-    "two owners": ("sparse", "#define MINE(i) ((i) % blockDim.x == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
+    "two owners": ("sparse", "#define MINE(i) ((i) % THREADS == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
     "of a ballot": ("wide", "if (lane == 0) of_warp[warp] = __popc(fired);\n        __syncthreads();", "if (lane == 0) of_warp[warp] = __popc(fired);"),
     "before the next ballot": ("wide", "if (fires) list[place] = (int)i;\n        __syncthreads();", "if (fires) list[place] = (int)i;"),
 }  # fmt: skip
@@ -356,3 +358,13 @@ def test_the_emulated_text_is_the_kernels_own() -> None:
     network = wide()
     text, other = (compiled(network, Cuda(emulated=e)).source for e in (False, True))
     assert text in other
+
+
+def test_the_text_is_as_recorded() -> None:
+    """After an intended change: UPDATE_GOLDEN=1, and read the difference."""
+    path = Path(__file__).parents[2] / "golden" / "native" / "recurrent.cu"
+    source = compiled(NETWORKS["recurrent"], Cuda()).source
+    text = source[source.index("/* beginning of") :]
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
