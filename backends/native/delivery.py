@@ -172,7 +172,8 @@ class Delivery:
     def of_recent(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
         """A loop over the cells i whose spikes arrive now, and the group of their synapses."""
         fired, number = self.recently(synapses.pre)
-        groups, delays = self.layout.given(mangled("groups", synapses.name), "int"), self.kernel.arrangements[synapses.name].delays
+        groups = self.layout.given(mangled("groups", synapses.name), "int")
+        delays = self.kernel.arrangements[synapses.name].delays
         return [
             f"for (long e = 0, n = *{number}; e < n; e++) {{ const long late = {fired}[e] >> 32, i = {fired}[e] & 0xFFFFFFFF;",
             f"if (late > {synapses.max_delay}) break;", f"if ({groups}[late] < 0) continue;",
@@ -190,8 +191,9 @@ class Delivery:
         """Finds them when trial b's list is made."""
         if population not in self.recent:
             return []
-        (offsets, events), (found, number), steps = self.kernel.lists(population), self.recently(population), self.recent[population]
-        return [f"*{number} = recent({events}, {offsets} + k, past + k < {steps - 1} ? past + k + 1 : {steps}, {found});"]
+        (offsets, events), (found, number) = self.kernel.lists(population), self.recently(population)
+        steps, known = self.recent[population], "past + k + 1"
+        return [f"*{number} = recent({events}, {offsets} + k, {known} < {steps} ? {known} : {steps}, {found});"]
 
     def each_part(self, arrangement: Arrangement, body: Sequence[str]) -> list[str]:
         """A loop over the parts of the cells, or this thread's own."""

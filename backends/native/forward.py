@@ -57,7 +57,7 @@ class Forward(Delivery):
                 found.append(Piece(f"tape of {owner}.{variable}", tuple(self.keep(owner, variable, 0))))
         for at, op in enumerate(self.step.operations):
             self.at, self.share = at, self.shared(op)
-            if not (isinstance(op, Threshold) or (isinstance(op, Update) and op.phase == "integrate" and op.owner in self.kernel.populations)):
+            if not self.before_spikes(op):
                 found += self.waiting_lists()
             lines = self.operation(op)
             if lines:
@@ -66,6 +66,11 @@ class Forward(Delivery):
         self.share = ONE
         records = (Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record)
         return [*found, *records]
+
+    def before_spikes(self, op: Operation) -> bool:
+        """Whether an operation is one of those that no spike of this step reaches."""
+        integrates = isinstance(op, Update) and op.phase == "integrate" and op.owner in self.kernel.populations
+        return integrates or isinstance(op, Threshold)
 
     def waiting_lists(self) -> list[Piece]:
         """Lists of all that threads have found in their own cells: at once, since they meet for it."""
@@ -268,8 +273,8 @@ class Forward(Delivery):
                 f"at[1] = at[0] + hits({fired} + b*{size}, 0, {size}, {events} + at[0]);",
                 *self.collected(population), "}",
             ]  # fmt: skip
-        some, number = self.layout.room(mangled("some", population), size, "int"), self.layout.room(mangled("number", population), parts, "long")
-        first, last = self.bounds(size)
+        some = self.layout.room(mangled("some", population), size, "int")
+        number, (first, last) = self.layout.room(mangled("number", population), parts, "long"), self.bounds(size)
         self.lists[population] = [
             f"for (long b = 0; b < active; b++) {{ {at} long n = at[0];", f"for (long part = 0; part < {parts}; n += {number}[part++])",
             f"memcpy({events} + n, {some} + {size}*part/{parts}, {number}[part]*sizeof(int));", "at[1] = n;",
