@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
@@ -89,7 +89,7 @@ class Call:
         self._stopped = False
         if self._team is not None:
             self._team[:] = [len(self.work), *[0] * (len(self._team) - 1)]
-        left, running = deque(range(len(self.work))), []
+        left, running = deque(range(len(self.work))), list[Future[None]]()
 
         def some() -> None:
             with suppress(IndexError):  # nothing is left
