@@ -140,10 +140,20 @@ class Delivery:
                 *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
             ]  # fmt: skip
-        slot, s = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]", _index(kernel.each(op))
-        add = [*skip, f"{slot} += {amounts}[{s}];"]
-        body = kernel.of_group(synapses, "u->part", add) if self.share == EACH else kernel.of_source(synapses, add)
-        return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
+        late = f"base + {kernel.delay(synapses)}"
+        slot = f"{coming}[(({late} - ({late} < {depth} ? 0 : {depth}))*TILE + b)*{post} + j]"
+
+        def of_cell(body: list[str]) -> list[str]:
+            return (
+                kernel.of_group(synapses, "u->part", body) if self.share == EACH else kernel.of_source(synapses, body)
+            )
+
+        ask = of_cell([f"__builtin_prefetch(&{slot}, 1);"])
+        add = of_cell([*skip, f"{slot} += {amounts}[{_index(kernel.each(op))}];"])
+        return [
+            f"const long base = wrapped(k, {depth});",
+            "for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, [*ask, *add]), "}",
+        ]  # fmt: skip
 
     def arriving(self, op: Couple, synapses: Synapses) -> list[str]:
         """Amounts that arrive now, of what fired as long ago as each delay says, group by group of synapses."""
