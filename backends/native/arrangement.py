@@ -71,6 +71,12 @@ class Arrangement:
         size = self.synapses.ends[1]
         return np.array([size * (p + 1) // self.parts for p in range(self.parts)], np.int32)
 
+    def groups(self) -> Array:
+        """The group of each delay, -1 where none has it."""
+        found = np.full(self.synapses.max_delay + 1, -1, np.int32)
+        found[list(self.synapses.delays)] = np.arange(len(self.synapses.delays))
+        return found
+
     def made(self, threads: int) -> tuple[Arrays, Targets | None]:
         """Targets, beginnings of rows and of groups, by C name; the place of each synapse in the definition, None where it is the same."""
         synapses, name = self.synapses, self.synapses.name
@@ -80,8 +86,7 @@ class Arrangement:
         if self.width == 1:
             return {**found, mangled("post", name): rows.targets}, rows.order
         late = np.ascontiguousarray(synapses.delay) if self.grouped else None
-        groups = np.zeros(synapses.max_delay + 1, np.int32)
-        groups[list(synapses.delays)] = np.arange(len(synapses.delays))
+        groups = self.groups()
         sources, borders = synapses.ends[0], self.borders()
         cuts = np.empty((sources, self.width + 1), np.int32)
         post, place = np.empty_like(rows.targets), np.empty_like(rows.targets)

@@ -70,7 +70,7 @@ class Cuda(Dialect):
     def stopped(self) -> str:
         return "if (__syncthreads_or(bad) && k > 0) return 1;"
 
-    def listed(self, offsets: str, events: str, fired: str, size: int) -> list[str]:
+    def listed(self, offsets: str, events: str, fired: str, size: int, more: Sequence[str]) -> list[str]:
         return [
             f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
             f"const long found = hits({fired} + b*{size}, {size}, {events} + at[0]);",

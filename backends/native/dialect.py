@@ -84,11 +84,13 @@ class Dialect:
         """Ends the operation where some cell's `bad` is not 0."""
         return "if (bad && k > 0) return 1;"
 
-    def listed(self, offsets: str, events: str, fired: str, size: int) -> list[str]:
-        """Adds trial b's cells that fired in step k to its list."""
+    def listed(self, offsets: str, events: str, fired: str, size: int, more: Sequence[str]) -> list[str]:
+        """Adds trial b's cells that fired in step k to its list. more: what follows, in C."""
         return [
             f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
-            f"at[1] = at[0] + hits({fired} + b*{size}, {size}, {events} + at[0]); }}",
+            f"at[1] = at[0] + hits({fired} + b*{size}, 0, {size}, {events} + at[0]);",
+            *more,
+            "}",
         ]
 
     # -- whole texts ---------------------------------------------------------------------------------------
