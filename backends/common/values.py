@@ -6,6 +6,7 @@ positive time constants, finite numbers) holds here too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -172,8 +173,13 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
 
 def on_device(value: Any) -> bool:
     """Whether it is a plain tensor in a device's memory, which is checked there."""
-    place = getattr(getattr(value, "device", None), "type", "cpu")
-    return place != "cpu" and "strided" in str(getattr(value, "layout", ""))
+    torch = sys.modules.get("torch")
+    return (
+        torch is not None
+        and isinstance(value, torch.Tensor)
+        and value.device.type != "cpu"
+        and value.layout == torch.strided
+    )
 
 
 def _all_finite(array: Any) -> bool:
