@@ -169,7 +169,7 @@ def test_rules_learn_the_same_on_a_device(rule: str, device: torch.device) -> No
         ),
         "actor-critic": ("cue-reward", {"form": "plastic", "steps": 12}, {}),
         "reward-eprop": ("delayed-choice", {}, {}),
-        "flossing": ("delayed-match", {}, {"trials": 2}),
+        "flossing": ("delayed-match", {"hidden": 12}, {"trials": 2}),
     }.get(rule, ("sequential-digits", {}, {}))
     task = tasks.get(name, **options)
     found = []
