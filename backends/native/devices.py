@@ -15,13 +15,13 @@ from backends.native.dialect import C, Dialect
 from neuro.protocols import UnsupportedError
 
 EMULATED = {"cuda-emulated": Cuda(emulated=True), "cuda-checked": Cuda(emulated=True, checked=True)}
-DEVICES = ("cpu", "cuda", *EMULATED)
+DEVICES = ("auto", "cpu", "cuda", *EMULATED)
 
 
 def dialect_of(device: str) -> Dialect:
-    """The dialect of a device. Raises UnsupportedError."""
+    """The dialect of a device; "auto" is the CPU until kernels can be launched elsewhere. Raises UnsupportedError."""
     choice("native", "device", device, DEVICES, OTHERS)
-    if device == "cpu":
+    if device in ("auto", "cpu"):
         return C
     if device in EMULATED:
         if not sys.platform.startswith("linux"):

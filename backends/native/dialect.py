@@ -33,8 +33,8 @@ class Facts:
 class Dialect:
     """C.
 
-    owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether threads can share the cells of one trial. gathers: whether groups of
-    synapses that arrive are collected before they are added, so that the next ones can be fetched.
+    owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether
+    threads can share the cells of one trial. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
     """
 
     name = "C"

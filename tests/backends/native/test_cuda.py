@@ -324,7 +324,7 @@ def test_cuda_itself_is_refused(number: int, why: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("device", ["gpu", 0, None])
 def test_an_unknown_device_is_refused(device: Any) -> None:
-    with pytest.raises(UnsupportedError, match="use cpu, cuda, cuda-emulated or cuda-checked"):
+    with pytest.raises(UnsupportedError, match="use auto, cpu, cuda, cuda-emulated or cuda-checked"):
         backends.get("native").compile(NETWORKS["recurrent"], device=device)  # type: ignore[call-arg]
 
 
