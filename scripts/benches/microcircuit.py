@@ -17,7 +17,11 @@ from timing import CONTROL, cpu_seconds, forget_peak, in_fresh_process, peak_mem
 
 from benches.peers import microcircuit as peers
 
-SETTLING, TIMED, CHUNK = 0.5, 1.0, 1000  # s of model time that isn't judged, and of a round; steps that are recorded at once
+SETTLING, TIMED, CHUNK = (
+    0.5,
+    1.0,
+    1000,
+)  # s of model time that isn't judged, and of a round; steps that are recorded at once
 LENGTH = 10.0  # s of model time over which activity is judged
 BIN, SAMPLE = 3e-3, 1000  # of the histogram whose variance over its mean is the synchrony: seconds, cells
 LIMITS = {"build": 180.0, "run": 5.0, "memory": 8.0}  # at full scale: s, s of the wall clock for a second, GiB
@@ -140,7 +144,9 @@ def available() -> dict[str, Callable[..., Any]]:
     return found
 
 
-def judged(bench: Bench, title: str, scale: float, seconds: float, found: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+def judged(
+    bench: Bench, title: str, scale: float, seconds: float, found: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> None:
     """Rates beside the full model's and NEST's, irregularity, synchrony."""
     from tasks import microcircuit
 
@@ -215,5 +221,7 @@ def side_by_side(bench: Bench, title: str, given: tuple[float, int, float], inst
         share = 2**20 if unit == "MiB" else 1
         times = {name: [run[measure] / share for run in runs] for name, runs in found.items()}
         bench.ratios(f"{title}, {bench.threads} threads, {text}", times, OURS, differs=DIFFERS, unit=unit)
-    counts = {name: median(sum(len(s[0]) for s in run["spikes"].values()) for run in runs) for name, runs in found.items()}
+    counts = {
+        name: median(sum(len(s[0]) for s in run["spikes"].values()) for run in runs) for name, runs in found.items()
+    }
     bench.table(f"{title}, spikes in {seconds:g} s", ("library", "spikes"), [*counts.items()])

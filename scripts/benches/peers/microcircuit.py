@@ -99,12 +99,14 @@ def brian2(scale: float, threads: int, settling: float, seconds: float, seed: in
     The build is generating, compiling, and what its program does before the first step; drawing, which we do for it, isn't counted.
     """
     import tempfile
+    import warnings
 
     import brian2 as b
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 
     from benches.peers.balanced import active
 
+    warnings.simplefilter("ignore")  # Brian2 compares numbers of float32 with 1e50
     given = drawn(scale, seed)
     with tempfile.TemporaryDirectory() as folder, active(CPPStandaloneDevice()) as device, _precise(b, threads):
         clock = time.perf_counter()
