@@ -16,18 +16,14 @@ from timing import CONTROL, in_fresh_process
 import backends
 from tasks import microcircuit
 
-SCALE, STEPS, MORE = 0.01, 400, 250e-12  # amperes, so that cells fire without Poisson trains
+SCALE, STEPS = 0.01, 400
 
 
-def more(given: dict[str, Any]) -> dict[str, Any]:
-    return given | {"drive": given["drive"] + MORE}
-
-
-def by_hand_brian2() -> peers.Spikes:
+def by_hand() -> peers.Spikes:
     import brian2
 
     brian2.prefs.codegen.target = "numpy"  # of a process of its own; nothing to compile
-    given = more(peers.drawn(SCALE, 0, constant=True))
+    given = peers.drawn(SCALE, 0, constant=True)
     objects = peers.brian2_objects(given)
     for thing in objects:
         thing.clock.dt = microcircuit.DT * brian2.ms
@@ -36,23 +32,21 @@ def by_hand_brian2() -> peers.Spikes:
     return peers.by_population(np.rint(np.array(monitor.t_) * 1e4).astype(int), np.array(monitor.i), given["sizes"], 0)
 
 
-def by_hand_nest() -> peers.Spikes:
-    return peers.nest_given(more(peers.drawn(SCALE, 0, constant=True)), STEPS)
-
-
-@pytest.mark.parametrize(("module", "spikes"), [("brian2", by_hand_brian2), ("nest", by_hand_nest)])
-def test_a_peer_that_is_given_our_synapses_fires_as_we_do(module: str, spikes: Any) -> None:
-    """Cells, delays and weights written by hand mean what our definition means, down to the step."""
-    if find_spec(module) is None:
-        pytest.skip(f"{module} isn't installed: {dict((m, how) for m, _, how in bench.PEERS.values())[module]}")
+def test_brian2_by_hand_fires_as_we_do() -> None:
+    """Given our synapses and constant currents: cells, delays and weights mean what our definition means, down to the step."""
     network = microcircuit.network(SCALE, constant=True)
-    drives = {f"{p.name}.drive": float(p.parameters["drive"].value) + MORE for p in network.populations}  # type: ignore[union-attr]
-    ours = backends.get("native").compile(network).run(drives, steps=STEPS, batch=1)
+    ours = backends.get("native").compile(network).run(peers.pushed(network), steps=STEPS, batch=1)
     assert ours.spike_count() > 300
-    for name, (when, who) in in_fresh_process(spikes).items():
+    for name, (when, who) in in_fresh_process(by_hand).items():
         raster = np.zeros_like(ours.spikes[name][0])
         raster[when, who] = True
         np.testing.assert_array_equal(raster, ours.spikes[name][0], err_msg=name)
+
+
+@pytest.mark.skipif(find_spec("nest") is None, reason="NEST isn't installed: pip install --no-deps nest-simulator")
+def test_nest_fires_as_we_do() -> None:
+    first, spikes = in_fresh_process(bench.compared, bench.NEST, SCALE, STEPS, 0)
+    assert first == STEPS and spikes > 300
 
 
 def test_activity_of_clocks_and_of_chance() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # ms. NEST keeps a cell for all of t_ref after the step in which it fired; Brian2 and we count that step in, which the published 2 ms are to be read by.
 NEST_REFRACTORY = 2.0 - model.DT
 
+PUSH = 250e-12  # amperes, with which cells fire where no Poisson trains do it
+
 Spikes = dict[str, tuple[Any, Any]]  # population -> steps, cells
 
 # C++ around the second run: how long the first one took, processor time of all threads, what Linux says of the program's memory.
@@ -32,8 +34,16 @@ _AFTER = """{
 }"""
 
 
+def pushed(network: Any) -> dict[str, float]:
+    """Drives of a network of constant currents with PUSH more, as parameters of a run."""
+    return {f"{p.name}.drive": float(p.parameters["drive"].value) + PUSH for p in network.populations}
+
+
 def drawn(scale: float, seed: int, *, constant: bool = False) -> dict[str, Any]:
-    """Our network's numbers, SI. pre, post: cells counted through all populations. By source; steps of delay, amperes, volts."""
+    """Our network's numbers, SI. pre, post: cells counted through all populations. By source; steps of delay, amperes, volts.
+
+    constant: without Poisson trains; with PUSH more of current.
+    """
     from neuro.compiler.parameters import initial_state, values
     from neuro.compiler.resolve import resolve
 
@@ -55,7 +65,7 @@ def drawn(scale: float, seed: int, *, constant: bool = False) -> dict[str, Any]:
     return {name: np.concatenate(part)[order] for name, part in parts.items()} | {
         "sizes": sizes,
         "v": np.concatenate([start[f"{n}.v"] for n in model.POPULATIONS]),
-        "drive": np.repeat([float(numbers[f"{n}.drive"]) for n in model.POPULATIONS], sizes),
+        "drive": np.repeat([float(numbers[f"{n}.drive"]) + PUSH * constant for n in model.POPULATIONS], sizes),
         "background": [
             (float(numbers[f"{i.target.partition('.')[0]}.weight__{i.name}"]), i.sources) for i in network.inputs
         ],
@@ -170,7 +180,7 @@ def nest(scale: float, threads: int, settling: float, seconds: float, seed: int)
     peak, first, spikes = peak_memory() - before, round(settling * 1e3 / model.DT), {}
     for name, (recorder, lowest) in recorders.items():
         events = recorder.get("events")
-        spikes[name] = _steps(events) - first, events["senders"] - lowest
+        spikes[name] = _steps(events) - first, events["senders"].astype(int) - lowest
     return {"build": build, "run": run / seconds, "processor": spent / seconds, "peak": peak, "spikes": spikes}
 
 
