@@ -86,7 +86,8 @@ def activity(spikes: Mapping[str, Any], scale: float, seconds: float, seed: int)
     from neuro.analysis.spike_trains import interval_cv, synchrony
     from tasks import microcircuit
 
-    random, steps, found = np.random.default_rng(seed), round(seconds / (microcircuit.DT * 1e-3)), {}
+    random, steps = np.random.default_rng(seed), round(seconds / (microcircuit.DT * 1e-3))
+    found: dict[str, tuple[float, ...]] = {}
     for name, size in zip(microcircuit.POPULATIONS, microcircuit.SIZES, strict=True):
         raster, (when, who) = np.zeros((1, steps, round(scale * size)), bool), spikes[name]
         raster[0, when, who] = True
@@ -153,7 +154,14 @@ def judged(
     from tasks import microcircuit
 
     wanted = dict(zip(microcircuit.POPULATIONS, microcircuit.RATES, strict=True))
-    header = ("population", "full model, Hz", "rate, Hz", "CV of intervals", "CV at random times", "synchrony")
+    header: tuple[str, ...] = (
+        "population",
+        "full model, Hz",
+        "rate, Hz",
+        "CV of intervals",
+        "CV at random times",
+        "synchrony",
+    )
     rows: list[tuple[Any, ...]] = [(name, wanted[name], *values) for name, values in found.items()]
     if theirs:
         header = (*header[:3], "NEST's", header[3], "NEST's", *header[4:], "NEST's")
@@ -201,7 +209,7 @@ def compared(name: str, scale: float, steps: int, seed: int) -> tuple[int, int]:
     from tasks import microcircuit
 
     network = microcircuit.network(scale, constant=name == NEST, seed=seed)
-    push = peers.pushed(network) if name == NEST else None
+    push: Any = peers.pushed(network) if name == NEST else None
     found = backends.get(OURS).compile(network).run(push, steps=steps, batch=1).spikes
     own = {n: np.asarray(found[n])[0] for n in microcircuit.POPULATIONS}
     if name == NEST:
