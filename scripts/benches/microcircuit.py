@@ -6,11 +6,15 @@ Each run is a process of its own. The wall clock counts: threads are what is ask
 
 from __future__ import annotations
 
+import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, cast
+from unittest.mock import patch
 
 from benchmark import Bench
 from timing import CONTROL, cpu_seconds, forget_peak, in_fresh_process, peak_memory
@@ -43,7 +47,7 @@ MEASURES = (("build", "build", "s"), ("run", "a second, wall clock", "s"), ("pro
 
 
 def ours(scale: float, threads: int, settling: float, seconds: float, seed: int) -> dict[str, Any]:
-    """One build and run in float32.
+    """One build and run in float32, its C compiled anew.
 
     build: s. run, processor: s of the wall clock and of all threads for a second of model time. built, peak: bytes that this process grew by until it was built, and at most.
     spikes: of the second part of the run, by population: steps, cells.
@@ -58,8 +62,9 @@ def ours(scale: float, threads: int, settling: float, seconds: float, seed: int)
     before, clock = peak_memory(), time.perf_counter()
     network = microcircuit.network(scale, seed=seed)
     dt = float(network.dt.value)
-    program: Any = backends.get(OURS).compile(network, dtype="float32", threads=threads)
-    state = program.run(steps=1, batch=1).state
+    with TemporaryDirectory() as cache, patch.dict(os.environ, XDG_CACHE_HOME=cache):
+        program: Any = backends.get(OURS).compile(network, dtype="float32", threads=threads)
+        state = program.run(steps=1, batch=1).state
     build = time.perf_counter() - clock
     built = peak_memory() - before
     spikes: dict[str, list[Any]] = {name: [] for name in microcircuit.POPULATIONS}
@@ -86,16 +91,16 @@ def activity(spikes: Mapping[str, Any], scale: float, seconds: float, seed: int)
     from neuro.analysis.spike_trains import interval_cv, synchrony
     from tasks import microcircuit
 
-    random, steps = np.random.default_rng(seed), round(seconds / (microcircuit.DT * 1e-3))
+    draw, steps = np.random.default_rng(seed), round(seconds / (microcircuit.DT * 1e-3))
     found: dict[str, tuple[float, ...]] = {}
     for name, size in zip(microcircuit.POPULATIONS, microcircuit.SIZES, strict=True):
         raster, (when, who) = np.zeros((1, steps, round(scale * size)), bool), spikes[name]
         raster[0, when, who] = True
-        some = raster[:, :, random.permutation(raster.shape[2])[:SAMPLE]]
+        some = raster[:, :, draw.permutation(raster.shape[2])[:SAMPLE]]
         values = len(when) / (raster.shape[2] * seconds), interval_cv(raster)
         alike = synchrony(some, max(1, round(BIN * steps / seconds)))
         raster[:] = False
-        raster[0, random.integers(0, steps, len(who)), who] = True
+        raster[0, draw.integers(0, steps, len(who)), who] = True
         found[name] = *values, interval_cv(raster), alike
     return found
 
@@ -229,10 +234,11 @@ def side_by_side(bench: Bench, title: str, given: tuple[float, int, float], inst
     functions = {OURS: ours, OURS + CONTROL: ours, **installed}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in functions}
     rounds, seconds = (1, 0.1) if bench.quick else (bench.rounds, TIMED)
+    order = random.Random(0)
     with bench.progress(f"{title}, beside {' and '.join(installed) or 'itself'}") as update:
         for k in range(rounds):
-            for name, function in functions.items():
-                found[name].append(in_fresh_process(function, *given, seconds, bench.seed))
+            for name in order.sample(list(functions), len(functions)):
+                found[name].append(in_fresh_process(functions[name], *given, seconds, bench.seed))
             update(k + 1, rounds, "")
     for measure, text, unit in MEASURES:
         share = 2**20 if unit == "MiB" else 1
