@@ -19,7 +19,7 @@ from tasks import microcircuit as model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# ms. NEST keeps a cell for all of t_ref after the step in which it fired; Brian2 and we count that step in, which the published 2 ms are to be read by.
+# ms. NEST keeps a cell for all of t_ref after the step in which it fired; Brian2 and we count that step in.
 NEST_REFRACTORY = 2.0 - model.DT
 
 PUSH = 250e-12  # amperes, with which cells fire where no Poisson trains do it
