@@ -40,23 +40,29 @@ def network(size: int, connectivity: Any = None, **given: Any) -> Network:
     return Network((Population("cells", CELL, size),), (loop,) if connectivity else (), dt="0.1 ms", **given)
 
 
+def pairs(*given: Any) -> Any:
+    """Sources and targets of all blocks."""
+    nothing = np.zeros((2, 0), np.int64)
+    return np.concatenate([nothing, *map(np.array, streams.pairs(*given))], axis=1)
+
+
 @pytest.mark.parametrize("p", [0.0, 1e-300, 0.003, 0.3, 0.97, 1.0])
 def test_a_row_of_connections_is_the_same_however_many_there_are(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    pre, post = streams.pairs(3, "connectivity/loop", p, 60, 1000)
+    pre, post = pairs(3, "connectivity/loop", p, 60, 1000)
     assert (np.diff(pre * 1000 + post) > 0).all() and (not len(post) or post.max() < 1000)
-    fewer = streams.pairs(3, "connectivity/loop", p, 17, 1000)
+    fewer = pairs(3, "connectivity/loop", p, 17, 1000)
     assert np.array_equal(fewer[0], pre[pre < 17]) and np.array_equal(fewer[1], post[pre < 17])
-    narrow = streams.pairs(3, "connectivity/loop", p, 60, 400)
+    narrow = pairs(3, "connectivity/loop", p, 60, 400)
     assert np.array_equal(narrow[0], pre[post < 400]) and np.array_equal(narrow[1], post[post < 400])
     monkeypatch.setattr(streams, "_SPARE", 0.0)  # about every second row goes on beyond its room
     monkeypatch.setattr(streams, "_CHUNK", 7000)
-    again = streams.pairs(3, "connectivity/loop", p, 60, 1000)
+    again = pairs(3, "connectivity/loop", p, 60, 1000)
     assert np.array_equal(again[0], pre) and np.array_equal(again[1], post)
 
 
 @pytest.mark.parametrize("p", [0.02, 0.5, 0.9])
 def test_each_pair_has_its_probability(p: float) -> None:
-    pre, post = streams.pairs(0, "connectivity/x", p, 400, 250)
+    pre, post = pairs(0, "connectivity/x", p, 400, 250)
     assert stats.binomtest(len(pre), 400 * 250, p).pvalue > 1e-3
     for counts, n in ((np.bincount(pre, minlength=400), 250), (np.bincount(post, minlength=250), 400)):
         spread = counts.var() / (n * p * (1 - p))
