@@ -180,7 +180,7 @@ def _at(array: Array | None) -> int | None:
 def _library() -> ctypes.CDLL:
     """Built when it is first called. Raises UnsupportedError."""
     found = load(files("backends.native").joinpath("arrange.c").read_text(encoding="utf-8"), "", "float64")
-    kinds = {"p": _POINTER, "n": _LONG}
+    kinds: dict[str, Any] = {"p": _POINTER, "n": _LONG}
     found.arrange.argtypes = [kinds[k] for k in "nnppppnpnpnpnppp"]
     found.arrange.restype = None
     return found

@@ -151,6 +151,10 @@ def values_of(step: Step, constant: Constant, parameters: Mapping[str, Array]) -
     return found if mask is None else np.where(mask, found, 0)
 
 
+def _own(synapses: Synapses, values: Mapping[str, Any]) -> Callable[[str], Any]:
+    return lambda name: values[parameter_of(synapses, name)]
+
+
 def in_parts(
     synapses: Synapses, constant: Constant, parameters: Iterable[Parameter], lengths: Sequence[int]
 ) -> Iterator[Array]:
@@ -159,5 +163,5 @@ def in_parts(
     many = {p.name: p.parts(lengths) for p in parameters if p.shape != ()}
     for length in lengths:
         values = numbers | {name: next(parts) for name, parts in many.items()}
-        found = evaluate(constant.expr, lambda name, values=values: values[parameter_of(synapses, name)])
+        found = evaluate(constant.expr, _own(synapses, values))
         yield np.broadcast_to(found, (length,))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,24 +23,33 @@ def law(item: Drawn) -> tuple[Raw, Made]:
 
     Between limits where it is drawn again, a number is the inverse of the truncated distribution function of one uniform number.
     """
-    match item:
-        case Uniform(low=low, high=high):
-            return _uniform, lambda u: _scaled(u, high.value - low.value, low.value)
-        case Normal(mean=mean, std=std):
-            shaped: Made = lambda z: _scaled(z, std.value, mean.value)
-            raw, inverse = _normal, _between_normal(item, float(mean.value), float(std.value), lambda x: x)
-        case LogNormal(mean=mean, std=std):
-            variance = np.log1p((std.value / mean.value) ** 2)
-            shaped = lambda z: _exponential(_scaled(z, np.sqrt(variance), -variance / 2), mean.value)
-            middle = float(np.log(mean.value) - variance / 2)
-            raw, inverse = _normal, _between_normal(item, middle, float(np.sqrt(variance)), _logarithm)
-        case Gamma(mean=mean, std=std):
-            shape, scale = (mean.value / std.value) ** 2, std.value / mean.value * std.value
-            shaped = lambda x: _scaled(x, scale, 0.0)
-            raw, inverse = lambda random, n: random.standard_gamma(shape, n), _between_gamma(item, shape, scale)
+    if isinstance(item, Uniform):
+        low, width = float(item.low.value), float(item.high.value - item.low.value)
+        return _uniform, lambda u: _scaled(u, width, low)
+    mean, std = float(item.mean.value), float(item.std.value)
+    raw, shaped, between = (
+        _positive(item, mean, std) if isinstance(item, LogNormal | Gamma) else _about_mean(item, mean, std)
+    )
     if item.outside == "clip":
         return raw, lambda x: _clipped(shaped(x), item)
+    inverse = between()
     return _uniform, lambda u: _clipped(shaped(inverse(u)), item)
+
+
+def _about_mean(item: Normal, mean: float, std: float) -> tuple[Raw, Made, Callable[[], Made]]:
+    """What is drawn, SI values of it, and what uniform numbers become so that those lie between the limits."""
+    return _normal, lambda z: _scaled(z, std, mean), partial(_between_normal, item, mean, std, lambda x: x)
+
+
+def _positive(item: LogNormal | Gamma, mean: float, std: float) -> tuple[Raw, Made, Callable[[], Made]]:
+    """The same."""
+    if isinstance(item, Gamma):
+        shape, scale = (mean / std) ** 2, std / mean * std
+        return partial(_gamma, shape), lambda x: _scaled(x, scale, 0.0), partial(_between_gamma, item, shape, scale)
+    variance = float(np.log1p((std / mean) ** 2))
+    spread, middle = math.sqrt(variance), math.log(mean) - variance / 2
+    shaped = lambda z: _exponential(_scaled(z, spread, -variance / 2), mean)
+    return _normal, shaped, partial(_between_normal, item, middle, spread, _logarithm)
 
 
 def _uniform(random: np.random.Generator, count: int) -> Array:
@@ -47,6 +58,10 @@ def _uniform(random: np.random.Generator, count: int) -> Array:
 
 def _normal(random: np.random.Generator, count: int) -> Array:
     return random.standard_normal(count)
+
+
+def _gamma(shape: float, random: np.random.Generator, count: int) -> Array:
+    return random.standard_gamma(shape, count)
 
 
 def _scaled(values: Array, factor: float, first: float) -> Array:
@@ -62,7 +77,7 @@ def _exponential(values: Array, factor: float) -> Array:
 
 
 def _logarithm(value: float) -> float:
-    return float(np.log(value)) if value > 0 else -np.inf
+    return math.log(value) if value > 0 else -np.inf
 
 
 def _limits(item: Any) -> tuple[float, float]:
