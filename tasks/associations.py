@@ -258,6 +258,6 @@ def _listed(projection: Projection, kind: Kind, network: Network) -> Projection:
     if kind.cap:
         found["w_max"] = quantity(kind.cap * drawn["w"].value, "")
     if kind.D[0]:
-        found["norm"] = quantity(1 / np.multiply(*steady(*(drawn[n].value for n in "UDF"))), "")
+        found["norm"] = quantity(1 / np.multiply(*steady(drawn["U"].value, drawn["D"].value, drawn["F"].value)), "")
     pairs = Pairs(*resolve(network).wires[kind.name].indices)
     return replace(projection, connectivity=pairs, parameters=found)

@@ -135,27 +135,34 @@ def _with_replacement(seed: int, name: str, counts: IntArray, width: int, withou
 
 def _places(draw: np.random.Generator, missing: IntArray, width: int) -> IntArray:
     """Of so many columns drawn for each row: row*width + column."""
-    found = np.empty(int(missing.sum()), np.int64)
-    for rows, places in blocks(missing, _CHUNK):
-        row = np.repeat(np.arange(rows.start, rows.stop), missing[rows])
-        for part in spans(len(row)):
-            column = draw.random(part.stop - part.start)
-            column *= width
-            at = slice(places.start + part.start, places.start + part.stop)
-            found[at] = column
-            found[at] += row[part] * width
+    ends = np.cumsum(missing)
+    found = np.empty(ends[-1], np.int64)
+    for part in spans(len(found)):
+        column = draw.random(part.stop - part.start)
+        column *= width
+        found[part] = column
+        found[part] += np.searchsorted(ends, np.arange(part.start, part.stop), side="right") * width
     return found
 
 
 def _united(known: IntArray, more: IntArray) -> IntArray:
-    """Sorted places that are in either, each once."""
+    """Sorted places that are in either, each once; in the memory of one of them."""
     more.sort()
-    found = more
-    if len(known):
-        found = np.concatenate([known, more])
-        found.sort(kind="stable")  # which merges what is sorted
-    first: IntArray = found[np.concatenate([[True], found[1:] != found[:-1]])]
-    return first
+    if not len(known):
+        known, more = more, known
+    size = len(known)
+    known.resize(size + len(more), refcheck=False)
+    known[size:] = more
+    known.sort(kind="stable")  # which merges what is sorted
+    size = 0
+    for part in spans(len(known)):
+        own = known[part]
+        new = np.concatenate([own[:1] != known[size - 1] if size else [True], own[1:] != own[:-1]])
+        found = own[new]
+        known[size : size + len(found)] = found
+        size += len(found)
+    known.resize(size, refcheck=False)
+    return known
 
 
 def _without_replacement(seed: int, name: str, rows: int, k: int, width: int) -> Iterator[IntArray]:

@@ -19,6 +19,8 @@ from neuro.language.symbolic import to_sympy
 from neuro.model import Distance, Population, Projection
 
 _CHUNK = 2**20  # pairs looked at at once
+_MANY = 2**30  # pairs from which a sample says beforehand how many synapses there will be at least
+_SURE = 5.0  # standard errors
 Array = npt.NDArray[np.float64]
 Blocks = Iterator[tuple[int, IntArray, IntArray]]  # end of the rows, then rows and columns of the pairs looked at
 
@@ -39,7 +41,18 @@ def _drawn(
     where, expression = f"projection '{projection.name}', Distance", to_sympy(profile(item))
     period = np.full(a.shape[1], np.inf) if item.period is None else np.broadcast_to(item.period.value, a.shape[1:])
     cutoff = np.inf if item.cutoff is None else float(item.cutoff.value)
-    draw, count = streams.generator(seed, f"connectivity/{projection.name}"), 0
+    name, count = f"connectivity/{projection.name}", 0
+    if len(a) * len(b) > _MANY:
+        row, column = (
+            streams.generator(seed, f"{name}/sample", end).integers(n, size=_CHUNK)
+            for end, n in enumerate((len(a), len(b)))
+        )
+        d = _distances(a, b, row, column, period)
+        p = np.zeros(len(d))
+        p[d <= cutoff] = _probability(expression, d[d <= cutoff], where)
+        least = max(0.0, float(p.mean() - _SURE * p.std() / np.sqrt(len(p))))
+        checks.enforce(checks.too_many(projection, least * len(a) * len(b), 1.0))
+    draw = streams.generator(seed, name)
     for done, row, column in _every(len(a), len(b)) if cutoff == np.inf else _near(a, b, cutoff, period):
         d = _distances(a, b, row, column, period)
         near = slice(None) if cutoff == np.inf else d <= cutoff
