@@ -100,6 +100,15 @@ class CompiledNetwork:
         """What a kernel must know that gives these gradients."""
         return Training(self.slope, self.scales, wrt, inputs, states, self.backward)
 
+    @property
+    def nbytes(self) -> int:
+        """Of the arrays that runs have in common, and of the delays that they were made of."""
+        held = {
+            id(a): a
+            for a in (*self.fixed.values(), *self._made.values(), *(np.asarray(s.delay) for s in self.step.synapses))
+        }
+        return sum(a.nbytes for a in held.values())
+
     # -- arrays --------------------------------------------------------------------------------------------
 
     def inputs(self, feed: Feed) -> Arrays:
