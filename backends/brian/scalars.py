@@ -11,6 +11,7 @@ import sympy as sp
 
 from backends.brian.text import text, unit_text
 from neuro.compiler.systems import ordered_subexpressions
+from neuro.language.elementary import values_alone
 from neuro.language.scope import NeuronScope, SynapseScope
 from neuro.language.symbolic import substituted, symbol
 
@@ -33,7 +34,7 @@ def scalars(scope: NeuronScope | SynapseScope, ends: Scalars | None = None) -> S
     expressions = {e.name: e.expression for e in scope.of_kind("subexpression")}
     known, found = dict(ends or {}), Scalars()
     for name, expr in ordered_subexpressions(scope.equations):
-        value = substituted(expr, {symbol(n): x.value for n, x in known.items()})
+        value = values_alone(substituted(expr, {symbol(n): x.value for n, x in known.items()}))
         expression = expressions[name]
         if expression is None or not value.free_symbols <= _TIME:
             continue

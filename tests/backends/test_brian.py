@@ -212,14 +212,14 @@ def test_two_ends_that_refractory_cells_keep_are_refused(read: str) -> None:
         np.testing.assert_allclose(other.traces["q.v"], found[0].traces["q.v"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("text", ["w*b", "w*arctan(b)", "w*b_post", "w*(b + b_post)", "w*c", "w*u_post", "w*e"])
+@pytest.mark.parametrize("text", ["w*b", "w*arctan(b)", "w*b_post", "w*(b + b_post)", "w*c", "w*u_post", "w*e", "w*k"])
 def test_numbers_and_times_that_a_synapse_reads_are_no_arrays(text: str) -> None:
     """A subexpression over numbers and time alone, of a cell or of the synapse, in what is added to a variable that refractory cells keep."""
-    equations = "dv/dt = (1.2 - v)/(5*ms) : 1 (unless refractory)\nb = tanh(0.3) : 1\nu = sin(t/(20*ms)) : 1"
+    equations = "dv/dt = (1.2 - v)/(5*ms) : 1 (unless refractory)\nb = tanh(0.3) : 1\nu = sin(t/(20*ms)) : 1\ndg/dt = -g/(5*ms) : 1"
     cells = Neuron("n", equations, threshold="v > 1", reset="v = 0", refractory="2 ms")
-    synapse = Synapse(
-        "s", "w : 1\na = 0.6 : 1\nb = a/2 : 1\nc = arctan(b_post) : 1\ne = b + u_post*c : 1", on_pre=f"v_post += {text}"
-    )
+    numbers = "a = 0.6 : 1\nb = a/2 : 1\nk = clip(straight_through(0.5, g_post), -2, 2) : 1"
+    times = "c = arctan(b_post) : 1\ne = b + u_post*c : 1"
+    synapse = Synapse("s", f"w : 1\n{numbers}\n{times}", on_pre=f"v_post += {text}")
     network = Network(
         (Population("p", cells, 3),), (Projection("j", "x", "p", synapse, weights=0.4),), (Input("x", 4),), dt="1 ms"
     )

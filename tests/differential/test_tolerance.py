@@ -17,6 +17,8 @@ from neuro import Network, Neuron, Population
         ("0.8*3 % -0.7", False),
         ("sin(pi/6) - 0.5", True),  # nothing but rounding
         ("sin(pi/5) - 0.5", False),
+        ("floor(sign(0.1))", False),  # nothing to round
+        ("floor(tanh(20.0))", True),
         ("floor(pi/(0.1*pi))", True),
         ("floor(pi/(0.3*pi))", False),
         ("sign(x - clip(x, -2, 2))", True),  # what cancels, in another order, leaves a rest
@@ -31,6 +33,22 @@ def test_what_rounding_explains(text: str, rounding: bool) -> None:
     case = Case(Network((Population("c", cell, 3),), dt="1 ms"), steps=4, batch=1, seed=1)
     reference = case.run(backends.get("reference").compile(case.network))
     assert Sensitivity(case, reference).explains(Difference("c.y", 0, 0.3, False)) == rounding
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "rounding"),
+    [
+        ("2*sigmoid(tanh(0.001)**3) - 1", 1e-8, True),  # what cancels among numbers alone
+        ("2*sigmoid(tanh(10*uvolt/(10*mV))**3) - 1", 1e-8, True),
+        ("2*sigmoid(tanh(0.001)**3) - 1", 1e-3, False),
+        ("2*sigmoid(tanh(0.1)) - 1", 1e-8, False),
+    ],
+)
+def test_numbers_alone_are_as_exact_as_their_operations(text: str, size: float, rounding: bool) -> None:
+    cell = Neuron("cell", f"dx/dt = (0.3 - x)/(7*ms) : 1\ny = {text} : 1")
+    case = Case(Network((Population("c", cell, 3),), dt="1 ms"), steps=4, batch=1, seed=1)
+    reference = case.run(backends.get("reference").compile(case.network))
+    assert Sensitivity(case, reference).explains(Difference("c.y", 0, size, False)) == rounding
 
 
 @pytest.mark.parametrize(("steps", "exact"), [(10, True), (20, False)])

@@ -25,7 +25,8 @@ from fuzzing.networks import Case
 from fuzzing.oracles.outcome import attempt, compiled, hints, limited
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import initial_state, values
-from neuro.language.units import Quantity
+from neuro.language.equations import CONSTANTS
+from neuro.language.units import Quantity, is_unit_name
 from neuro.model import Network
 
 BOUND = 1e-9  # of a trace's scale: five digits above the rounding of some hundred operations a step over 40 steps
@@ -100,6 +101,7 @@ def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
 
 SUMS = ("add", "subtract")
 EXACT = ("minimum", "maximum", "floor", "ceil", "sign", "absolute", "negative", "positive", "remainder")
+EXACT_FUNCTIONS = ("floor", "ceil", "sign", "abs", "relu", "clip", "int", "straight_through", "rand")
 
 
 class Inexact(np.ndarray[Any, Any]):
@@ -119,25 +121,44 @@ class Inexact(np.ndarray[Any, Any]):
 
 
 class Moved(ast.NodeTransformer):
-    """Numbers of a text by their neighbours, but whole ones and exponents: what numbers alone give is computed before a run, in an order of each backend's own."""
+    """Numbers of a text by their neighbours, but whole ones and exponents, and what operations on numbers alone give: that is computed before a run, in an order of
+    each backend's own."""
 
     def __init__(self, random: np.random.Generator, rounding: float) -> None:
         self.random, self.rounding = random, rounding
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        rounds = not isinstance(node.op, ast.Mod) and of_numbers(node)
         node.left = self.visit(node.left)
         if not isinstance(node.op, ast.Pow):
             node.right = self.visit(node.right)
-        return node
+        return self.result(node) if rounds else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        rounds = ast.unparse(node.func) not in EXACT_FUNCTIONS and of_numbers(node)
+        node.args = [self.visit(argument) for argument in node.args]
+        return self.result(node) if rounds else node
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return self.moved(node.value) if isinstance(node.value, float) else node
+        return ast.Constant(self.moved(node.value)) if isinstance(node.value, float) else node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.moved(np.pi) if node.id == "pi" else node
+        return ast.Constant(self.moved(np.pi)) if node.id == "pi" else node
 
-    def moved(self, value: float) -> ast.expr:
-        return ast.Constant(float(off(value, self.random, self.rounding)))
+    def result(self, node: ast.expr) -> ast.expr:
+        """What an operation gives, off by its rounding."""
+        return ast.BinOp(node, ast.Mult(), ast.Constant(self.moved(1.0)))
+
+    def moved(self, value: float) -> float:
+        return float(off(value, self.random, self.rounding))
+
+
+def of_numbers(node: ast.expr) -> bool:
+    """Whether all that an operation is made of are numbers and units, not whole numbers alone."""
+    functions = {id(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and id(n) not in functions}
+    whole = all(isinstance(n.value, int) for n in ast.walk(node) if isinstance(n, ast.Constant))
+    return all(n in CONSTANTS or is_unit_name(n) for n in names) and not (whole and not names and not functions)
 
 
 def reworded(network: Network, random: np.random.Generator, rounding: float) -> Network:
