@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,7 @@ def _with_replacement(seed: int, name: str, counts: IntArray, width: int, withou
         count = rows.stop - rows.start
         row = np.repeat(np.arange(count, dtype=np.int32 if count * width < 2**31 else np.int64), counts[rows])
         numbers *= width
-        part = numbers.astype(row.dtype)
+        part: npt.NDArray[Any] = numbers.astype(row.dtype)
         part += row * width
         part.sort()
         part -= row * width
@@ -133,36 +134,27 @@ def _with_replacement(seed: int, name: str, counts: IntArray, width: int, withou
     return Rows(offsets, found)
 
 
-def _places(draw: np.random.Generator, missing: IntArray, width: int) -> IntArray:
+def _put_places(found: IntArray, draw: np.random.Generator, missing: IntArray, width: int) -> None:
     """Of so many columns drawn for each row: row*width + column."""
     ends = np.cumsum(missing)
-    found = np.empty(ends[-1], np.int64)
     for part in spans(len(found)):
         column = draw.random(part.stop - part.start)
         column *= width
         found[part] = column
         found[part] += np.searchsorted(ends, np.arange(part.start, part.stop), side="right") * width
-    return found
 
 
-def _united(known: IntArray, more: IntArray) -> IntArray:
-    """Sorted places that are in either, each once; in the memory of one of them."""
-    more.sort()
-    if not len(known):
-        known, more = more, known
-    size = len(known)
-    known.resize(size + len(more), refcheck=False)
-    known[size:] = more
-    known.sort(kind="stable")  # which merges what is sorted
+def _put_distinct(places: IntArray, known: int) -> int:
+    """Sorts places, of which so many are in order, and puts each once to their beginning. Returns how many these are."""
+    places[known:].sort()
+    places.sort(kind="stable")  # which merges what is sorted
     size = 0
-    for part in spans(len(known)):
-        own = known[part]
-        new = np.concatenate([own[:1] != known[size - 1] if size else [True], own[1:] != own[:-1]])
-        found = own[new]
-        known[size : size + len(found)] = found
+    for part in spans(len(places)):
+        own = places[part]
+        found = own[np.concatenate([own[:1] != places[size - 1] if size else [True], own[1:] != own[:-1]])]
+        places[size : size + len(found)] = found
         size += len(found)
-    known.resize(size, refcheck=False)
-    return known
+    return size
 
 
 def _without_replacement(seed: int, name: str, rows: int, k: int, width: int) -> Iterator[IntArray]:
@@ -170,13 +162,13 @@ def _without_replacement(seed: int, name: str, rows: int, k: int, width: int) ->
     rounds, wanted = list[np.random.Generator](), min(k, width - k)
     for block, _ in blocks(np.full(rows, k), _CHUNK) if k else ():
         count = block.stop - block.start
-        part = np.zeros(0, np.int64)
-        missing, turn = np.full(count, wanted), 0
-        while missing.any():
+        part, known, turn = np.empty(count * wanted, np.int64), 0, 0
+        while known < len(part):
+            missing = wanted - np.diff(np.searchsorted(part[:known], np.arange(count + 1) * width))
             if turn == len(rounds):
                 rounds.append(streams.generator(seed, name, turn))
-            part = _united(part, _places(rounds[turn], missing, width))
-            missing = wanted - np.diff(np.searchsorted(part, np.arange(count + 1) * width))
+            _put_places(part[known:], rounds[turn], missing, width)
+            known = _put_distinct(part, known)
             turn += 1
         if wanted < k:
             others = np.ones(count * width, bool)

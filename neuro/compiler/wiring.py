@@ -46,7 +46,7 @@ class Rows:
                 counts[rows[0] : rows[-1] + 1] += np.bincount(rows - rows[0])
                 last = size + len(rows)
                 if last > len(found):
-                    found.resize(last + last // 8, refcheck=False)  # where it is, without a copy
+                    found.resize(last + last // 8, refcheck=False)
                 found[size:last], size = columns, last
         found.resize(size, refcheck=False)
         return Rows(offsets_of(counts), found)
