@@ -117,7 +117,7 @@ class Bench(Study):
         print(", ".join(f"{name} {text}" for name, text in self.versions().items()))
         print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} processes on {os.cpu_count()} processors")
         for criterion in self.criteria:
-            if not criterion.holds:
+            if criterion.holds is False:
                 print(f"does NOT hold: {criterion.name}: {criterion.measured}, wanted {criterion.wanted}")
         self._plot()
 
