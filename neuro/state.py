@@ -53,7 +53,7 @@ class State:
 
     def numpy(self) -> State:
         """The same as arrays."""
-        return self.each(lambda a: a.detach().numpy() if hasattr(a, "detach") else np.asarray(a))
+        return self.each(lambda a: a.detach().cpu().numpy() if hasattr(a, "detach") else np.asarray(a))
 
     def with_variables(self, variables: Mapping[str, Any]) -> State:
         """With other values of these: state.with_variables({"cells.v": values}). Raises KeyError for an unknown name."""

@@ -241,6 +241,9 @@ def main(
     data: Annotated[Path | None, typer.Option(help="your own examples: .npz with x, y")] = None,
     answer: Annotated[str | None, typer.Option(help="with --data: population, or population.variable")] = None,
     backend: Annotated[str | None, typer.Option(help="what computes; auto: the fastest here")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="where torch computes: cpu, cuda, cuda:1; auto: a GPU where there is one")
+    ] = None,
     rule: Annotated[str | None, typer.Option(help="learning rule")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, data order, noise")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training data")] = None,
@@ -289,8 +292,10 @@ def main(
     else:
         settings = asked(config, given)
     found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
+    places = {"device": device} if device else {}
     if not resume:
         settings = recommended(settings, found)
+        settings["backend_options"] = {**settings["backend_options"], **places}
     if control and settings.get("floss"):
         raise cli.UserError(
             "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
@@ -301,7 +306,7 @@ def main(
 
         added["quantise"] = options_of(quantise)
     if resume:
-        unchanged(settings, config, given, added)
+        unchanged(settings, config, given | ({"backend_options": places} if places else {}), added)
         same_version(settings, found)
     else:
         settings["rule_options"] = {**settings["rule_options"], **added}

@@ -65,8 +65,8 @@ class Add(SyntheticTask):
         import torch
 
         odds = traces[f"{self.output}.x"]
-        targets = torch.as_tensor(batch.targets, dtype=odds.dtype)
-        chosen = torch.as_tensor(batch.mask)
+        targets = torch.as_tensor(batch.targets).to(odds)
+        chosen = torch.as_tensor(batch.mask).to(odds.device)
         return torch.nn.functional.binary_cross_entropy_with_logits(odds[chosen], targets[chosen])
 
     def metric(self, recording: Recording, batch: Batch) -> float:

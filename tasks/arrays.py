@@ -87,13 +87,13 @@ class Arrays:
         import torch
 
         answer = self._answer(spikes, traces, batch)
-        y = torch.as_tensor(batch.targets)
+        y = torch.as_tensor(batch.targets).to(answer.device)
         if batch.targets.dtype.kind in "iu":
             answer, y = answer.reshape(-1, answer.shape[-1]), y.reshape(-1).long()
             each = torch.nn.functional.cross_entropy(answer, y, reduction="none")
         else:
             each = (answer - y.to(answer.dtype)).square().mean(-1).reshape(-1)
-        return each[torch.as_tensor(_counted(batch))].mean()
+        return each[torch.as_tensor(_counted(batch)).to(each.device)].mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         answer, y = self._answer(recording.spikes, recording.traces, batch), batch.targets

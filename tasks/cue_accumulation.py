@@ -91,7 +91,8 @@ class CueAccumulation(SyntheticTask):
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         import torch
 
-        error = torch.nn.functional.cross_entropy(self.logits(traces), torch.as_tensor(batch.targets))
+        logits = self.logits(traces)
+        error = torch.nn.functional.cross_entropy(logits, torch.as_tensor(batch.targets).to(logits.device))
         return error + STRENGTH * (spikes["cells"][:, : self.steps].mean() - RATE) ** 2
 
     def metric(self, recording: Recording, batch: Batch) -> float:

@@ -126,8 +126,9 @@ class CueReward(SelfModifyingTask):
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Any) -> Any:
         import torch
 
-        go, right = (torch.as_tensor(a) for a in self.answers(batch))
-        return torch.nn.functional.cross_entropy(traces[f"{self.output}.y"][..., :-1][go], right[go])
+        y = traces[f"{self.output}.y"]
+        go, right = (torch.as_tensor(a).to(y.device) for a in self.answers(batch))
+        return torch.nn.functional.cross_entropy(y[..., :-1][go], right[go])
 
     def metric(self, recording: Recording, batch: Any) -> float:
         go, right = self.answers(batch)

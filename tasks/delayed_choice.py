@@ -77,7 +77,7 @@ class DelayedChoice(SyntheticTask):
         import torch
 
         logits = traces[f"{self.output}.y"][:, -ANSWER:, :2]
-        targets = torch.as_tensor(batch.targets)[:, None].expand(logits.shape[:2])
+        targets = torch.as_tensor(batch.targets).to(logits.device)[:, None].expand(logits.shape[:2])
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def metric(self, recording: Recording, batch: Batch) -> float:

@@ -62,7 +62,7 @@ class DelayedMatch(SyntheticTask):
         import torch
 
         found = traces[f"{self.output}.x"][:, ANSWER:]
-        return torch.mean((found - torch.as_tensor(batch.targets[:, ANSWER:], dtype=found.dtype)) ** 2)
+        return torch.mean((found - torch.as_tensor(batch.targets[:, ANSWER:]).to(found)) ** 2)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         answer = recording.traces[f"{self.output}.x"][:, ANSWER:].mean(axis=(1, 2))

@@ -165,7 +165,7 @@ class Digits:
         import torch
 
         counts = spikes[self.output].sum(dim=1)
-        return torch.nn.functional.cross_entropy(counts, torch.as_tensor(batch.targets))
+        return torch.nn.functional.cross_entropy(counts, torch.as_tensor(batch.targets).to(counts.device))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         counts = recording.spikes[self.output].sum(axis=1)

@@ -138,8 +138,9 @@ class Ecg:
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         import torch
 
-        scores, counted = traces[f"{self.output}.u"], torch.as_tensor(np.array(batch.mask))
-        return torch.nn.functional.cross_entropy(scores[counted], torch.as_tensor(batch.targets)[counted])
+        scores = traces[f"{self.output}.u"]
+        targets, counted = (torch.as_tensor(a).to(scores.device) for a in (batch.targets, np.array(batch.mask)))
+        return torch.nn.functional.cross_entropy(scores[counted], targets[counted])
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         right = recording.traces[f"{self.output}.u"].argmax(axis=2) == batch.targets

@@ -166,7 +166,9 @@ class GroupedLetters:
         import torch
 
         y = traces[f"{self.output}.y"].flatten(0, 1)
-        total = torch.nn.functional.cross_entropy(y, torch.from_numpy(batch.targets.ravel()), reduction="sum")
+        total = torch.nn.functional.cross_entropy(
+            y, torch.from_numpy(batch.targets.ravel()).to(y.device), reduction="sum"
+        )
         return total if len(y) == STEPS else total * (STEPS / len(y))
 
     def metric(self, recording: Recording, batch: Batch) -> float:

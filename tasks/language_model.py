@@ -175,8 +175,9 @@ class LanguageModel:
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         import torch
 
-        scores, known = traces[f"{self.output}.y"], torch.as_tensor(np.array(batch.mask))
-        return torch.nn.functional.cross_entropy(scores[known], torch.as_tensor(batch.targets)[known])
+        scores = traces[f"{self.output}.y"]
+        targets, known = (torch.as_tensor(a).to(scores.device) for a in (batch.targets, np.array(batch.mask)))
+        return torch.nn.functional.cross_entropy(scores[known], targets[known])
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return -float(self._surprise(recording.traces[f"{self.output}.y"], batch).mean())

@@ -95,7 +95,7 @@ class MatchToSample(SyntheticTask):
         import torch
 
         logits = traces[f"{self.output}.x"][:, ANSWER.start + 1 :]
-        labels = torch.as_tensor(batch.targets)[:, None].expand(logits.shape[:2])
+        labels = torch.as_tensor(batch.targets).to(logits.device)[:, None].expand(logits.shape[:2])
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
     def metric(self, recording: Recording, batch: Batch) -> float:

@@ -200,7 +200,7 @@ class Maze(SelfModifyingTask):
         import torch
 
         log_pi = torch.log_softmax(traces[f"{self.output}.y"][..., :-1], dim=-1)
-        worse = torch.as_tensor(~self.best(batch))
+        worse = torch.as_tensor(~self.best(batch)).to(log_pi.device)
         return -log_pi.masked_fill(worse, -torch.inf).logsumexp(-1).mean()
 
     def metric(self, recording: Recording, batch: Any) -> float:

@@ -78,7 +78,7 @@ class _Fitted:
         import torch
 
         found = self.chosen(traces["y.y"])
-        targets, scale = (torch.as_tensor(a, dtype=found.dtype) for a in (batch.targets, self.scale()))
+        targets, scale = (torch.as_tensor(a).to(found) for a in (batch.targets, self.scale()))
         return ((found - targets) / scale).abs().mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:

@@ -72,7 +72,7 @@ class Pattern(SameBatch):
         import torch
 
         y = traces[f"{self.output}.y"]
-        return 0.5 * ((y - torch.as_tensor(batch.targets, dtype=y.dtype))[:, 1:] ** 2).sum()
+        return 0.5 * ((y - torch.as_tensor(batch.targets).to(y))[:, 1:] ** 2).sum()
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         target = batch.targets[:, 1:]

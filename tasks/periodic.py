@@ -70,7 +70,7 @@ class Periodic(SameBatch):
         import torch
 
         y = traces[f"{self.output}.x"]
-        return 0.5 * ((y - torch.as_tensor(batch.targets, dtype=y.dtype))[:, 1:] ** 2).mean()
+        return 0.5 * ((y - torch.as_tensor(batch.targets).to(y))[:, 1:] ** 2).mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         target = batch.targets[:, 1:]

@@ -117,7 +117,7 @@ class Perturbation:
         import torch
 
         y = traces["readout.y"]
-        return 0.5 * ((torch.as_tensor(batch.targets, dtype=y.dtype) - y) ** 2).sum(dim=-1).mean()
+        return 0.5 * ((torch.as_tensor(batch.targets).to(y) - y) ** 2).sum(dim=-1).mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return -0.5 * float(((batch.targets - recording.traces["readout.y"]) ** 2).sum(axis=-1).mean())

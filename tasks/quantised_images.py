@@ -83,7 +83,7 @@ class QuantisedImages:
         import torch
 
         u = traces[f"{self.output}.u"][:, -1]
-        signs = torch.as_tensor(2.0 * np.eye(CLASSES)[batch.targets] - 1, dtype=u.dtype)
+        signs = torch.as_tensor(2.0 * np.eye(CLASSES)[batch.targets] - 1).to(u)
         return (torch.clamp(1 - signs * u, min=0) ** 2).mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:

@@ -84,7 +84,7 @@ def settled_error(traces: Mapping[str, Any], targets: Array) -> Any:
     import torch
 
     y = traces[SHOWN[0]][:, -1]
-    return 0.5 * ((y - torch.as_tensor(targets, dtype=y.dtype)) ** 2).sum(dim=-1).mean()
+    return 0.5 * ((y - torch.as_tensor(targets).to(y)) ** 2).sum(dim=-1).mean()
 
 
 def settled_at(targets: Array, steps: int) -> Recording:

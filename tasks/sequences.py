@@ -122,8 +122,9 @@ class Sequences(ABC):
         import torch
 
         m = traces[f"{self.output}.m"]
-        counted = torch.as_tensor(np.array(batch.mask), dtype=m.dtype)[..., None]
-        return torch.nn.functional.cross_entropy((m * counted).sum(1) / counted.sum(1), torch.as_tensor(batch.targets))
+        counted = torch.as_tensor(np.array(batch.mask)).to(m)[..., None]
+        targets = torch.as_tensor(batch.targets).to(m.device)
+        return torch.nn.functional.cross_entropy((m * counted).sum(1) / counted.sum(1), targets)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         counted = np.asarray(batch.mask)[..., None]

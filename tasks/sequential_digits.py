@@ -109,7 +109,8 @@ class SequentialDigits:
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         import torch
 
-        return torch.nn.functional.cross_entropy(self._mean(traces), torch.as_tensor(batch.targets))
+        scores = self._mean(traces)
+        return torch.nn.functional.cross_entropy(scores, torch.as_tensor(batch.targets).to(scores.device))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return float((self._mean(recording.traces).argmax(axis=1) == batch.targets).mean())

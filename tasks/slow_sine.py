@@ -66,7 +66,7 @@ class SlowSine(SameBatch):
         import torch
 
         y = traces[f"{self.output}.V"]
-        return 0.5 * ((y - torch.as_tensor(batch.targets, dtype=y.dtype)) ** 2).mean()
+        return 0.5 * ((y - torch.as_tensor(batch.targets).to(y)) ** 2).mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         error = recording.traces[f"{self.output}.V"] - batch.targets

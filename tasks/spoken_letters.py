@@ -106,7 +106,7 @@ class SpokenLetters:
         import torch
 
         shares = spikes[self.output].mean(1)
-        return torch.nn.functional.cross_entropy(SHARPNESS * shares, torch.as_tensor(batch.targets))
+        return torch.nn.functional.cross_entropy(SHARPNESS * shares, torch.as_tensor(batch.targets).to(shares.device))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return float((recording.spikes[self.output].sum(axis=1).argmax(axis=1) == batch.targets).mean())

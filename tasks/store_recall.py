@@ -112,7 +112,8 @@ class StoreRecall(SyntheticTask):
         import torch
 
         logits = self._slots(traces[f"{self.output}.v"]) * VOLTS
-        targets, asked = torch.as_tensor(batch.targets[:, :: self.slot]), torch.as_tensor(self._asked(batch))
+        answers = batch.targets[:, :: self.slot], self._asked(batch)
+        targets, asked = (torch.as_tensor(a).to(logits.device) for a in answers)
         return torch.nn.functional.cross_entropy(logits[asked], targets[asked])
 
     def metric(self, recording: Recording, batch: Batch) -> float:

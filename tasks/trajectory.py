@@ -104,8 +104,8 @@ class Trajectory:
         import torch
 
         x = traces[f"{self.output}.x"][..., :2]
-        squares = (x - torch.as_tensor(batch.targets, dtype=x.dtype)).square().sum(-1)
-        return 0.5 * squares[torch.as_tensor(batch.mask)].mean()
+        squares = (x - torch.as_tensor(batch.targets).to(x)).square().sum(-1)
+        return 0.5 * squares[torch.as_tensor(batch.mask).to(x.device)].mean()
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return -distances(self.which, recording.traces[f"{self.output}.x"][..., :2][batch.mask])[0]

@@ -153,7 +153,8 @@ class WordEvidence(SyntheticTask):
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         import torch
 
-        return torch.nn.functional.cross_entropy(self.logits(traces), torch.as_tensor(batch.targets))
+        logits = self.logits(traces)
+        return torch.nn.functional.cross_entropy(logits, torch.as_tensor(batch.targets).to(logits.device))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return float(np.mean(self.logits(recording.traces).argmax(axis=1) == batch.targets))

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.starting_state import check_state
-from backends.common.values import given_parameters, input_array, known, named, of_input, whole
+from backends.common.values import given_parameters, input_array, known, named, of_input, on_device, whole
 from neuro import checks
 from neuro.compiler import drives, streams
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
 from neuro.events import Events
+from neuro.language.foreign import numbers
 from neuro.model import Input, Network
 from neuro.protocols import Inputs, Parameters, RunError
 from neuro.state import State
@@ -177,6 +178,9 @@ def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, ev
 
 def converted(item: Input, value: Any, *, convert: bool = True, events: bool = False) -> Any:
     """An input's SI values as an array of its kind, or in its own type; spikes as events if those are wanted."""
+    if on_device(value) and not convert:
+        return value
+    value = numbers(value) if on_device(value) else value
     if events and item.sends:
         return Events.of(value)
     value = np.asarray(value)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from backends.common.options import names_of
+from backends.common.storage import CPU, Storage
 from backends.common.streaming import check_part, in_parts
 from backends.common.values import given_parameters, known, named
 from neuro.compiler.parameters import Parameter
@@ -52,7 +53,7 @@ class Signals:
 
 
 class Differentiable(Protocol):
-    """declared: the parameters, feedback weights included. dtype: of its tensors."""
+    """declared: the parameters, feedback weights included. storage: of its tensors."""
 
     network: Network
 
@@ -60,28 +61,34 @@ class Differentiable(Protocol):
     def declared(self) -> Mapping[str, Parameter]: ...
 
     @property
-    def dtype(self) -> torch.dtype: ...
+    def storage(self) -> Storage: ...
 
     @property
     def forward(self) -> Callable[..., Signals]: ...
 
     def in_dtype(self, dtype: str) -> Differentiable: ...
 
+    def on_device(self, device: Any) -> Differentiable: ...
 
-def refuse_autocast() -> None:
+
+def refuse_autocast(storage: Storage) -> None:
     """Raises RunError where torch would round products to fewer bits than the network was compiled for."""
-    if torch.is_autocast_enabled("cpu"):
+    kind = storage.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         raise RunError(
             "a compiled network keeps the precision that it was compiled with; run it outside of autocast: "
-            "with torch.autocast('cpu', enabled=False): ..."
+            f"with torch.autocast('{kind}', enabled=False): ..."
         )
 
 
-def as_tensor(given: Any, checked: npt.NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
-    """What a run is given, as a tensor; one that requires gradients gets them. checked: its SI array in the run's shape."""
-    if isinstance(given, torch.Tensor) and given.requires_grad:
-        return given.to_dense().to("cpu", dtype).reshape(checked.shape)
-    return torch.from_numpy(np.asarray(checked, order="C")).to(dtype)
+def as_tensor(given: Any, checked: Any, storage: Storage) -> torch.Tensor:
+    """What a run is given, as a tensor; one that requires gradients gets them, and one that lies on the device isn't copied
+    through the host. checked: its SI array, or a tensor on a device, in the run's shape.
+    """
+    if isinstance(given, torch.Tensor) and (given.requires_grad or given.device == storage.device != CPU):
+        return given.to_dense().to(storage.device, storage.dtype).reshape(checked.shape)
+    found = checked if isinstance(checked, torch.Tensor) else torch.from_numpy(np.asarray(checked, order="C"))
+    return found.to(storage.device).to(storage.dtype)  # truth values travel as bytes
 
 
 def value_and_grad(
@@ -93,19 +100,21 @@ def value_and_grad(
     truncate: steps after which the graph is cut, None for none: see `truncated`. options: of forward.
     """
     given = given_parameters(program.declared, parameters, options.get("population"))
-    tensors = {n: torch.tensor(v, dtype=program.dtype) for n, v in given.items()}
+    tensors = {n: program.storage.of(np.array(v)) for n, v in given.items()}
     wrt = names_of("wrt", wrt, next(iter(program.declared), "population.parameter"))
     for name in wrt:
         if name not in program.declared:
             known(name, program.declared, "parameter")
         if name not in tensors:
-            tensors[name] = torch.tensor(program.declared[name].value, dtype=program.dtype)
+            tensors[name] = program.storage.of(np.array(program.declared[name].value))
         tensors[name].requires_grad_()
     forward = program.forward if truncate is None else partial(truncated, program.forward, truncate)
     value = scalar(loss, forward(tensors, inputs, record, **options))
     wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
     grads = torch.autograd.grad(value, wanted, allow_unused=True) if depends else [None] * len(wanted)
-    found = {n: np.zeros(tensors[n].shape) if g is None else g.numpy().copy() for n, g in zip(wrt, grads, strict=True)}
+    found = {
+        n: np.zeros(tensors[n].shape) if g is None else g.cpu().numpy().copy() for n, g in zip(wrt, grads, strict=True)
+    }
     return float(value.detach()), found
 
 
@@ -164,7 +173,8 @@ def scalar(loss: Any, signals: Signals) -> torch.Tensor:
 class NetworkModule(torch.nn.Module):
     """A compiled network with its trainable parameters, free of bounds: see neuro.learning.common.parametrisation.
 
-    double(), float() and to(dtype) compile it again for that precision. Copies share the program, which no run changes.
+    double(), float(), to(dtype) and to(device) compile it again for that precision and device. Copies share the program, which no run
+    changes.
     """
 
     def __init__(self, program: Differentiable, trainable: Sequence[str] | None = None) -> None:
@@ -175,15 +185,17 @@ class NetworkModule(torch.nn.Module):
         )
         self.program = program
         self.parametrisation = Parametrisation.of(declared, chosen)
-        free = self.parametrisation.free(dtype=program.dtype)
+        free = self.parametrisation.free(dtype=program.storage.dtype)
         self._keys = {name: mangled(*name.split(".")) for name in free}
-        self.free = torch.nn.ParameterDict({self._keys[n]: torch.nn.Parameter(t.detach()) for n, t in free.items()})
+        self.free = torch.nn.ParameterDict(
+            {self._keys[n]: torch.nn.Parameter(program.storage.of(t.detach())) for n, t in free.items()}
+        )
 
     def forward(self, inputs: Mapping[str, Any] | None = None, record: Record = (), **options: Any) -> Signals:
         """Run under autograd with the present parameters; inputs and options as in Program.run. A state that is given
         holds plastic weights itself: they go on from there, not from this module's.
         """
-        refuse_autocast()
+        refuse_autocast(self.program.storage)
         state = options.get("state")
         held = state.variables if isinstance(state, State) else {}
         values = {n: v for n, v in self.values().items() if n not in held}
@@ -201,15 +213,16 @@ class NetworkModule(torch.nn.Module):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> NetworkModule:
         """What to(), double() and their like do to each tensor. Raises RunError on a device or precision that it can't have."""
-        wanted = fn(torch.zeros((), dtype=self.program.dtype))
+        storage = self.program.storage
+        wanted = fn(storage.zeros())
         name = str(wanted.dtype).removeprefix("torch.")
-        if wanted.device.type != "cpu":
-            raise RunError(f"a compiled network runs on the CPU, not on '{wanted.device}'; use module.to('cpu')")
         if name not in ("float32", "float64"):
             raise RunError(
                 f"a compiled network computes in float32 or float64, not in {name}; use module.float(), "
                 "or compile with dtype='float32'"
             )
-        if wanted.dtype != self.program.dtype:
+        if wanted.dtype != storage.dtype:
             self.program = self.program.in_dtype(name)
+        if wanted.device != storage.device:
+            self.program = self.program.on_device(wanted.device)
         return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]

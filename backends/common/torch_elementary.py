@@ -39,6 +39,11 @@ def _product(g: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     return torch.where(torch.logical_and(g, slope), g * slope, 0.0)
 
 
+def _beside(like: torch.Tensor, value: Any) -> torch.Tensor:
+    """A value as a tensor that fits beside another."""
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+
+
 def guarded(value: Function, *slopes: Function) -> Function:
     """`value` with these slopes, one an argument, each called with (value, *arguments); 0 times a slope is 0."""
 
@@ -46,8 +51,7 @@ def guarded(value: Function, *slopes: Function) -> Function:
         tensors = [a for a in given if isinstance(a, torch.Tensor)]
         if not torch.is_grad_enabled() or not any(a.requires_grad for a in tensors):
             return value(*given)
-        dtype = tensors[0].dtype
-        arguments = [a if isinstance(a, torch.Tensor) else torch.as_tensor(a, dtype=dtype) for a in given]
+        arguments = [_beside(tensors[0], a) for a in given]
         return _Guarded.apply(value, slopes, *arguments)  # type: ignore[no-any-return, no-untyped-call]
 
     return function
@@ -147,7 +151,7 @@ def jump(gate: torch.Tensor, value: Any, before: Any) -> torch.Tensor:
     """value where the gate, which is 0 or 1, is open, else before; the gate's slope is their difference."""
     if not gate.requires_grad or not torch.is_grad_enabled():
         return torch.where(gate > 0, value, before)
-    value, before = (torch.as_tensor(a, dtype=gate.dtype) for a in (value, before))
+    value, before = (_beside(gate, a) for a in (value, before))
     return _Jump.apply(gate, value, before)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -194,15 +198,15 @@ class _StraightThrough(torch.autograd.Function):
 
 def straight_through(value: Any, slope_of: Any) -> torch.Tensor:
     """The value of the first with the slope of the second. One of them is a tensor."""
-    dtype = (value if isinstance(value, torch.Tensor) else slope_of).dtype
-    value, slope_of = (torch.as_tensor(a, dtype=dtype) for a in (value, slope_of))
+    like = value if isinstance(value, torch.Tensor) else slope_of
+    value, slope_of = (_beside(like, a) for a in (value, slope_of))
     return _StraightThrough.apply(value, slope_of)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:
     """One entry of exp of an n x n matrix, whose entries come row by row."""
     like = next(e for e in entries if isinstance(e, torch.Tensor))
-    tensors = [torch.as_tensor(e, dtype=like.dtype) for e in entries]
+    tensors = [_beside(like, e) for e in entries]
     shape = torch.broadcast_shapes(*(e.shape for e in tensors))  # type: ignore[no-untyped-call]
     matrix = torch.stack([e.expand(shape) for e in tensors], dim=-1).reshape(*shape, int(n), int(n))
     found: torch.Tensor = torch.linalg.matrix_exp(matrix)[..., int(row), int(column)]

@@ -6,6 +6,7 @@ positive time constants, finite numbers) holds here too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -150,7 +151,7 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
     listed = isinstance(value, Events)
     if not item.sends and listed:
         raise RunError(f"input '{item.name}' is a {item.kind}, not a list of spikes; write {wanted()[2]}")
-    array = value if listed else si(value, wanted)
+    array = value if listed or on_device(value) else si(value, wanted)
     if array.ndim != 3 or array.shape[2] != item.size:
         call = wanted()[2]
         needs = f"input '{item.name}' has shape {tuple(array.shape)}; it needs [batch, time, {item.size}]"
@@ -158,10 +159,10 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
         axes = " (of [time, channel], array[None]; of [batch, time], array[:, :, None])" if short else ""
         raise RunError(f"{needs}{axes}: write {call}")
     if item.kind == "current":
-        if not np.isfinite(array).all():
+        if not _all_finite(array):
             raise RunError(f"input '{item.name}' is not finite everywhere")
     elif item.kind == "drive":
-        if not _all_counts(np.asarray(array)):
+        if not _all_counts(array):
             raise RunError(
                 f"input '{item.name}' is a drive; its array holds numbers that count nothing; write {wanted()[2]}"
             )
@@ -170,9 +171,26 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
     return array
 
 
-def _all_counts(array: Array) -> bool:
-    return bool(((array >= 0) & (array <= MOST) & (array == np.floor(array))).all())
+def on_device(value: Any) -> bool:
+    """Whether it is a plain tensor in a device's memory, which is checked there."""
+    torch = sys.modules.get("torch")
+    return (
+        torch is not None
+        and isinstance(value, torch.Tensor)
+        and value.device.type != "cpu"
+        and value.layout == torch.strided
+    )
 
 
-def _all_spikes(array: Array) -> bool:
+def _all_finite(array: Any) -> bool:
+    return bool((array - array == 0).all()) if on_device(array) else bool(np.isfinite(array).all())
+
+
+def _all_counts(array: Any) -> bool:
+    return bool(((array >= 0) & (array <= MOST) & (array == array // 1)).all())
+
+
+def _all_spikes(array: Any) -> bool:
+    if on_device(array):
+        return bool(((array == 0) | (array == 1)).all())
     return array.dtype == np.bool_ or all(((trial == 0) | (trial == 1)).all() for trial in array)

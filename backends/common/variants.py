@@ -10,7 +10,7 @@ from backends.common.options import choice
 from backends.common.simulator import Simulator
 from backends.common.structure import Backward
 from neuro.model import Network
-from neuro.protocols import Inputs, Parameters, Record
+from neuro.protocols import Inputs, Parameters, Record, RunError
 from neuro.state import State
 
 
@@ -44,6 +44,12 @@ class DifferentiableSimulator(Simulator):
         """The same program in another precision, float32 or float64."""
         choice(self.backend, "dtype", dtype, ("float32", "float64"))
         return self.compiled_again(dtype, self.backward)
+
+    def on_device(self, device: Any) -> Self:
+        """The same program on another device. Raises RunError."""
+        raise RunError(
+            f"backend '{self.backend}' computes on the CPU, not on '{device}'; use module.to('cpu'), or compile the network for torch"
+        )
 
     @abstractmethod
     def value_and_grad(

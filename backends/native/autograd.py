@@ -14,6 +14,7 @@ from backends.common.arrays import Feed
 from backends.common.autograd import Signals, Tensors, as_tensor
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
+from backends.common.storage import Storage
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.common.values import given_parameters, named
@@ -134,12 +135,12 @@ def _turned(call: _Call, given: Arrays) -> Arrays:
 
 def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     """Run under autograd. See TorchProgram.forward."""
-    parameters, every, dtype = asked.parameters, asked.every, dtype_of(compiled.real)
+    parameters, every, storage = asked.parameters, asked.every, Storage(dtype_of(compiled.real))
     if asked.population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
     wanted = check_record(compiled.network, asked.record, every)
     arrays = given_parameters(compiled.declared, parameters, None)
-    given = {n: as_tensor((parameters or {})[n], a, dtype) for n, a in arrays.items()}
+    given = {n: as_tensor((parameters or {})[n], a, storage) for n, a in arrays.items()}
     moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
     begun = _beginning(compiled, asked.state)
     state = asked.state.numpy() if isinstance(asked.state, State) else asked.state
@@ -162,7 +163,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
             tensors[mangled("initial", s.name, "w")] = compiled.in_order(s.name, values[f"{s.name}.w"])
     for name in compiled.backward.feedback:
         tensors[mangled("feedback", name)] = values[f"{name}.feedback"]
-    tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], dtype) for n, v in moving.items()}
+    tensors |= {mangled("current", n): as_tensor(v, feed.arrays[n], storage) for n, v in moving.items()}
     tensors |= {mangled("state", *n.split(".")): v for n, v in begun.items()}
     outputs = [mangled("spikes", c.name) for c in compiled.step.cells if c.spikes]
     outputs += [r.name for r in executable.kernel.record]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from backends.common.autograd import NetworkModule, Signals, Tensors
+    from backends.common.storage import Storage
 
 Array = npt.NDArray[Any]
 
@@ -112,9 +113,15 @@ class NativeProgram(DifferentiableSimulator):
     @property
     def dtype(self) -> torch.dtype:
         """Of the tensors that `forward` takes and gives."""
+        return self.storage.dtype
+
+    @property
+    def storage(self) -> Storage:
+        """Of this program's tensors."""
+        from backends.common.storage import Storage
         from backends.native.autograd import dtype_of
 
-        return dtype_of(self.real)
+        return Storage(dtype_of(self.real))
 
     def forward(
         self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Record = (),

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from backends.common.storage import Storage
 from backends.common.structure import Backward, local, with_feedback
+from backends.pytorch.functions import Wires
 from backends.pytorch.groups import Functions, Group
 from backends.pytorch.render import render
 from backends.pytorch.spikes import Spike, spikes
@@ -23,6 +25,7 @@ from neuro.model import Network
 @dataclass(frozen=True)
 class CompiledNetwork:
     """What a forward pass runs. network: without receptors. declared: its parameters, feedback weights among them.
+    wires: of each projection.
 
     scales: population -> unit of the margin that its surrogate sees. functions: of each group. initial: of states, and
     shapes: of parameters and states, both by the names of the generated text.
@@ -32,7 +35,8 @@ class CompiledNetwork:
     declared: Mapping[str, Parameter]
     step: Step
     backward: Backward
-    dtype: torch.dtype
+    storage: Storage
+    wires: Mapping[str, Wires]
     scales: Mapping[str, float]
     groups: tuple[Group, ...]
     functions: tuple[Functions, ...]
@@ -41,19 +45,20 @@ class CompiledNetwork:
 
     @staticmethod
     def of(
-        network: Network, backward: Backward, dtype: torch.dtype, surrogate: Spike, compile_step: bool
+        network: Network, backward: Backward, storage: Storage, surrogate: Spike, compile_step: bool
     ) -> CompiledNetwork:
         """compile_step: by torch.compile. Raises UnsupportedError."""
         merged = resolve(network).network
         declared = with_feedback(parameters(network), backward)
         step = lower(network)
-        groups = tuple(render(step, {name: p.shape for name, p in declared.items()}, backward, dtype))
+        wires = {s.name: Wires(s, storage) for s in step.synapses}
+        groups = tuple(render(step, {name: p.shape for name, p in declared.items()}, backward, wires, storage))
         scales = backward.scales(step, merged)
         functions = tuple(_loaded(g, surrogate, scales, compile_step) for g in groups)
-        initial = {_local(n): torch.as_tensor(v, dtype=dtype) for n, v in initial_state(network).items()}
+        initial = {_local(n): storage.of(v) for n, v in initial_state(network).items()}
         shapes = {_local(n): p.shape for n, p in declared.items()} | {n: tuple(v.shape) for n, v in initial.items()}
         return CompiledNetwork(
-            merged, declared, step, backward, dtype, scales, groups, functions, initial, shapes
+            merged, declared, step, backward, storage, wires, scales, groups, functions, initial, shapes
         )  # fmt: skip
 
     @property

@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
+from backends.common.storage import Storage
 from backends.common.torch_elementary import ELEMENTARY
 from neuro.compiler.step import Synapses
 
 
-def matrices(synapses: Synapses, value: Any, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+@dataclass(frozen=True)
+class Wires:
+    """A projection's mask, indices and delays as tensors where the program's are, made once."""
+
+    synapses: Synapses
+    storage: Storage
+
+    @cached_property
+    def mask(self) -> torch.Tensor | None:
+        """Which synapses of a dense projection there are; None for all."""
+        return None if self.synapses.mask is None else self.storage.as_it_is(self.synapses.mask)
+
+    @cached_property
+    def pre(self) -> torch.Tensor:
+        return self.storage.as_it_is(self.synapses.pre_index)
+
+    @cached_property
+    def post(self) -> torch.Tensor:
+        return self.storage.as_it_is(self.synapses.post_index)
+
+    @cached_property
+    def late(self) -> Mapping[int, torch.Tensor | None]:
+        """Delay -> which synapses have it; None for all."""
+        steps = self.synapses.delay
+        return {
+            d: None if isinstance(steps, int) else self.storage.as_it_is(np.asarray(steps) == d)
+            for d in self.synapses.delays
+        }
+
+
+def matrices(wires: Wires, value: Any) -> tuple[torch.Tensor, ...]:
     """One [pre, post] matrix a delay (a vector for one-to-one) from a value per synapse, or a number.
 
     Matrices are stored by column: autograd then forms their gradient as (g' x)', which is twice as fast as x' g.
     """
-    value = torch.as_tensor(value, dtype=dtype)
+    synapses, value = wires.synapses, wires.storage.of(value)
     rank = len(synapses.shape)
     if value.ndim > rank and synapses.kind != "one_to_one":
         value = value.squeeze(1)  # [population, 1, *layout]
     value = value.expand(*value.shape[: max(value.ndim - rank, 0)], *synapses.shape)
-    if synapses.mask is not None:
-        value = value * torch.as_tensor(synapses.mask)
+    if wires.mask is not None:
+        value = value * wires.mask
     found = []
-    for delay in synapses.delays:
-        part = (
-            value if isinstance(synapses.delay, int) else value * torch.as_tensor(np.asarray(synapses.delay) == delay)
-        )
-        found.append(part if synapses.kind == "one_to_one" else _dense(synapses, part).mT.contiguous().mT)
+    for late in wires.late.values():
+        part = value if late is None else value * late
+        found.append(part if synapses.kind == "one_to_one" else _dense(wires, part).mT.contiguous().mT)
     return tuple(found)
 
 
-def _dense(synapses: Synapses, value: torch.Tensor) -> torch.Tensor:
-    if synapses.kind == "dense":
+def _dense(wires: Wires, value: torch.Tensor) -> torch.Tensor:
+    if wires.synapses.kind == "dense":
         return value
-    pre, post = torch.as_tensor(synapses.pre_index), torch.as_tensor(synapses.post_index)
-    zeros = torch.zeros(*synapses.ends, *value.shape[:-1], dtype=value.dtype)
-    return zeros.index_put((pre, post), value.movedim(-1, 0), accumulate=True).movedim((0, 1), (-2, -1))
+    zeros = wires.storage.zeros(*wires.synapses.ends, *value.shape[:-1])
+    return zeros.index_put((wires.pre, wires.post), value.movedim(-1, 0), accumulate=True).movedim((0, 1), (-2, -1))
 
 
 def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
@@ -45,14 +76,14 @@ def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
     shape = (*like.shape[:-1], size)
     if isinstance(value, torch.Tensor) and value.shape == shape:
         return value
-    return torch.as_tensor(value, dtype=like.dtype).expand(shape)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(shape)
 
 
-def full(synapses: Synapses, values: Any, dtype: torch.dtype) -> torch.Tensor:
+def full(wires: Wires, values: Any) -> torch.Tensor:
     """A dense coupling's matrix, without the synapses that don't exist."""
-    value: torch.Tensor = torch.as_tensor(values, dtype=dtype)
-    value = value.expand(*value.shape[:-2], *synapses.shape)
-    return value if synapses.mask is None else value * torch.as_tensor(synapses.mask)
+    value = wires.storage.of(values)
+    value = value.expand(*value.shape[:-2], *wires.synapses.shape)
+    return value if wires.mask is None else value * wires.mask
 
 
 def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -162,17 +193,15 @@ def over_time(
     return flat.reshape(len(matrix), time, batch, -1).transpose(0, 1)
 
 
-def total(synapses: Synapses, values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
+def total(wires: Wires, values: Any, like: torch.Tensor, size: int) -> torch.Tensor:
     """Sum of a value per synapse into the target cells, [*lead, post]."""
-    value: torch.Tensor = torch.as_tensor(values, dtype=like.dtype)
-    value = value.expand(*like.shape[:-1], *synapses.shape)
-    if synapses.mask is not None:
-        value = value * torch.as_tensor(synapses.mask)
-    if synapses.kind == "dense":
+    value = wires.storage.of(values)
+    value = value.expand(*like.shape[:-1], *wires.synapses.shape)
+    if wires.mask is not None:
+        value = value * wires.mask
+    if wires.synapses.kind == "dense":
         return value.sum(dim=-2)
-    index = torch.as_tensor(synapses.post_index)
-    empty = torch.zeros(*like.shape[:-1], size, dtype=like.dtype)
-    return empty.index_add(-1, index, value)
+    return wires.storage.zeros(*like.shape[:-1], size).index_add(-1, wires.post, value)
 
 
 def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

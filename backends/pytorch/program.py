@@ -15,6 +15,7 @@ from backends.common.autograd import NetworkModule, Signals, Tensors, as_tensor,
 from backends.common.options import choice, flags
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
+from backends.common.storage import CPU, Storage, device_of
 from backends.common.streaming import GraphSession, Session
 from backends.common.structure import Backward
 from backends.common.values import given_parameters
@@ -34,18 +35,25 @@ class TorchProgram(DifferentiableSimulator):
     backend = "torch"
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
-    def __init__(self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool) -> None:
+    def __init__(
+        self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool, device: torch.device = CPU
+    ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.backward = network, backward
         self._options = (dtype, surrogate, compile_step)
-        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.storage = Storage(getattr(torch, dtype), device)
         self._spike = spike(surrogate)
-        self.compiled = CompiledNetwork.of(network, backward, self.dtype, self._spike, compile_step)
+        self.compiled = CompiledNetwork.of(network, backward, self.storage, self._spike, compile_step)
         self.declared, self.step = self.compiled.declared, self.compiled.step
         self.semantics: Semantics = semantics(network, dtype).for_training(
             surrogate, self.compiled.scales, not backward.reset, backward.detached, backward.feedback
         )
-        self._defaults = {n: torch.as_tensor(p.value, dtype=self.dtype) for n, p in self.declared.items()}
+        self._defaults = {n: self.storage.of(p.value) for n, p in self.declared.items()}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its real numbers."""
+        return self.storage.dtype
 
     @property
     def source(self) -> str:
@@ -59,10 +67,10 @@ class TorchProgram(DifferentiableSimulator):
             found = self._forward(asked)
         return Recording(
             dt=self.step.dt,
-            spikes={n: s.numpy() > 0 for n, s in found.spikes.items()},
-            traces={n: t.numpy() for n, t in found.traces.items()},
+            spikes={n: (s > 0).cpu().numpy() for n, s in found.spikes.items()},
+            traces={n: t.cpu().numpy() for n, t in found.traces.items()},
             every=asked.every,
-            final={n: t.numpy() for n, t in found.final.items()},
+            final={n: t.cpu().numpy() for n, t in found.final.items()},
             end=None if found.end is None else partial(arrays, found.end),
             chosen=found.chosen,
         )
@@ -82,7 +90,7 @@ class TorchProgram(DifferentiableSimulator):
         return self._forward(Request(parameters, inputs, record, **options))
 
     def _forward(self, asked: Request) -> Signals:
-        refuse_autocast()
+        refuse_autocast(self.storage)
         wanted = check_record(self.compiled.network, asked.record, asked.every)
         values = {**self._defaults, **self._tensors(asked.parameters, asked.population)}
         run = ForwardPass(self.compiled, values, self._feed(asked), wanted, asked.every)
@@ -102,7 +110,7 @@ class TorchProgram(DifferentiableSimulator):
         """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
         found = {}
         for name, array in given_parameters(self.declared, given, population).items():
-            value = as_tensor(given[name], array, self.dtype)
+            value = as_tensor(given[name], array, self.storage)
             found[name] = (
                 value if population is None else value.reshape(with_lead(self.compiled.network, name, array.shape))
             )
@@ -110,22 +118,32 @@ class TorchProgram(DifferentiableSimulator):
 
     def _feed(self, asked: Request) -> Feed:
         feed, given = feed_of(asked, self.compiled.network, convert=False), asked.inputs or {}
-        tensors = {n: as_tensor(given.get(n), a, self.dtype) for n, a in feed.arrays.items()}
+        tensors = {n: as_tensor(given.get(n), a, self.storage) for n, a in feed.arrays.items()}
         return replace(feed, arrays={n: t.transpose(0, 1) for n, t in tensors.items()})
 
     def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> TorchProgram:
         """See DifferentiableSimulator."""
         own, surrogate, compile_step = self._options
-        return TorchProgram(network or self.network, dtype or own, surrogate, backward, compile_step)
+        return TorchProgram(
+            network or self.network, dtype or own, surrogate, backward, compile_step, self.storage.device
+        )
+
+    def on_device(self, device: Any) -> TorchProgram:
+        """See DifferentiableSimulator. Raises UnsupportedError on a device that isn't there."""
+        dtype, surrogate, compile_step = self._options
+        found = device_of(self.backend, device, self.dtype)
+        return TorchProgram(self.network, dtype, surrogate, self.backward, compile_step, found)
 
     def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
         """Pickled as what it is compiled from: compiled again where it is read."""
         dtype, surrogate, compile_step = self._options
-        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile_step)
+        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile_step, self.storage.device)
 
     def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
-        x = torch.tensor(margin / self.semantics.surrogate_scale[population], requires_grad=True)
+        x = torch.tensor(
+            margin / self.semantics.surrogate_scale[population], requires_grad=True
+        )  # numpy in, numpy out: no device
         (found,) = torch.autograd.grad(self._spike(x).sum(), x)
         return found.numpy() / self.semantics.surrogate_scale[population]
 
@@ -165,20 +183,23 @@ class TorchBackend:
         surrogate_scale: float = 0.0,
         detach_reset: bool = True,
         compile: bool = False,
+        device: str | torch.device = "cpu",
         detached: Sequence[str] = (),
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> TorchProgram:
         """See Backend.compile. surrogate: a name in neuro.compiler.surrogates. surrogate_scale: its unit of the margin, SI (default: each
-        population's median distance from the initial state to the threshold). compile: torch.compile the step.
+        population's median distance from the initial state to the threshold). compile: torch.compile the step. device: where
+        it runs, "cpu", "cuda", "cuda:1"; "auto" for a CUDA one where there is any. Inputs and parameters may be tensors there.
 
         detached: projections through which no gradient goes back. feedback: dense ones through which it goes back by
         weights of their own, the parameter "projection.feedback" (default: the weights; it gets their gradient).
         """
         if options:
-            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, detached, feedback"
+            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, device, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
         choice(self.name, "dtype", dtype, ("float32", "float64"))
         flags(self.name, compile=compile)
         backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
-        return TorchProgram(network, dtype, surrogate, backward, compile)
+        found = device_of(self.name, device, getattr(torch, dtype))
+        return TorchProgram(network, dtype, surrogate, backward, compile, found)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import sympy as sp
-import torch
 
+from backends.common.storage import Storage
 from backends.common.structure import Backward, is_static, local, overwritten, stretches
-from backends.pytorch.functions import total
+from backends.pytorch.functions import Wires, total
 from backends.pytorch.groups import Group, current, drive, groups
 from backends.pytorch.writer import Writer
 from neuro.compiler.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
@@ -20,16 +20,19 @@ from neuro.language.mangling import mangled
 from neuro.language.symbolic import symbol
 
 
-def render(step: Step, shapes: Mapping[str, tuple[int, ...]], backward: Backward, dtype: torch.dtype) -> list[Group]:
-    """All groups of a network. shapes: of the parameters."""
-    return [_Renderer(step, names, shapes, backward, dtype).group() for names in groups(step)]
+def render(
+    step: Step, shapes: Mapping[str, tuple[int, ...]], backward: Backward, wires: Mapping[str, Wires], storage: Storage
+) -> list[Group]:
+    """All groups of a network. shapes: of the parameters. wires: of the projections."""
+    return [_Renderer(step, names, shapes, backward, wires, storage).group() for names in groups(step)]
 
 
 class _Renderer(Writer):
     def __init__(
-        self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], backward: Backward, dtype: torch.dtype,
+        self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], backward: Backward, wires: Mapping[str, Wires],
+        storage: Storage,
     ) -> None:  # fmt: skip
-        super().__init__(step, names, shapes, backward, dtype)
+        super().__init__(step, names, shapes, backward, wires, storage)
         self.states: list[str] = []
         self.drives: dict[str, None] = {}
         self.currents: list[tuple[str, str]] = []
@@ -171,9 +174,9 @@ class _Renderer(Writer):
 
     def summed(self, synapses: Synapses, op: Couple, gate: str | None) -> str:
         """Sum of one value per synapse, [batch, post]."""
-        value = self.put(self.of_synapses(synapses, op.value))
+        value, wires = self.put(self.of_synapses(synapses, op.value)), self.wires[synapses.name]
         size = self.step.population(synapses.post).size
-        function = self.function("sum", synapses.name, lambda v, like: total(synapses, v, like, size))
+        function = self.function("sum", synapses.name, lambda v, like: total(wires, v, like, size))
         gated = value if gate is None else f"jump({gate}, {value}, 0.0)"
         return f"{function}({gated}, {self.like})"
 

@@ -12,6 +12,7 @@ import torch
 from backends.common.arrays import Feed, check_finite, draw_noise
 from backends.common.autograd import Signals, Tensors
 from backends.common.recording import Trace, Wanted
+from backends.common.storage import Storage
 from backends.common.structure import local
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
@@ -27,9 +28,9 @@ from neuro.language.mangling import mangled, unmangled
 class Watched:
     """What is recorded of one variable, while it is collected."""
 
-    def __init__(self, trace: Trace, lead: tuple[int, ...]) -> None:
+    def __init__(self, trace: Trace, lead: tuple[int, ...], storage: Storage) -> None:
         self.trace, self.lead, self.found = trace, lead, list[torch.Tensor]()
-        self.index = None if trace.index is None else torch.as_tensor(trace.index)
+        self.index = None if trace.index is None else storage.as_it_is(trace.index)
 
     def append(self, values: torch.Tensor) -> None:
         """values: [..., *layout], of one step."""
@@ -54,20 +55,18 @@ class ForwardPass:
         self.values = {local(*n.split(".", 1)): v for n, v in values.items()}
         self.inputs: dict[str, torch.Tensor] = dict(feed.arrays)
         self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in compiled.step.sources}
-        noise = draw_noise(compiled.network, feed)
-        self.noise = {
-            local(*n.split(".", 1)): torch.as_tensor(v, dtype=compiled.dtype).transpose(0, 1) for n, v in noise.items()
-        }
+        noise, storage = draw_noise(compiled.network, feed), compiled.storage
+        self.noise = {local(*n.split(".", 1)): storage.of(v).transpose(0, 1) for n, v in noise.items()}
         self.noise |= {local(c.name, count): self.inputs[n] for c in compiled.step.cells for count, n in c.counts}
-        self.traces = {local(t.owner, t.variable): Watched(t, feed.lead) for t in wanted.traces.values()}
-        self.before = None if feed.state is None else Beginning(feed.state, compiled.dtype)
+        self.traces = {local(t.owner, t.variable): Watched(t, feed.lead, storage) for t in wanted.traces.values()}
+        self.before = None if feed.state is None else Beginning(feed.state, storage)
         self.sizes = {c.name: c.size for c in compiled.step.cells} | dict(compiled.step.sources)
         self.final: dict[str, torch.Tensor] = {}
         self.states: dict[str, torch.Tensor] = {}
         self.sums: dict[str, torch.Tensor] = {}
 
     def zeros(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(*self.feed.lead, *shape, dtype=self.compiled.dtype)
+        return self.compiled.storage.zeros(*self.feed.lead, *shape)
 
     def initial(self, group: Group) -> list[torch.Tensor]:
         """Values of a group's states before the first step."""
@@ -135,7 +134,7 @@ class ForwardPass:
         amount = _synapse_value(couple, self.values, step.dt)
         feedback = self.values[local(synapses.name, "feedback")] if synapses.name in backward.feedback else None
         found = []
-        for delay, matrix in zip(delays, matrices(synapses, amount, self.compiled.dtype), strict=True):
+        for delay, matrix in zip(delays, matrices(self.compiled.wires[synapses.name], amount), strict=True):
             value = over_time(spikes, matrix, synapses.kind, feedback)
             found.append((delay + later, value) if self.before is None else (later, value[longest - delay :]))
         return found
@@ -166,11 +165,12 @@ class ForwardPass:
         synaptic = {n for n, t in self.traces.items() if t.trace.synaptic}
         watched += [(self.traces[n], i) for i, n in enumerate(group.states) if n in synaptic]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
+        storage = self.compiled.storage
         clock = torch.arange(self.feed.start, self.feed.start + self.feed.steps, dtype=torch.float64)
-        times = (clock * self.compiled.step.dt).to(self.compiled.dtype).unbind(0)
+        times = storage.of(clock * self.compiled.step.dt).unbind(0)
         step = functions.step
         lost = {
-            group.states.index(n): torch.full((), self.feed.steps) for n in group.overwritten
+            group.states.index(n): storage.as_it_is(self.feed.steps) for n in group.overwritten
         }  # the first step that isn't finite
         for k in range(self.feed.steps):
             arrived = [spikes[k - late] if k >= late else early[k] for spikes, late, early in history]
@@ -203,7 +203,7 @@ class ForwardPass:
         if torch.is_grad_enabled():
             return []
         self.spikes[population] = whole = aligned(
-            self.feed.steps, (*self.feed.lead, self.sizes[population]), self.compiled.dtype
+            self.feed.steps, (*self.feed.lead, self.sizes[population]), self.compiled.storage
         )
         return whole.unbind(0)
 
@@ -213,19 +213,21 @@ class ForwardPass:
             k = int(first.min())
             if k < self.feed.steps:
                 _, owner, *variable = unmangled(name)
-                value = np.where(first.numpy() > k, 0.0, np.nan)
+                value = np.where(first.cpu().numpy() > k, 0.0, np.nan)
                 check_finite(owner, mangled(*variable), value, self.feed.start + k, self.feed)
 
     def _finish(self, group: Group, states: Rows, fired: Mapping[str, Any]) -> None:
         for name, spikes in fired.items():
             if isinstance(spikes, list):
                 self.spikes[name] = torch.stack(spikes)
+        finite = [torch.isfinite(v).all() for v in states if torch.is_floating_point(v)]
+        if finite and not bool(torch.stack(finite).all()):  # one question to a device
+            for name, value in zip(group.states, states, strict=True):
+                _, owner, *variable = unmangled(name)
+                last = self.feed.start + self.feed.steps - 1
+                check_finite(owner, mangled(*variable), value.detach().cpu().numpy(), last, self.feed)
         for name, value in zip(group.states, states, strict=True):
             _, owner, *variable = unmangled(name)
-            if torch.is_floating_point(value) and not bool(torch.isfinite(value).all()):
-                check_finite(
-                    owner, mangled(*variable), value.detach().numpy(), self.feed.start + self.feed.steps - 1, self.feed
-                )
             if variable == ["w"] and name in self.values:
                 self.final[f"{owner}.w"] = value
             self.states[name] = value

@@ -12,6 +12,7 @@ import torch
 from backends.common.arrays import Feed
 from backends.common.autograd import Tensors
 from backends.common.starting_state import layout
+from backends.common.storage import Storage
 from backends.common.structure import local
 from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.time import Rows, aligned_steps, one_after_another
@@ -23,11 +24,11 @@ from neuro.state import State
 class Beginning:
     """A State by the names of the generated text. spikes: source -> [step, *lead, neuron], oldest first."""
 
-    def __init__(self, state: State, dtype: torch.dtype) -> None:
-        self.values = {local(*n.split(".", 1)): _tensor(a, dtype) for n, a in state.variables.items()}
-        self.values |= {mangled("pending", *n.split(".", 1)): _tensor(a, dtype) for n, a in state.sums.items()}
-        self.values |= {mangled("left", n): _tensor(a, dtype) for n, a in state.refractory.items()}
-        self.spikes = {n: _tensor(a, dtype).movedim(-2, 0) for n, a in state.spikes.items()}
+    def __init__(self, state: State, storage: Storage) -> None:
+        self.values = {local(*n.split(".", 1)): _tensor(a, storage) for n, a in state.variables.items()}
+        self.values |= {mangled("pending", *n.split(".", 1)): _tensor(a, storage) for n, a in state.sums.items()}
+        self.values |= {mangled("left", n): _tensor(a, storage) for n, a in state.refractory.items()}
+        self.spikes = {n: _tensor(a, storage).movedim(-2, 0) for n, a in state.spikes.items()}
         self._rows: dict[str, Rows] = {}
 
     def rows(self, source: str) -> Rows:
@@ -37,11 +38,11 @@ class Beginning:
         return self._rows[source]
 
 
-def _tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
+def _tensor(array: Any, storage: Storage) -> torch.Tensor:
     """A copy of an array; a tensor itself, with its graph."""
     if isinstance(array, torch.Tensor):
-        return array.to("cpu", dtype).contiguous()
-    return torch.tensor(np.ascontiguousarray(array), dtype=dtype)
+        return storage.of(array).contiguous()
+    return storage.of(np.array(array, order="C"))
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _last(spikes: torch.Tensor, before: torch.Tensor | None, steps: int) -> torc
     if missing and before is not None:
         spikes = one_after_another(before[-missing:], spikes)
     elif missing:
-        spikes = torch.cat([torch.zeros(missing, *spikes.shape[1:], dtype=spikes.dtype), spikes])
+        spikes = torch.cat([spikes.new_zeros(missing, *spikes.shape[1:]), spikes])
     return spikes if spikes.requires_grad else spikes.clone()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import pad
 
+from backends.common.storage import Storage
+
 Rows = Sequence[torch.Tensor]
 _LINE = 64  # bytes: what a product rounds may depend on the address of its rows within such a line
 
@@ -22,7 +24,7 @@ def in_time(parts: Sequence[tuple[int, torch.Tensor]], steps: int) -> Rows:
 
 
 def _nothing(values: torch.Tensor, steps: int) -> torch.Tensor:
-    return torch.zeros(steps, *values.shape[1:], dtype=values.dtype)
+    return values.new_zeros(steps, *values.shape[1:])
 
 
 def total(sequences: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -39,10 +41,11 @@ def one_after_another(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor
     return torch.cat([first, second])
 
 
-def aligned(steps: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def aligned(steps: int, shape: tuple[int, ...], storage: Storage) -> torch.Tensor:
     """Room for [time, *shape], each step contiguous and at the beginning of a line of memory."""
     width = torch.Size(shape).numel()
-    return torch.empty(steps, width + _spare(width, dtype), dtype=dtype)[:, :width].view(steps, *shape)
+    whole = width + _spare(width, storage.dtype)
+    return torch.empty(steps, whole, dtype=storage.dtype, device=storage.device)[:, :width].view(steps, *shape)
 
 
 def aligned_steps(values: torch.Tensor) -> Rows:

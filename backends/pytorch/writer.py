@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
-import numpy as np
 import sympy as sp
-import torch
 
 from backends.common.ranges import Range, range_of
+from backends.common.storage import Storage
 from backends.common.structure import Backward, flat, is_static, local
 from backends.common.torch_printer import code
 from backends.pytorch.constants import Constants
-from backends.pytorch.functions import FUNCTIONS, full, matrices
+from backends.pytorch.functions import FUNCTIONS, Wires, full, matrices
 from backends.pytorch.groups import Arrival
 from backends.pytorch.source import Source
 from neuro.compiler.step import Couple, Step, Synapses
@@ -26,9 +25,10 @@ class Writer:
     """The text of one group while it is written. whole: names of tensors that have their owner's full shape."""
 
     def __init__(
-        self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], backward: Backward, dtype: torch.dtype,
+        self, step: Step, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], backward: Backward, wires: Mapping[str, Wires],
+        storage: Storage,
     ) -> None:  # fmt: skip
-        self.step, self.names, self.backward, self.dtype = step, names, backward, dtype
+        self.step, self.names, self.backward, self.wires, self.storage = step, names, backward, wires, storage
         self.synapses = {s.name: s for s in step.synapses if s.post in names}
         self.parameters = {local(*k.split(".", 1)) for k in shapes}
         self.plastic = {local(s.name, "w") for s in step.synapses if "w" in s.states}
@@ -78,7 +78,7 @@ class Writer:
         """Source of what a name gets: a tensor, also where the expression is a number."""
         bound = self.bound(expr)
         if bound.is_number:
-            return self.function("number", owner, torch.tensor(float(bound), dtype=self.dtype))
+            return self.function("number", owner, self.storage.of(float(bound)))
         return self.put(expr)
 
     def is_whole(self, expr: sp.Expr) -> bool:
@@ -117,7 +117,7 @@ class Writer:
         if synapses.kind == "dense":
             return f"across({name}, {-1 if end == 'pre' else -2})"
         index = mangled("index", synapses.name, end)
-        self.functions[index] = torch.as_tensor(getattr(synapses, f"{end}_index"))
+        self.functions[index] = getattr(self.wires[synapses.name], end)
         return f"take({name}, {index})"
 
     def spikes(self, source: str, delay: int, *, gathered: bool = False) -> str:
@@ -135,9 +135,9 @@ class Writer:
         """Which synapses a spike reaches (pre), whose target fired (post), or which there are (always; None: all of them);
         broadcastable to the layout.
         """
-        there = None
-        if synapses.mask is not None:
-            there = self.function("mask", synapses.name, torch.as_tensor(synapses.mask))
+        there, wires = None, self.wires[synapses.name]
+        if wires.mask is not None:
+            there = self.function("mask", synapses.name, wires.mask)
         if when == "always":
             return there
         name = mangled("gate", synapses.name, when)
@@ -147,9 +147,9 @@ class Writer:
         terms = [] if when == "pre" else [self.spread(synapses, "post", mangled("z", synapses.post))]
         for delay in synapses.delays if when == "pre" else ():
             spread = self.passed(synapses, self.spread(synapses, "pre", self.spikes(synapses.pre, delay)))
-            if not isinstance(synapses.delay, int):
-                chosen = torch.as_tensor(np.asarray(synapses.delay) == delay)
-                spread = f"{spread}*{self.function('at', synapses.name, chosen)}"
+            late = wires.late[delay]
+            if late is not None:
+                spread = f"{spread}*{self.function('at', synapses.name, late)}"
             terms.append(spread)
         text = " + ".join(terms)
         if there is not None:
@@ -167,7 +167,8 @@ class Writer:
             synapses = self.step.projection(op.projection)
             names = [self.fresh("matrix", op.projection) for _ in synapses.delays]
             value = self.of_cells(op.projection, self.bound(op.factors.synapse if op.factors else sp.Integer(1)))
-            function = self.function("matrices", op.projection, lambda v: matrices(synapses, v, self.dtype))
+            wires = self.wires[op.projection]
+            function = self.function("matrices", op.projection, lambda v: matrices(wires, v))
             self.source.setup.append(f"{', '.join(names)}, = {function}({code(value)})")
             self.source.extra += names
             self._matrices[op] = names
@@ -176,7 +177,8 @@ class Writer:
     def times_full(self, synapses: Synapses, sent: str, value: sp.Expr) -> str:
         """Source of `sent` @ a dense coupling's matrix; value: of each synapse."""
         value = self.bound(self.of_cells(synapses.name, value))
-        function = self.function("full", synapses.name, lambda v: full(synapses, v, self.dtype))
+        wires = self.wires[synapses.name]
+        function = self.function("full", synapses.name, lambda v: full(wires, v))
         feedback = self.feedback(synapses)
         if feedback is not None:
             return f"through({sent}, {function}({self.source.constants.source(value)}), {feedback})"

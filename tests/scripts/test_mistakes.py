@@ -338,3 +338,9 @@ def test_a_run_that_is_refused_in_its_first_update_leaves_no_file(tmp_path: Path
     code, _, error = call("train", "--task", "language-model", "--rule", "es", "--out", out)
     assert code == 2 and "a part of longer trials" in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_there_is_named(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    out, asked = tmp_path / "run.h5", ("--task", "delayed-match", "--backend", "torch", "--epochs", "1")
+    code, _, said = call("train", *asked, "--device", "cuda:77", "--out", out)
+    assert code == 2 and "device 'cuda:77'" in said and "use 'cpu'" in said and not out.exists()

@@ -15,6 +15,7 @@ from neuro import Recording
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Task
 from tests import extras
+from tests.elsewhere import DEVICE, elsewhere
 from tests.tasks.own_data import crowded, files, series, spike_lists, ti46, words
 from tests.tasks.recordings import needs
 
@@ -46,10 +47,20 @@ def first_batch(task: Any, seed: int = 0, size: int = 4) -> Any:
     return next(iter(task.train_batches(np.random.default_rng(seed), size)))
 
 
-def loss_of(task: Any, recording: Recording, batch: Any) -> float:
-    spikes = {n: torch.as_tensor(np.asarray(v, np.float64)) for n, v in recording.spikes.items()}
-    traces = {n: torch.as_tensor(v) for n, v in recording.traces.items()}
+def loss_of(task: Any, recording: Recording, batch: Any, device: torch.device | None = None) -> float:
+    spikes = {n: torch.as_tensor(np.asarray(v, np.float64), device=device) for n, v in recording.spikes.items()}
+    traces = {n: torch.as_tensor(v, device=device) for n, v in recording.traces.items()}
     return float(task.loss(spikes, traces, batch))
+
+
+@told
+def test_a_loss_is_computed_on_the_device_of_what_it_judges(name: str) -> None:
+    task = tasks.get(name)
+    batch = first_batch(task)
+    answer = task.perfect(batch)
+    with elsewhere():
+        found = loss_of(task, answer, batch, DEVICE)
+    assert found == loss_of(task, answer, batch)
 
 
 @each_task

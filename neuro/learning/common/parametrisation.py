@@ -65,7 +65,7 @@ class _Map:
         if self.log:
             x = torch.exp(x)
         if not self.mask.all():
-            x = x * torch.as_tensor(self.mask, dtype=theta.dtype)
+            x = x * torch.as_tensor(self.mask).to(theta)
         return x * self.scale
 
 

@@ -32,4 +32,4 @@ def discounted(rewards: Array, discount: float) -> Array:
 
 def chosen(log_pi: Any, actions: Array) -> Any:
     """Log probability [batch, time] of the actions that were taken, from that of all [batch, time, action]."""
-    return log_pi.gather(-1, torch.as_tensor(actions, dtype=torch.int64)[..., None])[..., 0]
+    return log_pi.gather(-1, torch.as_tensor(actions, dtype=torch.int64, device=log_pi.device)[..., None])[..., 0]

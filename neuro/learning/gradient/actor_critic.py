@@ -81,8 +81,8 @@ class Judged:
         rule, y = self.rule, traces[self.record()[0]]
         log_pi = torch.log_softmax(y[..., :-1], dim=-1)
         value = y[..., -1] if rule.value_baseline == "per_episode" else y[:1, :, -1]
-        counts = torch.as_tensor(batch.mask, dtype=y.dtype)
-        advantage = torch.as_tensor(discounted(batch.rewards, rule.discount), dtype=y.dtype) - value
+        counts = torch.as_tensor(batch.mask).to(y)
+        advantage = torch.as_tensor(discounted(batch.rewards, rule.discount)).to(y) - value
         policy = -chosen(log_pi, batch.actions) * advantage.detach()
         diversity = (log_pi.exp() ** 2).sum(-1)
         total = policy + rule.value_cost * advantage**2 + rule.diversity_cost * diversity

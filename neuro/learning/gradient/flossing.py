@@ -117,8 +117,8 @@ class Flossing(GradientRule):
         record, begins = lyapunov.needed(program.network), None
         if self.form == "full":
             signals = program.forward(parameters, inputs, record)
-            traces = {n: t.to(torch.float64) for n, t in signals.traces.items()}
-            spikes = {n: t.detach().numpy() > 0 for n, t in signals.spikes.items()}
+            traces = {n: t.to("cpu", torch.float64) for n, t in signals.traces.items()}
+            spikes = {n: t.detach().cpu().numpy() > 0 for n, t in signals.spikes.items()}
             begins = 0
             recording = Recording(program.semantics.dt, spikes, {n: t.detach().numpy() for n, t in traces.items()})
         else:

@@ -132,14 +132,16 @@ class Layerwise(GradientRule):
     ) -> tuple[float, dict[str, Array]]:
         declared = declared_parameters(program.network)
         given = {n: parameters.get(n, p.value) for n, p in declared.items()}
-        values = {n: torch.tensor(np.asarray(v), dtype=program.dtype) for n, v in given.items()}
+        values = {n: program.storage.of(np.array(v)) for n, v in given.items()}
         wrt = self.names(program)
         for name in wrt:
             values[name].requires_grad_()
         signals = self._signals(program, values, batch, tuple(task.record()), memory, draw)
         loss = task.loss(signals.spikes, signals.traces, batch)
         slopes = torch.autograd.grad(loss, [values[n] for n in wrt], allow_unused=True)
-        found = {n: np.zeros(given[n].shape) if g is None else g.numpy() for n, g in zip(wrt, slopes, strict=True)}
+        found = {
+            n: np.zeros(given[n].shape) if g is None else g.cpu().numpy() for n, g in zip(wrt, slopes, strict=True)
+        }
         return float(loss.detach()), found
 
     def _signals(
@@ -152,7 +154,7 @@ class Layerwise(GradientRule):
         shape = sums[driven[0]].shape[:2]
         traces, normalised = dict[str, torch.Tensor](), self.of_sum(program)
         for part, compiled in _programs(program):
-            currents = {v: self._current(part, v, sums, shape, draw, program.dtype) for v in part.own}
+            currents = {v: self._current(part, v, sums, shape, draw, program.storage) for v in part.own}
             own = {n: values[n] for n in compiled.declared}
             if part.population in normalised:
                 unit = _unit(program, part.population)
@@ -172,14 +174,14 @@ class Layerwise(GradientRule):
         return _Signals({}, traces)
 
     def _current(
-        self, part: Part, variable: str, sums: Tensors, shape: Sequence[int], draw: int, dtype: torch.dtype
+        self, part: Part, variable: str, sums: Tensors, shape: Sequence[int], draw: int, storage: Any
     ) -> torch.Tensor:
         """What reaches an input of a part: what was summed, with random numbers, or nothing. shape: trials and steps."""
         size = part.network.population(part.population).size
-        found = sums[variable] if variable in sums else torch.zeros((*shape, size), dtype=dtype)
+        found = sums[variable] if variable in sums else storage.zeros(*shape, size)
         if self.stochastic and variable == f"{part.population}.{self.stochastic}":
             uniform = streams.generator(self.seed, f"stochastic/{part.population}", draw).uniform(-1, 1, found.shape)
-            found = found + torch.as_tensor(uniform, dtype=dtype)
+            found = found + storage.of(uniform)
         return found
 
     def _normalised(
@@ -199,7 +201,7 @@ class Layerwise(GradientRule):
             why = f"the variance of what cell {cell} sums is {float(variance[cell].detach()):g}, with epsilon={self.epsilon:g}"
             raise FloatingPointError(f"population '{population}': {why}; give a larger epsilon, or smaller inputs")
         for name, value in (("mean", mean), ("variance", variance)):
-            key, now = f"{name}/{population}", value.detach().numpy().astype(np.float64)
+            key, now = f"{name}/{population}", value.detach().cpu().numpy().astype(np.float64)
             first = np.isnan(memory[key]).any()
             memory[key] = now if first else (1 - self.momentum) * memory[key] + self.momentum * now
         scale = torch.rsqrt(variance + self.epsilon)
@@ -255,7 +257,7 @@ def _unit(program: Any, population: str) -> float:
 class _PowerOfTwo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(ap2(x.numpy()), dtype=x.dtype)
+        return torch.as_tensor(ap2(x.cpu().numpy())).to(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:

@@ -56,8 +56,8 @@ class ActorCritic:
     def loss(self, spikes: Mapping[str, Any], traces: Mapping[str, Any], batch: Batch) -> Any:
         y = traces[self.record()[0]]
         value, log_pi = y[..., -1], torch.log_softmax(y[..., :-1], dim=-1)
-        counts = torch.as_tensor(np.ones(value.shape) if batch.mask is None else batch.mask, dtype=y.dtype)
-        pi, v = log_pi.detach().exp().double().numpy(), value.detach().double().numpy()
+        counts = torch.as_tensor(np.ones(value.shape) if batch.mask is None else batch.mask).to(y)
+        pi, v = log_pi.detach().exp().double().cpu().numpy(), value.detach().double().cpu().numpy()
         if isinstance(batch, Episodes):
             actions, rewards = batch.actions, batch.rewards
         else:
@@ -69,10 +69,10 @@ class ActorCritic:
         )  # nothing counts after an episode's end
         v = v * going
         self.delta = rewards + self.discount * np.concatenate([v[:, 1:], np.zeros((len(v), 1))], axis=1) - v
-        policy = (pi - np.eye(pi.shape[-1])[actions]) * counts.double().numpy()[..., None]
+        policy = (pi - np.eye(pi.shape[-1])[actions]) * counts.double().cpu().numpy()[..., None]
         self.signal = np.concatenate([policy, np.full((*v.shape, 1), -self.value_cost)], axis=-1)
-        missing = torch.as_tensor(discounted(rewards, self.discount), dtype=y.dtype) - value
-        missing = missing * torch.as_tensor(going, dtype=y.dtype)
+        missing = torch.as_tensor(discounted(rewards, self.discount)).to(y) - value
+        missing = missing * torch.as_tensor(going).to(y)
         total = -(missing.detach() * chosen(log_pi, actions) * counts).sum() + self.value_cost / 2 * (missing**2).sum()
         return total / len(v)
 

@@ -1,0 +1,49 @@
+"""Where a program's tensors lie, and in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from neuro.language.foreign import shown
+from neuro.protocols import UnsupportedError
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """dtype: of real numbers. device: that computes with them."""
+
+    dtype: torch.dtype
+    device: torch.device = CPU
+
+    def of(self, values: Any) -> torch.Tensor:
+        """Real numbers in this precision; a tensor keeps its graph."""
+        return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+    def as_it_is(self, values: Any) -> torch.Tensor:
+        """Indices or truth values, of their own type."""
+        return torch.as_tensor(values, device=self.device)
+
+    def zeros(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+
+def device_of(backend: str, asked: Any, dtype: torch.dtype) -> torch.device:
+    """The device of this name; "auto" is a CUDA one where torch sees any. Raises UnsupportedError."""
+    if isinstance(asked, str) and asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(asked, str | torch.device):
+        raise UnsupportedError(backend, f"device {shown(asked)}", "give a name, like 'cpu', 'cuda' or 'cuda:1'")
+    try:
+        device = torch.device(asked)
+        float(torch.zeros((), dtype=dtype, device=device))
+    except Exception as error:  # whatever a device says that isn't there, or lacks the precision
+        said = str(error).strip().splitlines()[0].rstrip(".")
+        raise UnsupportedError(
+            backend, f"device '{asked}'", f"torch says: {said}; use 'cpu', or 'auto' for what is there"
+        ) from None
+    return device
