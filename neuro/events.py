@@ -52,7 +52,7 @@ class Events:
         np.cumsum(np.count_nonzero(array, axis=2).ravel(), out=offsets[1:])
         channels = np.empty(offsets[-1], np.int32)
         for trial, raster in enumerate(array):  # one by one: places in the whole array are eight bytes each
-            channels[offsets[trial * time] : offsets[(trial + 1) * time]] = np.nonzero(raster)[1]
+            channels[offsets[trial * time] : offsets[(trial + 1) * time]] = np.flatnonzero(raster) % size
         return Events((batch, time, size), offsets, channels)
 
     @staticmethod

@@ -85,6 +85,12 @@ class Arrangement:
         size = self.synapses.ends[1]
         return np.array([size * (p + 1) // self.parts for p in range(self.parts)], np.int32)
 
+    def groups(self) -> Array:
+        """The group of each delay, -1 where none has it."""
+        found = np.full(self.synapses.max_delay + 1, -1, np.int32)
+        found[list(self.synapses.delays)] = np.arange(len(self.synapses.delays))
+        return found
+
     def made(self, threads: int) -> tuple[Arrays, Order]:
         """Targets, beginnings of rows and of groups, by C name, and how they are ordered."""
         synapses, name = self.synapses, self.synapses.name
@@ -95,8 +101,7 @@ class Arrangement:
             return {**found, mangled("post", name): rows.targets}, Order.of(rows, rows.order)
         post = rows.targets if self.large else rows.targets.copy()
         late = np.ascontiguousarray(synapses.delay) if self.grouped else None
-        groups = np.zeros(synapses.max_delay + 1, np.int32)
-        groups[list(synapses.delays)] = np.arange(len(synapses.delays))
+        groups = self.groups()
         borders, place = self.borders(), np.empty_like(post)
         cuts = np.empty((synapses.ends[0], self.width + 1), C_TYPES[self.cut])
         longest = int(np.diff(rows.offsets).max(initial=0))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,9 @@ from neuro.protocols import RunError
 Array = npt.NDArray[Any]
 DONE, FAILED, CUT, PAUSED, NO_MEMORY = 0, 1, 2, 3, -1  # what a status says first; work.h has the same numbers
 LINE = 64  # bytes of a cache line
-START, RESUMED = 3, 5  # places in run_t
-STOP = 4  # place in team
-_POINTER, _LONG, _INT, _BYTE = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_char
+START, RESUMED, TEAM = 3, 5, 6  # places in run_t
+STOP, TAKEN = 4, 8  # places in team
+_POINTER, _LONG, _BYTE = ctypes.c_void_p, ctypes.c_long, ctypes.c_char
 SIGNATURE = (*(_POINTER,) * 4, *(_LONG,) * 5, _POINTER, _LONG)
 
 
@@ -47,7 +49,7 @@ class Call:
         except MemoryError:
             raise _no_memory() from None
         self._pointers = (_POINTER * len(arrays))(*[None if a is None else address(a) for a in arrays])
-        self._team = (_INT * 7)(len(work)) if together else None
+        self._team = (_LONG * (TAKEN + len(work)))() if together else None
         team = 0 if self._team is None else ctypes.addressof(self._team)
         self._fixed = (_LONG * len(strides))(*strides), (_LONG * (len(numbers) + 1))(*numbers, team)
         self.statuses = [(_LONG * 6)() for _ in work]
@@ -73,24 +75,31 @@ class Call:
 
     def __call__(self, begin: int, end: int) -> bool:
         """Steps begin ... end - 1. Whether everything went well; `statuses` say what didn't. Raises RunError."""
-        if self._threads > 1:
-            self._side_by_side(begin, end)
-        else:
-            for i in range(len(self.work)):
-                self._one(i, begin, end)
+        if self._threads == 1 or not self._side_by_side(begin, end):
+            self._alone(begin, end)
         said = [status[0] for status in self.statuses]
         if NO_MEMORY in said:
             raise _no_memory()
         return not any(said)
 
-    def _side_by_side(self, begin: int, end: int) -> None:
+    def _side_by_side(self, begin: int, end: int) -> bool:
+        """Whether there were threads to do it. Where the system gives fewer than asked for, those do the others' work."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads)
         self._stopped = False
         if self._team is not None:
-            self._team[:] = [len(self.work), *[0] * 6]
-        running = [self._pool.submit(self._one, i, begin, end) for i in range(len(self.work))]
+            self._team[:] = [len(self.work), *[0] * (len(self._team) - 1)]
+        left, running = deque(range(len(self.work))), list[Future[None]]()
+
+        def some() -> None:
+            with suppress(IndexError):  # nothing is left
+                while True:
+                    self._one(left.popleft(), begin, end)
+
         try:
+            with suppress(RuntimeError):  # no more threads
+                while len(running) < self._threads:
+                    running.append(self._pool.submit(some))
             for each in running:
                 each.result()
         except BaseException:
@@ -99,6 +108,19 @@ class Call:
                 self._team[STOP] = 1
             wait(running)
             raise
+        return bool(running)
+
+    def _alone(self, begin: int, end: int) -> None:
+        """By the thread that asks, which can be interrupted."""
+        self._stopped, numbers = False, self._fixed[1]
+        team, numbers[TEAM] = numbers[TEAM], 0
+        for status in self.statuses:
+            status[0] = DONE
+        try:
+            for i in range(1 if team else len(self.work)):
+                self._one(i, begin, end)
+        finally:
+            numbers[TEAM] = team
 
     def _one(self, i: int, begin: int, end: int) -> None:
         status, head, tail, function = self.statuses[i], self._heads[i], self._tails[i], self.function

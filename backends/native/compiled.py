@@ -232,6 +232,8 @@ class CompiledNetwork:
                 continue
             arrangement = self.arrangements[s.name]
             found |= self.order.arranged(s.name) | self._late(arrangement, executable)
+            if arrangement.grouped:
+                found[mangled("groups", s.name)] = arrangement.groups()
             for name in executable.constants_read:  # while the order is at hand
                 if executable.constants.table[name].owner == s.name:
                     self._own(executable.constants, name, mangled("each", name) in executable.places)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from backends.common.structure import local, reads_target
+from backends.native.arrangement import Arrangement
 from backends.native.kernel import Kernel
 from backends.native.printer import c_code
 from backends.native.text import EACH, ONE
@@ -21,6 +22,14 @@ class Delivery:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
         self.at, self.share = 0, ONE
+        grouped = [
+            self.step.projection(o.projection) for o in self.step.operations
+            if isinstance(o, Couple) and o.when == "pre" and kernel.is_static(o) and not kernel.sends(o)
+        ]  # fmt: skip
+        self.recent = dict[str, int]()  # steps from which something arrives in groups, by the population that fires
+        for s in grouped:
+            if s.pre in kernel.populations and not isinstance(s.delay, int):
+                self.recent[s.pre] = max(self.recent.get(s.pre, 0), s.max_delay + 1)
 
     # -- parts of the cells --------------------------------------------------------------------------------
 
@@ -131,10 +140,20 @@ class Delivery:
                 *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
                 *kernel.spikes_of(synapses.pre, 0, body), "}",
             ]  # fmt: skip
-        slot, s = f"{coming}[({_slot(kernel.delay(synapses), depth)}*TILE + b)*{post} + j]", _index(kernel.each(op))
-        add = [*skip, f"{slot} += {amounts}[{s}];"]
-        body = kernel.of_group(synapses, "u->part", add) if self.share == EACH else kernel.of_source(synapses, add)
-        return ["for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, body), "}"]
+        late = f"base + {kernel.delay(synapses)}"
+        slot = f"{coming}[(({late} - ({late} < {depth} ? 0 : {depth}))*TILE + b)*{post} + j]"
+
+        def of_cell(body: list[str]) -> list[str]:
+            return (
+                kernel.of_group(synapses, "u->part", body) if self.share == EACH else kernel.of_source(synapses, body)
+            )
+
+        ask = of_cell([f"__builtin_prefetch(&{slot}, 1);"])
+        add = of_cell([*skip, f"{slot} += {amounts}[{_index(kernel.each(op))}];"])
+        return [
+            f"const long base = wrapped(k, {depth});",
+            "for (long b = 0; b < active; b++) {", *kernel.spikes_of(synapses.pre, 0, [*ask, *add]), "}",
+        ]  # fmt: skip
 
     def arriving(self, op: Couple, synapses: Synapses) -> list[str]:
         """Amounts that arrive now, of what fired as long ago as each delay says, group by group of synapses."""
@@ -152,10 +171,45 @@ class Delivery:
             f"due[waiting] = {due};", f"__builtin_prefetch({cuts} + due[waiting].cut);",
             f"if (++waiting == DUE) {deliver}, waiting = 0;",
         ]  # fmt: skip
+        if synapses.pre in self.recent:
+            found = self.each_part(arrangement, self.of_recent(synapses, body))
+        else:
+            found = self.late(synapses, lambda late: kernel.spikes_of(synapses.pre, late, body))
         return [
-            "for (long b = 0; b < active; b++) { due_t due[DUE]; long waiting = 0;",
-            *self.late(synapses, lambda late: kernel.spikes_of(synapses.pre, late, body)), f"{deliver};", "}",
+            "for (long b = 0; b < active; b++) { due_t due[DUE]; long waiting = 0;", *found, f"{deliver};", "}",
         ]  # fmt: skip
+
+    def of_recent(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
+        """A loop over the cells i whose spikes arrive now, and the group of their synapses."""
+        fired, number = self.recently(synapses.pre)
+        groups = self.layout.given(mangled("groups", synapses.name), "int")
+        delays = self.kernel.arrangements[synapses.name].delays
+        return [
+            f"for (long e = 0, n = *{number}; e < n; e++) {{ const long late = {fired}[e] >> 32, i = {fired}[e] & 0xFFFFFFFF;",
+            f"if (late > {synapses.max_delay}) break;", f"if ({groups}[late] < 0) continue;",
+            f"const long group = part*{delays} + {groups}[late];", *body, "}",
+        ]  # fmt: skip
+
+    def recently(self, population: str) -> tuple[str, str]:
+        """C of which cells of trial b fired in the steps from which something arrives now, and of where their number is."""
+        room = ("trials", self.recent[population] * self.kernel.size(population))
+        found = self.layout.filled(mangled("recent", population), room, "long", inner=True)
+        number = self.layout.filled(mangled("recents", population), ("trials",), "long", inner=True)
+        return f"({found} + (trial + b)*{room[1]}l)", f"({number} + trial + b)"
+
+    def collected(self, population: str) -> list[str]:
+        """Finds them when trial b's list is made."""
+        if population not in self.recent:
+            return []
+        (offsets, events), (found, number) = self.kernel.lists(population), self.recently(population)
+        steps, known = self.recent[population], "past + k + 1"
+        return [f"*{number} = recent({events}, {offsets} + k, {known} < {steps} ? {known} : {steps}, {found});"]
+
+    def each_part(self, arrangement: Arrangement, body: Sequence[str]) -> list[str]:
+        """A loop over the parts of the cells, or this thread's own."""
+        if self.share == EACH:
+            return ["{ const long part = u->part;", *body, "}"]
+        return [f"for (long part = 0; part < {arrangement.parts}; part++) {{", *body, "}"]
 
     def late(self, synapses: Synapses, body: Callable[[int | str], Sequence[str]]) -> list[str]:
         """A loop over the groups of a source's synapses. body: of C of their delay; `group` is known in it where there are several."""

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
+import numpy.typing as npt
 
 from backends.common.arrays import Feed
 from backends.native.layout import Arrays, Layout
@@ -16,8 +17,8 @@ from neuro.compiler.step import Update
 from neuro.language.mangling import mangled
 from neuro.model import Network
 
-_TABLES = 64  # so many have fine guides
-_FINE, _COARSE = 8, 4  # bits of a guide
+_TABLES = 16  # so many have fine guides
+_FINE, _COARSE = 10, 4  # bits of a guide
 _ARRAYS = {"sums": "long", "guide": "int", "table": "int", "shift": "long"}
 
 
@@ -48,14 +49,21 @@ def fixed(network: Network) -> Arrays:
     found: Arrays = {}
     for name, law in laws(network).items():
         sums = [table for _, table in law.tables]
-        begins = np.cumsum([0, *map(len, sums)])
-        parts = np.arange(2 ** _bits(law)) / 2 ** _bits(law)
-        guide = [begin + np.searchsorted(s, parts, side="right") for begin, s in zip(begins, sums, strict=False)]
-        found[mangled("sums", name)] = np.ceil(np.concatenate(sums) * 2**53).astype(np.int64)
-        found[mangled("guide", name)] = np.concatenate(guide).astype(np.intc)
+        begins, bits = np.cumsum([0, *map(len, sums)]), _bits(law)
+        whole = [np.ceil(s * 2**53).astype(np.int64) for s in sums]
+        guides = [_guide(w, begin, bits) for w, begin in zip(whole, begins, strict=False)]
+        found[mangled("sums", name)] = np.concatenate(whole)
+        found[mangled("guide", name)] = np.concatenate(guides).astype(np.intc)
         found[mangled("shift", name)] = np.array([least for least, _ in law.tables]) - begins[:-1]
         found[mangled("table", name)] = np.zeros(1, np.intc) if law.cell is None else law.cell.astype(np.intc)
     return found
+
+
+def _guide(sums: npt.NDArray[np.int64], begin: int, bits: int) -> npt.NDArray[np.int64]:
+    """By a word's first bits: its place among the sums, n, where they decide about it; else ~n, the first place that it may have."""
+    edges = np.arange(2**bits + 1) << (53 - bits)
+    first = np.searchsorted(sums, edges[:-1], side="right")
+    return np.where(sums[first] >= edges[1:], begin + first, ~(begin + first))
 
 
 def of_run(network: Network, feed: Feed) -> Arrays:

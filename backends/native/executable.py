@@ -284,7 +284,7 @@ class Executable:
     def _border(self, name: str, slot: Slot) -> _Border:
         dtype, role = np.dtype(self.real) if slot.kind == "real" else C_TYPES[slot.kind], unmangled(name)[0]
         # lists of spikes have room for all cells in all steps; what no spike reaches costs nothing
-        share = 16 if role == "events" else 1
+        share = 16 if role in ("events", "recent") else 1
         return _Border(slot, dtype, role, self._own_rank(name) if slot.sets else None, dtype.itemsize / share)
 
     def _own_rank(self, name: str) -> int:

@@ -56,15 +56,27 @@ class Forward(Delivery):
             ):
                 found.append(Piece(f"tape of {owner}.{variable}", tuple(self.keep(owner, variable, 0))))
         for at, op in enumerate(self.step.operations):
-            self.at, self.share, self.lists = at, self.shared(op), {}
+            self.at, self.share = at, self.shared(op)
+            if not self.before_spikes(op):
+                found += self.waiting_lists()
             lines = self.operation(op)
             if lines:
                 found.append(Piece(title(op), tuple(lines), share=self.share))
-            lists = [Piece(f"list of {n}", tuple(text), share=APART) for n, text in self.lists.items()]
-            found += lists
+        found += self.waiting_lists()
         self.share = ONE
         records = (Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record)
         return [*found, *records]
+
+    def before_spikes(self, op: Operation) -> bool:
+        """Whether an operation is one of those that no spike of this step reaches."""
+        integrates = isinstance(op, Update) and op.phase == "integrate" and op.owner in self.kernel.populations
+        return integrates or isinstance(op, Threshold)
+
+    def waiting_lists(self) -> list[Piece]:
+        """Lists of all that threads have found in their own cells: at once, since they meet for it."""
+        found = [Piece(f"list of {n}", tuple(text), share=APART) for n, text in self.lists.items()]
+        self.lists = {}
+        return found
 
     def finish(self) -> list[Piece]:
         """What is done after the last step."""
@@ -252,16 +264,23 @@ class Forward(Delivery):
         return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]
 
     def listed(self, population: str) -> list[str]:
-        """Lists of the cells that fired; apart from the rest where each thread knows its own cells alone."""
-        size, (offsets, events) = self.kernel.size(population), self.kernel.lists(population)
-        found = [
-            f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
-            f"at[1] = at[0] + hits({mangled('fired', population)} + b*{size}, {size}, {events} + at[0]); }}",
-        ]
-        if self.share == EACH:
-            self.lists[population] = found
-            return []
-        return found
+        """Lists of the cells that fired; where each thread knows its own cells alone, put together of what each has found."""
+        size, (offsets, events), parts = self.kernel.size(population), self.kernel.lists(population), self.kernel.parts
+        fired, at = mangled("fired", population), f"long *at = {offsets} + k;"
+        if self.share != EACH:
+            return [
+                f"for (long b = 0; b < active; b++) {{ {at}",
+                f"at[1] = at[0] + hits({fired} + b*{size}, 0, {size}, {events} + at[0]);",
+                *self.collected(population), "}",
+            ]  # fmt: skip
+        some = self.layout.room(mangled("some", population), size, "int")
+        number, (first, last) = self.layout.room(mangled("number", population), parts, "long"), self.bounds(size)
+        self.lists[population] = [
+            f"for (long b = 0; b < active; b++) {{ {at} long n = at[0];", f"for (long part = 0; part < {parts}; n += {number}[part++])",
+            f"memcpy({events} + n, {some} + {size}*part/{parts}, {number}[part]*sizeof(int));", "at[1] = n;",
+            *self.collected(population), "}",
+        ]  # fmt: skip
+        return [f"{number}[u->part] = hits({fired}, {first}, {last}, {some} + {first});"]
 
 
 def _counted(population: str, index: str) -> str:

@@ -121,9 +121,9 @@ typedef int ints __attribute__((vector_size(64), aligned(4)));
 #endif
 #endif
 
-/* Indices of the cells that fired; gives their number. */
-static inline long hits(const int *restrict z, long n, int *restrict list) {
-    long found = 0, i = 0;
+/* Indices of the cells i ... n - 1 that fired; gives their number. */
+static inline long hits(const int *restrict z, long i, long n, int *restrict list) {
+    long found = 0;
 #ifdef COMPRESSES
     const ints count = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (; i + 16 <= n; i += 16) {
@@ -152,25 +152,34 @@ static inline void fetch(const real *address, long n) {
 /* y += row */
 static inline void add(real *restrict y, const real *restrict row, long n) { VECTOR for (long j = 0; j < n; j++) y[j] += row[j]; }
 
-/* Groups of synapses that arrive now: the first synapse of a row, and where a group's two ends are told, from there. */
+/* Which cells fired in the last steps, the present one first: cell, and how long ago above its 32 bits. at: where their lists begin. */
+static long recent(const int *events, const long *at, long steps, long *restrict found) {
+    long n = 0;
+    for (long late = 0; late < steps; late++) for (long e = at[-late]; e < at[1 - late]; e++) found[n++] = late << 32 | events[e];
+    return n;
+}
+
+/* Groups of synapses that arrive now: the first synapse of a row, and where a group's two ends are told, from there; then, in their
+   place, these ends. */
 typedef struct {
     long row, cut;
 } due_t;
 #define DUE 256
-#define AHEAD 6
-#define LINE 64
+#define AHEAD 16
 
 /* y += the amounts of the synapses of some groups, in order. post: their targets. each: 0 where all have the first amount. */
 #define DELIVER(kind) \
-static void deliver_##kind(real *restrict y, const due_t *due, long n, const kind *restrict cuts, const int *restrict post, const real *restrict amounts, long each) { \
-    for (long e = 0; e < n; e++) { \
-        if (e + AHEAD < n) { \
-            const long s = due[e + AHEAD].row + cuts[due[e + AHEAD].cut]; \
-            __builtin_prefetch(post + s), __builtin_prefetch((const char *)(post + s) + LINE - 1); \
-            if (each) __builtin_prefetch(amounts + s), __builtin_prefetch((const char *)(amounts + s) + LINE - 1); \
+static void deliver_##kind(real *restrict y, due_t *due, long n, const kind *restrict cuts, const int *restrict post, const real *restrict amounts, long each) { \
+    for (long e = 0; e < n + AHEAD; e++) { \
+        if (e < n) { \
+            const kind *const cut = cuts + due[e].cut; \
+            const long first = due[e].row + cut[0], last = due[e].row + cut[1]; \
+            due[e].row = first, due[e].cut = last; \
+            __builtin_prefetch(post + first), __builtin_prefetch(post + last - 1); \
+            if (each) __builtin_prefetch(amounts + first), __builtin_prefetch(amounts + last - 1); \
         } \
-        const kind *const cut = cuts + due[e].cut; \
-        const long first = due[e].row + cut[0], last = due[e].row + cut[1]; \
+        if (e < AHEAD) continue; \
+        const long first = due[e - AHEAD].row, last = due[e - AHEAD].cut; \
         if (each) for (long s = first; s < last; s++) y[post[s]] += amounts[s]; \
         else for (long s = first; s < last; s++) y[post[s]] += amounts[0]; \
     } \

@@ -43,11 +43,14 @@ typedef struct {
     int scratches, back, parts;
 } text_t;
 
-/* Threads that share a trial: one part of the cells each. They meet before an operation that is shared in another way than the one
-   before, since it may read what others wrote, and at the end of a step, where it is settled whether the run ends there. Who has
-   waited for long sleeps: where other programs want the processors, those who sleep are woken sooner than those who spin. */
+/* Threads that share a trial. A step is phases: operations that follow one another and are shared in one way, since what comes after may
+   read what others wrote. A phase has a job for each part of the cells, or one alone, and whoever comes first takes it, a thread its own
+   part's before others': nobody waits for one that sleeps, whose processor another program has, or that the system didn't start. Whoever
+   does a phase's last job begins the next; at the end of a step it settles whether the run ends there. Who has waited for long sleeps.
+   turn: phases that are over. done: jobs of this one. taken: of each job, the last phase that has it, and one more. */
 struct team {
-    int parts, waiting, turn, failed, stop, over, asleep;
+    long parts, turn, done, failed, stop, over, step, asleep;
+    long taken[];
 };
 enum { ONE, EACH, APART };
 int sched_yield(void);
@@ -58,33 +61,47 @@ long syscall(long, ...);
 #else
 #define FUTEX 98
 #endif
-static void sleep_while(int *word, int value) { syscall(FUTEX, word, 128, value, (void *)0, (void *)0, 0); }
-static void wake(int *word) { syscall(FUTEX, word, 129, 1 << 30, (void *)0, (void *)0, 0); }
+static void sleep_while(long *word, long value) { syscall(FUTEX, word, 128, (int)value, (void *)0, (void *)0, 0); }
+static void wake(long *word) { syscall(FUTEX, word, 129, 1 << 30, (void *)0, (void *)0, 0); }
 #else
-static void sleep_while(int *word, int value) { (void)word, (void)value, sched_yield(); }
-static void wake(int *word) { (void)word; }
+static void sleep_while(long *word, long value) { (void)word, (void)value, sched_yield(); }
+static void wake(long *word) { (void)word; }
 #endif
 #if defined(__x86_64__) || defined(__i386__)
 #define RELAX __builtin_ia32_pause()
 #else
 #define RELAX (void)0
 #endif
+#ifndef PATIENCE
 #define PATIENCE 1000
-static void meet(team_t *t, int end) {
-    const int turn = __atomic_load_n(&t->turn, __ATOMIC_RELAXED);
-    if (__atomic_add_fetch(&t->waiting, 1, __ATOMIC_ACQ_REL) == t->parts) {
-        t->waiting = 0;
-        if (end) t->over = __atomic_load_n(&t->failed, __ATOMIC_RELAXED) | __atomic_load_n(&t->stop, __ATOMIC_RELAXED);
-        __atomic_store_n(&t->turn, turn + 1, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&t->asleep, __ATOMIC_SEQ_CST)) wake(&t->turn);
-        return;
+#endif
+
+/* Whether a job of a phase is this thread's: nobody took it. */
+static int mine(team_t *t, long job, long turn) {
+    long last = __atomic_load_n(&t->taken[job], __ATOMIC_RELAXED);
+    return last <= turn && __atomic_compare_exchange_n(&t->taken[job], &last, turn + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* A job of a phase is done. jobs: of the phase. step: the one that ends with it, -1 where none does. */
+static void finished(team_t *t, long jobs, long step) {
+    if (__atomic_add_fetch(&t->done, 1, __ATOMIC_ACQ_REL) < jobs) return;
+    t->done = 0;
+    if (step >= 0 && (__atomic_load_n(&t->failed, __ATOMIC_RELAXED) || __atomic_load_n(&t->stop, __ATOMIC_RELAXED))) {
+        t->step = step;
+        __atomic_store_n(&t->over, 1, __ATOMIC_RELEASE);
     }
+    __atomic_add_fetch(&t->turn, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&t->asleep, __ATOMIC_SEQ_CST)) wake(&t->turn);
+}
+
+/* Until a phase is over. */
+static void await(team_t *t, long turn) {
     for (int spins = 0; spins < PATIENCE; spins++) {
-        if (__atomic_load_n(&t->turn, __ATOMIC_ACQUIRE) != turn) return;
+        if (__atomic_load_n(&t->turn, __ATOMIC_ACQUIRE) > turn) return;
         RELAX;
     }
     __atomic_add_fetch(&t->asleep, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&t->turn, __ATOMIC_SEQ_CST) == turn) sleep_while(&t->turn, turn);
+    while (__atomic_load_n(&t->turn, __ATOMIC_SEQ_CST) <= turn) sleep_while(&t->turn, turn);
     __atomic_sub_fetch(&t->asleep, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -97,15 +114,22 @@ static int all(const call_t *calls, int number, unit_t *u, void *const *pointers
     return 0;
 }
 
-/* The same by a team. */
-static void together(const call_t *calls, int number, const unit_t *u, void *const *pointers, long k, team_t *team) {
-    int share = ONE;
-    for (int i = 0, apart = 0; i < number; share = calls[i++].share) {
-        if (i && calls[i].share != share) meet(team, 0);
-        const int mine = calls[i].share == EACH || (calls[i].share == ONE ? u->part == 0 : apart++ % team->parts == u->part);
-        if (mine && calls[i].run(u, pointers + calls[i].at, k, calls[i].id)) __atomic_store_n(&team->failed, 1, __ATOMIC_RELAXED);
+/* The same by a team. turn: the step's first phase; gives the next step's. */
+static long together(const call_t *calls, int number, unit_t *u, void *const *pointers, long k, team_t *team, long turn) {
+    for (int from = 0, until; from < number; from = until, turn++) {
+        const int share = calls[from].share;
+        const long jobs = share == ONE ? 1 : team->parts;
+        for (until = from; until < number && calls[until].share == share;) until++;
+        for (long j = 0; j < jobs; j++) {
+            u->part = (u->lane + j) % jobs;
+            if (!mine(team, u->part, turn)) continue;
+            for (int i = from; i < until; i++) if (share != APART || (i - from) % jobs == u->part)
+                if (calls[i].run(u, pointers + calls[i].at, k, calls[i].id)) __atomic_store_n(&team->failed, 1, __ATOMIC_RELAXED);
+            finished(team, jobs, until == number ? k : -1);
+        }
+        await(team, turn);
     }
-    meet(team, 1);
+    return turn;
 }
 
 /* Nanoseconds of a clock that goes on evenly. */
@@ -144,13 +168,10 @@ static int enough(watch_t *w) {
    the call has taken long enough and is to be called again, with this status and the same scratch, and goes on there. A team's
    threads call it with the same unit, each with its part as lane, and come back at the end or where they are told to stop. */
 #define PAUSED 3
-static void steps_of_team(const text_t *x, const unit_t *u, void *const *pointers, long *status, team_t *team) {
-    meet(team, 1);
-    for (long n = u->begin; n < u->end && !team->over; n++) {
-        together(x->each, x->eachs, u, pointers, n, team);
-        status[3] = n;
-    }
-    if (team->over) status[0] = team->failed ? 2 : PAUSED;
+static void steps_of_team(const text_t *x, unit_t *u, void *const *pointers, team_t *team) {
+    long turn = 1;
+    for (long n = u->begin; n < u->end && !__atomic_load_n(&team->over, __ATOMIC_ACQUIRE); n++) turn = together(x->each, x->eachs, u, pointers, n, team, turn);
+    if (__atomic_load_n(&team->over, __ATOMIC_ACQUIRE)) u->status[0] = team->failed ? 2 : PAUSED, u->status[3] = team->step;
 }
 static void work(const text_t *x, void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {
     size_t room = 64;
@@ -162,11 +183,7 @@ static void work(const text_t *x, void *const *arrays, const long *strides, long
     const long batch = run->batch, past = x->pasts ? run->past : 0, tiles = (batch + TILE - 1) / TILE, start = now();
     const int parts = x->parts ? x->parts : 1;
     team_t *const team = run->team;
-    if (team) {
-        if (!pointers) __atomic_store_n(&team->failed, 1, __ATOMIC_RELAXED);
-        meet(team, 1);
-        if (team->over) goto done;
-    }
+    if (!pointers && team) __atomic_store_n(&team->failed, 1, __ATOMIC_RELAXED);
     watch_t watch = {start + LONG_ENOUGH, start, 1, 2};
     for (; unit < until && status[0] == 0; unit++, n = begin) {
         const long set = unit / tiles, first = unit % tiles * TILE, active = batch - first < TILE ? batch - first : TILE;
@@ -177,16 +194,17 @@ static void work(const text_t *x, void *const *arrays, const long *strides, long
             const int place = x->places[i];
             pointers[i] = place < 0 ? pieces[-1 - place] : (char *)arrays[place] + set * strides[place];
         }
-        const int one = !team || lane == 0;
-        if (one && !goes_on && (x->back ? end == run->steps : begin == 0)) {
+        const int first_of_all = !team || mine(team, 0, 0);
+        if (first_of_all && !goes_on && (x->back ? end == run->steps : begin == 0)) {
             memset(own, 0, room);
             all(x->start, x->starts, &u, pointers, begin, parts);
         }
-        if (one && !goes_on && !x->back && begin == 0) for (long k = -past; k < 0; k++) all(x->past, x->pasts, &u, pointers, k, parts);
+        if (first_of_all && !goes_on && !x->back && begin == 0) for (long k = -past; k < 0; k++) all(x->past, x->pasts, &u, pointers, k, parts);
         goes_on = 0;
         if (team) {
-            u.part = lane;
-            steps_of_team(x, &u, pointers, status, team);
+            if (first_of_all) finished(team, 1, -1);
+            await(team, 0);
+            steps_of_team(x, &u, pointers, team);
             if (status[0]) goto done;
         } else for (; n < end; n++) {
             if (enough(&watch)) {
@@ -199,7 +217,7 @@ static void work(const text_t *x, void *const *arrays, const long *strides, long
             }
         }
         if (x->back && begin == 0) for (long k = -1; k >= -past; k--) all(x->past, x->pasts, &u, pointers, k, parts);
-        if (one && all(x->finish, x->finishes, &u, pointers, end, parts)) goto done;
+        if ((!team || lane == 0) && all(x->finish, x->finishes, &u, pointers, end, parts)) goto done;
     }
 done:
     free(pointers);

@@ -21,7 +21,8 @@ from neuro.language.mangling import mangled
 
 WORDS = """
 void words(word a, word b, word c, word d, word k, word l, long number, word *out) {
-    for (long i = 0; i < number; i++) philox(a + 1 + (word)i, b, c, d, k, l, out + 4 * i);
+    const keys_t keys = keys_of(k, l);
+    words_at(a + 1, b, c, d, &keys, number, out);
 }
 void some(real *out, long size, long steps, const long *draws, const long *sums, const int *guide, const int *cell, const long *shift, long trial, long first) {
     for (long k = 0; k < steps; k++) for (long part = 0; part < 3; part++)  // as three threads that share the cells
@@ -32,32 +33,39 @@ CELL = Neuron("cell", "dv/dt = -v/(5*ms) : 1")
 ROLES = ("draws", "sums", "guide", "table", "shift")
 
 
+FLAGS = ("", "-mno-avx512dq")  # words in vectors, where the machine has them, and one by one
+
+
 @cache
-def library() -> ctypes.CDLL:
-    found = load(prelude("float64", 1, 1e-3) + drives.text() + WORDS, "", "float64")
+def library(flags: str = "") -> ctypes.CDLL:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWINSPIKE_NATIVE_FLAGS", flags)
+        found = load(prelude("float64", 1, 1e-3) + drives.text() + WORDS, "", "float64")
     found.words.argtypes = (*(ctypes.c_ulonglong,) * 6, ctypes.c_long, ctypes.c_void_p)
     found.some.argtypes = (ctypes.c_void_p, *(ctypes.c_long,) * 2, *(ctypes.c_void_p,) * 5, *(ctypes.c_long,) * 2)
     found.words.restype = found.some.restype = None
     return found
 
 
-def test_words_are_numpys() -> None:
+@pytest.mark.parametrize("flags", FLAGS)
+def test_words_are_numpys(flags: str) -> None:
     random = np.random.default_rng(3)
-    for _ in range(200):
+    for number in range(1, 65):
         counter, key = (random.integers(0, 2**64, n, np.uint64) for n in (4, 2))
         counter[0] >>= np.uint64(1)  # without a carry into the next word
-        found = np.empty(40, np.uint64)
-        library().words(*counter.tolist(), *key.tolist(), 10, found.ctypes.data)
-        np.testing.assert_array_equal(found, np.random.Philox(key=key, counter=counter).random_raw(40))
+        found = np.empty(64 * 4, np.uint64)
+        library(flags).words(*counter.tolist(), *key.tolist(), number, found.ctypes.data)
+        wanted = np.random.Philox(key=key, counter=counter).random_raw(4 * number)
+        np.testing.assert_array_equal(found[: 4 * number], wanted)
 
 
-def of_kernel(network: Network, drive: str, trial: int, steps: int, first: int) -> Any:
+def of_kernel(network: Network, drive: str, trial: int, steps: int, first: int, flags: str) -> Any:
     """A trial's counts [time, cell] as a kernel draws them."""
     arrays = drives.fixed(network) | drives.of_run(network, Feed(steps, 1, {}, trial=trial))
     size = network.input(drive).size
     out = np.empty((steps, size))
     given = [np.ascontiguousarray(arrays[mangled(role, drive)]) for role in ROLES]
-    library().some(out.ctypes.data, size, steps, *(a.ctypes.data for a in given), 0, first)
+    library(flags).some(out.ctypes.data, size, steps, *(a.ctypes.data for a in given), 0, first)
     return out
 
 
@@ -83,4 +91,5 @@ def test_counts_are_those_of_every_backend(size: int, rates: str) -> None:
     ):
         network = resolve(Network((Population("cells", CELL, size),), (), (drive,), dt="1 ms", seed=seed)).network
         known = counts(network, "d", trial, 1, steps, first)[0]
-        np.testing.assert_array_equal(of_kernel(network, "d", trial, steps, first), known)
+        for flags in FLAGS:
+            np.testing.assert_array_equal(of_kernel(network, "d", trial, steps, first, flags), known)
