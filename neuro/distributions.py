@@ -56,8 +56,10 @@ class _Positive(Distribution):
     std: Quantity
     low: Converted[Quantity | None] = default(None)
     high: Converted[Quantity | None] = default(None)
+    outside: Literal["clip", "redraw"] = later("clip")
 
     def __post_init__(self) -> None:
+        checks.types(self)
         convert(self, "mean", "std")
         convert_given(self, "low", "high")
         checks.distribution(self)
@@ -65,7 +67,7 @@ class _Positive(Distribution):
 
 @dataclass(frozen=True)
 class LogNormal(_Positive):
-    """Log-normal distribution of this mean and standard deviation, clipped to low and high where they are given.
+    """Log-normal distribution of this mean and standard deviation, with limits where they are given: see Normal.
 
     The logarithm is normal: sigma**2 = log(1 + (std/mean)**2), mu = log(mean) - sigma**2/2. PyNN: lognormal(mu, sigma).
     NEST: random.lognormal, whose mean and std are mu and sigma.
@@ -74,7 +76,7 @@ class LogNormal(_Positive):
 
 @dataclass(frozen=True)
 class Gamma(_Positive):
-    """Gamma distribution of this mean and standard deviation, clipped to low and high where they are given.
+    """Gamma distribution of this mean and standard deviation, with limits where they are given: see Normal.
 
     Shape k = (mean/std)**2, scale theta = std**2/mean. PyNN: gamma(k, theta). NEST has none.
     """

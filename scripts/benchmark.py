@@ -16,7 +16,7 @@ import cli
 from study import Study
 from timing import CONTROL
 
-PEERS = ("jax", "spyx", "flax", "norse", "spikingjelly", "Cython")
+PEERS = ("jax", "spyx", "flax", "norse", "spikingjelly", "Cython", "nest-simulator")
 HEADER = ("benchmark", "ours", "against", "our", "their", "ratio", "range", "A/A", "target", "reached", "note")
 
 
@@ -62,11 +62,12 @@ class Figure:
 
 @dataclass
 class Bench(Study):
-    """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets. scale: of the microcircuit."""
+    """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets. scale: of the microcircuit. seconds: of its time that is judged; 0: as it sees fit."""
 
     rounds: int = 7
     threads: int = 1
     scale: float = 0.1
+    seconds: float = 0.0
     backends: tuple[str, ...] = ("native", "torch")
     figures: list[Figure] = field(default_factory=list)
 
@@ -117,7 +118,9 @@ class Bench(Study):
         print(", ".join(f"{name} {text}" for name, text in self.versions().items()))
         print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} processes on {os.cpu_count()} processors")
         for criterion in self.criteria:
-            if not criterion.holds:
+            if criterion.holds is None:
+                print(f"not judged: {criterion.name}: wanted {criterion.wanted}; {criterion.verdict}")
+            elif not criterion.holds:
                 print(f"does NOT hold: {criterion.name}: {criterion.measured}, wanted {criterion.wanted}")
         self._plot()
 

@@ -152,6 +152,8 @@ def main(
     import given
 
     import backends
+    from backends.common.arrays import given_inputs as check_inputs
+    from backends.common.recording import check_record
     from neuro.io.appending import append_recording
 
     if resume:
@@ -167,6 +169,8 @@ def main(
     options = {"threads": plan.threads} if plan.backend == "native" else {}
     program = backends.get(plan.backend).compile(found.network, dtype=plan.dtype, **options)
     arrays = given_inputs(found.network, Path(plan.inputs) if plan.inputs else None, plan.steps)
+    check_inputs(found.network, arrays, plan.steps, 1)
+    check_record(found.network, plan.record, plan.every)
     if not resume:
         config = {"command": cli.command_line(), "simulation": asdict(plan)}
         file = append_recording(

@@ -9,15 +9,31 @@ Source: Pokorny, Ison, Rao, Legenstein, Papadimitriou & Maass (2020), Cereb Cort
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from neuro.compiler import streams
+from neuro.compiler.parameters import parameters
+from neuro.compiler.resolve import resolve
 from neuro.language.units import Quantity, quantity
-from neuro.model import Input, Network, Neuron, Pairs, Population, Projection, Synapse
+from neuro.model import (
+    Distance,
+    Gamma,
+    Input,
+    LogNormal,
+    Network,
+    Neuron,
+    Normal,
+    Pairs,
+    Population,
+    Probability,
+    Projection,
+    Synapse,
+)
 from neuro.protocols import Array
 
 SOURCE = "Pokorny, Ison, Rao, Legenstein, Papadimitriou & Maass (2020), Cereb Cortex 30:952"
@@ -44,7 +60,7 @@ def cell(name: str, silent: float, traces: bool = False) -> Neuron:
     more = "\ndo1/dt = -o1/tau_o1 : 1\ndo2/dt = -o2/tau_o2 : 1" if traces else ""
     return Neuron(
         name,
-        "da/dt = -a/tau_r : 1\ndp/dt = -p/tau_f + gain*a*(1/tau_r - 1/tau_f) : 1\nu = p + E_exc : 1\n"
+        "da/dt = -a/tau_r : 1\ndp/dt = -p/tau_f + gain*a*(1/tau_r - 1/tau_f) : 1\nu = p + E_exc + own : 1\n"
         f"r = r0*exp(clip(0.25*u, -700, 20)) : Hz\nwait : 1{more}",
         threshold="rand() < 1 - exp(-r*dt) and wait <= 0",
         reset="wait = 1 + clip(floor(0.5 - silent/2*(log(1 - rand()) + log(1 - rand()))), 1, 1e9)"
@@ -52,7 +68,7 @@ def cell(name: str, silent: float, traces: bool = False) -> Neuron:
         every_step="wait = clip(wait - 1, 0, 1e9)",
         parameters={
             "tau_r": quantity(RISE, "ms"), "tau_f": quantity(DECAY, "ms"), "gain": quantity(_gain(), ""), "r0": "1.238 Hz",
-            "E_exc": quantity(REST + 450, ""), "silent": quantity(silent, ""),
+            "E_exc": quantity(REST + 450, ""), "own": "0", "silent": quantity(silent, ""),
             **({"tau_o1": "1000 ms", "tau_o2": "25 ms"} if traces else {}),
         },
         method="exact",
@@ -60,13 +76,16 @@ def cell(name: str, silent: float, traces: bool = False) -> Neuron:
     )  # fmt: skip
 
 
-SHORT = "R = 1 + (R - u*R - 1)*exp(-(t - last)/D); u = U + u*(1 - U)*exp(-(t - last)/F); a_post += w*u*R*norm"
+SHORT = "R = 1 + (R - u*R - 1)*exp(-(t - last)/D); u = U + u*(1 - U)*exp(-(t - last)/F)"
 DEPRESSES = "r = r*exp(-(t - last)/tau_r); w = clip(w - o1_post*(A2m + A3m*r), 0, w_max); r += 1"
 POTENTIATES = "w = clip(w + r*exp(-(t - last)/tau_r)*(A2p + A3p*o2_post), 0, w_max)"
 
 
-def synapse(name: str, *, short: bool, learns: bool) -> Synapse:
-    """short: with short-term plasticity, whose steady efficacy at 5 Hz is w; norm is 1/(u* R*). learns: by triplets of spikes, between 0 and w_max."""
+def synapse(name: str, *, short: bool, learns: bool, sign: str = "+") -> Synapse:
+    """short: with short-term plasticity, whose steady efficacy at 5 Hz is w; norm is 1/(u* R*). learns: by triplets of spikes, between 0 and w_max. sign: of what is sent.
+
+    Before its first spike a synapse has been silent for so long that u and R are U and 1 then, whatever they were.
+    """
     numbers = {n: quantity(v, "") for n, v in LEARNS.items()} if learns else {}
     more = {"tau_r": quantity(25, "ms"), "w_max": quantity(1, "")} if learns else {}
     own = {"U": "0.5", "D": "100 ms", "F": "100 ms", "norm": "1"} if short else {}
@@ -74,7 +93,14 @@ def synapse(name: str, *, short: bool, learns: bool) -> Synapse:
     return Synapse(
         name,
         "\n".join(["w : 1", "last : second", *(f"{s} : 1" for s in states)]),
-        on_pre="; ".join([SHORT if short else "a_post += w", *([DEPRESSES] if learns else []), "last = t"]),
+        on_pre="; ".join(
+            [
+                *([SHORT] if short else []),
+                f"a_post {sign}= w{'*u*R*norm' * short}",
+                *([DEPRESSES] if learns else []),
+                "last = t",
+            ]
+        ),
         on_post=POTENTIATES if learns else "",
         parameters={**own, **numbers, **more},
         initial={"last": NEVER, **({"R": "1"} if short else {})},
@@ -84,6 +110,7 @@ def synapse(name: str, *, short: bool, learns: bool) -> Synapse:
 
 TRIPLETS = synapse("triplet_stdp", short=False, learns=True)
 SHORT_TERM = synapse("short_term_at_5_hz", short=True, learns=False)
+INHIBITS = synapse("inhibits_at_5_hz", short=True, learns=False, sign="-")
 BOTH = synapse("triplet_stdp_short_term", short=True, learns=True)
 
 
@@ -112,8 +139,8 @@ KINDS = (
     Kind("feed", "x", "E", TRIPLETS, 15, 5, 0.5, cap=2),
     Kind("EE", "E", "E", BOTH, 2.5, 5, 0.5, False, 10, (0.45, 0.17), (144, 67), (0, 0)),
     Kind("EI", "E", "I", SHORT_TERM, 1000, 2, 0.04, True, 0, (0.09, 0.12), (138, 211), (670, 830)),
-    Kind("IE", "I", "E", SHORT_TERM, -1375, 2, 0.05, True, 0, (0.16, 0.10), (45, 21), (376, 253)),
-    Kind("II", "I", "I", SHORT_TERM, -6000, 2, 0.04, True, 0, (0.25, 0.13), (706, 405), (21, 9)),
+    Kind("IE", "I", "E", INHIBITS, 1375, 2, 0.05, True, 0, (0.16, 0.10), (45, 21), (376, 253)),
+    Kind("II", "I", "I", INHIBITS, 6000, 2, 0.04, True, 0, (0.25, 0.13), (706, 405), (21, 9)),
 )
 PLASTIC = tuple(k.name for k in KINDS if k.cap)
 # What stops STDP, as parameters of a run.
@@ -127,26 +154,25 @@ def steady(U: Array, D: Array, F: Array, rate: float = USUAL) -> tuple[Array, Ar
     return u, (1 - kept) / (1 - (1 - u) * kept)
 
 
-def nearby(here: Array, there: Array, mean: float, itself: bool = False) -> Array:
-    """min(1, c exp(-d/0.25)) of each pair of places [cell, axis], c so that its mean is `mean`, over pairs of different cells where they are the same population's (itself)."""
+def nearby(here: Array, there: Array, mean: float, itself: bool = False) -> str:
+    """min(1, c exp(-d/0.25)) of a distance, c so that its mean is `mean` over pairs of places [cell, axis], of different cells where they are the same population's (itself)."""
     from scipy.optimize import brentq
     from scipy.spatial.distance import cdist
 
     distance = cdist(here, there) / REACH
-    others = ~np.eye(len(here), dtype=bool) if itself else np.ones(distance.shape, bool)
-
-    def chance(log_c: float) -> Array:
-        return np.asarray(others * np.exp(np.minimum(log_c - distance, 0)))
-
-    def excess(log_c: float) -> float:
-        return float(chance(log_c)[others].mean() - mean)
-
-    return chance(brentq(excess, distance[others].min() - 50, distance.max()))
+    others = distance[~np.eye(len(here), dtype=bool)] if itself else distance.ravel()
+    excess = lambda log_c: float(np.exp(np.minimum(log_c - others, 0)).mean() - mean)
+    return f"exp({brentq(excess, others.min() - 50, others.max())!r} - d/{REACH})"
 
 
-def gamma(random: np.random.Generator, mean: float, deviation: float, n: int) -> Array:
-    """n gamma distributed numbers; zeros where both are 0."""
-    return random.gamma((mean / deviation) ** 2, deviation**2 / mean, n) if mean else np.zeros(n)
+def gamma(
+    mean: float, deviation: float, unit: str = "", low: float | None = None, high: float | None = None
+) -> Gamma | Quantity:
+    """A gamma distribution, clipped; its lower end where it has no mean."""
+    if not mean:
+        return quantity(low or 0.0, unit)
+    first, last = (None if end is None else quantity(end, unit) for end in (low, high))
+    return Gamma(quantity(mean, unit), quantity(deviation, unit), first, last)
 
 
 @dataclass(frozen=True)
@@ -177,61 +203,38 @@ class Circuit:
     @cached_property
     def network(self) -> Network:
         """Input x, populations E and I, projections of KINDS."""
-        size = {n: len(p) for n, p in self.places.items()}
-        spread = self._random("excitability").lognormal(2.64, 0.23, size["E"])
-        own = {"E_exc": quantity(REST + 300 * self.excitability + spread, "")}
+        places = {n: quantity(p, "") for n, p in self.places.items()}
+        mean = math.exp(2.64 + 0.23**2 / 2)
+        own = LogNormal(quantity(mean, ""), quantity(mean * math.sqrt(math.expm1(0.23**2)), ""))
+        excitable = {"E_exc": quantity(REST + 300 * self.excitability, ""), "own": own}
         populations = (
-            Population("E", cell("plastic_escape", 10, traces=True), size["E"], own),
-            Population("I", cell("escape", 3), size["I"]),
+            Population(
+                "E", cell("plastic_escape", 10, traces=True), len(self.places["E"]), excitable, positions=places["E"]
+            ),
+            Population("I", cell("escape", 3), len(self.places["I"]), positions=places["I"]),
         )
         projections = tuple(self._projection(kind) for kind in KINDS)
-        return Network(
+        drawn = Network(
             populations, projections, (Input("x", self.channels),), quantity(1, "ms"), self.seed, "associations"
         )
+        return replace(drawn, projections=tuple(_listed(p, k, drawn) for p, k in zip(projections, KINDS, strict=True)))
 
     def _projection(self, kind: Kind) -> Projection:
-        pre, post, v = self._synapses(kind)
-        given, first = dict[str, Quantity](), dict[str, Quantity]()
-        if kind.cap:
-            given["w_max"] = quantity(kind.cap * v["w"], "")
-        if kind.D[0]:
-            u, left = steady(v["U"], v["D"] / 1e3, v["F"] / 1e3)
-            first["u"] = quantity(v["U"], "")
-            given |= {"U": first["u"], "D": quantity(v["D"], "ms"), "F": quantity(v["F"], "ms")}
-            given["norm"] = quantity(1 / (u * left), "")
+        mean = kind.weight * (self.scale if kind.cap else 1)
+        values = {
+            "U": gamma(*kind.U, low=0.001, high=0.999), "D": gamma(*kind.D, "ms", 0.1, 5000), "F": gamma(*kind.F, "ms", 0.1, 5000),
+        }  # fmt: skip
+        delay = Normal(quantity(kind.delay, "ms"), quantity(kind.delay / 2, "ms"), low="1 ms")
         return Projection(
-            kind.name, kind.pre, kind.post, kind.synapse, quantity(v["w"], ""), Pairs(pre, post),
-            delay=quantity(np.ones_like(v["delay"]) if kind.cap and self.prompt else v["delay"], "ms"), parameters=given, initial=first,
+            kind.name, kind.pre, kind.post, kind.synapse, gamma(mean, 0.7 * mean), self._connectivity(kind),
+            quantity(1, "ms") if kind.cap and self.prompt else delay, parameters=values if kind.D[0] else {},
         )  # fmt: skip
 
-    def _synapses(self, kind: Kind) -> tuple[Array, Array, dict[str, Array]]:
-        """Cells of all pairs that are drawn, ordered, and w, delay, U, D, F by synapse, in ms; every presynaptic cell's from its own part of the streams."""
-        chance = self._chance(kind)
-        weight = abs(kind.weight) * (self.scale if kind.cap else 1)
-        posts, rows = list[Array](), list[dict[str, Array]]()
-        for row, p in enumerate(chance):
-            posts.append(np.flatnonzero(self._random(f"{kind.name}/pairs", row).random(len(p)) < p))
-            random, n = self._random(f"{kind.name}/values", row), len(posts[-1])
-            rows.append(
-                {
-                    "w": np.sign(kind.weight) * gamma(random, weight, 0.7 * weight, n),
-                    "delay": np.maximum(np.round(random.normal(kind.delay, kind.delay / 2, n)), 1),
-                    "U": np.clip(gamma(random, *kind.U, n), 0.001, 0.999),
-                    "D": np.clip(gamma(random, *kind.D, n), 0.1, 5000),
-                    "F": np.clip(gamma(random, *kind.F, n), 0.1, 5000),
-                }
-            )
-        pre = np.repeat(np.arange(len(chance)), [len(p) for p in posts])
-        return pre, np.concatenate(posts), {n: np.concatenate([r[n] for r in rows]) for n in rows[0]}
-
-    def _chance(self, kind: Kind) -> Array:
-        """Of each pair."""
-        itself = kind.pre == kind.post
-        if kind.nearby:
-            return nearby(self.places[kind.pre], self.places[kind.post], kind.chance, itself)
-        rows = self.channels if kind.pre == "x" else len(self.places[kind.pre])
-        chance = np.full((rows, len(self.places[kind.post])), kind.chance)
-        return chance * ~np.eye(rows, dtype=bool) if itself else chance
+    def _connectivity(self, kind: Kind) -> Distance | Probability:
+        if not kind.nearby:
+            return Probability(kind.chance, self_connections=False)
+        profile = nearby(self.places[kind.pre], self.places[kind.post], kind.chance, kind.pre == kind.post)
+        return Distance(profile, self_connections=False)
 
     @cached_property
     def patterns(self) -> dict[str, Array]:
@@ -244,3 +247,17 @@ class Circuit:
                 found.append(new)
         named = dict(zip(PATTERNS, found, strict=True))
         return {**named, COMBINED: named["blue"] | named["green"]}
+
+
+def _listed(projection: Projection, kind: Kind, network: Network) -> Projection:
+    """With the parameters that follow from what is drawn: caps from first weights, norms from U, D and F. They are one for each synapse, so the pairs are listed; other numbers are drawn as before."""
+    drawn = {
+        n.removeprefix(f"{kind.name}."): p for n, p in parameters(network).items() if n.startswith(f"{kind.name}.")
+    }
+    found = dict(projection.parameters)
+    if kind.cap:
+        found["w_max"] = quantity(kind.cap * drawn["w"].value, "")
+    if kind.D[0]:
+        found["norm"] = quantity(1 / np.multiply(*steady(drawn["U"].value, drawn["D"].value, drawn["F"].value)), "")
+    pairs = Pairs(*resolve(network).wires[kind.name].indices)
+    return replace(projection, connectivity=pairs, parameters=found)

@@ -21,14 +21,28 @@ from backends.common.structure import is_static
 from backends.native.build import load
 from backends.native.calls import address
 from backends.native.layout import C_TYPES, Arrays
+from neuro.compiler.sharing import PART
 from neuro.compiler.step import Couple, Step, Synapses, Update
-from neuro.compiler.wiring import Targets
+from neuro.compiler.wiring import Rows, Targets, blocks
 from neuro.language.mangling import mangled
 
 Array = npt.NDArray[Any]
 MANY = 2**16  # synapses of a projection from which what they were made of isn't kept
 THICK = 4  # synapses of a source and a delay, on average, from which they are looked up when they arrive
 _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
+
+
+@dataclass(frozen=True)
+class Order:
+    """place: of each of a kernel's synapses in the definition, None where it is the same. parts: of them, which have the same synapses in both."""
+
+    place: Targets | None
+    parts: tuple[slice, ...]
+
+    @staticmethod
+    def of(rows: Rows, place: Targets | None) -> Order:
+        whole = (slice(0, int(rows.offsets[-1])),)
+        return Order(place, tuple(p for _, p in blocks(np.diff(rows.offsets), PART)) if rows.order is None else whole)
 
 
 @dataclass(frozen=True)
@@ -77,29 +91,34 @@ class Arrangement:
         found[list(self.synapses.delays)] = np.arange(len(self.synapses.delays))
         return found
 
-    def made(self, threads: int) -> tuple[Arrays, Targets | None]:
-        """Targets, beginnings of rows and of groups, by C name; the place of each synapse in the definition, None where it is the same."""
+    def made(self, threads: int) -> tuple[Arrays, Order]:
+        """Targets, beginnings of rows and of groups, by C name, and how they are ordered."""
         synapses, name = self.synapses, self.synapses.name
         assert synapses.listed is not None
-        rows = synapses.listed.rows
+        rows = synapses.listed.taken() if self.large else synapses.listed.rows
         found: Arrays = {mangled("first", name): rows.offsets}
         if self.width == 1:
-            return {**found, mangled("post", name): rows.targets}, rows.order
+            return {**found, mangled("post", name): rows.targets}, Order.of(rows, rows.order)
+        post = rows.targets if self.large else rows.targets.copy()
         late = np.ascontiguousarray(synapses.delay) if self.grouped else None
         groups = self.groups()
-        sources, borders = synapses.ends[0], self.borders()
-        cuts = np.empty((sources, self.width + 1), np.int32)
-        post, place = np.empty_like(rows.targets), np.empty_like(rows.targets)
-        given = (rows.offsets, rows.targets, rows.order, late)
-        fixed = (0 if late is None else late.itemsize, groups, self.delays, borders, self.parts, cuts, post, place)
+        borders, place = self.borders(), np.empty_like(post)
+        cuts = np.empty((synapses.ends[0], self.width + 1), C_TYPES[self.cut])
+        longest = int(np.diff(rows.offsets).max(initial=0))
+        wide, narrow = 0 if late is None else late.itemsize, cuts.itemsize == 2
+        arrays = map(_at, (rows.offsets, post, rows.order, late, groups, borders, cuts, place))
+        first, to, given, steps, number, ends, begun, made = arrays
 
         def some(span: tuple[int, int]) -> None:
-            _library().arrange(*span, *map(_at, given), *(_at(x) if not isinstance(x, int) else x for x in fixed))
+            room = np.empty(longest + self.width + 1, np.int32)
+            tail = made, address(room), address(room[longest:])
+            _library().arrange(
+                *span, first, to, given, steps, wide, number, self.delays, ends, self.parts, begun, narrow, *tail
+            )
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(some, _spans(rows.offsets, threads)))
-        found[mangled("cuts", name)] = cuts.astype(C_TYPES[self.cut], copy=False)
-        return {**found, mangled("post", name): post}, place
+        return {**found, mangled("cuts", name): cuts, mangled("post", name): post}, Order.of(rows, place)
 
 
 class Orders(Mapping[str, Targets | None]):
@@ -110,9 +129,13 @@ class Orders(Mapping[str, Targets | None]):
 
     def __init__(self, arrangements: Mapping[str, Arrangement], threads: int) -> None:
         self._arrangements, self._threads = arrangements, threads
-        self.kept: dict[str, Targets | None] = {}
+        self.kept: dict[str, Order] = {}
 
     def __getitem__(self, name: str) -> Targets | None:
+        return self.of(name).place
+
+    def of(self, name: str) -> Order:
+        """Of a projection's synapses."""
         if name not in self.kept:
             self.arranged(name)
         return self.kept[name]
@@ -130,8 +153,6 @@ class Orders(Mapping[str, Targets | None]):
         """A projection's synapses by C name. Those of a large one are given back to whoever draws them again."""
         arrangement = self._arrangements[name]
         found, self.kept[name] = arrangement.made(self._threads)
-        if arrangement.large and arrangement.synapses.listed is not None:
-            arrangement.synapses.listed.release()
         return found
 
     def release(self, name: str) -> None:
@@ -164,7 +185,7 @@ def _at(array: Array | None) -> int | None:
 def _library() -> ctypes.CDLL:
     """Built when it is first called. Raises UnsupportedError."""
     found = load(files("backends.native").joinpath("arrange.c").read_text(encoding="utf-8"), "", "float64")
-    pointers = (_POINTER,) * 4
-    found.arrange.argtypes = (_LONG, _LONG, *pointers, _LONG, _POINTER, _LONG, _POINTER, _LONG, *(_POINTER,) * 3)
+    kinds: dict[str, Any] = {"p": _POINTER, "n": _LONG}
+    found.arrange.argtypes = [kinds[k] for k in "nnppppnpnpnpnppp"]
     found.arrange.restype = None
     return found

@@ -14,7 +14,7 @@ from backends.common.structure import Backward, with_feedback
 from backends.native import drives
 from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
-from backends.native.constants import Constant, Constants, lookup, values_of
+from backends.native.constants import Constant, Constants, in_parts, lookup, values_of
 from backends.native.dialect import C, Dialect
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
@@ -24,8 +24,9 @@ from backends.native.spike_lists import input_lists, listed
 from backends.native.training import Training
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
-from neuro.compiler.parameters import initial_state, parameters
+from neuro.compiler.parameters import Parameter, initial_state, parameters
 from neuro.compiler.resolve import resolve
+from neuro.compiler.sharing import lent
 from neuro.compiler.step import Cells, Synapses
 from neuro.events import Events
 from neuro.language.mangling import mangled
@@ -51,14 +52,19 @@ class CompiledNetwork:
         self.name = network.name or "unnamed"
         self.threads, self.backward, self.dialect = threads, backward, dialect
         self.real: Any = np.dtype(dtype).type
-        self.declared = with_feedback(parameters(network), backward)
+        self.slope = slope_of(surrogate)
+        with lent(threads):
+            self._compile(network)
+
+    def _compile(self, network: Network) -> None:
+        self.declared = with_feedback(parameters(network), self.backward)
         self.step = lower(network)
-        self.slope, self.scales = slope_of(surrogate), backward.scales(self.step, self.network)
+        self.scales = self.backward.scales(self.step, self.network)
         compiler_for(self.name)
-        large = dialect.teams and threads > 1 and sum(c.size for c in self.step.cells) >= WORTH
-        self.parts = threads if large else 1
+        large = self.dialect.teams and self.threads > 1 and sum(c.size for c in self.step.cells) >= WORTH
+        self.parts = self.threads if large else 1
         self.arrangements = arrangements(self.step, self.parts)
-        self.order = Orders(self.arrangements, threads)
+        self.order = Orders(self.arrangements, self.threads)
         self._places: dict[str, Array] = {}  # of synapses in that order
         self._executables: dict[tuple[Any, ...], Executable] = {}
         self._known: dict[int, Arrays] = {}  # constants of the network's own parameters, by executable
@@ -105,6 +111,15 @@ class CompiledNetwork:
     def training(self, wrt: frozenset[str], inputs: frozenset[str], states: frozenset[str] = frozenset()) -> Training:
         """What a kernel must know that gives these gradients."""
         return Training(self.slope, self.scales, wrt, inputs, states, self.backward)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the arrays that runs have in common, and of the delays that they were made of."""
+        held = {
+            id(a): a
+            for a in (*self.fixed.values(), *self._made.values(), *(np.asarray(s.delay) for s in self.step.synapses))
+        }
+        return sum(a.nbytes for a in held.values())
 
     # -- arrays --------------------------------------------------------------------------------------------
 
@@ -178,10 +193,21 @@ class CompiledNetwork:
                 value = evaluate(constant.expr, lookup(self.step, constant, numbers))
                 self._made[key] = np.array([value], self.real)
             else:
-                self._made[key] = self._placed(
-                    constant.owner, self._numbers(constant, {p.name: p.value for p in parts})
-                )
+                self._made[key] = self._in_parts(constant, parts)
         return one, self._made[key]
+
+    def _in_parts(self, constant: Constant, parameters: Sequence[Parameter]) -> Array:
+        """A constant of the network's own parameters, in a kernel's order: made part by part where it is a sparse projection's own."""
+        owner = constant.owner
+        alone = all(p.shape == () or p.name.partition(".")[0] == owner for p in parameters)
+        if owner not in self.order or constant.one or not alone:
+            return self._placed(owner, self._numbers(constant, {p.name: p.value for p in parameters}))
+        synapses, order = self.step.projection(owner), self.order.of(owner)
+        found = np.empty(synapses.shape, self.real)
+        lengths = [p.stop - p.start for p in order.parts]
+        for part, values in zip(order.parts, in_parts(synapses, constant, parameters, lengths), strict=True):
+            found[part] = values if order.place is None else values[order.place[part] - part.start]
+        return found
 
     def _numbers(self, constant: Constant, values: Parameters) -> Array:
         """A constant in a kernel's numbers."""

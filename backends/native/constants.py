@@ -6,7 +6,7 @@ from the kernel; those with respect to the parameters follow by the chain rule, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import sympy as sp
 
 from backends.common.structure import local
 from neuro.compiler.evaluation import evaluate
+from neuro.compiler.parameters import Parameter
 from neuro.compiler.step import Cells, Couple, Step, Synapses
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import closed, symbol
@@ -148,3 +149,19 @@ def values_of(step: Step, constant: Constant, parameters: Mapping[str, Array]) -
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     mask = synapses.mask if synapses is not None and constant.matrix else None
     return found if mask is None else np.where(mask, found, 0)
+
+
+def _own(synapses: Synapses, values: Mapping[str, Any]) -> Callable[[str], Any]:
+    return lambda name: values[parameter_of(synapses, name)]
+
+
+def in_parts(
+    synapses: Synapses, constant: Constant, parameters: Iterable[Parameter], lengths: Sequence[int]
+) -> Iterator[Array]:
+    """A constant of a projection's own parameters and single numbers: so many of its values at once."""
+    numbers = {p.name: p.value for p in parameters if p.shape == ()}
+    many = {p.name: p.parts(lengths) for p in parameters if p.shape != ()}
+    for length in lengths:
+        values = numbers | {name: next(parts) for name, parts in many.items()}
+        found = evaluate(constant.expr, _own(synapses, values))
+        yield np.broadcast_to(found, (length,))

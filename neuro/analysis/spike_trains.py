@@ -193,6 +193,9 @@ def interval_cv(raster: npt.ArrayLike) -> float:
     """Irregularity: standard deviation over mean of the intervals between a cell's spikes, averaged over (trial, neuron) pairs with at least two intervals.
 
     raster: bool [batch, time, neuron]. 1 for a Poisson process, 0 for a clock; nan where no cell fires three times. Dimensionless. Raises RasterError.
+
+    A window that holds few intervals of a cell biases it downwards: a Poisson process of two intervals gives 0.5 on average, since the long ones don't fit in. Compare it with
+    the same numbers of spikes at random times. Source: elephant.statistics.cv of each train.
     """
     spikes = _raster(raster)
     trials, neurons, steps = np.nonzero(np.moveaxis(spikes, 2, 1))  # in the order of pairs, then of time

@@ -28,8 +28,8 @@ def distribution(item: Any) -> None:
         found += _limits(item, where)
     if not found and kind != "Uniform":
         found += _spread(item, kind, where)
-    if not found and kind == "Normal":
-        found += _outside(item, where)
+    if not found and kind != "Uniform":
+        found += _outside(item, kind, where)
     enforce(found)
 
 
@@ -59,22 +59,37 @@ def _spread(item: Any, kind: str, where: str) -> Iterator[Problem]:
             yield plain(where, f"the standard deviation {std} is too large for the mean {mean}", fix, str(std))
 
 
-def _outside(item: Any, where: str) -> Iterator[Problem]:
+def _outside(item: Any, kind: str, where: str) -> Iterator[Problem]:
     if item.outside not in ("clip", "redraw"):
         yield plain(where, f"outside={item.outside!r} is none", "use 'clip' or 'redraw'", str(item.outside))
-    elif item.outside == "redraw" and not _between(item) >= _RAREST:
+    elif item.outside == "redraw" and not _between(item, kind) >= _RAREST:
         message = f"less than one of a million numbers lies between {item.low} and {item.high}"
         yield plain(where, message, "widen low..high, or use outside='clip'")
 
 
-def _between(item: Any) -> float:
-    """Share of a normal distribution that lies between its limits."""
+def _between(item: Any, kind: str) -> float:
+    """Share of a distribution that lies between its limits."""
     mean, std = float(item.mean.value), float(item.std.value)
     low, high = (
         limit if end is None else float(end.value) for end, limit in ((item.low, -math.inf), (item.high, math.inf))
     )
     if not std:
         return float(low <= mean <= high)
+    if kind == "Gamma":
+        return _between_gamma((mean / std) ** 2, *(max(end, 0.0) * mean / std / std for end in (low, high)))
+    if kind == "LogNormal":
+        low, high = (math.log(end) if end > 0 else -math.inf for end in (low, high))
+        variance = math.log1p((std / mean) ** 2)
+        mean, std = math.log(mean) - variance / 2, math.sqrt(variance)
     a, b = sorted(((low - mean) / std, (high - mean) / std), key=abs)
     inner, outer = math.erfc(abs(a) / math.sqrt(2)), math.erfc(abs(b) / math.sqrt(2))
     return (inner - outer) / 2 if a * b > 0 else 1 - (inner + outer) / 2
+
+
+def _between_gamma(shape: float, low: float, high: float) -> float:
+    from scipy.special import gammainc, gammaincc  # loads when it is first needed
+
+    below = float(gammainc(shape, low))
+    return (
+        float(gammainc(shape, high)) - below if below < 0.5 else float(gammaincc(shape, low) - gammaincc(shape, high))
+    )

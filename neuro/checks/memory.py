@@ -48,7 +48,7 @@ def memory(network: Network) -> Iterator[Problem]:
         yield plain(where, message, "make it smaller, or its connections sparser (Probability, Pairs)", what)
 
 
-def too_many(projection: Projection, found: int, share: float) -> Iterator[Problem]:
+def too_many(projection: Projection, found: float, share: float) -> Iterator[Problem]:
     """Synapses that won't fit, seen while they are drawn. found: so far, of this share of all cells before."""
     size, free = found * _a_synapse(projection), machine_memory()
     if size > free / 4 and size / share > free:

@@ -9,14 +9,17 @@ too. A fixed total without multapses is one row of all pairs. Of more than half 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler import streams
 from neuro.compiler.distances import by_distance
-from neuro.compiler.wiring import IntArray, Listed, Wiring, blocks
+from neuro.compiler.sharing import PART, mapped, spans
+from neuro.compiler.wiring import IntArray, Listed, Rows, Wiring, blocks, offsets_of
 from neuro.model import (
     AllToAll,
     Distance,
@@ -30,7 +33,7 @@ from neuro.model import (
     Projection,
 )
 
-_CHUNK = 2**20  # synapses drawn at once
+_CHUNK = PART  # synapses drawn at once
 
 
 def wiring(network: Network, projection: Projection) -> Wiring:
@@ -42,69 +45,65 @@ def wiring(network: Network, projection: Projection) -> Wiring:
         case AllToAll():
             return Wiring("dense", (pre, post), mask=~np.eye(pre, dtype=bool) if without_loops else None)
         case OneToOne():
-            index = np.arange(pre)
-            return Wiring("one_to_one", (pre,), Listed(pre, lambda: (index, index)))
+            each = Rows(np.arange(pre + 1), np.arange(pre, dtype=np.int32))
+            return Wiring("one_to_one", (pre,), Listed(lambda: each))
         case Distance():
             ends = network.population(projection.pre), network.population(projection.post)
-            return Wiring.sparse(pre, partial(by_distance, seed, projection, item, *ends))
-    return Wiring.sparse(pre, partial(_ends, item, seed, name, pre, post, without_loops))
+            return Wiring.sparse(partial(by_distance, seed, projection, item, *ends))
+    return Wiring.sparse(partial(_rows, item, seed, name, pre, post, without_loops))
 
 
-def _ends(
+def _rows(
     item: Pairs | Probability | FixedTotal | FixedOutDegree | FixedInDegree, seed: int, name: str, pre: int, post: int, without_loops: bool
-) -> tuple[IntArray, IntArray]:  # fmt: skip
-    """Sources and targets of a projection's synapses. It holds no network, so that whoever keeps it keeps none alive."""
+) -> Rows:  # fmt: skip
+    """A projection's synapses. It holds no network, so that whoever keeps it keeps none alive."""
     match item:
         case Pairs():
-            return item.pre, item.post
+            return Rows.of(pre, item.pre, item.post)
         case Probability():
-            rows, columns = streams.pairs(seed, name, float(item.p), pre, post)
-            others = rows != columns if without_loops else slice(None)
-            return rows[others], columns[others]
+            parts = streams.pairs(seed, name, float(item.p), pre, post)
+            return Rows.joined(pre, (_others(*part) for part in parts) if without_loops else parts)
         case FixedTotal():
             return fixed_total(seed, name, item, pre, post, without_loops)
         case FixedOutDegree():
             return fixed_degree(seed, name, item, pre, post, without_loops)
-    columns, rows = fixed_degree(seed, name, item, post, pre, without_loops)
-    return by_source(rows, columns, post)
+    return fixed_degree(seed, name, item, post, pre, without_loops).turned(pre)
 
 
-def fixed_total(
-    seed: int, name: str, item: FixedTotal, rows: int, columns: int, without_loops: bool
-) -> tuple[IntArray, IntArray]:
-    """Row and column of n synapses, in ascending order."""
+def _others(rows: IntArray, columns: IntArray) -> tuple[IntArray, IntArray]:
+    """Pairs of different cells."""
+    kept = rows != columns
+    return rows[kept], columns[kept]
+
+
+def fixed_total(seed: int, name: str, item: FixedTotal, rows: int, columns: int, without_loops: bool) -> Rows:
+    """n synapses, those of each row in ascending order."""
     width = columns - without_loops
     if item.multapses:
         counts = streams.generator(seed, f"{name}/rows").multinomial(item.n, np.full(rows, 1 / rows))
-        column = _with_replacement(seed, name, counts, width)
-        row = np.repeat(np.arange(rows), counts)
-    else:
-        row = _without_replacement(seed, name, 1, item.n, rows * width)
-        row, column = np.divmod(row, max(width, 1), dtype=np.int64)
-    return row, _skipping(row, column, without_loops)
+        return _with_replacement(seed, name, counts, width, without_loops)
+    places = next(_without_replacement(seed, name, 1, item.n, rows * width), np.zeros(0, np.int64))
+    offsets, found = np.searchsorted(places, np.arange(rows + 1) * width), np.empty(item.n, np.int32)
+    for part in spans(item.n):
+        row, column = np.divmod(places[part], width)
+        found[part] = _skipping(row, column, without_loops)
+    return Rows(offsets, found)
 
 
 def fixed_degree(
     seed: int, name: str, item: FixedOutDegree | FixedInDegree, rows: int, columns: int, without_loops: bool
-) -> tuple[IntArray, IntArray]:
-    """Row and column of the k synapses of each row, in ascending order."""
-    width = columns - without_loops
+) -> Rows:
+    """The k synapses of each row, in ascending order."""
+    width, counts = columns - without_loops, np.full(rows, item.k)
     if item.multapses:
-        column = _with_replacement(seed, name, np.full(rows, item.k), width)
-    else:
-        column = _without_replacement(seed, name, rows, item.k, width)
-    row = np.repeat(np.arange(rows), item.k)
-    return row, _skipping(row, column, without_loops)
-
-
-def by_source(rows: IntArray, columns: IntArray, width: int) -> tuple[IntArray, IntArray]:
-    """Pairs in ascending order, given in any, in the same arrays."""
-    rows *= width
-    rows += columns
-    rows.sort()
-    np.remainder(rows, width, out=columns)
-    rows //= width
-    return rows, columns
+        return _with_replacement(seed, name, counts, width, without_loops)
+    found, first = np.empty(rows * item.k, np.int32), 0
+    for part in _without_replacement(seed, name, rows, item.k, width):
+        row, column = np.divmod(part, width)
+        last = first + len(part)
+        found[first:last] = _skipping(row + first // item.k, column, without_loops)
+        first = last
+    return Rows(offsets_of(counts), found)
 
 
 def _skipping(row: IntArray, column: IntArray, without_loops: bool) -> IntArray:
@@ -114,53 +113,65 @@ def _skipping(row: IntArray, column: IntArray, without_loops: bool) -> IntArray:
     return column
 
 
-def _places(draw: np.random.Generator, row: IntArray, width: int) -> IntArray:
-    """A column drawn for each of these rows, as row*width + column."""
-    found: npt.NDArray[np.float64] = draw.random(len(row))
-    found *= width
-    places = found.astype(np.int64)
-    places += row * width
-    return places
-
-
-def _with_replacement(seed: int, name: str, counts: IntArray, width: int) -> IntArray:
+def _with_replacement(seed: int, name: str, counts: IntArray, width: int, without_loops: bool) -> Rows:
     """Columns of so many synapses of each row, in ascending order."""
-    found, draw = np.empty(int(counts.sum()), np.int64), streams.generator(seed, name)
-    for rows, places in blocks(counts, _CHUNK):
-        row = np.repeat(np.arange(rows.stop - rows.start), counts[rows])
-        part = _places(draw, row, width)
+    offsets, draw = offsets_of(counts), streams.generator(seed, name)
+    found = np.empty(offsets[-1], np.int32)
+
+    def put(drawn: tuple[slice, slice, npt.NDArray[np.float64]]) -> None:
+        rows, places, numbers = drawn
+        count = rows.stop - rows.start
+        row = np.repeat(np.arange(count, dtype=np.int32 if count * width < 2**31 else np.int64), counts[rows])
+        numbers *= width
+        part: npt.NDArray[Any] = numbers.astype(row.dtype)
+        part += row * width
         part.sort()
         part -= row * width
-        found[places] = part
-    return found
+        found[places] = _skipping(row + rows.start, part, without_loops)
+
+    for _ in mapped(put, ((rows, s, draw.random(s.stop - s.start)) for rows, s in blocks(counts, _CHUNK))):
+        pass
+    return Rows(offsets, found)
 
 
-def _united(known: IntArray, more: IntArray) -> IntArray:
-    """Sorted places that are in either, each once."""
-    more.sort()
-    found = np.concatenate([known, more])
-    found.sort(kind="stable")  # which merges what is sorted
-    first: IntArray = found[np.concatenate([[True], found[1:] != found[:-1]])]
-    return first
+def _put_places(found: IntArray, draw: np.random.Generator, missing: IntArray, width: int) -> None:
+    """Of so many columns drawn for each row: row*width + column."""
+    ends = np.cumsum(missing)
+    for part in spans(len(found)):
+        column = draw.random(part.stop - part.start)
+        column *= width
+        found[part] = column
+        found[part] += np.searchsorted(ends, np.arange(part.start, part.stop), side="right") * width
 
 
-def _without_replacement(seed: int, name: str, rows: int, k: int, width: int) -> IntArray:
-    """k different columns of each row, in ascending order."""
-    found, rounds = np.empty(rows * k, np.int64), list[np.random.Generator]()
-    wanted = min(k, width - k)
-    for block, places in blocks(np.full(rows, k), _CHUNK):
+def _put_distinct(places: IntArray, known: int) -> int:
+    """Sorts places, of which so many are in order, and puts each once to their beginning. Returns how many these are."""
+    places[known:].sort()
+    places.sort(kind="stable")  # which merges what is sorted
+    size = 0
+    for part in spans(len(places)):
+        own = places[part]
+        found = own[np.concatenate([own[:1] != places[size - 1] if size else [True], own[1:] != own[:-1]])]
+        places[size : size + len(found)] = found
+        size += len(found)
+    return size
+
+
+def _without_replacement(seed: int, name: str, rows: int, k: int, width: int) -> Iterator[IntArray]:
+    """Blocks of rows of k different columns each, in ascending order: row*width + column, the block's first row being 0."""
+    rounds, wanted = list[np.random.Generator](), min(k, width - k)
+    for block, _ in blocks(np.full(rows, k), _CHUNK) if k else ():
         count = block.stop - block.start
-        part = np.zeros(0, np.int64)
-        missing, turn = np.repeat(np.arange(count), wanted), 0
-        while len(missing):
+        part, known, turn = np.empty(count * wanted, np.int64), 0, 0
+        while known < len(part):
+            missing = wanted - np.diff(np.searchsorted(part[:known], np.arange(count + 1) * width))
             if turn == len(rounds):
                 rounds.append(streams.generator(seed, name, turn))
-            part = _united(part, _places(rounds[turn], missing, width))
-            missing = np.repeat(np.arange(count), wanted - np.bincount(part // width, minlength=count))
+            _put_places(part[known:], rounds[turn], missing, width)
+            known = _put_distinct(part, known)
             turn += 1
         if wanted < k:
             others = np.ones(count * width, bool)
             others[part] = False
             part = np.flatnonzero(others)
-        found[places] = part - np.repeat(np.arange(count) * width, k)
-    return found
+        yield part

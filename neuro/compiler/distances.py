@@ -13,29 +13,46 @@ from neuro.checks.common import plain
 from neuro.checks.distances import profile
 from neuro.compiler import streams
 from neuro.compiler.evaluation import evaluate
-from neuro.compiler.wiring import IntArray, blocks
+from neuro.compiler.wiring import IntArray, Rows, blocks
 from neuro.language.equations import ModelError
 from neuro.language.symbolic import to_sympy
 from neuro.model import Distance, Population, Projection
 
 _CHUNK = 2**20  # pairs looked at at once
+_MANY = 2**30  # pairs from which a sample says beforehand how many synapses there will be at least
+_SURE = 5.0  # standard errors
 Array = npt.NDArray[np.float64]
 Blocks = Iterator[tuple[int, IntArray, IntArray]]  # end of the rows, then rows and columns of the pairs looked at
 
 
-def by_distance(
-    seed: int, projection: Projection, item: Distance, pre: Population, post: Population
-) -> tuple[IntArray, IntArray]:
-    """Row and column of each pair that is drawn, in ascending order.
+def by_distance(seed: int, projection: Projection, item: Distance, pre: Population, post: Population) -> Rows:
+    """The pairs that are drawn, in ascending order.
 
     Pair n of those looked at has number n of the projection's stream, so the first rows are the same however many there are.
     Raises ModelError where the profile gives no number, or the pairs fit no memory.
     """
+    return Rows.joined(pre.size, _drawn(seed, projection, item, _positions(pre), _positions(post)))
+
+
+def _drawn(
+    seed: int, projection: Projection, item: Distance, a: Array, b: Array
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Row and column of each pair, block by block."""
     where, expression = f"projection '{projection.name}', Distance", to_sympy(profile(item))
-    a, b = _positions(pre), _positions(post)
     period = np.full(a.shape[1], np.inf) if item.period is None else np.broadcast_to(item.period.value, a.shape[1:])
     cutoff = np.inf if item.cutoff is None else float(item.cutoff.value)
-    draw, found, count = streams.generator(seed, f"connectivity/{projection.name}"), [], 0
+    name, count = f"connectivity/{projection.name}", 0
+    if len(a) * len(b) > _MANY:
+        row, column = (
+            streams.generator(seed, f"{name}/sample", end).integers(n, size=_CHUNK)
+            for end, n in enumerate((len(a), len(b)))
+        )
+        d = _distances(a, b, row, column, period)
+        p = np.zeros(len(d))
+        p[d <= cutoff] = _probability(expression, d[d <= cutoff], where)
+        least = max(0.0, float(p.mean() - _SURE * p.std() / np.sqrt(len(p))))
+        checks.enforce(checks.too_many(projection, least * len(a) * len(b), 1.0))
+    draw = streams.generator(seed, name)
     for done, row, column in _every(len(a), len(b)) if cutoff == np.inf else _near(a, b, cutoff, period):
         d = _distances(a, b, row, column, period)
         near = slice(None) if cutoff == np.inf else d <= cutoff
@@ -43,10 +60,9 @@ def by_distance(
         chosen = draw.random(len(d)) < _probability(expression, d, where)
         if not item.self_connections and projection.pre == projection.post:
             chosen &= row != column
-        found.append((row[chosen], column[chosen]))
-        count += len(found[-1][0])
+        count += int(chosen.sum())
         checks.enforce(checks.too_many(projection, count, done / len(a)))
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+        yield row[chosen], column[chosen]
 
 
 def _positions(population: Population) -> Array:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import tee
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from neuro import checks
 from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.resolve import resolve
+from neuro.compiler.sharing import mapped, spans
 from neuro.compiler.wiring import Wiring
 from neuro.language.equations import Problem
 from neuro.language.units import Dimension, Quantity, unit
@@ -26,35 +29,52 @@ from neuro.model import (
 
 Array = npt.NDArray[Any]
 _LARGEST = float(np.finfo(np.float64).max)
-KEPT = 2**22  # bytes of a parameter's numbers that are kept once they are drawn
+Numbers64 = npt.NDArray[np.float64]
+Make = Callable[[Iterable[int]], Iterator[Numbers64]]
+KEPT = 2**19  # bytes of a parameter's numbers that are kept once they are drawn
 
 
 class Numbers:
     """Numbers that are made when somebody asks, the same every time; many of them are kept only while somebody holds them.
 
-    number: the one that all of them are, None where they differ.
+    make: gives so many at once, one part after another. number: the one that all of them are, None where they differ.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], make: Callable[[], npt.NDArray[np.float64]], number: float | None = None
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], make: Make, number: float | None = None) -> None:
         self.shape, self.number, self._make = shape, number, make
-        self._kept: npt.NDArray[np.float64] | None = None
-        self._held: weakref.ref[npt.NDArray[np.float64]] | None = None
+        self._kept: Numbers64 | None = None
+        self._held: weakref.ref[Numbers64] | None = None
 
     @property
-    def array(self) -> npt.NDArray[np.float64]:
-        found = self._kept if self._held is None else self._held()
+    def array(self) -> Numbers64:
+        found = self._known
         if found is None:
-            found = self._make()
+            found = streams.joined(self._make, self.shape)
             if found.nbytes <= KEPT:
                 self._kept = found
             else:
                 self._held = weakref.ref(found)
         return found
 
+    @property
+    def _known(self) -> Numbers64 | None:
+        return self._kept if self._held is None else self._held()
+
+    def parts(self, lengths: Iterable[int]) -> Iterator[Numbers64]:
+        """So many at once, one part after another, which nobody keeps."""
+        found = self._known
+        return self._make(lengths) if found is None else cut(found.reshape(-1), lengths)
+
     def __reduce__(self) -> tuple[type[Numbers], tuple[Any, ...]]:
         return Numbers, (self.shape, self._make, self.number)
+
+
+def cut(values: Array, lengths: Iterable[int]) -> Iterator[Array]:
+    """So many at once, one part after another."""
+    first = 0
+    for length in lengths:
+        yield values[first : first + length]
+        first += length
 
 
 @dataclass(frozen=True)
@@ -62,19 +82,23 @@ class Parameter:
     """One trainable array. given: its SI values. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale."""
 
     name: str
-    given: npt.NDArray[np.float64] | Numbers
+    given: Numbers64 | Numbers
     unit: str
     dimension: Dimension
     axes: tuple[str, ...]
-    low: npt.NDArray[np.float64] | float = -np.inf
-    high: npt.NDArray[np.float64] | float = np.inf
+    low: Numbers64 | float = -np.inf
+    high: Numbers64 | float = np.inf
     sign: str | None = None
     mask: npt.NDArray[np.bool_] | None = None  # dense weights: where there is a synapse
 
     @property
-    def value(self) -> npt.NDArray[np.float64]:
+    def value(self) -> Numbers64:
         """SI values."""
         return self.given.array if isinstance(self.given, Numbers) else self.given
+
+    def parts(self, lengths: Iterable[int]) -> Iterator[Numbers64]:
+        """SI values, so many at once, one part after another."""
+        return self.given.parts(lengths) if isinstance(self.given, Numbers) else cut(self.given.reshape(-1), lengths)
 
     @property
     def number(self) -> float | None:
@@ -101,11 +125,7 @@ class Parameter:
     def problems(self, value: Array, where: str, rounding: float = 0.0) -> Iterator[Problem]:
         """The rules that SI values in its shape, or with more axes before, break. rounding: see check_value."""
         value = value if self.mask is None else value[..., self.mask]
-        low, high = self.range
-        if not value.size:
-            return
-        least, greatest = (value.min(), value.max()) if value.ndim else (value.item(), value.item())
-        if max(low, -_LARGEST) <= least and greatest <= min(high, _LARGEST):
+        if self._within(value):
             return  # the usual case, in little time; the rules say what is wrong
         low_, high_ = (self._quantity(b) if np.isfinite(b).any() else None for b in (self.low, self.high))
         yield from checks.check_value(
@@ -113,35 +133,56 @@ class Parameter:
             sign=self.sign, rounding=rounding,
         )  # fmt: skip
 
+    def problems_drawn(self, where: str) -> Iterator[Problem]:
+        """The rules that its own values break; they are looked at part by part."""
+        if isinstance(self.given, Numbers) and self.mask is None:
+            lengths = (s.stop - s.start for s in spans(math.prod(self.shape)))
+            if all(map(self._within, self.given.parts(lengths))):
+                return
+        yield from self.problems(self.value, where)
+
+    def _within(self, value: Array) -> bool:
+        """Whether all are finite and in its range."""
+        if not value.size:
+            return True
+        low, high = self.range
+        least, greatest = (value.min(), value.max()) if value.ndim else (value.item(), value.item())
+        return bool(max(low, -_LARGEST) <= least and greatest <= min(high, _LARGEST))
+
     def _quantity(self, value: Any) -> Quantity:
         return Quantity(value if np.ndim(value) else float(value), self.dimension, self.unit)
 
 
-def drawn(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def drawn(network: Network, value: Value, name: str, shape: tuple[int, ...]) -> Numbers64:
     """SI values of a quantity (broadcast) or a distribution (drawn), in this shape."""
-    return _numbers(network.seed, value, name, shape)
+    return streams.joined(partial(_parts, network.seed, value, name, shape, None), shape)
 
 
-def _numbers(seed: int, value: Value, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def _parts(
+    seed: int,
+    value: Value,
+    name: str,
+    shape: tuple[int, ...],
+    mask: npt.NDArray[np.bool_] | None,
+    lengths: Iterable[int],
+) -> Iterator[Numbers64]:
+    """SI values, so many at once; 0 where there is no synapse."""
+    if mask is not None:
+        lengths, again = tee(lengths)
+        own = _parts(seed, value, name, shape, None, lengths)
+        return (np.where(m, x, 0.0) for m, x in zip(cut(mask.reshape(-1), again), own, strict=True))
     if isinstance(value, Quantity):
-        return np.broadcast_to(np.asarray(value.value, dtype=np.float64), shape).copy()
-    return streams.draw(seed, name, value, shape)
+        return cut(np.broadcast_to(np.asarray(value.value, dtype=np.float64), shape).reshape(-1), lengths)
+    return streams.drawn(seed, name, value, lengths)
 
 
 def _synaptic_numbers(
     network: Network, value: Value, name: str, shape: tuple[int, ...], mask: npt.NDArray[np.bool_] | None
 ) -> Numbers:
     """One number per synapse, 0 where there is none."""
-    make = partial(_masked, network.seed, value, name, shape, mask)
+    make = partial(_parts, network.seed, value, name, shape, mask)
     one = float(value.value) if isinstance(value, Quantity) and not value.shape and mask is None else None
     return Numbers(shape, make, one)
-
-
-def _masked(
-    seed: int, value: Value, name: str, shape: tuple[int, ...], mask: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.float64]:
-    found = _numbers(seed, value, name, shape)
-    return found if mask is None else np.where(mask, found, 0.0)
 
 
 def _unit_of(value: Value) -> tuple[str, Dimension]:
@@ -177,8 +218,8 @@ def parameters(network: Network) -> dict[str, Parameter]:
                     np.inf if high is None else high.value,
                 ),
             )
-    for projection in network.projections:
-        found |= _synaptic(network, projection, wires[projection.name])
+    for part in mapped(lambda p: _synaptic(network, p, wires[p.name]), network.projections):
+        found |= part
     return found
 
 
@@ -222,7 +263,7 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
 def _declared(network: Network, where: str, value: Value, parameter: Parameter) -> Parameter:
     """The parameter; its numbers are looked at, once for a network, where they come from a distribution."""
     if not isinstance(value, Quantity) and parameter.name not in _looked_at(network):
-        checks.enforce(parameter.problems(parameter.value, where))
+        checks.enforce(parameter.problems_drawn(where))
         _looked_at(network).add(parameter.name)
     return parameter
 

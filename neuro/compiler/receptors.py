@@ -139,8 +139,14 @@ def _statements(block: Iterable[Statement], targets: Mapping[str, str], read: Ma
 def without_receptors(network: Network) -> Network:
     """The network that backends compile. Computed once for each network. Raises ModelError where it is none."""
     checks.part(network, "Network", "the network to compile or lower")
-    merges = any(p.synapse.receptor for p in network.projections) or any(i.kind == "drive" for i in network.inputs)
+    merges = any(p.synapse.receptor for p in network.projections) or any(_comes(i, network) for i in network.inputs)
     return _without(network) if merges else network
+
+
+def _comes(item: Input, network: Network) -> bool:
+    """Whether it is a drive whose weight isn't in the cells yet."""
+    name = item.target.partition(".")[0]
+    return item.kind == "drive" and weight_of(item.name) not in network.population(name).neuron.parameters
 
 
 @per_object

@@ -5,8 +5,10 @@ A network is resolved once, then only read. Numbers of parameters and states are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from neuro.compiler import streams
 from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
 from neuro.compiler.receptors import without_receptors
+from neuro.compiler.sharing import spans
 from neuro.compiler.wiring import Steps, Wiring
 from neuro.language.units import Quantity
 from neuro.model import Drawn, Network, Projection
@@ -91,20 +94,35 @@ def _delays(network: Network) -> dict[str, int | Steps]:
 def _delay(network: Network, projection: Projection, shape: tuple[int, ...]) -> int | Steps:
     """One number, or as many as there are synapses, in as few bytes as hold the longest."""
     given = projection.delay
-    steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _drawn(network, projection, given, shape)
+    steps = (
+        _narrow(steps_of(given, network.dt))
+        if isinstance(given, Quantity)
+        else _drawn(network, projection, given, shape)
+    )
     if not steps.size or (steps == steps.flat[0]).all():
         return int(steps.flat[0]) if steps.size else 0
-    least = next(t for t in (np.uint8, np.uint16, np.int64) if steps.max() <= np.iinfo(t).max)
-    return np.broadcast_to(steps, shape).astype(least)
+    return np.broadcast_to(steps, shape).copy() if steps.shape != shape else steps
 
 
-def _drawn(network: Network, projection: Projection, given: Drawn, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Delays from a distribution, rounded to steps: whole numbers. Raises ModelError where one is no number of steps."""
-    steps = streams.draw(network.seed, f"delay/{projection.name}", given, shape)
-    steps /= network.dt.value
-    np.maximum(np.rint(steps, out=steps), 0, out=steps)
-    checks.enforce(checks.delays_drawn(steps, projection, network.dt))
-    return steps
+def _drawn(network: Network, projection: Projection, given: Drawn, shape: tuple[int, ...]) -> Steps:
+    """Delays from a distribution, rounded to steps. Raises ModelError where one is no number of steps."""
+    places = list(spans(math.prod(shape)))
+    found: Steps = np.empty(math.prod(shape), np.uint8)
+    drawn = streams.drawn(network.seed, f"delay/{projection.name}", given, (s.stop - s.start for s in places))
+    for place, times in zip(places, drawn, strict=True):
+        times /= network.dt.value
+        np.maximum(np.rint(times, out=times), 0, out=times)
+        checks.enforce(checks.delays_drawn(times, projection, network.dt))
+        steps = _narrow(times)
+        found = found.astype(max(found.dtype, steps.dtype), copy=False)
+        found[place] = steps
+    return found.reshape(shape)
+
+
+def _narrow(steps: npt.NDArray[Any]) -> Steps:
+    """Whole numbers in as few bytes as hold the largest."""
+    most = steps.max(initial=0)
+    return steps.astype(next(t for t in (np.uint8, np.uint16, np.int64) if most <= np.iinfo(t).max))
 
 
 @per_object

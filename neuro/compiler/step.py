@@ -26,6 +26,7 @@ import numpy as np
 import sympy as sp
 
 from neuro.compiler.printing import expression_text
+from neuro.compiler.sharing import spans
 from neuro.compiler.wiring import Steps, Wiring
 from neuro.language.elementary import greater, greater_equal
 from neuro.language.equations import Source
@@ -213,15 +214,17 @@ class Synapses(Wiring):
         delay = f"{self.delay}" if isinstance(self.delay, int) else f"0..{self.max_delay}"
         return f"projection {self.name}: {self.pre} -> {self.post}, {self.kind}, delay {delay} steps"
 
-    @property
+    @cached_property
     def max_delay(self) -> int:
         return int(np.max(self.delay)) if np.size(self.delay) else 0
 
-    @property
+    @cached_property
     def delays(self) -> tuple[int, ...]:
         """Every delay that occurs, in ascending order; 0 where there are no synapses."""
-        found = np.flatnonzero(np.bincount(np.ravel(self.delay)))
-        return tuple(int(d) for d in found) or (0,)
+        every, counts = np.ravel(self.delay), np.zeros(self.max_delay + 1, np.int64)
+        for part in spans(every.size):
+            counts += np.bincount(every[part], minlength=len(counts))
+        return tuple(int(d) for d in np.flatnonzero(counts)) or (0,)
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,24 @@ A stream is named; its key is a hash of (seed, name), its counter the trial and 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
 
+from neuro.compiler.laws import law
+from neuro.compiler.sharing import PART, mapped, spans
 from neuro.language.scope import is_uniform
-from neuro.model import Drawn, LogNormal, Normal, Uniform
+from neuro.model import Drawn
 
 if TYPE_CHECKING:
     from neuro.model import Input, Network
 
 BLOCK = 256  # steps drawn at once
-_CHUNK = 2**20  # numbers drawn at once for connectivity
+_CHUNK = PART  # numbers drawn at once for connectivity
 _SPARE = 5.0  # standard deviations above the expected pairs of a row for which there is room at first
 
 
@@ -36,32 +40,30 @@ def generator(seed: int, name: str, trial: int = 0, block: int = 0) -> np.random
 
 def pairs(
     seed: int, name: str, p: float, rows: int, columns: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Row and column of each pair that is drawn, with probability p, in ascending order.
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Row and column of each pair that is drawn, with probability p, in ascending order, block by block.
 
     Each row has its own place in the stream, and is the same however many rows there are. Numbers are drawn for the gaps
     between pairs, which are geometric, so that time and memory follow the number of pairs.
     """
-    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
     expected = columns * p
     room = max(1, min(columns, int(expected + _SPARE * (np.sqrt(expected) + 1))))
-    chunk = max(1, _CHUNK // room)
-    draw = generator(seed, name)
-    for first in range(0, rows if p > 0 else 0, chunk):
-        number = min(chunk, rows - first)
-        uniform = np.empty((number, room))
-        for i in range(number):
-            _move(draw, first + i)
-            draw.random(out=uniform[i])
-        places = _places(uniform, p, columns)
-        row, n = np.nonzero(places < columns)
-        parts = [(row + first, places[row, n])]
-        for short in np.flatnonzero(places[:, -1] < columns - 1):  # the row goes on
-            parts.append(_rest(draw, first + int(short), p, columns, room))
-        found += [_ordered(parts)] if len(parts) > 1 else parts
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+    return mapped(partial(_pairs_of, seed, name, p, columns, room), spans(rows if p > 0 else 0, max(1, _CHUNK // room)))
+
+
+def _pairs_of(
+    seed: int, name: str, p: float, columns: int, room: int, rows: slice
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    draw, uniform = generator(seed, name), np.empty((rows.stop - rows.start, room))
+    for i in range(len(uniform)):
+        _move(draw, rows.start + i)
+        draw.random(out=uniform[i])
+    places = _places(uniform, p, columns)
+    row, n = np.nonzero(places < columns)
+    parts = [(row + rows.start, places[row, n])]
+    for short in np.flatnonzero(places[:, -1] < columns - 1):  # the row goes on
+        parts.append(_rest(draw, rows.start + int(short), p, columns, room))
+    return _ordered(parts) if len(parts) > 1 else parts[0]
 
 
 def _places(uniform: npt.NDArray[np.float64], p: float, columns: int) -> npt.NDArray[np.int64]:
@@ -151,47 +153,22 @@ def poisson(network: Network, item: Input, trial: int, batch: int, steps: int, f
 
 def draw(seed: int, name: str, distribution: Drawn, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """SI values of a distribution. The first ones are the same however many there are."""
+    return joined(partial(drawn, seed, name, distribution), shape)
+
+
+def drawn(seed: int, name: str, distribution: Drawn, lengths: Iterable[int]) -> Iterator[npt.NDArray[np.float64]]:
+    """The same values, so many at once, one part after another."""
+    raw, made = law(distribution)
     random = generator(seed, name)
-    match distribution:
-        case Uniform(low=low, high=high):
-            found = np.asarray(random.random(shape))
-            found *= high.value - low.value
-            found += low.value
-            return found
-        case Normal(outside="redraw"):
-            return _between(random, distribution, shape)
-        case Normal(mean=mean, std=std):
-            found = np.asarray(random.standard_normal(shape))
-            found *= std.value
-            found += mean.value
-        case LogNormal(mean=mean, std=std):
-            variance = np.log1p((std.value / mean.value) ** 2)
-            found = mean.value * np.exp(np.sqrt(variance) * random.standard_normal(shape) - variance / 2)
-        case _:
-            mean, std = distribution.mean, distribution.std
-            found = std.value / mean.value * std.value * random.standard_gamma((mean.value / std.value) ** 2, shape)
-    return _clipped(np.asarray(found), distribution)
+    return mapped(made, (raw(random, n) for n in lengths))
 
 
-def _clipped(values: npt.NDArray[np.float64], distribution: Any) -> npt.NDArray[np.float64]:
-    low, high = (None if end is None else end.value for end in (distribution.low, distribution.high))
-    return values if low is None and high is None else np.clip(values, low, high, out=values)
-
-
-def _between(random: np.random.Generator, item: Normal, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """A normal distribution between its limits, by the inverse of its distribution function."""
-    if not item.std.value:
-        return np.full(shape, float(item.mean.value))
-    low, high = (
-        limit if end is None else float((end.value - item.mean.value) / item.std.value)
-        for end, limit in ((item.low, -np.inf), (item.high, np.inf))
-    )
-    side = -1.0 if low > 0 else 1.0  # the share below a limit is precise where it is small
-    first, last = sorted((scipy.special.ndtr(side * low), scipy.special.ndtr(side * high)))
-    found = np.asarray(random.random(shape))
-    found *= last - first
-    found += first
-    scipy.special.ndtri(found, out=found)
-    found *= side * item.std.value
-    found += item.mean.value
-    return _clipped(found, item)
+def joined(
+    make: Callable[[Iterable[int]], Iterator[npt.NDArray[np.float64]]], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """What comes in parts, as one array."""
+    found = np.empty(math.prod(shape))
+    places = list(spans(found.size))
+    for place, part in zip(places, make(s.stop - s.start for s in places), strict=True):
+        found[place] = part
+    return found.reshape(shape)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from neuro.compiler.sharing import PART, spans
 
 IntArray = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int32]
@@ -35,6 +37,39 @@ class Rows:
             rows, columns = rows[order], columns[order]
         return Rows(np.searchsorted(rows, np.arange(pre + 1)), columns.astype(np.int32), order)
 
+    @staticmethod
+    def joined(pre: int, parts: Iterable[tuple[IntArray, IntArray]]) -> Rows:
+        """Of sources and targets that come in parts, in ascending order, of so many sources."""
+        counts, found, size = np.zeros(pre, np.int64), np.zeros(0, np.int32), 0
+        for rows, columns in parts:
+            if len(rows):
+                counts[rows[0] : rows[-1] + 1] += np.bincount(rows - rows[0])
+                last = size + len(rows)
+                if last > len(found):
+                    found.resize(last + last // 8, refcheck=False)
+                found[size:last], size = columns, last
+        found.resize(size, refcheck=False)
+        return Rows(offsets_of(counts), found)
+
+    def turned(self, pre: int) -> Rows:
+        """Of so many sources, where these are rows of the sources of each target: a counting sort, block by block."""
+        part = max(PART, pre)
+        counts = sum(
+            (np.bincount(self.targets[s], minlength=pre) for s in spans(len(self.targets), part)),
+            np.zeros(pre, np.int64),
+        )
+        offsets, found, lengths = offsets_of(counts), np.empty_like(self.targets), np.diff(self.offsets)
+        free = offsets[:-1].copy()
+        for rows, places in blocks(lengths, part):
+            post, size = np.repeat(np.arange(rows.start, rows.stop), lengths[rows]), places.stop - places.start
+            keys = self.targets[places] * np.int64(size) + np.arange(size)
+            keys.sort()
+            pre_, own = np.divmod(keys, size)
+            counts = np.bincount(pre_, minlength=pre)
+            found[np.arange(size) + (free - offsets_of(counts)[:-1])[pre_]] = post[own]
+            free += counts
+        return Rows(offsets, found)
+
     def index(self) -> tuple[IntArray, IntArray]:
         """Sources and targets in the definition's order."""
         pre = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
@@ -49,20 +84,26 @@ class Rows:
 class Listed:
     """Both ends of synapses that are listed: drawn when somebody asks, and kept until they are released.
 
-    pre: number of sources. draw: gives sources and targets in the definition's order, the same every time.
+    draw: gives them, the same every time.
     """
 
-    def __init__(self, pre: int, draw: Callable[[], tuple[IntArray, IntArray]]) -> None:
-        self.pre, self._draw = pre, draw
+    def __init__(self, draw: Callable[[], Rows]) -> None:
+        self._draw = draw
 
     @cached_property
     def rows(self) -> Rows:
-        return Rows.of(self.pre, *self._draw())
+        return self._draw()
 
     @cached_property
     def index(self) -> tuple[IntArray, IntArray]:
-        """Sources and targets, one each a synapse."""
+        """Sources and targets, one each a synapse, in the definition's order."""
         return self.rows.index()
+
+    def taken(self) -> Rows:
+        """The rows, for a caller who may change their arrays: whoever asks from now on has them drawn again."""
+        rows = self.rows
+        self.release()
+        return rows
 
     def release(self) -> None:
         """Whoever asks from now on has them drawn again."""
@@ -80,9 +121,9 @@ class Wiring:
     mask: npt.NDArray[np.bool_] | None = None
 
     @staticmethod
-    def sparse(pre: int, draw: Callable[[], tuple[IntArray, IntArray]]) -> Wiring:
+    def sparse(draw: Callable[[], Rows]) -> Wiring:
         """Synapses that are listed: see Listed."""
-        listed = Listed(pre, draw)
+        listed = Listed(draw)
         return Wiring("sparse", listed.rows.targets.shape, listed)
 
     @property
@@ -99,10 +140,16 @@ class Wiring:
         return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.listed is None else self.listed.index[1]
 
 
+def offsets_of(counts: IntArray) -> IntArray:
+    """Where each row begins, and where the last one ends."""
+    found = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=found[1:])
+    return found
+
+
 def blocks(counts: IntArray, size: int) -> Iterator[tuple[slice, slice]]:
     """Blocks of rows that have about so many entries together, or one row, and where those entries stand."""
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    first = 0
+    ends, first = offsets_of(counts), 0
     while first < len(counts):
         last = max(first + 1, int(np.searchsorted(ends, ends[first] + size, side="right")) - 1)
         yield slice(first, last), slice(int(ends[first]), int(ends[last]))

@@ -136,5 +136,7 @@ def around(value: Any, dice: Dice, sign: str | None) -> Any:
         "redraw": lambda: Normal(amount(1), amount(0.8), amount(0.2), amount(1.4), "redraw"),
         "lognormal": lambda: LogNormal(amount(1), amount(0.5), high=amount(1.5)),
         "gamma": lambda: Gamma(amount(1), amount(0.7), high=amount(1.5)),
+        "lognormal again": lambda: LogNormal(amount(1), amount(0.5), amount(0.3), amount(1.5), "redraw"),
+        "gamma again": lambda: Gamma(amount(1), amount(0.7), amount(0.3), amount(1.5), "redraw"),
     }
     return kinds[dice.choose(tuple(kinds))]()

@@ -243,7 +243,7 @@ def noise(study: Study) -> None:
         for k in range(CIRCUITS):
             circuit = Circuit(0.9, 1.0, study.seed + k)
             program: Any = backends.get("native").compile(circuit.network)
-            low, inputs = circuit.network.population("E").parameters["E_exc"].value, Course(circuit, "run", {})  # type: ignore[union-attr]
+            low, inputs = program.declared["E.E_exc"].value, Course(circuit, "run", {})
             for more in (0.0, 0.1):
                 for plastic, stopped in (("on", {}), *(() if study.quick else (("off", FROZEN),))):
                     r = program.run({**stopped, "E.E_exc": low + 300 * more}, inputs.inputs(0, steps)).spikes

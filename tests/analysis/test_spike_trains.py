@@ -212,6 +212,16 @@ def test_errors_say_what_and_the_fix(call: object, message: str) -> None:
         call()
 
 
+def test_irregularity_is_elephant_s_averaged_over_cells() -> None:
+    from elephant.statistics import cv
+
+    raster = np.random.default_rng(1).random((2, 300, 30)) < 0.02
+    intervals = [np.diff(np.flatnonzero(train)) for train in np.moveaxis(raster, 1, 2).reshape(60, 300)]
+    judged = [cv(gaps) for gaps in intervals if len(gaps) >= 2]
+    assert 30 < len(judged) < 60
+    np.testing.assert_allclose(interval_cv(raster), np.mean(judged), rtol=1e-12)
+
+
 def test_irregularity_and_synchrony() -> None:
     """A clock, a Poisson process, and the same spikes in all cells; by hand for three intervals."""
     random = np.random.default_rng(0)

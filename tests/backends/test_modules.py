@@ -91,7 +91,7 @@ def test_what_a_module_can_not_be_is_an_error_that_says_what_to_do(name: str) ->
     for change in (module.half, module.bfloat16, lambda: module.to(torch.float16)):
         with pytest.raises(RunError, match="compile with dtype='float32'"):
             change()
-    with pytest.raises((RunError, UnsupportedError), match="'meta'.*'cpu'"):
+    with pytest.raises((RunError, UnsupportedError), match=r"'meta'.*'cpu'"):
         module.to("meta")
     with torch.autocast("cpu"), pytest.raises(RunError, match="enabled=False"):
         module({"x": SPIKES})

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from neuro import Input, ModelError, Network, Neuron, Population, library, lower, quantity
+from neuro import (
+    FixedTotal,
+    Input,
+    ModelError,
+    Network,
+    Neuron,
+    Population,
+    Projection,
+    Synapse,
+    library,
+    lower,
+    quantity,
+)
 from neuro.compiler.drives import counts, cumulative
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve
@@ -21,6 +33,19 @@ MEANS = (0.0, 1e-9, 0.02, 0.64, 1.28, 2.32, 17.3, 1e3, 1e4)
 def driven(rate: Any = "1 kHz", size: int = 50, *, sources: int = 1, seed: int = 5) -> Network:
     drive = Input("d", size, "drive", "cells.v", rate=rate, weight=1.0, sources=sources)
     return Network((Population("cells", DECAY, size),), (), (drive,), dt="1 ms", seed=seed)
+
+
+def test_a_network_is_resolved_once() -> None:
+    """What its drives have become cells of is itself the network below; its synapses aren't drawn again."""
+    pulse = Synapse("pulse", "w : 1", on_pre="v_post += w")
+    cell = replace(DECAY, threshold="v > 1", reset="v = 0")
+    cells = Population("cells", cell, 50)
+    net = replace(
+        driven(), populations=(cells,), projections=(Projection("p", "cells", "cells", pulse, 0.1, FixedTotal(100)),)
+    )
+    below = resolve(net).network
+    assert below is not net and resolve(below).network is below
+    assert resolve(below).wires["p"] is resolve(net).wires["p"]
 
 
 @pytest.mark.parametrize("mean", MEANS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import semantics
-from neuro.io.serialisation import content_hash, to_json
+from neuro.compiler.sharing import lent
+from neuro.io.serialisation import content_hash, from_json, to_json
 
 CELL = Neuron(
     "cell",
@@ -50,6 +52,32 @@ def draw(distribution: Any, count: int = 20_000, name: str = "w") -> Any:
     return streams.draw(5, name, distribution, (count,))
 
 
+@dataclass(frozen=True)
+class Between:
+    """A distribution between limits."""
+
+    parent: Any
+    low: float
+    high: float = np.inf
+
+    def cdf(self, x: Any) -> Any:
+        below, above = self.parent.cdf(self.low), self.parent.sf(self.high)
+        return (self.parent.cdf(x) - below) / (1 - below - above)
+
+    def mean(self) -> float:
+        return float(self.parent.expect(lb=self.low, ub=self.high, conditional=True))
+
+    def std(self) -> float:
+        mean = self.mean()
+        return float(
+            np.sqrt(self.parent.expect(lambda x: (x - mean) ** 2, lb=self.low, ub=self.high, conditional=True))
+        )
+
+
+LOG, FLAT = (
+    stats.lognorm(np.sqrt(np.log(1.25)), scale=2e-3 / np.sqrt(1.25)),
+    stats.gamma((9 / 12) ** 2, scale=12**2 / 9 * 1e-3),
+)
 # the same distributions in scipy, in SI
 CLOSED = {
     "normal": (Normal("2 mV", "0.5 mV"), stats.norm(2e-3, 0.5e-3)),
@@ -57,6 +85,12 @@ CLOSED = {
     "log-normal": (LogNormal("2 mV", "1 mV"), stats.lognorm(np.sqrt(np.log(1.25)), scale=2e-3 / np.sqrt(1.25))),
     "gamma": (Gamma("2 mV", "1.4 mV"), stats.gamma((2 / 1.4) ** 2, scale=1.4**2 / 2 * 1e-3)),
     "steep gamma": (Gamma("9 mV", "12 mV"), stats.gamma((9 / 12) ** 2, scale=12**2 / 9 * 1e-3)),
+    "log-normal between": (LogNormal("2 mV", "1 mV", "1 mV", "3 mV", "redraw"), Between(LOG, 1e-3, 3e-3)),
+    "log-normal in its tail": (LogNormal("2 mV", "1 mV", low="6 mV", outside="redraw"), Between(LOG, 6e-3)),
+    "log-normal below": (LogNormal("2 mV", "1 mV", high="1 mV", outside="redraw"), Between(LOG, 0, 1e-3)),
+    "gamma between": (Gamma("9 mV", "12 mV", "1 mV", "20 mV", "redraw"), Between(FLAT, 1e-3, 20e-3)),
+    "gamma in its tail": (Gamma("9 mV", "12 mV", low="80 mV", outside="redraw"), Between(FLAT, 80e-3)),
+    "gamma below": (Gamma("9 mV", "12 mV", high="0.01 mV", outside="redraw"), Between(FLAT, 0, 1e-5)),
     "redrawn below": (Normal("1.5 ms", "0.75 ms", low="0.1 ms", outside="redraw"), stats.truncnorm(-1.4 / 0.75, np.inf, 1.5e-3, 0.75e-3)),
     "redrawn in a tail": (Normal("0 mV", "1 mV", low="3 mV", outside="redraw"), stats.truncnorm(3, np.inf, 0, 1e-3)),
     "redrawn in the other": (Normal("0 mV", "1 mV", None, "-4 mV", "redraw"), stats.truncnorm(-np.inf, -4, 0, 1e-3)),
@@ -68,6 +102,12 @@ CLOSED = {
 def test_numbers_follow_the_closed_form(case: str) -> None:
     distribution, closed = CLOSED[case]
     found = draw(distribution)
+    if distribution != Uniform("1 mV", "3 mV") and distribution.outside == "redraw":
+        low, high = (
+            limit if end is None else end.value
+            for end, limit in ((distribution.low, -np.inf), (distribution.high, np.inf))
+        )
+        assert found.min() >= low and found.max() <= high and len(np.unique(found)) > 19_000
     assert stats.kstest(found, closed.cdf).pvalue > 1e-3
     error = closed.std() / np.sqrt(len(found))
     assert abs(found.mean() - closed.mean()) < 4 * error and abs(found.std() / closed.std() - 1) < 0.05
@@ -99,7 +139,12 @@ def test_clipped_numbers_are_the_others_and_the_limits(kind: Any) -> None:
 
 
 def test_a_spread_of_nothing_is_the_mean() -> None:
-    for one in (Normal("1 mV", "0 mV"), Normal("1 mV", "0 mV", "0 mV", outside="redraw"), LogNormal("1 mV", "0 mV")):
+    for one in (
+        Normal("1 mV", "0 mV"),
+        Normal("1 mV", "0 mV", "0 mV", outside="redraw"),
+        LogNormal("1 mV", "0 mV"),
+        LogNormal("1 mV", "0 mV", "0 mV", outside="redraw"),
+    ):
         assert np.allclose(draw(one, 5), 1e-3, rtol=1e-15)
 
 
@@ -128,7 +173,14 @@ def test_delays_are_rounded_to_steps_and_never_before_their_spike() -> None:
 
 
 @pytest.mark.parametrize(
-    "delay", [Normal("0.5 ms", "0.3 ms", low="0.1 ms"), Uniform("0 ms", "1 ms"), Gamma("0.5 ms", "0.4 ms")]
+    "delay",
+    [
+        Normal("0.5 ms", "0.3 ms", low="0.1 ms"),
+        Uniform("0 ms", "1 ms"),
+        Gamma("0.5 ms", "0.4 ms"),
+        LogNormal("0.5 ms", "0.4 ms", "0.2 ms", "1 ms", "redraw"),
+        Gamma("0.5 ms", "0.4 ms", "0.2 ms", "1 ms", "redraw"),
+    ],
 )
 @pytest.mark.parametrize("backend", EVERYWHERE)
 def test_spikes_arrive_after_drawn_delays(backend: str, delay: Any) -> None:
@@ -158,6 +210,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "unknown treatment": (lambda: Normal("1 mV", "1 mV", outside="drop"), "outside='drop' is none[\\s\\S]*use 'clip' or 'redraw'"),  # type: ignore[arg-type]
     "nothing to draw": (lambda: Normal("0 mV", "1 mV", low="6 mV", outside="redraw"), "less than one of a million numbers"),
     "nothing between": (lambda: Normal("0 mV", "0 mV", low="6 mV", outside="redraw"), "less than one of a million numbers"),
+    "no log-normal number to draw": (lambda: LogNormal("1 mV", "0.1 mV", low="2 mV", outside="redraw"), "distribution 'LogNormal': less than one of a million"),
+    "no gamma number to draw": (lambda: Gamma("1 mV", "1 mV", low="14 mV", outside="redraw"), "distribution 'Gamma': less than one of a million"),
+    "no positive number": (lambda: Gamma("1 mV", "1 mV", high="0 mV", outside="redraw"), "less than one of a million numbers"),
+    "unknown treatment of a gamma": (lambda: Gamma("1 mV", "1 mV", outside="drop"), "outside='drop' is none"),  # type: ignore[arg-type]
     "delay in volt": (lambda: network(Normal("1 mV", "1 mV")), "projection 'link', delay: 'delay' is in"),
     "delay without end": (lambda: resolve(network(Normal("1e9 s", "1 s"))).delays, "projection 'link', delay drawn: a delay is more than"),
 }  # fmt: skip
@@ -190,9 +246,24 @@ def test_limits_count_for_the_hash() -> None:
             Normal("1 mV", "1 mV"),
             Normal("1 mV", "1 mV", "0 mV"),
             Normal("1 mV", "1 mV", "0 mV", outside="redraw"),
+            Gamma("1 mV", "1 mV", "0.1 mV"),
+            Gamma("1 mV", "1 mV", "0.1 mV", outside="redraw"),
         )
     }
-    assert len(hashes) == 3
+    assert len(hashes) == 5
+    again = network(weights=LogNormal("1 mV", "1 mV", "0.1 mV", outside="redraw"))
+    assert from_json(to_json(again)) == again and "outside" not in to_json(network(weights=Gamma("1 mV", "1 mV")))
+
+
+@pytest.mark.parametrize("case", [c for c in CLOSED if c != "redrawn below"])
+def test_numbers_are_the_same_in_parts_and_by_threads(case: str) -> None:
+    distribution = CLOSED[case][0]
+    whole = draw(distribution, 5000)
+    for threads in (1, 3):
+        with lent(threads):
+            parts = list(streams.drawn(5, "w", distribution, [1, 7, 0, 2992, 2000]))
+        assert [len(p) for p in parts] == [1, 7, 0, 2992, 2000]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_a_graded_synapse_has_no_drawn_delay() -> None:

@@ -12,11 +12,16 @@ from scipy import stats
 import backends
 from neuro import (
     AllToAll,
+    Distance,
+    FixedInDegree,
+    FixedOutDegree,
+    FixedTotal,
     Input,
     ModelError,
     Network,
     Neuron,
     Normal,
+    OneToOne,
     Population,
     Probability,
     Projection,
@@ -40,23 +45,29 @@ def network(size: int, connectivity: Any = None, **given: Any) -> Network:
     return Network((Population("cells", CELL, size),), (loop,) if connectivity else (), dt="0.1 ms", **given)
 
 
+def pairs(*given: Any) -> Any:
+    """Sources and targets of all blocks."""
+    nothing = np.zeros((2, 0), np.int64)
+    return np.concatenate([nothing, *map(np.array, streams.pairs(*given))], axis=1)
+
+
 @pytest.mark.parametrize("p", [0.0, 1e-300, 0.003, 0.3, 0.97, 1.0])
 def test_a_row_of_connections_is_the_same_however_many_there_are(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    pre, post = streams.pairs(3, "connectivity/loop", p, 60, 1000)
+    pre, post = pairs(3, "connectivity/loop", p, 60, 1000)
     assert (np.diff(pre * 1000 + post) > 0).all() and (not len(post) or post.max() < 1000)
-    fewer = streams.pairs(3, "connectivity/loop", p, 17, 1000)
+    fewer = pairs(3, "connectivity/loop", p, 17, 1000)
     assert np.array_equal(fewer[0], pre[pre < 17]) and np.array_equal(fewer[1], post[pre < 17])
-    narrow = streams.pairs(3, "connectivity/loop", p, 60, 400)
+    narrow = pairs(3, "connectivity/loop", p, 60, 400)
     assert np.array_equal(narrow[0], pre[post < 400]) and np.array_equal(narrow[1], post[post < 400])
     monkeypatch.setattr(streams, "_SPARE", 0.0)  # about every second row goes on beyond its room
     monkeypatch.setattr(streams, "_CHUNK", 7000)
-    again = streams.pairs(3, "connectivity/loop", p, 60, 1000)
+    again = pairs(3, "connectivity/loop", p, 60, 1000)
     assert np.array_equal(again[0], pre) and np.array_equal(again[1], post)
 
 
 @pytest.mark.parametrize("p", [0.02, 0.5, 0.9])
 def test_each_pair_has_its_probability(p: float) -> None:
-    pre, post = streams.pairs(0, "connectivity/x", p, 400, 250)
+    pre, post = pairs(0, "connectivity/x", p, 400, 250)
     assert stats.binomtest(len(pre), 400 * 250, p).pvalue > 1e-3
     for counts, n in ((np.bincount(pre, minlength=400), 250), (np.bincount(post, minlength=250), 400)):
         spread = counts.var() / (n * p * (1 - p))
@@ -106,6 +117,52 @@ def test_random_connections_cost_what_they_are() -> None:
 def test_what_cannot_fit_is_refused_by_name_and_size(backend: str, make: Any, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         backends.get(backend).compile(make())
+
+
+TRILLION, MILLION = '"size":1000000000000,', '"size":1000000,'
+HUGE: dict[str, tuple[Any, dict[str, str], str]] = {  # connectivity; what a file says instead of '"size":10,' and others; the answer
+    "FixedTotal": (FixedTotal(9), {'"n":9': '"n":1000000000000'}, "1000000000000 synapses need 21.83 TiB"),
+    "no multapses": (FixedTotal(9, False), {'"n":9': '"n":900000000000', '"size":10,': MILLION}, "900000000000 synapses need 19.65 TiB"),
+    "FixedInDegree": (FixedInDegree(9), {'"k":9': '"k":100000000000'}, "1000000000000 synapses need 21.83 TiB"),
+    "FixedOutDegree": (FixedOutDegree(9), {'"k":9': '"k":100000000000'}, "1000000000000 synapses need 21.83 TiB"),
+    "AllToAll": (AllToAll(), {'"size":10,': MILLION}, "1000000 x 1000000 synapses need 7.276 TiB"),
+    "Probability": (Probability(0.5), {'"size":10,': MILLION}, "1000000 x 1000000 synapses at p = 0.5 need 10.91 TiB"),
+    "OneToOne": (OneToOne(), {'"size":10,': TRILLION}, "1000000000000 synapses need 21.83 TiB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", [*EVERYWHERE, "snntorch"])
+@pytest.mark.parametrize("kind", HUGE)
+def test_a_file_that_asks_for_too_much_is_refused_before_anything_is_made(kind: str, backend: str) -> None:
+    compiled, (connectivity, changes, said) = backends.get(backend).compile, HUGE[kind]
+    file = to_json(network(10, connectivity))
+    for text, huge in changes.items():
+        assert text in file
+        file = file.replace(text, huge)
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=f"projection 'loop': {said}, and this machine has"):
+        compiled(from_json(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+@pytest.mark.parametrize("cutoff", [None, 2.0])
+def test_distances_that_join_too_many_are_refused_before_they_are_drawn(cutoff: float | None) -> None:
+    """A sample of pairs tells."""
+    places = np.random.default_rng(0).random((1_000_000, 1))
+
+    def made(profile: str) -> Network:
+        cells = Population("cells", CELL, len(places), positions=places)
+        loop = Projection("loop", "cells", "cells", PULSE, weights=0.1, connectivity=Distance(profile, cutoff))
+        return Network((cells,), (loop,), dt="0.1 ms")
+
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=r"projection 'loop': about 8\.\d+e\+11 synapses need 1\d\.\d+ TiB"):
+        resolve(made("1 - 0.5*d")).wires  # noqa: B018  it draws
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**28
 
 
 @pytest.mark.parametrize("backend", EVERYWHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from studies.associations import EXACT, forced, isolated
 
 import backends
+from neuro.compiler.parameters import parameters
+from neuro.compiler.resolve import resolve
 from neuro.language.units import quantity
 from neuro.model import Network, Population
 from tasks.assemblies import (
@@ -128,32 +131,40 @@ def test_silent_times_are_gamma_distributed() -> None:
 def test_who_is_connected_and_how() -> None:
     circuit = Circuit(0.9, 0.8, 2)
     net = circuit.network
+    known, drawn = parameters(net), resolve(net)
     assert [p.size for p in net.populations] == [432, 108]
+    own = np.log(known["E.own"].value)
+    assert abs(own.mean() - 2.64) < 4 * 0.23 / np.sqrt(432) and abs(own.std() / 0.23 - 1) < 0.15
+    assert (known["E.E_exc"].value == -600 + 270).all()
     for kind in KINDS:
-        p = net.projection(kind.name)
-        w, delay = np.abs(p.weights.value), np.round(p.delay.value * 1e3)  # type: ignore[union-attr]
-        rows, columns = (
-            circuit.channels if kind.pre == "x" else net.population(kind.pre).size,
-            net.population(kind.post).size,
-        )
-        pairs = rows * (columns - (kind.pre == kind.post))
-        mean, error = abs(kind.weight) * (0.8 if kind.cap else 1), np.sqrt(len(w))
+        p, wires, delay = net.projection(kind.name), drawn.wires[kind.name], np.asarray(drawn.delays[kind.name])
+        w = known[f"{kind.name}.w"].value
+        rows = circuit.channels if kind.pre == "x" else net.population(kind.pre).size
+        pairs = rows * (net.population(kind.post).size - (kind.pre == kind.post))
+        mean, error = kind.weight * (0.8 if kind.cap else 1), np.sqrt(len(w))
         assert abs(len(w) - kind.chance * pairs) < 4 * np.sqrt(kind.chance * pairs)
-        assert abs(w.mean() / mean - 1) < 4 * 0.7 / error and abs(w.std() / mean - 0.7) < 5 / error
+        assert w.min() > 0 and abs(w.mean() / mean - 1) < 4 * 0.7 / error and abs(w.std() / mean - 0.7) < 5 / error
+        assert ("a_post -= w" in p.synapse.on_pre) == (kind.pre == "I")
         assert delay.min() == 1 and abs(delay.mean() - kind.delay) < 0.1 + 2 * kind.delay / error
         if kind.pre == kind.post:
-            assert (p.connectivity.pre != p.connectivity.post).all()  # type: ignore[union-attr]
+            assert (wires.pre_index != wires.post_index).all()
         if kind.cap:
-            np.testing.assert_allclose(p.parameters["w_max"].value, kind.cap * w)  # type: ignore[union-attr]
+            np.testing.assert_allclose(known[f"{kind.name}.w_max"].value, kind.cap * w)
+    u, left = steady(*(known[f"EI.{n}"].value for n in ("U", "D", "F")))
+    np.testing.assert_allclose(known["EI.norm"].value * u * left, 1)
+    assert len(np.unique(known["EI.norm"].value)) > 1000 and known["EE.F"].value == 1e-4
 
 
 def test_nearby_cells() -> None:
     places = Circuit().places
-    chance = nearby(places["E"], places["I"], 0.04)
     apart = np.linalg.norm(places["E"][:, None] - places["I"][None], axis=-1)
+    log_c = float(re.fullmatch(r"exp\((\S+) - d/0.25\)", nearby(places["E"], places["I"], 0.04))[1])  # type: ignore[index]
+    chance = np.minimum(1, np.exp(log_c - apart / 0.25))
     assert chance.mean() == pytest.approx(0.04) and (chance[apart == 1] == 1).all() and (chance[apart > 4] < 1e-3).all()
-    falls = (chance < 1) & (apart < 4)
-    np.testing.assert_allclose(np.ptp(np.log(chance[falls]) + apart[falls] / 0.25), 0, atol=1e-9)
+    wires = resolve(Circuit(seed=1).network).wires["EI"]
+    own = Circuit(seed=1).places
+    reached = np.linalg.norm(own["E"][wires.pre_index] - own["I"][wires.post_index], axis=-1)
+    assert (reached == 1).sum() == (np.linalg.norm(own["E"][:, None] - own["I"][None], axis=-1) == 1).sum()
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +178,8 @@ def runs() -> dict[str, Any]:
 def test_a_circuit_is_the_same_on_every_backend(runs: dict[str, Any]) -> None:
     first = runs["reference"]
     assert first.spikes["E"].sum() > 100 and first.spikes["I"].sum() > 50
-    changed = {n: np.abs(first.final[f"{n}.w"] - small().network.projection(n).weights.value) for n in ("feed", "EE")}  # type: ignore[union-attr]
+    known = parameters(small().network)
+    changed = {n: np.abs(first.final[f"{n}.w"] - known[f"{n}.w"].value) for n in ("feed", "EE")}
     assert all((c > 1e-3).mean() > 0.3 for c in changed.values())
     for found in runs.values():
         for name, raster in first.spikes.items():

@@ -72,6 +72,30 @@ def test_a_smaller_network_hears_as_much(target: int, scale: float) -> None:
     assert not constant.inputs and abs(heard(constant, target)[0] / a - 1) < 5e-3
 
 
+def spikes_of_independent_trains(scale: float) -> int:
+    """200 cells of L23E in five seconds, which hear Poisson trains at the full model's rates in place of other cells."""
+    from neuro import Input, Population
+    from neuro.language.units import quantity
+
+    trains = [(m.synapses(0, k) / m.SIZES[0] * rate, m.sent(0, k)) for k, rate in enumerate(m.RATES)]
+    trains.append((m.RATE * m.EXTERNAL[0], m.weight()))
+    inputs = [
+        Input(f"x{k}", 200, "drive", "cells.I", quantity(scale * rate, "Hz"), quantity(weight / math.sqrt(scale), "pA"))
+        for k, (rate, weight) in enumerate(trains)
+        if rate
+    ]
+    drive = {"drive": quantity(m.missing(0, scale, False), "pA")}
+    cells = Population("cells", m.cell, 200, drive, {"v": quantity("-65 mV")})
+    net = Network((cells,), (), tuple(inputs), dt=quantity(m.DT, "ms"), seed=1)
+    return backends.get("native").compile(net).run(steps=50_000, batch=1).spike_count()
+
+
+def test_cells_of_a_smaller_network_fire_less() -> None:
+    """Mean and variance of what they hear are the same, the third moment isn't: inhibition comes in larger jumps."""
+    full, tenth = spikes_of_independent_trains(1.0), spikes_of_independent_trains(0.1)
+    assert 100 < tenth < 0.7 * full
+
+
 def test_the_same_spikes_on_every_backend() -> None:
     net, names = m.network(0.01, seed=2), ("reference", "native", "torch", "brian2")
     found = {b: backends.get(b).compile(net).run(steps=700, batch=1) for b in names}

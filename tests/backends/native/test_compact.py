@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,25 @@ import pytest
 
 import backends
 from backends.native import arrangement, compiled
-from neuro import Input, Network, Normal, Pairs, Population, Projection, RunError, Synapse, quantity
+from neuro import (
+    FixedInDegree,
+    FixedOutDegree,
+    FixedTotal,
+    Input,
+    Network,
+    Normal,
+    Pairs,
+    Population,
+    Probability,
+    Projection,
+    RunError,
+    Synapse,
+    quantity,
+)
+from neuro.compiler import connecting, streams
 from neuro.compiler.parameters import parameters, values
 from neuro.compiler.resolve import resolve
+from neuro.compiler.sharing import PART
 from neuro.compiler.wiring import Rows
 from tests.backends.networks import LIF, REFRACTORY_LIF, STDP, drive
 
@@ -152,6 +169,53 @@ def test_bytes_of_a_synapse(dtype: str, most: float) -> None:
     kept = resolve(item).delays["loop"].nbytes  # type: ignore[union-attr]
     assert 8 < (sum(a.nbytes for a in held.values()) + kept) / 300_000 <= most
     assert "rows" not in vars(resolve(item).wires["loop"].listed) and "loop" not in program.compiled.order.kept
+
+
+BUILT = {
+    "total": FixedTotal(1_000_000), "total, no multapses": FixedTotal(1_000_000, False), "in": FixedInDegree(500),
+    "out, no multapses": FixedOutDegree(500, False), "probability": Probability(0.25),
+}  # fmt: skip
+
+
+def drawn(connectivity: Any, cells: int = 2000) -> Network:
+    group = Population("cells", LIF, cells)
+    delay = Normal("1.5 ms", "0.75 ms", low="0.1 ms", outside="redraw")
+    loop = Projection("loop", "cells", "cells", PULSE, Normal("0.1 mV", "0.01 mV", "0 mV"), connectivity, delay)
+    return Network((group,), (loop,), dt="0.1 ms", seed=3)
+
+
+@pytest.mark.parametrize("case", BUILT)
+def test_building_needs_little_more_than_what_is_kept(case: str) -> None:
+    """At its peak half more, and what a part of the synapses takes by the way."""
+    native(drawn(FixedTotal(1000), 20), dtype="float32")  # what is loaded, and built once
+    by_the_way = 2 * 8 * PART * 3  # bytes of numbers of a part, in twice three arrays
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    program = native(drawn(BUILT[case]), dtype="float32")
+    kept, peak = (size - before for size in tracemalloc.get_traced_memory())
+    tracemalloc.stop()
+    count = program.step.projection("loop").shape[0]
+    assert program.compiled.arrangements["loop"].grouped and count > 900_000 and 9 * count < kept < 10 * count
+    assert peak < 1.5 * kept + by_the_way
+
+
+@pytest.mark.usefixtures("small_teams")
+@pytest.mark.parametrize("case", BUILT)
+def test_threads_build_the_same_synapses(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn, ordered and weighted: what each source sends to each target, when, and how much."""
+    monkeypatch.setattr(compiled, "WORTH", 2**31)  # one order for any number of threads
+    sizes = {
+        "total": FixedTotal(80_000), "total, no multapses": FixedTotal(80_000, False), "in": FixedInDegree(270),
+        "out, no multapses": FixedOutDegree(270, False), "probability": Probability(0.9),
+    }  # fmt: skip
+    for module in (connecting, streams, arrangement):
+        monkeypatch.setattr(module, "PART" if module is arrangement else "_CHUNK", 1000)
+    found = [_arrays(native(drawn(sizes[case], 300), threads=n)) for n in (1, 3)]
+    for name in ("post__loop", "cuts__loop", "first__loop"):
+        assert found[0][name].size > 100
+    assert found[0].keys() == found[1].keys() and any(n.startswith("amounts") for n in found[0])
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(found[1][name], array)
 
 
 def test_one_weight_of_all_is_stored_once() -> None:
