@@ -15,15 +15,19 @@ static int forward_0(const unit_t *u, void *const *p, long k, int id) { UNIT
 static int forward_1(const unit_t *u, void *const *p, long k, int id) { UNIT
     int *restrict channels__x = p[0];
     long *restrict offsets__x = p[1];
-    byte *restrict delay__feed = p[2];
-    real *restrict coming__cells__I__0 = p[3];
+    real *restrict coming__cells__I__0 = p[2];
+    byte *restrict delay__feed = p[3];
     real *restrict amounts__feed__I__0 = p[4];
+    const long base = wrapped(k, 6);
     for (long b = 0; b < active; b++) {
         { const int *list = (channels__x + (offsets__x + (first + b)*(past + steps) + past)[k]);
             for (long e = 0, n = ((offsets__x + (first + b)*(past + steps) + past)[k + 1] - (offsets__x + (first + b)*(past + steps) + past)[k]); e < n; e++) { const long i = list[e];
                 for (long j = 0; j < 5; j++) { const long s = i*5 + j;
+                    __builtin_prefetch(&coming__cells__I__0[((base + delay__feed[s] - (base + delay__feed[s] < 6 ? 0 : 6))*TILE + b)*5 + j], 1);
+                }
+                for (long j = 0; j < 5; j++) { const long s = i*5 + j;
                     if (k + delay__feed[s] < 0) continue;
-                    coming__cells__I__0[((k + delay__feed[s])%6*TILE + b)*5 + j] += amounts__feed__I__0[s];
+                    coming__cells__I__0[((base + delay__feed[s] - (base + delay__feed[s] < 6 ? 0 : 6))*TILE + b)*5 + j] += amounts__feed__I__0[s];
                 }
             } }
     }
@@ -62,7 +66,8 @@ static int forward_3(const unit_t *u, void *const *p, long k, int id) { UNIT
         if (bad && k > 0) return 1;
     }
     for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(past + steps) + trial + b + past) + k;
-        at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*(past + steps)*5) + at[0]); }
+        at[1] = at[0] + hits(fired__cells + b*5, 0, 5, (events__cells + (trial + b)*(past + steps)*5) + at[0]);
+    }
     return 0;
 }
 
@@ -73,11 +78,15 @@ static int forward_4(const unit_t *u, void *const *p, long k, int id) { UNIT
     real *restrict coming__cells__I__0 = p[2];
     byte *restrict delay__feed = p[3];
     real *restrict amounts__feed__I__0 = p[4];
+    const long base = wrapped(k, 6);
     for (long b = 0; b < active; b++) {
         { const int *list = (channels__x + (offsets__x + (first + b)*(past + steps) + past)[k]);
             for (long e = 0, n = ((offsets__x + (first + b)*(past + steps) + past)[k + 1] - (offsets__x + (first + b)*(past + steps) + past)[k]); e < n; e++) { const long i = list[e];
                 for (long j = 0; j < 5; j++) { const long s = i*5 + j;
-                    coming__cells__I__0[((k + delay__feed[s])%6*TILE + b)*5 + j] += amounts__feed__I__0[s];
+                    __builtin_prefetch(&coming__cells__I__0[((base + delay__feed[s] - (base + delay__feed[s] < 6 ? 0 : 6))*TILE + b)*5 + j], 1);
+                }
+                for (long j = 0; j < 5; j++) { const long s = i*5 + j;
+                    coming__cells__I__0[((base + delay__feed[s] - (base + delay__feed[s] < 6 ? 0 : 6))*TILE + b)*5 + j] += amounts__feed__I__0[s];
                 }
             } }
     }
@@ -125,7 +134,7 @@ static const call_t forward_start[] = {{forward_0, 0, 0}};
 static const call_t forward_past[] = {{forward_1, 5, 0}};
 static const call_t forward_each[] = {{forward_2, 10, 0}, {forward_3, 12, 0}, {forward_4, 22, 0}, {forward_5, 27, 0}};
 static const call_t forward_finish[] = {{forward_6, 31, 0}, {forward_7, 32, 0}};
-static const int forward_places[] = {-3, 11, 12, -1, 5, 10, 9, 8, -1, 7, -2, -1, -3, 0, 1, 2, -2, 3, 4, -4, 5, 6, 10, 9, -1, 8, 7, 6, 5, 2, -3, -3, 13, -3, -1};
+static const int forward_places[] = {-3, 11, 12, -1, 5, 10, 9, -1, 8, 7, -2, -1, -3, 0, 1, 2, -2, 3, 4, -4, 5, 6, 10, 9, -1, 8, 7, 6, 5, 2, -3, -3, 13, -3, -1};
 static const size_t forward_rooms[] = {30*sizeof(real), 5*sizeof(real), 5*sizeof(real), 5*sizeof(int)};
 static const text_t forward_text = {forward_start, forward_past, forward_each, forward_finish, 1, 1, 4, 2, forward_places, 35, forward_rooms, 4, 0};
 void forward(void *const *arrays, const long *strides, long *status, const run_t *run, long begin, long end, long from, long until, long lane, char *scratch, long apart) {

@@ -43,7 +43,8 @@ static int forward_2(const unit_t *u, void *const *p, long k, int id) { UNIT
         if (bad && k > 0) return 1;
     }
     for (long b = 0; b < active; b++) { long *at = (offsets__cells + (trial + b)*(past + steps) + trial + b + past) + k;
-        at[1] = at[0] + hits(fired__cells + b*5, 5, (events__cells + (trial + b)*(past + steps)*5) + at[0]); }
+        at[1] = at[0] + hits(fired__cells + b*5, 0, 5, (events__cells + (trial + b)*(past + steps)*5) + at[0]);
+    }
     return 0;
 }
 
