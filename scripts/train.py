@@ -242,7 +242,10 @@ def main(
     answer: Annotated[str | None, typer.Option(help="with --data: population, or population.variable")] = None,
     backend: Annotated[str | None, typer.Option(help="what computes; auto: the fastest here")] = None,
     device: Annotated[
-        str | None, typer.Option(help="where torch computes: cpu, cuda, cuda:1; auto: a GPU where there is one")
+        str | None,
+        typer.Option(
+            help="what the backend computes on: cpu; with torch also cuda, cuda:1, or auto: a GPU where there is one"
+        ),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="learning rule")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, data order, noise")] = None,

@@ -27,7 +27,10 @@ SETTLING, TIMED, CHUNK = (
     1000,
 )  # s of model time that isn't judged, and of a round; steps that are recorded at once
 LENGTH = 10.0  # s of model time over which activity is judged
-BIN, SAMPLE = 3e-3, 1000  # of the histogram whose variance over its mean is the synchrony: seconds, cells
+BIN, SAMPLE = (
+    3e-3,
+    1000,
+)  # s of the histogram whose variance over its mean is the synchrony; cells of which it and irregularity are
 SMALLEST = 0.01
 MOST = 1.5  # peak of building over what is held
 LIMITS = {"build": 180.0, "run": 5.0, "memory": 8.0}  # at full scale: s, s of the wall clock for a second, GiB
@@ -54,10 +57,9 @@ def ours(scale: float, threads: int, settling: float, seconds: float, seed: int)
     build: s. run, processor: s of the wall clock and of all threads for a second of model time. built, peak: bytes that this process grew by until it was built, and at most. held: by the program.
     spikes: of the second part of the run, by population: steps, cells.
     """
-    import numpy as np
-
     import backends
     from neuro import FixedTotal
+    from neuro.events import Events
     from tasks import microcircuit
 
     native: Any = backends.get(OURS)
@@ -71,25 +73,30 @@ def ours(scale: float, threads: int, settling: float, seconds: float, seed: int)
         state = program.run(steps=1, batch=1).state
     build = time.perf_counter() - clock
     built = peak_memory() - before
-    spikes: dict[str, list[Any]] = {name: [] for name in microcircuit.POPULATIONS}
+    parts: list[Any] = []  # recordings hold lists of spikes, which are put together after the clock has stopped
     wall = spent = 0.0
     for steps, kept in ((round(settling / dt), False), (round(seconds / dt), True)):
         wall, spent = time.perf_counter(), cpu_seconds()
-        for part, recording in enumerate(program.stream(steps=steps, chunk=min(CHUNK, steps), state=state, batch=1)):
+        for recording in program.stream(steps=steps, chunk=min(CHUNK, steps), state=state, batch=1):
             state = recording.state
-            for name, found in spikes.items() if kept else ():
-                when, who = np.nonzero(np.asarray(recording.spikes[name])[0])
-                found.append((when + part * CHUNK, who))
+            parts += [recording.spikes.events] if kept else []
         wall, spent = time.perf_counter() - wall, cpu_seconds() - spent
     return {
         "build": build, "run": wall / seconds, "processor": spent / seconds, "built": built, "held": program.compiled.nbytes, "peak": peak_memory() - before,
         "cells": sum(p.size for p in network.populations), "synapses": sum(cast(FixedTotal, p.connectivity).n for p in network.projections),
-        "spikes": {name: tuple(np.concatenate(column) for column in zip(*found, strict=True)) for name, found in spikes.items()},
+        "spikes": {name: when_and_who(Events.following(*(p[name] for p in parts))) for name in microcircuit.POPULATIONS},
     }  # fmt: skip
 
 
+def when_and_who(events: Any) -> tuple[Any, Any]:
+    """Steps and cells of one trial's spikes."""
+    import numpy as np
+
+    return np.repeat(np.arange(events.shape[1]), np.diff(events.offsets)), events.channels
+
+
 def activity(spikes: Mapping[str, Any], scale: float, seconds: float, seed: int) -> dict[str, tuple[float, ...]]:
-    """By population: rate (Hz), CV of intervals, the CV that the same numbers of spikes at random times would have in this window, synchrony."""
+    """By population: rate (Hz); of up to SAMPLE cells CV of intervals, the CV that the same numbers of spikes at random times would have in this window, synchrony."""
     import numpy as np
 
     from neuro.analysis.spike_trains import interval_cv, synchrony
@@ -98,14 +105,17 @@ def activity(spikes: Mapping[str, Any], scale: float, seconds: float, seed: int)
     draw, steps = np.random.default_rng(seed), round(seconds / (microcircuit.DT * 1e-3))
     found: dict[str, tuple[float, ...]] = {}
     for name, size in zip(microcircuit.POPULATIONS, microcircuit.SIZES, strict=True):
-        raster, (when, who) = np.zeros((1, steps, round(scale * size)), bool), spikes[name]
-        raster[0, when, who] = True
-        some = raster[:, :, draw.permutation(raster.shape[2])[:SAMPLE]]
-        values = len(when) / (raster.shape[2] * seconds), interval_cv(raster)
-        alike = synchrony(some, max(1, round(BIN * steps / seconds)))
+        cells, (when, who) = round(scale * size), spikes[name]
+        place = np.full(cells, -1)
+        place[draw.permutation(cells)[:SAMPLE]] = np.arange(min(cells, SAMPLE))
+        rate, column = len(when) / (cells * seconds), place[who]
+        when, column = when[column >= 0], column[column >= 0]
+        raster = np.zeros((1, steps, min(cells, SAMPLE)), bool)
+        raster[0, when, column] = True
+        own = interval_cv(raster), synchrony(raster, max(1, round(BIN * steps / seconds)))
         raster[:] = False
-        raster[0, draw.integers(0, steps, len(who)), who] = True
-        found[name] = *values, interval_cv(raster), alike
+        raster[0, draw.integers(0, steps, len(column)), column] = True
+        found[name] = rate, own[0], interval_cv(raster), own[1]
     return found
 
 
