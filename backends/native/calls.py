@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -62,6 +63,7 @@ class Call:
         ]
         self._threads = min(threads, len(work))
         self._pool: ThreadPoolExecutor | None = None
+        self._process = 0  # whose threads they are
         self._stopped = False
 
     def put(self, slot: int, array: Array) -> None:
@@ -86,8 +88,8 @@ class Call:
 
     def _side_by_side(self, begin: int, end: int) -> bool:
         """Whether there were threads to do it. Where the system gives fewer than asked for, those do the others' work."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads)
+        if self._pool is None or self._process != os.getpid():  # a fork has none of its parent's threads
+            self._pool, self._process = ThreadPoolExecutor(self._threads), os.getpid()
         self._stopped = False
         if self._team is not None:
             self._team[:] = [len(self.work), *[0] * (len(self._team) - 1)]

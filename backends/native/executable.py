@@ -308,11 +308,14 @@ class Executable:
 
 
 def _reserved(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array whose pages get memory when they are written to, one by one: most of a list of spikes is never used."""
+    """An array whose pages get memory when they are written to, one by one: most of a list of spikes is never used.
+
+    A fork has its own.
+    """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if not size:
         return np.empty(shape, dtype)
-    memory = mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, dtype).reshape(shape)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,3 +77,36 @@ def test_threads_that_sleep_at_once(form: str, patience: int, monkeypatch: pytes
     program = native(item, threads=3)
     for _ in range(5):
         same(program.run(inputs=inputs, **ASKED), alone)
+
+
+FORKED = """
+import os, signal, sys
+import numpy as np
+from backends.native import compiled
+from tests.backends.native.test_compact import native, network
+from tests.backends.networks import drive
+
+compiled.WORTH = 1
+program = native(network("own delays"), threads=int(sys.argv[1]))
+inputs = [drive(program.network, batch=1, steps=400, seed=s) for s in (1, 2)]
+wanted = [program.run(inputs=i).spikes["cells"] for i in inputs]
+session = program.session(1)
+whole = program.session(1)
+after = [whole.step(inputs[i]).spikes["cells"] for i in (0, 0, 1)][-1]
+session.step(inputs[0]), session.step(inputs[0])
+child = os.fork()
+signal.alarm(20)  # threads that aren't there are waited for in vain
+mine = [np.array_equal(session.step(inputs[1]).spikes["cells"], after)]
+for _ in range(20):
+    mine.append(np.array_equal(program.run(inputs=inputs[child > 0]).spikes["cells"], wanted[child > 0]))
+if not child:
+    os._exit(not all(mine))
+sys.exit(not all(mine) or os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_fork_and_its_parent_go_on_each_by_itself(threads: int) -> None:
+    """Both run what was compiled before, at once: neither sees the other's lists of spikes, nor waits for the other's threads."""
+    code = [sys.executable, "-c", FORKED, str(threads)]
+    subprocess.run(code, cwd=Path(__file__).parents[3], check=True, timeout=60)
