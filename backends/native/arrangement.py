@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +20,7 @@ from backends.common.structure import is_static
 from backends.native.build import load
 from backends.native.calls import address
 from backends.native.layout import C_TYPES, Arrays
-from neuro.compiler.sharing import PART
+from neuro.compiler.sharing import PART, lent, mapped
 from neuro.compiler.step import Couple, Step, Synapses, Update
 from neuro.compiler.wiring import Rows, Targets, blocks
 from neuro.language.mangling import mangled
@@ -116,8 +115,9 @@ class Arrangement:
                 *span, first, to, given, steps, wide, number, self.delays, ends, self.parts, begun, narrow, *tail
             )
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(some, _spans(rows.offsets, threads)))
+        with lent(threads):
+            for _ in mapped(some, _spans(rows.offsets, threads)):
+                pass
         return {**found, mangled("cuts", name): cuts, mangled("post", name): post}, Order.of(rows, place)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from threading import Lock
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,8 +27,25 @@ def lent(threads: int) -> Iterator[None]:
         _threads.reset(before)
 
 
+class _Task(Generic[Result]):
+    """A call that whoever comes first makes."""
+
+    def __init__(self, function: Callable[[Item], Result], item: Item) -> None:
+        self._call: Callable[[], Result] = lambda: function(item)
+        self._taken, self.result = Lock(), Future[Result]()
+
+    def run(self) -> None:
+        if not self._taken.acquire(blocking=False):
+            return
+        try:
+            with lent(1):
+                self.result.set_result(self._call())
+        except BaseException as error:  # who asks for the result gets it
+            self.result.set_exception(error)
+
+
 def mapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """A function of each item, in order, by the threads that are lent.
+    """A function of each item, in order, by the threads that are lent; what the system gives no thread for, the caller does.
 
     Items are taken one after another in the calling thread, little ahead of what is asked for, so that neither they nor the results pile up.
     A function that runs in one of these threads has no others.
@@ -39,7 +57,12 @@ def mapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque[Future[Result]]()
         for item in items:
-            waiting.append(pool.submit(function, item))
+            task = _Task(function, item)
+            waiting.append(task.result)
+            try:
+                pool.submit(task.run)
+            except RuntimeError:  # no more threads; one that is there may take it all the same
+                task.run()
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from backends.native import compiled
+from neuro import FixedTotal, Normal
+from neuro.compiler.sharing import PART
 from neuro.protocols import RunError
 from tests.backends.native.test_compact import FORMS, native, network, same
 from tests.backends.networks import drive
@@ -51,6 +54,21 @@ def test_a_system_that_gives_fewer_threads(number: int, monkeypatch: pytest.Monk
         same(program.run(inputs=inputs, **ASKED), alone)
     assert len(started) == number
     same(program.run(inputs=inputs, **ASKED), alone)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_system_that_gives_fewer_threads_to_build(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = network("own delays")
+    many = Normal("0.02 mV", "0.01 mV", low="0 mV")  # type: ignore[arg-type]
+    loop = replace(
+        item.projection("loop"), weights=many, connectivity=FixedTotal(3 * PART), delay=Normal("3 ms", "2 ms")  # type: ignore[arg-type]
+    )  # fmt: skip
+    for one in (item, replace(item, projections=(item.projection("feed"), loop))):
+        inputs = drive(one, batch=1, steps=60)
+        alone = native(one).run(inputs=inputs, **ASKED)
+        with monkeypatch.context() as patch:
+            gives(number, patch)
+            same(native(replace(one, name="again"), threads=3).run(inputs=inputs, **ASKED), alone)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
