@@ -112,6 +112,8 @@ class Call:
                 self._team[STOP] = 1
             wait(running)
             raise
+        finally:
+            left.clear()  # what waits in the pool for a thread finds nothing to do
         return bool(running)
 
     def _alone(self, begin: int, end: int) -> None:

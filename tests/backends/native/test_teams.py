@@ -72,6 +72,22 @@ def test_a_system_that_gives_fewer_threads_to_build(number: int, monkeypatch: py
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("batch", [1, 9])
+def test_a_session_whose_threads_come_later(number: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked of them in a step that was done without them is over."""
+    item = network("own delays")
+    inputs = drive(item, batch=batch, steps=80)
+    whole, session = native(item).run(inputs=inputs, **ASKED), native(item, threads=3).session(batch, **ASKED)
+    parts = []
+    for first in range(0, 80, 10):
+        with monkeypatch.context() as patch:
+            if first in (0, 10, 40):
+                gives(number, patch)
+            parts.append(session.step({"x": inputs["x"][:, first : first + 10]}).traces["cells.v"])
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole.traces["cells.v"])
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_who_comes_late_says_the_same(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that is another's work has no news of its own: what left the finite numbers, and when, is what one thread finds."""
     item = network("own delays")
