@@ -172,22 +172,26 @@ def input_array(network: Network, item: Input, value: Any) -> Any:
 
 
 def on_device(value: Any) -> bool:
-    """Whether it is a plain tensor in a device's memory, which is checked there."""
+    """Whether it is a plain tensor of real numbers in a device's memory, which is checked there."""
     torch = sys.modules.get("torch")
     return (
         torch is not None
         and isinstance(value, torch.Tensor)
         and value.device.type != "cpu"
         and value.layout == torch.strided
+        and not value.is_complex()
     )
 
 
 def _all_finite(array: Any) -> bool:
-    return bool((array - array == 0).all()) if on_device(array) else bool(np.isfinite(array).all())
+    return bool((array.isfinite() if on_device(array) else np.isfinite(array)).all())
 
 
 def _all_counts(array: Any) -> bool:
-    return bool(((array >= 0) & (array <= MOST) & (array == array // 1)).all())
+    if 0 in array.shape:
+        return True
+    low, high = array.min().item(), array.max().item()  # compared by Python, whatever their type can hold
+    return 0 <= low and high <= MOST and bool((array == array // 1).all())
 
 
 def _all_spikes(array: Any) -> bool:

@@ -114,6 +114,28 @@ def test_tensors_on_the_device_are_taken_as_they_are(device: torch.device) -> No
     assert plain.run(inputs={"x": x}).spike_count() == plain.run(inputs={"x": SPIKES}).spike_count()
 
 
+TYPES = ("bool", "int8", "float16", "bfloat16", "complex64")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("feature", ["feed-forward", "graded", "driven"])
+def test_numbers_of_any_type_are_taken_or_refused_as_on_the_cpu(feature: str, kind: str, device: torch.device) -> None:
+    network, record = NETWORKS[feature], ["rate.x" if feature == "graded" else "cells.v"]
+    given = {i.name: torch.ones(2, 20, i.size, dtype=getattr(torch, kind)) for i in network.inputs}
+    found: list[Any] = []
+    for place in (torch.device("cpu"), device):
+        program = TORCH.compile(network, device=place)
+        try:
+            found.append(program.run(inputs={n: x.to(place) for n, x in given.items()}, record=record).traces)
+        except RunError as error:
+            found.append(str(error))
+    if kind == "complex64":
+        assert found[0] == found[1] and "holds no real numbers" in found[0]
+    else:
+        same(found[1][record[0]], found[0][record[0]], device)
+
+
 def test_a_module_moves(device: torch.device) -> None:
     module = TORCH.compile(NETWORK, dtype="float32").module()
     wanted = module({"x": SPIKES}, record=["p.v"]).traces["p.v"].detach()
