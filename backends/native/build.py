@@ -82,12 +82,12 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
     flags = (*FLAGS, CONTRACTION[dtype], *wide, *os.environ.get("TWINSPIKE_NATIVE_FLAGS", "").split())
     key = hashlib.sha256("\n".join((source, *flags, _version(path))).encode()).hexdigest()
     library = folder() / f"{key}.so"
-    if library.exists():
-        try:
+    try:
+        if library.exists():
             return _opened(library)
-        except OSError:  # damaged since it was built, or removed by another process
-            with suppress(OSError):
-                library.unlink(missing_ok=True)
+    except OSError:  # damaged since it was built, removed by another process, or where this user can't look
+        with suppress(OSError):
+            library.unlink(missing_ok=True)
     try:
         _build([path, *flags], source, library, network)
         found = _opened(library)

@@ -79,6 +79,20 @@ def test_libraries_that_can_not_be_kept_still_run(place: str, tmp_path: Path, mo
         build.load(source, "x", "float64")
 
 
+def test_a_folder_of_libraries_that_one_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, say."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    stat = Path.stat
+
+    def forbidden(self: Path, **options: bool) -> os.stat_result:
+        if self.suffix == ".so" and tmp_path in self.parents:
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    assert build.load("int f(void) { return 11; }\n", "x", "float64").f() == 11
+
+
 def test_a_damaged_library_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = "int f(void) { return 7; }\n"
