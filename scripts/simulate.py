@@ -8,6 +8,7 @@ python scripts/simulate.py --out run.h5 --resume
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def steps_in(text: str, dt: Any, option: str) -> int:
         value = float(quantity(text).to("s"))
     except UnitError as error:
         raise cli.UserError(f"--{option} '{text}': {error}") from None
-    steps: int = round(value / dt.value)
+    steps: int = round(value / dt.value) if math.isfinite(value / dt.value) else 0
     if steps < 1 or abs(steps * dt.value - value) > 1e-9 * value:
         raise cli.UserError(f"--{option} '{text}' is no whole number of steps of {dt}; give a multiple of it")
     return steps
