@@ -191,7 +191,7 @@ def _all_counts(array: Any) -> bool:
     if 0 in array.shape:
         return True
     low, high = array.min().item(), array.max().item()  # compared by Python, whatever their type can hold
-    return 0 <= low and high <= MOST and bool((array == array // 1).all())
+    return low >= 0 and high <= MOST and bool((array == array // 1).all())
 
 
 def _all_spikes(array: Any) -> bool:

@@ -46,7 +46,7 @@ Array = npt.NDArray[Any]
 
 class NativeProgram(DifferentiableSimulator):
     """See neuro.protocols.Program. threads: over tiles of trials and parameter sets, and over the cells of one large trial;
-    results don't depend on it. dialect: of its kernels, which says where they run.
+    results don't depend on it, but for the last bits of gradients where cells are shared. dialect: of its kernels, which says where they run.
     """
 
     lists_spikes = True

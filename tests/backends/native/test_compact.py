@@ -134,6 +134,23 @@ def test_weights_that_a_run_brings_are_in_the_definitions_order(form: str) -> No
         assert (sets.traces["cells.v"][0] != sets.traces["cells.v"][1]).any()
 
 
+@pytest.mark.usefixtures("small_teams")
+@pytest.mark.parametrize("form", ["own delays", "plastic"])
+def test_gradients_for_any_number_of_threads(form: str) -> None:
+    """To rounding: what a source gets is summed over its row, whose parts are the threads'."""
+    item, found = network(form), []
+    for threads in (1, 2, 3):
+        loss = lambda s: (s.traces["cells.v"] ** 2).sum()
+        slopes = native(item, threads=threads).value_and_grad(
+            loss, {}, drive(item, batch=1, steps=40), ["loop.w", "feed.w"], ["cells.v"]
+        )[1]
+        found.append(slopes)
+    for n, wanted in found[0].items():
+        assert np.abs(wanted).max() > 0
+        for other in found[1:]:
+            np.testing.assert_allclose(other[n], wanted, rtol=1e-9, atol=1e-13 * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("form", ["own delays", "one delay", "thin"])
 def test_gradients_are_torchs(form: str) -> None:
     item = network(form)
