@@ -81,10 +81,17 @@ $(CLIENTS)/lava/.installed: $(NEEDS)/lava.txt $(NEEDS)/lava-no-deps.txt
 	$(CLIENTS)/lava/$(PIP) --no-deps -r $(NEEDS)/lava-no-deps.txt
 	touch $@
 
+# The package itself with its extra: its compiler is the client.
+$(CLIENTS)/cuda/.installed: pyproject.toml constraints.txt $(NEEDS)/cuda.txt
+	$(PYTHON) -m venv $(CLIENTS)/cuda
+	$(CLIENTS)/cuda/$(PIP) -c constraints.txt -c $(NEEDS)/cuda.txt -e ".[cuda]"
+	touch $@
+
 clients:
 	-$(MAKE) $(CLIENTS)/common/.installed
 	-$(MAKE) $(CLIENTS)/brian2-loihi/.installed
 	-$(MAKE) $(CLIENTS)/lava/.installed
+	-$(MAKE) $(CLIENTS)/cuda/.installed
 
 hardware: setup clients
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hardware -n 0 -q tests/hardware

@@ -94,7 +94,7 @@ def load(source: str, network: str, dtype: str) -> ctypes.CDLL:
     except OSError:
         return _unkept([path, *flags], source, network)
     if key.endswith(_PRUNED):
-        prune(folder(), ROOM)
+        prune(folder(), ROOM, "*.so")
     return found
 
 
@@ -127,10 +127,10 @@ def _close(handle: int, path: Path) -> None:
     _loaded[path] -= 1
 
 
-def prune(place: Path, room: int) -> None:
-    """Remove the libraries not used for longest until the rest fits. One that is open stays; on disk it may go, others have it mapped."""
+def prune(place: Path, room: int, pattern: str) -> None:
+    """Remove the files not used for longest until the rest fits. A library that is open stays; on disk it may go, others have it mapped."""
     found = []
-    for path in place.glob("*.so"):
+    for path in place.glob(pattern):
         with suppress(OSError):  # another process may remove it just now
             found.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in found)
@@ -165,8 +165,12 @@ def _first(errors: str) -> str:
 
 
 def _place(source: str, errors: str) -> str:
-    """The operation of the model's step to which the compiler's first error belongs: the last title above its line."""
+    """The operation of the model's step to which the compiler's first error belongs."""
     found = re.search(r"step\.c:(\d+):\d+: (?:fatal )?error:", errors)
-    above = source.splitlines()[: int(found.group(1))] if found else []
-    titles = [m.group(1) for m in map(re.compile(r"\s*/\* (.*) \*/$").match, above) if m]
+    return operation_at(source, int(found.group(1)) if found else 0)
+
+
+def operation_at(source: str, line: int) -> str:
+    """What an operation of the model's step is called to which a line of a kernel's text belongs: the last title above it."""
+    titles = [m.group(1) for m in map(re.compile(r"\s*/\* (.*) \*/$").match, source.splitlines()[:line]) if m]
     return f"'{titles[-1]}'" if titles else "its step"

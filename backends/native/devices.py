@@ -1,6 +1,6 @@
 """Where a kernel runs, and so in which dialect it is written.
 
-What launches a kernel on a GPU will stand beside `calls.Call`, with its methods: NVRTC, device arrays, one block a unit.
+`nvrtc` compiles CUDA's text. What launches a kernel on a GPU will stand beside `calls.Call`, with its methods: device arrays, one block a unit.
 """
 
 from __future__ import annotations

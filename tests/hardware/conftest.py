@@ -11,7 +11,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not ROWS:
         return
     header = ("target", "network", "client", "spikes", "differences", "note")
-    rows = [header, *((r.target, r.network, r.client, str(r.spikes), str(r.differences), r.note) for r in ROWS)]
+    rows = [header]
+    for r in ROWS:
+        spikes, differences = ("-" if number is None else str(number) for number in (r.spikes, r.differences))
+        rows.append((r.target, r.network, r.client, spikes, differences, r.note))
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     terminalreporter.section("clients")
     for row in rows:

@@ -34,13 +34,13 @@ TASKS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One answer. spikes: in our network; differences: entries of the rasters that differ."""
+    """One answer. spikes: in our network; differences: entries of the rasters that differ; None where nothing runs."""
 
     target: str
     network: str
     client: str
-    spikes: int
-    differences: int
+    spikes: int | None
+    differences: int | None
     note: str = ""
 
 
@@ -101,9 +101,9 @@ def differences(ours: np.ndarray, theirs: np.ndarray, late: int = 0) -> int:
     return int((ours[..., late:, :] != theirs[..., : theirs.shape[-2] - late, :]).sum())
 
 
-def note(target: str, network: str, client: str, spikes: Any, differing: int, remark: str = "") -> None:
+def note(target: str, network: str, client: str, spikes: Any, differing: int | None, remark: str = "") -> None:
     """Remember an answer for the table."""
-    ROWS.append(Row(target, network, client, int(spikes), differing, remark))
+    ROWS.append(Row(target, network, client, None if spikes is None else int(spikes), differing, remark))
 
 
 def trained(name: str) -> Trained:

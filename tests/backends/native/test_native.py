@@ -296,12 +296,12 @@ def test_the_folder_of_libraries_is_bounded(tmp_path: Path, monkeypatch: pytest.
     for age in range(4):
         (build.folder() / f"{age}.so").write_bytes(bytes(1000))
         os.utime(build.folder() / f"{age}.so", (100 - age, 100 - age))
-    build.prune(build.folder(), 2500)
+    build.prune(build.folder(), 2500, "*.so")
     assert {p.name for p in build.folder().iterdir()} == {opened.name} and held.f() == 1
     for age in range(4):
         (build.folder() / f"{age}.so").write_bytes(bytes(1000))
         os.utime(build.folder() / f"{age}.so", (100 - age, 100 - age))
-    build.prune(build.folder(), opened.stat().st_size + 2500)
+    build.prune(build.folder(), opened.stat().st_size + 2500, "*.so")
     assert {p.name for p in build.folder().iterdir()} == {opened.name, "0.so", "1.so"}
 
 
