@@ -26,7 +26,10 @@ def main(
     backend: Annotated[str, typer.Option(help="ours; the first must reach the targets")] = "native,torch",
     scale: Annotated[float, typer.Option(help="of the microcircuit: 1 for all of its cells")] = 0.1,
     seconds: Annotated[
-        float, typer.Option(min=0, help="of the microcircuit's time that is judged; 0: ten, at more than 0.1 of it one")
+        float,
+        typer.Option(
+            min=0, max=1000, help="of the microcircuit's time that is judged; 0: ten, at more than 0.1 of it one"
+        ),
     ] = 0.0,
     quick: Annotated[bool, typer.Option("--quick", help="smaller networks, to see that everything runs")] = False,
     out: Annotated[Path, typer.Option(help="folder for file and plots")] = Path("runs/bench"),

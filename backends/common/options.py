@@ -36,7 +36,7 @@ def choice(backend: str, option: str, value: Any, allowed: Sequence[str], others
 def at_least_one(backend: str, option: str, value: Any, others: Sequence[str] = ()) -> int:
     """A number of things. Raises UnsupportedError."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise UnsupportedError(backend, f"option '{option}'={shown(value)}", "use at least one", others)
+        raise UnsupportedError(backend, f"option '{option}'={shown(value)}", "use a whole number from 1 on", others)
     return int(value)
 
 
