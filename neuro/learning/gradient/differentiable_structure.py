@@ -8,7 +8,7 @@ Source: Miconi (2016), arXiv 1606.06216; the versions of August (main) and July 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -46,7 +46,7 @@ DRAWN = 1024  # updates whose uniform numbers are drawn at once
 class StructureState:
     """memory: of the optimiser, in the parameters' shapes. alive: bool [cell]. carried: what the network was at the end of a batch.
 
-    Not saved: the prepared gradient and the uniform numbers at hand, with what they are for.
+    Not saved: the prepared gradient, the uniform numbers and the masks at hand, with what they are for.
     """
 
     cells: CellParameters
@@ -58,6 +58,19 @@ class StructureState:
     carried: State | None = None
     prepared: tuple[Any, Callable[..., Any]] | None = field(default=None, repr=False)
     uniform: tuple[int, Array] | None = field(default=None, repr=False)
+    kept: tuple[bytes, tuple[Array, Array]] | None = field(default=None, repr=False)
+
+    def masks(self) -> tuple[Array, Array]:
+        """Of all trained parameters, one after another: 0 where a cell isn't there, otherwise the scale; 1 for those of which there is a penalty."""
+        alive = self.alive.tobytes()
+        if self.kept is None or self.kept[0] != alive:
+            there = {n: np.full(a.shape, self.scales[n]) for n, a in self.memory.items()}
+            for name, block in there.items():
+                self.cells.keep(name, block, self.alive)
+            leave = (*self.cells.out, *self.cells.loops)
+            penalised = {n: np.full(a.shape, float(n in leave)) for n, a in self.memory.items()}
+            self.kept = alive, (_joined(there, self.scales), _joined(penalised, self.scales))
+        return self.kept[1]
 
     @property
     def number(self) -> int:
@@ -141,11 +154,12 @@ class DifferentiableStructure:
         norm = float(np.sqrt(sum(np.vdot(g, g) for g in slopes.values())))
         if not np.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at update {state.updates}; lower the learning rate")
-        theta = {n: np.array(parameters[n], np.float64) for n in state.scales}
+        together = _joined(parameters, state.scales)
+        theta = _apart(together, state.memory, state.scales)
         others = [(theta[n], scale) for n, scale in state.scales.items() if scale != 1]
         for value, scale in others:
             value /= scale
-        self._descend(theta, slopes, state)
+        self._descend(together, slopes, state)
         if self.grows:
             self._change(program.network, theta, state)
         state.updates += 1
@@ -226,34 +240,28 @@ class DifferentiableStructure:
             state.carried = ended[0]
         return value, slopes
 
-    def _descend(self, theta: dict[str, Array], slopes: Mapping[str, Array], state: StructureState) -> None:
-        """The optimiser's step and the penalty, on the cells that may be there."""
-        cells = state.cells
-        n = int(np.flatnonzero(state.alive)[-1]) + 1 if state.alive.any() else 0
-        alive = state.alive[:n]
-        rate, whole = self.own("learning_rate"), bool(alive.all())
-        for name, scale in state.scales.items():
-            block = cells.block(name, n)
-            g, memory, value = scale * slopes[name][block], state.memory[name][block], theta[name][block]
-            if not whole:
-                cells.keep(name, g, alive)
-            square = g * g
-            if self.version == "august":
-                square -= memory
-                square *= DECAY
-            memory += square
-            np.sqrt(np.add(memory, EPSILON, out=square), out=square)
-            change = np.divide(rate * g, square, out=square)
-            if self.version == "august":
-                np.minimum(np.maximum(change, -self.clip, out=change), self.clip, out=change)
-            value -= change
+    def _descend(self, theta: Array, slopes: Mapping[str, Array], state: StructureState) -> None:
+        """The optimiser's step and the penalty, on the cells that are there. theta: all trained parameters, one after another."""
+        there, penalised = state.masks()
+        g, memory = _joined(slopes, state.scales), _joined(state.memory, state.scales)
+        g *= there
+        square = g * g
         if self.version == "august":
-            for name in (*cells.out, *cells.loops):
-                value = theta[name][cells.block(name, n)]
-                value -= self.own("l1") * np.sign(value)
-        else:
-            factors = theta[self._multiplier]
-            factors[...] = np.maximum(factors - self.own("l1") * np.sign(factors), self.floor)
+            square -= memory
+            square *= DECAY * (there != 0)
+        memory += square
+        state.memory = _apart(memory, state.memory, state.scales)
+        np.sqrt(np.add(memory, EPSILON, out=square), out=square)
+        g *= self.own("learning_rate")
+        change = np.divide(g, square, out=square)
+        if self.version == "august":
+            np.minimum(np.maximum(change, -self.clip, out=change), self.clip, out=change)
+        theta -= change
+        if self.version == "august":
+            theta -= self.own("l1") * penalised * np.sign(theta)
+            return
+        factors = _apart(theta, state.memory, state.scales)[self._multiplier]
+        factors[...] = np.maximum(factors - self.own("l1") * np.sign(factors), self.floor)
 
     def needed(self, theta: Mapping[str, Array], cells: CellParameters, alive: Array) -> Array:
         """How much each cell is needed, float [cell]: its norm, or its multiplier."""
@@ -320,6 +328,21 @@ class DifferentiableStructure:
             theta[self._multiplier][i] = self.threshold
         state.carried = _begun_anew(network, state, i)
         return i
+
+
+def _joined(arrays: Mapping[str, Any], names: Iterable[str]) -> Array:
+    """The numbers of these arrays one after another, in an array of their own."""
+    return np.concatenate([np.asarray(arrays[n], np.float64).ravel() for n in names])
+
+
+def _apart(joined: Array, like: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
+    """The inverse, without a copy. like: arrays of their shapes."""
+    found, first = dict[str, Array](), 0
+    for name in names:
+        last = first + like[name].size
+        found[name] = joined[first:last].reshape(like[name].shape)
+        first = last
+    return found
 
 
 def _begun_anew(network: Network, state: StructureState, i: int) -> State | None:
