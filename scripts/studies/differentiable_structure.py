@@ -16,11 +16,8 @@ MINUTES = 10
 CYCLES, EARLY = 100_000, 20_000  # updates; those after which growth shows
 SEEDS, FIXED_SEEDS, EARLY_SEEDS = 5, 1, 3
 SIZES = (20, 37, 100)
-ROOMS = (
-    24,
-    48,
-    100,
-)  # places for cells: a program takes as long as all of them do, so the next one is compiled when it is needed
+# Places for cells: a program takes as long as all of them do, so the next one is compiled when it is needed.
+ROOMS = (24, 36, 48, 64, 100)
 EVERY = 100  # updates from one entry of a curve to the next
 STREAMS = ("easy", "hard", "easy-hard-easy")
 PUBLISHED = {
@@ -62,7 +59,9 @@ def learned(stream: str, seed: int, updates: int, size: int = 0) -> dict[str, An
         parameters, state, metrics = rule.step(program, parameters, state, batch, task)
         if k % EVERY == 0:
             found.append((metrics["cells"], metrics["smoothed_loss"]))
-        if metrics["cells"] >= rooms[0] - 1 and len(rooms) > 1:  # the same numbers as with all the room from the start
+        if (
+            metrics["cells"] >= rooms[0] - 1 and len(rooms) > 1
+        ):  # the same, to rounding, as with all the room from the start
             wider = surgery.added(program.network, "hidden", rooms[1] - rooms.pop(0))
             program, saved = backends.get("native").compile(wider.after), rule.save(state)
             parameters, state = wider.parameters(parameters), rule.load(program, rule.operated(program, saved, wider))
