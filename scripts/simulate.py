@@ -72,7 +72,7 @@ def steps_in(text: str, dt: Any, option: str) -> int:
     return steps
 
 
-def given_inputs(network: Any, path: Path | None, steps: int) -> dict[str, Any]:
+def read_inputs(network: Any, path: Path | None, steps: int) -> dict[str, Any]:
     """Arrays [1, time, channel] of a file. Raises UserError where one is missing or too short."""
     from neuro.io.npz import NpzError, read_npz
 
@@ -153,7 +153,7 @@ def main(
     import given
 
     import backends
-    from backends.common.arrays import given_inputs as check_inputs
+    from backends.common.arrays import given_inputs
     from backends.common.recording import check_record
     from neuro.io.appending import append_recording
 
@@ -169,8 +169,8 @@ def main(
         plan = planned(found, duration, out, record, every, inputs, backend, dtype, threads, checkpoint_every)
     options = {"threads": plan.threads} if plan.backend == "native" else {}
     program = backends.get(plan.backend).compile(found.network, dtype=plan.dtype, **options)
-    arrays = given_inputs(found.network, Path(plan.inputs) if plan.inputs else None, plan.steps)
-    check_inputs(found.network, arrays, plan.steps, 1)
+    arrays = read_inputs(found.network, Path(plan.inputs) if plan.inputs else None, plan.steps)
+    given_inputs(found.network, arrays, plan.steps, 1)  # refused before a file is begun
     check_record(found.network, plan.record, plan.every)
     if not resume:
         config = {"command": cli.command_line(), "simulation": asdict(plan)}

@@ -178,9 +178,10 @@ def _drawn(network: Network, item: Input, trial: int, batch: int, steps: int, ev
 
 def converted(item: Input, value: Any, *, convert: bool = True, events: bool = False) -> Any:
     """An input's SI values as an array of its kind, or in its own type; spikes as events if those are wanted."""
-    if on_device(value) and not convert:
-        return value
-    value = numbers(value) if on_device(value) else value
+    if on_device(value):
+        if not convert:
+            return value
+        value = numbers(value)
     if events and item.sends:
         return Events.of(value)
     value = np.asarray(value)

@@ -120,7 +120,7 @@ def activity(spikes: Mapping[str, Any], scale: float, seconds: float, seed: int)
 
 
 def run(bench: Bench) -> None:
-    scale = 0.01 if bench.quick else bench.scale
+    scale = SMALLEST if bench.quick else bench.scale
     beside = scale <= LARGEST
     settling = 0.05 if bench.quick else SETTLING
     seconds = bench.seconds or (0.1 if bench.quick else LENGTH if beside else TIMED)
