@@ -172,7 +172,7 @@ class Delivery:
             f"due[waiting] = {due};", f"__builtin_prefetch({cuts} + due[waiting].cut);",
             f"if (++waiting == DUE) {deliver}, waiting = 0;",
         ]  # fmt: skip
-        if synapses.pre in self.recent:
+        if synapses.pre in self.recent and not isinstance(synapses.delay, int):
             found = self.each_part(arrangement, self.of_recent(synapses, body))
         else:
             found = self.late(synapses, lambda late: kernel.spikes_of(synapses.pre, late, body))

@@ -14,6 +14,7 @@ from pathlib import Path
 from fuzzing.networks import Case
 from neuro.io.serialisation import from_data, to_data
 
+_RUN = ("steps", "batch", "seed", "dyadic", "large")
 PATH = Path(__file__).parents[2] / "tests" / "differential" / "corpus.jsonl"
 
 
@@ -35,6 +36,7 @@ class Entry:
             "batch": case.batch,
             "seed": case.seed,
             "dyadic": case.dyadic,
+            "large": case.large,
         }
         return json.dumps({**data, "network": to_data(case.network)}, separators=(",", ":"))
 
@@ -45,7 +47,7 @@ def read(path: Path = PATH) -> Iterator[Entry]:
         data = json.loads(line)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            case = Case(from_data(data["network"]), data["steps"], data["batch"], data["seed"], data["dyadic"])
+            case = Case(from_data(data["network"]), *(data.get(name, False) for name in _RUN))
         yield Entry(case, data["oracle"], data["comment"])
 
 

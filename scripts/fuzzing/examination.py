@@ -11,6 +11,7 @@ from fuzzing.coverage import features
 from fuzzing.networks import Case, NetworkMaker
 from fuzzing.oracles import continuation, forward, gradients, life, metamorphic
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, summary
+from fuzzing.sizes import as_if_large
 
 Check = Callable[[Case, Programs], Outcome]
 ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic, continuation)}
@@ -55,7 +56,8 @@ def examine_case(case: Case, oracles: Iterable[str]) -> Outcome:
 def guarded(name: str, case: Case, programs: Programs) -> Outcome:
     """An oracle; what it raises itself is a failure too."""
     try:
-        return ORACLES[name](case, programs)
+        with as_if_large(case.large):
+            return ORACLES[name](case, programs)
     except Exception as error:
         return Outcome([Failure(name, f"the oracle raises {type(error).__name__}", summary(error))])
 
@@ -71,6 +73,7 @@ def examine(seed: int, oracles: Iterable[str]) -> Examination:
     start, maker = clock(), NetworkMaker(seed)
     case = maker.make()
     found.drafts, found.features = maker.tally.drafts, features(case.network)
+    found.features["as if large"] += case.large
     found.seconds["generator"] = clock() - start
     programs, outcome = Programs(case), Outcome()
     for name in turn(seed, oracles):

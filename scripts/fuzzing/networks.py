@@ -42,13 +42,17 @@ _AMPLITUDE = {"1": 0.6, "volt": 6e-3, "amp": 0.6e-9, "siemens": 5e-9, "hertz": 5
 
 @dataclass(frozen=True)
 class Case:
-    """A network and how it is run. seed: of its inputs, and what it was made from. dyadic: its arithmetic rounds nothing."""
+    """A network and how it is run. seed: of its inputs, and what it was made from. dyadic: its arithmetic rounds nothing.
+
+    large: native takes it for a large network, see `sizes`.
+    """
 
     network: Network
     steps: int
     batch: int
     seed: int
     dyadic: bool = False
+    large: bool = False
 
     def inputs(self) -> dict[str, Array]:
         """Spikes at random, currents that vary; Poisson inputs and drives are left to the network's own seed."""
@@ -101,6 +105,7 @@ class NetworkMaker:
 
     def __init__(self, seed: int) -> None:
         self.seed, self.dice, self.tally = seed, Dice(seed), Tally()
+        self.large = Dice([seed, 5]).chance(0.5)
         dyadic = self.dice.chance(0.12)
         dt = 2.0**-7 if dyadic else self.dice.choose((1e-4, 2.5e-4, 5e-4, 1e-3))
         hostile = self.dice.chance(0.8)
@@ -111,7 +116,8 @@ class NetworkMaker:
     def make(self) -> Case:
         dice = self.dice
         if not self.setting.dyadic and dice.chance(0.04):
-            return Case(chain(dice, self.names, self.seed), dice.whole(20, 40), dice.whole(1, 3), self.seed)
+            network = chain(dice, self.names, self.seed)
+            return Case(network, dice.whole(20, 40), dice.whole(1, 3), self.seed, large=self.large)
         neurons = [
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
             for _ in range(dice.weighted({1: 5, 2: 3, 3: 1}))
@@ -137,7 +143,7 @@ class NetworkMaker:
             network = modulated(integrated(network, Dice([self.seed, 1])), Dice([self.seed, 2]))
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
-        return Case(network, steps, batch, self.seed, self.setting.dyadic)
+        return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def part(self, make: Any) -> Any:
         """What `make` gives, drawn again where it breaks a rule."""

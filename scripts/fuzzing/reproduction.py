@@ -10,8 +10,9 @@ from fuzzing.corpus import Entry
 from fuzzing.examination import ORACLES, examine_case
 from fuzzing.networks import Case, generate
 from fuzzing.oracles import forward
-from fuzzing.oracles.outcome import Failure, Programs
+from fuzzing.oracles.outcome import ALL, BLOCKS, Failure, Programs
 from fuzzing.shrinking import shrink
+from fuzzing.sizes import as_if_large
 from fuzzing.source import script
 
 
@@ -41,8 +42,10 @@ def smallest(case: Case, failure: Failure, seconds: float) -> Case:
 
 def _fails(case: Case, failure: Failure) -> bool:
     if failure.oracle == forward.NAME:  # others than the one that failed would only take time
-        names = dict.fromkeys(("reference", failure.kind.split()[0]))
-        found = forward.check(case, Programs(case), tuple(names))
+        differs = max((n for n in (*ALL, *BLOCKS) if failure.kind.startswith(n)), key=len, default="reference")
+        names = dict.fromkeys(("reference", differs))
+        with as_if_large(case.large):
+            found = forward.check(case, Programs(case), tuple(names))
     else:
         found = examine_case(case, [failure.oracle])
     return any(f.signature == failure.signature for f in found.failures)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fuzzing.networks import Case
+from fuzzing.sizes import LARGE
 from neuro import AllToAll, Input, Network, Neuron, Pairs, Synapse
 from neuro.fields import Distribution
 from neuro.language import units as unit_data
@@ -55,6 +56,9 @@ def script(
     variables = {key: f"cell_{n}" for n, key in enumerate(neurons)} | {
         key: f"synapse_{n}" for n, key in enumerate(synapses)
     }
+    if case.large:
+        imports = {f"import {m.__name__}": None for m, _, _ in LARGE}
+        body += ["# native takes it for a large one", *imports, *(f"{m.__name__}.{n} = {v}" for m, n, v in LARGE)]
     body += [f"{variables[k]} = {_model(m)}" for k, m in (*neurons.items(), *synapses.items())]
     body.append(_network(network, variables))
     body += [_inputs(case), f"record = {case.record()!r}"]

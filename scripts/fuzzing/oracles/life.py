@@ -38,7 +38,7 @@ def check(case: Case, programs: Programs) -> Outcome:
     elif turn % 3 == 1:
         trial_by_trial(case, programs, name, outcome)
     elif turn % 2:
-        two_threads(case, programs, outcome)
+        other_threads(case, programs, outcome)
     else:
         single_precision(case, programs, outcome)
     if len(case.network.inputs) == 1:
@@ -209,17 +209,17 @@ def trial_by_trial(case: Case, programs: Programs, name: str, outcome: Outcome) 
             return
 
 
-def two_threads(case: Case, programs: Programs, outcome: Outcome) -> None:
-    """Bit for bit."""
+def other_threads(case: Case, programs: Programs, outcome: Outcome) -> None:
+    """One thread and two: bit for bit."""
     recording = programs.run("native")
     if isinstance(recording, Exception):
         return
-    program = programs.get("native", threads=2)
+    program = programs.get("native", threads=1 if case.large else 2)
     other = attempt(lambda: case.run(program))
     if isinstance(other, Exception):
-        raised(outcome, "native with two threads", other)
+        raised(outcome, "native with other threads", other)
         return
-    report(outcome, case, "native with two threads", first_difference(recording, other, EXACTLY), recording, EXACTLY)
+    report(outcome, case, "native with other threads", first_difference(recording, other, EXACTLY), recording, EXACTLY)
 
 
 def single_precision(case: Case, programs: Programs, outcome: Outcome) -> None:

@@ -142,12 +142,16 @@ def made(backend: str, network: Network, case: Case, **options: Any) -> Any:
     """A network compiled by a backend; its device follows " on " in its name."""
     name, _, device = backend.partition(" on ")
     on = {"device": device} if device else {}
-    return backends.get(name).compile(network, **hints(name, case), **on, **options)
+    return backends.get(name).compile(network, **{**hints(name, case), **on, **options})
 
 
 def hints(backend: str, case: Case) -> dict[str, Any]:
-    """Options that change nothing but the time that a backend takes: Brian2 builds a network once for each number of trials."""
-    return {"trials": case.batch} if backend == "brian2" else {}
+    """Options that change nothing but the time that a backend takes: Brian2 builds a network once for each number of trials.
+
+    Threads share the cells of one that is taken for large.
+    """
+    options = {"brian2": {"trials": case.batch}, "native": {"threads": 2} if case.large else {}}
+    return options.get(backend, {})
 
 
 def attempt(action: Any) -> Any:

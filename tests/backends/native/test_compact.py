@@ -35,7 +35,7 @@ from tests.backends.networks import LIF, REFRACTORY_LIF, STDP, drive
 
 PULSE = Synapse("pulse", "w : volt", on_pre="v_post += w")
 CURRENT = Synapse("current", "w : amp", on_pre="I_post += w")
-FORMS = ("own delays", "one delay", "thin", "plastic", "into an input")
+FORMS = ("own delays", "one delay", "both", "thin", "plastic", "into an input")
 
 
 def network(form: str, cells: int = 40, count: int = 6000, **options: Any) -> Network:
@@ -52,13 +52,15 @@ def network(form: str, cells: int = 40, count: int = 6000, **options: Any) -> Ne
         delay="2 ms" if form == "one delay" else delays, **options,
     )  # fmt: skip
     feed = Projection("feed", "x", "cells", PULSE, "6 mV", Pairs(np.arange(40), rng.integers(0, cells, 40)))
+    few = rng.integers(0, cells, (2, 120))
+    more = [Projection("soon", "cells", "cells", PULSE, "0.5 mV", Pairs(*few), delay="3 ms")] if form == "both" else []
     group = Population(
         "cells",
         LIF if form == "one delay" else REFRACTORY_LIF,
         cells,
         initial={"v": Normal(quantity("-60 mV"), quantity("4 mV"))},
     )
-    return Network((group,), (feed, loop), (Input("x", 40),), dt="1 ms", seed=2, name="compact")
+    return Network((group,), (feed, loop, *more), (Input("x", 40),), dt="1 ms", seed=2, name="compact")
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_the_interpreters_spikes_for_any_number_of_threads(form: str) -> None:
             np.testing.assert_allclose(found.final[name], reference.final[name], rtol=1e-9)
         same(program.run(inputs=first, **asked), alone)  # one trial, whose cells the threads share
     grouped = native(item).compiled.arrangements["loop"].grouped
-    assert grouped == (form in ("own delays", "plastic", "into an input"))
+    assert grouped == (form in ("own delays", "both", "plastic", "into an input"))
 
 
 @pytest.mark.usefixtures("small_teams")
