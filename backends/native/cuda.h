@@ -69,6 +69,11 @@ static __device__ void outer(real *g, const real *x, const real *y, long pre, lo
 /* y += row */
 static __device__ void add(real *y, const real *row, long n) { OWN(own, n) y[own] += row[own]; }
 
+/* Where scratch begins: pieces of it don't share a line. */
+#define ALIGNED(scratch) ((char *)(((size_t)(scratch) + 63) & ~(size_t)63))
+#ifndef WATCH
+#define WATCH(room, bytes)
+#endif
 /* An array of the parameter set at hand. */
 #define GIVEN(n) ((char *)arrays[n] + set * strides[n])
 /* The places of a status: see work.h. */

@@ -19,7 +19,8 @@ WARP, MOST = 32, 1024  # threads
 SHARED = 46 * 2**10  # bytes of a block's shared memory that its scratch may take; a kernel has 48 KiB without asking
 _ALIGNED = 64
 _BYTES = {"byte": 1, "ushort": 2, "int": 4, "long": 8}
-_ARGUMENTS = "void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long begin, long end, char *scratch, long apart"
+LANES = 128  # partial sums of gradients, at most: about one a multiprocessor, and as many copies of every weight
+_ARGUMENTS = "void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long until, long begin, long end, char *scratch, long apart"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Cuda(Dialect):
         return 1
 
     def lanes(self, units: int) -> int:
-        return units
+        """Blocks of a backward launch: by the units alone, so that every device gives the same bits."""
+        return min(units, LANES)
 
     # -- inside of an operation ----------------------------------------------------------------------------
 
@@ -127,27 +129,31 @@ class _Kernel:
         ]
         lines = [
             f"KERNEL void __launch_bounds__(THREADS) {self.name}_kernel({_ARGUMENTS}) {{",
-            "const long unit = from + blockIdx.x, set = unit / run->batch, past = run->past;",
-            "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, unit, 0};",
+            *([f"__shared__ __align__({_ALIGNED}) char room[{bytes_}];"] if shared else []),
+            "for (long unit = from + blockIdx.x; unit < until; unit += gridDim.x) {",
+            "const long set = unit / run->batch, past = run->past;",
+            "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, blockIdx.x, 0};",
             "const unit_t *const u = &own_unit;",
-            f"char *const own_room = (char *)(((size_t)(scratch + unit*apart) + {_ALIGNED - 1}) & ~(size_t){_ALIGNED - 1});",
-            f"__shared__ __align__({_ALIGNED}) char room[{bytes_}];" if shared else "char *const room = own_room;",
+            f"char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : blockIdx.x*{bytes_});",
+            *([] if shared else ["char *const room = own_room;"]),
+            f"WATCH(room, {bytes_});",
             *arrays, *kept, f"if ({anew}) {{", f"CLEAR(room, {bytes_}); __syncthreads();",
             "{ const long k = begin;", *first, "}", *(earlier if before and not back else []), "}", "__syncthreads();",
             f"for (long {onwards}) {{", *loop, "}",
             *(["if (begin == 0) {", *earlier, "}"] if before and back else []),
-            "{ const long k = end;", *last, "}", *([f"if (apart) COPY(own_room, room, {bytes_});"] if shared else []), "}",
+            "{ const long k = end;", *last, "}", *([f"if (apart) COPY(own_room, room, {bytes_});"] if shared else []),
+            "__syncthreads();", "}", "}",
         ]  # fmt: skip
         return "\n".join((*self.operations.made.values(), indented(lines)))
 
     def launched(self) -> str:
-        """The function with which a C library runs blocks one after another: the same that C's dialect has."""
+        """The function with which a C library runs blocks one after another: the same that C's dialect has. lane: how many; 0 for the default."""
         name = self.name
         return "\n".join((
             f"static void {name}_block(const void *given) {{", "    const launch_t *const l = (const launch_t *)given;",
-            f"    {name}_kernel(l->arrays, l->strides, l->status, (const run_t *)l->run, l->unit, l->begin, l->end, l->scratch, l->apart);", "}",
-            SIGNATURE.format(name=name) + " {", "    launch_t l = {arrays, strides, status, run, 0, begin, end, scratch, apart};",
-            f"    emulated_grid(&l, THREADS, {self.bytes}, {name}_block, from, until);", "}", "",
+            f"    {name}_kernel(l->arrays, l->strides, l->statuses, (const run_t *)l->run, l->from, l->until, l->begin, l->end, l->scratch, l->apart);", "}",
+            SIGNATURE.format(name=name) + " {", "    launch_t l = {arrays, strides, 0, run, from, until, begin, end, scratch, apart};",
+            f"    emulated_grid(&l, THREADS, {self.bytes}, {name}_block, lane, status);", "}", "",
         ))  # fmt: skip
 
     def _head(self, name: str, arrays: Sequence[str]) -> list[str]:

@@ -256,7 +256,7 @@ class Executable:
 
     def bound(self, name: str, run: Run, arrays: Arrays, *, kept: bool) -> Call:
         """A function with a run's arrays. kept: whether units keep their scratch between spans."""
-        back, units, feed = name == "backward", run.units, run.feed
+        back, units, feed, lanes = name == "backward", run.units, run.feed, self.kernel.dialect.lanes(run.units)
         given = [arrays.get(n) for n in self._borders]
         strides = [
             0 if a is None else border.stride(a) for border, a in zip(self._borders.values(), given, strict=True)
@@ -265,11 +265,11 @@ class Executable:
         work = (
             [(0, 1, part) for part in range(self.kernel.parts)]
             if together
-            else [
-                (start, stop, lane) for lane, (start, stop) in enumerate(parts(units, self.kernel.dialect.lanes(units)))
-            ]
-            if back and not self.kernel.dialect.owners
             else [(start, stop, 0) for start, stop in parts(units, min(run.threads, units))]
+            if not back
+            else [(0, units, lanes)]  # of an emulated launch: its blocks
+            if self.kernel.dialect.owners
+            else [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes))]
         )
         numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
         room, function = self.rooms[name], getattr(self.library, name)

@@ -18,7 +18,7 @@ from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
-from backends.native import devices, executable
+from backends.native import cuda, devices, executable
 from backends.native.cuda import SHARED, Cuda
 from backends.native.program import NativeProgram
 from neuro import (
@@ -109,7 +109,7 @@ def test_random_networks_in_two_orders(seed: int) -> None:
 # -- gradients -------------------------------------------------------------------------------------------------
 
 
-def gradients(program: Any, network: Network) -> dict[str, Any]:
+def gradients(program: Any, network: Network, batch: int = BATCH) -> dict[str, Any]:
     """Of a random linear function of everything, for every parameter."""
     random = np.random.default_rng(5)
 
@@ -120,7 +120,7 @@ def gradients(program: Any, network: Network) -> dict[str, Any]:
         return sum((parts[n] * w / sizes[n]).sum() for n, w in weights.items())
 
     found: dict[str, Any] = program.value_and_grad(
-        loss, {}, drive(network, batch=BATCH, steps=40), list(program.declared), record(network), steps=40, batch=BATCH
+        loss, {}, drive(network, batch=batch, steps=40), list(program.declared), record(network), steps=40, batch=batch
     )[1]
     return found
 
@@ -147,6 +147,19 @@ def test_gradients_of_a_run_of_several_spans(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(executable, "TAPE", 13)
     parts = gradients(compiled(network, Cuda(emulated=True)), network)
     assert all(np.array_equal(whole[n], parts[n]) for n in whole) and np.any(whole["feed.w"])
+
+
+@pytest.mark.parametrize("feature", ["heterogeneous delays", "plastic", "graded reversal"])
+def test_gradients_of_blocks_that_do_several_trials(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks for five trials, each of which begins with clean scratch or, in a later span, with its own."""
+    network = NETWORKS[feature]
+    c = gradients(backends.get("native").compile(network), network, 5)
+    monkeypatch.setattr(cuda, "LANES", 2)
+    monkeypatch.setattr(executable, "TAPE", 13)
+    a, b = (gradients(compiled(network, Cuda(emulated=True, checked=x)), network, 5) for x in (False, True))
+    for name, g in c.items():
+        assert np.array_equal(a[name], b[name])
+        np.testing.assert_allclose(a[name], g, rtol=1e-11, atol=1e-13 * np.abs(g).max(initial=0))
 
 
 def test_what_two_threads_add_to_is_found() -> None:
@@ -245,10 +258,10 @@ def test_threads_that_part_are_found(text: str, instead: str) -> None:
 
 def test_a_network_larger_than_a_block_and_its_shared_memory() -> None:
     network = wide(2500)
-    c, cuda = backends.get("native").compile(network), compiled(network, Cuda(emulated=True))
-    assert cuda.compiled.executable((), 1).rooms["forward"] > SHARED and "char *const room = own_room;" in cuda.source
+    c, emulation = backends.get("native").compile(network), compiled(network, Cuda(emulated=True))
+    assert emulation.compiled.executable((), 1).rooms["forward"] > SHARED and "char *const room = own_room;" in emulation.source
     inputs = {"current": 4e-10 * np.random.default_rng(0).random((BATCH, 30, 2500))}
-    a, b = (run(p, network, inputs=inputs, steps=30) for p in (c, cuda))
+    a, b = (run(p, network, inputs=inputs, steps=30) for p in (c, emulation))
     assert same(a, b) and a.spike_count() > 100
 
 

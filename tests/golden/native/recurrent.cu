@@ -73,48 +73,52 @@ static __device__ int forward_7(const unit_t *u, long k, int id, real *end__valu
     return 0;
 }
 
-KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long begin, long end, char *scratch, long apart) {
-    const long unit = from + blockIdx.x, set = unit / run->batch, past = run->past;
-    const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, unit, 0};
-    const unit_t *const u = &own_unit;
-    char *const own_room = (char *)(((size_t)(scratch + unit*apart) + 63) & ~(size_t)63);
+KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long until, long begin, long end, char *scratch, long apart) {
     __shared__ __align__(64) char room[256];
-    const real hoisted__cells__0 = *(real *)GIVEN(0);
-    const real hoisted__cells__3 = *(real *)GIVEN(1);
-    const real of__cells__E_L = *(real *)GIVEN(2);
-    const real of__cells__R = *(real *)GIVEN(3);
-    const real of__cells__v_th = *(real *)GIVEN(4);
-    long *const offsets__cells = (long *)GIVEN(5);
-    int *const events__cells = (int *)GIVEN(6);
-    real *const amounts__feed__I__0 = (real *)GIVEN(7);
-    long *const offsets__x = (long *)GIVEN(8);
-    int *const channels__x = (int *)GIVEN(9);
-    real *const amounts__loop__I__1 = (real *)GIVEN(10);
-    real *const begin__values = (real *)GIVEN(11);
-    real *const initial__cells__v = (real *)GIVEN(12);
-    real *const end__values = (real *)GIVEN(13);
-    real *const coming__cells__I__0 = (real *)(room + 0);
-    real *const of__cells__I = (real *)(room + 64);
-    real *const of__cells__v = (real *)(room + 128);
-    int *const fired__cells = (int *)(room + 192);
-    if (!(begin == 0)) COPY(room, own_room, 256);
-    if (begin == 0) {
-        CLEAR(room, 256); __syncthreads();
-        { const long k = begin;
-            forward_0(u, k, 0, of__cells__v, begin__values, initial__cells__v, coming__cells__I__0, offsets__cells); __syncthreads();
+    for (long unit = from + blockIdx.x; unit < until; unit += gridDim.x) {
+        const long set = unit / run->batch, past = run->past;
+        const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, blockIdx.x, 0};
+        const unit_t *const u = &own_unit;
+        char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : blockIdx.x*256);
+        WATCH(room, 256);
+        const real hoisted__cells__0 = *(real *)GIVEN(0);
+        const real hoisted__cells__3 = *(real *)GIVEN(1);
+        const real of__cells__E_L = *(real *)GIVEN(2);
+        const real of__cells__R = *(real *)GIVEN(3);
+        const real of__cells__v_th = *(real *)GIVEN(4);
+        long *const offsets__cells = (long *)GIVEN(5);
+        int *const events__cells = (int *)GIVEN(6);
+        real *const amounts__feed__I__0 = (real *)GIVEN(7);
+        long *const offsets__x = (long *)GIVEN(8);
+        int *const channels__x = (int *)GIVEN(9);
+        real *const amounts__loop__I__1 = (real *)GIVEN(10);
+        real *const begin__values = (real *)GIVEN(11);
+        real *const initial__cells__v = (real *)GIVEN(12);
+        real *const end__values = (real *)GIVEN(13);
+        real *const coming__cells__I__0 = (real *)(room + 0);
+        real *const of__cells__I = (real *)(room + 64);
+        real *const of__cells__v = (real *)(room + 128);
+        int *const fired__cells = (int *)(room + 192);
+        if (!(begin == 0)) COPY(room, own_room, 256);
+        if (begin == 0) {
+            CLEAR(room, 256); __syncthreads();
+            { const long k = begin;
+                forward_0(u, k, 0, of__cells__v, begin__values, initial__cells__v, coming__cells__I__0, offsets__cells); __syncthreads();
+            }
         }
+        __syncthreads();
+        for (long k = begin; k < end; k++) {
+            if (forward_1(u, k, 0, of__cells__I, coming__cells__I__0)) { cut_off(u, k); return; } __syncthreads();
+            if (forward_2(u, k, 0, of__cells__v, hoisted__cells__0, hoisted__cells__3, of__cells__E_L, of__cells__I, of__cells__R, of__cells__v_th, fired__cells, offsets__cells, events__cells)) { cut_off(u, k); return; } __syncthreads();
+            if (forward_3(u, k, 0, coming__cells__I__0, amounts__feed__I__0, channels__x, offsets__x)) { cut_off(u, k); return; } __syncthreads();
+            if (forward_4(u, k, 0, coming__cells__I__0, amounts__loop__I__1, events__cells, offsets__cells)) { cut_off(u, k); return; } __syncthreads();
+            if (forward_5(u, k, 0, events__cells, offsets__cells, of__cells__E_L, of__cells__v)) { cut_off(u, k); return; } __syncthreads();
+        }
+        { const long k = end;
+            if (forward_6(u, k, 0, of__cells__v)) return; __syncthreads();
+            if (forward_7(u, k, 0, end__values, of__cells__v, coming__cells__I__0)) return; __syncthreads();
+        }
+        if (apart) COPY(own_room, room, 256);
+        __syncthreads();
     }
-    __syncthreads();
-    for (long k = begin; k < end; k++) {
-        if (forward_1(u, k, 0, of__cells__I, coming__cells__I__0)) { cut_off(u, k); return; } __syncthreads();
-        if (forward_2(u, k, 0, of__cells__v, hoisted__cells__0, hoisted__cells__3, of__cells__E_L, of__cells__I, of__cells__R, of__cells__v_th, fired__cells, offsets__cells, events__cells)) { cut_off(u, k); return; } __syncthreads();
-        if (forward_3(u, k, 0, coming__cells__I__0, amounts__feed__I__0, channels__x, offsets__x)) { cut_off(u, k); return; } __syncthreads();
-        if (forward_4(u, k, 0, coming__cells__I__0, amounts__loop__I__1, events__cells, offsets__cells)) { cut_off(u, k); return; } __syncthreads();
-        if (forward_5(u, k, 0, events__cells, offsets__cells, of__cells__E_L, of__cells__v)) { cut_off(u, k); return; } __syncthreads();
-    }
-    { const long k = end;
-        if (forward_6(u, k, 0, of__cells__v)) return; __syncthreads();
-        if (forward_7(u, k, 0, end__values, of__cells__v, coming__cells__I__0)) return; __syncthreads();
-    }
-    if (apart) COPY(own_room, room, 256);
 }
