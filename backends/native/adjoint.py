@@ -127,7 +127,7 @@ class Adjoint(Writer):
             fired = f"const int fired = {self.adjoint_mask(op.owner)}[o + i];"
             return [*self.marked(op.owner), *self.over_cells(cells, [fired, *self.of_cells(cells, lines, seeds)])]
         taken = [Line(x.name, x.value, x.target, x.old) for x in lines]
-        loop = self.kernel.spikes_of(op.owner, 0, [*self.dialect.own("i"), *self.of_cells(cells, taken, seeds)])
+        loop = self.kernel.own_spikes_of(op.owner, self.of_cells(cells, taken, seeds))
         row = self.kernel.row(cells.name)
         return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {row};", *loop, "}"]
 
@@ -242,8 +242,7 @@ class Adjoint(Writer):
         none, skip = kernel.arrived(synapses) if before else ([], [])
         out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
         if synapses.kind == "dense" and isinstance(synapses.delay, int):
-            events, number = kernel.events(synapses.pre, 0)
-            body = [f"scatter({out}, {slot}, {events}, {number}, {synapses.ends[1]});"]
+            body = [kernel.of_rows("scatter", out, slot, synapses.pre, synapses.ends[1])]
         else:
             add = kernel.of_source(synapses, [*skip, f"({out})[s] += ({slot})[j];"])
             body = kernel.spikes_of(synapses.pre, 0, add)
@@ -276,8 +275,8 @@ class Adjoint(Writer):
 
     def gate(self, synapses: Synapses, when: str) -> str:
         if when == "post":
-            return self.fired(synapses.post, "0", "j")
-        return self.fired(synapses.pre, self.kernel.delay(synapses), "i")
+            return self.kernel.fired(synapses.post, "0", "j")
+        return self.kernel.fired(synapses.pre, self.kernel.delay(synapses), "i")
 
     def to_gate(self, synapses: Synapses, when: str, value: str, ends: str) -> list[str]:
         """Adjoint of the spike that opens a gate, if it is that of one of these ends."""

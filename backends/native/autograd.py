@@ -52,12 +52,11 @@ class _Call:
         return dtype_of(self.compiled.real)
 
     def shape(self, name: str, arrays: Arrays) -> tuple[int, ...]:
-        """Of an output; lists of spikes hold rows of steps before the run as well."""
+        """Of an output; what is kept of spikes has rows of steps before the run as well."""
         role, *parts = unmangled(name)
         if role != "spikes":
             return arrays[name].shape
-        trials, _, size = arrays[mangled("events", *parts)].shape
-        return trials, self.feed.steps, size
+        return self.feed.batch, self.feed.steps, self.executable.kernel.size(parts[0])
 
 
 def dtype_of(real: Any) -> torch.dtype:

@@ -20,7 +20,7 @@ from backends.native.executable import Executable
 from backends.native.layout import Arrays
 from backends.native.recording import Recorded
 from backends.native.slopes import slope_of
-from backends.native.spike_lists import input_lists, listed
+from backends.native.spike_lists import input_lists, kept, past_of
 from backends.native.training import Training
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
@@ -276,7 +276,5 @@ class CompiledNetwork:
 
     def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
         """Spikes of all trials of all parameter sets, one after another."""
-        offsets, events = found[mangled("offsets", cells.name)], found[mangled("events", cells.name)]
-        places = np.arange(len(offsets)) * events[0].size
-        rows = offsets.shape[1] - 1
-        return listed(offsets, events, places, (rows - feed.steps, rows), cells.size)
+        held, rows = kept(found, cells.name, cells.size), past_of(feed) + feed.steps
+        return held.between(rows - feed.steps, rows)

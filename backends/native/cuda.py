@@ -34,9 +34,11 @@ class Cuda(Dialect):
     emulated: bool = False
     checked: bool = False
     name = "CUDA"
+    lists = False
     owners = True
     teams = False
     gathers = False
+    tape = 128
 
     def tile(self, batch: int) -> int:
         return 1
@@ -59,9 +61,6 @@ class Cuda(Dialect):
     def cleared(self, to: str, number: int | str, kind: str = "real") -> str:
         return f"CLEAR({to}, {number})"
 
-    def once(self, statement: str) -> str:
-        return f"FIRST {statement}"
-
     def between(self) -> list[str]:
         return ["__syncthreads();"]
 
@@ -71,13 +70,6 @@ class Cuda(Dialect):
 
     def stopped(self) -> str:
         return "if (__syncthreads_or(bad) && k > 0) return 1;"
-
-    def listed(self, offsets: str, events: str, fired: str, size: int, more: Sequence[str]) -> list[str]:
-        return [
-            f"for (long b = 0; b < active; b++) {{ long *at = {offsets} + k;",
-            f"const long found = hits({fired} + b*{size}, {size}, {events} + at[0]);",
-            "FIRST at[1] = at[0] + found; }",
-        ]
 
     # -- whole texts ---------------------------------------------------------------------------------------
 

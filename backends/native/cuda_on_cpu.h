@@ -35,7 +35,7 @@ static __thread block_t emulated;
 #define __launch_bounds__(threads)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__ static __thread
-#define __popc(bits) __builtin_popcount(bits)
+#define __ffs(bits) __builtin_ffs(bits)
 #define __syncthreads() ((void)emulated_wait(AT_BLOCK, __LINE__, 0))
 #define __syncthreads_or(yes) emulated_wait(AT_BLOCK, __LINE__, !!(yes))
 #define __ballot_sync(mask, yes) ((unsigned)emulated_wait(AT_WARP, __LINE__, !!(yes)))

@@ -129,11 +129,8 @@ class Delivery:
         if isinstance(synapses.delay, int):
             row = f"{coming} + ({_slot(synapses.delay, depth)}*TILE + b)*{post}"
             if synapses.kind == "dense":
-                events, number = kernel.events(synapses.pre, 0)
-                return [
-                    *none,
-                    f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});",
-                ]
+                rows = kernel.of_rows("gather", row, amounts, synapses.pre, post)
+                return [*none, f"for (long b = 0; b < active; b++) {rows}"]
             body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
             return [
                 *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
@@ -279,7 +276,7 @@ class Delivery:
                 *kernel.spikes_of(synapses.pre, "late", of_one), "}",
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
-        return [f"if ({kernel.events(synapses.post)[1]}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
+        return [f"if ({kernel.some(synapses.post)}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
 
 
 def _index(each: str) -> str:

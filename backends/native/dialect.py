@@ -33,14 +33,16 @@ class Facts:
 class Dialect:
     """C.
 
-    owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether
-    threads can share the cells of one trial. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
+    lists: whether the spikes of populations are lists; else they are bits. owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether
+    threads can share the cells of one trial. tape: steps whose versions a tape holds, at most. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
     """
 
     name = "C"
+    lists = True
     owners = False
     teams = True
     gathers = True
+    tape = 256
 
     def tile(self, batch: int) -> int:
         """Trials side by side."""
@@ -67,10 +69,6 @@ class Dialect:
     def cleared(self, to: str, number: int | str, kind: str = "real") -> str:
         """The same, set to 0."""
         return f"memset({to}, 0, {number}*sizeof({kind}))"
-
-    def once(self, statement: str) -> str:
-        """What one thread of a trial does for all."""
-        return statement
 
     def between(self) -> list[str]:
         """What stands before a part of an operation that reads what other threads of the trial wrote in the part before."""

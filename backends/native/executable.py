@@ -29,7 +29,7 @@ from backends.native.recording import Recorded
 from backends.native.spike_lists import list_before, past_of
 from backends.native.training import Training
 from neuro.compiler.step import Step
-from neuro.language.mangling import mangled, unmangled
+from neuro.language.mangling import unmangled
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
@@ -184,14 +184,14 @@ class Executable:
         counts = {r.places: int(given[r.places][0]) for r in self.kernel.record if r.chosen}
         run = Run(feed, every, threads, units, spans, Loan(self._pool), counts=counts)
         run.arrays = self._arrays(given, self.numbers(run), run.loan)
-        for name in self.kernel.populations if run.past else ():
-            if mangled("offsets", name) in run.arrays:
-                list_before(run.arrays, feed, name, self.kernel.size(name))
+        for cells in self.step.cells if run.past else ():
+            if cells.spikes:
+                list_before(run.arrays, feed, cells.name, cells.size)
         return run, self.bound("forward", run, run.arrays, kept=kept)
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
-        """Steps whose versions are kept at once: all, at most TAPE; a longer trial is run again, part by part."""
-        longest = steps if self.kernel.training is None else min(steps, TAPE)
+        """Steps whose versions are kept at once: all, at most TAPE or the dialect's; a longer trial is run again, part by part."""
+        longest = steps if self.kernel.training is None else min(steps, TAPE, self.kernel.dialect.tape)
         return [(begin, min(begin + longest, steps)) for begin in range(0, steps, longest)]
 
     def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:

@@ -215,11 +215,10 @@ class Forward(Delivery):
         lines = [Line(x.name, x.value, x.target, x.old) for x in kernel.cell_lines(op)]
         body = forward(lines, kernel.cell_names(cells, None))
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in results(lines).items()]
-        body = [*self.dialect.own("i"), *body]
         if self.share == EACH:
             first, last = self.bounds(cells.size)
             body = [f"if (i < {first} || i >= {last}) continue;", *body]
-        loop = kernel.spikes_of(op.owner, 0, body)
+        loop = kernel.own_spikes_of(op.owner, body)
         return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *loop, "}"]
 
     def frozen_tape(self, cells: Cells) -> str:
@@ -263,13 +262,18 @@ class Forward(Delivery):
             body.append(
                 f"{mangled('left', cells.name)}[o + i] = z ? {cells.refractory} : {mangled('left', cells.name)}[o + i];"
             )
-        if kernel.training is None or cells.name not in kernel.rasters:
+        if kernel.training is None or cells.name not in kernel.rasters or kernel.bits(cells.name):
             return [], body
         out = f"{kernel.raster(cells.name)} + ((trial + b)*(past + steps) + past + k)*{cells.size}"
         return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]
 
     def listed(self, population: str) -> list[str]:
-        """Lists of the cells that fired; where each thread knows its own cells alone, put together of what each has found."""
+        """Lists of the cells that fired, or bits; where each thread knows its own cells alone, put together of what each has found."""
+        if self.kernel.bits(population):
+            fired, size = mangled("fired", population), self.kernel.size(population)
+            return [
+                f"for (long b = 0; b < active; b++) noted({fired} + b*{size}, {size}, {self.kernel.words(population)});"
+            ]
         size, (offsets, events), parts = self.kernel.size(population), self.kernel.lists(population), self.kernel.parts
         fired, at = mangled("fired", population), f"long *at = {offsets} + k;"
         if self.share != EACH:

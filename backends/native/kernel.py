@@ -19,6 +19,7 @@ from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.native.operations import count
 from backends.native.recording import Recorded
+from backends.native.spikes import Spikes
 from backends.native.training import Training
 from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.language.mangling import mangled
@@ -29,7 +30,7 @@ Slot = tuple[str, str, int]  # population, variable, stretch of the step
 
 
 @dataclass
-class Kernel:
+class Kernel(Spikes):
     """One kernel in the making. tile: trials side by side. arrangements: of sparse projections. parts: of the cells, which
     threads share. kept: versions that the adjoint reads.
     """
@@ -126,12 +127,6 @@ class Kernel:
             mangled("tape", owner, variable, str(version)), ("units", "span", self.tile, self.size(owner)), inner=True
         )
 
-    def size(self, owner: str) -> int:
-        """Cells, channels or synapses."""
-        if owner in self.populations:
-            return self.populations[owner].size
-        return self.step.sources[owner] if owner in self.step.sources else count(self.step.projection(owner))
-
     # -- names ---------------------------------------------------------------------------------------------
 
     def constant(self, name: str, index: str) -> str:
@@ -213,41 +208,7 @@ class Kernel:
         head = f"const long {index} = {f'{item.places}[1 + r]' if item.chosen else 'r'};"
         return [f"VECTOR {self.dialect.loop('r', '0', number)} {{ {head}", *body, "}"]
 
-    # -- events --------------------------------------------------------------------------------------------
-
-    def events(self, source: str, delay: int | str = 0) -> tuple[str, str]:
-        """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number. delay: or C."""
-        if source in self.step.sources:
-            offsets = self.layout.given(mangled("offsets", source), "long", sets=True)
-            offsets = f"({offsets} + (first + b)*(past + steps) + past)"
-            base = self.layout.given(mangled("channels", source), "int", sets=True)
-        else:
-            offsets, base = self.lists(source)
-        row = "k" if not delay else f"k - {delay}"
-        found, number = f"({base} + {offsets}[{row}])", f"({offsets}[{row} + 1] - {offsets}[{row}])"
-        if not delay:
-            return found, number
-        return f"(past + k >= {delay} ? {found} : 0)", f"(past + k >= {delay} ? {number} : 0)"
-
-    def lists(self, population: str) -> tuple[str, str]:
-        """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets.
-
-        Rows of steps before the run come first.
-        """
-        offsets = self.layout.filled(mangled("offsets", population), ("trials", "bounds"), "long", inner=True)
-        events = self.layout.filled(
-            mangled("events", population), ("trials", "rows", self.size(population)), "int", inner=True
-        )
-        rows = "(trial + b)*(past + steps)"
-        return f"({offsets} + {rows} + trial + b + past)", f"({events} + {rows}*{self.size(population)})"
-
-    def spikes_of(self, source: str, delay: int | str, body: Sequence[str]) -> list[str]:
-        """A loop over the cells i of trial b that fired `delay` steps ago."""
-        events, number = self.events(source, delay)
-        return [
-            f"{{ const int *list = {events};",
-            f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];", *body, "} }",
-        ]  # fmt: skip
+    # -- synapses ------------------------------------------------------------------------------------------
 
     def of_source(self, synapses: Synapses, body: Sequence[str], dialect: Dialect | None = None) -> list[str]:
         """A loop over the synapses s from cell i to j; of one thread, where it is given C."""
@@ -301,12 +262,6 @@ class Kernel:
         late = synapses.max_delay
         kind = "byte" if late < 2**8 else "ushort" if late < 2**16 else "int"
         return f"{self.layout.given(mangled('delay', synapses.name), kind)}[s]"
-
-    def raster(self, population: str) -> str:
-        """Spikes as bytes, for the adjoint; rows of steps before the run come first."""
-        return self.layout.filled(
-            mangled("raster", population), ("trials", "rows", self.size(population)), "byte", inner=True
-        )
 
     def late(self) -> list[Couple]:
         """Couplings that put fixed amounts on their way when a cell fires, for a later step."""

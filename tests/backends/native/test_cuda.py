@@ -200,8 +200,7 @@ FAULTS = {
     "after an operation": ("recurrent", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
     "before a product": ("graded reversal", "}\n    __syncthreads();\n", "}\n"),
     "two owners": ("sparse", "#define MINE(i) ((i) % THREADS == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
-    "of a ballot": ("wide", "if (lane == 0) of_warp[warp] = __popc(fired);\n        __syncthreads();", "if (lane == 0) of_warp[warp] = __popc(fired);"),
-    "before the next ballot": ("wide", "if (fires) list[place] = (int)i;\n        __syncthreads();", "if (fires) list[place] = (int)i;"),
+    "before bits are read": ("wide", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
 }  # fmt: skip
 
 
@@ -241,7 +240,7 @@ def test_a_planted_fault_is_found(fault: str) -> None:
     [
         ("if (__syncthreads_or(bad) && k > 0) return 1;", "if (threadIdx.x == 3) return 0;"),
         ("if (__syncthreads_or(bad) && k > 0) return 1;", "FIRST __syncthreads();"),
-        ("const unsigned fired = __ballot_sync(~0u, fires);", "const unsigned fired = fires ? __ballot_sync(~0u, fires) : 0;"),
+        ("const unsigned fired = __ballot_sync(~0u, i < n && z[i]);", "const unsigned fired = i < n && z[i] ? __ballot_sync(~0u, 1) : 0;"),
     ],
     ids=["one is ahead", "one waits", "a ballot of some"],
 )  # fmt: skip
@@ -259,7 +258,10 @@ def test_threads_that_part_are_found(text: str, instead: str) -> None:
 def test_a_network_larger_than_a_block_and_its_shared_memory() -> None:
     network = wide(2500)
     c, emulation = backends.get("native").compile(network), compiled(network, Cuda(emulated=True))
-    assert emulation.compiled.executable((), 1).rooms["forward"] > SHARED and "char *const room = own_room;" in emulation.source
+    assert (
+        emulation.compiled.executable((), 1).rooms["forward"] > SHARED
+        and "char *const room = own_room;" in emulation.source
+    )
     inputs = {"current": 4e-10 * np.random.default_rng(0).random((BATCH, 30, 2500))}
     a, b = (run(p, network, inputs=inputs, steps=30) for p in (c, emulation))
     assert same(a, b) and a.spike_count() > 100
