@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -44,28 +46,44 @@ def input_lists(feed: Feed, name: str, events: Events) -> tuple[Array, Array]:
     return np.stack([e.offsets for e in sets]), channels
 
 
-def list_before(arrays: Arrays, feed: Feed, name: str, size: int) -> None:
-    """Writes a population's spikes before the run into the first rows of its lists and of its raster."""
+def list_before(arrays: Arrays, feed: Feed, name: str, size: int, placed: Callable[[Array], Any]) -> None:
+    """Writes a population's spikes before the run into the first rows of its lists and of its raster. placed: an array beside those."""
     past = past_of(feed)
     before = history(feed, name, size).reshape(-1, past, size)
     events = Events.of(before)
     bounds = events.offsets[np.arange(len(before))[:, None] * past + np.arange(past + 1)]
-    rows = arrays[mangled("offsets", name)]
-    rows[:, : past + 1] = bounds - bounds[:, :1]
-    trial = np.repeat(np.arange(len(before)), rows[:, past])
+    counts = bounds[:, past] - bounds[:, 0]
+    arrays[mangled("offsets", name)][:, : past + 1] = placed(bounds - bounds[:, :1])
+    trial = np.repeat(np.arange(len(before)), counts)
     place = np.arange(len(events.channels)) - bounds[trial, 0]
-    arrays[mangled("events", name)].reshape(len(before), -1)[trial, place] = events.channels
+    lists = arrays[mangled("events", name)].reshape(len(before), -1)
+    lists[placed(trial), placed(place)] = placed(events.channels)
     raster = arrays.get(mangled("raster", name))
     if raster is not None:
-        raster[:, :past] = before
+        raster[:, :past] = placed(before)
 
 
-def listed(offsets: Array, channels: Array, places: Array, rows: tuple[int, int], size: int) -> Events:
-    """Events of some rows of a kernel's lists. offsets: [trial, row]. places: where each trial's channels begin. size: of a row."""
+def listed(
+    offsets: Array, channels: Any, places: Array, rows: tuple[int, int], size: int,
+    pick: Callable[[Any, Array, Array], Array] | None = None,
+) -> Events:  # fmt: skip
+    """Events of some rows of a kernel's lists. offsets: [trial, row]. places: where each trial's channels begin. size: of a row.
+
+    pick: see `picked`.
+    """
     offsets = offsets[:, rows[0] : rows[1] + 1]
     counts = offsets[:, -1] - offsets[:, 0]
     starts = np.concatenate([[0], np.cumsum(counts)])
-    shifts = places + offsets[:, 0] - starts[:-1]
-    found = channels.reshape(-1)[np.repeat(shifts, counts) + np.arange(starts[-1])]
+    found = (pick or picked)(channels.reshape(-1), places + offsets[:, 0] - starts[:-1], counts)
     begins = (offsets[:, :-1] + (starts[:-1] - offsets[:, 0])[:, None]).ravel()
     return Events((len(counts), rows[1] - rows[0], size), np.append(begins, starts[-1]), found)
+
+
+def picked(channels: Array, shifts: Array, counts: Array) -> Array:
+    """Parts of an array one after another. counts: of the numbers of each. shifts: from a number's place in what is found to its place in the array."""
+    return channels[np.repeat(shifts, counts) + np.arange(counts.sum())]
+
+
+def places_of(lists: Any) -> Array:
+    """Where each trial's channels begin. lists: [trial, row, cell]."""
+    return np.arange(len(lists)) * prod(lists.shape[1:])
