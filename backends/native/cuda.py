@@ -25,14 +25,15 @@ _ARGUMENTS = "void *const *arrays, const long *strides, long *statuses, const ru
 
 @dataclass(frozen=True)
 class Cuda(Dialect):
-    """threads: of a block, a multiple of 32; 0 for as many as the largest population has cells. emulated: with the header that lets a
-    C compiler build it. checked: the emulation's threads run in descending order, scratch is in global memory whatever its size, and
+    """device: of torch, on which its kernels' arrays lie. threads: of a block, a multiple of 32; 0 for as many as the largest population has cells.
+    emulated: with the header that lets a C compiler build it. checked: the emulation's threads run in descending order, scratch is in global memory whatever its size, and
     two threads that change the same of it between two barriers are an error.
     """
 
     threads: int = 0
     emulated: bool = False
     checked: bool = False
+    device: str = "cpu"
     name = "CUDA"
     lists = False
     owners = True
@@ -46,6 +47,12 @@ class Cuda(Dialect):
     def lanes(self, units: int) -> int:
         """Blocks of a backward launch: by the units alone, so that every device gives the same bits."""
         return min(units, LANES)
+
+    def scratch(self, room: int, units: int, blocks: int, *, kept: bool) -> int:
+        """None where it is in shared memory and stays there; the emulation brings its own."""
+        if kept:
+            return room * units + _ALIGNED
+        return 0 if self.emulated or room <= SHARED else room * blocks + _ALIGNED
 
     # -- inside of an operation ----------------------------------------------------------------------------
 
@@ -87,6 +94,12 @@ class Cuda(Dialect):
         kernel = _Kernel(name, facts, 0 if self.checked else SHARED)
         return kernel.text(*pieces, back=back) + (kernel.launched() if self.emulated else "")
 
+    def added(self, facts: Facts) -> str:
+        """The kernel that adds lanes of gradients."""
+        kernel = _Kernel("added", facts, SHARED)
+        text = header("added.h").replace("ARGUMENTS", _ARGUMENTS)
+        return text + (kernel.launched() if self.emulated else "")
+
 
 class _Kernel:
     """Writes a kernel. shared: bytes of scratch up to which it is in shared memory."""
@@ -94,6 +107,7 @@ class _Kernel:
     def __init__(self, name: str, facts: Facts, shared: int) -> None:
         self.name, self.facts, self.layout, self.shared = name, facts, facts.layout, shared
         self.operations = Operations(facts.layout, name, self._head)
+        self.bytes = _ALIGNED
 
     def text(
         self,

@@ -52,6 +52,14 @@ class Dialect:
         """Partial sums of gradients: as many for any number of threads, so that the total doesn't depend on it."""
         return min(units, LANES, max(2, units // 8))
 
+    def block(self, facts: Facts) -> int:
+        """Threads of a block, where there are blocks."""
+        return 1
+
+    def scratch(self, room: int, units: int, blocks: int, *, kept: bool) -> int:
+        """Bytes that a launch of blocks has for scratch. room: of a unit. kept: whether units keep theirs."""
+        return room * units
+
     # -- inside of an operation ----------------------------------------------------------------------------
 
     def loop(self, index: str, first: str, last: str) -> str:
@@ -100,6 +108,10 @@ class Dialect:
     def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
         """The function that runs pieces: see `text.function`. Raises UnsupportedError."""
         return function(facts.layout, name, *pieces, back=back, parts=1 if back else facts.parts)
+
+    def added(self, facts: Facts) -> str:
+        """What adds lanes of gradients, where that isn't done outside."""
+        return ""
 
 
 C = Dialect()

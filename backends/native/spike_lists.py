@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,71 +44,17 @@ def input_lists(feed: Feed, name: str, events: Events) -> tuple[Array, Array]:
     return np.stack([e.offsets for e in sets]), channels
 
 
-@dataclass(frozen=True)
-class Lists:
-    """A population's spikes as a kernel keeps them. offsets: [trial, row + 1]. events: [trial, row, cell], as far as a trial's list goes."""
-
-    offsets: Array
-    events: Array
-    size: int
-
-    def between(self, first: int, last: int) -> Events:
-        """Of all trials, in the rows from first to last - 1."""
-        places = np.arange(len(self.offsets)) * self.events[0].size
-        return listed(self.offsets, self.events, places, (first, last), self.size)
-
-    def fired(self, row: int) -> Array:
-        """Of one row of the first trial: bool [cell]."""
-        found = np.zeros(self.size, np.bool_)
-        found[self.events.reshape(-1)[self.offsets[0, row] : self.offsets[0, row + 1]]] = True
-        return found
-
-    def begin(self, before: Array) -> None:
-        """Writes the first rows: bool [trial, row, cell]."""
-        past, events = before.shape[1], Events.of(before)
-        bounds = events.offsets[np.arange(len(before))[:, None] * past + np.arange(past + 1)]
-        self.offsets[:, : past + 1] = bounds - bounds[:, :1]
-        trial = np.repeat(np.arange(len(before)), self.offsets[:, past])
-        place = np.arange(len(events.channels)) - bounds[trial, 0]
-        self.events.reshape(len(before), -1)[trial, place] = events.channels
-
-
-@dataclass(frozen=True)
-class Bits:
-    """The same, a bit a cell. words: [trial, row, word]; bit i%32 of word i/32 is cell i."""
-
-    words: Array
-    size: int
-
-    def _raster(self, words: Array) -> Array:
-        octets = words.astype("<i4").view(np.uint8)
-        return np.unpackbits(octets, axis=-1, count=self.size, bitorder="little").view(np.bool_)
-
-    def between(self, first: int, last: int) -> Events:
-        return Events.of(self._raster(self.words[:, first:last]))
-
-    def fired(self, row: int) -> Array:
-        return self._raster(self.words[0, row])
-
-    def begin(self, before: Array) -> None:
-        octets = np.packbits(before, axis=-1, bitorder="little")
-        wide = np.zeros((*before.shape[:2], 4 * self.words.shape[2]), np.uint8)
-        wide[..., : octets.shape[2]] = octets
-        self.words[:, : before.shape[1]] = wide.view("<i4")
-
-
-def kept(arrays: Arrays, name: str, size: int) -> Lists | Bits:
-    """A population's spikes in a run's arrays."""
-    if mangled("words", name) in arrays:
-        return Bits(arrays[mangled("words", name)], size)
-    return Lists(arrays[mangled("offsets", name)], arrays[mangled("events", name)], size)
-
-
 def list_before(arrays: Arrays, feed: Feed, name: str, size: int) -> None:
-    """Writes a population's spikes before the run into the first rows of what is kept of them."""
+    """Writes a population's spikes before the run into the first rows of its lists and of its raster."""
     past = past_of(feed)
     before = history(feed, name, size).reshape(-1, past, size)
-    kept(arrays, name, size).begin(before)
+    events = Events.of(before)
+    bounds = events.offsets[np.arange(len(before))[:, None] * past + np.arange(past + 1)]
+    rows = arrays[mangled("offsets", name)]
+    rows[:, : past + 1] = bounds - bounds[:, :1]
+    trial = np.repeat(np.arange(len(before)), rows[:, past])
+    place = np.arange(len(events.channels)) - bounds[trial, 0]
+    arrays[mangled("events", name)].reshape(len(before), -1)[trial, place] = events.channels
     raster = arrays.get(mangled("raster", name))
     if raster is not None:
         raster[:, :past] = before
@@ -124,3 +69,17 @@ def listed(offsets: Array, channels: Array, places: Array, rows: tuple[int, int]
     found = channels.reshape(-1)[np.repeat(shifts, counts) + np.arange(starts[-1])]
     begins = (offsets[:, :-1] + (starts[:-1] - offsets[:, 0])[:, None]).ravel()
     return Events((len(counts), rows[1] - rows[0], size), np.append(begins, starts[-1]), found)
+
+
+def packed(spikes: Array) -> Array:
+    """bool [..., cell] as bits: int32 [..., word], of which bit i % 32 of word i / 32 is cell i."""
+    octets = np.packbits(spikes, axis=-1, bitorder="little")
+    whole = np.zeros((*spikes.shape[:-1], -(-spikes.shape[-1] // 32) * 4), np.uint8)
+    whole[..., : octets.shape[-1]] = octets
+    return whole.view("<i4").astype(np.int32)
+
+
+def unpacked(words: Array, size: int) -> Array:
+    """Inverse of `packed`. size: cells."""
+    octets = np.ascontiguousarray(words, "<i4").view(np.uint8)
+    return np.unpackbits(octets, axis=-1, count=size, bitorder="little").view(np.bool_)

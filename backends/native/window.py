@@ -18,7 +18,7 @@ from backends.native.compiled import CompiledNetwork
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
 from backends.native.recording import places
-from backends.native.spike_lists import history, kept, listed
+from backends.native.spike_lists import history, listed
 from backends.native.state import Ending, beginning
 from neuro.events import Events, Rasters
 from neuro.language.mangling import mangled
@@ -105,7 +105,9 @@ class Window:
         self._traces = [(n, arrays[mangled("record", t.owner, t.variable)], t.shape) for n, t in wanted.traces.items()]
         self._plastic = [(s, mangled("final", s.name, "w")) for s in compiled.step.synapses if "w" in s.states]
         cells = [c for c in compiled.step.cells if c.spikes]
-        self.populations = {c.name: kept(arrays, c.name, c.size) for c in cells}
+        self.populations = {
+            c.name: (arrays[mangled("offsets", c.name)], arrays[mangled("events", c.name)], c.size) for c in cells
+        }
 
     def _inputs(self) -> Arrays:
         found = drives.of_run(self.compiled.network, self.feed)
@@ -165,11 +167,17 @@ class Window:
         """A source's spikes in the steps from first to last - 1: all trials of all parameter sets, but an input's only once."""
         if source in self.lists:
             return self.lists[source].between(first, last)
-        return self.populations[source].between(self.run.past + first, self.run.past + last)
+        offsets, events, size = self.populations[source]
+        places, past = np.arange(len(offsets)) * events[0].size, self.run.past
+        return listed(offsets, events, places, (past + first, past + last), size)
 
     def raster(self, population: str, step: int) -> Array:
         """Spikes of one step of the only trial."""
-        return self.populations[population].fired(self.run.past + step)
+        offsets, events, size = self.populations[population]
+        row = self.run.past + step
+        found = np.zeros(size, np.bool_)
+        found[events.reshape(-1)[offsets[0, row] : offsets[0, row + 1]]] = True
+        return found
 
     def _state(self, done: int, left: Arrays) -> State:
         spikes = {n: partial(self.between, n, max(done - late, 0), done) for n, (late, _) in self._delayed.items()}

@@ -1,0 +1,183 @@
+"""Launches of kernels: by NVIDIA's driver on a GPU, or by the library that the C compiler made of the same text.
+
+Memory, streams and contexts are torch's: a kernel runs in the device's primary context, on the stream that torch uses just then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from backends.native.build import OTHERS, load
+from backends.native.calls import DONE, NO_MEMORY, PAUSED, SIGNATURE, WRONG, no_memory, wrong
+from backends.native.memory import available
+from backends.native.nvrtc import cubin, version
+from neuro.protocols import RunError, UnsupportedError
+
+if TYPE_CHECKING:
+    from backends.native.on_device import Device
+
+Array = npt.NDArray[Any]
+PLACES = 6  # of a status
+_LONG = ctypes.c_long
+
+
+class Functions(dict[str, Any]):
+    """By name. Whoever launches one holds them all: they go with this."""
+
+
+class Emulation:
+    """Blocks are run by the processor, in the memory of the host: see cuda_on_cpu.h."""
+
+    where = ""
+
+    def functions(self, source: str, network: str, dtype: str, names: Sequence[str]) -> Functions:
+        """Those of a text. Raises UnsupportedError."""
+        library = load(source, network, dtype)
+        for name in names:
+            getattr(library, name).argtypes = SIGNATURE
+            getattr(library, name).restype = None
+        return Functions({name: getattr(library, name) for name in names})
+
+    def launch(self, function: Any, blocks: int, threads: int, arguments: Sequence[int]) -> None:
+        """arguments: a kernel's. blocks: 0 for as many as a launch has units, or fewer. Raises RunError where the text is wrong."""
+        arrays, strides, statuses, run, first, until, begin, end, scratch, apart = arguments
+        status = (_LONG * PLACES).from_address(statuses)
+        while True:  # it comes back from time to time: Ctrl-C gets through
+            function(arrays, strides, statuses, run, begin, end, first, until, blocks, scratch, apart)
+            if status[0] != PAUSED:
+                break
+        if status[0] == NO_MEMORY:
+            raise no_memory()
+        if status[0] == WRONG:
+            raise wrong(status)
+
+    def free(self) -> int | None:
+        """Bytes, where the system tells."""
+        return available()
+
+
+class Driver:
+    """device: of torch, a CUDA one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.where = device, f" on '{device}'"
+
+    def functions(self, source: str, network: str, dtype: str, names: Sequence[str]) -> Functions:
+        """Those of a text, in the device's machine code. Raises UnsupportedError, RunError."""
+        code, driver = cubin(source, network, dtype, self.architecture()), self.driver()
+        with self.current():
+            error, library = driver.cuLibraryLoadData(code, [], [], 0, [], [], 0)
+            if int(error):
+                known = _done(driver, driver.cuDriverGetVersion())
+                why = (
+                    f"its driver says {error.name}; the driver knows CUDA {known // 1000}.{known % 1000 // 10}, and the code is NVRTC "
+                    f"{version(network)}'s; where that is newer, install a newer driver, or an older nvidia-cuda-nvrtc"
+                )
+                raise UnsupportedError("native", f"network '{network}' on '{self.device}'", why, OTHERS)
+            kernels = {n: _done(driver, driver.cuLibraryGetKernel(library, f"{n}_kernel".encode())) for n in names}
+            found = Functions({n: _done(driver, driver.cuKernelGetFunction(k)) for n, k in kernels.items()})
+        weakref.finalize(found, driver.cuLibraryUnload, library).atexit = False  # the driver is gone then
+        return found
+
+    def launch(self, function: Any, blocks: int, threads: int, arguments: Sequence[int]) -> None:
+        """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit. It doesn't wait for the end. Raises RunError."""
+        driver, values = self.driver(), (_LONG * len(arguments))(*arguments)
+        begin, size = ctypes.addressof(values), ctypes.sizeof(_LONG)
+        parameters = (ctypes.c_void_p * len(arguments))(*[begin + size * n for n in range(len(arguments))])
+        first, until = arguments[4:6]
+        with self.current():
+            place = ctypes.addressof(parameters)
+            grid = blocks or until - first, 1, 1
+            _done(driver, driver.cuLaunchKernel(function, *grid, threads, 1, 1, 0, self.stream(), place, 0))
+
+    def driver(self) -> Any:
+        """NVIDIA's binding."""
+        return import_module("cuda.bindings.driver")
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """The device's context is the thread's."""
+        with torch.cuda.device(self.device):
+            torch.cuda.current_stream(self.device)  # a device that nobody has used has no context yet
+            yield
+
+    def stream(self) -> int:
+        return int(torch.cuda.current_stream(self.device).cuda_stream)
+
+    def architecture(self) -> str:
+        major, minor = torch.cuda.get_device_capability(self.device)
+        return f"sm_{major}{minor}"
+
+    def free(self) -> int | None:
+        """Bytes that the device has, those included that torch holds and doesn't use."""
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+
+
+def _done(driver: Any, answer: Sequence[Any]) -> Any:
+    """What a call of the driver gave. Raises RunError where it failed."""
+    error, *found = answer
+    if int(error):
+        raise RunError(f"CUDA's driver failed: {error.name}, {_done(driver, driver.cuGetErrorString(error))}")
+    return found[0] if found else None
+
+
+class Launch:
+    """A function that is launched for spans of steps with the same arrays: `calls.Call` on a device.
+
+    functions: which `name` is one of. arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one
+    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. scratch: bytes. apart: of a unit's, where
+    units keep theirs from one span to the next; 0 where they don't.
+    """
+
+    def __init__(
+        self, device: Device, functions: Mapping[str, Any], name: str, arrays: Sequence[Any], strides: Sequence[int],
+        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int, apart: int = 0,
+    ) -> None:  # fmt: skip
+        self.device, self.functions, self.name = device, functions, name
+        self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
+        self.statuses: Sequence[Sequence[int]] | Array = ()
+        self._status = device.storage.as_it_is(np.zeros((blocks or units, PLACES), np.int64))
+        self.scratch = device.empty((scratch,), np.uint8)
+        pointers = [0 if a is None else a.data_ptr() for a in arrays]
+        table = np.array([*pointers, *strides, *numbers, 0], np.int64)
+        self._held = arrays, device.placed(table)  # until nobody launches this any more
+        begin, size = self._held[1].data_ptr(), table.itemsize
+        self._places = begin, begin + size * len(pointers), begin + size * (len(pointers) + len(strides))
+
+    def start(self, begin: int, end: int) -> None:
+        """Steps begin ... end - 1, without waiting for what they say. Raises RunError."""
+        arrays, strides, run = self._places
+        statuses, scratch = self._status.data_ptr(), self.scratch.data_ptr()
+        arguments = arrays, strides, statuses, run, 0, self.units, begin, end, scratch, self.apart
+        self.device.machine.launch(self.functions[self.name], self.blocks, self.threads, arguments)
+
+    def __call__(self, begin: int, end: int) -> bool:
+        """The same. Whether everything went well; `statuses` say what didn't."""
+        self.start(begin, end)
+        self.statuses = self.device.fetched(self._status)
+        if (self.statuses[:, 0] == DONE).all():
+            return True
+        self.statuses = self.statuses.copy()
+        self._status.zero_()
+        return False
+
+    def kept(self) -> torch.Tensor:
+        """What is in the scratch of all units now."""
+        return self.scratch.clone()
+
+    def put_back(self, kept: torch.Tensor) -> None:
+        """What was there then."""
+        self.scratch.copy_(kept)
+
+    def close(self) -> None:
+        """As of a call: nothing is left running."""

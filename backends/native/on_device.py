@@ -1,0 +1,155 @@
+"""The arrays of kernels in the memory of a device, as torch's tensors: from its allocator, copied by it, on its current stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from backends.common.arrays import Feed
+from backends.common.storage import Storage
+from backends.native.launch import Driver, Emulation, Launch
+from backends.native.layout import Arrays
+from backends.native.memory import Loan
+from backends.native.spike_lists import history, input_lists, packed, past_of, unpacked
+from neuro.events import Events
+from neuro.language.foreign import numbers
+from neuro.language.mangling import mangled
+from neuro.protocols import RunError
+
+Array = npt.NDArray[Any]
+LINE = 256  # bytes: where an array may begin
+TYPES = {
+    np.dtype(np.uint8): torch.uint8, np.dtype(np.uint16): torch.uint16, np.dtype(np.int32): torch.int32, np.dtype(np.int64): torch.int64,
+    np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64,
+}  # fmt: skip
+
+
+class Device:
+    """See `memory.Host`. machine: that launches. A program's own arrays travel once, a run's together."""
+
+    def __init__(self, real: Any, place: torch.device, machine: Emulation | Driver) -> None:
+        self.real, self.machine, self.where = real, machine, machine.where
+        self.storage = Storage(TYPES[np.dtype(real)], place)
+        self._lasting: dict[int, Array] = {}
+        self._held: dict[Any, tuple[Any, torch.Tensor]] = {}
+
+    def free(self) -> int | None:
+        return self.machine.free()
+
+    def launch(
+        self, functions: Mapping[str, Any], name: str, arrays: Sequence[Any], *given: Any, **options: Any
+    ) -> Launch:
+        """See `Launch`."""
+        return Launch(self, functions, name, arrays, *given, **options)
+
+    # -- arrays of kernels ---------------------------------------------------------------------------------
+
+    def lasting(self, arrays: Mapping[str, Array]) -> None:
+        self._lasting |= {id(a): a for a in arrays.values()}
+
+    def given(self, values: Mapping[str, tuple[Any, np.dtype[Any]]]) -> Arrays:
+        found, travels = dict[str, Any](), dict[str, Array]()
+        for name, (value, dtype) in values.items():
+            if isinstance(value, torch.Tensor):
+                found[name] = value.to(self.storage.device, TYPES[dtype]).contiguous()
+            elif id(value) in self._lasting:
+                found[name] = self.held((id(value), dtype), value, dtype)
+            else:
+                travels[name] = np.asarray(value, dtype, order="C")
+        return found | self._sent(travels)
+
+    def _sent(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        """Arrays of a run, in one transfer."""
+        places, room = dict[str, slice](), 0
+        for name, array in arrays.items():
+            places[name] = slice(room, room + array.nbytes)
+            room += -(-array.nbytes // LINE) * LINE
+        sent = np.empty(room, np.uint8)
+        for name, array in arrays.items():
+            sent[places[name]] = array.reshape(-1).view(np.uint8)
+        there = self.placed(sent)
+        return {n: there[places[n]].view(TYPES[a.dtype]).reshape(a.shape) for n, a in arrays.items()}
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> torch.Tensor:
+        return self._made(torch.empty, shape, dtype)
+
+    def lent(self, loan: Loan, name: str, shape: tuple[int, ...], dtype: Any) -> torch.Tensor:
+        return self._made(torch.empty, shape, dtype)
+
+    def cleared(self, loan: Loan, name: str, shape: tuple[int, ...], dtype: Any) -> torch.Tensor:
+        return self._made(torch.zeros, shape, dtype)
+
+    def _made(self, make: Any, shape: tuple[int, ...], dtype: Any) -> torch.Tensor:
+        kind = np.dtype(dtype)
+        try:
+            found: torch.Tensor = make(shape, dtype=TYPES[kind], device=self.storage.device)
+        except torch.OutOfMemoryError:
+            size = prod(shape) * kind.itemsize / 2**20
+            raise RunError(
+                f"there is no room for {size:.0f} MiB{self.where}; use a smaller batch, fewer steps, or a larger every"
+            ) from None
+        return found
+
+    # -- between the host, kernels and torch ---------------------------------------------------------------
+
+    def placed(self, array: Array) -> torch.Tensor:
+        return self.storage.as_it_is(array)
+
+    def held(self, key: Any, array: Any, dtype: Any = None) -> torch.Tensor:
+        known = self._held.get(key)
+        if known is None or known[0] is not array:
+            known = self._held[key] = array, self.placed(np.array(array, dtype, order="C"))
+        return known[1]
+
+    def fetched(self, array: Any) -> Array:
+        found: Array = array.cpu().numpy()
+        return found
+
+    def of_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def tensor(self, array: torch.Tensor) -> torch.Tensor:
+        return array
+
+    def turned(self, matrix: Any) -> torch.Tensor:
+        kind = np.dtype(self.real)
+        here: Any = self.given({"matrix": (matrix, kind)})["matrix"]
+        found: torch.Tensor = here.T.contiguous()
+        return found
+
+    # -- spikes --------------------------------------------------------------------------------------------
+
+    def input_lists(self, feed: Feed, name: str, spikes: Any) -> tuple[Any, Any]:
+        if not isinstance(spikes, torch.Tensor):
+            return input_lists(feed, name, spikes)
+        if past_of(feed):  # with those before the run
+            return input_lists(feed, name, Events.of(numbers(spikes)))
+        fired = spikes != 0
+        ends = fired.sum(dim=2).reshape(-1).cumsum(0)
+        return torch.cat([torch.zeros_like(ends[:1]), ends]), fired.nonzero()[:, 2].to(torch.int32)
+
+    def raster(self, before: Array, spikes: Any) -> torch.Tensor:
+        after = spikes if isinstance(spikes, torch.Tensor) else self.placed(np.asarray(spikes))
+        return torch.cat([self.placed(before), after != 0], dim=1).to(torch.uint8)
+
+    def events(self, spikes: Any, steps: int) -> Events:
+        return Events.of(numbers(spikes[:, -steps:]) if isinstance(spikes, torch.Tensor) else spikes)
+
+    def begin(self, arrays: Arrays, feed: Feed, name: str, size: int) -> None:
+        words = arrays[mangled("words", name)]
+        before = packed(history(feed, name, size).reshape(len(words), -1, size))
+        words[:, : before.shape[1]] = self.placed(before)
+
+    def fired(self, arrays: Arrays, name: str, size: int, rows: tuple[int, int]) -> Events:
+        return Events.of(unpacked(self.fetched(arrays[mangled("words", name)][:, slice(*rows)]), size))
+
+    def spikes(self, words: torch.Tensor, size: int, steps: int) -> torch.Tensor:
+        """A population's bits as numbers [trial, time, neuron] of a run's steps. words: as a kernel leaves them, a row a step."""
+        own = words[:, words.shape[1] - steps :, :, None]
+        bits = (own >> torch.arange(32, dtype=own.dtype, device=own.device)) & 1
+        return bits.flatten(2)[:, :, :size].to(self.storage.dtype)
