@@ -85,6 +85,9 @@ static __device__ void add(real *y, const real *row, long n) { OWN(own, n) y[own
 
 /* Where scratch begins: pieces of it don't share a line. */
 #define ALIGNED(scratch) ((char *)(((size_t)(scratch) + 63) & ~(size_t)63))
+#ifndef SHARED
+#define SHARED(name) extern __shared__ __align__(64) char name[]
+#endif
 #ifndef WATCH
 #define WATCH(room, bytes)
 #endif

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from backends.native.build import OTHERS
-from backends.native.dialect import Dialect, Facts
+from backends.native.dialect import Dialect, Facts, Written
 from backends.native.printer import definitions, header
 from backends.native.text import SIGNATURE, Operations, Piece, indented
 from neuro.protocols import UnsupportedError
 
 WARP, MOST = 32, 1024  # threads
-SHARED = 46 * 2**10  # bytes of a block's shared memory that its scratch may take; a kernel has 48 KiB without asking
+SHARED = 227 * 2**10  # bytes of shared memory that a block may have on sm_90; others have 48 KiB at least
 _ALIGNED = 64
 _BYTES = {"byte": 1, "ushort": 2, "int": 4, "long": 8}
 LANES = 128  # partial sums of gradients, at most: about one a multiprocessor, and as many copies of every weight
@@ -26,14 +26,15 @@ _ARGUMENTS = "void *const *arrays, const long *strides, long *statuses, const ru
 @dataclass(frozen=True)
 class Cuda(Dialect):
     """device: of torch, on which its kernels' arrays lie. threads: of a block, a multiple of 32; 0 for as many as the largest population has cells.
-    emulated: with the header that lets a C compiler build it. checked: the emulation's threads run in descending order, scratch is in global memory whatever its size, and
-    two threads that change the same of it between two barriers are an error.
+    shared: bytes of shared memory that a block may have. emulated: with the header that lets a C compiler build it. checked: the emulation's threads
+    run in descending order, nothing is in shared memory, and two threads that change the same scratch between two barriers are an error.
     """
 
     threads: int = 0
     emulated: bool = False
     checked: bool = False
     device: str = "cpu"
+    shared: int = SHARED
     name = "CUDA"
     lists = False
     owners = True
@@ -52,7 +53,12 @@ class Cuda(Dialect):
         """None where it is in shared memory and stays there; the emulation brings its own."""
         if kept:
             return room * units + _ALIGNED
-        return 0 if self.emulated or room <= SHARED else room * blocks + _ALIGNED
+        return 0 if self.emulated or room <= self.most else room * blocks + _ALIGNED
+
+    @property
+    def most(self) -> int:
+        """Bytes of a block's shared memory that a kernel may take."""
+        return 0 if self.checked else self.shared
 
     # -- inside of an operation ----------------------------------------------------------------------------
 
@@ -90,24 +96,27 @@ class Cuda(Dialect):
         numbers = f"#define THREADS {self.block(facts)}\n" + definitions(dtype, tile, dt)
         return before + numbers + header("real.h", "functions.h", "run.h", "cuda.h")
 
-    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
-        kernel = _Kernel(name, facts, 0 if self.checked else SHARED)
-        return kernel.text(*pieces, back=back) + (kernel.launched() if self.emulated else "")
+    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> Written:
+        kernel = _Kernel(name, facts, self.most)
+        text = kernel.text(*pieces, back=back) + (kernel.launched() if self.emulated else "")
+        return Written(text, kernel.shared)
 
-    def added(self, facts: Facts) -> str:
+    def added(self, facts: Facts) -> Written:
         """The kernel that adds lanes of gradients."""
-        kernel = _Kernel("added", facts, SHARED)
+        kernel = _Kernel("added", facts, 0)
         text = header("added.h").replace("ARGUMENTS", _ARGUMENTS)
-        return text + (kernel.launched() if self.emulated else "")
+        return Written(text + (kernel.launched() if self.emulated else ""))
 
 
 class _Kernel:
-    """Writes a kernel. shared: bytes of scratch up to which it is in shared memory."""
+    """Writes a kernel. most: bytes of shared memory that it may take. shared: that it takes: for scratch where that fits, and for what is left
+    of the smallest arrays of synapses that each step reads, and that no step changes. bytes: of scratch.
+    """
 
-    def __init__(self, name: str, facts: Facts, shared: int) -> None:
-        self.name, self.facts, self.layout, self.shared = name, facts, facts.layout, shared
+    def __init__(self, name: str, facts: Facts, most: int) -> None:
+        self.name, self.facts, self.layout, self.most = name, facts, facts.layout, most
         self.operations = Operations(facts.layout, name, self._head)
-        self.bytes = _ALIGNED
+        self.bytes, self.shared = _ALIGNED, 0
 
     def text(
         self,
@@ -120,13 +129,12 @@ class _Kernel:
     ) -> str:
         first = [f"{call}; __syncthreads();" for call in map(self._call, start)]
         before = [f"{call}; __syncthreads();" for call in map(self._call, past)]
+        each = list(each)
         loop = [f"if ({call}) {{ cut_off(u, k); return; }} __syncthreads();" for call in map(self._call, each)]
         last = [f"if ({call}) return; __syncthreads();" for call in map(self._call, finish)]
-        arrays, bytes_ = self._arrays()
-        self.bytes = bytes_
-        shared = bytes_ <= self.shared
+        arrays, loaded = self._arrays({name for piece in each for name in self.operations.of(piece)[1]})
+        bytes_, inside = self.bytes, self.bytes <= self.most
         anew = "end == run->steps" if back else "begin == 0"
-        kept = [f"if (!({anew})) COPY(room, own_room, {bytes_});"] if shared else []
         onwards = "k = end - 1; k >= begin; k--" if back else "k = begin; k < end; k++"
         earlier = [
             "for (long k = -1; k >= -past; k--) {" if back else "for (long k = -past; k < 0; k++) {",
@@ -135,19 +143,20 @@ class _Kernel:
         ]
         lines = [
             f"KERNEL void __launch_bounds__(THREADS) {self.name}_kernel({_ARGUMENTS}) {{",
-            *([f"__shared__ __align__({_ALIGNED}) char room[{bytes_}];"] if shared else []),
+            *(["SHARED(shared);"] if self.shared else []), *(["long held = -1;"] if loaded else []),
             "for (long unit = from + blockIdx.x; unit < until; unit += gridDim.x) {",
             "const long set = unit / run->batch, past = run->past;",
             "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, blockIdx.x, 0};",
             "const unit_t *const u = &own_unit;",
             f"char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : blockIdx.x*{bytes_});",
-            *([] if shared else ["char *const room = own_room;"]),
-            f"WATCH(room, {bytes_});",
-            *arrays, *kept, f"if ({anew}) {{", f"CLEAR(room, {bytes_}); __syncthreads();",
+            f"char *const room = {'shared' if inside else 'own_room'};", f"WATCH(room, {bytes_});", *arrays,
+            *(["if (set != held) {", *loaded, "held = set; }"] if loaded else []),
+            *([f"if (!({anew})) COPY(room, own_room, {bytes_});"] if inside else []),
+            f"if ({anew}) {{", f"CLEAR(room, {bytes_}); __syncthreads();",
             "{ const long k = begin;", *first, "}", *(earlier if before and not back else []), "}", "__syncthreads();",
             f"for (long {onwards}) {{", *loop, "}",
             *(["if (begin == 0) {", *earlier, "}"] if before and back else []),
-            "{ const long k = end;", *last, "}", *([f"if (apart) COPY(own_room, room, {bytes_});"] if shared else []),
+            "{ const long k = end;", *last, "}", *([f"if (apart) COPY(own_room, room, {bytes_});"] if inside else []),
             "__syncthreads();", "}", "}",
         ]  # fmt: skip
         return "\n".join((*self.operations.made.values(), indented(lines)))
@@ -159,7 +168,7 @@ class _Kernel:
             f"static void {name}_block(const void *given) {{", "    const launch_t *const l = (const launch_t *)given;",
             f"    {name}_kernel(l->arrays, l->strides, l->statuses, (const run_t *)l->run, l->from, l->until, l->begin, l->end, l->scratch, l->apart);", "}",
             SIGNATURE.format(name=name) + " {", "    launch_t l = {arrays, strides, 0, run, from, until, begin, end, scratch, apart};",
-            f"    emulated_grid(&l, THREADS, {self.bytes}, {name}_block, lane, status);", "}", "",
+            f"    emulated_grid(&l, THREADS, {self.bytes}, {self.shared}, {name}_block, lane, status);", "}", "",
         ))  # fmt: skip
 
     def _head(self, name: str, arrays: Sequence[str]) -> list[str]:
@@ -179,18 +188,29 @@ class _Kernel:
         kind = self.layout.scratch[name][0] if slot is None else slot.kind
         return f"{kind} " if slot is not None and slot.number else f"{kind} *"
 
-    def _arrays(self) -> tuple[list[str], int]:
-        """Lines that name a block's arrays, and the bytes of its scratch."""
-        found, place = [], 0
-        for n, name in enumerate(self.layout.slots):
-            pointer = f"({self._type(name).rstrip(' *')} *)GIVEN({n})"
-            number = self.layout.slots[name].number
-            found.append(
-                f"const {self._type(name)}{name} = *{pointer};"
-                if number
-                else f"{self._type(name)}const {name} = {pointer};"
-            )
+    def _arrays(self, read: set[str]) -> tuple[list[str], list[str]]:
+        """Lines that name a unit's arrays, and those that copy some into shared memory. read: by the operations of a step."""
+        scratch, place = list[str](), 0
         for name, (kind, length) in self.layout.scratch.items():
-            found.append(f"{kind} *const {name} = ({kind} *)(room + {place});")
-            place += -(-_BYTES.get(kind, self.facts.real) * length // _ALIGNED) * _ALIGNED
-        return found, max(place, _ALIGNED)
+            scratch.append(f"{kind} *const {name} = ({kind} *)(room + {place});")
+            place += _room(_BYTES.get(kind, self.facts.real) * length)
+        self.bytes = max(place, _ALIGNED)
+        self.shared = self.bytes if self.bytes <= self.most else 0
+        places = dict[str, int]()
+        for name in sorted(read & self.facts.fixed.keys(), key=lambda n: (self.facts.fixed[n], n)):
+            size = _room(self.facts.fixed[name] * self.facts.real)
+            if 0 < size <= self.most - self.shared:
+                places[name], self.shared = self.shared, self.shared + size
+        found = []
+        for n, name in enumerate(self.layout.slots):
+            kind, number = self._type(name), self.layout.slots[name].number
+            pointer = f"({kind.rstrip(' *')} *)" + (f"(shared + {places[name]})" if name in places else f"GIVEN({n})")
+            found.append(f"const {kind}{name} = *{pointer};" if number else f"{kind}const {name} = {pointer};")
+        slots = list(self.layout.slots)
+        copied = [f"COPY({n}, (real *)GIVEN({slots.index(n)}), {self.facts.fixed[n]});" for n in places]
+        return found + scratch, copied
+
+
+def _room(size: int) -> int:
+    """Bytes that a piece of so many takes."""
+    return -(-size // _ALIGNED) * _ALIGNED

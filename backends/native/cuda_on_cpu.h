@@ -25,6 +25,7 @@ typedef struct {
     void (*body)(const void *arguments);
     const void *arguments;
     ucontext_t back;
+    char *shared;
 } block_t;
 
 static __thread index_t threadIdx, blockIdx, gridDim;
@@ -34,7 +35,7 @@ static __thread block_t emulated;
 #define __device__
 #define __launch_bounds__(threads)
 #define __align__(bytes) __attribute__((aligned(bytes)))
-#define __shared__ static __thread
+#define SHARED(name) char *const name = emulated.shared
 #define __ffs(bits) __builtin_ffs(bits)
 #define __syncthreads() ((void)emulated_wait(AT_BLOCK, __LINE__, 0))
 #define __syncthreads_or(yes) emulated_wait(AT_BLOCK, __LINE__, !!(yes))
@@ -147,7 +148,7 @@ static long emulated_clock(void) {
     return at.tv_sec * 1000000000L + at.tv_nsec;
 }
 
-/* A launch in the way of a function in C: see work.h. blocks: how many share the units; 0 for one each or, where CHECKED is defined, one
+/* A launch in the way of a function in C: see work.h. bytes: of scratch. shared: of a block's memory. blocks: how many share the units; 0 for one
    for two, so that a block finds what the unit before left. It comes back between two blocks. */
 typedef struct {
     void *const *arrays;
@@ -159,21 +160,21 @@ typedef struct {
     long apart;
 } launch_t;
 #define PLACES 6
-static void emulated_grid(launch_t *l, int threads, long bytes, void (*body)(const void *), long blocks, long *status) {
-    const long units = l->until - l->from, due = emulated_clock() + 50000000;
+static void emulated_grid(launch_t *l, int threads, long bytes, long shared, void (*body)(const void *), long blocks, long *status) {
+    const long usual = (l->until - l->from + 1) / 2, due = emulated_clock() + 50000000;
 #ifdef CHECKED
-    const long usual = (units + 1) / 2;
     watched.room = 0, watched.before = (char *)malloc(bytes), watched.by = (int *)malloc(bytes * sizeof(int)), watched.bytes = bytes;
     int room = watched.before && watched.by;
 #else
-    const long usual = units;
     int room = 1;
 #endif
     gridDim.x = (unsigned)(blocks ? blocks : usual), blockIdx.x = status[0] == 3 ? (unsigned)status[1] : 0;
     fiber_t *const fibers = (fiber_t *)malloc(threads * sizeof(fiber_t));
     char *const stacks = (char *)malloc((size_t)threads * STACK), *const rooms = (char *)(l->apart ? 0 : malloc(gridDim.x * bytes + 64));
+    char *const memory = (char *)malloc(shared + 64);
+    emulated.shared = memory + 63 - ((size_t)memory + 63) % 64;
     l->statuses = (long *)calloc(gridDim.x * PLACES, sizeof(long));
-    room = room && fibers && stacks && l->statuses && (rooms || l->apart);
+    room = room && fibers && stacks && memory && l->statuses && (rooms || l->apart);
     if (rooms) l->scratch = rooms;
     status[0] = room ? 0 : -1;
     while (room && blockIdx.x < gridDim.x) {
@@ -191,5 +192,5 @@ static void emulated_grid(launch_t *l, int threads, long bytes, void (*body)(con
 #ifdef CHECKED
     free(watched.by), free(watched.before);
 #endif
-    free(l->statuses), free(rooms), free(stacks), free(fibers);
+    free(l->statuses), free(memory), free(rooms), free(stacks), free(fibers);
 }

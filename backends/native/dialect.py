@@ -5,7 +5,7 @@ In C a trial's cells are a loop, which the compiler makes vectors of, and the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.native.layout import Layout
@@ -20,7 +20,7 @@ TILE = 8  # trials side by side: a matrix row is read once for all of them
 class Facts:
     """What a function is written for. parts: of a trial's cells. cells: of the largest population. real: bytes of a number.
 
-    network: what it is called in errors.
+    network: what it is called in errors. fixed: numbers of each array of synapses that stays as it is in a run.
     """
 
     layout: Layout
@@ -28,6 +28,15 @@ class Facts:
     cells: int
     real: int
     network: str
+    fixed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A function's text. shared: bytes of a block's shared memory that a launch of it asks for."""
+
+    text: str
+    shared: int = 0
 
 
 class Dialect:
@@ -105,13 +114,13 @@ class Dialect:
         """What a kernel's text begins with."""
         return prelude(dtype, tile, dt)
 
-    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
+    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> Written:
         """The function that runs pieces: see `text.function`. Raises UnsupportedError."""
-        return function(facts.layout, name, *pieces, back=back, parts=1 if back else facts.parts)
+        return Written(function(facts.layout, name, *pieces, back=back, parts=1 if back else facts.parts))
 
-    def added(self, facts: Facts) -> str:
+    def added(self, facts: Facts) -> Written:
         """What adds lanes of gradients, where that isn't done outside."""
-        return ""
+        return Written("")
 
 
 C = Dialect()

@@ -120,16 +120,15 @@ class Executable:
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
         widest = max((c.size for c in step.cells), default=1)
-        facts = Facts(layout, self.kernel.parts, widest, bytes_, network)
+        facts = Facts(layout, self.kernel.parts, widest, bytes_, network, self.kernel.fixed())
         drawn = [drives.text()] if any(c.counts for c in step.cells) else []
-        texts = [
-            dialect.prelude(facts, dtype, tile, step.dt),
-            *drawn,
-            dialect.function("forward", facts, forth, back=False),
-        ]
+        written = {"forward": dialect.function("forward", facts, forth, back=False)}
         if back is not None:
             layout.scratch = rooms
-            texts += dialect.function("backward", facts, back, back=True), dialect.added(facts)
+            written["backward"] = dialect.function("backward", facts, back, back=True)
+            written["added"] = dialect.added(facts)
+        self.shared = {name: w.shared for name, w in written.items()}  # bytes of a block's
+        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values())]
         self.source, self.threads = "\n".join(texts), dialect.block(facts)
         self.network = network
         self.failure: tuple[int, ...] | None = None
@@ -146,8 +145,7 @@ class Executable:
         """By name, built when the first is called. Raises UnsupportedError."""
         dtype = np.dtype(self.real).name
         if not isinstance(self.memory, Host):
-            names = [*self.rooms, *(("added",) if "backward" in self.rooms else ())]
-            return self.memory.machine.functions(self.source, self.network, dtype, names)
+            return self.memory.machine.functions(self.source, self.network, dtype, self.shared)
         library = load(self.source, self.network, dtype)
         for name in self.rooms:
             getattr(library, name).argtypes = SIGNATURE
@@ -222,7 +220,10 @@ class Executable:
         sizes = [prod(a.shape) for a in found.values()]
         blocks = min(-(-max(1, *sizes) // self.threads), ADDING)
         arrays = [a for pair in zip(sums.values(), found.values(), strict=True) for a in pair]
-        lanes, options = len(next(iter(sums.values()))), {"blocks": blocks, "threads": self.threads, "scratch": 0}
+        lanes, options = (
+            len(next(iter(sums.values()))),
+            {"blocks": blocks, "threads": self.threads, "shared": 0, "scratch": 0},
+        )
         memory.launch(self.functions, "added", arrays, sizes, (), lanes, **options).start(0, len(sums))
         return found
 
@@ -279,7 +280,9 @@ class Executable:
             room = -(-room // LINE) * LINE  # so that those of all units begin at a line
             blocks, apart = lanes if back else 0, room if kept else 0
             scratch = self.kernel.dialect.scratch(room, units, blocks or units, kept=kept)
-            options = {"blocks": blocks, "threads": self.threads, "scratch": scratch, "apart": apart}
+            options = {
+                "blocks": blocks, "threads": self.threads, "shared": self.shared[name], "scratch": scratch, "apart": apart,
+            }  # fmt: skip
             return self.memory.launch(self.functions, name, given, strides, numbers, units, **options)
         together = not back and units == 1 and self.kernel.parts > 1
         work = (

@@ -22,7 +22,7 @@ from backends.native.recording import Recorded
 from backends.native.spikes import Spikes
 from backends.native.training import Training
 from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
-from neuro.language.mangling import mangled
+from neuro.language.mangling import mangled, unmangled
 from neuro.language.symbolic import symbol
 
 Key = tuple[str, str, int]  # owner, variable, version
@@ -104,6 +104,20 @@ class Kernel(Spikes):
             for key in self.written(op):
                 now[key] += 1
         return [*found, dict(now)]
+
+    def fixed(self) -> dict[str, int]:
+        """Arrays of synapses that stay as they are in a run, and how many numbers each has."""
+        found = {}
+        for name in self.layout.slots:
+            role, *parts = unmangled(name)
+            constant = self.constants.table.get(mangled(*parts) if role == "turned" else name)
+            if mangled("each", name) in self.layout.slots:
+                continue  # it may be one number
+            if constant is not None and constant.owner not in self.populations and not constant.one:
+                found[name] = self.size(constant.owner)
+            elif role == "turned" and constant is None:  # feedback weights
+                found[name] = self.size(parts[1])
+        return found
 
     def written(self, op: Operation) -> list[tuple[str, str]]:
         """Variables to which an operation gives a new version; events into inputs wait for the next step's gathering."""

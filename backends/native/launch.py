@@ -39,7 +39,7 @@ class Emulation:
 
     where = ""
 
-    def functions(self, source: str, network: str, dtype: str, names: Sequence[str]) -> Functions:
+    def functions(self, source: str, network: str, dtype: str, names: Mapping[str, int]) -> Functions:
         """Those of a text. Raises UnsupportedError."""
         library = load(source, network, dtype)
         for name in names:
@@ -47,7 +47,7 @@ class Emulation:
             getattr(library, name).restype = None
         return Functions({name: getattr(library, name) for name in names})
 
-    def launch(self, function: Any, blocks: int, threads: int, arguments: Sequence[int]) -> None:
+    def launch(self, function: Any, blocks: int, threads: int, shared: int, arguments: Sequence[int]) -> None:
         """arguments: a kernel's. blocks: 0 for as many as a launch has units, or fewer. Raises RunError where the text is wrong."""
         arrays, strides, statuses, run, first, until, begin, end, scratch, apart = arguments
         status = (_LONG * PLACES).from_address(statuses)
@@ -71,8 +71,8 @@ class Driver:
     def __init__(self, device: torch.device) -> None:
         self.device, self.where = device, f" on '{device}'"
 
-    def functions(self, source: str, network: str, dtype: str, names: Sequence[str]) -> Functions:
-        """Those of a text, in the device's machine code. Raises UnsupportedError, RunError."""
+    def functions(self, source: str, network: str, dtype: str, names: Mapping[str, int]) -> Functions:
+        """Those of a text, in the device's machine code. names: and the bytes of shared memory that each asks for. Raises UnsupportedError, RunError."""
         code, driver = cubin(source, network, dtype, self.architecture()), self.driver()
         with self.current():
             error, library = driver.cuLibraryLoadData(code, [], [], 0, [], [], 0)
@@ -85,10 +85,13 @@ class Driver:
                 raise UnsupportedError("native", f"network '{network}' on '{self.device}'", why, OTHERS)
             kernels = {n: _done(driver, driver.cuLibraryGetKernel(library, f"{n}_kernel".encode())) for n in names}
             found = Functions({n: _done(driver, driver.cuKernelGetFunction(k)) for n, k in kernels.items()})
+            most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            for name, function in found.items():
+                _done(driver, driver.cuFuncSetAttribute(function, most, names[name]))
         weakref.finalize(found, driver.cuLibraryUnload, library).atexit = False  # the driver is gone then
         return found
 
-    def launch(self, function: Any, blocks: int, threads: int, arguments: Sequence[int]) -> None:
+    def launch(self, function: Any, blocks: int, threads: int, shared: int, arguments: Sequence[int]) -> None:
         """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit. It doesn't wait for the end. Raises RunError."""
         driver, values = self.driver(), (_LONG * len(arguments))(*arguments)
         begin, size = ctypes.addressof(values), ctypes.sizeof(_LONG)
@@ -97,7 +100,7 @@ class Driver:
         with self.current():
             place = ctypes.addressof(parameters)
             grid = blocks or until - first, 1, 1
-            _done(driver, driver.cuLaunchKernel(function, *grid, threads, 1, 1, 0, self.stream(), place, 0))
+            _done(driver, driver.cuLaunchKernel(function, *grid, threads, 1, 1, shared, self.stream(), place, 0))
 
     def driver(self) -> Any:
         """NVIDIA's binding."""
@@ -135,16 +138,16 @@ class Launch:
     """A function that is launched for spans of steps with the same arrays: `calls.Call` on a device.
 
     functions: which `name` is one of. arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one
-    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. scratch: bytes. apart: of a unit's, where
+    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. shared: bytes of a block's memory. scratch: bytes. apart: of a unit's, where
     units keep theirs from one span to the next; 0 where they don't.
     """
 
     def __init__(
         self, device: Device, functions: Mapping[str, Any], name: str, arrays: Sequence[Any], strides: Sequence[int],
-        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int, apart: int = 0,
+        numbers: Sequence[int], units: int, *, blocks: int, threads: int, shared: int, scratch: int, apart: int = 0,
     ) -> None:  # fmt: skip
         self.device, self.functions, self.name = device, functions, name
-        self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
+        self.blocks, self.threads, self.shared, self.units, self.apart = blocks, threads, shared, units, apart
         self.statuses: Sequence[Sequence[int]] | Array = ()
         self._status = device.storage.as_it_is(np.zeros((blocks or units, PLACES), np.int64))
         self.scratch = device.empty((scratch,), np.uint8)
@@ -159,7 +162,7 @@ class Launch:
         arrays, strides, run = self._places
         statuses, scratch = self._status.data_ptr(), self.scratch.data_ptr()
         arguments = arrays, strides, statuses, run, 0, self.units, begin, end, scratch, self.apart
-        self.device.machine.launch(self.functions[self.name], self.blocks, self.threads, arguments)
+        self.device.machine.launch(self.functions[self.name], self.blocks, self.threads, self.shared, arguments)
 
     def __call__(self, begin: int, end: int) -> bool:
         """The same. Whether everything went well; `statuses` say what didn't."""

@@ -19,7 +19,8 @@ from fuzzing.networks import generate
 import backends
 from backends.common.structure import Backward
 from backends.native import cuda, devices, executable
-from backends.native.cuda import SHARED, Cuda
+from backends.native.cuda import Cuda
+from backends.native.dialect import Written
 from backends.native.program import NativeProgram
 from neuro import (
     FixedInDegree,
@@ -189,8 +190,9 @@ class Planted(Cuda):
     def prelude(self, *args: Any) -> str:
         return self._spoilt(super().prelude(*args))
 
-    def function(self, *args: Any, **options: Any) -> str:
-        return self._spoilt(super().function(*args, **options))
+    def function(self, *args: Any, **options: Any) -> Written:
+        whole = super().function(*args, **options)
+        return replace(whole, text=self._spoilt(whole.text))
 
     def _spoilt(self, text: str) -> str:
         return text.replace(self.what, self.instead)
@@ -257,9 +259,9 @@ def test_threads_that_part_are_found(text: str, instead: str) -> None:
 
 def test_a_network_larger_than_a_block_and_its_shared_memory() -> None:
     network = wide(2500)
-    c, emulation = backends.get("native").compile(network), compiled(network, Cuda(emulated=True))
+    c, emulation = backends.get("native").compile(network), compiled(network, Cuda(emulated=True, shared=48 * 2**10))
     assert (
-        emulation.compiled.executable((), 1).rooms["forward"] > SHARED
+        emulation.compiled.executable((), 1).rooms["forward"] > 48 * 2**10
         and "char *const room = own_room;" in emulation.source
     )
     inputs = {"current": 4e-10 * np.random.default_rng(0).random((BATCH, 30, 2500))}
@@ -303,6 +305,8 @@ def test_parameter_sets_are_blocks_and_processors_share_them() -> None:
     c = run(backends.get("native").compile(network), network, parameters=sets, population=3)
     assert same(found[0], found[1]) and same(found[0], c)
     assert len({found[0].spikes["cells"][p].sum() for p in range(3)}) == 3
+    stale = Planted(emulated=True, what="if (set != held)", instead="if (held < 0)")  # of the set that the block did before
+    assert not same(run(compiled(network, stale), network, parameters=sets, population=3), c)
 
 
 def test_single_precision() -> None:
