@@ -35,9 +35,15 @@ class Functions(dict[str, Any]):
 
 
 class Emulation:
-    """Blocks are run by the processor, in the memory of the host: see cuda_on_cpu.h."""
+    """Blocks are run by the processor, in the memory of the host: see cuda_on_cpu.h.
+
+    unwritten: what is in place of numbers that nobody has written. Where two emulations differ in it, a kernel that reads such shows.
+    """
 
     where = ""
+
+    def __init__(self, unwritten: float = 0.0) -> None:
+        self.unwritten = unwritten
 
     def functions(self, source: str, network: str, dtype: str, names: Sequence[str]) -> Functions:
         """Those of a text. Raises UnsupportedError."""
@@ -67,6 +73,8 @@ class Emulation:
 
 class Driver:
     """device: of torch, a CUDA one."""
+
+    unwritten = None
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.where = device, f" on '{device}'"
