@@ -131,6 +131,8 @@ class Executable:
             layout.scratch = rooms
             texts += dialect.function("backward", facts, back, back=True), dialect.added(facts)
         self.source, self.threads = "\n".join(texts), dialect.block(facts)
+        # bytes of a block's shared memory that a launch brings, by function
+        self.shared = dict.fromkeys((*self.rooms, *(("added",) if back is not None else ())), 0)
         self.network = network
         self.failure: tuple[int, ...] | None = None
         self.formulas: dict[str, Any] = {}  # constants as torch code
@@ -146,8 +148,7 @@ class Executable:
         """By name, built when the first is called. Raises UnsupportedError."""
         dtype = np.dtype(self.real).name
         if not isinstance(self.memory, Host):
-            names = [*self.rooms, *(("added",) if "backward" in self.rooms else ())]
-            return self.memory.machine.functions(self.source, self.network, dtype, names)
+            return self.memory.machine.functions(self.source, self.network, dtype, self.shared)
         library = load(self.source, self.network, dtype)
         for name in self.rooms:
             getattr(library, name).argtypes = SIGNATURE
