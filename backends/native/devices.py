@@ -7,6 +7,7 @@ import re
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from backends.common.options import choice
@@ -56,7 +57,7 @@ def memory_of(dialect: Dialect, real: Any) -> Host | Device:
     from backends.native.on_device import Device
 
     place = torch.device(dialect.device)
-    return Device(real, place, Emulation() if dialect.emulated else Driver(place))
+    return Device(real, place, Emulation(nan if dialect.checked else 0.0) if dialect.emulated else Driver(place))
 
 
 def lacking(device: str) -> str:

@@ -222,7 +222,7 @@ class Executable:
         arrays = [a for pair in zip(sums.values(), found.values(), strict=True) for a in pair]
         lanes, options = (
             len(next(iter(sums.values()))),
-            {"blocks": blocks, "threads": self.threads, "shared": 0, "scratch": 0},
+            {"blocks": blocks, "threads": self.threads, "scratch": 0},
         )
         memory.launch(self.functions, "added", arrays, sizes, (), lanes, **options).start(0, len(sums))
         return found
@@ -280,9 +280,7 @@ class Executable:
             room = -(-room // LINE) * LINE  # so that those of all units begin at a line
             blocks, apart = lanes if back else 0, room if kept else 0
             scratch = self.kernel.dialect.scratch(room, units, blocks or units, kept=kept)
-            options = {
-                "blocks": blocks, "threads": self.threads, "shared": self.shared[name], "scratch": scratch, "apart": apart,
-            }  # fmt: skip
+            options = {"blocks": blocks, "threads": self.threads, "scratch": scratch, "apart": apart}
             return self.memory.launch(self.functions, name, given, strides, numbers, units, **options)
         together = not back and units == 1 and self.kernel.parts > 1
         work = (

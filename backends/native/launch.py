@@ -27,32 +27,41 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 PLACES = 6  # of a status
+ASKED = 48 * 2**10  # bytes of shared memory beyond which a kernel must ask
 _LONG = ctypes.c_long
 
 
 class Functions(dict[str, Any]):
-    """By name. Whoever launches one holds them all: they go with this."""
+    """By name. Whoever launches one holds them all: they go with this. shared: bytes of shared memory that a block is given, by name."""
+
+    shared: Mapping[str, int]
 
 
 class Emulation:
-    """Blocks are run by the processor, in the memory of the host: see cuda_on_cpu.h."""
+    """Blocks are run by the processor, in the memory of the host: see cuda_on_cpu.h.
+
+    unwritten: what is in place of numbers that nobody has written. Where two emulations differ in it, a kernel that reads such shows.
+    """
 
     where = ""
 
-    def functions(self, source: str, network: str, dtype: str, names: Mapping[str, int]) -> Functions:
-        """Those of a text. Raises UnsupportedError."""
+    def __init__(self, unwritten: float = 0.0) -> None:
+        self.unwritten = unwritten
+
+    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int]) -> Functions:
+        """Those of a text. shared: see `Functions`; the emulation's is in its text. Raises UnsupportedError."""
         library = load(source, network, dtype)
-        for name in names:
+        for name in shared:
             getattr(library, name).argtypes = SIGNATURE
             getattr(library, name).restype = None
-        return Functions({name: getattr(library, name) for name in names})
+        return Functions({name: getattr(library, name) for name in shared})
 
-    def launch(self, function: Any, blocks: int, threads: int, shared: int, arguments: Sequence[int]) -> None:
+    def launch(self, functions: Functions, name: str, blocks: int, threads: int, arguments: Sequence[int]) -> None:
         """arguments: a kernel's. blocks: 0 for as many as a launch has units, or fewer. Raises RunError where the text is wrong."""
         arrays, strides, statuses, run, first, until, begin, end, scratch, apart = arguments
         status = (_LONG * PLACES).from_address(statuses)
         while True:  # it comes back from time to time: Ctrl-C gets through
-            function(arrays, strides, statuses, run, begin, end, first, until, blocks, scratch, apart)
+            functions[name](arrays, strides, statuses, run, begin, end, first, until, blocks, scratch, apart)
             if status[0] != PAUSED:
                 break
         if status[0] == NO_MEMORY:
@@ -68,11 +77,13 @@ class Emulation:
 class Driver:
     """device: of torch, a CUDA one."""
 
+    unwritten = None
+
     def __init__(self, device: torch.device) -> None:
         self.device, self.where = device, f" on '{device}'"
 
-    def functions(self, source: str, network: str, dtype: str, names: Mapping[str, int]) -> Functions:
-        """Those of a text, in the device's machine code. names: and the bytes of shared memory that each asks for. Raises UnsupportedError, RunError."""
+    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int]) -> Functions:
+        """Those of a text, in the device's machine code. shared: see `Functions`. Raises UnsupportedError, RunError."""
         code, driver = cubin(source, network, dtype, self.architecture()), self.driver()
         with self.current():
             error, library = driver.cuLibraryLoadData(code, [], [], 0, [], [], 0)
@@ -83,15 +94,25 @@ class Driver:
                     f"{version(network)}'s; where that is newer, install a newer driver, or an older nvidia-cuda-nvrtc"
                 )
                 raise UnsupportedError("native", f"network '{network}' on '{self.device}'", why, OTHERS)
-            kernels = {n: _done(driver, driver.cuLibraryGetKernel(library, f"{n}_kernel".encode())) for n in names}
+            kernels = {n: _done(driver, driver.cuLibraryGetKernel(library, f"{n}_kernel".encode())) for n in shared}
             found = Functions({n: _done(driver, driver.cuKernelGetFunction(k)) for n, k in kernels.items()})
-            most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-            for name, function in found.items():
-                _done(driver, driver.cuFuncSetAttribute(function, most, names[name]))
-        weakref.finalize(found, driver.cuLibraryUnload, library).atexit = False  # the driver is gone then
+            found.shared = shared
+            weakref.finalize(found, driver.cuLibraryUnload, library).atexit = False  # the driver is gone then
+            for name, bytes_ in shared.items():
+                if bytes_ > ASKED:
+                    self._ask(found[name], network, bytes_)
         return found
 
-    def launch(self, function: Any, blocks: int, threads: int, shared: int, arguments: Sequence[int]) -> None:
+    def _ask(self, function: Any, network: str, bytes_: int) -> None:
+        """For more shared memory than a kernel has by itself. Raises UnsupportedError."""
+        driver = self.driver()
+        most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        (error,) = driver.cuFuncSetAttribute(function, most, bytes_)
+        if int(error):
+            why = f"a block needs {bytes_} bytes of shared memory, and the driver says {error.name}; use device='cpu'"
+            raise UnsupportedError("native", f"network '{network}' on '{self.device}'", why, OTHERS)
+
+    def launch(self, functions: Functions, name: str, blocks: int, threads: int, arguments: Sequence[int]) -> None:
         """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit. It doesn't wait for the end. Raises RunError."""
         driver, values = self.driver(), (_LONG * len(arguments))(*arguments)
         begin, size = ctypes.addressof(values), ctypes.sizeof(_LONG)
@@ -100,7 +121,12 @@ class Driver:
         with self.current():
             place = ctypes.addressof(parameters)
             grid = blocks or until - first, 1, 1
-            _done(driver, driver.cuLaunchKernel(function, *grid, threads, 1, 1, shared, self.stream(), place, 0))
+            _done(
+                driver,
+                driver.cuLaunchKernel(
+                    functions[name], *grid, threads, 1, 1, functions.shared[name], self.stream(), place, 0
+                ),
+            )
 
     def driver(self) -> Any:
         """NVIDIA's binding."""
@@ -130,7 +156,8 @@ def _done(driver: Any, answer: Sequence[Any]) -> Any:
     """What a call of the driver gave. Raises RunError where it failed."""
     error, *found = answer
     if int(error):
-        raise RunError(f"CUDA's driver failed: {error.name}, {_done(driver, driver.cuGetErrorString(error))}")
+        said = _done(driver, driver.cuGetErrorString(error)).decode()
+        raise RunError(f"CUDA's driver failed: {error.name}, {said}")
     return found[0] if found else None
 
 
@@ -138,16 +165,16 @@ class Launch:
     """A function that is launched for spans of steps with the same arrays: `calls.Call` on a device.
 
     functions: which `name` is one of. arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one
-    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. shared: bytes of a block's memory. scratch: bytes. apart: of a unit's, where
+    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. scratch: bytes. apart: of a unit's, where
     units keep theirs from one span to the next; 0 where they don't.
     """
 
     def __init__(
-        self, device: Device, functions: Mapping[str, Any], name: str, arrays: Sequence[Any], strides: Sequence[int],
-        numbers: Sequence[int], units: int, *, blocks: int, threads: int, shared: int, scratch: int, apart: int = 0,
+        self, device: Device, functions: Functions, name: str, arrays: Sequence[Any], strides: Sequence[int],
+        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int, apart: int = 0,
     ) -> None:  # fmt: skip
         self.device, self.functions, self.name = device, functions, name
-        self.blocks, self.threads, self.shared, self.units, self.apart = blocks, threads, shared, units, apart
+        self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
         self.statuses: Sequence[Sequence[int]] | Array = ()
         self._status = device.storage.as_it_is(np.zeros((blocks or units, PLACES), np.int64))
         self.scratch = device.empty((scratch,), np.uint8)
@@ -162,7 +189,7 @@ class Launch:
         arrays, strides, run = self._places
         statuses, scratch = self._status.data_ptr(), self.scratch.data_ptr()
         arguments = arrays, strides, statuses, run, 0, self.units, begin, end, scratch, self.apart
-        self.device.machine.launch(self.functions[self.name], self.blocks, self.threads, self.shared, arguments)
+        self.device.machine.launch(self.functions, self.name, self.blocks, self.threads, arguments)
 
     def __call__(self, begin: int, end: int) -> bool:
         """The same. Whether everything went well; `statuses` say what didn't."""

@@ -85,7 +85,11 @@ class Device:
         return self._made(torch.zeros, shape, dtype)
 
     def _made(self, make: Any, shape: tuple[int, ...], dtype: Any) -> torch.Tensor:
-        kind = np.dtype(dtype)
+        kind, unwritten = np.dtype(dtype), self.machine.unwritten
+        if make is torch.empty and unwritten is not None:
+            return torch.full(
+                shape, unwritten if kind.kind == "f" else 0, dtype=TYPES[kind], device=self.storage.device
+            )
         try:
             found: torch.Tensor = make(shape, dtype=TYPES[kind], device=self.storage.device)
         except torch.OutOfMemoryError:

@@ -18,7 +18,7 @@ from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
-from backends.native import cuda, devices, executable
+from backends.native import cuda, executable
 from backends.native.cuda import Cuda
 from backends.native.dialect import Written
 from backends.native.program import NativeProgram
@@ -116,7 +116,9 @@ def gradients(program: Any, network: Network, batch: int = BATCH) -> dict[str, A
 
     def loss(signals: Any) -> Any:
         parts = {**signals.spikes, **signals.traces}
-        weights = {n: torch.as_tensor(random.normal(size=parts[n].shape)) for n in sorted(parts)}
+        weights = {
+            n: torch.as_tensor(random.normal(size=parts[n].shape), device=parts[n].device) for n in sorted(parts)
+        }
         sizes = {n: float(parts[n].detach().abs().max()) or 1.0 for n in parts}
         return sum((parts[n] * w / sizes[n]).sum() for n, w in weights.items())
 
@@ -202,7 +204,6 @@ FAULTS = {
     "after an operation": ("recurrent", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
     "before a product": ("graded reversal", "}\n    __syncthreads();\n", "}\n"),
     "two owners": ("sparse", "#define MINE(i) ((i) % THREADS == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
-    "before bits are read": ("wide", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
 }  # fmt: skip
 
 
@@ -219,15 +220,11 @@ def wide(cells: int = 150) -> Network:
 def test_a_planted_fault_is_found(fault: str) -> None:
     """The one order gives other bits than the other, or the check of what threads write finds it at once."""
     feature, what, instead = FAULTS[fault]
-    network = wide() if feature == "wide" else NETWORKS[feature]
-    random = np.random.default_rng(0)
-    given = {"inputs": {"current": 4e-10 * random.random((BATCH, STEPS, 150))}} if feature == "wide" else {}
+    network = NETWORKS[feature]
 
     def found(dialect: Cuda) -> bool:
         try:
-            return not same(
-                *(run(compiled(network, replace(dialect, checked=c)), network, **given) for c in (False, True))
-            )
+            return not same(*(run(compiled(network, replace(dialect, checked=c)), network) for c in (False, True)))
         except (EventsError, RunError) as error:
             assert isinstance(error, EventsError) or "the kernel's text is wrong" in str(error)
             return True
@@ -305,7 +302,9 @@ def test_parameter_sets_are_blocks_and_processors_share_them() -> None:
     c = run(backends.get("native").compile(network), network, parameters=sets, population=3)
     assert same(found[0], found[1]) and same(found[0], c)
     assert len({found[0].spikes["cells"][p].sum() for p in range(3)}) == 3
-    stale = Planted(emulated=True, what="if (set != held)", instead="if (held < 0)")  # of the set that the block did before
+    stale = Planted(
+        emulated=True, what="if (set != held)", instead="if (held < 0)"
+    )  # of the set that the block did before
     assert not same(run(compiled(network, stale), network, parameters=sets, population=3), c)
 
 
@@ -332,13 +331,6 @@ def test_what_is_not_finite_is_named_as_in_c() -> None:
 
 
 # -- refusals --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("number", "why"), [(0, "there is no CUDA device here"), (1, "isn't written yet")])
-def test_cuda_itself_is_refused(number: int, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cuda_devices", lambda: number)
-    with pytest.raises(UnsupportedError, match=f"device 'cuda'.*{why}.*use device='cpu'"):
-        backends.get("native").compile(NETWORKS["recurrent"], device="cuda")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("device", ["gpu", 0, None])

@@ -69,12 +69,14 @@ static __device__ int forward_7(const unit_t *u, long k, int id, real *end__valu
 }
 
 KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long until, long begin, long end, char *scratch, long apart) {
-    __shared__ __align__(64) char room[256];
+    SHARED(shared);
+    long held = -1;
     for (long unit = from + blockIdx.x; unit < until; unit += gridDim.x) {
         const long set = unit / run->batch, past = run->past;
         const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, blockIdx.x, 0};
         const unit_t *const u = &own_unit;
         char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : blockIdx.x*256);
+        char *const room = shared;
         WATCH(room, 256);
         const real hoisted__cells__0 = *(real *)GIVEN(0);
         const real hoisted__cells__3 = *(real *)GIVEN(1);
@@ -82,10 +84,10 @@ KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const
         const real of__cells__R = *(real *)GIVEN(3);
         const real of__cells__v_th = *(real *)GIVEN(4);
         int *const words__cells = (int *)GIVEN(5);
-        real *const amounts__feed__I__0 = (real *)GIVEN(6);
+        real *const amounts__feed__I__0 = (real *)(shared + 512);
         long *const offsets__x = (long *)GIVEN(7);
         int *const channels__x = (int *)GIVEN(8);
-        real *const amounts__loop__I__1 = (real *)GIVEN(9);
+        real *const amounts__loop__I__1 = (real *)(shared + 256);
         real *const begin__values = (real *)GIVEN(10);
         real *const initial__cells__v = (real *)GIVEN(11);
         real *const end__values = (real *)GIVEN(12);
@@ -93,6 +95,10 @@ KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const
         real *const of__cells__I = (real *)(room + 64);
         real *const of__cells__v = (real *)(room + 128);
         int *const fired__cells = (int *)(room + 192);
+        if (set != held) {
+            COPY(amounts__loop__I__1, (real *)GIVEN(9), 25);
+            COPY(amounts__feed__I__0, (real *)GIVEN(6), 35);
+            held = set; }
         if (!(begin == 0)) COPY(room, own_room, 256);
         if (begin == 0) {
             CLEAR(room, 256); __syncthreads();
