@@ -128,7 +128,7 @@ class Executable:
             written["backward"] = dialect.function("backward", facts, back, back=True)
             written["added"] = dialect.added(facts)
         self.shared = {name: w.shared for name, w in written.items()}  # bytes of a block's
-        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values())]
+        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values() if w.text)]
         self.source, self.threads = "\n".join(texts), dialect.block(facts)
         self.network = network
         self.failure: tuple[int, ...] | None = None
@@ -145,7 +145,7 @@ class Executable:
         """By name, built when the first is called. Raises UnsupportedError."""
         dtype = np.dtype(self.real).name
         if not isinstance(self.memory, Host):
-            return self.memory.machine.functions(self.source, self.network, dtype, self.shared)
+            return self.memory.machine.functions(self.source, self.network, dtype, self.shared, self.threads)
         library = load(self.source, self.network, dtype)
         for name in self.rooms:
             getattr(library, name).argtypes = SIGNATURE
@@ -220,11 +220,9 @@ class Executable:
         sizes = [prod(a.shape) for a in found.values()]
         blocks = min(-(-max(1, *sizes) // self.threads), ADDING)
         arrays = [a for pair in zip(sums.values(), found.values(), strict=True) for a in pair]
-        lanes, options = (
-            len(next(iter(sums.values()))),
-            {"blocks": blocks, "threads": self.threads, "scratch": 0},
-        )
-        memory.launch(self.functions, "added", arrays, sizes, (), lanes, **options).start(0, len(sums))
+        lanes = len(next(iter(sums.values())))
+        add = memory.launch(self.functions, "added", arrays, sizes, (), lanes, blocks=blocks, threads=self.threads)
+        add.start(0, len(sums))
         return found
 
     # -- calls ---------------------------------------------------------------------------------------------

@@ -32,9 +32,13 @@ _LONG = ctypes.c_long
 
 
 class Functions(dict[str, Any]):
-    """By name. Whoever launches one holds them all: they go with this. shared: bytes of shared memory that a block is given, by name."""
+    """By name. Whoever launches one holds them all: they go with this. shared: bytes of shared memory that a block is given, by name.
+
+    resident: blocks that a device runs at once, by name.
+    """
 
     shared: Mapping[str, int]
+    resident: Mapping[str, int]
 
 
 class Emulation:
@@ -48,8 +52,8 @@ class Emulation:
     def __init__(self, unwritten: float = 0.0) -> None:
         self.unwritten = unwritten
 
-    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int]) -> Functions:
-        """Those of a text. shared: see `Functions`; the emulation's is in its text. Raises UnsupportedError."""
+    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int], threads: int) -> Functions:
+        """Those of a text. shared: see `Functions`; the emulation's is in its text. threads: of a block. Raises UnsupportedError."""
         library = load(source, network, dtype)
         for name in shared:
             getattr(library, name).argtypes = SIGNATURE
@@ -82,8 +86,8 @@ class Driver:
     def __init__(self, device: torch.device) -> None:
         self.device, self.where = device, f" on '{device}'"
 
-    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int]) -> Functions:
-        """Those of a text, in the device's machine code. shared: see `Functions`. Raises UnsupportedError, RunError."""
+    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int], threads: int) -> Functions:
+        """Those of a text, in the device's machine code. shared: see `Functions`. threads: of a block. Raises UnsupportedError, RunError."""
         code, driver = cubin(source, network, dtype, self.architecture()), self.driver()
         with self.current():
             error, library = driver.cuLibraryLoadData(code, [], [], 0, [], [], 0)
@@ -101,7 +105,13 @@ class Driver:
             for name, bytes_ in shared.items():
                 if bytes_ > ASKED:
                     self._ask(found[name], network, bytes_)
+            found.resident = {n: self._resident(f, threads, shared[n]) for n, f in found.items()}
         return found
+
+    def _resident(self, function: Any, threads: int, shared: int) -> int:
+        driver = self.driver()
+        side_by_side = _done(driver, driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(function, threads, shared))
+        return self.multiprocessors() * max(1, int(side_by_side))
 
     def _ask(self, function: Any, network: str, bytes_: int) -> None:
         """For more shared memory than a kernel has by itself. Raises UnsupportedError."""
@@ -113,14 +123,16 @@ class Driver:
             raise UnsupportedError("native", f"network '{network}' on '{self.device}'", why, OTHERS)
 
     def launch(self, functions: Functions, name: str, blocks: int, threads: int, arguments: Sequence[int]) -> None:
-        """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit. It doesn't wait for the end. Raises RunError."""
+        """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit, or as many as run at once: each then does several units, and reads
+        what they share once. It doesn't wait for the end. Raises RunError.
+        """
         driver, values = self.driver(), (_LONG * len(arguments))(*arguments)
         begin, size = ctypes.addressof(values), ctypes.sizeof(_LONG)
         parameters = (ctypes.c_void_p * len(arguments))(*[begin + size * n for n in range(len(arguments))])
         first, until = arguments[4:6]
         with self.current():
             place = ctypes.addressof(parameters)
-            grid = blocks or until - first, 1, 1
+            grid = blocks or min(until - first, functions.resident[name]), 1, 1
             _done(
                 driver,
                 driver.cuLaunchKernel(
@@ -135,8 +147,7 @@ class Driver:
     @contextmanager
     def current(self) -> Iterator[None]:
         """The device's context is the thread's."""
-        with torch.cuda.device(self.device):
-            torch.cuda.current_stream(self.device)  # a device that nobody has used has no context yet
+        with torch.cuda.device(self.device):  # whoever launches has made arrays in this thread, so there is a context
             yield
 
     def stream(self) -> int:
@@ -145,6 +156,9 @@ class Driver:
     def architecture(self) -> str:
         major, minor = torch.cuda.get_device_capability(self.device)
         return f"sm_{major}{minor}"
+
+    def multiprocessors(self) -> int:
+        return int(torch.cuda.get_device_properties(self.device).multi_processor_count)
 
     def free(self) -> int | None:
         """Bytes that the device has, those included that torch holds and doesn't use."""
@@ -171,7 +185,7 @@ class Launch:
 
     def __init__(
         self, device: Device, functions: Functions, name: str, arrays: Sequence[Any], strides: Sequence[int],
-        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int, apart: int = 0,
+        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int = 0, apart: int = 0,
     ) -> None:  # fmt: skip
         self.device, self.functions, self.name = device, functions, name
         self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
