@@ -141,7 +141,7 @@ class Executable:
         self.left_behind = [n for n, border in self._borders.items() if border.role in ("end", "final")]
 
     @cached_property
-    def functions(self) -> Mapping[str, Any]:
+    def functions(self) -> Any:
         """By name, built when the first is called. Raises UnsupportedError."""
         dtype = np.dtype(self.real).name
         if not isinstance(self.memory, Host):
@@ -190,7 +190,8 @@ class Executable:
     def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
         loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self.numbers(run))
-        sums = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in shapes if unmangled(n)[0] == "G"}
+        gradients = [n for n in shapes if unmangled(n)[0] == "G"]
+        sums: Arrays = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in gradients}
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
         back = self.bound("backward", run, arrays, kept=kept)
         again = self.bound("forward", run, arrays, kept=True) if kept else None
@@ -216,7 +217,7 @@ class Executable:
         assert not isinstance(memory, Host)
         if not sums or len(next(iter(sums.values()))) == 1:
             return {n: a[0] for n, a in sums.items()}
-        found = {n: memory.empty(tuple(a.shape[1:]), self.real) for n, a in sums.items()}
+        found: Arrays = {n: memory.empty(tuple(a.shape[1:]), self.real) for n, a in sums.items()}
         sizes = [prod(a.shape) for a in found.values()]
         blocks = min(-(-max(1, *sizes) // self.threads), ADDING)
         arrays = [a for pair in zip(sums.values(), found.values(), strict=True) for a in pair]

@@ -12,7 +12,7 @@ import torch
 
 from backends.common.arrays import Feed
 from backends.common.storage import Storage
-from backends.native.launch import Driver, Emulation, Launch
+from backends.native.launch import Driver, Emulation, Functions, Launch
 from backends.native.layout import Arrays
 from backends.native.memory import Loan
 from backends.native.spike_lists import history, input_lists, packed, past_of, unpacked
@@ -41,9 +41,7 @@ class Device:
     def free(self) -> int | None:
         return self.machine.free()
 
-    def launch(
-        self, functions: Mapping[str, Any], name: str, arrays: Sequence[Any], *given: Any, **options: Any
-    ) -> Launch:
+    def launch(self, functions: Functions, name: str, arrays: Sequence[Any], *given: Any, **options: Any) -> Launch:
         """See `Launch`."""
         return Launch(self, functions, name, arrays, *given, **options)
 
