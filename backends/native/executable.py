@@ -32,8 +32,7 @@ from neuro.language.mangling import unmangled
 from neuro.protocols import RunError
 
 if TYPE_CHECKING:
-    from backends.native.launch import Launch
-    from backends.native.on_device import Device
+    from backends.native.on_device import Device, Launch
 
 Array = npt.NDArray[Any]
 TAPE = 256  # steps whose versions are kept at once
@@ -152,7 +151,7 @@ class Executable:
             getattr(library, name).restype = None
         return {name: getattr(library, name) for name in self.rooms}
 
-    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
+    def forward(self, given: Mapping[str, Any], feed: Feed, every: int, threads: int) -> Run:
         """Run. given: by C name. Inner arrays are lent while somebody holds the run."""
         spans = self.spans(feed.steps)
         run, call = self.begun(given, feed, every, threads, spans, kept=len(spans) > 1)
@@ -169,7 +168,7 @@ class Executable:
         return run
 
     def begun(
-        self, given: Mapping[str, Array], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
+        self, given: Mapping[str, Any], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
     ) -> tuple[Run, Call | Launch]:  # fmt: skip
         """A run with its arrays, and the function that is to be called for its steps."""
         units = (feed.population or 1) * -(-feed.batch // self.tile)
@@ -187,7 +186,7 @@ class Executable:
         longest = min(steps, most if self.kernel.training is None else min(TAPE, self.kernel.dialect.tape))
         return [(begin, min(begin + longest, steps)) for begin in range(0, steps, longest)]
 
-    def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
+    def backward(self, run: Run, given: Mapping[str, Any]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
         loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self.numbers(run))
         gradients = [n for n in shapes if unmangled(n)[0] == "G"]
@@ -237,7 +236,7 @@ class Executable:
             **run.counts,
         }  # fmt: skip
 
-    def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:
+    def _arrays(self, given: Mapping[str, Any], numbers: Mapping[str, int], loan: Loan) -> Arrays:
         memory, shapes = self.memory, self.kernel.layout.shapes(numbers)
         found, outside = dict[str, Any](), dict[str, tuple[Any, np.dtype[Any]]]()
         self._check_memory(shapes)

@@ -10,20 +10,16 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from backends.native.build import OTHERS, load
-from backends.native.calls import DONE, NO_MEMORY, PAUSED, SIGNATURE, WRONG, no_memory, wrong
+from backends.native.calls import NO_MEMORY, PAUSED, SIGNATURE, WRONG, no_memory, wrong
 from backends.native.memory import available
 from backends.native.nvrtc import cubin, version
 from neuro.protocols import RunError, UnsupportedError
-
-if TYPE_CHECKING:
-    from backends.native.on_device import Device
 
 Array = npt.NDArray[Any]
 PLACES = 6  # of a status
@@ -173,55 +169,3 @@ def _done(driver: Any, answer: Sequence[Any]) -> Any:
         said = _done(driver, driver.cuGetErrorString(error)).decode()
         raise RunError(f"CUDA's driver failed: {error.name}, {said}")
     return found[0] if found else None
-
-
-class Launch:
-    """A function that is launched for spans of steps with the same arrays: `calls.Call` on a device.
-
-    functions: which `name` is one of. arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one
-    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. scratch: bytes. apart: of a unit's, where
-    units keep theirs from one span to the next; 0 where they don't.
-    """
-
-    def __init__(
-        self, device: Device, functions: Functions, name: str, arrays: Sequence[Any], strides: Sequence[int],
-        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int = 0, apart: int = 0,
-    ) -> None:  # fmt: skip
-        self.device, self.functions, self.name = device, functions, name
-        self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
-        self.statuses: Sequence[Sequence[int]] | Array = ()
-        self._status = device.storage.as_it_is(np.zeros((blocks or units, PLACES), np.int64))
-        self.scratch = device.empty((scratch,), np.uint8)
-        pointers = [0 if a is None else a.data_ptr() for a in arrays]
-        table = np.array([*pointers, *strides, *numbers, 0], np.int64)
-        self._held = arrays, device.placed(table)  # until nobody launches this any more
-        begin, size = self._held[1].data_ptr(), table.itemsize
-        self._places = begin, begin + size * len(pointers), begin + size * (len(pointers) + len(strides))
-
-    def start(self, begin: int, end: int) -> None:
-        """Steps begin ... end - 1, without waiting for what they say. Raises RunError."""
-        arrays, strides, run = self._places
-        statuses, scratch = self._status.data_ptr(), self.scratch.data_ptr()
-        arguments = arrays, strides, statuses, run, 0, self.units, begin, end, scratch, self.apart
-        self.device.machine.launch(self.functions, self.name, self.blocks, self.threads, arguments)
-
-    def __call__(self, begin: int, end: int) -> bool:
-        """The same. Whether everything went well; `statuses` say what didn't."""
-        self.start(begin, end)
-        self.statuses = self.device.fetched(self._status)
-        if (self.statuses[:, 0] == DONE).all():
-            return True
-        self.statuses = self.statuses.copy()
-        self._status.zero_()
-        return False
-
-    def kept(self) -> torch.Tensor:
-        """What is in the scratch of all units now."""
-        return self.scratch.clone()
-
-    def put_back(self, kept: torch.Tensor) -> None:
-        """What was there then."""
-        self.scratch.copy_(kept)
-
-    def close(self) -> None:
-        """As of a call: nothing is left running."""
