@@ -117,7 +117,9 @@ class Device:
         return tensor
 
     def tensor(self, array: torch.Tensor) -> torch.Tensor:
-        return array
+        return (
+            array.detach()
+        )  # another one with the same numbers: autograd changes what it is given, and a run holds its own
 
     def turned(self, matrix: Any) -> torch.Tensor:
         kind = np.dtype(self.real)

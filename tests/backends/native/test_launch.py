@@ -10,6 +10,7 @@ import copy
 import gc
 import pickle
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from backends.common.structure import Backward
 from backends.native import devices, executable
 from backends.native.cuda import Cuda
 from backends.native.dialect import C
+from backends.native.on_device import Device
 from backends.native.program import NativeProgram
 from neuro import Input, Network, Neuron, Population, RunError, UnsupportedError
 from neuro.compiler.parameters import values
@@ -251,6 +253,52 @@ def test_the_gradient_of_a_current(on_device: Compile) -> None:
         assert x.grad is not None and x.grad.any()
         slopes.append(x.grad.cpu())
     close(*slopes)
+
+
+def test_plastic_weights_and_states_of_a_differentiable_run(on_device: Compile) -> None:
+    network = NETWORKS["plastic"]
+    options = given(network)
+    programs = on_device(network), native(network, C)
+    weights = (p.storage.of(p.declared["feed.w"].value).requires_grad_() for p in programs)
+    found, wanted = (p.forward({"feed.w": w}, **options) for p, w in zip(programs, weights, strict=True))
+    assert found.final["feed.w"].requires_grad
+    assert found.final["feed.w"].device == found.state.variables["cells.v"].device == programs[0].storage.device
+    close(found.final["feed.w"].detach().cpu(), wanted.final["feed.w"].detach())
+    for n, variable in wanted.state.variables.items():
+        close(found.state.variables[n].cpu(), variable)
+
+
+def test_the_gradient_of_a_state(on_device: Compile) -> None:
+    """A pass that goes on from a state brings gradients to its variables."""
+    network, slopes = NETWORKS["recurrent"], []
+    for program in (on_device(network), native(network, C)):
+        begun = program.forward({}, **given(network)).state.detach()
+        v = begun.variables["cells.v"].requires_grad_()
+        total(program.forward({}, **given(network), state=begun)).backward()
+        assert v.grad is not None and v.grad.any()
+        slopes.append(v.grad.cpu())
+    close(*slopes, bound=1e-8)
+
+
+def test_memory_of_a_pass_is_free_when_nobody_holds_it(double: Doubling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: a circle that the collector finds later fills a device."""
+    made, of_device = list[Any](), Device._made
+
+    def remembered(self: Device, *options: Any) -> torch.Tensor:
+        found = of_device(self, *options)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Device, "_made", remembered)
+    program = native(NETWORKS["recurrent"], TEXT)
+    gc.disable()
+    try:
+        program.value_and_grad(
+            total, {}, drive(NETWORKS["recurrent"], batch=BATCH, steps=STEPS), ["loop.w"], ["cells.v"]
+        )
+        assert len(made) > 5 and not any(a() is not None for a in made)
+    finally:
+        gc.enable()
 
 
 # -- what travels ----------------------------------------------------------------------------------------------
