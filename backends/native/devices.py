@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.common.options import choice
 from backends.native.build import OTHERS
-from backends.native.cuda import Cuda
+from backends.native.cuda import SHARED, Cuda
 from backends.native.dialect import C, Dialect
 from backends.native.memory import Host
 from neuro.protocols import UnsupportedError
@@ -40,8 +40,8 @@ def dialect_of(device: Any) -> Dialect:
         _check(name, _emulation())
         return EMULATED[name]
     _check(name, lacking(name))
-    index = name.partition(":")[2] or import_module("torch").cuda.current_device()
-    return Cuda(device=f"cuda:{index}")
+    index = int(name.partition(":")[2] or import_module("torch").cuda.current_device())
+    return Cuda(device=f"cuda:{index}", shared=_shared(index))
 
 
 def memory_of(dialect: Dialect, real: Any) -> Host | Device:
@@ -77,6 +77,14 @@ def lacking(device: str) -> str:
     except ImportError:
         return missing("launching a kernel", "cuda-bindings")
     return ""
+
+
+def _shared(index: int) -> int:
+    """Bytes of shared memory that a block may have. index: of a CUDA device."""
+    driver = import_module("cuda.bindings.driver")
+    most = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    error, found = driver.cuDeviceGetAttribute(most, driver.cuDeviceGet(index)[1])
+    return SHARED if int(error) else int(found)
 
 
 def _emulation() -> str:

@@ -32,8 +32,7 @@ from neuro.language.mangling import unmangled
 from neuro.protocols import RunError
 
 if TYPE_CHECKING:
-    from backends.native.launch import Launch
-    from backends.native.on_device import Device
+    from backends.native.on_device import Device, Launch
 
 Array = npt.NDArray[Any]
 TAPE = 256  # steps whose versions are kept at once
@@ -128,7 +127,7 @@ class Executable:
             written["backward"] = dialect.function("backward", facts, back, back=True)
             written["added"] = dialect.added(facts)
         self.shared = {name: w.shared for name, w in written.items()}  # bytes of a block's
-        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values())]
+        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values() if w.text)]
         self.source, self.threads = "\n".join(texts), dialect.block(facts)
         self.network = network
         self.failure: tuple[int, ...] | None = None
@@ -141,18 +140,18 @@ class Executable:
         self.left_behind = [n for n, border in self._borders.items() if border.role in ("end", "final")]
 
     @cached_property
-    def functions(self) -> Mapping[str, Any]:
+    def functions(self) -> Any:
         """By name, built when the first is called. Raises UnsupportedError."""
         dtype = np.dtype(self.real).name
         if not isinstance(self.memory, Host):
-            return self.memory.machine.functions(self.source, self.network, dtype, self.shared)
+            return self.memory.machine.functions(self.source, self.network, dtype, self.shared, self.threads)
         library = load(self.source, self.network, dtype)
         for name in self.rooms:
             getattr(library, name).argtypes = SIGNATURE
             getattr(library, name).restype = None
         return {name: getattr(library, name) for name in self.rooms}
 
-    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
+    def forward(self, given: Mapping[str, Any], feed: Feed, every: int, threads: int) -> Run:
         """Run. given: by C name. Inner arrays are lent while somebody holds the run."""
         spans = self.spans(feed.steps)
         run, call = self.begun(given, feed, every, threads, spans, kept=len(spans) > 1)
@@ -169,7 +168,7 @@ class Executable:
         return run
 
     def begun(
-        self, given: Mapping[str, Array], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
+        self, given: Mapping[str, Any], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
     ) -> tuple[Run, Call | Launch]:  # fmt: skip
         """A run with its arrays, and the function that is to be called for its steps."""
         units = (feed.population or 1) * -(-feed.batch // self.tile)
@@ -187,10 +186,11 @@ class Executable:
         longest = min(steps, most if self.kernel.training is None else min(TAPE, self.kernel.dialect.tape))
         return [(begin, min(begin + longest, steps)) for begin in range(0, steps, longest)]
 
-    def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
+    def backward(self, run: Run, given: Mapping[str, Any]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
         loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self.numbers(run))
-        sums = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in shapes if unmangled(n)[0] == "G"}
+        gradients = [n for n in shapes if unmangled(n)[0] == "G"]
+        sums: Arrays = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in gradients}
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
         back = self.bound("backward", run, arrays, kept=kept)
         again = self.bound("forward", run, arrays, kept=True) if kept else None
@@ -216,15 +216,13 @@ class Executable:
         assert not isinstance(memory, Host)
         if not sums or len(next(iter(sums.values()))) == 1:
             return {n: a[0] for n, a in sums.items()}
-        found = {n: memory.empty(tuple(a.shape[1:]), self.real) for n, a in sums.items()}
+        found: Arrays = {n: memory.empty(tuple(a.shape[1:]), self.real) for n, a in sums.items()}
         sizes = [prod(a.shape) for a in found.values()]
         blocks = min(-(-max(1, *sizes) // self.threads), ADDING)
         arrays = [a for pair in zip(sums.values(), found.values(), strict=True) for a in pair]
-        lanes, options = (
-            len(next(iter(sums.values()))),
-            {"blocks": blocks, "threads": self.threads, "scratch": 0},
-        )
-        memory.launch(self.functions, "added", arrays, sizes, (), lanes, **options).start(0, len(sums))
+        lanes = len(next(iter(sums.values())))
+        add = memory.launch(self.functions, "added", arrays, sizes, (), lanes, blocks=blocks, threads=self.threads)
+        add.start(0, len(sums))
         return found
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -238,7 +236,7 @@ class Executable:
             **run.counts,
         }  # fmt: skip
 
-    def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:
+    def _arrays(self, given: Mapping[str, Any], numbers: Mapping[str, int], loan: Loan) -> Arrays:
         memory, shapes = self.memory, self.kernel.layout.shapes(numbers)
         found, outside = dict[str, Any](), dict[str, tuple[Any, np.dtype[Any]]]()
         self._check_memory(shapes)

@@ -10,20 +10,16 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from backends.native.build import OTHERS, load
-from backends.native.calls import DONE, NO_MEMORY, PAUSED, SIGNATURE, WRONG, no_memory, wrong
+from backends.native.calls import NO_MEMORY, PAUSED, SIGNATURE, WRONG, no_memory, wrong
 from backends.native.memory import available
 from backends.native.nvrtc import cubin, version
 from neuro.protocols import RunError, UnsupportedError
-
-if TYPE_CHECKING:
-    from backends.native.on_device import Device
 
 Array = npt.NDArray[Any]
 PLACES = 6  # of a status
@@ -32,9 +28,13 @@ _LONG = ctypes.c_long
 
 
 class Functions(dict[str, Any]):
-    """By name. Whoever launches one holds them all: they go with this. shared: bytes of shared memory that a block is given, by name."""
+    """By name. Whoever launches one holds them all: they go with this. shared: bytes of shared memory that a block is given, by name.
+
+    resident: blocks that a device runs at once, by name.
+    """
 
     shared: Mapping[str, int]
+    resident: Mapping[str, int]
 
 
 class Emulation:
@@ -48,8 +48,8 @@ class Emulation:
     def __init__(self, unwritten: float = 0.0) -> None:
         self.unwritten = unwritten
 
-    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int]) -> Functions:
-        """Those of a text. shared: see `Functions`; the emulation's is in its text. Raises UnsupportedError."""
+    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int], threads: int) -> Functions:
+        """Those of a text. shared: see `Functions`; the emulation's is in its text. threads: of a block. Raises UnsupportedError."""
         library = load(source, network, dtype)
         for name in shared:
             getattr(library, name).argtypes = SIGNATURE
@@ -82,8 +82,8 @@ class Driver:
     def __init__(self, device: torch.device) -> None:
         self.device, self.where = device, f" on '{device}'"
 
-    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int]) -> Functions:
-        """Those of a text, in the device's machine code. shared: see `Functions`. Raises UnsupportedError, RunError."""
+    def functions(self, source: str, network: str, dtype: str, shared: Mapping[str, int], threads: int) -> Functions:
+        """Those of a text, in the device's machine code. shared: see `Functions`. threads: of a block. Raises UnsupportedError, RunError."""
         code, driver = cubin(source, network, dtype, self.architecture()), self.driver()
         with self.current():
             error, library = driver.cuLibraryLoadData(code, [], [], 0, [], [], 0)
@@ -101,7 +101,13 @@ class Driver:
             for name, bytes_ in shared.items():
                 if bytes_ > ASKED:
                     self._ask(found[name], network, bytes_)
+            found.resident = {n: self._resident(f, threads, shared[n]) for n, f in found.items()}
         return found
+
+    def _resident(self, function: Any, threads: int, shared: int) -> int:
+        driver = self.driver()
+        side_by_side = _done(driver, driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(function, threads, shared))
+        return self.multiprocessors() * max(1, int(side_by_side))
 
     def _ask(self, function: Any, network: str, bytes_: int) -> None:
         """For more shared memory than a kernel has by itself. Raises UnsupportedError."""
@@ -113,14 +119,16 @@ class Driver:
             raise UnsupportedError("native", f"network '{network}' on '{self.device}'", why, OTHERS)
 
     def launch(self, functions: Functions, name: str, blocks: int, threads: int, arguments: Sequence[int]) -> None:
-        """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit. It doesn't wait for the end. Raises RunError."""
+        """arguments: a kernel's, 8 bytes each. blocks: 0 for one a unit, or as many as run at once: each then does several units, and reads
+        what they share once. It doesn't wait for the end. Raises RunError.
+        """
         driver, values = self.driver(), (_LONG * len(arguments))(*arguments)
         begin, size = ctypes.addressof(values), ctypes.sizeof(_LONG)
         parameters = (ctypes.c_void_p * len(arguments))(*[begin + size * n for n in range(len(arguments))])
         first, until = arguments[4:6]
         with self.current():
             place = ctypes.addressof(parameters)
-            grid = blocks or until - first, 1, 1
+            grid = blocks or min(until - first, functions.resident[name]), 1, 1
             _done(
                 driver,
                 driver.cuLaunchKernel(
@@ -135,8 +143,7 @@ class Driver:
     @contextmanager
     def current(self) -> Iterator[None]:
         """The device's context is the thread's."""
-        with torch.cuda.device(self.device):
-            torch.cuda.current_stream(self.device)  # a device that nobody has used has no context yet
+        with torch.cuda.device(self.device):  # whoever launches has made arrays in this thread, so there is a context
             yield
 
     def stream(self) -> int:
@@ -145,6 +152,9 @@ class Driver:
     def architecture(self) -> str:
         major, minor = torch.cuda.get_device_capability(self.device)
         return f"sm_{major}{minor}"
+
+    def multiprocessors(self) -> int:
+        return int(torch.cuda.get_device_properties(self.device).multi_processor_count)
 
     def free(self) -> int | None:
         """Bytes that the device has, those included that torch holds and doesn't use."""
@@ -159,55 +169,3 @@ def _done(driver: Any, answer: Sequence[Any]) -> Any:
         said = _done(driver, driver.cuGetErrorString(error)).decode()
         raise RunError(f"CUDA's driver failed: {error.name}, {said}")
     return found[0] if found else None
-
-
-class Launch:
-    """A function that is launched for spans of steps with the same arrays: `calls.Call` on a device.
-
-    functions: which `name` is one of. arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one
-    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. scratch: bytes. apart: of a unit's, where
-    units keep theirs from one span to the next; 0 where they don't.
-    """
-
-    def __init__(
-        self, device: Device, functions: Functions, name: str, arrays: Sequence[Any], strides: Sequence[int],
-        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int, apart: int = 0,
-    ) -> None:  # fmt: skip
-        self.device, self.functions, self.name = device, functions, name
-        self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
-        self.statuses: Sequence[Sequence[int]] | Array = ()
-        self._status = device.storage.as_it_is(np.zeros((blocks or units, PLACES), np.int64))
-        self.scratch = device.empty((scratch,), np.uint8)
-        pointers = [0 if a is None else a.data_ptr() for a in arrays]
-        table = np.array([*pointers, *strides, *numbers, 0], np.int64)
-        self._held = arrays, device.placed(table)  # until nobody launches this any more
-        begin, size = self._held[1].data_ptr(), table.itemsize
-        self._places = begin, begin + size * len(pointers), begin + size * (len(pointers) + len(strides))
-
-    def start(self, begin: int, end: int) -> None:
-        """Steps begin ... end - 1, without waiting for what they say. Raises RunError."""
-        arrays, strides, run = self._places
-        statuses, scratch = self._status.data_ptr(), self.scratch.data_ptr()
-        arguments = arrays, strides, statuses, run, 0, self.units, begin, end, scratch, self.apart
-        self.device.machine.launch(self.functions, self.name, self.blocks, self.threads, arguments)
-
-    def __call__(self, begin: int, end: int) -> bool:
-        """The same. Whether everything went well; `statuses` say what didn't."""
-        self.start(begin, end)
-        self.statuses = self.device.fetched(self._status)
-        if (self.statuses[:, 0] == DONE).all():
-            return True
-        self.statuses = self.statuses.copy()
-        self._status.zero_()
-        return False
-
-    def kept(self) -> torch.Tensor:
-        """What is in the scratch of all units now."""
-        return self.scratch.clone()
-
-    def put_back(self, kept: torch.Tensor) -> None:
-        """What was there then."""
-        self.scratch.copy_(kept)
-
-    def close(self) -> None:
-        """As of a call: nothing is left running."""

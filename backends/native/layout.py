@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Arrays = dict[str, npt.NDArray[Any]]  # by C name
+Arrays = dict[str, Any]  # by C name: numpy's, or tensors on a device
 C_TYPES: dict[str, Any] = {
     "byte": np.dtype(np.uint8),
     "ushort": np.dtype(np.uint16),

@@ -12,7 +12,8 @@ import torch
 
 from backends.common.arrays import Feed
 from backends.common.storage import Storage
-from backends.native.launch import Driver, Emulation, Launch
+from backends.native.calls import DONE
+from backends.native.launch import PLACES, Driver, Emulation, Functions
 from backends.native.layout import Arrays
 from backends.native.memory import Loan
 from backends.native.spike_lists import history, input_lists, packed, past_of, unpacked
@@ -41,9 +42,7 @@ class Device:
     def free(self) -> int | None:
         return self.machine.free()
 
-    def launch(
-        self, functions: Mapping[str, Any], name: str, arrays: Sequence[Any], *given: Any, **options: Any
-    ) -> Launch:
+    def launch(self, functions: Functions, name: str, arrays: Sequence[Any], *given: Any, **options: Any) -> Launch:
         """See `Launch`."""
         return Launch(self, functions, name, arrays, *given, **options)
 
@@ -157,3 +156,55 @@ class Device:
         own = words[:, words.shape[1] - steps :, :, None]
         bits = (own >> torch.arange(32, dtype=own.dtype, device=own.device)) & 1
         return bits.flatten(2)[:, :, :size].to(self.storage.dtype)
+
+
+class Launch:
+    """A function that is launched for spans of steps with the same arrays: `calls.Call` on a device.
+
+    functions: which `name` is one of. arrays: in the order of the kernel's slots, None for one that it doesn't read. strides: bytes from one
+    parameter set's values to the next's. numbers: of the run (run_t). blocks: see `Emulation.launch`. scratch: bytes. apart: of a unit's, where
+    units keep theirs from one span to the next; 0 where they don't.
+    """
+
+    def __init__(
+        self, device: Device, functions: Functions, name: str, arrays: Sequence[Any], strides: Sequence[int],
+        numbers: Sequence[int], units: int, *, blocks: int, threads: int, scratch: int = 0, apart: int = 0,
+    ) -> None:  # fmt: skip
+        self.device, self.functions, self.name = device, functions, name
+        self.blocks, self.threads, self.units, self.apart = blocks, threads, units, apart
+        self.statuses: Sequence[Sequence[int]] | Array = ()
+        self._status = device.storage.as_it_is(np.zeros((blocks or units, PLACES), np.int64))
+        self.scratch = device.empty((scratch,), np.uint8)
+        pointers = [0 if a is None else a.data_ptr() for a in arrays]
+        table = np.array([*pointers, *strides, *numbers, 0], np.int64)
+        self._held = arrays, device.placed(table)  # until nobody launches this any more
+        begin, size = self._held[1].data_ptr(), table.itemsize
+        self._places = begin, begin + size * len(pointers), begin + size * (len(pointers) + len(strides))
+
+    def start(self, begin: int, end: int) -> None:
+        """Steps begin ... end - 1, without waiting for what they say. Raises RunError."""
+        arrays, strides, run = self._places
+        statuses, scratch = self._status.data_ptr(), self.scratch.data_ptr()
+        arguments = arrays, strides, statuses, run, 0, self.units, begin, end, scratch, self.apart
+        self.device.machine.launch(self.functions, self.name, self.blocks, self.threads, arguments)
+
+    def __call__(self, begin: int, end: int) -> bool:
+        """The same. Whether everything went well; `statuses` say what didn't."""
+        self.start(begin, end)
+        self.statuses = self.device.fetched(self._status)
+        if (self.statuses[:, 0] == DONE).all():
+            return True
+        self.statuses = self.statuses.copy()
+        self._status.zero_()
+        return False
+
+    def kept(self) -> torch.Tensor:
+        """What is in the scratch of all units now."""
+        return self.scratch.clone()
+
+    def put_back(self, kept: torch.Tensor) -> None:
+        """What was there then."""
+        self.scratch.copy_(kept)
+
+    def close(self) -> None:
+        """As of a call: nothing is left running."""

@@ -82,6 +82,9 @@ class Binding:
         self.attributes[function[1]] = attribute, value
         return (Result.CUDA_SUCCESS,)
 
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(self, function: Any, threads: int, shared: int) -> Any:  # noqa: N802
+        return Result.CUDA_SUCCESS, 2
+
     def cuLibraryUnload(self, library: Any) -> Any:  # noqa: N802
         self.unloaded.append(library)
         return (Result.CUDA_SUCCESS,)
@@ -130,6 +133,9 @@ class Doubled(Driver):
 
     def architecture(self) -> str:
         return "sm_90"
+
+    def multiprocessors(self) -> int:
+        return 20
 
     def free(self) -> int | None:
         return self.room

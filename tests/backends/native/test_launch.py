@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -295,7 +296,7 @@ def test_the_driver_gets_blocks_and_threads(double: Doubling) -> None:
     program.value_and_grad(total, {}, drive(network, batch=200, steps=4), ["loop.w", "feed.w"], ["cells.v"])
     forth, back, added = double.driver.binding.launched
     assert [forth.kernel, back.kernel, added.kernel] == ["forward", "backward", "added"]
-    assert forth.grid == (200, 1, 1) and back.grid == (program.dialect.lanes(200), 1, 1)
+    assert forth.grid == (40, 1, 1) and back.grid == (program.dialect.lanes(200), 1, 1)
     assert {x.block for x in (forth, back, added)} == {(32, 1, 1)} and {x.stream for x in (forth, back, added)} == {
         STREAM
     }
@@ -343,7 +344,7 @@ def test_shared_memory_is_asked_for(double: Doubling) -> None:
     """A launch brings what its kernel's text doesn't declare."""
     binding, program = double.driver.binding, native(NETWORKS["feed-forward"], TEXT)
     kernel = program.compiled.executable((), 1)
-    functions = lambda bytes_: double.driver.functions(kernel.source, "net", "float64", {"forward": bytes_})
+    functions = lambda bytes_: double.driver.functions(kernel.source, "net", "float64", {"forward": bytes_}, 32)
     assert functions(2**10).shared == {"forward": 2**10} and not binding.attributes
     functions(100 * 2**10)
     assert binding.attributes["forward"] == (8, 100 * 2**10)
@@ -411,7 +412,8 @@ def test_a_device_is_taken_where_it_can_be_used(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(sees))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: sees)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: sees - 1)
-    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", torch if binding else None)  # type: ignore[arg-type]
+    driver = Mock(cuDeviceGet=lambda index: (0, index), cuDeviceGetAttribute=lambda most, index: (0, 99 * 2**10))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver if binding else None)  # type: ignore[arg-type]
     if why:
         with pytest.raises(
             UnsupportedError, match=f"device 'cuda'.*{why}.*use device='cpu', or device='cuda-emulated'"
@@ -419,8 +421,14 @@ def test_a_device_is_taken_where_it_can_be_used(
             devices.dialect_of("cuda")
         assert devices.dialect_of("auto") is devices.dialect_of("cpu")
         return
-    assert devices.dialect_of("cuda") == devices.dialect_of("auto") == Cuda(device=f"cuda:{sees - 1}")
-    assert devices.dialect_of(torch.device("cuda:0")) == devices.dialect_of("cuda:0") == Cuda(device="cuda:0")
+    assert (
+        devices.dialect_of("cuda") == devices.dialect_of("auto") == Cuda(device=f"cuda:{sees - 1}", shared=99 * 2**10)
+    )
+    assert (
+        devices.dialect_of(torch.device("cuda:0"))
+        == devices.dialect_of("cuda:0")
+        == Cuda(device="cuda:0", shared=99 * 2**10)
+    )
     with pytest.raises(UnsupportedError, match=f"device 'cuda:7': torch sees {sees} CUDA device"):
         devices.dialect_of("cuda:7")
 
