@@ -38,13 +38,24 @@ class Adjoint(Writer):
     def each(self) -> list[Piece]:
         """What is done in every step, the last of them first."""
         found = [
-            Piece(f"back through record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record
+            Piece(
+                f"back through record of {r.owner}.{r.variable}",
+                tuple(self.recorded(r)),
+                own=not r.synaptic and not r.chosen,
+            )
+            for r in self.kernel.record
         ]
         for at in reversed(range(len(self.step.operations))):
             self.at = at
             lines = self.operation(self.step.operations[at])
             if lines:
-                found.append(Piece(f"back through {title(self.step.operations[at])}", tuple(lines)))
+                found.append(
+                    Piece(
+                        f"back through {title(self.step.operations[at])}",
+                        tuple(lines),
+                        own=self.kernel.own(self.step.operations[at]),
+                    )
+                )
         return [*self.ahead(), *found]
 
     def finish(self) -> list[Piece]:
@@ -316,9 +327,7 @@ class Adjoint(Writer):
             text = self.over_synapses(synapses, lambda ends: self.of_synapses(synapses, lines, seeds, ends)[0])
             return self.over_trials(synapses, text)
         assert op.factors is not None
-        sent, w = (
-            self.layout.room(mangled(n, op.projection), kernel.tile * s) for n, s in (("sent", pre), ("reaching", post))
-        )
+        sent, w = (kernel.handed(n, op, self.at, kernel.tile * s) for n, s in (("sent", pre), ("reaching", post)))
         names, amounts = kernel.synapse_names(synapses, self.at), kernel.matrix(op)
         factors = [kernel.constants.synapses(synapses, f) for f in (op.factors.pre, op.factors.post)]
         found = self.over_trials(synapses, [
@@ -330,7 +339,7 @@ class Adjoint(Writer):
             size = count(synapses)
             out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
             found.append(f"outer({out}, {sent}, {w}, {pre}, {post}, active);")
-        found += self.to_end(op, synapses, factors[1], total, amounts)
+        found += self.to_end(op, synapses, factors[1], total, sent, amounts)
         if synapses.pre in kernel.populations and synapses.name not in self.training.backward.detached:
             back = self.through(op, synapses)
             a = self.layout.room(mangled("A", "sent", op.projection), kernel.tile * pre)
@@ -340,7 +349,7 @@ class Adjoint(Writer):
             ]  # fmt: skip
         return found
 
-    def to_end(self, op: Couple, synapses: Synapses, factor: sp.Expr, total: str, amounts: str) -> list[str]:
+    def to_end(self, op: Couple, synapses: Synapses, factor: sp.Expr, total: str, sent: str, amounts: str) -> list[str]:
         """Adjoint of the postsynaptic factor of a product, which needs the sums themselves."""
         if factor.is_number:
             return []
@@ -348,7 +357,7 @@ class Adjoint(Writer):
         sums = self.layout.room(mangled("total", op.projection), self.kernel.tile * post)
         return [
             f"{self.dialect.cleared(sums, f'TILE*{post}')};",
-            f"project({sums}, {mangled('sent', op.projection)}, {amounts}, {pre}, {post});",
+            f"project({sums}, {sent}, {amounts}, {pre}, {post});",
             *self.along(
                 synapses, "j", post, "const long s = j;", factor, f"times({total}[b*{post} + j], {sums}[b*{post} + j])"
             ),

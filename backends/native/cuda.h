@@ -96,3 +96,9 @@ static __device__ void add(real *y, const real *row, long n) { OWN(own, n) y[own
 /* The places of a status: see work.h. */
 #define STATUS 6
 static __device__ void cut_off(const unit_t *u, long k) { FIRST u->status[0] = 2, u->status[3] = k; }
+/* Threads meet, once a step, and end where one has found a number that isn't finite. suspect: the step in which it did, at most one ago; -1. */
+#define AGREED(k) \
+    if (__syncthreads_or(suspect >= 0)) { \
+        cut_off(u, (k) - (__syncthreads_or(suspect >= 0 && suspect < (k)) != 0)); \
+        return; \
+    }

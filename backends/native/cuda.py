@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from backends.native.barriers import BARRIER, needed, parts
 from backends.native.build import OTHERS
 from backends.native.dialect import Dialect, Facts, Written
 from backends.native.printer import definitions, header
 from backends.native.text import SIGNATURE, Operations, Piece, indented
+from neuro.language.mangling import unmangled
 from neuro.protocols import UnsupportedError
 
 WARP, MOST = 32, 1024  # threads
 SHARED = 227 * 2**10  # bytes of shared memory that a block may have on sm_90; others have 48 KiB at least
 _ALIGNED = 64
+_FAILING = "failing"  # what an operation gives: whether a thread has found a number that isn't finite
 _BYTES = {"byte": 1, "ushort": 2, "int": 4, "long": 8}
 LANES = 128  # partial sums of gradients, at most: about one a multiprocessor, and as many copies of every weight
 _ARGUMENTS = "void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long until, long begin, long end, char *scratch, long apart"
@@ -41,6 +44,7 @@ class Cuda(Dialect):
     teams = False
     gathers = False
     tape = 128
+    handed = 2
 
     def tile(self, batch: int) -> int:
         return 1
@@ -75,14 +79,14 @@ class Cuda(Dialect):
         return f"CLEAR({to}, {number})"
 
     def between(self) -> list[str]:
-        return ["__syncthreads();"]
+        return [BARRIER]
 
     def ranges(self, first: str, last: str, text: Callable[[str, str], list[str]]) -> list[str]:
         found = text("own", "own + 1")
         return [f"OWN(own, {last}) {{", *found, "}"] if found else []
 
     def stopped(self) -> str:
-        return "if (__syncthreads_or(bad) && k > 0) return 1;"
+        return f"{_FAILING} |= bad && k > 0;"
 
     # -- whole texts ---------------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class _Kernel:
 
     def __init__(self, name: str, facts: Facts, most: int) -> None:
         self.name, self.facts, self.layout, self.most = name, facts, facts.layout, most
-        self.operations = Operations(facts.layout, name, self._head)
+        self.operations = Operations(facts.layout, name, self._head, _FAILING)
         self.bytes, self.shared = _ALIGNED, 0
 
     def text(
@@ -127,12 +131,11 @@ class _Kernel:
         *,
         back: bool,
     ) -> str:
-        first = [f"{call}; __syncthreads();" for call in map(self._call, start)]
-        before = [f"{call}; __syncthreads();" for call in map(self._call, past)]
-        each = list(each)
-        loop = [f"if ({call}) {{ cut_off(u, k); return; }} __syncthreads();" for call in map(self._call, each)]
-        last = [f"if ({call}) return; __syncthreads();" for call in map(self._call, finish)]
-        arrays, loaded = self._arrays({name for piece in each for name in self.operations.of(piece)[1]})
+        first = [f"{call}; {BARRIER}" for call in map(self._call, start)]
+        before = [f"{call}; {BARRIER}" for call in map(self._call, past)]
+        loop, met, read = self._steps(list(each), back=back)
+        last = [f"if ({call}) return; {BARRIER}" for call in map(self._call, finish)]
+        arrays, loaded = self._arrays(read)
         bytes_, inside = self.bytes, self.bytes <= self.most
         anew = "end == run->steps" if back else "begin == 0"
         onwards = "k = end - 1; k >= begin; k--" if back else "k = begin; k < end; k++"
@@ -152,14 +155,34 @@ class _Kernel:
             f"char *const room = {'shared' if inside else 'own_room'};", f"WATCH(room, {bytes_});", *arrays,
             *(["if (set != held) {", *loaded, "held = set; }"] if loaded else []),
             *([f"if (!({anew})) COPY(room, own_room, {bytes_});"] if inside else []),
-            f"if ({anew}) {{", f"CLEAR(room, {bytes_}); __syncthreads();",
-            "{ const long k = begin;", *first, "}", *(earlier if before and not back else []), "}", "__syncthreads();",
-            f"for (long {onwards}) {{", *loop, "}",
+            f"if ({anew}) {{", f"CLEAR(room, {bytes_}); {BARRIER}",
+            "{ const long k = begin;", *first, "}", *(earlier if before and not back else []), "}", BARRIER,
+            "long suspect = -1;", f"for (long {onwards}) {{", *loop, "}", met,
             *(["if (begin == 0) {", *earlier, "}"] if before and back else []),
             "{ const long k = end;", *last, "}", *([f"if (apart) COPY(own_room, room, {bytes_});"] if inside else []),
-            "__syncthreads();", "}", "}",
+            BARRIER, "}", "}",
         ]  # fmt: skip
         return "\n".join((*self.operations.made.values(), indented(lines)))
+
+    def _steps(self, each: Sequence[Piece], *, back: bool) -> tuple[list[str], str, set[str]]:
+        """Lines of a step, where the threads meet after the last one, and the arrays that a step names.
+
+        Where they meet first in a step they agree on whether to go on.
+        """
+        slots, handed = self.layout.slots, self.layout.handed
+        filled = {n for n, slot in slots.items() if slot.shape is not None and (not back or unmangled(n)[0] == "G")}
+        step = parts(each, filled | self.layout.scratch.keys(), handed)
+        watched = any(_FAILING in line for part in step for line in part.piece.lines)
+        found, agree, read = list[str](), watched, set[str]()
+        for part, meet in zip(step, needed(step, handed), strict=True):
+            call = self._call(part.piece)
+            read.update(self.operations.of(part.piece)[1])
+            if meet:
+                found.append("AGREED(k)" if agree else BARRIER)
+                agree = False
+            watches = any(_FAILING in line for line in part.piece.lines)
+            found.append(f"if ({call} && suspect < 0) suspect = k;" if watches else f"{call};")
+        return [*found, *(["AGREED(k)"] if agree else [])], "AGREED(end)" if watched else BARRIER, read
 
     def launched(self) -> str:
         """The function with which a C library runs blocks one after another: the same that C's dialect has. lane: how many; 0 for the default."""
@@ -173,7 +196,7 @@ class _Kernel:
 
     def _head(self, name: str, arrays: Sequence[str]) -> list[str]:
         given = "".join(f", {self._type(n)}{n}" for n in arrays)
-        return [f"static __device__ int {name}(const unit_t *u, long k, int id{given}) {{ UNIT"]
+        return [f"static __device__ int {name}(const unit_t *u, long k, int id{given}) {{ UNIT int {_FAILING} = 0;"]
 
     def _call(self, piece: Piece) -> str:
         if "propagator(" in "\n".join(piece.lines):

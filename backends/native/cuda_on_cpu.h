@@ -28,6 +28,7 @@ typedef struct {
     char *shared;
 } block_t;
 
+long emulated_barriers; /* that blocks have been at, all together */
 static __thread index_t threadIdx, blockIdx, gridDim;
 static __thread block_t emulated;
 
@@ -138,6 +139,7 @@ static int emulated_block(int threads, fiber_t *fibers, char *stacks, void (*bod
             return 1;
         }
         if (!released(fibers, 0, threads, AT_BLOCK, status)) return 0;
+        __atomic_add_fetch(&emulated_barriers, 1, __ATOMIC_RELAXED);
     }
 }
 

@@ -75,25 +75,25 @@ class Delivery:
             body = kernel.each_synapse(synapses, [f"{target}[b*{post} + j] += {value};"])
             return ["for (long b = 0; b < active; b++) {", *body, "}"]
         assert op.factors is not None
-        sent, total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
+        (sent, out), total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
         factor = c_code(kernel.constants.synapses(synapses, op.factors.post), kernel.synapse_names(synapses, None))
         return [
             *sent, *self.dialect.between(), f"{self.dialect.cleared(total, f'TILE*{post}')};",
-            f"project({total}, {mangled('sent', op.projection)}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
+            f"project({total}, {out}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
             f"for (long b = 0; b < active; b++) VECTOR {self.dialect.loop('j', '0', str(post))} {{ const long s = j; {target}[b*{post} + j] += ({factor})*{total}[b*{post} + j]; }}",
         ]  # fmt: skip
 
-    def sent(self, op: Couple) -> list[str]:
-        """Presynaptic factors of a factored coupling, in an array of their own."""
+    def sent(self, op: Couple) -> tuple[list[str], str]:
+        """Presynaptic factors of a factored coupling, and C of the array in which they are."""
         assert op.factors is not None
         synapses, pre = self.step.projection(op.projection), self.step.projection(op.projection).ends[0]
-        out = self.layout.room(mangled("sent", op.projection), self.kernel.tile * pre)
+        out = self.kernel.handed("sent", op, self.at, self.kernel.tile * pre)
         value = c_code(
             self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
         )
         return [
             f"for (long b = 0; b < active; b++) VECTOR {self.dialect.loop('i', '0', str(pre))} {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
-        ]
+        ], out
 
     def couple(self, op: Couple) -> list[str]:
         """Events that arrive, or per-step sums: into a state, or an input's sums of the next step."""

@@ -43,7 +43,7 @@ class Dialect:
     """C.
 
     lists: whether the spikes of populations are lists; else they are bits. owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether
-    threads can share the cells of one trial. tape: steps whose versions a tape holds, at most. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
+    threads can share the cells of one trial. handed: of what threads hand to others, how many there is room for at once. tape: steps whose versions a tape holds, at most. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
     """
 
     name = "C"
@@ -52,6 +52,7 @@ class Dialect:
     teams = True
     gathers = True
     tape = 256
+    handed = 1
 
     def tile(self, batch: int) -> int:
         """Trials side by side."""

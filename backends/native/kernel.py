@@ -57,7 +57,7 @@ class Kernel(Spikes):
         events = [o for o in self.step.operations if isinstance(o, Couple) and (o.when != "always" or self.waits(o))]
         for op in events:
             late, key = self.step.projection(op.projection).max_delay, self.slot(op)
-            self.back[key] = max(self.back.get(key, 1), late + 1)
+            self.back[key] = max(self.back.get(key, 1), late + self.dialect.handed)
             self.depth[key] = max(self.depth.get(key, 1), (late if self.sends(op) else 0) + 1)
         self.last = {self.slot(op): op for op in events if not self.direct(op)}
         for name in self.changing():
@@ -129,6 +129,18 @@ class Kernel(Spikes):
             case Couple() if op.target in self.populations[op.population].states:
                 return [(op.population, op.target)]
         return []
+
+    def own(self, op: Operation) -> bool:
+        """Whether each thread of a block finds in an operation what it wrote itself, or what was handed over. See `barriers`."""
+        match op:
+            case Threshold():
+                return True
+            case Gather():
+                return all(self.factored(c) for c in op.couplings)
+            case Couple():
+                return self.factored(op) if op.when == "always" else self.is_static(op)
+            case Update():
+                return op.owner in self.populations
 
     def keep(self, owner: str, variable: str, at: int) -> str:
         """Name of the tape that holds a variable's version before operation `at`."""
@@ -314,7 +326,18 @@ class Kernel(Spikes):
         population, variable, stretch = slot
         depth = self.depth if role == "coming" else self.back
         size = depth[slot] * self.tile * self.size(population)
-        return self.layout.room(mangled(role, population, variable, str(stretch)), size)
+        name = self.layout.room(mangled(role, population, variable, str(stretch)), size)
+        if role == "B":
+            self.layout.handed.add(name)
+        return name
+
+    def handed(self, role: str, op: Couple, at: int, length: int) -> str:
+        """C of scratch in which operation `at` writes what other threads read before its next step."""
+        if self.dialect.handed == 1:
+            return self.layout.room(mangled(role, op.projection), length)
+        name = self.layout.room(mangled(role, op.projection, op.target, str(at)), 2 * length)
+        self.layout.handed.add(name)
+        return f"({name} + (k & 1)*{length})"
 
     def is_static(self, op: Couple) -> bool:
         return is_static(self.step, op)

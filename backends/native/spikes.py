@@ -63,6 +63,7 @@ class Spikes:
         """C of the bits of trial b's cells that fired `delay` steps ago; rows of steps before the run come first."""
         number = -(-self.size(population) // WORD)
         words = self.layout.filled(mangled("words", population), ("trials", "rows", number), "int", inner=True)
+        self.layout.handed.add(words)
         late = f" - {delay}" if delay else ""
         return f"({words} + ((trial + b)*(past + steps) + past + k{late})*{number})"
 
@@ -77,12 +78,12 @@ class Spikes:
             f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];", *body, "} }",
         ]  # fmt: skip
 
-    def own_spikes_of(self, population: str, body: Sequence[str]) -> list[str]:
-        """The same of this step, for what a cell's owner does for it."""
+    def own_spikes_of(self, population: str, body: Sequence[str], fired: str = "") -> list[str]:
+        """The same of this step, for what a cell's owner does for it. fired: C of whether cell i did, where its owner knows."""
         if not self.bits(population):
             return self.spikes_of(population, 0, body)
         head = self.dialect.loop("i", "0", str(self.size(population)))
-        return [f"{head} {{ if (!FIRES({self.words(population)}, i)) continue;", *body, "}"]
+        return [f"{head} {{ if (!{fired or f'FIRES({self.words(population)}, i)'}) continue;", *body, "}"]
 
     def of_rows(self, what: str, one: str, other: str, source: str, width: int) -> str:
         """C that calls `gather` or `scatter` with the rows of a matrix whose cells fired now. one, other: the function's first arguments."""

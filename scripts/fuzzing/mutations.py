@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "CUDA: an operation begins before all threads have ended the last one", "backends/native/cuda.py",
-        "{{ cut_off(u, k); return; }} __syncthreads();", "{{ cut_off(u, k); return; }}",
+        'found.append("AGREED(k)" if agree else BARRIER)', "pass",
     ),
     Mutation(
         "the adjoint of a value forgets its gate", "backends/native/adjoint.py", '"(gate ? g : 0)"', '"g"'

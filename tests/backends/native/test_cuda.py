@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
-from backends.native import cuda, executable
+from backends.native import build, cuda, executable, launch
 from backends.native.cuda import Cuda
 from backends.native.dialect import Written
 from backends.native.program import NativeProgram
@@ -31,6 +32,7 @@ from neuro import (
     Projection,
     Recording,
     RunError,
+    Synapse,
     UnsupportedError,
 )
 from neuro.events import EventsError
@@ -201,8 +203,9 @@ class Planted(Cuda):
 
 
 FAULTS = {
-    "after an operation": ("recurrent", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
-    "before a product": ("graded reversal", "}\n    __syncthreads();\n", "}\n"),
+    "before spikes are read": ("recurrent", "AGREED(k)\n", "\n"),
+    "before a product": ("graded reversal", "AGREED(k)\n", "\n"),
+    "before the place of a product is used again": ("graded reversal", "(k & 1)*", "0*"),
     "two owners": ("sparse", "#define MINE(i) ((i) % THREADS == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
 }  # fmt: skip
 
@@ -237,8 +240,8 @@ def test_a_planted_fault_is_found(fault: str) -> None:
 @pytest.mark.parametrize(
     ("text", "instead"),
     [
-        ("if (__syncthreads_or(bad) && k > 0) return 1;", "if (threadIdx.x == 3) return 0;"),
-        ("if (__syncthreads_or(bad) && k > 0) return 1;", "FIRST __syncthreads();"),
+        ("failing |= bad && k > 0;", "if (threadIdx.x == 3) return 0;"),
+        ("failing |= bad && k > 0;", "FIRST __syncthreads();"),
         ("const unsigned fired = __ballot_sync(~0u, i < n && z[i]);", "const unsigned fired = i < n && z[i] ? __ballot_sync(~0u, 1) : 0;"),
     ],
     ids=["one is ahead", "one waits", "a ballot of some"],
@@ -315,10 +318,16 @@ def test_single_precision() -> None:
     assert same(a, b) and a.traces["cells.v"].dtype == np.float32 and a.spike_count() > 10
 
 
-def test_what_is_not_finite_is_named_as_in_c() -> None:
+@pytest.mark.parametrize("coupled", [False, True])
+def test_what_is_not_finite_is_named_as_in_c(coupled: bool) -> None:
+    """Where cells are coupled, threads meet before they integrate, and agree one step later on whether to go on."""
     runaway = Neuron("runaway", "dv/dt = v**2/second + I/second : 1\nI : 1", method="euler")
+    tied = Projection("loop", "cells", "cells", Synapse("tied", "w : 1", transmits="w*v_pre", target="I"), "0")
     network = Network(
-        (Population("cells", runaway, 40),), (), (Input("x", 40, "current", target="cells.I"),), name="runaway"
+        (Population("cells", runaway, 40),),
+        (tied,) if coupled else (),
+        (Input("x", 40, "current", target="cells.I"),),
+        name="runaway",
     )
     inputs = np.zeros((3, 400, 40))
     inputs[1, 5, 33] = 1e200
@@ -327,7 +336,38 @@ def test_what_is_not_finite_is_named_as_in_c() -> None:
         with pytest.raises(RunError) as error:
             backends.get("native").compile(network, device=device).run(inputs={"x": inputs})  # type: ignore[call-arg]
         errors.append(str(error.value))
-    assert errors[0] == errors[1] and "trial 1, cell [33]" in errors[0]
+    assert errors[0] == errors[1] and ("trial 1" if coupled else "trial 1, cell [33]") in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("feature", "wanted"),
+    [("recurrent", 1), ("readout", 1), ("heterogeneous delays", 1), ("refractory delta", 1), ("graded", 1), ("graded reversal", 1)],
+)  # fmt: skip
+def test_barriers_of_a_step(feature: str, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a block meet where numbers are handed over, forwards and backwards, and nowhere else."""
+    network, libraries = NETWORKS[feature], list[ctypes.CDLL]()
+
+    def load(*text: str) -> ctypes.CDLL:
+        libraries.append(build.load(*text))
+        return libraries[-1]
+
+    def barriers(steps: int, *, back: bool) -> int:
+        program = compiled(network, Cuda(emulated=True))
+        options: dict[str, Any] = {"record": record(network), "steps": steps, "batch": 1}
+        libraries.clear()
+        if back:
+            names, inputs = list(program.declared), drive(network, batch=1, steps=steps)
+            program.value_and_grad(lambda s: sum(x.sum() for x in s.traces.values()), {}, inputs, names, **options)
+        else:
+            program.run(inputs=drive(network, batch=1, steps=steps), **options)
+        counter = ctypes.c_long.in_dll(libraries[-1], "emulated_barriers")
+        found, counter.value = counter.value, 0  # the next program may find this library open
+        return found
+
+    monkeypatch.setattr(launch, "load", load)
+    for back in (False, True):
+        once, twice = barriers(20, back=back), barriers(21, back=back)
+        assert twice - once == wanted * (1 + back)
 
 
 # -- refusals --------------------------------------------------------------------------------------------------
