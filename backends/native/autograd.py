@@ -129,11 +129,13 @@ def _number(total: Any) -> Any:
 def _turned(call: _Call, given: Arrays) -> Arrays:
     """What only the adjoint reads: matrices by their other side, input spikes as rasters. given: what the run was given."""
     memory, found = call.compiled.memory, dict[str, Any]()
-    for name in call.executable.kernel.layout.slots:
-        role, *parts = unmangled(name)
+    for name, role in call.executable.roles.items():
+        if role not in ("turned", "raster"):
+            continue
+        parts = unmangled(name)[1:]
         if role == "turned":
             found[name] = memory.turned(given[mangled(*parts)])
-        elif role == "raster" and parts[0] in call.compiled.step.sources:
+        elif parts[0] in call.compiled.step.sources:
             events = call.feed.arrays[parts[0]]
             found[name] = memory.raster(history(call.feed, parts[0], events.shape[2]), events)
     return found

@@ -134,6 +134,7 @@ class Executable:
         self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: Pool = {}
         self._borders = {n: self._border(n, slot) for n, slot in self.kernel.layout.slots.items()}
+        self.roles = {n: border.role for n, border in self._borders.items()}
         self.memory.lasting({n: border.nothing for n, border in self._borders.items()})
         self.constants_read = [n for n in self._borders if n in constants.table]
         self.places = {n: i for i, n in enumerate(self._borders)}  # in the table of pointers
@@ -189,7 +190,7 @@ class Executable:
     def backward(self, run: Run, given: Mapping[str, Any]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
         loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self.numbers(run))
-        gradients = [n for n in shapes if unmangled(n)[0] == "G"]
+        gradients = [n for n in shapes if self.roles[n] == "G"]
         sums: Arrays = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in gradients}
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
         back = self.bound("backward", run, arrays, kept=kept)

@@ -117,7 +117,8 @@ class Device:
         return tensor
 
     def tensor(self, array: torch.Tensor) -> torch.Tensor:
-        return array
+        """Another one with the same numbers: autograd changes what it is given, and a run holds its own."""
+        return array.detach()
 
     def turned(self, matrix: Any) -> torch.Tensor:
         kind = np.dtype(self.real)

@@ -6,14 +6,17 @@ What `backends.native.launch.Driver` does on a GPU is done here, but for the con
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from backends.common.structure import Backward
 from backends.native import compiled, launch
 from backends.native.build import load
 from backends.native.calls import PAUSED, SIGNATURE
@@ -21,9 +24,16 @@ from backends.native.cuda import Cuda
 from backends.native.launch import PLACES, Driver
 from backends.native.memory import Host
 from backends.native.on_device import Device
+from backends.native.program import NativeProgram
+from neuro import Network
+from tests.backends.native.test_cuda import record
+from tests.backends.networks import drive
 from tests.elsewhere import DEVICE, Travelled, elsewhere
 
+Compile = Callable[..., NativeProgram]
 TEXT = Cuda(emulated=True)  # of programs that run here
+STEPS, BATCH = 40, 3
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 ARGUMENTS = 10
 STREAM = 7
 SHARED = 227 * 2**10  # bytes of a block's shared memory
@@ -162,3 +172,28 @@ def doubled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doubling]:
     monkeypatch.setattr(launch, "version", lambda network: "13.5")
     with elsewhere() as travelled:
         yield Doubling(driver, travelled)
+
+
+def native(network: Network, dialect: Any, dtype: str = "float64") -> NativeProgram:
+    return NativeProgram(network, dtype, 1, "fast_sigmoid", Backward(), dialect)
+
+
+def close(found: Any, wanted: Any, bound: float = 1e-9) -> None:
+    """To rounding: a GPU has its own functions, such as exp."""
+    wanted = np.asarray(wanted)
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=bound, atol=bound * float(np.abs(wanted).max(initial=0)))
+
+
+def given(network: Network, steps: int = STEPS) -> dict[str, Any]:
+    return {
+        "inputs": drive(network, batch=BATCH, steps=steps),
+        "record": record(network),
+        "steps": steps,
+        "batch": BATCH,
+    }
+
+
+def total(signals: Any) -> Any:
+    return sum((s * torch.arange(s.shape[2], device=s.device)).sum() for s in signals.spikes.values()) + sum(
+        (t**2).sum() for t in signals.traces.values()
+    )
