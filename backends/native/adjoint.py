@@ -72,11 +72,13 @@ class Adjoint(Writer):
     def ahead(self) -> list[Piece]:
         """Fetches what the tapes hold of the step before, while this one is computed."""
         found = []
-        for key in self.kernel.kept if self.dialect.gathers else ():
+        for key in self.kernel.kept:
             if key[0] in self.kernel.populations:
                 size = self.kernel.size(key[0])
                 at = f"{self.kernel.tape(*key)} + (unit*span + k - 1 - begin)*TILE*{size}"
-                found.append(Piece(f"tape of {key[0]}.{key[1]}", (f"if (k > begin) fetch({at}, TILE*{size});",)))
+                found.append(
+                    Piece(f"tape of {key[0]}.{key[1]}", (f"if (k > begin) fetch({at}, TILE*{size});",), own=True)
+                )
         return found
 
     # -- beginnings and ends -------------------------------------------------------------------------------
@@ -255,7 +257,7 @@ class Adjoint(Writer):
         if synapses.kind == "dense" and isinstance(synapses.delay, int):
             body = [kernel.of_rows("scatter", out, slot, synapses.pre, synapses.ends[1])]
         else:
-            add = kernel.of_source(synapses, [*skip, f"({out})[s] += ({slot})[j];"])
+            add = kernel.of_source(synapses, [*skip, self.dialect.summed(f"({out})[s]", f"({slot})[j]")])
             body = kernel.spikes_of(synapses.pre, 0, add)
         return [*none, "for (long b = 0; b < active; b++) {", *body, "}"]
 

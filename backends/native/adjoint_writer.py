@@ -101,7 +101,7 @@ class Writer:
             elif name in found.adjoints:
                 body.append(f"{at} += {found.adjoints[name]};")
         for name in sorted(n for n in found.adjoints if n in constants):
-            body.append(f"{self.gradient(name, 'i')} += {found.adjoints[name]};")
+            body.append(self.dialect.summed(self.gradient(name, "i"), found.adjoints[name]))
         if found.gate:
             body.append(f"({self.spikes(cells.name)})[o + i] += {found.gate};")
         return body
@@ -131,7 +131,7 @@ class Writer:
             elif name in found.adjoints:
                 body.append(f"{self.adjoint(owner, variable)}[{index}] += {found.adjoints[name]};")
         for name in sorted(n for n in found.adjoints if n in constants and "j" in ends):
-            body.append(f"{self.gradient(name, 's', cell)} += {found.adjoints[name]};")
+            body.append(self.dialect.summed(self.gradient(name, "s", cell), found.adjoints[name]))
         return body if ends == BOTH or len(body) > before else [], found
 
     def over_synapses(self, synapses: Synapses, text: Callable[[str], list[str]]) -> list[str]:

@@ -2,6 +2,16 @@
    cells that they end at, have an owner: the thread whose number is theirs modulo THREADS, which are whole warps. */
 #ifdef __CUDACC__
 #define INFINITY __int_as_float(0x7f800000)
+/* Adds to a number of global memory to which this thread alone adds, and which nobody reads in this kernel: so it needn't wait for it. Its sums are
+   formed in the order of its instructions. */
+static __device__ void summed(float *total, float amount) { asm volatile("red.global.add.f32 [%0], %1;" ::"l"(total), "f"(amount)); }
+static __device__ void summed(double *total, double amount) { asm volatile("red.global.add.f64 [%0], %1;" ::"l"(total), "d"(amount)); }
+#define ADD(total, amount) summed(&(total), (real)(amount))
+#define PREFETCH(address) asm volatile("prefetch.global.L1 [%0];" ::"l"(address))
+static __device__ char *GLOBAL(char *address) {
+    __builtin_assume(__isGlobal(address));
+    return address;
+}
 #endif
 #ifdef __cplusplus
 #define KERNEL extern "C" __global__
@@ -67,18 +77,21 @@ static __device__ void project(real *y, const real *x, const real *m, long pre, 
 
 /* The rows of g[][post] that the list names += y[post]. */
 static __device__ void scatter(real *g, const real *y, const int *list, long count, long post) {
-    OWN(j, post) for (long e = 0; e < count; e++) g[list[e] * post + j] += y[j];
+    OWN(j, post) for (long e = 0; e < count; e++) ADD(g[list[e] * post + j], y[j]);
 }
 
 /* The same of cells that fired. */
 static __device__ void scatter_fired(real *g, const real *y, const int *words, long pre, long post) {
-    OWN(j, post) FIRED(words, pre) g[THIS_ONE * post + j] += y[j];
+    OWN(j, post) FIRED(words, pre) ADD(g[THIS_ONE * post + j], y[j]);
 }
 
 /* g[pre][post] += x[pre] y[post]; a block has one trial. */
 static __device__ void outer(real *g, const real *x, const real *y, long pre, long post, long one) {
-    OWN(j, post) for (long i = 0; i < pre; i++) g[i * post + j] += x[i] * y[j];
+    OWN(j, post) for (long i = 0; i < pre; i++) ADD(g[i * post + j], x[i] * y[j]);
 }
+
+/* Asks for what each thread reads soon. */
+static __device__ void fetch(const real *at, long n) { OWN(own, n) PREFETCH(at + own); }
 
 /* y += row */
 static __device__ void add(real *y, const real *row, long n) { OWN(own, n) y[own] += row[own]; }
@@ -92,7 +105,7 @@ static __device__ void add(real *y, const real *row, long n) { OWN(own, n) y[own
 #define WATCH(room, bytes)
 #endif
 /* An array of the parameter set at hand. */
-#define GIVEN(n) ((char *)arrays[n] + set * strides[n])
+#define GIVEN(n) GLOBAL((char *)arrays[n] + set * strides[n])
 /* The places of a status: see work.h. */
 #define STATUS 6
 static __device__ void cut_off(const unit_t *u, long k) { FIRST u->status[0] = 2, u->status[3] = k; }

@@ -78,6 +78,9 @@ class Cuda(Dialect):
     def cleared(self, to: str, number: int | str, kind: str = "real") -> str:
         return f"CLEAR({to}, {number})"
 
+    def summed(self, total: str, amount: str) -> str:
+        return f"ADD({total}, {amount});"
+
     def between(self) -> list[str]:
         return [BARRIER]
 

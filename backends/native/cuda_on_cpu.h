@@ -37,6 +37,9 @@ static __thread block_t emulated;
 #define __launch_bounds__(threads)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define SHARED(name) char *const name = emulated.shared
+#define ADD(total, amount) ((void)((total) += (real)(amount)))
+#define GLOBAL(address) (address)
+#define PREFETCH(address) ((void)(address))
 #define __ffs(bits) __builtin_ffs(bits)
 #define __syncthreads() ((void)emulated_wait(AT_BLOCK, __LINE__, 0))
 #define __syncthreads_or(yes) emulated_wait(AT_BLOCK, __LINE__, !!(yes))

@@ -88,6 +88,10 @@ class Dialect:
         """The same, set to 0."""
         return f"memset({to}, 0, {number}*sizeof({kind}))"
 
+    def summed(self, total: str, amount: str) -> str:
+        """Adds to a gradient, which is read when all is over."""
+        return f"{total} += {amount};"
+
     def between(self) -> list[str]:
         """What stands before a part of an operation that reads what other threads of the trial wrote in the part before."""
         return []

@@ -1,18 +1,18 @@
 /* beginning of cells */
-static __device__ int forward_0(const unit_t *u, long k, int id, real *of__cells__v, real *begin__values, real *initial__cells__v, real *coming__cells__I__0) { UNIT
+static __device__ int forward_0(const unit_t *u, long k, int id, real *of__cells__v, real *begin__values, real *initial__cells__v, real *coming__cells__I__0) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) COPY(of__cells__v + b*5, resumed ? begin__values + (trial + b)*10 + id + 0 : initial__cells__v, 5);
     if (resumed) for (long b = 0; b < active; b++) COPY(coming__cells__I__0 + (wrapped(k - 1, 1)*TILE + b)*5, begin__values + (trial + b)*10 + id + 5, 5);
-    return 0;
+    return failing;
 }
 
 /* inputs of cells */
-static __device__ int forward_1(const unit_t *u, long k, int id, real *of__cells__I, real *coming__cells__I__0) { UNIT
+static __device__ int forward_1(const unit_t *u, long k, int id, real *of__cells__I, real *coming__cells__I__0) { UNIT int failing = 0;
     COPY(of__cells__I, coming__cells__I__0 + wrapped(k - 1, 1)*TILE*5, active*5); CLEAR(coming__cells__I__0 + wrapped(k - 1, 1)*TILE*5, active*5);
-    return 0;
+    return failing;
 }
 
 /* integrate of cells */
-static __device__ int forward_2(const unit_t *u, long k, int id, real *of__cells__v, real hoisted__cells__0, real hoisted__cells__3, real of__cells__E_L, real *of__cells__I, real of__cells__R, real of__cells__v_th, int *fired__cells, int *words__cells) { UNIT
+static __device__ int forward_2(const unit_t *u, long k, int id, real *of__cells__v, real hoisted__cells__0, real hoisted__cells__3, real of__cells__E_L, real *of__cells__I, real of__cells__R, real of__cells__v_th, int *fired__cells, int *words__cells) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) { const long o = b*5; int bad = 0;
         VECTOR OWN(i, 5) {
             bad |= !((of__cells__v[o + i] - of__cells__v[o + i]) == 0);
@@ -22,50 +22,50 @@ static __device__ int forward_2(const unit_t *u, long k, int id, real *of__cells
             const int z = (new__v__1 > of__cells__v_th);
             fired__cells[o + i] = z;
         }
-        if (__syncthreads_or(bad) && k > 0) return 1;
+        failing |= bad && k > 0;
     }
     for (long b = 0; b < active; b++) noted(fired__cells + b*5, 5, (words__cells + ((trial + b)*(past + steps) + past + k)*1));
-    return 0;
+    return failing;
 }
 
 /* feed delivers to cells.I */
-static __device__ int forward_3(const unit_t *u, long k, int id, real *coming__cells__I__0, real *amounts__feed__I__0, int *channels__x, long *offsets__x) { UNIT
+static __device__ int forward_3(const unit_t *u, long k, int id, real *coming__cells__I__0, real *amounts__feed__I__0, int *channels__x, long *offsets__x) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) gather(coming__cells__I__0 + (0*TILE + b)*5, amounts__feed__I__0, (channels__x + (offsets__x + (first + b)*(past + steps) + past)[k]), ((offsets__x + (first + b)*(past + steps) + past)[k + 1] - (offsets__x + (first + b)*(past + steps) + past)[k]), 5);
-    return 0;
+    return failing;
 }
 
 /* loop delivers to cells.I */
-static __device__ int forward_4(const unit_t *u, long k, int id, real *coming__cells__I__0, real *amounts__loop__I__1, int *words__cells) { UNIT
+static __device__ int forward_4(const unit_t *u, long k, int id, real *coming__cells__I__0, real *amounts__loop__I__1, int *words__cells) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) gather_fired(coming__cells__I__0 + (0*TILE + b)*5, amounts__loop__I__1, (words__cells + ((trial + b)*(past + steps) + past + k)*1), 5, 5);
-    return 0;
+    return failing;
 }
 
 /* reset of cells */
-static __device__ int forward_5(const unit_t *u, long k, int id, int *words__cells, real of__cells__E_L, real *of__cells__v) { UNIT
+static __device__ int forward_5(const unit_t *u, long k, int id, int *fired__cells, real of__cells__E_L, real *of__cells__v) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) { const long o = b*5;
-        OWN(i, 5) { if (!FIRES((words__cells + ((trial + b)*(past + steps) + past + k)*1), i)) continue;
+        OWN(i, 5) { if (!fired__cells[o + i]) continue;
             const real new__v__0 = of__cells__E_L;
             of__cells__v[o + i] = new__v__0;
         }
     }
-    return 0;
+    return failing;
 }
 
 /* values of cells */
-static __device__ int forward_6(const unit_t *u, long k, int id, real *of__cells__v) { UNIT
+static __device__ int forward_6(const unit_t *u, long k, int id, real *of__cells__v) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) for (long i = 0; i < 5; i++) {
         if (!isfinite(of__cells__v[b*5 + i])) return failed(u, id, 0, k - 1, b, i);
     }
-    return 0;
+    return failing;
 }
 
 /* end of cells */
-static __device__ int forward_7(const unit_t *u, long k, int id, real *end__values, real *of__cells__v, real *coming__cells__I__0) { UNIT
+static __device__ int forward_7(const unit_t *u, long k, int id, real *end__values, real *of__cells__v, real *coming__cells__I__0) { UNIT int failing = 0;
     for (long b = 0; b < active; b++) {
         COPY(end__values + (trial + b)*10 + id + 0, of__cells__v + b*5, 5);
         COPY(end__values + (trial + b)*10 + id + 5, coming__cells__I__0 + (wrapped(k - 1, 1)*TILE + b)*5, 5);
     }
-    return 0;
+    return failing;
 }
 
 KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const long *strides, long *statuses, const run_t *run, long from, long until, long begin, long end, char *scratch, long apart) {
@@ -107,13 +107,16 @@ KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const
             }
         }
         __syncthreads();
+        long suspect = -1;
         for (long k = begin; k < end; k++) {
-            if (forward_1(u, k, 0, of__cells__I, coming__cells__I__0)) { cut_off(u, k); return; } __syncthreads();
-            if (forward_2(u, k, 0, of__cells__v, hoisted__cells__0, hoisted__cells__3, of__cells__E_L, of__cells__I, of__cells__R, of__cells__v_th, fired__cells, words__cells)) { cut_off(u, k); return; } __syncthreads();
-            if (forward_3(u, k, 0, coming__cells__I__0, amounts__feed__I__0, channels__x, offsets__x)) { cut_off(u, k); return; } __syncthreads();
-            if (forward_4(u, k, 0, coming__cells__I__0, amounts__loop__I__1, words__cells)) { cut_off(u, k); return; } __syncthreads();
-            if (forward_5(u, k, 0, words__cells, of__cells__E_L, of__cells__v)) { cut_off(u, k); return; } __syncthreads();
+            forward_1(u, k, 0, of__cells__I, coming__cells__I__0);
+            if (forward_2(u, k, 0, of__cells__v, hoisted__cells__0, hoisted__cells__3, of__cells__E_L, of__cells__I, of__cells__R, of__cells__v_th, fired__cells, words__cells) && suspect < 0) suspect = k;
+            forward_3(u, k, 0, coming__cells__I__0, amounts__feed__I__0, channels__x, offsets__x);
+            AGREED(k)
+            forward_4(u, k, 0, coming__cells__I__0, amounts__loop__I__1, words__cells);
+            forward_5(u, k, 0, fired__cells, of__cells__E_L, of__cells__v);
         }
+        AGREED(end)
         { const long k = end;
             if (forward_6(u, k, 0, of__cells__v)) return; __syncthreads();
             if (forward_7(u, k, 0, end__values, of__cells__v, coming__cells__I__0)) return; __syncthreads();
