@@ -141,7 +141,7 @@ class Device:
     ) -> tuple[Any, Any]:
         """Offsets and channels, as those of Events. size: of all rasters. raster: truth values [trial, time, channel] of some trials."""
         counts, channels = list[torch.Tensor](), list[torch.Tensor]()
-        for some in trials.split(max(1, AT_ONCE * len(trials) // max(size, 1))):
+        for some in torch.split(trials, max(1, AT_ONCE * len(trials) // max(size, 1))):
             fired = raster(some)
             counts.append(fired.sum(dim=2).reshape(-1))
             channels.append(fired.nonzero()[:, 2].to(torch.int32))
