@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -16,13 +16,14 @@ from backends.native.calls import DONE
 from backends.native.launch import PLACES, Driver, Emulation, Functions
 from backends.native.layout import Arrays
 from backends.native.memory import Loan
-from backends.native.spike_lists import history, input_lists, packed, past_of, unpacked
+from backends.native.spike_lists import history, input_lists, packed, past_of
 from neuro.events import Events
 from neuro.language.foreign import numbers
 from neuro.language.mangling import mangled
 from neuro.protocols import RunError
 
 Array = npt.NDArray[Any]
+AT_ONCE = 2**26  # places of a raster of which lists are made at once
 LINE = 256  # bytes: where an array may begin
 TYPES = {
     np.dtype(np.uint8): torch.uint8, np.dtype(np.uint16): torch.uint16, np.dtype(np.int32): torch.int32, np.dtype(np.int64): torch.int64,
@@ -133,9 +134,19 @@ class Device:
             return input_lists(feed, name, spikes)
         if past_of(feed):  # with those before the run
             return input_lists(feed, name, Events.of(numbers(spikes)))
-        fired = spikes != 0
-        ends = fired.sum(dim=2).reshape(-1).cumsum(0)
-        return torch.cat([torch.zeros_like(ends[:1]), ends]), fired.nonzero()[:, 2].to(torch.int32)
+        return self._listed(spikes, feed.batch * feed.steps * spikes.shape[2], lambda some: some != 0)
+
+    def _listed(
+        self, trials: torch.Tensor, size: int, raster: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[Any, Any]:
+        """Offsets and channels, as those of Events. size: of all rasters. raster: truth values [trial, time, channel] of some trials."""
+        counts, channels = list[torch.Tensor](), list[torch.Tensor]()
+        for some in torch.split(trials, max(1, AT_ONCE * len(trials) // max(size, 1))):
+            fired = raster(some)
+            counts.append(fired.sum(dim=2).reshape(-1))
+            channels.append(fired.nonzero()[:, 2].to(torch.int32))
+        ends = torch.cat(counts).cumsum(0)
+        return torch.cat([torch.zeros_like(ends[:1]), ends]), torch.cat(channels)
 
     def raster(self, before: Array, spikes: Any) -> torch.Tensor:
         after = spikes if isinstance(spikes, torch.Tensor) else self.placed(np.asarray(spikes))
@@ -150,13 +161,20 @@ class Device:
         words[:, : before.shape[1]] = self.placed(before)
 
     def fired(self, arrays: Arrays, name: str, size: int, rows: tuple[int, int]) -> Events:
-        return Events.of(unpacked(self.fetched(arrays[mangled("words", name)][:, slice(*rows)]), size))
+        words = arrays[mangled("words", name)][:, slice(*rows)]
+        shape = len(words), rows[1] - rows[0], size
+        lists = self._listed(words, prod(shape), lambda some: self._bits(some, size) != 0)
+        offsets, channels = map(self.fetched, lists)
+        return Events(shape, offsets, channels)
 
     def spikes(self, words: torch.Tensor, size: int, steps: int) -> torch.Tensor:
         """A population's bits as numbers [trial, time, neuron] of a run's steps. words: as a kernel leaves them, a row a step."""
-        own = words[:, words.shape[1] - steps :, :, None]
-        bits = (own >> torch.arange(32, dtype=own.dtype, device=own.device)) & 1
-        return bits.flatten(2)[:, :, :size].to(self.storage.dtype)
+        return self._bits(words[:, words.shape[1] - steps :], size).to(self.storage.dtype)
+
+    @staticmethod
+    def _bits(words: torch.Tensor, size: int) -> torch.Tensor:
+        places = torch.arange(32, dtype=words.dtype, device=words.device)
+        return ((words[..., None] >> places) & 1).flatten(2)[:, :, :size]
 
 
 class Launch:

@@ -77,9 +77,3 @@ def packed(spikes: Array) -> Array:
     whole = np.zeros((*spikes.shape[:-1], -(-spikes.shape[-1] // 32) * 4), np.uint8)
     whole[..., : octets.shape[-1]] = octets
     return whole.view("<i4").astype(np.int32)
-
-
-def unpacked(words: Array, size: int) -> Array:
-    """Inverse of `packed`. size: cells."""
-    octets = np.ascontiguousarray(words, "<i4").view(np.uint8)
-    return np.unpackbits(octets, axis=-1, count=size, bitorder="little").view(np.bool_)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import backends
-from backends.native import devices, executable
+from backends.native import devices, executable, on_device
 from backends.native.cuda import Cuda
 from backends.native.on_device import Device
 from neuro import RunError, UnsupportedError
@@ -92,6 +92,16 @@ def test_memory_of_a_pass_is_free_when_nobody_holds_it(double: Doubling, monkeyp
         assert len(made) > 5 and not any(a() is not None for a in made)
     finally:
         gc.enable()
+
+
+def test_lists_of_many_trials_are_made_some_at_a_time(double: Doubling, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NETWORKS["delay"]
+    program, options = native(network, TEXT), given(network)
+    there = {n: torch.as_tensor(x, device=program.storage.device) for n, x in options["inputs"].items()}
+    whole = program.run(**options | {"inputs": there})
+    monkeypatch.setattr(on_device, "AT_ONCE", 1)
+    parts = program.run(**options | {"inputs": there})
+    assert np.array_equal(whole.spikes["cells"], parts.spikes["cells"]) and whole.spike_count() > 10
 
 
 # -- what the driver is asked for ------------------------------------------------------------------------------
