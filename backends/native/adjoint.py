@@ -257,7 +257,7 @@ class Adjoint(Writer):
         if synapses.kind == "dense" and isinstance(synapses.delay, int):
             body = [kernel.of_rows("scatter", out, slot, synapses.pre, synapses.ends[1])]
         else:
-            add = kernel.of_source(synapses, [*skip, self.dialect.summed(f"({out})[s]", f"({slot})[j]")])
+            add = kernel.of_source(synapses, [*skip, self.dialect.summed(f"({out})[s]", f"({slot})[j]")], alone=True)
             body = kernel.spikes_of(synapses.pre, 0, add)
         return [*none, "for (long b = 0; b < active; b++) {", *body, "}"]
 

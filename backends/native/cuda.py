@@ -69,6 +69,9 @@ class Cuda(Dialect):
     def loop(self, index: str, first: str, last: str) -> str:
         return f"OWN({index}, {last})"
 
+    def spread(self, index: str, first: str, last: str) -> str:
+        return f"for (long {index} = {first} + threadIdx.x; {index} < {last}; {index} += THREADS)"
+
     def own(self, index: str) -> list[str]:
         return [f"if (!MINE({index})) continue;"]
 

@@ -76,6 +76,10 @@ class Dialect:
         """The head of a loop over cells, or over what a run records, of one trial."""
         return f"for (long {index} = {first}; {index} < {last}; {index}++)"
 
+    def spread(self, index: str, first: str, last: str) -> str:
+        """The head of a loop over what has no owner, of one trial."""
+        return f"for (long {index} = {first}; {index} < {last}; {index}++)"
+
     def own(self, index: str) -> list[str]:
         """In a loop that all threads of a trial run: goes on to the next cell where this one isn't the thread's."""
         return []

@@ -236,8 +236,10 @@ class Kernel(Spikes):
 
     # -- synapses ------------------------------------------------------------------------------------------
 
-    def of_source(self, synapses: Synapses, body: Sequence[str], dialect: Dialect | None = None) -> list[str]:
-        """A loop over the synapses s from cell i to j; of one thread, where it is given C."""
+    def of_source(
+        self, synapses: Synapses, body: Sequence[str], dialect: Dialect | None = None, *, alone: bool = False
+    ) -> list[str]:
+        """A loop over the synapses s from cell i to j; of one thread, where it is given C. alone: whether the body writes to the synapse alone."""
         dialect = dialect or self.dialect
         if synapses.kind == "dense":
             post = synapses.ends[1]
@@ -248,7 +250,10 @@ class Kernel(Spikes):
         else:
             first = self.layout.given(mangled("first", synapses.name), "long")
             post_index = self.layout.given(mangled("post", synapses.name), "int")
-            head = f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s];"
+            loop = (dialect if alone else C).spread("s", f"{first}[i]", f"{first}[i + 1]")
+            head = f"{loop} {{ const long j = {post_index}[s];"
+            if alone:
+                return [head, *body, "}"]
         return [head, *dialect.own("j"), *body, "}"]
 
     def of_group(self, synapses: Synapses, group: str, body: Sequence[str]) -> list[str]:
