@@ -173,7 +173,7 @@ class NativeProgram(DifferentiableSimulator):
         try:
             dialect = dialect_of(device)
         except UnsupportedError as error:
-            raise RunError(f"{error}; or compile the network for torch") from None
+            raise RunError(f"{error}; use module.to('cpu'), or compile the network for torch") from None
         return NativeProgram(self.network, name, self.threads, self.surrogate, self.backward, dialect)
 
     def slope(self, population: str, margin: Array) -> Array:
