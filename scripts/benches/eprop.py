@@ -27,13 +27,13 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def gradient(backend: str, rule: str, task: Any, data: Any) -> Callable[[], Any]:
-    """The rule's gradient of one batch."""
+def gradient(backend: str, rule: str, task: Any, data: Any, **options: Any) -> Callable[[], Any]:
+    """The rule's gradient of one batch. options: of compile."""
     import backends
     from neuro import learning
     from neuro.compiler.parameters import values
 
-    program = backends.get(backend).compile(task.network(0), dtype="float32", surrogate="triangle")
+    program = backends.get(backend).compile(task.network(0), dtype="float32", surrogate="triangle", **options)
     start = dict(values(program.network))
     name, options = RULES[rule]
     chosen = learning.get(name, **options)
