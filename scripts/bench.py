@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import cli
 import typer
@@ -72,10 +72,18 @@ def main(
     warnings.simplefilter("ignore")  # the peers' own deprecation warnings
     torch.set_num_threads(threads)
     cli.writable(out / benchmark)
-    given: tuple[Any, ...] = (Device.found(device),) if device else ()
+    given = [Device.found(device)] if device else []
     name = benchmark + (f"-{device.replace(':', '-')}" if device else "")
     bench = Bench(
-        name, out, quick=quick, rounds=rounds, backends=ours, threads=threads, scale=scale, seconds=seconds
+        name,
+        out,
+        quick=quick,
+        rounds=rounds,
+        backends=ours,
+        threads=threads,
+        scale=scale,
+        seconds=seconds,
+        place=given[0].card if given else "",
     )
     runs = {n: partial(import_module(f"{package}.{n}").run, bench, *given) for n in names if benchmark in (n, "all")}
     if benchmark == "all":

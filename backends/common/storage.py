@@ -21,12 +21,18 @@ class Storage:
     device: torch.device = CPU
 
     def of(self, values: Any) -> torch.Tensor:
-        """Real numbers in this precision; a tensor keeps its graph."""
+        """Real numbers in this precision; a tensor keeps its graph. One number isn't copied: a device writes it itself."""
+        if isinstance(values, float | int):
+            return torch.full((), values, dtype=self.dtype, device=self.device)
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)
 
     def as_it_is(self, values: Any) -> torch.Tensor:
         """Indices or truth values, of their own type."""
         return torch.as_tensor(values, device=self.device)
+
+    def count(self, number: int) -> torch.Tensor:
+        """A whole number."""
+        return torch.full((), number, dtype=torch.int64, device=self.device)
 
     def zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)

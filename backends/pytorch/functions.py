@@ -76,7 +76,8 @@ def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
     shape = (*like.shape[:-1], size)
     if isinstance(value, torch.Tensor) and value.shape == shape:
         return value
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(shape)
+    found: torch.Tensor = value.to(like.dtype) if isinstance(value, torch.Tensor) else like.new_full((), value)
+    return found.expand(shape)
 
 
 def full(wires: Wires, values: Any) -> torch.Tensor:

@@ -40,7 +40,7 @@ def gradient(backend: str, rule: str, task: Any, data: Any, **options: Any) -> C
     return lambda: chosen.gradient(program, start, data, task)
 
 
-def trials(steps: int) -> Batch:
+def trials(steps: int, count: int = TRIALS) -> Batch:
     """Random events and labels for the evidence task, of any length."""
     import numpy as np
     from models.spikes import random_events
@@ -48,8 +48,8 @@ def trials(steps: int) -> Batch:
     from neuro.protocols import Batch
 
     rng = np.random.default_rng(0)
-    spikes: Any = random_events(rng, (TRIALS, steps, CHANNELS), RATE)
-    return Batch({"x": spikes}, rng.integers(0, 2, TRIALS), np.ones((TRIALS, steps), bool))
+    spikes: Any = random_events(rng, (count, steps, CHANNELS), RATE)
+    return Batch({"x": spikes}, rng.integers(0, 2, count), np.ones((count, steps), bool))
 
 
 def peak(backend: str, rule: str, steps: int) -> int:

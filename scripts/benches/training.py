@@ -41,9 +41,7 @@ def network(layers: Sequence[int] = (peers.HIDDEN,)) -> Any:
         before, active = name, max(size // 20, 1)
     cells.append(Population("readout", leaky, peers.CLASSES))
     projections.append(Projection("out", before, "readout", pulse, weights(layers[-1])))
-    return Network(
-        tuple(cells), tuple(projections), (Input("x", peers.INPUTS),), dt=quantity("1 ms"), name="bench"
-    )
+    return Network(tuple(cells), tuple(projections), (Input("x", peers.INPUTS),), dt=quantity("1 ms"), name="bench")
 
 
 def ours(backend: str, x: Any, labels: Any, *, dense: bool = False) -> Callable[[], float]:
@@ -60,7 +58,9 @@ def ours(backend: str, x: Any, labels: Any, *, dense: bool = False) -> Callable[
     return peers.loss_of(step_of(backend, network(), spikes, labels)[0])
 
 
-def step_of(backend: str, model: Any, spikes: Any, labels: Any, **options: Any) -> tuple[Callable[[], Any], dict[str, Any]]:
+def step_of(
+    backend: str, model: Any, spikes: Any, labels: Any, **options: Any
+) -> tuple[Callable[[], Any], dict[str, Any]]:
     """One training step, which gives the loss, a tensor where the labels lie, and its weights, leaf tensors by name. options: of compile."""
     import torch
 

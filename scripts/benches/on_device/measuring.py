@@ -78,12 +78,12 @@ def measure(
     with bench.progress(title) as update:
         times = interleaved(calls, bench.rounds, update, device.clock)
     ms = {name: [1e3 * t for t in found] for name, found in times.items()}
-    title = f"{title}, {device.card}"
-    rows = []
-    for name, step in steps.items():
-        stream = None if name in of_jax else device.stream_seconds(step, CALLS)
-        rows.append((name, median(ms[name]), min(ms[name]), "-" if stream is None else 1e3 * stream))
-    bench.table(title, ("who", "whole call, median ms", "least ms", "on torch's stream, median ms"), rows)
+    stream = {n: device.stream_seconds(f, CALLS) for n, f in steps.items() if device.cuda and n not in of_jax}
+    header = ("who", "whole call, median ms", "least ms", *(["on torch's stream, median ms"] if stream else []))
+    rows = [
+        (n, median(ms[n]), min(ms[n]), *([1e3 * stream[n] if n in stream else "-"] if stream else [])) for n in steps
+    ]
+    bench.table(title, header, rows)
     if not first:
         return
     bench.ratios(title, ms, first, targets=goal.ratios if judged else {}, differs=differs, unit="ms")

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark import Bench
@@ -30,7 +30,7 @@ class Work:
     batch: int
     steps: int
     layers: tuple[int, ...] = (peers.HIDDEN,)
-    goal: Goal = Goal()
+    goal: Goal = field(default_factory=Goal)
     memory: bool = False
 
 
@@ -108,7 +108,7 @@ def first_use(backend: str, device: Device, work: Work) -> float:
 
 def remember(bench: Bench, device: Device, work: Work, known: list[str]) -> None:
     """Peak memory of ours and some peers, and the time of a first use."""
-    title, judged = f"training, {work.name}, {device.card}", device.cuda and not bench.quick
+    title, judged = f"training, {work.name}", device.cuda and not bench.quick
     found = [in_fresh_process(first_use, bench.ours, device, work) for _ in range(2)]
     absolute(bench, f"{title}: first use", bench.ours, found, "s", FIRST_USE if judged else None)
     if not device.cuda:

@@ -13,7 +13,9 @@ from typing import Any
 BETA, SLOPE = math.exp(-1 / 20), 25.0
 CELL = 5 * (1 - BETA)  # of a threshold, for 1 nA in one step: 100 Mohm over 20 mV
 READOUT = 10 * (1 - BETA)  # of 10 mV
-Weights = Mapping[str, Any]  # numpy arrays [pre, post] in nA: "feed", "loop", of further layers "feed2", "loop2", ..., and "out"
+Weights = Mapping[
+    str, Any
+]  # numpy arrays [pre, post] in nA: "feed", "loop", of further layers "feed2", "loop2", ..., and "out"
 
 
 Step = Callable[[], tuple[Any, Mapping[str, Any]]]  # the loss, and gradients in 1/nA
@@ -66,9 +68,7 @@ def torch_network(x: Any, labels: Any, weights: Weights) -> tuple[Any, Callable[
     """The weights as leaf tensors where x lies, and what gives the loss."""
     import torch
 
-    leaves = {
-        n: torch.tensor(w, dtype=torch.float32, device=x.device, requires_grad=True) for n, w in weights.items()
-    }
+    leaves = {n: torch.tensor(w, dtype=torch.float32, device=x.device, requires_grad=True) for n, w in weights.items()}
     late, layer, readout = torch_functions()
 
     def loss() -> Any:
@@ -128,13 +128,8 @@ def jax_scan(x: Any, labels: Any, weights: Weights) -> Step:
     import jax
     import jax.numpy as jnp
 
-    @jax.custom_jvp
-    def spike(margin: Any) -> Any:
-        return (margin > 0).astype(margin.dtype)
-
-    @spike.defjvp
-    def _slope(primals: Any, tangents: Any) -> Any:
-        return spike(primals[0]), tangents[0] / (SLOPE * jnp.abs(primals[0]) + 1) ** 2
+    spike = jax.custom_jvp(lambda margin: (margin > 0).astype(margin.dtype))
+    spike.defjvp(lambda at, along: (spike(at[0]), along[0] / (SLOPE * jnp.abs(at[0]) + 1) ** 2))
 
     def late(values: Any) -> Any:
         return jnp.concatenate([jnp.zeros_like(values[:1]), values[:-1]])

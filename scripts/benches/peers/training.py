@@ -59,13 +59,15 @@ def snntorch(x: Any, labels: Any, weights: Weights) -> Callable[[], Any]:
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.feeds, self.hidden = torch.nn.ModuleList(), torch.nn.ModuleList()
+            feeds, hidden = [], []
             for feed, loop in names(weights):
                 n, m = weights[feed].shape
-                self.feeds.append(torch.nn.Linear(n, m, bias=False))
-                self.hidden.append(snn.RLeaky(beta=BETA, linear_features=m, all_to_all=True))
-                _set(self.feeds[-1].weight, CELL * weights[feed])
-                _set(self.hidden[-1].recurrent.weight, CELL * weights[loop])
+                feeds.append(torch.nn.Linear(n, m, bias=False))
+                hidden.append(snn.RLeaky(beta=BETA, linear_features=m, all_to_all=True))
+                _set(feeds[-1].weight, CELL * weights[feed])
+                _set(hidden[-1].recurrent.weight, CELL * weights[loop])
+            self.feeds: Any = torch.nn.ModuleList(feeds)
+            self.hidden: Any = torch.nn.ModuleList(hidden)
             self.out = torch.nn.Linear(m, CLASSES, bias=False)
             self.readout = snn.Leaky(beta=BETA, reset_mechanism="none")
 
@@ -75,7 +77,8 @@ def snntorch(x: Any, labels: Any, weights: Weights) -> Callable[[], Any]:
             found = []
             for spikes in x:
                 for i, (feed, cells) in enumerate(zip(self.feeds, self.hidden, strict=True)):
-                    spikes, mem = states[i] = cells(feed(spikes), *states[i])
+                    states[i] = cells(feed(spikes), *states[i])
+                    spikes = states[i][0]
                 _, out = self.readout(self.out(spikes), out)
                 found.append(out)
             return torch.stack(found).mean(0)
@@ -171,9 +174,17 @@ PEERS = {
     "Spyx": Peer("spyx", spyx, f"{LATE}; also gives the gradients of both time constants", of_jax=True),
 }
 
+
+def _by_hand(package: str, build: Callable[..., Any]) -> Peer:
+    def loss(x: Any, labels: Any, weights: Weights) -> Callable[[], Any]:
+        step = build(x, labels, weights)
+        return lambda: step()[0]
+
+    return Peer(package, loss, "", of_jax=package == "jax")
+
+
 ALL: dict[str, Peer] = PEERS | {
-    name: Peer(package, lambda *given, build=build: lambda step=build(*given): step()[0], "", of_jax=package == "jax")
-    for name, (package, build) in BY_HAND.items()
+    name: _by_hand(*given) for name, given in BY_HAND.items()
 }  # with our own network by hand
 
 
