@@ -73,7 +73,7 @@ def examine(seed: int, oracles: Iterable[str]) -> Examination:
     start, maker = clock(), NetworkMaker(seed)
     case = maker.make()
     found.drafts, found.features = maker.tally.drafts, features(case.network)
-    found.features["as if large"] += case.large
+    found.features["as if large"], found.features["crowded"] = int(case.large), int(maker.crowded)
     found.seconds["generator"] = clock() - start
     programs, outcome = Programs(case), Outcome()
     for name in turn(seed, oracles):

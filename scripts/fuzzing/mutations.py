@@ -50,6 +50,10 @@ MUTATIONS = (
         "{{ cut_off(u, k); return; }} __syncthreads();", "{{ cut_off(u, k); return; }}",
     ),
     Mutation(
+        "the longest delay forgotten where spikes are looked up", "backends/native/delivery.py",
+        "if (late > {synapses.max_delay}) break;", "if (late >= {synapses.max_delay}) break;",
+    ),
+    Mutation(
         "the adjoint of a value forgets its gate", "backends/native/adjoint.py", '"(gate ? g : 0)"', '"g"'
     ),
     Mutation(

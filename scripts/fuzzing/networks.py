@@ -106,6 +106,8 @@ class NetworkMaker:
     def __init__(self, seed: int) -> None:
         self.seed, self.dice, self.tally = seed, Dice(seed), Tally()
         self.large = Dice([seed, 5]).chance(0.5)
+        self.crowds = Dice([seed, 6])
+        self.crowded = self.crowds.chance(0.1)  # more cells than a vector or a warp has places for
         dyadic = self.dice.chance(0.12)
         dt = 2.0**-7 if dyadic else self.dice.choose((1e-4, 2.5e-4, 5e-4, 1e-3))
         hostile = self.dice.chance(0.8)
@@ -122,7 +124,7 @@ class NetworkMaker:
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
             for _ in range(dice.weighted({1: 5, 2: 3, 3: 1}))
         ]
-        populations = [population(dice, self.setting, self.names.new(), n, dice.whole(1, 5)) for n in neurons]
+        populations = [population(dice, self.setting, self.names.new(), n, self.size()) for n in neurons]
         inputs = self.make_inputs(populations)
         projections = self.make_projections(populations, [i for i in inputs if i.sends])
         steps, batch = (
@@ -145,6 +147,11 @@ class NetworkMaker:
             network = driven(network, Dice([self.seed, 4]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
+    def size(self) -> int:
+        """Of a population or an input."""
+        few = self.dice.whole(1, 5)
+        return self.crowds.whole(7, 40) if self.crowded else few
+
     def part(self, make: Any) -> Any:
         """What `make` gives, drawn again where it breaks a rule."""
         for _ in range(_DRAFTS):
@@ -162,7 +169,7 @@ class NetworkMaker:
         dice, found = self.dice, []
         for _ in range(dice.weighted({0: 1, 1: 5, 2: 2})):
             kind = dice.weighted({"spikes": 5, "poisson": 2, "current": 2})
-            size, name = dice.whole(1, 5), self.names.new()
+            size, name = self.size(), self.names.new()
             if kind == "poisson" and not self.setting.dyadic:
                 rate = (
                     quantity(dice.random.uniform(0.1, 0.5, size).round(2) / self.setting.dt, "Hz")

@@ -22,6 +22,7 @@ from neuro.protocols import Recording
 
 Array = npt.NDArray[Any]
 CELL = "whole"
+MOST = 15  # cells; an expression can't be longer than a definition's may be
 
 
 def _current(number: int, cell: int) -> str:
@@ -54,11 +55,12 @@ class Unrolled:
 
 
 def unrolled(network: Network) -> Unrolled | None:
-    """None where the network has more than equations of cells, graded synapses without states, and currents."""
+    """None where the network has more than equations of few cells, graded synapses without states, and currents."""
     neurons = [p.neuron for p in network.populations]
     methods = {n.method for n in neurons if n.scope.of_kind("differential")}
     plain = (
         len(methods) == 1
+        and sum(p.size for p in network.populations) <= MOST
         and methods <= set(STAGED)
         and not any(n.scope.threshold or n.scope.every_step or n.scope.noise for n in neurons)
         and all(p.synapse.scope.transmits is not None and not p.synapse.scope.states for p in network.projections)
