@@ -53,7 +53,7 @@ class Device:
 
         found: list[float] = []
         for _ in range(calls):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             start.record()
             function()
             end.record()

@@ -69,6 +69,7 @@ def run(bench: Bench, device: Device) -> None:
         functions, title = built(makers, device), f"ES, {count:,} candidates"
         differs = same_work(bench, title, functions, candidates, steps)
         measure(bench, device, title, functions, goal, counts, differs, frozenset({JAX}))
+        bench.write()
 
 
 def same_work(

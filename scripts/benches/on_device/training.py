@@ -19,39 +19,46 @@ from benches.peers import training as peers
 
 GRAPH = "torch, graph"
 JAX, FIRST_USE, MEMORY = "JAX by hand", 2.0, 150.0  # seconds, MB
-REMEMBERED = ("torch by hand", JAX, "snnTorch")  # peers whose memory is measured, in a process each
+FAST = (JAX, "Spyx", "torch by hand, graph")
+REMEMBERED = ("torch by hand", JAX)  # peers whose memory is measured, in a process each
 
 
 @dataclass(frozen=True)
 class Work:
-    """memory: whether that of one step is measured too."""
+    """everyone: also those who take an operation after the other, each for a tenth of a second and more. memory: whether that of a
+    step is measured too, and a first use."""
 
     name: str
     batch: int
     steps: int
     layers: tuple[int, ...] = (peers.HIDDEN,)
     goal: Goal = field(default_factory=Goal)
+    everyone: bool = False
     memory: bool = False
 
 
 WORKS = (
-    Work("256 x 100", 256, 100, goal=Goal(1.0, {"snnTorch": 0.01, JAX: 0.35})),
+    Work("256 x 100", 256, 100, goal=Goal(1.0, {"snnTorch": 0.01, JAX: 0.35}), everyone=True),
     Work("1,024 x 100", 1024, 100, goal=Goal(1.8, {JAX: 0.45})),
     Work("256 x 1,000", 256, 1000, goal=Goal(5.0, {JAX: 0.2}), memory=True),
     Work("256 x 100, 1,024 recurrent cells", 256, 100, (1024,)),
     Work("256 x 100, three recurrent layers of 512", 256, 100, (512, 512, 512)),
 )
-QUICK = (Work("4 x 20", 4, 20, (16,), memory=True), Work("4 x 20, three layers", 4, 20, (16, 12, 8)))
+QUICK = (Work("4 x 20", 4, 20, (16,), everyone=True, memory=True), Work("4 x 20, three layers", 4, 20, (16, 12, 8)))
 
 
-def makers(backends: Sequence[str], device: Device, work: Work) -> dict[str, Callable[[], Callable[[], Any]]]:
-    """What builds each step, ours and the peers that are there."""
+def makers(
+    backends: Sequence[str], device: Device, work: Work, chosen: Sequence[str] = ()
+) -> dict[str, Callable[[], Callable[[], Any]]]:
+    """What builds each step, ours and the peers that are there. chosen: their names; left out: all."""
     x, labels = (a.to(device.name) for a in training.data(work.batch, work.steps))
     model = training.network(work.layers)
     weights = training.weights_of(model)
-    names = {name: peer.package for name, peer in peers.ALL.items()}
-    found: dict[str, Callable[[], Callable[[], Any]]] = {n: _ours(n, model, x, labels, device) for n in ours(backends)}
-    for name in installed(names, device, of_jax()):
+    names = {name: peer.package for name, peer in peers.ALL.items() if name in chosen or not chosen}
+    found: dict[str, Callable[[], Callable[[], Any]]] = {
+        n: _ours(n, model, x, labels, device) for n in ours(backends) if n in chosen or not chosen
+    }
+    for name in installed(names, device, of_jax() & names.keys()):
         found[name] = lambda name=name: peers.ALL[name].build(x, labels, weights)  # type: ignore[misc]
     return found
 
@@ -83,7 +90,7 @@ def given(spikes: Any, device: Device) -> Any:
 
 def peak(name: str, backends: tuple[str, ...], device: Device, work: Work) -> float:
     """Most MB on the device in three steps, without the spikes that are given; in a process of its own."""
-    step = makers(backends, device, work)[name]()
+    step = makers(backends, device, work, [name])[name]()
     device.forget_peak()
     for _ in range(3):
         float(step())
@@ -114,7 +121,7 @@ def remember(bench: Bench, device: Device, work: Work, known: list[str]) -> None
     if not device.cuda:
         print("not measured: memory on the device (bench.py memory measures the processor's)")
         return
-    names = [n for n in (*ours(bench.backends), *REMEMBERED) if n in known]
+    names = [n for n in (*ours(bench.backends), *REMEMBERED) if n in known or n in REMEMBERED[:1]]
     memory = {n: in_fresh_process(peak, n, bench.backends, device, work) for n in names}
     bench.table(f"{title}: peak memory", ("who", "MB beside the spikes given"), list(memory.items()))
     absolute(bench, f"{title}: memory", bench.ours, [memory[bench.ours]], "MB", MEMORY if judged else None)
@@ -123,12 +130,14 @@ def remember(bench: Bench, device: Device, work: Work, known: list[str]) -> None
 def run(bench: Bench, device: Device) -> None:
     for work in QUICK if bench.quick else WORKS:
         title = f"training, {work.name}"
-        steps = built(makers(bench.backends, device, work), device)
+        fast = [n for n in (*ours(bench.backends), *FAST) if n != "torch" or bench.ours == "torch"]
+        steps = built(makers(bench.backends, device, work, [] if work.everyone else fast), device)
         agree(bench, title, steps)
         differs = {name: peer.differs for name, peer in peers.ALL.items()}
         measure(bench, device, title, steps, work.goal, float, differs, of_jax())
         if work.memory and bench.ours in steps:
             remember(bench, device, work, list(steps))
+        bench.write()
 
 
 def agree(bench: Bench, title: str, steps: dict[str, Callable[[], Any]]) -> None:
