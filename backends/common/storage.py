@@ -15,10 +15,11 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Storage:
-    """dtype: of real numbers. device: that computes with them."""
+    """dtype: of real numbers. device: that computes with them. products: to which those with weights round what they multiply, None for dtype."""
 
     dtype: torch.dtype
     device: torch.device = CPU
+    products: torch.dtype | None = None
 
     def of(self, values: Any) -> torch.Tensor:
         """Real numbers in this precision; a tensor keeps its graph. One number isn't copied: a device writes it itself."""

@@ -39,12 +39,13 @@ class TorchProgram(DifferentiableSimulator):
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
     def __init__(
-        self, network: Network, dtype: str, surrogate: str, backward: Backward, compile: bool | str, device: torch.device = CPU
+        self, network: Network, dtype: str, surrogate: str, backward: Backward, compile: bool | str, device: torch.device = CPU,
+        matmul_dtype: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.backward = network, backward
-        self._options = (dtype, surrogate, compile)
-        self.storage = Storage(getattr(torch, dtype), device)
+        self._options = (dtype, surrogate, compile, matmul_dtype)
+        self.storage = Storage(getattr(torch, dtype), device, _products(self.backend, dtype, matmul_dtype, backward))
         self.graphs: Graphs | None = None
         if compile == GRAPH:
             refuse(self.backend, self.storage)
@@ -55,6 +56,7 @@ class TorchProgram(DifferentiableSimulator):
         self.semantics: Semantics = semantics(network, dtype).for_training(
             surrogate, self.compiled.scales, not backward.reset, backward.detached, backward.feedback
         )
+        self.semantics = replace(self.semantics, products=matmul_dtype or "")
         self._defaults = {n: self.storage.of(p.value) for n, p in self.declared.items()}
 
     @property
@@ -136,19 +138,21 @@ class TorchProgram(DifferentiableSimulator):
 
     def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> TorchProgram:
         """See DifferentiableSimulator."""
-        own, surrogate, compile = self._options
-        return TorchProgram(network or self.network, dtype or own, surrogate, backward, compile, self.storage.device)
+        own, surrogate, compile, matmul_dtype = self._options
+        return TorchProgram(
+            network or self.network, dtype or own, surrogate, backward, compile, self.storage.device, matmul_dtype
+        )
 
     def on_device(self, device: Any) -> TorchProgram:
         """See DifferentiableSimulator. Raises UnsupportedError on a device that isn't there."""
-        dtype, surrogate, compile = self._options
+        dtype, surrogate, compile, matmul_dtype = self._options
         found = device_of(self.backend, device, self.dtype)
-        return TorchProgram(self.network, dtype, surrogate, self.backward, compile, found)
+        return TorchProgram(self.network, dtype, surrogate, self.backward, compile, found, matmul_dtype)
 
     def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
         """Pickled as what it is compiled from: compiled again where it is read."""
-        dtype, surrogate, compile = self._options
-        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile, self.storage.device)
+        dtype, surrogate, compile, matmul_dtype = self._options
+        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile, self.storage.device, matmul_dtype)
 
     def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
@@ -180,6 +184,21 @@ class TorchProgram(DifferentiableSimulator):
         return NetworkModule(self, trainable)
 
 
+def _products(backend: str, dtype: str, asked: str | None, backward: Backward) -> torch.dtype | None:
+    """What products with weights round to. Raises UnsupportedError."""
+    if asked is None:
+        return None
+    choice(backend, "matmul_dtype", asked, ("bfloat16",))
+    what = f"option 'matmul_dtype'='{asked}'"
+    if dtype != "float32":
+        raise UnsupportedError(
+            backend, what, f"{dtype} is for comparison, where nothing is rounded to less; use dtype='float32'"
+        )
+    if backward.feedback:
+        raise UnsupportedError(backend, what, "feedback weights are multiplied in float32; leave one of the two out")
+    return torch.bfloat16
+
+
 class TorchBackend:
     """Compiles to torch."""
 
@@ -195,6 +214,7 @@ class TorchBackend:
         detach_reset: bool = True,
         compile: bool | str = False,
         device: str | torch.device = "cpu",
+        matmul_dtype: str | None = None,
         detached: Sequence[str] = (),
         feedback: Sequence[str] = (),
         **options: Any,
@@ -203,16 +223,17 @@ class TorchBackend:
         population's median distance from the initial state to the threshold). compile: torch.compile the step; "graph": whole passes
         as CUDA graphs, float32 on a CUDA device: the first pass of each form (shapes, what is recorded, what wants gradients) is captured, later ones replay it,
         and backward() comes before the next pass. device: where it runs, "cpu", "cuda", "cuda:1"; "auto" for a CUDA one where there is any. Inputs and parameters may be tensors there.
+        matmul_dtype: "bfloat16" rounds what products with weights multiply, forward and back, and sums them in float32; parameters, states and everything else stay float32.
 
         detached: projections through which no gradient goes back. feedback: dense ones through which it goes back by
         weights of their own, the parameter "projection.feedback" (default: the weights; it gets their gradient).
         """
         if options:
-            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, device, detached, feedback"
+            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, device, matmul_dtype, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
         choice(self.name, "dtype", dtype, ("float32", "float64"))
         if compile != GRAPH:
             flags(self.name, compile=compile)
         backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
         found = device_of(self.name, device, getattr(torch, dtype))
-        return TorchProgram(network, dtype, surrogate, backward, compile, found)
+        return TorchProgram(network, dtype, surrogate, backward, compile, found, matmul_dtype)

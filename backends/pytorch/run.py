@@ -177,7 +177,9 @@ class ForwardPass:
         feedback = self.values[local(synapses.name, "feedback")] if synapses.name in backward.feedback else None
         found = []
         for delay, matrix in zip(delays, matrices(self.compiled.wires[synapses.name], amount), strict=True):
-            value = over_time(spikes, matrix, synapses.kind, feedback)
+            value = over_time(
+                spikes, matrix, synapses.kind, feedback, round_=self.compiled.storage.products is not None
+            )
             found.append((delay + later, value) if self.before is None else (later, value[longest - delay :]))
         return found
 
