@@ -8,8 +8,9 @@
 set -u
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3} device=${DEVICE:-cuda} wheels=${WHEELS:-wheels} out=${OUT:-runs/gpu}
-export PYTHONPATH="$PWD:$PWD/scripts" PYTHONUNBUFFERED=1 COLUMNS=160 XDG_CACHE_HOME=${XDG_CACHE_HOME:-$PWD/$out/cache}
 mkdir -p "$out"
+out=$(cd "$out" && pwd)
+export PYTHONPATH="$PWD:$PWD/scripts" PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore COLUMNS=160 XDG_CACHE_HOME=${XDG_CACHE_HOME:-$out/cache}
 failed=0 rows=()
 
 row() {  # name, verdict, seconds, what it says
@@ -41,7 +42,7 @@ bench() {  # name, limit; counts the goals of its table
 
 if compgen -G "$wheels/*.whl" >/dev/null; then
     "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$out/site" "$wheels"/*.whl || failed=1
-    export PYTHONPATH="$PYTHONPATH:$PWD/$out/site"
+    export PYTHONPATH="$PYTHONPATH:$out/site"
 fi
 if [ "$device" = cuda ]; then
     tests=(-m gpu) where=(tests/backends) networks=100000 jobs=4 bench=(--device cuda)

@@ -232,7 +232,7 @@ class TorchBackend:
             known = "dtype, surrogate, surrogate_scale, detach_reset, compile, device, matmul_dtype, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
         choice(self.name, "dtype", dtype, ("float32", "float64"))
-        if compile != GRAPH:
+        if not (isinstance(compile, str) and compile == GRAPH):
             flags(self.name, compile=compile)
         backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
         found = device_of(self.name, device, getattr(torch, dtype))

@@ -15,12 +15,14 @@ import pytest
 import torch
 
 import backends
-from neuro import Network, Neuron, Population, RunError, UnsupportedError
+from backends.pytorch.run import ForwardPass
+from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError
 from neuro.compiler.parameters import values
 from tests.backends.able import NETWORKS
 from tests.backends.graphed import Graph, emulated
 from tests.backends.networks import drive
 from tests.backends.test_modules import NETWORK, SPIKES
+from tests.elsewhere import DEVICE, elsewhere
 
 TORCH = backends.get("torch")
 
@@ -166,3 +168,51 @@ def test_the_emulation_refuses_what_asks_the_device(monkeypatch: pytest.MonkeyPa
     refused = pytest.raises(RuntimeError, match="not permitted when stream is capturing")
     with emulated(monkeypatch), refused, Graph():
         bool(torch.ones(3).sum() > 2)
+
+
+def numbers() -> Network:
+    """Numbers where others have tensors: a synapse without weight, an argument, a presynaptic value that is sent."""
+    cells = Neuron(
+        "n",
+        "dv/dt = (I + G - v)/(10*ms) : 1\nI : 1\nG : 1\ny : 1",
+        every_step="y = clip(v, 0.2, 0.8)**1.5 + 2**v + exprel(v)",
+        threshold="v > 1",
+        reset="v = 0",
+    )
+    pulse = Synapse("pulse", on_pre="I_post += 0.7")
+    graded = Synapse("graded", "w : 1", transmits="w", target="G")
+    return Network(
+        (Population("c", cells, 3),),
+        (Projection("feed", "x", "c", pulse), Projection("loop", "c", "c", graded, weights=0.1)),
+        (Input("x", 4),),
+        dt="1 ms",
+    )
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "numbers"])
+def test_between_what_a_pass_reads_and_gives_nothing_travels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that comes from the host, or that the host asks for, can't be captured. On a device that isn't there, which counts them."""
+    network, made = numbers() if name == "numbers" else NETWORKS[name], list[int]()
+    record = [f"{network.populations[0].name}.{state}" for state in network.populations[0].neuron.scope.states]
+    wrt = [n for n in values(network) if n.endswith(".w")]
+    with elsewhere() as travelled:
+
+        def counted(function: Any) -> Any:
+            def call(*given: Any, **options: Any) -> Any:
+                before = sum(travelled.values())
+                found = function(*given, **options)
+                made.append(sum(travelled.values()) - before)
+                return found
+
+            return call
+
+        program = TORCH.compile(network, dtype="float32", device=DEVICE)
+        inputs = drive(network, steps=10) if name != "numbers" else {"x": SPIKES[:, :10, :4]}
+        state = program.run(inputs=inputs, steps=10).state  # masks, indices and delays come with the first pass
+        program.value_and_grad(loss, None, inputs, wrt, record, steps=10)
+        monkeypatch.setattr(ForwardPass, "__call__", counted(ForwardPass.__call__))
+        monkeypatch.setattr(torch.autograd, "grad", counted(torch.autograd.grad))
+        program.run(inputs=inputs, steps=10, record=record)
+        program.run(inputs=inputs, steps=10, record=record, state=state)
+        program.value_and_grad(loss, None, inputs, wrt, record, steps=10)
+    assert len(made) >= 4 and not any(made)
