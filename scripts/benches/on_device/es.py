@@ -14,6 +14,7 @@ from benches.on_device.measuring import Goal, built, installed, measure
 from benches.peers import es as peers
 
 JAX, COMPARED, METHOD = es.JAX, 4, "euler"  # so many candidates are compared with the interpreter
+SLOW, MANY = ("torch", es.BY_HAND), 64  # who take an operation after the other are left out of more candidates
 GOALS = {
     64: Goal(2.0, {JAX: 0.1}),
     512: Goal(3.0, {JAX: 0.12}),
@@ -58,11 +59,14 @@ def run(bench: Bench, device: Device) -> None:
     steps = 200 if bench.quick else es.STEPS
     for count, goal in {4: Goal()}.items() if bench.quick else GOALS.items():
         candidates = np.random.default_rng(bench.seed).normal(0.0, 0.02, (count, peers.CELLS, peers.CELLS))
+        names = [n for n in (*bench.backends, *PEERS) if count <= MANY or n not in SLOW or n == bench.ours]
         makers = {
             name: lambda name=name, candidates=candidates: ours(name, candidates, steps, device)
             for name in bench.backends
+            if name in names
         }
-        for name in installed({n: package for n, (package, _) in PEERS.items()}, device, frozenset({JAX})):
+        packages = {n: package for n, (package, _) in PEERS.items() if n in names}
+        for name in installed(packages, device, frozenset({JAX})):
             makers[name] = lambda name=name, candidates=candidates: PEERS[name][1](
                 METHOD, candidates, steps, device.name
             )
