@@ -250,6 +250,16 @@ def test_a_device_is_taken_where_it_can_be_used(
         devices.dialect_of("cuda:7")
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda-emulated"])
+def test_without_torch_there_is_no_memory_of_a_device(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(
+        UnsupportedError, match=rf"device '{device}': memory .* needs the package 'torch'; install it: pip install"
+    ):
+        devices.dialect_of(device)
+    assert devices.dialect_of("auto") is devices.dialect_of("cpu")
+
+
 def test_copies_keep_the_device(double: Doubling) -> None:
     program, options = native(NETWORKS["recurrent"], TEXT), given(NETWORKS["recurrent"])
     wanted = program.run(**options)
