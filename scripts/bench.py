@@ -1,6 +1,7 @@
 """Time our backends against other libraries on the same work: interleaved rounds, CPU time, medians, ratios.
 
 python scripts/bench.py training --rounds 7
+python scripts/bench.py training --device cuda
 python scripts/bench.py microcircuit --scale 1 --threads 2
 python scripts/bench.py microcircuit --scale 0.1 --threads 2
 python scripts/bench.py all
@@ -8,6 +9,7 @@ python scripts/bench.py all
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,25 +33,36 @@ def main(
             min=0, max=1000, help="of the microcircuit's time that is judged; 0: ten, at more than 0.1 of it one"
         ),
     ] = 0.0,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="time whole calls there, by a clock on the wall: cuda, cuda:1, cpu; left out: processor time of the processor's benchmark"
+        ),
+    ] = "",
     quick: Annotated[bool, typer.Option("--quick", help="smaller networks, to see that everything runs")] = False,
     out: Annotated[Path, typer.Option(help="folder for file and plots")] = Path("runs/bench"),
 ) -> None:
     """Run one benchmark or all, print one table, and write an HDF5 file and plots."""
     import benches
+    from benches import on_device
 
+    package, names = ("benches.on_device", on_device.names()) if device else ("benches", benches.names())
     if list_ or not benchmark:
-        print("\n".join((*benches.names(), "all")))
+        print("\n".join((*names, "all")))
         return
-    if benchmark not in (*benches.names(), "all"):
-        raise cli.UserError(f"there is no benchmark '{benchmark}'; known: {', '.join((*benches.names(), 'all'))}")
+    if benchmark not in (*names, "all"):
+        where = f" with --device {device}" if device else ""
+        raise cli.UserError(f"there is no benchmark '{benchmark}'{where}; known: {', '.join((*names, 'all'))}")
     import timing
 
     timing.limit_threads(threads)
     import warnings
+    from functools import partial
     from importlib import import_module
 
     import torch
     from benchmark import Bench
+    from device import Device
 
     import backends
 
@@ -59,23 +72,32 @@ def main(
     warnings.simplefilter("ignore")  # the peers' own deprecation warnings
     torch.set_num_threads(threads)
     cli.writable(out / benchmark)
+    given = [Device.found(device)] if device else []
+    name = benchmark + (f"-{device.replace(':', '-')}" if device else "")
     bench = Bench(
-        benchmark, out, quick=quick, rounds=rounds, backends=ours, threads=threads, scale=scale, seconds=seconds
+        name,
+        out,
+        quick=quick,
+        rounds=rounds,
+        backends=ours,
+        threads=threads,
+        scale=scale,
+        seconds=seconds,
+        place=given[0].card if given else "",
     )
+    runs = {n: partial(import_module(f"{package}.{n}").run, bench, *given) for n in names if benchmark in (n, "all")}
     if benchmark == "all":
-        run_all(bench, benches.names())
+        run_all(bench, runs)
     else:
-        import_module(f"benches.{benchmark}").run(bench)
+        runs[benchmark]()
     print(f"written: {bench.finish()}")
 
 
-def run_all(bench: Bench, names: tuple[str, ...]) -> None:
+def run_all(bench: Bench, runs: Mapping[str, Callable[[], None]]) -> None:
     """One after the other; what was measured is kept when a later one fails, and the report names the failure."""
-    from importlib import import_module
-
-    for name in names:
+    for name, run in runs.items():
         try:
-            import_module(f"benches.{name}").run(bench)
+            run()
         except Exception as error:
             bench.criterion(f"{name} ran", f"{type(error).__name__}: {error}", "no error", False)
         bench.write()

@@ -62,12 +62,14 @@ class Figure:
 
 @dataclass
 class Bench(Study):
-    """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets. scale: of the microcircuit. seconds: of its time that is judged; 0: as it sees fit."""
+    """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets. scale: of the microcircuit. seconds: of its time that is judged; 0: as it sees fit.
+    place: what the device is called on which all was measured."""
 
     rounds: int = 7
     threads: int = 1
     scale: float = 0.1
     seconds: float = 0.0
+    place: str = ""
     backends: tuple[str, ...] = ("native", "torch")
     figures: list[Figure] = field(default_factory=list)
 
@@ -109,7 +111,11 @@ class Bench(Study):
 
     def report(self) -> None:
         """Print the one table, the versions, and what did not do the same work."""
-        header = self.name + (" (quick: smaller than the targets are meant for)" if self.quick else "")
+        header = (
+            self.name
+            + (f" on {self.place}" if self.place else "")
+            + (" (quick: smaller than the targets are meant for)" if self.quick else "")
+        )
         notes: list[str] = []
         rows = [f.row(notes) for f in self.figures]
         cli.table(header, HEADER, rows)

@@ -2,10 +2,12 @@
 
 python scripts/fuzz.py --networks 1000 --oracle all --seed 0 --jobs 2 --out campaign.jsonl
 python scripts/fuzz.py --out campaign.jsonl --resume
+python scripts/fuzz.py --networks 100 --oracle forward,gradients --device cuda --minutes 1
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -23,6 +25,9 @@ def main(
     networks: Annotated[int, typer.Option(help="how many")] = 1000,
     oracle: Annotated[str, typer.Option(help="forward,gradients,life,metamorphic,continuation or all")] = "all",
     seed: Annotated[int, typer.Option(help="of the first network; a new one where left out")] = -1,
+    device: Annotated[
+        str, typer.Option(help="a CUDA device, such as cuda, in place of CUDA's text on the CPU; of every network")
+    ] = "",
     jobs: Annotated[int, typer.Option(help="processes")] = 2,
     minutes: Annotated[float, typer.Option(help="stop after so many")] = 1e9,
     out: Annotated[
@@ -35,8 +40,11 @@ def main(
 ) -> None:
     """Print what was examined, what occurred and what failed; exit code 1 where anything failed. Ctrl-C prints the report so far."""
     from fuzzing.campaign import Campaign
+    from fuzzing.oracles.outcome import DEVICE
     from fuzzing.report import Report
 
+    if device:
+        os.environ[DEVICE] = device
     journal, report = Journal(cli.writable(out)) if out is not None else None, Report()
     if resume:
         plan = resumed(journal, report)
@@ -47,7 +55,8 @@ def main(
             journal.begin(plan)
     print(
         f"seeds {plan.first} to {plan.first + plan.networks - 1}: "
-        f"python scripts/fuzz.py --networks {plan.networks} --oracle {','.join(plan.oracles)} --seed {plan.first}",
+        f"python scripts/fuzz.py --networks {plan.networks} --oracle {','.join(plan.oracles)} --seed {plan.first}"
+        + (f" --device {device}" if device else ""),
         flush=True,
     )
     done = set(report.seeds)

@@ -15,18 +15,25 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Storage:
-    """dtype: of real numbers. device: that computes with them."""
+    """dtype: of real numbers. device: that computes with them. products: to which those with weights round what they multiply, None for dtype."""
 
     dtype: torch.dtype
     device: torch.device = CPU
+    products: torch.dtype | None = None
 
     def of(self, values: Any) -> torch.Tensor:
-        """Real numbers in this precision; a tensor keeps its graph."""
+        """Real numbers in this precision; a tensor keeps its graph. One number isn't copied: a device writes it itself."""
+        if isinstance(values, float | int):
+            return torch.full((), values, dtype=self.dtype, device=self.device)
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)
 
     def as_it_is(self, values: Any) -> torch.Tensor:
         """Indices or truth values, of their own type."""
         return torch.as_tensor(values, device=self.device)
+
+    def count(self, number: int) -> torch.Tensor:
+        """A whole number."""
+        return torch.full((), number, dtype=torch.int64, device=self.device)
 
     def zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)

@@ -41,7 +41,7 @@ def _product(g: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
 
 def _beside(like: torch.Tensor, value: Any) -> torch.Tensor:
     """A value as a tensor that fits beside another."""
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return torch.as_tensor(value, dtype=like.dtype) if isinstance(value, torch.Tensor) else like.new_full((), value)
 
 
 def guarded(value: Function, *slopes: Function) -> Function:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from backends.common.storage import Storage
 from backends.common.torch_elementary import ELEMENTARY
 from neuro.compiler.step import Synapses
+
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def rows(value: Any, like: torch.Tensor, size: int) -> torch.Tensor:
     shape = (*like.shape[:-1], size)
     if isinstance(value, torch.Tensor) and value.shape == shape:
         return value
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(shape)
+    found: torch.Tensor = value.to(like.dtype) if isinstance(value, torch.Tensor) else like.new_full((), value)
+    return found.expand(shape)
 
 
 def full(wires: Wires, values: Any) -> torch.Tensor:
@@ -86,14 +89,14 @@ def full(wires: Wires, values: Any) -> torch.Tensor:
     return value if wires.mask is None else value * wires.mask
 
 
-def weighted(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+def weighted(source: torch.Tensor, matrix: torch.Tensor, multiply: Product = torch.matmul) -> torch.Tensor:
     """[*lead, pre] @ [pre, post], or a matrix a parameter set [population, 1, pre, post], or one per trial."""
     matrix = matrix.to(source.dtype)
     if matrix.ndim == 2:
-        return source @ matrix
+        return multiply(source, matrix)
     if matrix.ndim == 4 and matrix.shape[1] == 1:
-        return source @ matrix.squeeze(1)
-    return (source.unsqueeze(-2) @ matrix).squeeze(-2)
+        return multiply(source, matrix.squeeze(1))
+    return multiply(source.unsqueeze(-2), matrix).squeeze(-2)
 
 
 class _Through(torch.autograd.Function):
@@ -177,19 +180,54 @@ def summed(spikes: torch.Tensor, matrix: torch.Tensor, feedback: torch.Tensor | 
     return _Summed.apply(spikes, matrix, feedback)  # type: ignore[no-any-return, no-untyped-call]
 
 
+class _Rounded(torch.autograd.Function):
+    """See `rounded`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, w)
+        return _in_bfloat16(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (x, w), (g,) = ctx.saved_tensors, gradients
+        flat = (x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])) if w.ndim == 2 else (x, g)
+        return (
+            _in_bfloat16(g, w.mT).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None,
+            _in_bfloat16(flat[1].mT, flat[0]).mT.sum_to_size(w.shape) if ctx.needs_input_grad[1] else None,
+        )
+
+
+def _in_bfloat16(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    x, w = x.to(torch.bfloat16), w.to(torch.bfloat16)
+    if not x.is_cuda or x.ndim != w.ndim or x.ndim > 3:
+        return x.float() @ w.float()
+    multiply: Any = torch.mm if x.ndim == 2 else torch.bmm
+    found: torch.Tensor = multiply(x, w, out_dtype=torch.float32)
+    return found
+
+
+def rounded(source: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """source @ matrix, both rounded to bfloat16, whose products are summed in float32; so are the products of their gradients."""
+    flat = source.reshape(-1, source.shape[-1]) if matrix.ndim == 2 else source
+    found: torch.Tensor = _Rounded.apply(flat, matrix)  # type: ignore[no-untyped-call]
+    return found.reshape(*source.shape[:-1], matrix.shape[-1]) if matrix.ndim == 2 else found
+
+
 def over_time(
-    spikes: torch.Tensor, matrix: torch.Tensor, kind: str, feedback: torch.Tensor | None = None
+    spikes: torch.Tensor, matrix: torch.Tensor, kind: str, feedback: torch.Tensor | None = None, *, round_: bool = False
 ) -> torch.Tensor:
-    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one per parameter set. feedback: see `through`."""
+    """Products of all steps' spikes [time, *lead, pre] with a matrix, or one per parameter set. feedback: see `through`. round_: see `rounded`."""
     many = matrix.ndim == 3
     if many and spikes.ndim == 3:
         spikes = spikes.unsqueeze(1)
     if kind == "one_to_one":
         return spikes * matrix
     if not many:
-        return summed(spikes, matrix, feedback)
+        return rounded(spikes, matrix) if round_ else summed(spikes, matrix, feedback)
     time, _, batch, pre = spikes.shape
-    flat = summed(spikes.transpose(0, 1).reshape(-1, time * batch, pre), matrix, feedback)
+    flat = spikes.transpose(0, 1).reshape(-1, time * batch, pre)
+    flat = rounded(flat, matrix) if round_ else summed(flat, matrix, feedback)
     return flat.reshape(len(matrix), time, batch, -1).transpose(0, 1)
 
 
@@ -223,3 +261,8 @@ FUNCTIONS: dict[str, Any] = {
     **ELEMENTARY, "rows": rows, "weighted": weighted, "project": project, "take": take, "through": through,
     "across": across, "without": without, "invariant": invariant, "product": product,
 }  # fmt: skip
+ROUNDED: dict[str, Any] = {
+    "weighted": lambda source, matrix: weighted(source, matrix, rounded),
+    "project": lambda total, spikes, matrix: total + rounded(spikes, matrix),
+    "product": rounded,
+}  # in place of those of the same names

@@ -21,12 +21,15 @@ from backends.common.structure import Backward
 from backends.common.values import given_parameters
 from backends.common.variants import DifferentiableSimulator
 from backends.pytorch.compiled import CompiledNetwork
-from backends.pytorch.run import ForwardPass
+from backends.pytorch.graphs import Graphs, refuse
+from backends.pytorch.run import ForwardPass, Kinds, read, signals
 from backends.pytorch.spikes import spike
 from backends.pytorch.state import arrays
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.model import Network
 from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, UnsupportedError
+
+GRAPH = "graph"
 
 
 class TorchProgram(DifferentiableSimulator):
@@ -36,18 +39,24 @@ class TorchProgram(DifferentiableSimulator):
     capabilities = Capabilities(gradients=True, plasticity=True, populations=True)
 
     def __init__(
-        self, network: Network, dtype: str, surrogate: str, backward: Backward, compile_step: bool, device: torch.device = CPU
+        self, network: Network, dtype: str, surrogate: str, backward: Backward, compile: bool | str, device: torch.device = CPU,
+        matmul_dtype: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.backward = network, backward
-        self._options = (dtype, surrogate, compile_step)
-        self.storage = Storage(getattr(torch, dtype), device)
+        self._options = (dtype, surrogate, compile, matmul_dtype)
+        self.storage = Storage(getattr(torch, dtype), device, _products(self.backend, dtype, matmul_dtype, backward))
+        self.graphs: Graphs | None = None
+        if compile == GRAPH:
+            refuse(self.backend, self.storage)
+            self.graphs = Graphs()
         self._spike = spike(surrogate)
-        self.compiled = CompiledNetwork.of(network, backward, self.storage, self._spike, compile_step)
+        self.compiled = CompiledNetwork.of(network, backward, self.storage, self._spike, compile is True)
         self.declared, self.step = self.compiled.declared, self.compiled.step
         self.semantics: Semantics = semantics(network, dtype).for_training(
             surrogate, self.compiled.scales, not backward.reset, backward.detached, backward.feedback
         )
+        self.semantics = replace(self.semantics, products=matmul_dtype or "")
         self._defaults = {n: self.storage.of(p.value) for n, p in self.declared.items()}
 
     @property
@@ -93,10 +102,16 @@ class TorchProgram(DifferentiableSimulator):
         refuse_autocast(self.storage)
         wanted = check_record(self.compiled.network, asked.record, asked.every)
         values = {**self._defaults, **self._tensors(asked.parameters, asked.population)}
-        run = ForwardPass(self.compiled, values, self._feed(asked), wanted, asked.every)
-        for group, functions in zip(self.compiled.groups, self.compiled.functions, strict=True):
-            run.group(group, functions)
-        return run.signals()
+        feed = self._feed(asked)
+        given = read(self.compiled, values, feed, wanted)
+
+        def run(tensors: Kinds) -> Kinds:
+            return ForwardPass(self.compiled, tensors, feed, wanted, asked.every)()
+
+        if self.graphs is None:
+            return signals(self.compiled, feed, wanted, run(given))
+        form = (feed.steps, feed.lead, asked.every, *(n + str(t.shape) for n, t in wanted.traces.items()))
+        return signals(self.compiled, feed, wanted, self.graphs.run(form, run, given))
 
     def session(
         self, batch: int = 1, parameters: Any = None, record: Record = (), *, graph: bool = False, **options: Any
@@ -123,21 +138,21 @@ class TorchProgram(DifferentiableSimulator):
 
     def compiled_again(self, dtype: str | None, backward: Backward, network: Network | None = None) -> TorchProgram:
         """See DifferentiableSimulator."""
-        own, surrogate, compile_step = self._options
+        own, surrogate, compile, matmul_dtype = self._options
         return TorchProgram(
-            network or self.network, dtype or own, surrogate, backward, compile_step, self.storage.device
+            network or self.network, dtype or own, surrogate, backward, compile, self.storage.device, matmul_dtype
         )
 
     def on_device(self, device: Any) -> TorchProgram:
         """See DifferentiableSimulator. Raises UnsupportedError on a device that isn't there."""
-        dtype, surrogate, compile_step = self._options
+        dtype, surrogate, compile, matmul_dtype = self._options
         found = device_of(self.backend, device, self.dtype)
-        return TorchProgram(self.network, dtype, surrogate, self.backward, compile_step, found)
+        return TorchProgram(self.network, dtype, surrogate, self.backward, compile, found, matmul_dtype)
 
     def __reduce__(self) -> tuple[type[TorchProgram], tuple[Any, ...]]:
         """Pickled as what it is compiled from: compiled again where it is read."""
-        dtype, surrogate, compile_step = self._options
-        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile_step, self.storage.device)
+        dtype, surrogate, compile, matmul_dtype = self._options
+        return TorchProgram, (self.network, dtype, surrogate, self.backward, compile, self.storage.device, matmul_dtype)
 
     def slope(self, population: str, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
@@ -169,6 +184,21 @@ class TorchProgram(DifferentiableSimulator):
         return NetworkModule(self, trainable)
 
 
+def _products(backend: str, dtype: str, asked: str | None, backward: Backward) -> torch.dtype | None:
+    """What products with weights round to. Raises UnsupportedError."""
+    if asked is None:
+        return None
+    choice(backend, "matmul_dtype", asked, ("bfloat16",))
+    what = f"option 'matmul_dtype'='{asked}'"
+    if dtype != "float32":
+        raise UnsupportedError(
+            backend, what, f"{dtype} is for comparison, where nothing is rounded to less; use dtype='float32'"
+        )
+    if backward.feedback:
+        raise UnsupportedError(backend, what, "feedback weights are multiplied in float32; leave one of the two out")
+    return torch.bfloat16
+
+
 class TorchBackend:
     """Compiles to torch."""
 
@@ -182,24 +212,28 @@ class TorchBackend:
         surrogate: str = "fast_sigmoid",
         surrogate_scale: float = 0.0,
         detach_reset: bool = True,
-        compile: bool = False,
+        compile: bool | str = False,
         device: str | torch.device = "cpu",
+        matmul_dtype: str | None = None,
         detached: Sequence[str] = (),
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> TorchProgram:
         """See Backend.compile. surrogate: a name in neuro.compiler.surrogates. surrogate_scale: its unit of the margin, SI (default: each
-        population's median distance from the initial state to the threshold). compile: torch.compile the step. device: where
-        it runs, "cpu", "cuda", "cuda:1"; "auto" for a CUDA one where there is any. Inputs and parameters may be tensors there.
+        population's median distance from the initial state to the threshold). compile: torch.compile the step; "graph": whole passes
+        as CUDA graphs, float32 on a CUDA device: the first pass of each form (shapes, what is recorded, what wants gradients) is captured, later ones replay it,
+        and backward() comes before the next pass. device: where it runs, "cpu", "cuda", "cuda:1"; "auto" for a CUDA one where there is any. Inputs and parameters may be tensors there.
+        matmul_dtype: "bfloat16" rounds what products with weights multiply, forward and back, and sums them in float32; parameters, states and everything else stay float32.
 
         detached: projections through which no gradient goes back. feedback: dense ones through which it goes back by
         weights of their own, the parameter "projection.feedback" (default: the weights; it gets their gradient).
         """
         if options:
-            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, device, detached, feedback"
+            known = "dtype, surrogate, surrogate_scale, detach_reset, compile, device, matmul_dtype, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}")
         choice(self.name, "dtype", dtype, ("float32", "float64"))
-        flags(self.name, compile=compile)
+        if not (isinstance(compile, str) and compile == GRAPH):
+            flags(self.name, compile=compile)
         backward = Backward.of(self.name, detach_reset, detached, feedback, surrogate_scale)
         found = device_of(self.name, device, getattr(torch, dtype))
-        return TorchProgram(network, dtype, surrogate, backward, compile, found)
+        return TorchProgram(network, dtype, surrogate, backward, compile, found, matmul_dtype)

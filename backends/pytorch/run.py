@@ -1,4 +1,7 @@
-"""One forward pass of a compiled torch program: what is hoisted out of the time loop, and the loop."""
+"""One forward pass of a compiled torch program: what it reads, what is hoisted out of the time loop, the loop, and what it gives.
+
+All that a pass reads and gives are tensors by kind and name: between the two nothing asks the device, so that a graph can hold it.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,46 @@ import torch
 from backends.common.arrays import Feed, check_finite, draw_noise
 from backends.common.autograd import Signals, Tensors
 from backends.common.recording import Trace, Wanted
-from backends.common.storage import Storage
 from backends.common.structure import local
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.functions import matrices, over_time
 from backends.pytorch.groups import Arrival, Functions, Group, drive
-from backends.pytorch.state import Beginning, Ending
+from backends.pytorch.state import Beginning, Ending, past_spikes
 from backends.pytorch.time import Rows, aligned, aligned_steps, in_time, one_after_another, total
 from neuro.compiler.step import Couple
 from neuro.language.mangling import mangled, unmangled
+from neuro.state import State
+
+Kinds = Mapping[str, Mapping[str, torch.Tensor]]
+
+
+def read(compiled: CompiledNetwork, values: Tensors, feed: Feed, wanted: Wanted) -> dict[str, dict[str, torch.Tensor]]:
+    """All tensors that a pass reads. values: of the parameters."""
+    storage = compiled.storage
+    clock = torch.arange(feed.start, feed.start + feed.steps, dtype=torch.float64)
+    found = {
+        "values": {local(*n.split(".", 1)): v for n, v in values.items()},
+        "inputs": dict(feed.arrays),
+        "noise": {
+            local(*n.split(".", 1)): storage.of(v).transpose(0, 1)
+            for n, v in draw_noise(compiled.network, feed).items()
+        },
+        "times": {"t": storage.of(clock * compiled.step.dt)},
+        "chosen": {n: storage.as_it_is(t.index) for n, t in wanted.traces.items() if t.index is not None},
+    }
+    if feed.state is not None:
+        before = Beginning.of(feed.state, storage)
+        found |= {"before": dict(before.values), "past": dict(before.spikes)}
+    return found
 
 
 class Watched:
-    """What is recorded of one variable, while it is collected."""
+    """What is recorded of one variable, while it is collected. index: of what is chosen of it."""
 
-    def __init__(self, trace: Trace, lead: tuple[int, ...], storage: Storage) -> None:
-        self.trace, self.lead, self.found = trace, lead, list[torch.Tensor]()
-        self.index = None if trace.index is None else storage.as_it_is(trace.index)
+    def __init__(self, trace: Trace, lead: tuple[int, ...], index: torch.Tensor | None) -> None:
+        self.trace, self.lead, self.index, self.found = trace, lead, index, list[torch.Tensor]()
 
     def append(self, values: torch.Tensor) -> None:
         """values: [..., *layout], of one step."""
@@ -50,20 +74,38 @@ class Watched:
 class ForwardPass:
     """One forward pass. Everything has time first: [time, batch, neuron], or [time, population, batch, neuron]."""
 
-    def __init__(self, compiled: CompiledNetwork, values: Tensors, feed: Feed, wanted: Wanted, every: int) -> None:
+    def __init__(self, compiled: CompiledNetwork, given: Kinds, feed: Feed, wanted: Wanted, every: int) -> None:
+        """given: see `read`; of the feed itself only its sizes are looked at."""
         self.compiled, self.feed, self.every, self.wanted = compiled, feed, every, wanted
-        self.values = {local(*n.split(".", 1)): v for n, v in values.items()}
-        self.inputs: dict[str, torch.Tensor] = dict(feed.arrays)
+        self.values, self.inputs, self.times = given["values"], given["inputs"], given["times"]["t"].unbind(0)
         self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in compiled.step.sources}
-        noise, storage = draw_noise(compiled.network, feed), compiled.storage
-        self.noise = {local(*n.split(".", 1)): storage.of(v).transpose(0, 1) for n, v in noise.items()}
+        self.noise = dict(given["noise"])
         self.noise |= {local(c.name, count): self.inputs[n] for c in compiled.step.cells for count, n in c.counts}
-        self.traces = {local(t.owner, t.variable): Watched(t, feed.lead, storage) for t in wanted.traces.values()}
-        self.before = None if feed.state is None else Beginning(feed.state, storage)
+        chosen = given["chosen"]
+        self.traces = {
+            local(t.owner, t.variable): Watched(t, feed.lead, chosen.get(n)) for n, t in wanted.traces.items()
+        }
+        self.before = Beginning(given["before"], given["past"]) if "before" in given else None
         self.sizes = {c.name: c.size for c in compiled.step.cells} | dict(compiled.step.sources)
         self.final: dict[str, torch.Tensor] = {}
         self.states: dict[str, torch.Tensor] = {}
         self.sums: dict[str, torch.Tensor] = {}
+        self.lost: dict[str, torch.Tensor] = {}
+
+    def __call__(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The pass. Gives spikes and traces as Signals has them, what Ending needs, and where states weren't finite."""
+        for group, functions in zip(self.compiled.groups, self.compiled.functions, strict=True):
+            self.group(group, functions)
+        finite = [torch.isfinite(v).all() for v in self.states.values() if torch.is_floating_point(v)]
+        return {
+            "spikes": {c.name: self.spikes[c.name].movedim(0, -2) for c in self.compiled.step.cells if c.spikes},
+            "traces": {n: self.traces[local(t.owner, t.variable)].whole(self) for n, t in self.wanted.traces.items()},
+            "states": self.states,
+            "sums": self.sums,
+            "past": dict(past_spikes(self.compiled.step, self.spikes, self.before)),
+            "lost": self.lost,
+            "finite": {"all": torch.stack(finite).all()} if finite else {},
+        }
 
     def zeros(self, *shape: int) -> torch.Tensor:
         return self.compiled.storage.zeros(*self.feed.lead, *shape)
@@ -135,7 +177,9 @@ class ForwardPass:
         feedback = self.values[local(synapses.name, "feedback")] if synapses.name in backward.feedback else None
         found = []
         for delay, matrix in zip(delays, matrices(self.compiled.wires[synapses.name], amount), strict=True):
-            value = over_time(spikes, matrix, synapses.kind, feedback)
+            value = over_time(
+                spikes, matrix, synapses.kind, feedback, round_=self.compiled.storage.products is not None
+            )
             found.append((delay + later, value) if self.before is None else (later, value[longest - delay :]))
         return found
 
@@ -165,13 +209,9 @@ class ForwardPass:
         synaptic = {n for n, t in self.traces.items() if t.trace.synaptic}
         watched += [(self.traces[n], i) for i, n in enumerate(group.states) if n in synaptic]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
-        storage = self.compiled.storage
-        clock = torch.arange(self.feed.start, self.feed.start + self.feed.steps, dtype=torch.float64)
-        times = storage.of(clock * self.compiled.step.dt).unbind(0)
-        step = functions.step
-        lost = {
-            group.states.index(n): storage.as_it_is(self.feed.steps) for n in group.overwritten
-        }  # the first step that isn't finite
+        step, times = functions.step, self.times
+        never = self.compiled.storage.count(self.feed.steps)
+        lost = {group.states.index(n): never for n in group.overwritten}  # the first step that isn't finite
         for k in range(self.feed.steps):
             arrived = [spikes[k - late] if k >= late else early[k] for spikes, late, early in history]
             found = step(*fixed, *states, *arrived, *(s[k] for s in streams), *zeros, times[k])
@@ -190,8 +230,9 @@ class ForwardPass:
                     values = functions.observe(*fixed, *found[count + spiking :], *zeros, times[k])
                     for trace, i in derived:
                         trace.append(values[i])
-        self._check_lost({group.states[i]: first for i, first in lost.items()})
-        self._finish(group, states, fired)
+        self.lost |= {group.states[i]: first for i, first in lost.items()}
+        self.spikes |= {name: torch.stack(z) for name, z in fired.items() if isinstance(z, list)}
+        self.states |= dict(zip(group.states, states, strict=True))
         if group.sums:
             k = self.feed.steps
             last = ((spikes[k - late] if k >= late else early[k]) if late else None for spikes, late, early in history)
@@ -207,36 +248,26 @@ class ForwardPass:
         )
         return whole.unbind(0)
 
-    def _check_lost(self, lost: Mapping[str, torch.Tensor]) -> None:
-        """Raises RunError on a state that wasn't finite at the end of a step, whatever became of it."""
-        for name, first in lost.items():
-            k = int(first.min())
-            if k < self.feed.steps:
-                _, owner, *variable = unmangled(name)
-                value = np.where(first.cpu().numpy() > k, 0.0, np.nan)
-                check_finite(owner, mangled(*variable), value, self.feed.start + k, self.feed)
 
-    def _finish(self, group: Group, states: Rows, fired: Mapping[str, Any]) -> None:
-        for name, spikes in fired.items():
-            if isinstance(spikes, list):
-                self.spikes[name] = torch.stack(spikes)
-        finite = [torch.isfinite(v).all() for v in states if torch.is_floating_point(v)]
-        if finite and not bool(torch.stack(finite).all()):  # one question to a device
-            for name, value in zip(group.states, states, strict=True):
-                _, owner, *variable = unmangled(name)
-                last = self.feed.start + self.feed.steps - 1
-                check_finite(owner, mangled(*variable), value.detach().cpu().numpy(), last, self.feed)
-        for name, value in zip(group.states, states, strict=True):
+def signals(compiled: CompiledNetwork, feed: Feed, wanted: Wanted, found: Kinds) -> Signals:
+    """What a pass gave. Raises RunError where a state wasn't finite at the end of a step, whatever became of it."""
+    for name, first in found["lost"].items():
+        k = int(first.min())
+        if k < feed.steps:
             _, owner, *variable = unmangled(name)
-            if variable == ["w"] and name in self.values:
-                self.final[f"{owner}.w"] = value
-            self.states[name] = value
-
-    def signals(self) -> Signals:
-        spikes = {c.name: self.spikes[c.name].movedim(0, -2) for c in self.compiled.step.cells if c.spikes}
-        traces = {name: self.traces[local(t.owner, t.variable)].whole(self) for name, t in self.wanted.traces.items()}
-        ending = Ending.of(self.compiled, self.feed, self.before, self.states, self.sums, self.spikes)
-        return Signals(self.wanted.fired(spikes), traces, self.final, ending.state, self.wanted.chosen)
+            where = np.where(first.cpu().numpy() > k, 0.0, np.nan)
+            check_finite(owner, mangled(*variable), where, feed.start + k, feed)
+    states = found["states"]
+    if not all(bool(all_) for all_ in found["finite"].values()):  # one question to a device
+        for name, value in states.items():
+            _, owner, *variable = unmangled(name)
+            last = feed.start + feed.steps - 1
+            check_finite(owner, mangled(*variable), value.detach().cpu().numpy(), last, feed)
+    weights = {f"{s.name}.w": local(s.name, "w") for s in compiled.step.synapses if "w" in s.states}
+    final = {name: states[key] for name, key in weights.items() if compiled.declared.get(name) is not None}
+    header = State(compiled.step.dt, feed.start + feed.steps, feed.lead, feed.trial)
+    ending = Ending(compiled.network, header, states, found["sums"], found["past"])
+    return Signals(wanted.fired(found["spikes"]), found["traces"], final, ending.state, wanted.chosen)
 
 
 def _synapse_value(couple: Couple, values: Tensors, dt: float) -> Any:

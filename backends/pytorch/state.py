@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from backends.common.arrays import Feed
 from backends.common.autograd import Tensors
 from backends.common.starting_state import layout
 from backends.common.storage import Storage
 from backends.common.structure import local
-from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.time import Rows, aligned_steps, one_after_another
+from neuro.compiler.step import Step
 from neuro.language.mangling import mangled
 from neuro.model import Network
 from neuro.state import State
@@ -24,12 +23,16 @@ from neuro.state import State
 class Beginning:
     """A State by the names of the generated text. spikes: source -> [step, *lead, neuron], oldest first."""
 
-    def __init__(self, state: State, storage: Storage) -> None:
-        self.values = {local(*n.split(".", 1)): _tensor(a, storage) for n, a in state.variables.items()}
-        self.values |= {mangled("pending", *n.split(".", 1)): _tensor(a, storage) for n, a in state.sums.items()}
-        self.values |= {mangled("left", n): _tensor(a, storage) for n, a in state.refractory.items()}
-        self.spikes = {n: _tensor(a, storage).movedim(-2, 0) for n, a in state.spikes.items()}
+    def __init__(self, values: Tensors, spikes: Tensors) -> None:
+        self.values, self.spikes = values, spikes
         self._rows: dict[str, Rows] = {}
+
+    @staticmethod
+    def of(state: State, storage: Storage) -> Beginning:
+        values = {local(*n.split(".", 1)): _tensor(a, storage) for n, a in state.variables.items()}
+        values |= {mangled("pending", *n.split(".", 1)): _tensor(a, storage) for n, a in state.sums.items()}
+        values |= {mangled("left", n): _tensor(a, storage) for n, a in state.refractory.items()}
+        return Beginning(values, {n: _tensor(a, storage).movedim(-2, 0) for n, a in state.spikes.items()})
 
     def rows(self, source: str) -> Rows:
         """Spikes of a source, one tensor a step."""
@@ -58,20 +61,6 @@ class Ending:
     sums: Tensors
     spikes: Tensors
 
-    @staticmethod
-    def of(
-        compiled: CompiledNetwork, feed: Feed, before: Beginning | None, values: Tensors, sums: Tensors, spikes: Tensors
-    ) -> Ending:  # fmt: skip
-        """before: what the pass began with. spikes: source -> [step, ..., neuron], of all steps."""
-        step = compiled.step
-        past: dict[str, int] = {}
-        for synapses in step.synapses:
-            past[synapses.pre] = max(past.get(synapses.pre, 0), synapses.max_delay)
-        earlier = {} if before is None else before.spikes
-        last = {name: _last(spikes[name], earlier.get(name), steps) for name, steps in past.items() if steps}
-        header = State(step.dt, feed.start + feed.steps, feed.lead, feed.trial)
-        return Ending(compiled.network, header, values, sums, last)
-
     def state(self) -> State:
         """After the last step."""
         wanted, lead = layout(self.network), self.header.lead
@@ -82,6 +71,15 @@ class Ending:
             refractory={n: self.values[mangled("left", n)].to(torch.int64) for n in wanted.refractory},
             spikes={n: _of_trials(self.spikes[n][-steps:], lead) for n, (steps, _) in wanted.spikes.items()},
         )
+
+
+def past_spikes(step: Step, spikes: Tensors, before: Beginning | None) -> Tensors:
+    """Those that are still on their way. spikes: source -> [step, ..., neuron], of all steps. before: what the pass began with."""
+    past: dict[str, int] = {}
+    for synapses in step.synapses:
+        past[synapses.pre] = max(past.get(synapses.pre, 0), synapses.max_delay)
+    earlier = {} if before is None else before.spikes
+    return {name: _last(spikes[name], earlier.get(name), steps) for name, steps in past.items() if steps}
 
 
 def _last(spikes: torch.Tensor, before: torch.Tensor | None, steps: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from backends.common.storage import Storage
 from backends.common.structure import Backward, flat, is_static, local
 from backends.common.torch_printer import code
 from backends.pytorch.constants import Constants
-from backends.pytorch.functions import FUNCTIONS, Wires, full, matrices
+from backends.pytorch.functions import FUNCTIONS, ROUNDED, Wires, full, matrices
 from backends.pytorch.groups import Arrival
 from backends.pytorch.source import Source
 from neuro.compiler.step import Couple, Step, Synapses
@@ -33,7 +33,7 @@ class Writer:
         self.parameters = {local(*k.split(".", 1)) for k in shapes}
         self.plastic = {local(s.name, "w") for s in step.synapses if "w" in s.states}
         self.source = Source(Constants(lambda n: n in self.parameters and n not in self.plastic))
-        self.functions: dict[str, Any] = dict(FUNCTIONS)
+        self.functions: dict[str, Any] = FUNCTIONS | ({} if storage.products is None else ROUNDED)
         self.arrivals: dict[Arrival, None] = {}
         self.whole: set[str] = set()
         self.like = mangled("zeros", names[0])

@@ -49,6 +49,7 @@ class Semantics:
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
     drive_convention: str = "the counts of step k act in step k, after its thresholds and before on_pre; a refractory cell doesn't take what it keeps"
+    products: str = ""  # to which products with weights round what they multiply; "": dtype
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
     summed_at_end: tuple[str, ...] = ()
@@ -84,7 +85,7 @@ class Semantics:
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
         """Names of the fields that differ, "field" or "field[name]"; those of training and precision are not counted."""
-        ignored = {"dtype", "surrogate", "surrogate_scale", "detach_reset", "detached", "feedback"}
+        ignored = {"dtype", "products", "surrogate", "surrogate_scale", "detach_reset", "detached", "feedback"}
         found = []
         for name, mine in vars(self).items():
             theirs = getattr(other, name)

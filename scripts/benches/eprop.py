@@ -27,20 +27,20 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def gradient(backend: str, rule: str, task: Any, data: Any) -> Callable[[], Any]:
-    """The rule's gradient of one batch."""
+def gradient(backend: str, rule: str, task: Any, data: Any, **options: Any) -> Callable[[], Any]:
+    """The rule's gradient of one batch. options: of compile."""
     import backends
     from neuro import learning
     from neuro.compiler.parameters import values
 
-    program = backends.get(backend).compile(task.network(0), dtype="float32", surrogate="triangle")
+    program = backends.get(backend).compile(task.network(0), dtype="float32", surrogate="triangle", **options)
     start = dict(values(program.network))
     name, options = RULES[rule]
     chosen = learning.get(name, **options)
     return lambda: chosen.gradient(program, start, data, task)
 
 
-def trials(steps: int) -> Batch:
+def trials(steps: int, count: int = TRIALS) -> Batch:
     """Random events and labels for the evidence task, of any length."""
     import numpy as np
     from models.spikes import random_events
@@ -48,8 +48,8 @@ def trials(steps: int) -> Batch:
     from neuro.protocols import Batch
 
     rng = np.random.default_rng(0)
-    spikes: Any = random_events(rng, (TRIALS, steps, CHANNELS), RATE)
-    return Batch({"x": spikes}, rng.integers(0, 2, TRIALS), np.ones((TRIALS, steps), bool))
+    spikes: Any = random_events(rng, (count, steps, CHANNELS), RATE)
+    return Batch({"x": spikes}, rng.integers(0, 2, count), np.ones((count, steps), bool))
 
 
 def peak(backend: str, rule: str, steps: int) -> int:

@@ -64,7 +64,7 @@ def programs(bench: Bench, method: str, candidates: Any, steps: int) -> dict[str
         for name in bench.backends
         for end in ("", CONTROL)
     }
-    found[BY_HAND] = lambda: peers.torch_loop(method, candidates, steps)
+    found[BY_HAND] = peers.torch_loop(method, candidates, steps)
     if find_spec("jax") is None:
         print(f"left out: {JAX} (the package jax is not installed)")
     else:

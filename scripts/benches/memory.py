@@ -20,8 +20,11 @@ TARGETS = {"snnTorch": 0.15}
 def peak(name: str, batch: int, steps: int) -> int:
     """Peak bytes of two training steps, without the given spikes."""
     x, labels = training.data(batch, steps)
-    build: Any = peers.PEERS[name].build if name in peers.PEERS else lambda *given: training.ours(name, *given)
-    step = build(x, labels)
+    step: Any
+    if name in peers.PEERS:
+        step = peers.PEERS[name].build(x, labels, training.weights_of(training.network()))
+    else:
+        step = training.ours(name, x, labels)
     forget_peak()
     for _ in range(2):
         step()

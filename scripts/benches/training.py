@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,8 +19,8 @@ TARGETS = {
 }  # by batch
 
 
-def network() -> Any:
-    """The network as a twinspike definition."""
+def network(layers: Sequence[int] = (peers.HIDDEN,)) -> Any:
+    """The network as a twinspike definition. layers: cells of each; those after the first see spikes of a twentieth of the cells before."""
     import numpy as np
 
     from neuro import Input, Network, Normal, Population, Projection, library, quantity
@@ -32,50 +32,66 @@ def network() -> Any:
     def weights(fan_in: int) -> Normal:
         return Normal(quantity("0 nA"), quantity(4.0 / np.sqrt(fan_in), "nA"))
 
-    return Network(
-        (Population("hidden", lif, peers.HIDDEN), Population("readout", leaky, peers.CLASSES)),
-        (
-            Projection("feed", "x", "hidden", pulse, weights(peers.INPUTS // 50)),
-            Projection("loop", "hidden", "hidden", pulse, weights(peers.HIDDEN)),
-            Projection("out", "hidden", "readout", pulse, weights(peers.HIDDEN)),
-        ),
-        (Input("x", peers.INPUTS),),
-        dt=quantity("1 ms"),
-        name="bench",
-    )
+    cells, projections, before, active = [], [], "x", peers.INPUTS // 50
+    for number, size in zip(("", *range(2, len(layers) + 1)), layers, strict=True):
+        name = f"hidden{number}"
+        cells.append(Population(name, lif, size))
+        projections.append(Projection(f"feed{number}", before, name, pulse, weights(active)))
+        projections.append(Projection(f"loop{number}", name, name, pulse, weights(size)))
+        before, active = name, max(size // 20, 1)
+    cells.append(Population("readout", leaky, peers.CLASSES))
+    projections.append(Projection("out", before, "readout", pulse, weights(layers[-1])))
+    return Network(tuple(cells), tuple(projections), (Input("x", peers.INPUTS),), dt=quantity("1 ms"), name="bench")
 
 
 def ours(backend: str, x: Any, labels: Any, *, dense: bool = False) -> Callable[[], float]:
-    """One training step of our backend, weights as leaf tensors; see peers.
+    """One training step of our backend; see `step_of`.
 
     native is given events, as tasks deliver them, or with `dense` a boolean array; torch what the peers are given.
     """
-    import torch
-
-    import backends
-    from neuro.compiler.parameters import parameters
     from neuro.events import Events
 
-    model = network()
-    program: Any = backends.get(backend).compile(model, dtype="float32")
-    declared = parameters(model)
-    names = [n for n in declared if n.endswith(".w")]
-    weights = {n: torch.tensor(declared[n].value, dtype=torch.float32, requires_grad=True) for n in names}
     spikes = x.transpose(0, 1)
     if backend == "native":
         raster = spikes.numpy() > 0
         spikes = raster if dense else Events.of(raster)
+    return peers.loss_of(step_of(backend, network(), spikes, labels)[0])
 
-    def step() -> float:
+
+def step_of(
+    backend: str, model: Any, spikes: Any, labels: Any, **options: Any
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """One training step, which gives the loss, a tensor where the labels lie, and its weights, leaf tensors by name. options: of compile."""
+    import torch
+
+    import backends
+    from neuro.compiler.parameters import parameters
+
+    program: Any = backends.get(backend).compile(model, dtype="float32", **options)
+    declared = parameters(model)
+    weights = {
+        n: torch.tensor(p.value, dtype=torch.float32, device=labels.device, requires_grad=True)
+        for n, p in declared.items()
+        if n.endswith(".w")
+    }
+
+    def step() -> Any:
         for w in weights.values():
             w.grad = None
         found = program.forward(weights, {"x": spikes}, record=["readout.v"])
         logits = found.traces["readout.v"].mean(1) * 100  # volt -> units of 10 mV
         loss = torch.nn.functional.cross_entropy(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        return loss.detach()
 
-    return step
+    return step, weights
+
+
+def weights_of(model: Any) -> dict[str, Any]:
+    """The network's weights in nA, [pre, post], by projection."""
+    from neuro.compiler.parameters import values
+
+    return {n.removesuffix(".w"): 1e9 * w for n, w in values(model).items() if n.endswith(".w")}
 
 
 def data(batch: int, steps: int) -> tuple[Any, Any]:
@@ -108,13 +124,13 @@ def spike_rate(x: Any) -> float:
 
 
 def run(bench: Bench) -> None:
-    known = list(installed())
+    known, given = list(installed()), weights_of(network())
     for batch in (8,) if bench.quick else TARGETS:
         x, labels = data(batch, STEPS)
         steps = {name + end: ours(name, x, labels) for name in bench.backends for end in ("", CONTROL)}
         if "native" in bench.backends:
             steps[DENSE] = ours("native", x, labels, dense=True)
-        steps |= {name: peers.PEERS[name].build(x, labels) for name in known}
+        steps |= {name: peers.loss_of(peers.PEERS[name].build(x, labels, given)) for name in known}
         title = f"training, batch {batch}"
         with bench.progress(title) as update:
             times = interleaved(steps, bench.rounds, update)

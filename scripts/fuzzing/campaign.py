@@ -17,7 +17,7 @@ from typing import Any
 
 from fuzzing.examination import Examination, examine
 from fuzzing.networks import generate
-from fuzzing.oracles.outcome import Failure
+from fuzzing.oracles.outcome import DEVICE, Failure
 
 FULL_FLAGS = 40  # every n-th network is compiled as users compile; the others without optimisation, which takes a twentieth of the time
 QUICK = "-O0"
@@ -40,7 +40,9 @@ class Campaign:
 
     def __init__(self, oracles: Iterable[str], jobs: int, timeout: float = 120.0) -> None:
         self.oracles, self.jobs, self.timeout = tuple(oracles), jobs, timeout
-        self.context = multiprocessing.get_context("fork")
+        self.context: Any = multiprocessing.get_context(
+            "spawn" if DEVICE in os.environ else "fork"
+        )  # CUDA bears no fork
         self.workers: list[Worker] = []
 
     def run(self, seeds: Iterable[int], minutes: float = float("inf")) -> Iterator[Examination]:

@@ -10,7 +10,7 @@ from fuzzing.corpus import Entry
 from fuzzing.examination import ORACLES, examine_case
 from fuzzing.networks import Case, generate
 from fuzzing.oracles import forward
-from fuzzing.oracles.outcome import ALL, BLOCKS, Failure, Programs
+from fuzzing.oracles.outcome import ALL, Failure, Programs, cuda_twice
 from fuzzing.shrinking import shrink
 from fuzzing.sizes import as_if_large
 from fuzzing.source import script
@@ -42,7 +42,7 @@ def smallest(case: Case, failure: Failure, seconds: float) -> Case:
 
 def _fails(case: Case, failure: Failure) -> bool:
     if failure.oracle == forward.NAME:  # others than the one that failed would only take time
-        differs = max((n for n in (*ALL, *BLOCKS) if failure.kind.startswith(n)), key=len, default="reference")
+        differs = max((n for n in (*ALL, *cuda_twice()) if failure.kind.startswith(n)), key=len, default="reference")
         names = dict.fromkeys(("reference", differs))
         with as_if_large(case.large):
             found = forward.check(case, Programs(case), tuple(names))

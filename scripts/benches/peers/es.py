@@ -85,25 +85,69 @@ def advanced(xp: Any, method: str, v: Any, n: Any, current: Any) -> tuple[Any, A
     return v + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4), n + DT / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
 
 
-def torch_loop(method: str, candidates: Any, steps: int) -> Any:
+def torch_loop(method: str, candidates: Any, steps: int, device: str = "cpu") -> Callable[[], Any]:
     """All candidates at once: states [candidate, cell], the coupling as one batched product a step."""
     import torch
 
-    count = len(candidates)
+    w, drive = (torch.as_tensor(a, dtype=torch.float32, device=device) for a in (candidates, CURRENT))
+
+    def run() -> Any:
+        with torch.no_grad():
+            state = torch_start(len(w), device)
+            for _ in range(steps):
+                state = torch_advanced(method, w, drive, state)
+            return state[3]
+
+    return run
+
+
+def torch_start(count: int, device: str) -> tuple[Any, ...]:
+    """v, n, steps in which no spike is counted, and spikes, of each cell."""
+    import torch
+
+    v, n = (torch.full((count, CELLS), value, device=device) for value in START)
+    left, spikes = (torch.zeros(count, CELLS, dtype=torch.int32, device=device) for _ in range(2))
+    return v, n, left, spikes
+
+
+def torch_advanced(method: str, w: Any, drive: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One step."""
+    import torch
+
+    v, n, left, spikes = state
+    current = drive + torch.bmm(torch.sigmoid((v - V_HALF) / V_SLOPE)[:, None], w)[:, 0]
+    v, n = advanced(torch, method, v, n, current)
+    fired = (v > THRESHOLD) & (left <= 1)
+    return v, n, torch.where(fired, DEAD, left - 1), spikes + fired
+
+
+def torch_graph(method: str, candidates: Any, steps: int, device: str, captured: int = 100) -> Callable[[], Any]:
+    """The same, so many steps captured in a CUDA graph, which is replayed. steps: a multiple of them. Raises RuntimeError elsewhere."""
+    import torch
+
+    if not device.startswith("cuda"):
+        raise RuntimeError("a CUDA graph needs a CUDA device")
+    w, drive = (torch.as_tensor(a, dtype=torch.float32, device=device) for a in (candidates, CURRENT))
+    start, held = torch_start(len(w), device), torch_start(len(w), device)
+    graph = torch.cuda.CUDAGraph()
     with torch.no_grad():
-        w = torch.as_tensor(candidates, dtype=torch.float32)
-        drive = torch.as_tensor(CURRENT, dtype=torch.float32)
-        v, n = (torch.full((count, CELLS), value) for value in START)
-        left = torch.zeros(count, CELLS, dtype=torch.int32)
-        spikes = torch.zeros(count, CELLS, dtype=torch.int32)
-        for _ in range(steps):
-            current = drive + torch.bmm(torch.sigmoid((v - V_HALF) / V_SLOPE)[:, None], w)[:, 0]
-            v, n = advanced(torch, method, v, n, current)
-            left -= 1
-            fired = (v > THRESHOLD) & (left <= 0)
-            left[fired] = DEAD
-            spikes += fired
-        return spikes.numpy()
+        torch_advanced(method, w, drive, held)
+        torch.cuda.synchronize(device)
+        with torch.cuda.graph(graph):
+            state = held
+            for _ in range(captured):
+                state = torch_advanced(method, w, drive, state)
+            for mine, found in zip(held, state, strict=True):
+                mine.copy_(found)
+
+    def run() -> Any:
+        for mine, value in zip(held, start, strict=True):
+            mine.copy_(value)
+        for _ in range(steps // captured):
+            graph.replay()
+        return held[3]
+
+    return run
 
 
 def jax_scan(method: str, candidates: Any, steps: int) -> Callable[[], Any]:
@@ -126,4 +170,4 @@ def jax_scan(method: str, candidates: Any, steps: int) -> Callable[[], Any]:
         return jax.lax.scan(step, start, length=steps)[0][3]
 
     run, weights = jax.jit(jax.vmap(one)), jnp.asarray(candidates, jnp.float32)
-    return lambda: np.asarray(run(weights))
+    return lambda: jax.block_until_ready(run(weights))

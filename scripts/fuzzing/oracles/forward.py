@@ -1,6 +1,7 @@
 """a) reference = native = torch = Brian2: spikes exactly, traces to 1e-9; or all refuse alike; or one refuses and says why.
 
-CUDA's text on the CPU is two more backends, of every fifth network: threads in one order, and in the other, which must give the same bits.
+CUDA's text is two more backends: of every fifth network on the CPU, threads in one order, and in the other; of every one on a CUDA device where
+the campaign is given one, two runs. They must give the same bits.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import backends
 from fuzzing.networks import Case
 from fuzzing.oracles.outcome import (
     ALL,
-    BLOCKS,
     Failure,
     Outcome,
     Programs,
     attempt,
+    cuda_twice,
     expected,
+    has_blocks,
     hints,
     limited,
     summary,
@@ -33,7 +35,8 @@ TURN = 5
 
 def check(case: Case, programs: Programs, names: Sequence[str] = ALL) -> Outcome:
     """Every one of these backends against the reference."""
-    names = (*names, *BLOCKS) if case.seed % TURN == 0 else names
+    twice = cuda_twice() if has_blocks(case, TURN) else ()
+    names = (*names, *twice)
     outcome, found = Outcome(), {name: programs.run(name) for name in names}
     reference = found["reference"]
     for name, result in found.items():
@@ -50,15 +53,15 @@ def check(case: Case, programs: Programs, names: Sequence[str] = ALL) -> Outcome
     sensitivity = Sensitivity(case, reference)
     for name in names[1:]:
         compare(case, name, reference, found[name], sensitivity, outcome)
-    if case.seed % TURN == 0:
-        in_any_order(found[BLOCKS[0]], found[BLOCKS[1]], outcome)
+    if twice:
+        in_any_order(found[twice[0]], found[twice[1]], outcome)
     if case.network.couplings == "stages" and not isinstance(reference, Exception):
         witness(case, reference, sensitivity, outcome)
     return outcome
 
 
 def in_any_order(a: Any, b: Any, outcome: Outcome) -> None:
-    """CUDA's threads in one order and in the other: a missing barrier shows as different bits."""
+    """CUDA's threads in one order and in the other, or in two runs: a missing barrier shows as different bits."""
     wrong = [summary(x) for x in (a, b) if isinstance(x, RunError) and "the kernel's text is wrong" in str(x)]
     outcome.failures += [Failure(NAME, "CUDA's threads meet", text) for text in wrong]
     if isinstance(a, Exception) or isinstance(b, Exception):
@@ -109,7 +112,7 @@ def compare(case: Case, name: str, reference: Any, result: Any, sensitivity: Sen
     kind = "spikes" if difference.spikes else "traces"
     if sensitivity.explains(difference):
         outcome.notes.append(f"tie: {kind}")
-    elif name in (*ALL, *BLOCKS) and own_rounding(case, name, result, difference):
+    elif name in (*ALL, *cuda_twice()) and own_rounding(case, name, result, difference):
         outcome.notes.append(f"tie: {kind}, by {name}'s own rounding")
     else:
         outcome.failures.append(Failure(NAME, f"{name} differs in {kind}", str(difference)))

@@ -1,6 +1,7 @@
 """b) Gradients: native = torch to 1e-8 for every parameter; both = finite differences where nothing spikes; RTRL = BPTT.
 
-Of every fourth network, CUDA's text on the CPU: native's to 1e-8, and the same bits in any order of threads.
+Of every fourth network, CUDA's text on the CPU, of every one that on a CUDA device where the campaign is given one: native's to 1e-8, and the same
+bits in any order of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from fuzzing.editing import blocks, models
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import BLOCKS, Failure, Outcome, Programs, attempt, expected, summary
+from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, cuda_twice, expected, has_blocks, summary
 from fuzzing.oracles.tolerance import TRIES, off, same_bits
 from neuro.compiler.parameters import values
 from neuro.model import Network
@@ -96,8 +97,8 @@ def check(case: Case, programs: Programs) -> Outcome:
             outcome.failures.append(Failure(NAME, f"{name} raises {type(result).__name__}", summary(result)))
     if any(isinstance(result, Exception) for result in found.values()):
         return outcome
-    compare(case, programs, loss, options, found, outcome)
-    if case.seed % TURN == 0:
+    compare(case, programs, loss, options, found, "torch and native", outcome)
+    if has_blocks(case, TURN):
         in_any_order(case, programs, loss, options, found["native"], outcome)
     if not (any(p.neuron.threshold for p in case.network.populations) or borrows_slopes(case.network)):
         finite_differences(case, programs, loss, found["torch"], outcome)
@@ -145,15 +146,20 @@ def owed(gradients: Gradients, given: Mapping[str, Any]) -> dict[str, float]:
 
 
 def compare(
-    case: Case, programs: Programs, loss: Loss, options: Any, found: Mapping[str, Gradients], outcome: Outcome
+    case: Case,
+    programs: Programs,
+    loss: Loss,
+    options: Any,
+    found: Mapping[str, Gradients],
+    who: str,
+    outcome: Outcome,
 ) -> None:
-    """native against torch. A tie where rounding moves the gradient of one of them as far: what sums leave that cancel is each one's own."""
-    if any(not np.isfinite(g).all() for g in found["torch"].values()):
-        outcome.notes.append("gradient not finite on torch")
-    share = owed(found["torch"], values(case.network))
-    off_by = {
-        n: e for n, e in errors(found["torch"], found["native"]).items() if not e <= BOUND and not e * share[n] <= 1e-14
-    }
+    """Two backends against each other. who: what they are called. A tie where rounding moves the gradient of one of them as far: what sums leave that cancel is each one's own."""
+    first, second = found.values()
+    if any(not np.isfinite(g).all() for g in first.values()):
+        outcome.notes.append(f"gradient not finite on {next(iter(found))}")
+    share = owed(first, values(case.network))
+    off_by = {n: e for n, e in errors(first, second).items() if not e <= BOUND and not e * share[n] <= 1e-14}
     if not off_by:
         return
     for number, (name, own_gradients) in product(range(TRIES), found.items()):
@@ -169,14 +175,14 @@ def compare(
         outcome.notes.append("tie: gradients")
         return
     worst = max(off_by, key=lambda n: off_by[n] if off_by[n] == off_by[n] else np.inf)
-    kind = "is finite on one of torch and native" if np.isnan(off_by[worst]) else "differs between torch and native"
+    kind = f"is finite on one of {who}" if np.isnan(off_by[worst]) else f"differs between {who}"
     outcome.failures.append(Failure(NAME, kind, f"{worst} by {off_by[worst]:.2g} of its largest, {options}"))
 
 
 def in_any_order(case: Case, programs: Programs, loss: Loss, options: Any, native: Gradients, outcome: Outcome) -> None:
-    """CUDA's text, its threads in one order and in the other. Trials are added in another order than C's, which rounds."""
-    a, b = (attempt(lambda n=name: gradient(case, programs, n, loss, options)) for name in BLOCKS)
-    for name, result in zip(BLOCKS, (a, b), strict=True):
+    """CUDA's text, its threads in one order and in the other, or in two runs. Trials are added in another order than C's, which rounds."""
+    a, b = (attempt(lambda n=name: gradient(case, programs, n, loss, options)) for name in cuda_twice())
+    for name, result in zip(cuda_twice(), (a, b), strict=True):
         if isinstance(result, UnsupportedError):
             outcome.refusals.append((name, result.why))
         elif isinstance(result, Exception):
@@ -185,10 +191,7 @@ def in_any_order(case: Case, programs: Programs, loss: Loss, options: Any, nativ
         return
     if not same_bits(a, b):
         outcome.failures.append(Failure(NAME, "the order of CUDA's threads matters", f"{options}"))
-    share = owed(native, values(case.network))
-    for name, e in errors(native, a).items():
-        if not e <= BOUND and not e * share[name] <= 1e-14:
-            outcome.failures.append(Failure(NAME, "differs between native and CUDA's text", f"{name} by {e:.2g}"))
+    compare(case, programs, loss, options, {"native": native, cuda_twice()[0]: a}, "native and CUDA's text", outcome)
 
 
 def finite_differences(case: Case, programs: Programs, loss: Loss, found: Gradients, outcome: Outcome) -> None:
