@@ -26,7 +26,7 @@ from backends.native.memory import Host
 from backends.native.on_device import Device
 from backends.native.program import NativeProgram
 from neuro import Network
-from tests.backends.native.test_cuda import record
+from tests.backends.native.emulation import record
 from tests.backends.networks import drive
 from tests.elsewhere import DEVICE, Travelled, elsewhere
 

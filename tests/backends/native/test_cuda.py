@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
-from backends.native import build, cuda, executable, launch
+from backends.native import cuda, executable
 from backends.native.cuda import Cuda
-from backends.native.dialect import Written
 from backends.native.program import NativeProgram
 from neuro import (
-    FixedInDegree,
     Input,
     Network,
     Neuron,
@@ -35,43 +30,11 @@ from neuro import (
     Synapse,
     UnsupportedError,
 )
-from neuro.events import EventsError
-from tests.backends.networks import LIF, PULSE, drive, networks
+from tests.backends.native.emulation import BATCH, STEPS, Planted, compiled, gradients, run, same, wide
+from tests.backends.networks import drive, networks
 
 NETWORKS = networks()
-STEPS, BATCH = 120, 2
 EMULATED = "cuda-emulated"
-
-
-def compiled(network: Network, dialect: Cuda, dtype: str = "float64") -> NativeProgram:
-    return NativeProgram(network, dtype, 1, "fast_sigmoid", Backward(), dialect)
-
-
-def record(network: Network) -> list[str]:
-    cells = [f"{p.name}.{v}" for p in network.populations for v in p.neuron.scope.states]
-    return cells + [f"{p.name}.{v}" for p in network.projections for v in p.synapse.scope.states]
-
-
-def run(program: Any, network: Network, **options: Any) -> Recording:
-    given = {
-        "inputs": drive(network, batch=BATCH, steps=STEPS),
-        "record": record(network),
-        "steps": STEPS,
-        "batch": BATCH,
-    }
-    found: Recording = program.run(**(given | options))
-    return found
-
-
-def same(a: Recording, b: Recording) -> bool:
-    """Whether all bits are equal, those of the states that they leave among them."""
-    pairs = [
-        (a.spikes, b.spikes),
-        (a.traces, b.traces),
-        (a.state.variables, b.state.variables),
-        (a.state.sums, b.state.sums),
-    ]
-    return all(np.array_equal(x[n], y[n], equal_nan=x[n].dtype.kind == "f") for x, y in pairs for n in x)
 
 
 @cache
@@ -112,24 +75,6 @@ def test_random_networks_in_two_orders(seed: int) -> None:
 # -- gradients -------------------------------------------------------------------------------------------------
 
 
-def gradients(program: Any, network: Network, batch: int = BATCH) -> dict[str, Any]:
-    """Of a random linear function of everything, for every parameter."""
-    random = np.random.default_rng(5)
-
-    def loss(signals: Any) -> Any:
-        parts = {**signals.spikes, **signals.traces}
-        weights = {
-            n: torch.as_tensor(random.normal(size=parts[n].shape), device=parts[n].device) for n in sorted(parts)
-        }
-        sizes = {n: float(parts[n].detach().abs().max()) or 1.0 for n in parts}
-        return sum((parts[n] * w / sizes[n]).sum() for n, w in weights.items())
-
-    found: dict[str, Any] = program.value_and_grad(
-        loss, {}, drive(network, batch=batch, steps=40), list(program.declared), record(network), steps=40, batch=batch
-    )[1]
-    return found
-
-
 @pytest.mark.parametrize("feature", [n for n in NETWORKS if n != "poisson"])
 def test_gradients(feature: str) -> None:
     """C's, up to the order in which trials are added; and the same bits in any order of threads."""
@@ -165,93 +110,6 @@ def test_gradients_of_blocks_that_do_several_trials(feature: str, monkeypatch: p
     for name, g in c.items():
         assert np.array_equal(a[name], b[name])
         np.testing.assert_allclose(a[name], g, rtol=1e-11, atol=1e-13 * np.abs(g).max(initial=0))
-
-
-def test_what_two_threads_add_to_is_found() -> None:
-    """On a GPU one of the two sums may be lost."""
-    network = NETWORKS["recurrent"]
-    whole = "OWN(j, post) {\n        real sum = y[j];\n        for (long i = 0; i < pre; i++)"
-    shared = Planted(
-        emulated=True,
-        checked=True,
-        what=whole,
-        instead=whole.replace("OWN(j, post)", "for (long j = 0; j < post; j++)"),
-    )
-    with pytest.raises(RunError, match="threads 31 and 30 of a block write the same number between two barriers"):
-        gradients(compiled(network, shared), network)
-
-
-# -- planted faults --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Planted(Cuda):
-    """Leaves something out. what: of the text; in its place comes another."""
-
-    what: str = ""
-    instead: str = ""
-
-    def prelude(self, *args: Any) -> str:
-        return self._spoilt(super().prelude(*args))
-
-    def function(self, *args: Any, **options: Any) -> Written:
-        whole = super().function(*args, **options)
-        return replace(whole, text=self._spoilt(whole.text))
-
-    def _spoilt(self, text: str) -> str:
-        return text.replace(self.what, self.instead)
-
-
-FAULTS = {
-    "before spikes are read": ("recurrent", "AGREED(k)\n", "\n"),
-    "before a product": ("graded reversal", "AGREED(k)\n", "\n"),
-    "before the place of a product is used again": ("graded reversal", "(k & 1)*", "0*"),
-    "two owners": ("sparse", "#define MINE(i) ((i) % THREADS == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
-}  # fmt: skip
-
-
-def wide(cells: int = 150) -> Network:
-    """More cells than threads of a block of 64, all of which fire now and then."""
-    population = Population("cells", LIF, cells)
-    loop = Projection("loop", "cells", "cells", PULSE, "40 pA", FixedInDegree(5))
-    return Network(
-        (population,), (loop,), (Input("current", cells, "current", target="cells.I"),), dt="1 ms", name="wide"
-    )
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found(fault: str) -> None:
-    """The one order gives other bits than the other, or the check of what threads write finds it at once."""
-    feature, what, instead = FAULTS[fault]
-    network = NETWORKS[feature]
-
-    def found(dialect: Cuda) -> bool:
-        try:
-            return not same(*(run(compiled(network, replace(dialect, checked=c)), network) for c in (False, True)))
-        except (EventsError, RunError) as error:
-            assert isinstance(error, EventsError) or "the kernel's text is wrong" in str(error)
-            return True
-
-    spoilt, whole = (make(emulated=True, threads=64) for make in (partial(Planted, what=what, instead=instead), Cuda))
-    assert compiled(network, spoilt).source != compiled(network, whole).source
-    assert found(spoilt) and not found(whole)
-
-
-@pytest.mark.parametrize(
-    ("text", "instead"),
-    [
-        ("failing |= bad && k > 0;", "if (threadIdx.x == 3) return 0;"),
-        ("failing |= bad && k > 0;", "FIRST __syncthreads();"),
-        ("const unsigned fired = __ballot_sync(~0u, i < n && z[i]);", "const unsigned fired = i < n && z[i] ? __ballot_sync(~0u, 1) : 0;"),
-    ],
-    ids=["one is ahead", "one waits", "a ballot of some"],
-)  # fmt: skip
-def test_threads_that_part_are_found(text: str, instead: str) -> None:
-    """On a GPU the rest of the block would wait for ever, or for whatever comes."""
-    network = NETWORKS["recurrent"]
-    spoilt = compiled(network, Planted(emulated=True, what=text, instead=instead))
-    with pytest.raises(RunError, match=r"threads \d+ and \d+ of a block are at different barriers"):
-        run(spoilt, network)
 
 
 # -- what else a kernel does -----------------------------------------------------------------------------------
@@ -337,35 +195,6 @@ def test_what_is_not_finite_is_named_as_in_c(coupled: bool) -> None:
             backends.get("native").compile(network, device=device).run(inputs={"x": inputs})  # type: ignore[call-arg]
         errors.append(str(error.value))
     assert errors[0] == errors[1] and ("trial 1" if coupled else "trial 1, cell [33]") in errors[0]
-
-
-@pytest.mark.parametrize(
-    "feature", ["recurrent", "readout", "heterogeneous delays", "refractory delta", "graded", "graded reversal"]
-)
-def test_a_step_has_one_barrier(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads of a block meet where numbers are handed over, forwards and backwards, and nowhere else."""
-    network, counters = NETWORKS[feature], list[ctypes.c_long]()
-
-    def load(*text: str) -> ctypes.CDLL:
-        library = build.load(*text)
-        counters.append(ctypes.c_long.in_dll(library, "emulated_barriers"))
-        counters[-1].value = 0  # another program may hold this library open
-        return library
-
-    def barriers(steps: int, *, back: bool) -> int:
-        program = compiled(network, Cuda(emulated=True))
-        options: dict[str, Any] = {"record": record(network), "steps": steps, "batch": 1}
-        if back:
-            names, inputs = list(program.declared), drive(network, batch=1, steps=steps)
-            program.value_and_grad(lambda s: sum(x.sum() for x in s.traces.values()), {}, inputs, names, **options)
-        else:
-            program.run(inputs=drive(network, batch=1, steps=steps), **options)
-        return counters[-1].value
-
-    monkeypatch.setattr(launch, "load", load)
-    for back in (False, True):
-        once, twice = barriers(20, back=back), barriers(21, back=back)
-        assert twice - once == 1 + back
 
 
 # -- refusals --------------------------------------------------------------------------------------------------

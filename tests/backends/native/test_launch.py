@@ -32,7 +32,7 @@ from tests.backends.native.driver import (
     native,
     total,
 )  # fmt: skip
-from tests.backends.native.test_cuda import record, wide
+from tests.backends.native.emulation import record, wide
 from tests.backends.networks import drive, networks
 from tests.backends.test_modules import NETWORK, SPIKES
 

@@ -24,7 +24,7 @@ from tests.backends.native.driver import (
     native,
     total,
 )  # fmt: skip
-from tests.backends.native.test_cuda import gradients
+from tests.backends.native.emulation import gradients
 from tests.backends.networks import networks
 from tests.backends.test_modules import NETWORK, SPIKES
 
