@@ -36,10 +36,20 @@ class Elsewhere(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), options: Any = None) -> Any:
-        return computed(function, given, options or {}, Counter())
+        return computed(function, given, options or {}, Travelled())
+
+    def data_ptr(self) -> int:
+        """What a kernel is given."""
+        return self.held.data_ptr()
 
 
-def computed(function: Any, given: Any, options: dict[str, Any], travelled: Counter[str]) -> Any:
+class Travelled(Counter[str]):
+    """How often numbers travelled, by operation. bytes: of all of them."""
+
+    bytes = 0
+
+
+def computed(function: Any, given: Any, options: dict[str, Any], travelled: Travelled) -> Any:
     """What an operation gives, on the device where it computes. Raises RuntimeError on tensors of two devices."""
     tensors = [a for a in tree_leaves((given, options)) if isinstance(a, torch.Tensor)]
     there = [a for a in tensors if isinstance(a, Elsewhere)]
@@ -50,6 +60,7 @@ def computed(function: Any, given: Any, options: dict[str, Any], travelled: Coun
     sides = {to_device, *(isinstance(a, Elsewhere) for a in tensors)} if name != READ else {True, not there}
     if name in TRAVELS and len(sides) == 2:
         travelled[name] += 1
+        travelled.bytes += max(a.numel() * a.itemsize for a in tensors)
     held = lambda a: a.held if isinstance(a, Elsewhere) else a
     options = tree_map(held, options if asked is None else {**options, "device": "cpu"})
     found = function(*tree_map(held, given), **options)
@@ -66,7 +77,7 @@ def computed(function: Any, given: Any, options: dict[str, Any], travelled: Coun
 class _Operations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
-        self.travelled: Counter[str] = Counter()
+        self.travelled = Travelled()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return computed(function, args, kwargs or {}, self.travelled)
@@ -84,7 +95,7 @@ class _Makers(TorchFunctionMode):
 
 
 @contextmanager
-def elsewhere() -> Iterator[Counter[str]]:
+def elsewhere() -> Iterator[Travelled]:
     """Tensors can be made on DEVICE. Gives how often numbers travelled between it and the CPU."""
     with _Makers(), _Operations() as operations:
         yield operations.travelled

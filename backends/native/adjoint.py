@@ -38,13 +38,24 @@ class Adjoint(Writer):
     def each(self) -> list[Piece]:
         """What is done in every step, the last of them first."""
         found = [
-            Piece(f"back through record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record
+            Piece(
+                f"back through record of {r.owner}.{r.variable}",
+                tuple(self.recorded(r)),
+                own=not r.synaptic and not r.chosen,
+            )
+            for r in self.kernel.record
         ]
         for at in reversed(range(len(self.step.operations))):
             self.at = at
             lines = self.operation(self.step.operations[at])
             if lines:
-                found.append(Piece(f"back through {title(self.step.operations[at])}", tuple(lines)))
+                found.append(
+                    Piece(
+                        f"back through {title(self.step.operations[at])}",
+                        tuple(lines),
+                        own=self.kernel.own(self.step.operations[at]),
+                    )
+                )
         return [*self.ahead(), *found]
 
     def finish(self) -> list[Piece]:
@@ -61,11 +72,13 @@ class Adjoint(Writer):
     def ahead(self) -> list[Piece]:
         """Fetches what the tapes hold of the step before, while this one is computed."""
         found = []
-        for key in self.kernel.kept if self.dialect.gathers else ():
+        for key in self.kernel.kept:
             if key[0] in self.kernel.populations:
                 size = self.kernel.size(key[0])
                 at = f"{self.kernel.tape(*key)} + (unit*span + k - 1 - begin)*TILE*{size}"
-                found.append(Piece(f"tape of {key[0]}.{key[1]}", (f"if (k > begin) fetch({at}, TILE*{size});",)))
+                found.append(
+                    Piece(f"tape of {key[0]}.{key[1]}", (f"if (k > begin) fetch({at}, TILE*{size});",), own=True)
+                )
         return found
 
     # -- beginnings and ends -------------------------------------------------------------------------------
@@ -127,7 +140,7 @@ class Adjoint(Writer):
             fired = f"const int fired = {self.adjoint_mask(op.owner)}[o + i];"
             return [*self.marked(op.owner), *self.over_cells(cells, [fired, *self.of_cells(cells, lines, seeds)])]
         taken = [Line(x.name, x.value, x.target, x.old) for x in lines]
-        loop = self.kernel.spikes_of(op.owner, 0, [*self.dialect.own("i"), *self.of_cells(cells, taken, seeds)])
+        loop = self.kernel.own_spikes_of(op.owner, self.of_cells(cells, taken, seeds))
         row = self.kernel.row(cells.name)
         return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size}, q = {row};", *loop, "}"]
 
@@ -242,10 +255,9 @@ class Adjoint(Writer):
         none, skip = kernel.arrived(synapses) if before else ([], [])
         out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
         if synapses.kind == "dense" and isinstance(synapses.delay, int):
-            events, number = kernel.events(synapses.pre, 0)
-            body = [f"scatter({out}, {slot}, {events}, {number}, {synapses.ends[1]});"]
+            body = [kernel.of_rows("scatter", out, slot, synapses.pre, synapses.ends[1])]
         else:
-            add = kernel.of_source(synapses, [*skip, f"({out})[s] += ({slot})[j];"])
+            add = kernel.of_source(synapses, [*skip, self.dialect.summed(f"({out})[s]", f"({slot})[j]")], alone=True)
             body = kernel.spikes_of(synapses.pre, 0, add)
         return [*none, "for (long b = 0; b < active; b++) {", *body, "}"]
 
@@ -276,8 +288,8 @@ class Adjoint(Writer):
 
     def gate(self, synapses: Synapses, when: str) -> str:
         if when == "post":
-            return self.fired(synapses.post, "0", "j")
-        return self.fired(synapses.pre, self.kernel.delay(synapses), "i")
+            return self.kernel.fired(synapses.post, "0", "j")
+        return self.kernel.fired(synapses.pre, self.kernel.delay(synapses), "i")
 
     def to_gate(self, synapses: Synapses, when: str, value: str, ends: str) -> list[str]:
         """Adjoint of the spike that opens a gate, if it is that of one of these ends."""
@@ -317,9 +329,7 @@ class Adjoint(Writer):
             text = self.over_synapses(synapses, lambda ends: self.of_synapses(synapses, lines, seeds, ends)[0])
             return self.over_trials(synapses, text)
         assert op.factors is not None
-        sent, w = (
-            self.layout.room(mangled(n, op.projection), kernel.tile * s) for n, s in (("sent", pre), ("reaching", post))
-        )
+        sent, w = (kernel.handed(n, op, self.at, kernel.tile * s) for n, s in (("sent", pre), ("reaching", post)))
         names, amounts = kernel.synapse_names(synapses, self.at), kernel.matrix(op)
         factors = [kernel.constants.synapses(synapses, f) for f in (op.factors.pre, op.factors.post)]
         found = self.over_trials(synapses, [
@@ -331,7 +341,7 @@ class Adjoint(Writer):
             size = count(synapses)
             out = f"{self.layout.filled(mangled('G', amounts), ('lanes', size))} + lane*{size}"
             found.append(f"outer({out}, {sent}, {w}, {pre}, {post}, active);")
-        found += self.to_end(op, synapses, factors[1], total, amounts)
+        found += self.to_end(op, synapses, factors[1], total, sent, amounts)
         if synapses.pre in kernel.populations and synapses.name not in self.training.backward.detached:
             back = self.through(op, synapses)
             a = self.layout.room(mangled("A", "sent", op.projection), kernel.tile * pre)
@@ -341,7 +351,7 @@ class Adjoint(Writer):
             ]  # fmt: skip
         return found
 
-    def to_end(self, op: Couple, synapses: Synapses, factor: sp.Expr, total: str, amounts: str) -> list[str]:
+    def to_end(self, op: Couple, synapses: Synapses, factor: sp.Expr, total: str, sent: str, amounts: str) -> list[str]:
         """Adjoint of the postsynaptic factor of a product, which needs the sums themselves."""
         if factor.is_number:
             return []
@@ -349,7 +359,7 @@ class Adjoint(Writer):
         sums = self.layout.room(mangled("total", op.projection), self.kernel.tile * post)
         return [
             f"{self.dialect.cleared(sums, f'TILE*{post}')};",
-            f"project({sums}, {mangled('sent', op.projection)}, {amounts}, {pre}, {post});",
+            f"project({sums}, {sent}, {amounts}, {pre}, {post});",
             *self.along(
                 synapses, "j", post, "const long s = j;", factor, f"times({total}[b*{post} + j], {sums}[b*{post} + j])"
             ),

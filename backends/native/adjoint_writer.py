@@ -55,15 +55,6 @@ class Writer:
         """Whether somebody wants the gradient of a coupling's weights, or of the feedback weights that get the same."""
         return self.wanted(amounts) or f"{synapses.name}.feedback" in self.training.wrt
 
-    def fired(self, population: str, late: str, index: str) -> str:
-        """Whether a cell or channel fired, some steps ago."""
-        size = self.kernel.size(population)
-        if population in self.step.sources:
-            raster, row = self.layout.given(mangled("raster", population), "byte"), "first"
-        else:
-            raster, row = self.kernel.raster(population), "trial"
-        return f"(past + k >= {late} && {raster}[(({row} + b)*(past + steps) + past + k - {late})*{size} + {index}])"
-
     def frozen(self, cells: Cells) -> str:
         return self.layout.filled(
             mangled("frozen", cells.name), ("units", "span", self.kernel.tile, cells.size), "byte", inner=True
@@ -81,7 +72,7 @@ class Writer:
     def marked(self, population: str) -> list[str]:
         """Fills that mask from the lists."""
         size, z = self.kernel.size(population), self.adjoint_mask(population)
-        loop = self.kernel.spikes_of(population, 0, [*self.dialect.own("i"), f"{z}[b*{size} + i] = 1;"])
+        loop = self.kernel.own_spikes_of(population, [f"{z}[b*{size} + i] = 1;"])
         return [
             f"{self.dialect.cleared(z, f'TILE*{size}', 'int')};", "for (long b = 0; b < active; b++) {", *loop, "}"
         ]  # fmt: skip
@@ -110,7 +101,7 @@ class Writer:
             elif name in found.adjoints:
                 body.append(f"{at} += {found.adjoints[name]};")
         for name in sorted(n for n in found.adjoints if n in constants):
-            body.append(f"{self.gradient(name, 'i')} += {found.adjoints[name]};")
+            body.append(self.dialect.summed(self.gradient(name, "i"), found.adjoints[name]))
         if found.gate:
             body.append(f"({self.spikes(cells.name)})[o + i] += {found.gate};")
         return body
@@ -140,7 +131,7 @@ class Writer:
             elif name in found.adjoints:
                 body.append(f"{self.adjoint(owner, variable)}[{index}] += {found.adjoints[name]};")
         for name in sorted(n for n in found.adjoints if n in constants and "j" in ends):
-            body.append(f"{self.gradient(name, 's', cell)} += {found.adjoints[name]};")
+            body.append(self.dialect.summed(self.gradient(name, "s", cell), found.adjoints[name]))
         return body if ends == BOTH or len(body) > before else [], found
 
     def over_synapses(self, synapses: Synapses, text: Callable[[str], list[str]]) -> list[str]:

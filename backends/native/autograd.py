@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from backends.common.arrays import Feed
 from backends.common.autograd import Signals, Tensors, as_tensor
 from backends.common.recording import check_record
-from backends.common.simulator import feed_of
 from backends.common.storage import Storage
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
@@ -22,6 +21,7 @@ from backends.native.compiled import CompiledNetwork
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Executable, Run
 from backends.native.layout import Arrays
+from backends.native.memory import Host
 from backends.native.recording import places
 from backends.native.spike_lists import history
 from backends.native.state import Ending, beginning
@@ -48,16 +48,15 @@ class _Call:
     run: Run | None = None
 
     @property
-    def dtype(self) -> torch.dtype:
-        return dtype_of(self.compiled.real)
+    def storage(self) -> Storage:
+        return self.compiled.memory.storage
 
     def shape(self, name: str, arrays: Arrays) -> tuple[int, ...]:
-        """Of an output; lists of spikes hold rows of steps before the run as well."""
+        """Of an output."""
         role, *parts = unmangled(name)
         if role != "spikes":
-            return arrays[name].shape
-        trials, _, size = arrays[mangled("events", *parts)].shape
-        return trials, self.feed.steps, size
+            return tuple(arrays[name].shape)
+        return self.feed.batch, self.feed.steps, self.executable.kernel.size(parts[0])
 
 
 def dtype_of(real: Any) -> torch.dtype:
@@ -68,38 +67,41 @@ def dtype_of(real: Any) -> torch.dtype:
 @per_object
 def _defaults(compiled: CompiledNetwork) -> Tensors:
     """The network's own parameters."""
-    return {n: torch.as_tensor(p.value, dtype=dtype_of(compiled.real)) for n, p in compiled.declared.items()}
+    return {n: compiled.memory.storage.of(p.value) for n, p in compiled.declared.items()}
 
 
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = call.given | {n: t.detach().numpy() for n, t in zip(call.names, tensors, strict=True)}
+        memory = call.compiled.memory
+        given = call.given | {n: memory.of_tensor(t.detach()) for n, t in zip(call.names, tensors, strict=True)}
         run = call.executable.forward(given, call.feed, call.every, call.compiled.threads)
         call.compiled.check(call.executable, call.feed)
         ctx.call, ctx.given, arrays = call, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
         call.run = run
-        nothing = torch.zeros((), dtype=call.dtype)
+        nothing = call.storage.zeros()
 
         def tensor(name: str) -> torch.Tensor:
             spikes = unmangled(name)[0] == "spikes"
-            return nothing.expand(call.shape(name, arrays)) if spikes else torch.from_numpy(arrays[name])
+            return nothing.expand(call.shape(name, arrays)) if spikes else memory.tensor(arrays[name])
 
         return tuple(tensor(n) for n in call.outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        call, run, real = ctx.call, ctx.call.run, ctx.call.compiled.real
-        given: Arrays = {}
+        call, run, memory = ctx.call, ctx.call.run, ctx.call.compiled.memory
+        given, numbers = dict[str, Any](), dict[str, Any]()
         for name, g in zip(call.outputs, gradients, strict=True):
-            given[mangled("given", name)] = np.array([int(g is not None)], np.int_)
+            numbers[mangled("given", name)] = [int(g is not None)]
             if g is None:  # nothing, read everywhere from one number
-                g = torch.zeros((), dtype=call.dtype).expand(call.shape(name, run.arrays))
-            array = np.ascontiguousarray(g.numpy()) if unmangled(name)[0] == "final" else g.numpy()
-            given[mangled("D", name)] = outside = array.astype(real, copy=False)
-            given[mangled("strides", name)] = np.array(outside.strides, np.int_) // np.dtype(real).itemsize
+                g = call.storage.zeros().expand(call.shape(name, run.arrays))
+            outside = (g.contiguous() if unmangled(name)[0] == "final" else g).to(call.storage.dtype)
+            given[mangled("D", name)] = memory.of_tensor(outside)
+            numbers[mangled("strides", name)] = outside.stride()
+        whole = np.dtype(np.int_)
+        given |= memory.given({n: (np.array(values, whole), whole) for n, values in numbers.items()})
         given |= _turned(call, ctx.given)
         found = call.executable.backward(run, given)
         for op in call.executable.kernel.couples():  # feedback weights get the gradient of those that they stand for
@@ -113,29 +115,35 @@ class _Run(torch.autograd.Function):
             if g is None:
                 slopes.append(None)
             elif unmangled(name)[0] == "current":
-                slopes.append(torch.from_numpy(g if shape[2] == g.shape[2] else g.sum(axis=2, keepdims=True)))
+                slopes.append(memory.tensor(g if shape[2] == g.shape[2] else g.sum(axis=2, keepdims=True)))
             else:
-                slopes.append(torch.from_numpy(np.asarray(g.sum() if shape == () else g.reshape(shape), real)))
+                slopes.append(memory.tensor(_number(g.sum()) if shape == () else g.reshape(shape)))
         return tuple(slopes)
+
+
+def _number(total: Any) -> Any:
+    """An array, where numpy gives a number."""
+    return total if isinstance(total, torch.Tensor) else np.asarray(total)
 
 
 def _turned(call: _Call, given: Arrays) -> Arrays:
     """What only the adjoint reads: matrices by their other side, input spikes as rasters. given: what the run was given."""
-    found: Arrays = {}
-    for name in call.executable.kernel.layout.slots:
-        role, *parts = unmangled(name)
+    memory, found = call.compiled.memory, dict[str, Any]()
+    for name, role in call.executable.roles.items():
+        if role not in ("turned", "raster"):
+            continue
+        parts = unmangled(name)[1:]
         if role == "turned":
-            found[name] = np.ascontiguousarray(given[mangled(*parts)].T, call.compiled.real)
-        elif role == "raster" and parts[0] in call.compiled.step.sources:
+            found[name] = memory.turned(given[mangled(*parts)])
+        elif parts[0] in call.compiled.step.sources:
             events = call.feed.arrays[parts[0]]
-            before = history(call.feed, parts[0], events.shape[2])
-            found[name] = np.concatenate([before, np.asarray(events)], axis=1).astype(np.uint8)
+            found[name] = memory.raster(history(call.feed, parts[0], events.shape[2]), events)
     return found
 
 
 def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     """Run under autograd. See TorchProgram.forward."""
-    parameters, every, storage = asked.parameters, asked.every, Storage(dtype_of(compiled.real))
+    parameters, every, storage = asked.parameters, asked.every, compiled.memory.storage
     if asked.population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
     wanted = check_record(compiled.network, asked.record, every)
@@ -143,8 +151,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     given = {n: as_tensor((parameters or {})[n], a, storage) for n, a in arrays.items()}
     moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
     begun = _beginning(compiled, asked.state)
-    state = asked.state.numpy() if isinstance(asked.state, State) else asked.state
-    feed = feed_of(replace(asked, state=state), compiled.network, events=True)
+    feed = compiled.feed(asked)
     for name in moving:
         if compiled.network.input(name).kind != "current":
             raise UnsupportedError("native", f"gradients of input '{name}'", "only currents get them", ("torch",))
@@ -174,7 +181,7 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     return Signals(
         _Spikes(
             {c.name: found[mangled("spikes", c.name)] for c in compiled.step.cells if c.spikes},
-            {c.name: partial(_events, call, c) for c in compiled.step.cells if c.spikes},
+            {c.name: partial(_raster, call, c) for c in compiled.step.cells if c.spikes},
             wanted.chosen,
         ),
         {
@@ -205,7 +212,7 @@ def _beginning(compiled: CompiledNetwork, state: Any) -> Tensors:
                 "native", f"gradients of the state's {part}['{name}']", "of a first state, variables alone get them; "
                 "give state.detach()", ("torch",),
             )  # fmt: skip
-    return {n: compiled.in_order(n.partition(".")[0], v.to(dtype_of(compiled.real))) for n, v in variables.items()}
+    return {n: compiled.in_order(n.partition(".")[0], compiled.memory.storage.of(v)) for n, v in variables.items()}
 
 
 def _state(call: _Call) -> State:
@@ -213,26 +220,26 @@ def _state(call: _Call) -> State:
     assert call.run is not None
     events = {c.name: partial(_events, call, c) for c in call.compiled.step.cells if c.spikes}
     found = Ending.of(call.compiled, call.executable, call.feed, call.run.arrays, events).state()
-    return found.each(lambda a: torch.from_numpy(np.ascontiguousarray(a)))
+    return found.each(lambda a: call.storage.as_it_is(np.ascontiguousarray(a)))
 
 
 def constant_value(
     compiled: CompiledNetwork, constant: Constant, values: Mapping[str, torch.Tensor], formulas: dict[str, Any]
 ) -> torch.Tensor:
     """A constant as a tensor that knows its parameters, in the kernel's order of synapses. formulas: kept for next time."""
-    step = compiled.step
-    find = lookup(step, constant, values)
+    step, memory = compiled.step, compiled.memory
+    find = lookup(step, constant, values, memory.held)
     if constant.name not in formulas:  # the text is made by sympy
         names = tuple(s.name for s in constant.expr.free_symbols)
         text = code(constant.expr.xreplace({symbol(n): symbol(mangled("value", n)) for n in names}))
         formulas[constant.name] = names, compile(text, constant.name, "eval")
     names, formula = formulas[constant.name]
     value = eval(formula, dict(ELEMENTARY), {mangled("value", n): find(n) for n in names})
-    found = torch.as_tensor(value, dtype=dtype_of(compiled.real))
+    found = memory.storage.of(value)
     found = found.expand(shape_of(step, constant))
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     if synapses is not None and constant.matrix and synapses.mask is not None:
-        found = found * torch.as_tensor(synapses.mask)
+        found = found * torch.as_tensor(memory.held(("mask", synapses.name), synapses.mask))
     ordered: torch.Tensor = compiled.in_order(constant.owner, found)
     return ordered
 
@@ -241,14 +248,14 @@ class _Spikes(Mapping[str, torch.Tensor]):
     """Spikes as numbers, made when somebody asks; until then lists, and a tensor without memory that autograd knows."""
 
     def __init__(
-        self, outputs: Mapping[str, torch.Tensor], events: Mapping[str, Callable[[], Events]], chosen: Mapping[str, Any]
-    ) -> None:
-        self.outputs, self.events, self.chosen = dict(outputs), events, chosen
+        self, outputs: Mapping[str, torch.Tensor], rasters: Mapping[str, Callable[[], torch.Tensor]], chosen: Mapping[str, Any]
+    ) -> None:  # fmt: skip
+        self.outputs, self.rasters, self.chosen = dict(outputs), rasters, chosen
         self.made: dict[str, torch.Tensor] = {}
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self.made:
-            made: torch.Tensor = _Reveal.apply(self.outputs[name], self.events[name]())  # type: ignore[no-untyped-call]
+            made: torch.Tensor = _Reveal.apply(self.outputs[name], self.rasters[name]())  # type: ignore[no-untyped-call]
             self.made[name] = made[..., self.chosen[name]] if name in self.chosen else made
         return self.made[name]
 
@@ -265,10 +272,19 @@ def _events(call: _Call, cells: Cells) -> Events:
     return call.compiled.events(cells, call.run.arrays, call.feed)
 
 
+def _raster(call: _Call, cells: Cells) -> torch.Tensor:
+    """The same as numbers, where the kernel ran."""
+    assert call.run is not None
+    memory, arrays = call.compiled.memory, call.run.arrays
+    if isinstance(memory, Host):
+        return torch.from_numpy(_events(call, cells).__array__(call.compiled.real))
+    return memory.spikes(arrays[mangled("words", cells.name)], cells.size, call.feed.steps)
+
+
 class _Reveal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, output: torch.Tensor, events: Events) -> torch.Tensor:
-        return torch.from_numpy(events.__array__(np.float64 if output.dtype == torch.float64 else np.float32))
+    def forward(ctx: Any, output: torch.Tensor, raster: torch.Tensor) -> torch.Tensor:
+        return raster
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -48,7 +48,7 @@ class Call:
         try:
             self.scratch = _aligned(room * (work[-1][1] if kept else len(work)))
         except MemoryError:
-            raise _no_memory() from None
+            raise no_memory() from None
         self._pointers = (_POINTER * len(arrays))(*[None if a is None else address(a) for a in arrays])
         self._team = (_LONG * (TAKEN + len(work)))() if together else None
         team = 0 if self._team is None else ctypes.addressof(self._team)
@@ -75,15 +75,27 @@ class Call:
         numbers = self._fixed[1]
         numbers[START], numbers[RESUMED] = start, int(resumed)
 
+    def kept(self) -> Array:
+        """What is in the scratch of all units now."""
+        return self.scratch.copy()
+
+    def put_back(self, kept: Array) -> None:
+        """What was there then."""
+        self.scratch[...] = kept
+
+    def start(self, begin: int, end: int) -> None:
+        """Steps that can't fail. Raises RunError."""
+        self(begin, end)
+
     def __call__(self, begin: int, end: int) -> bool:
         """Steps begin ... end - 1. Whether everything went well; `statuses` say what didn't. Raises RunError."""
         if self._threads == 1 or not self._side_by_side(begin, end):
             self._alone(begin, end)
         said = [status[0] for status in self.statuses]
         if NO_MEMORY in said:
-            raise _no_memory()
+            raise no_memory()
         if WRONG in said:
-            raise _wrong(self.statuses[said.index(WRONG)])
+            raise wrong(self.statuses[said.index(WRONG)])
         return not any(said)
 
     def _side_by_side(self, begin: int, end: int) -> bool:
@@ -149,7 +161,7 @@ def _aligned(size: int) -> Array:
     return found[first : first + size]
 
 
-def _wrong(status: Any) -> RunError:
+def wrong(status: Any) -> RunError:
     """What the emulation of CUDA says of two threads of a block: see cuda_on_cpu.h."""
     what, a, line_a, b, line_b = status[1:]
     did = "are at different barriers" if what == 1 else "write the same number between two barriers"
@@ -159,5 +171,5 @@ def _wrong(status: Any) -> RunError:
     )
 
 
-def _no_memory() -> RunError:
+def no_memory() -> RunError:
     return RunError("the kernel got no memory for its scratch; use a smaller batch")

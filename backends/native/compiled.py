@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,20 @@ import numpy.typing as npt
 
 from backends.common.arrays import Feed, draw_noise
 from backends.common.recording import Wanted
+from backends.common.simulator import feed_of
 from backends.common.structure import Backward, with_feedback
 from backends.native import drives
 from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
 from backends.native.constants import Constant, Constants, in_parts, lookup, values_of
+from backends.native.devices import memory_of
 from backends.native.dialect import C, Dialect
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
+from backends.native.memory import Host
 from backends.native.recording import Recorded
 from backends.native.slopes import slope_of
-from backends.native.spike_lists import input_lists, listed
+from backends.native.spike_lists import past_of
 from backends.native.training import Training
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
@@ -31,7 +35,8 @@ from neuro.compiler.step import Cells, Synapses
 from neuro.events import Events
 from neuro.language.mangling import mangled
 from neuro.model import Network
-from neuro.protocols import Parameters, RunError
+from neuro.protocols import Parameters, Request, RunError
+from neuro.state import State
 
 Array = npt.NDArray[Any]
 WORTH = 4096  # cells from which the threads share those of one trial
@@ -52,6 +57,7 @@ class CompiledNetwork:
         self.name = network.name or "unnamed"
         self.threads, self.backward, self.dialect = threads, backward, dialect
         self.real: Any = np.dtype(dtype).type
+        self.memory = memory_of(dialect, self.real)
         self.slope = slope_of(surrogate)
         with lent(threads):
             self._compile(network)
@@ -72,13 +78,15 @@ class CompiledNetwork:
         # refusals come now, but for what the compiler says of the text when a run needs it
         executable = self._built((), 1, None)
         self.fixed = self._wiring(initial_state(network), executable) | drives.fixed(self.network)
+        self.memory.lasting(self.fixed)
 
     def executable(self, record: tuple[Recorded, ...], batch: int, training: Training | None = None) -> Executable:
         """The functions that record these variables and give these gradients; built once."""
         found = self._built(record, batch, training)
         for arrangement in self.arrangements.values():
             if mangled("delay", arrangement.synapses.name) not in self.fixed:
-                self.fixed |= self._late(arrangement, found)
+                self.fixed |= (late := self._late(arrangement, found))
+                self.memory.lasting(late)
         return found
 
     def _built(self, record: tuple[Recorded, ...], batch: int, training: Training | None) -> Executable:
@@ -101,6 +109,7 @@ class CompiledNetwork:
                 self.arrangements,
                 self.parts,
                 self.dialect,
+                self.memory,
             )
         return self._executables[key]
 
@@ -123,14 +132,21 @@ class CompiledNetwork:
 
     # -- arrays --------------------------------------------------------------------------------------------
 
+    def feed(self, asked: Request) -> Feed:
+        """Everything from outside, checked; what lies on a device stays there where kernels run on one. Raises RunError."""
+        state = asked.state.numpy() if isinstance(asked.state, State) else asked.state
+        asked = replace(asked, state=state)
+        return feed_of(asked, self.network, events=True, convert=isinstance(self.memory, Host))
+
     def inputs(self, feed: Feed) -> Arrays:
         """What all parameter sets share: wiring, inputs, noise, initial states."""
         found = self.fixed | drives.of_run(self.network, feed)
         for name, value in feed.arrays.items():
             if self.network.input(name).kind == "drive":
                 continue
-            if isinstance(value, Events):
-                found[mangled("offsets", name)], found[mangled("channels", name)] = input_lists(feed, name, value)
+            if self.network.input(name).sends:
+                lists = self.memory.input_lists(feed, name, value)
+                found[mangled("offsets", name)], found[mangled("channels", name)] = lists
             else:
                 found[mangled("current", name)], found[mangled("channels", name)] = value, np.array([value.shape[2]])
         found |= {mangled("stream", *n.split(".", 1)): v for n, v in draw_noise(self.network, feed).items()}
@@ -140,6 +156,7 @@ class CompiledNetwork:
         """A kernel's constants and the weights that it may change; with a population, its axis first."""
         if id(executable) not in self._known:
             self._known[id(executable)] = self._defaults(executable)
+            self.memory.lasting(self._known[id(executable)])
         known, table = self._known[id(executable)], executable.constants
         if not given:
             return known
@@ -220,7 +237,9 @@ class CompiledNetwork:
     def in_order(self, owner: str, values: Any) -> Any:
         """One value per synapse, in a kernel's order."""
         order = self.order[owner] if values.ndim and owner in self.order else None
-        return values if order is None else values[..., order]
+        if order is None:
+            return values
+        return values[..., order if isinstance(values, np.ndarray) else self.memory.held(("order", owner), order)]
 
     def out_of_order(self, synapses: Synapses, values: Any) -> Any:
         """Inverse of in_order, in the layout's shape."""
@@ -229,7 +248,10 @@ class CompiledNetwork:
         if order is not None:
             if name not in self._places:
                 self._places[name] = np.argsort(order, kind="stable")
-            values = values[..., self._places[name]]
+            places = self._places[name]
+            values = values[
+                ..., places if isinstance(values, np.ndarray) else self.memory.held(("places", name), places)
+            ]
         return values.reshape(*values.shape[:-1], *synapses.shape)
 
     def _wiring(self, initial: Arrays, executable: Executable) -> Arrays:
@@ -276,7 +298,5 @@ class CompiledNetwork:
 
     def events(self, cells: Cells, found: Arrays, feed: Feed) -> Events:
         """Spikes of all trials of all parameter sets, one after another."""
-        offsets, events = found[mangled("offsets", cells.name)], found[mangled("events", cells.name)]
-        places = np.arange(len(offsets)) * events[0].size
-        rows = offsets.shape[1] - 1
-        return listed(offsets, events, places, (rows - feed.steps, rows), cells.size)
+        past = past_of(feed)
+        return self.memory.fired(found, cells.name, cells.size, (past, past + feed.steps))

@@ -123,8 +123,10 @@ def shape_of(step: Step, constant: Constant) -> tuple[int, ...]:
     return (step.population(constant.owner).size,) if synapses is None else synapses.shape
 
 
-def lookup(step: Step, constant: Constant, parameters: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Parameters of one set by symbol, arrays or tensors, spread to the owner's layout."""
+def lookup(
+    step: Step, constant: Constant, parameters: Mapping[str, Any], held: Callable[[Any, Array], Any] = lambda key, array: array
+) -> Callable[[str], Any]:  # fmt: skip
+    """Parameters of one set by symbol, arrays or tensors, spread to the owner's layout. held: indices beside them, by a key."""
     synapses = next((s for s in step.synapses if s.name == constant.owner), None)
     if synapses is None:
         return lambda name: parameters[f"{constant.owner}.{name}"]
@@ -136,7 +138,7 @@ def lookup(step: Step, constant: Constant, parameters: Mapping[str, Any]) -> Cal
             return value
         if synapses.kind == "dense":
             return value[:, None] if end == "pre" else value[None, :]
-        return value[getattr(synapses, f"{end}_index")]
+        return value[held((end, synapses.name), getattr(synapses, f"{end}_index"))]
 
     return find
 

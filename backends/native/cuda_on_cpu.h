@@ -25,17 +25,22 @@ typedef struct {
     void (*body)(const void *arguments);
     const void *arguments;
     ucontext_t back;
+    char *shared;
 } block_t;
 
-static __thread index_t threadIdx, blockIdx;
+long emulated_barriers; /* that blocks have been at, all together */
+static __thread index_t threadIdx, blockIdx, gridDim;
 static __thread block_t emulated;
 
 #define __global__
 #define __device__
 #define __launch_bounds__(threads)
 #define __align__(bytes) __attribute__((aligned(bytes)))
-#define __shared__ static __thread
-#define __popc(bits) __builtin_popcount(bits)
+#define SHARED(name) char *const name = emulated.shared
+#define ADD(total, amount) ((void)((total) += (real)(amount)))
+#define GLOBAL(address) (address)
+#define PREFETCH(address) ((void)(address))
+#define __ffs(bits) __builtin_ffs(bits)
 #define __syncthreads() ((void)emulated_wait(AT_BLOCK, __LINE__, 0))
 #define __syncthreads_or(yes) emulated_wait(AT_BLOCK, __LINE__, !!(yes))
 #define __ballot_sync(mask, yes) ((unsigned)emulated_wait(AT_WARP, __LINE__, !!(yes)))
@@ -83,9 +88,18 @@ static __thread struct {
     int *by;
     long bytes;
 } watched;
-static void begun(void) { memcpy(watched.before, watched.room, watched.bytes), memset(watched.by, -1, watched.bytes * sizeof(int)); }
+static void begun(void) {
+    if (!watched.room) return;
+    memcpy(watched.before, watched.room, watched.bytes), memset(watched.by, -1, watched.bytes * sizeof(int));
+}
+static void watch(char *room) {
+    if (room == watched.room) return;
+    watched.room = room;
+    begun();
+}
+#define WATCH(room, bytes) watch(room)
 static int alone(long *status, const fiber_t *fibers, int n) {
-    if (memcmp(watched.before, watched.room, watched.bytes) == 0) return 1;
+    if (!watched.room || memcmp(watched.before, watched.room, watched.bytes) == 0) return 1;
     for (long i = 0; i < watched.bytes; i++) if (watched.before[i] != watched.room[i]) {
         if (watched.by[i] >= 0 && watched.by[i] != n) return wrong(status, BOTH_WROTE, fibers, watched.by[i], n);
         watched.before[i] = watched.room[i], watched.by[i] = n;
@@ -101,7 +115,6 @@ static int alone(long *status, const fiber_t *fibers, int n) { return 1; }
 /* One block of threads; gives whether it came to its end. */
 static int emulated_block(int threads, fiber_t *fibers, char *stacks, void (*body)(const void *), const void *arguments, long *status) {
     emulated.body = body, emulated.arguments = arguments;
-    blockIdx.x = 0;
     for (int n = 0; n < threads; n++) {
         getcontext(&fibers[n].at);
         fibers[n].at.uc_stack.ss_sp = stacks + (size_t)n * STACK, fibers[n].at.uc_stack.ss_size = STACK, fibers[n].at.uc_link = 0;
@@ -129,6 +142,7 @@ static int emulated_block(int threads, fiber_t *fibers, char *stacks, void (*bod
             return 1;
         }
         if (!released(fibers, 0, threads, AT_BLOCK, status)) return 0;
+        __atomic_add_fetch(&emulated_barriers, 1, __ATOMIC_RELAXED);
     }
 }
 
@@ -139,37 +153,49 @@ static long emulated_clock(void) {
     return at.tv_sec * 1000000000L + at.tv_nsec;
 }
 
-/* Blocks from ... until - 1 of a kernel, in the way of a function in C: see work.h. It comes back between two blocks. */
+/* A launch in the way of a function in C: see work.h. bytes: of scratch. shared: of a block's memory. blocks: how many share the units; 0 for one
+   for two, so that a block finds what the unit before left. It comes back between two blocks. */
 typedef struct {
     void *const *arrays;
     const long *strides;
-    long *status;
+    long *statuses;
     const void *run;
-    long unit, begin, end;
+    long from, until, begin, end;
     char *scratch;
     long apart;
 } launch_t;
-static void emulated_grid(launch_t *l, int threads, long bytes, void (*body)(const void *), long from, long until) {
-    const int goes_on = l->status[0] == 3;
-    const long due = emulated_clock() + 50000000;
+#define PLACES 6
+static void emulated_grid(launch_t *l, int threads, long bytes, long shared, void (*body)(const void *), long blocks, long *status) {
+    const long usual = (l->until - l->from + 1) / 2, due = emulated_clock() + 50000000;
+#ifdef CHECKED
+    watched.room = 0, watched.before = (char *)malloc(bytes), watched.by = (int *)malloc(bytes * sizeof(int)), watched.bytes = bytes;
+    int room = watched.before && watched.by;
+#else
+    int room = 1;
+#endif
+    gridDim.x = (unsigned)(blocks ? blocks : usual), blockIdx.x = status[0] == 3 ? (unsigned)status[1] : 0;
     fiber_t *const fibers = (fiber_t *)malloc(threads * sizeof(fiber_t));
-    char *const stacks = (char *)malloc((size_t)threads * STACK);
-    int room = fibers && stacks;
-    l->unit = goes_on ? l->status[1] : from;
-#ifdef CHECKED
-    watched.before = (char *)malloc(bytes), watched.by = (int *)malloc(bytes * sizeof(int)), watched.bytes = bytes;
-    room = room && watched.before && watched.by;
-#endif
-    l->status[0] = room ? 0 : -1;
-    while (l->unit < until && l->status[0] == 0) {
-#ifdef CHECKED
-        watched.room = l->scratch + l->unit * l->apart;
-#endif
-        if (!emulated_block(threads, fibers, stacks, body, l, l->status)) break;
-        if (l->status[0] == 0 && ++l->unit < until && emulated_clock() > due) l->status[0] = 3, l->status[1] = l->unit;
+    char *const stacks = (char *)malloc((size_t)threads * STACK), *const rooms = (char *)(l->apart ? 0 : malloc(gridDim.x * bytes + 64));
+    char *const memory = (char *)malloc(shared + 64);
+    emulated.shared = memory + 63 - ((size_t)memory + 63) % 64;
+    l->statuses = (long *)calloc(gridDim.x * PLACES, sizeof(long));
+    room = room && fibers && stacks && memory && l->statuses && (rooms || l->apart);
+    if (rooms) l->scratch = rooms;
+    status[0] = room ? 0 : -1;
+    while (room && blockIdx.x < gridDim.x) {
+        long *const said = l->statuses + PLACES * blockIdx.x;
+        const int ended = emulated_block(threads, fibers, stacks, body, l, said);
+        if (!ended || said[0]) {
+            memcpy(status, said, PLACES * sizeof(long));
+            break;
+        }
+        if (++blockIdx.x < gridDim.x && emulated_clock() > due) {
+            status[0] = 3, status[1] = blockIdx.x;
+            break;
+        }
     }
 #ifdef CHECKED
     free(watched.by), free(watched.before);
 #endif
-    free(stacks), free(fibers);
+    free(l->statuses), free(memory), free(rooms), free(stacks), free(fibers);
 }

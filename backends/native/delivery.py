@@ -75,25 +75,25 @@ class Delivery:
             body = kernel.each_synapse(synapses, [f"{target}[b*{post} + j] += {value};"])
             return ["for (long b = 0; b < active; b++) {", *body, "}"]
         assert op.factors is not None
-        sent, total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
+        (sent, out), total = self.sent(op), self.layout.room(mangled("total", op.projection), kernel.tile * post)
         factor = c_code(kernel.constants.synapses(synapses, op.factors.post), kernel.synapse_names(synapses, None))
         return [
             *sent, *self.dialect.between(), f"{self.dialect.cleared(total, f'TILE*{post}')};",
-            f"project({total}, {mangled('sent', op.projection)}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
+            f"project({total}, {out}, {kernel.matrix(op)}, {synapses.ends[0]}, {post});",
             f"for (long b = 0; b < active; b++) VECTOR {self.dialect.loop('j', '0', str(post))} {{ const long s = j; {target}[b*{post} + j] += ({factor})*{total}[b*{post} + j]; }}",
         ]  # fmt: skip
 
-    def sent(self, op: Couple) -> list[str]:
-        """Presynaptic factors of a factored coupling, in an array of their own."""
+    def sent(self, op: Couple) -> tuple[list[str], str]:
+        """Presynaptic factors of a factored coupling, and C of the array in which they are."""
         assert op.factors is not None
         synapses, pre = self.step.projection(op.projection), self.step.projection(op.projection).ends[0]
-        out = self.layout.room(mangled("sent", op.projection), self.kernel.tile * pre)
+        out = self.kernel.handed("sent", op, self.at, self.kernel.tile * pre)
         value = c_code(
             self.kernel.constants.synapses(synapses, op.factors.pre), self.kernel.synapse_names(synapses, None)
         )
         return [
             f"for (long b = 0; b < active; b++) VECTOR {self.dialect.loop('i', '0', str(pre))} {{ const long s = i*{synapses.ends[1]}; {out}[b*{pre} + i] = {value}; }}"
-        ]
+        ], out
 
     def couple(self, op: Couple) -> list[str]:
         """Events that arrive, or per-step sums: into a state, or an input's sums of the next step."""
@@ -129,11 +129,8 @@ class Delivery:
         if isinstance(synapses.delay, int):
             row = f"{coming} + ({_slot(synapses.delay, depth)}*TILE + b)*{post}"
             if synapses.kind == "dense":
-                events, number = kernel.events(synapses.pre, 0)
-                return [
-                    *none,
-                    f"for (long b = 0; b < active; b++) gather({row}, {amounts}, {events}, {number}, {post});",
-                ]
+                rows = kernel.of_rows("gather", row, amounts, synapses.pre, post)
+                return [*none, f"for (long b = 0; b < active; b++) {rows}"]
             body = kernel.of_source(synapses, [f"to[j] += {amounts}[s];"])
             return [
                 *none, f"for (long b = 0; b < active; b++) {{ real *restrict to = {row};",
@@ -279,7 +276,7 @@ class Delivery:
                 *kernel.spikes_of(synapses.pre, "late", of_one), "}",
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
-        return [f"if ({kernel.events(synapses.post)[1]}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
+        return [f"if ({kernel.some(synapses.post)}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
 
 
 def _index(each: str) -> str:

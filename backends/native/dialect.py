@@ -5,7 +5,7 @@ In C a trial's cells are a loop, which the compiler makes vectors of, and the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.native.layout import Layout
@@ -20,7 +20,7 @@ TILE = 8  # trials side by side: a matrix row is read once for all of them
 class Facts:
     """What a function is written for. parts: of a trial's cells. cells: of the largest population. real: bytes of a number.
 
-    network: what it is called in errors.
+    network: what it is called in errors. fixed: numbers of each array of synapses that stays as it is in a run.
     """
 
     layout: Layout
@@ -28,19 +28,31 @@ class Facts:
     cells: int
     real: int
     network: str
+    fixed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A function's text. shared: bytes of a block's shared memory that a launch of it asks for."""
+
+    text: str
+    shared: int = 0
 
 
 class Dialect:
     """C.
 
-    owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether
-    threads can share the cells of one trial. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
+    lists: whether the spikes of populations are lists; else they are bits. owners: whether a thread writes its own cells alone, so that what synapses add to their sources takes a loop of its own. teams: whether
+    threads can share the cells of one trial. handed: of what threads hand to others, how many there is room for at once. tape: steps whose versions a tape holds, at most. gathers: whether what is read soon is asked for, such as groups of synapses that arrive.
     """
 
     name = "C"
+    lists = True
     owners = False
     teams = True
     gathers = True
+    tape = 256
+    handed = 1
 
     def tile(self, batch: int) -> int:
         """Trials side by side."""
@@ -50,10 +62,22 @@ class Dialect:
         """Partial sums of gradients: as many for any number of threads, so that the total doesn't depend on it."""
         return min(units, LANES, max(2, units // 8))
 
+    def block(self, facts: Facts) -> int:
+        """Threads of a block, where there are blocks."""
+        return 1
+
+    def scratch(self, room: int, units: int, blocks: int, *, kept: bool) -> int:
+        """Bytes that a launch of blocks has for scratch. room: of a unit. kept: whether units keep theirs."""
+        return room * units
+
     # -- inside of an operation ----------------------------------------------------------------------------
 
     def loop(self, index: str, first: str, last: str) -> str:
         """The head of a loop over cells, or over what a run records, of one trial."""
+        return f"for (long {index} = {first}; {index} < {last}; {index}++)"
+
+    def spread(self, index: str, first: str, last: str) -> str:
+        """The head of a loop over what has no owner, of one trial."""
         return f"for (long {index} = {first}; {index} < {last}; {index}++)"
 
     def own(self, index: str) -> list[str]:
@@ -68,9 +92,9 @@ class Dialect:
         """The same, set to 0."""
         return f"memset({to}, 0, {number}*sizeof({kind}))"
 
-    def once(self, statement: str) -> str:
-        """What one thread of a trial does for all."""
-        return statement
+    def summed(self, total: str, amount: str) -> str:
+        """Adds to a gradient, which is read when all is over."""
+        return f"{total} += {amount};"
 
     def between(self) -> list[str]:
         """What stands before a part of an operation that reads what other threads of the trial wrote in the part before."""
@@ -99,9 +123,13 @@ class Dialect:
         """What a kernel's text begins with."""
         return prelude(dtype, tile, dt)
 
-    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> str:
+    def function(self, name: str, facts: Facts, pieces: Sequence[Iterable[Piece]], *, back: bool) -> Written:
         """The function that runs pieces: see `text.function`. Raises UnsupportedError."""
-        return function(facts.layout, name, *pieces, back=back, parts=1 if back else facts.parts)
+        return Written(function(facts.layout, name, *pieces, back=back, parts=1 if back else facts.parts))
+
+    def added(self, facts: Facts) -> Written:
+        """What adds lanes of gradients, where that isn't done outside."""
+        return Written("")
 
 
 C = Dialect()

@@ -105,8 +105,8 @@ class Ends:
                 found.append(f"for (long b = 0; b < active; b++) {copied};")
         if cells.spikes:
             self.layout.room(mangled("fired", cells.name), self.kernel.tile * size, "int")
-            empty = dialect.once(f"{self.kernel.lists(cells.name)[0]}[-past] = 0;")
-            found.append(f"for (long b = 0; b < active; b++) {empty}")
+            if not self.kernel.bits(cells.name):
+                found.append(f"for (long b = 0; b < active; b++) {self.kernel.lists(cells.name)[0]}[-past] = 0;")
         return found
 
     def end_cells(self, cells: Cells) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,40 +17,28 @@ from backends.native import drives
 from backends.native.adjoint import Adjoint
 from backends.native.arrangement import Arrangement
 from backends.native.build import load
-from backends.native.calls import CUT, FAILED, SIGNATURE, Call
+from backends.native.calls import CUT, FAILED, LINE, SIGNATURE, Call
 from backends.native.constants import Constants
 from backends.native.dialect import C, Dialect, Facts
 from backends.native.forward import Forward
 from backends.native.kernel import Kernel
 from backends.native.layout import C_TYPES, Arrays, Slot
+from backends.native.memory import Host, Loan, Pool
 from backends.native.recording import Recorded
-from backends.native.spike_lists import list_before, past_of
+from backends.native.spike_lists import past_of
 from backends.native.training import Training
 from neuro.compiler.step import Step
-from neuro.language.mangling import mangled, unmangled
+from neuro.language.mangling import unmangled
 from neuro.protocols import RunError
+
+if TYPE_CHECKING:
+    from backends.native.on_device import Device, Launch
 
 Array = npt.NDArray[Any]
 TAPE = 256  # steps whose versions are kept at once
+LAUNCH = 1024  # steps of one launch on a device, at most: what runs too long can't be interrupted, and a display's device ends it
+ADDING = 1024  # blocks that add lanes of gradients, at most
 CHECKED = 2**28  # bytes from which a run's memory is compared with what is free
-
-
-class Loan:
-    """Arrays that only kernels read; they go back to their pool when nobody needs the run any more."""
-
-    def __init__(self, pool: dict[tuple[str, tuple[int, ...]], list[Array]]) -> None:
-        self.pool, self.lent = pool, list[tuple[tuple[str, tuple[int, ...]], Array]]()
-
-    def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        waiting = self.pool.setdefault((name, shape), [])
-        make = _reserved
-        array = waiting.pop() if waiting else make(shape, dtype)
-        self.lent.append(((name, shape), array))
-        return array
-
-    def __del__(self) -> None:
-        for key, array in self.lent:
-            self.pool[key].append(array)
 
 
 @dataclass
@@ -70,7 +56,7 @@ class Run:
     loan: Loan
     arrays: Arrays = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
-    before: list[Array] = field(default_factory=list)
+    before: list[Any] = field(default_factory=list)
     on_tape: int = 0
 
     def __post_init__(self) -> None:
@@ -95,7 +81,7 @@ class _Border:
 
     def stride(self, array: Array) -> int:
         """Bytes from one parameter set's values to the next's; 0 where all sets share them."""
-        return 0 if self.rank is None or array.ndim <= self.rank else array.strides[0]
+        return 0 if self.rank is None or array.ndim <= self.rank else array.nbytes // len(array)
 
 
 class Executable:
@@ -104,8 +90,10 @@ class Executable:
     def __init__(
         self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
         network: str, arrangements: Mapping[str, Arrangement], parts: int = 1, dialect: Dialect = C,
+        memory: Host | Device | None = None,
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
+        self.memory = Host(real) if memory is None else memory
         self.kernel = Kernel(
             step,
             constants,
@@ -131,43 +119,47 @@ class Executable:
         forth = loop.start(), loop.past(), each, loop.finish()
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
         widest = max((c.size for c in step.cells), default=1)
-        facts = Facts(layout, self.kernel.parts, widest, bytes_, network)
+        facts = Facts(layout, self.kernel.parts, widest, bytes_, network, self.kernel.fixed())
         drawn = [drives.text()] if any(c.counts for c in step.cells) else []
-        texts = [
-            dialect.prelude(facts, dtype, tile, step.dt),
-            *drawn,
-            dialect.function("forward", facts, forth, back=False),
-        ]
+        written = {"forward": dialect.function("forward", facts, forth, back=False)}
         if back is not None:
             layout.scratch = rooms
-            texts.append(dialect.function("backward", facts, back, back=True))
-        self.source = "\n".join(texts)
+            written["backward"] = dialect.function("backward", facts, back, back=True)
+            written["added"] = dialect.added(facts)
+        self.shared = {name: w.shared for name, w in written.items()}  # bytes of a block's
+        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values() if w.text)]
+        self.source, self.threads = "\n".join(texts), dialect.block(facts)
         self.network = network
         self.failure: tuple[int, ...] | None = None
         self.formulas: dict[str, Any] = {}  # constants as torch code
-        self._pool: dict[tuple[str, tuple[int, ...]], list[Array]] = {}
+        self._pool: Pool = {}
         self._borders = {n: self._border(n, slot) for n, slot in self.kernel.layout.slots.items()}
+        self.roles = {n: border.role for n, border in self._borders.items()}
+        self.memory.lasting({n: border.nothing for n, border in self._borders.items()})
         self.constants_read = [n for n in self._borders if n in constants.table]
         self.places = {n: i for i, n in enumerate(self._borders)}  # in the table of pointers
         self.left_behind = [n for n, border in self._borders.items() if border.role in ("end", "final")]
 
     @cached_property
-    def library(self) -> ctypes.CDLL:
-        """Built when it is first called. Raises UnsupportedError."""
-        found = load(self.source, self.network, np.dtype(self.real).name)
+    def functions(self) -> Any:
+        """By name, built when the first is called. Raises UnsupportedError."""
+        dtype = np.dtype(self.real).name
+        if not isinstance(self.memory, Host):
+            return self.memory.machine.functions(self.source, self.network, dtype, self.shared, self.threads)
+        library = load(self.source, self.network, dtype)
         for name in self.rooms:
-            getattr(found, name).argtypes = SIGNATURE
-            getattr(found, name).restype = None
-        return found
+            getattr(library, name).argtypes = SIGNATURE
+            getattr(library, name).restype = None
+        return {name: getattr(library, name) for name in self.rooms}
 
-    def forward(self, given: Mapping[str, Array], feed: Feed, every: int, threads: int) -> Run:
+    def forward(self, given: Mapping[str, Any], feed: Feed, every: int, threads: int) -> Run:
         """Run. given: by C name. Inner arrays are lent while somebody holds the run."""
         spans = self.spans(feed.steps)
         run, call = self.begun(given, feed, every, threads, spans, kept=len(spans) > 1)
         try:
             for span in spans:
                 if len(spans) > 1:
-                    run.before.append(call.scratch.copy())
+                    run.before[:] = [*(run.before if self.kernel.training else ()), call.kept()]
                 self.finish(call, span, run.before)
                 if self.failure is not None:
                     break
@@ -177,44 +169,62 @@ class Executable:
         return run
 
     def begun(
-        self, given: Mapping[str, Array], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
-    ) -> tuple[Run, Call]:  # fmt: skip
+        self, given: Mapping[str, Any], feed: Feed, every: int, threads: int, spans: list[tuple[int, int]], *, kept: bool
+    ) -> tuple[Run, Call | Launch]:  # fmt: skip
         """A run with its arrays, and the function that is to be called for its steps."""
         units = (feed.population or 1) * -(-feed.batch // self.tile)
         counts = {r.places: int(given[r.places][0]) for r in self.kernel.record if r.chosen}
         run = Run(feed, every, threads, units, spans, Loan(self._pool), counts=counts)
         run.arrays = self._arrays(given, self.numbers(run), run.loan)
-        for name in self.kernel.populations if run.past else ():
-            if mangled("offsets", name) in run.arrays:
-                list_before(run.arrays, feed, name, self.kernel.size(name))
+        for cells in self.step.cells if run.past else ():
+            if cells.spikes:
+                self.memory.begin(run.arrays, feed, cells.name, cells.size)
         return run, self.bound("forward", run, run.arrays, kept=kept)
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
-        """Steps whose versions are kept at once: all, at most TAPE; a longer trial is run again, part by part."""
-        longest = steps if self.kernel.training is None else min(steps, TAPE)
+        """Steps whose versions are kept at once: all, at most TAPE or the dialect's; a longer trial is run again, part by part."""
+        most = steps if isinstance(self.memory, Host) else LAUNCH
+        longest = min(steps, most if self.kernel.training is None else min(TAPE, self.kernel.dialect.tape))
         return [(begin, min(begin + longest, steps)) for begin in range(0, steps, longest)]
 
-    def backward(self, run: Run, given: Mapping[str, Array]) -> Arrays:
+    def backward(self, run: Run, given: Mapping[str, Any]) -> Arrays:
         """The adjoint of that run. given: gradients of what it gave, by C name. Returns the gradients."""
         loan, shapes = Loan(self._pool), self.kernel.layout.shapes(self.numbers(run))
-        sums = {n: loan.take(n, shapes[n], self.real) for n in shapes if unmangled(n)[0] == "G"}
-        for array in sums.values():
-            array.fill(0)
+        gradients = [n for n in shapes if self.roles[n] == "G"]
+        sums: Arrays = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in gradients}
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
         back = self.bound("backward", run, arrays, kept=kept)
         again = self.bound("forward", run, arrays, kept=True) if kept else None
         try:
             for i, span in reversed(list(enumerate(run.spans))):
                 if again is not None and run.on_tape != i:
-                    again.scratch[...], run.on_tape = run.before[i], i
-                    again(*span)
-                back(*span)
+                    again.put_back(run.before[i])
+                    run.on_tape = i
+                    again.start(*span)
+                back.start(*span)
         finally:
             for call in (back, again):
                 if call is not None:
                     call.close()
-        of_trials = ("current", "state")
-        return {n: a.copy() if unmangled(n)[1] in of_trials else a.sum(axis=0) for n, a in sums.items()}
+        lanes = {n: a for n, a in sums.items() if unmangled(n)[1] not in ("current", "state")}
+        if isinstance(self.memory, Host):
+            return {n: a.sum(axis=0) if n in lanes else a.copy() for n, a in sums.items()}
+        return sums | self._added(lanes)
+
+    def _added(self, sums: Arrays) -> Arrays:
+        """Lanes of gradients added in order, by a kernel; on the host numpy does it."""
+        memory = self.memory
+        assert not isinstance(memory, Host)
+        if not sums or len(next(iter(sums.values()))) == 1:
+            return {n: a[0] for n, a in sums.items()}
+        found: Arrays = {n: memory.empty(tuple(a.shape[1:]), self.real) for n, a in sums.items()}
+        sizes = [prod(a.shape) for a in found.values()]
+        blocks = min(-(-max(1, *sizes) // self.threads), ADDING)
+        arrays = [a for pair in zip(sums.values(), found.values(), strict=True) for a in pair]
+        lanes = len(next(iter(sums.values())))
+        add = memory.launch(self.functions, "added", arrays, sizes, (), lanes, blocks=blocks, threads=self.threads)
+        add.start(0, len(sums))
+        return found
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -227,57 +237,64 @@ class Executable:
             **run.counts,
         }  # fmt: skip
 
-    def _arrays(self, given: Mapping[str, Array], numbers: Mapping[str, int], loan: Loan) -> Arrays:
-        found, shapes = {}, self.kernel.layout.shapes(numbers)
+    def _arrays(self, given: Mapping[str, Any], numbers: Mapping[str, int], loan: Loan) -> Arrays:
+        memory, shapes = self.memory, self.kernel.layout.shapes(numbers)
+        found, outside = dict[str, Any](), dict[str, tuple[Any, np.dtype[Any]]]()
         self._check_memory(shapes)
         for name, border in self._borders.items():
             dtype, slot = border.dtype, border.slot
             if slot.shape is None:
                 value = given.get(name)
-                found[name] = border.nothing if value is None else np.asarray(value, dtype=dtype, order="C")
+                outside[name] = border.nothing if value is None else value, dtype
             elif border.role != "G":
-                found[name] = loan.take(name, shapes[name], dtype) if slot.inner else np.empty(shapes[name], dtype)
-        return found
+                shape = shapes[name]
+                found[name] = memory.lent(loan, name, shape, dtype) if slot.inner else memory.empty(shape, dtype)
+        return found | memory.given(outside)
 
     def _check_memory(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raises RunError before the run where its arrays won't fit."""
         sizes = {n: prod(shape) * self._borders[n].bytes for n, shape in shapes.items()}
         total = sum(sizes.values())
-        free = _available() if total > CHECKED else None
+        free = self.memory.free() if total > CHECKED else None
         if free is None or total < free:
             return
         largest = max(sizes, key=lambda n: sizes[n])
         role, *names = unmangled(largest)
         of_what = f"the {role} of '{'.'.join(names)}'"
         raise RunError(
-            f"this run needs {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; most of it is {of_what} "
+            f"this run needs {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free{self.memory.where}; most of it is {of_what} "
             f"({sizes[largest] / 2**30:.1f} GiB); use a smaller batch, fewer steps, or a larger every"
         )
 
-    def bound(self, name: str, run: Run, arrays: Arrays, *, kept: bool) -> Call:
+    def bound(self, name: str, run: Run, arrays: Arrays, *, kept: bool) -> Call | Launch:
         """A function with a run's arrays. kept: whether units keep their scratch between spans."""
-        back, units, feed = name == "backward", run.units, run.feed
+        back, units, feed, lanes = name == "backward", run.units, run.feed, self.kernel.dialect.lanes(run.units)
         given = [arrays.get(n) for n in self._borders]
         strides = [
             0 if a is None else border.stride(a) for border, a in zip(self._borders.values(), given, strict=True)
         ]
+        numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
+        room = self.rooms[name]
+        if not isinstance(self.memory, Host):
+            room = -(-room // LINE) * LINE  # so that those of all units begin at a line
+            blocks, apart = lanes if back else 0, room if kept else 0
+            scratch = self.kernel.dialect.scratch(room, units, blocks or units, kept=kept)
+            options = {"blocks": blocks, "threads": self.threads, "scratch": scratch, "apart": apart}
+            return self.memory.launch(self.functions, name, given, strides, numbers, units, **options)
         together = not back and units == 1 and self.kernel.parts > 1
         work = (
             [(0, 1, part) for part in range(self.kernel.parts)]
             if together
-            else [
-                (start, stop, lane) for lane, (start, stop) in enumerate(parts(units, self.kernel.dialect.lanes(units)))
-            ]
-            if back and not self.kernel.dialect.owners
+            else [(start, stop, lane) for lane, (start, stop) in enumerate(parts(units, lanes))]
+            if back
             else [(start, stop, 0) for start, stop in parts(units, min(run.threads, units))]
         )
-        numbers = feed.steps, run.every, feed.batch, feed.start, run.past, int(feed.state is not None)
-        room, function = self.rooms[name], getattr(self.library, name)
         return Call(
-            function, given, strides, numbers, work, run.threads, room, kept=kept, together=together, held=run.loan
-        )
+            self.functions[name], given, strides, numbers, work, run.threads, room,
+            kept=kept, together=together, held=run.loan,
+        )  # fmt: skip
 
-    def finish(self, call: Call, steps: tuple[int, int], before: Sequence[Array]) -> None:
+    def finish(self, call: Call | Launch, steps: tuple[int, int], before: Sequence[Any]) -> None:
         """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""
         if call(*steps):
             self.failure = None
@@ -285,7 +302,7 @@ class Executable:
         cut = [int(s[3]) for s in call.statuses if s[0] == CUT]
         if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
             if before:
-                call.scratch[...] = before[-1]
+                call.put_back(before[-1])
             self.finish(call, (steps[0], min(cut)), before)
             return
         failed = [tuple(s[1:]) for s in call.statuses if s[0] == FAILED]
@@ -307,30 +324,6 @@ class Executable:
         return 1 if synapses is None else len(synapses.shape)
 
 
-def _reserved(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array whose pages get memory when they are written to, one by one: most of a list of spikes is never used.
-
-    A fork has its own.
-    """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not size:
-        return np.empty(shape, dtype)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, dtype).reshape(shape)
-
-
 def parts(units: int, number: int) -> list[tuple[int, int]]:
     """Units 0 ... units - 1 in as many spans of equal length, or nearly so."""
     return list(pairwise(i * units // number for i in range(number + 1)))
-
-
-def _available() -> int | None:
-    """Free memory in bytes, where the system tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
-    except OSError:
-        return None
-    return found.get("MemAvailable")

@@ -46,25 +46,34 @@ class Forward(Delivery):
         self.share = self.shared(None)
         for cells in self.step.cells:
             if cells.states and self.step.update(cells.name, "integrate") is None:
-                found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells)), share=self.share))
+                found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells)), share=self.share, own=True))
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
                 body = f"VECTOR {self.every(cells.size)} {_counted(cells.name, 'n')};"
-                found.append(Piece(f"refractory periods of {cells.name}", (body,), share=self.share))
+                found.append(Piece(f"refractory periods of {cells.name}", (body,), share=self.share, own=True))
         for owner, variable, version in self.kernel.kept:
             if version == 0 and (
                 owner not in self.kernel.populations or variable in self.kernel.populations[owner].states
             ):
-                found.append(Piece(f"tape of {owner}.{variable}", tuple(self.keep(owner, variable, 0))))
+                found.append(
+                    Piece(
+                        f"tape of {owner}.{variable}",
+                        tuple(self.keep(owner, variable, 0)),
+                        own=owner in self.kernel.populations,
+                    )
+                )
         for at, op in enumerate(self.step.operations):
             self.at, self.share = at, self.shared(op)
             if not self.before_spikes(op):
                 found += self.waiting_lists()
             lines = self.operation(op)
             if lines:
-                found.append(Piece(title(op), tuple(lines), share=self.share))
+                found.append(Piece(title(op), tuple(lines), share=self.share, own=self.kernel.own(op)))
         found += self.waiting_lists()
         self.share = ONE
-        records = (Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r))) for r in self.kernel.record)
+        records = (
+            Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r)), own=not r.synaptic and not r.chosen)
+            for r in self.kernel.record
+        )
         return [*found, *records]
 
     def before_spikes(self, op: Operation) -> bool:
@@ -113,7 +122,10 @@ class Forward(Delivery):
             if not value.is_Symbol:  # in a loop of its own: how a function rounds may depend on what else a loop does
                 row = self.layout.room(mangled("observed", item.owner, item.variable), size)
                 head = self.dialect.loop("i", "0", str(size))
-                before, text = [f"VECTOR {head} {row}[i] = {text};", *self.dialect.between()], f"{row}[i]"
+                before, text = (
+                    [f"VECTOR {head} {row}[i] = {text};", *(self.dialect.between() if item.chosen else [])],
+                    f"{row}[i]",
+                )
         return [
             f"if ((k + 1)%every == 0) for (long b = 0; b < active; b++) {{ const long o = b*{size};",
             f"real *restrict out = {out};", *before, *self.kernel.at_records(item, index, number, [f"out[r] = {text};"]), "}",
@@ -215,11 +227,10 @@ class Forward(Delivery):
         lines = [Line(x.name, x.value, x.target, x.old) for x in kernel.cell_lines(op)]
         body = forward(lines, kernel.cell_names(cells, None))
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in results(lines).items()]
-        body = [*self.dialect.own("i"), *body]
         if self.share == EACH:
             first, last = self.bounds(cells.size)
             body = [f"if (i < {first} || i >= {last}) continue;", *body]
-        loop = kernel.spikes_of(op.owner, 0, body)
+        loop = kernel.own_spikes_of(op.owner, body, f"{mangled('fired', cells.name)}[o + i]")
         return [f"for (long b = 0; b < active; b++) {{ const long o = b*{cells.size};", *loop, "}"]
 
     def frozen_tape(self, cells: Cells) -> str:
@@ -263,13 +274,18 @@ class Forward(Delivery):
             body.append(
                 f"{mangled('left', cells.name)}[o + i] = z ? {cells.refractory} : {mangled('left', cells.name)}[o + i];"
             )
-        if kernel.training is None or cells.name not in kernel.rasters:
+        if kernel.training is None or cells.name not in kernel.rasters or kernel.bits(cells.name):
             return [], body
         out = f"{kernel.raster(cells.name)} + ((trial + b)*(past + steps) + past + k)*{cells.size}"
         return [f"byte *restrict out = {out};"], [*body, "out[i] = (byte)z;"]
 
     def listed(self, population: str) -> list[str]:
-        """Lists of the cells that fired; where each thread knows its own cells alone, put together of what each has found."""
+        """Lists of the cells that fired, or bits; where each thread knows its own cells alone, put together of what each has found."""
+        if self.kernel.bits(population):
+            fired, size = mangled("fired", population), self.kernel.size(population)
+            return [
+                f"for (long b = 0; b < active; b++) noted({fired} + b*{size}, {size}, {self.kernel.words(population)});"
+            ]
         size, (offsets, events), parts = self.kernel.size(population), self.kernel.lists(population), self.kernel.parts
         fired, at = mangled("fired", population), f"long *at = {offsets} + k;"
         if self.share != EACH:

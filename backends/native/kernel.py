@@ -19,9 +19,10 @@ from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.native.operations import count
 from backends.native.recording import Recorded
+from backends.native.spikes import Spikes
 from backends.native.training import Training
 from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
-from neuro.language.mangling import mangled
+from neuro.language.mangling import mangled, unmangled
 from neuro.language.symbolic import symbol
 
 Key = tuple[str, str, int]  # owner, variable, version
@@ -29,7 +30,7 @@ Slot = tuple[str, str, int]  # population, variable, stretch of the step
 
 
 @dataclass
-class Kernel:
+class Kernel(Spikes):
     """One kernel in the making. tile: trials side by side. arrangements: of sparse projections. parts: of the cells, which
     threads share. kept: versions that the adjoint reads.
     """
@@ -56,7 +57,7 @@ class Kernel:
         events = [o for o in self.step.operations if isinstance(o, Couple) and (o.when != "always" or self.waits(o))]
         for op in events:
             late, key = self.step.projection(op.projection).max_delay, self.slot(op)
-            self.back[key] = max(self.back.get(key, 1), late + 1)
+            self.back[key] = max(self.back.get(key, 1), late + self.dialect.handed)
             self.depth[key] = max(self.depth.get(key, 1), (late if self.sends(op) else 0) + 1)
         self.last = {self.slot(op): op for op in events if not self.direct(op)}
         for name in self.changing():
@@ -104,6 +105,20 @@ class Kernel:
                 now[key] += 1
         return [*found, dict(now)]
 
+    def fixed(self) -> dict[str, int]:
+        """Arrays of synapses that stay as they are in a run, and how many numbers each has."""
+        found = {}
+        for name in self.layout.slots:
+            role, *parts = unmangled(name)
+            constant = self.constants.table.get(mangled(*parts) if role == "turned" else name)
+            if mangled("each", name) in self.layout.slots:
+                continue  # it may be one number
+            if constant is not None and constant.owner not in self.populations and not constant.one:
+                found[name] = self.size(constant.owner)
+            elif role == "turned" and constant is None:  # feedback weights
+                found[name] = self.size(parts[1])
+        return found
+
     def written(self, op: Operation) -> list[tuple[str, str]]:
         """Variables to which an operation gives a new version; events into inputs wait for the next step's gathering."""
         match op:
@@ -115,6 +130,18 @@ class Kernel:
                 return [(op.population, op.target)]
         return []
 
+    def own(self, op: Operation) -> bool:
+        """Whether each thread of a block finds in an operation what it wrote itself, or what was handed over. See `barriers`."""
+        match op:
+            case Threshold():
+                return True
+            case Gather():
+                return all(self.factored(c) for c in op.couplings)
+            case Couple():
+                return self.factored(op) if op.when == "always" else self.is_static(op)
+            case Update():
+                return op.owner in self.populations
+
     def keep(self, owner: str, variable: str, at: int) -> str:
         """Name of the tape that holds a variable's version before operation `at`."""
         version = self.versions[at][owner, variable]
@@ -125,12 +152,6 @@ class Kernel:
         return self.layout.filled(
             mangled("tape", owner, variable, str(version)), ("units", "span", self.tile, self.size(owner)), inner=True
         )
-
-    def size(self, owner: str) -> int:
-        """Cells, channels or synapses."""
-        if owner in self.populations:
-            return self.populations[owner].size
-        return self.step.sources[owner] if owner in self.step.sources else count(self.step.projection(owner))
 
     # -- names ---------------------------------------------------------------------------------------------
 
@@ -213,44 +234,12 @@ class Kernel:
         head = f"const long {index} = {f'{item.places}[1 + r]' if item.chosen else 'r'};"
         return [f"VECTOR {self.dialect.loop('r', '0', number)} {{ {head}", *body, "}"]
 
-    # -- events --------------------------------------------------------------------------------------------
+    # -- synapses ------------------------------------------------------------------------------------------
 
-    def events(self, source: str, delay: int | str = 0) -> tuple[str, str]:
-        """C of the list of trial b's cells or channels that fired `delay` steps ago, and of their number. delay: or C."""
-        if source in self.step.sources:
-            offsets = self.layout.given(mangled("offsets", source), "long", sets=True)
-            offsets = f"({offsets} + (first + b)*(past + steps) + past)"
-            base = self.layout.given(mangled("channels", source), "int", sets=True)
-        else:
-            offsets, base = self.lists(source)
-        row = "k" if not delay else f"k - {delay}"
-        found, number = f"({base} + {offsets}[{row}])", f"({offsets}[{row} + 1] - {offsets}[{row}])"
-        if not delay:
-            return found, number
-        return f"(past + k >= {delay} ? {found} : 0)", f"(past + k >= {delay} ? {number} : 0)"
-
-    def lists(self, population: str) -> tuple[str, str]:
-        """C of where the steps' events of trial b's cells begin, and of the events; one list a trial, as long as it gets.
-
-        Rows of steps before the run come first.
-        """
-        offsets = self.layout.filled(mangled("offsets", population), ("trials", "bounds"), "long", inner=True)
-        events = self.layout.filled(
-            mangled("events", population), ("trials", "rows", self.size(population)), "int", inner=True
-        )
-        rows = "(trial + b)*(past + steps)"
-        return f"({offsets} + {rows} + trial + b + past)", f"({events} + {rows}*{self.size(population)})"
-
-    def spikes_of(self, source: str, delay: int | str, body: Sequence[str]) -> list[str]:
-        """A loop over the cells i of trial b that fired `delay` steps ago."""
-        events, number = self.events(source, delay)
-        return [
-            f"{{ const int *list = {events};",
-            f"for (long e = 0, n = {number}; e < n; e++) {{ const long i = list[e];", *body, "} }",
-        ]  # fmt: skip
-
-    def of_source(self, synapses: Synapses, body: Sequence[str], dialect: Dialect | None = None) -> list[str]:
-        """A loop over the synapses s from cell i to j; of one thread, where it is given C."""
+    def of_source(
+        self, synapses: Synapses, body: Sequence[str], dialect: Dialect | None = None, *, alone: bool = False
+    ) -> list[str]:
+        """A loop over the synapses s from cell i to j; of one thread, where it is given C. alone: whether the body writes to the synapse alone."""
         dialect = dialect or self.dialect
         if synapses.kind == "dense":
             post = synapses.ends[1]
@@ -261,7 +250,10 @@ class Kernel:
         else:
             first = self.layout.given(mangled("first", synapses.name), "long")
             post_index = self.layout.given(mangled("post", synapses.name), "int")
-            head = f"for (long s = {first}[i]; s < {first}[i + 1]; s++) {{ const long j = {post_index}[s];"
+            loop = (dialect if alone else C).spread("s", f"{first}[i]", f"{first}[i + 1]")
+            head = f"{loop} {{ const long j = {post_index}[s];"
+            if alone:
+                return [head, *body, "}"]
         return [head, *dialect.own("j"), *body, "}"]
 
     def of_group(self, synapses: Synapses, group: str, body: Sequence[str]) -> list[str]:
@@ -302,12 +294,6 @@ class Kernel:
         kind = "byte" if late < 2**8 else "ushort" if late < 2**16 else "int"
         return f"{self.layout.given(mangled('delay', synapses.name), kind)}[s]"
 
-    def raster(self, population: str) -> str:
-        """Spikes as bytes, for the adjoint; rows of steps before the run come first."""
-        return self.layout.filled(
-            mangled("raster", population), ("trials", "rows", self.size(population)), "byte", inner=True
-        )
-
     def late(self) -> list[Couple]:
         """Couplings that put fixed amounts on their way when a cell fires, for a later step."""
         events = [o for o in self.step.operations if isinstance(o, Couple) and self.is_static(o)]
@@ -345,7 +331,18 @@ class Kernel:
         population, variable, stretch = slot
         depth = self.depth if role == "coming" else self.back
         size = depth[slot] * self.tile * self.size(population)
-        return self.layout.room(mangled(role, population, variable, str(stretch)), size)
+        name = self.layout.room(mangled(role, population, variable, str(stretch)), size)
+        if role == "B":
+            self.layout.handed.add(name)
+        return name
+
+    def handed(self, role: str, op: Couple, at: int, length: int) -> str:
+        """C of scratch in which operation `at` writes what other threads read before its next step."""
+        if self.dialect.handed == 1:
+            return self.layout.room(mangled(role, op.projection), length)
+        name = self.layout.room(mangled(role, op.projection, op.target, str(at)), 2 * length)
+        self.layout.handed.add(name)
+        return f"({name} + (k & 1)*{length})"
 
     def is_static(self, op: Couple) -> bool:
         return is_static(self.step, op)

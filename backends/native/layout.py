@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Arrays = dict[str, npt.NDArray[Any]]  # by C name
+Arrays = dict[str, Any]  # by C name: numpy's, or tensors on a device
 C_TYPES: dict[str, Any] = {
     "byte": np.dtype(np.uint8),
     "ushort": np.dtype(np.uint16),
@@ -34,10 +33,13 @@ class Slot:
 
 @dataclass
 class Layout:
-    """slots: in the order of the pointer table. scratch: C name -> (type, length), zeros at the start of each unit."""
+    """slots: in the order of the pointer table. scratch: C name -> (type, length), zeros at the start of each unit. handed: arrays by which
+    threads of a block hand numbers to others: see `barriers`.
+    """
 
     slots: dict[str, Slot] = field(default_factory=dict)
     scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
+    handed: set[str] = field(default_factory=set)
 
     def given(self, name: str, kind: str = "real", *, sets: bool = False, number: bool = False) -> str:
         """A C name for an array, or a number, that the caller brings."""

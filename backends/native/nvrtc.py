@@ -35,19 +35,24 @@ def cubin(source: str, network: str, dtype: str, architecture: str) -> bytes:
 
     Raises UnsupportedError: where NVRTC is missing, doesn't know the architecture, or refuses the text.
     """
-    nvrtc, version = _binding(network)
-    known = [f"sm_{number}" for number in _done(nvrtc.nvrtcGetSupportedArchs())]
+    nvrtc, number = _binding(network)
+    known = [f"sm_{arch}" for arch in _done(nvrtc.nvrtcGetSupportedArchs())]
     if architecture not in known:
-        why = f"NVRTC {version} builds for {', '.join(known)}"
+        why = f"NVRTC {number} builds for {', '.join(known)}"
         raise UnsupportedError("native", f"network '{network}' for architecture '{architecture}'", why, OTHERS)
     options = (f"--gpu-architecture={architecture}", *OPTIONS, *CONTRACTION[dtype])
-    key = hashlib.sha256("\n".join((source, *options, version)).encode()).hexdigest()
+    key = hashlib.sha256("\n".join((source, *options, number)).encode()).hexdigest()
     path = folder() / f"{architecture}-{key}.cubin"
     found = _kept(path)
     if found is None:
         found = _built(nvrtc, source, network, options)
         _keep(path, found)
     return found
+
+
+def version(network: str) -> str:
+    """Of the NVRTC that is found. Raises UnsupportedError, for that network, where there is none."""
+    return _binding(network)[1]
 
 
 def _binding(network: str) -> tuple[Any, str]:

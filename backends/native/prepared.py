@@ -21,6 +21,7 @@ from backends.common.recording import check_record
 from backends.common.simulator import feed_of
 from backends.common.values import given_parameters, known
 from backends.native.autograd import constant_value, dtype_of
+from backends.native.calls import Call
 from backends.native.compiled import CompiledNetwork
 from backends.native.constants import shape_of
 from backends.native.layout import Arrays
@@ -91,7 +92,7 @@ class Prepared:
         given |= {mangled("current", n): a for n, a in self.currents.items()}
         given |= {mangled("channels", n): np.array([a.shape[2]]) for n, a in self.currents.items()}
         given[mangled("begin", "values")] = self.begin
-        self.run, self.forth = executable.begun(given, feed, 1, compiled.threads, [(0, self.steps)], kept=False)
+        self.run, forth = executable.begun(given, feed, 1, compiled.threads, [(0, self.steps)], kept=False)
         arrays, shapes = self.run.arrays, executable.kernel.layout.shapes(executable.numbers(self.run))
         self.fresh = [(n, executable.places[n], shapes[n]) for n in executable.left_behind if n in arrays]
         self.fresh += [(r.name, executable.places[r.name], shapes[r.name]) for r in executable.kernel.record]
@@ -103,7 +104,10 @@ class Prepared:
         self.strides = {r.name: np.zeros(3, np.int_) for r in executable.kernel.record}
         back = {mangled("strides", n): a for n, a in self.strides.items()}
         back |= {mangled("D", n): np.zeros(1, compiled.real) for n in self.strides}
-        self.back = executable.bound("backward", self.run, {**arrays, **self.turned, **back, **self.sums}, kept=False)
+        backward = executable.bound("backward", self.run, {**arrays, **self.turned, **back, **self.sums}, kept=False)
+        assert isinstance(forth, Call)  # both on the host
+        assert isinstance(backward, Call)
+        self.forth, self.back = forth, backward
         self.direct = {n: next(iter(self.table.parameters_of(n))) for n in self.constants if self._plain(n)}
         slopes = {mangled("G", n): self.direct[n] for n in self._moving()}
         self.slopes = [(n, parameter) for n, parameter in slopes.items() if n in self.sums]

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from backends.common.arrays import Feed
 from backends.common.options import at_least_one, choice
 from backends.common.recording import Wanted, check_record
-from backends.common.simulator import feed_of
 from backends.common.starting_state import layout
 from backends.common.streaming import Session
 from backends.common.structure import Backward
@@ -33,7 +32,7 @@ from neuro.compiler.semantics import Semantics, semantics
 from neuro.events import Rasters
 from neuro.language.mangling import mangled
 from neuro.model import Network
-from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, UnsupportedError
+from neuro.protocols import Capabilities, Inputs, Parameters, Record, Recording, Request, RunError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +78,7 @@ class NativeProgram(DifferentiableSimulator):
     def _run(self, asked: Request) -> Recording:
         """inputs: spikes also as neuro.events.Events."""
         compiled = self.compiled
-        feed = feed_of(asked, compiled.network, events=True)
+        feed = compiled.feed(asked)
         wanted = check_record(compiled.network, asked.record, asked.every)
         values = given_parameters(self.declared, asked.parameters, asked.population)
         executable = compiled.executable(compiled.recorded(wanted), feed.batch)
@@ -91,9 +90,11 @@ class NativeProgram(DifferentiableSimulator):
         return self._recording(executable, run.arrays, feed, wanted, asked.every)
 
     def _recording(self, executable: Executable, found: Arrays, feed: Feed, wanted: Wanted, every: int) -> Recording:
-        compiled = self.compiled
+        compiled, fetched = self.compiled, self.compiled.memory.fetched
         final = {
-            f"{s.name}.w": compiled.out_of_order(s, found[mangled("final", s.name, "w")]).reshape(*feed.lead, *s.shape)
+            f"{s.name}.w": compiled.out_of_order(s, fetched(found[mangled("final", s.name, "w")])).reshape(
+                *feed.lead, *s.shape
+            )
             for s in self.step.synapses
             if "w" in s.states
         }
@@ -105,13 +106,15 @@ class NativeProgram(DifferentiableSimulator):
         }
         records = feed.steps // every
         traces = {
-            n: found[mangled("record", t.owner, t.variable)].reshape(*feed.lead, records, *t.shape)
+            n: fetched(found[mangled("record", t.owner, t.variable)]).reshape(*feed.lead, records, *t.shape)
             for n, t in wanted.traces.items()
         }
         end = Ending.of(compiled, executable, feed, found, {n: partial(left.__getitem__, n) for n in left}).state
         return Recording(self.step.dt, wanted.fired(spikes), traces, every, final, end, wanted.chosen)
 
     def _session(self, batch: int, parameters: Parameters | None, record: Record, **options: Any) -> Session:
+        if self.dialect.owners:  # step by step as runs that go on from a state
+            return Session(self, batch, parameters, record, **options)
         return NativeSession(self, self.compiled, batch, parameters, record, **options)
 
     # -- gradients -----------------------------------------------------------------------------------------
@@ -124,10 +127,7 @@ class NativeProgram(DifferentiableSimulator):
     @property
     def storage(self) -> Storage:
         """Of this program's tensors."""
-        from backends.common.storage import Storage
-        from backends.native.autograd import dtype_of
-
-        return Storage(dtype_of(self.real))
+        return self.compiled.memory.storage
 
     def forward(
         self, parameters: Tensors | None = None, inputs: Mapping[str, Any] | None = None, record: Record = (),
@@ -167,6 +167,15 @@ class NativeProgram(DifferentiableSimulator):
         real = dtype or np.dtype(self.real).name
         return NativeProgram(network or self.network, real, self.threads, self.surrogate, backward, self.dialect)
 
+    def on_device(self, device: Any) -> NativeProgram:
+        """See DifferentiableSimulator."""
+        name = np.dtype(self.real).name
+        try:
+            dialect = dialect_of(device)
+        except UnsupportedError as error:
+            raise RunError(f"{error}; use module.to('cpu'), or compile the network for torch") from None
+        return NativeProgram(self.network, name, self.threads, self.surrogate, self.backward, dialect)
+
     def slope(self, population: str, margin: Array) -> Array:
         """Surrogate derivative of a population's spikes with respect to their margin, SI; same shape."""
         scale = self.compiled.scales[population]
@@ -184,7 +193,7 @@ class NativeBackend:
         *,
         dtype: str = "float64",
         threads: int = 1,
-        device: str = "cpu",
+        device: Any = "cpu",
         surrogate: str = "fast_sigmoid",
         surrogate_scale: float = 0.0,
         detach_reset: bool = True,
@@ -192,7 +201,7 @@ class NativeBackend:
         feedback: Sequence[str] = (),
         **options: Any,
     ) -> NativeProgram:
-        """See Backend.compile. threads: processors. device: cpu, or one in CUDA's dialect (see `devices`). The others as for torch; gradients need torch."""
+        """See Backend.compile. threads: processors. device: cpu, cuda, cuda:1, auto, or an emulation (see `devices`). The others as for torch; gradients need torch."""
         if options:
             known = "dtype, threads, device, surrogate, surrogate_scale, detach_reset, detached, feedback"
             raise UnsupportedError(self.name, f"option '{next(iter(options))}'", f"its options are {known}", OTHERS)

@@ -69,3 +69,11 @@ def listed(offsets: Array, channels: Array, places: Array, rows: tuple[int, int]
     found = channels.reshape(-1)[np.repeat(shifts, counts) + np.arange(starts[-1])]
     begins = (offsets[:, :-1] + (starts[:-1] - offsets[:, 0])[:, None]).ravel()
     return Events((len(counts), rows[1] - rows[0], size), np.append(begins, starts[-1]), found)
+
+
+def packed(spikes: Array) -> Array:
+    """bool [..., cell] as bits: int32 [..., word], of which bit i % 32 of word i / 32 is cell i."""
+    octets = np.packbits(spikes, axis=-1, bitorder="little")
+    whole = np.zeros((*spikes.shape[:-1], -(-spikes.shape[-1] // 32) * 4), np.uint8)
+    whole[..., : octets.shape[-1]] = octets
+    return whole.view("<i4").astype(np.int32)

@@ -60,7 +60,8 @@ class Ending:
         """found: what a kernel filled. events: of the populations."""
         rows = {n: found[n] for n in executable.left_behind if n in found}
         wanted = layout(compiled.network).spikes
-        given = {n: partial(Events.of, feed.arrays[n]) for n in wanted if n in feed.arrays}
+        last = executable.memory.events
+        given = {n: partial(last, feed.arrays[n], steps) for n, (steps, _) in wanted.items() if n in feed.arrays}
         return Ending(
             compiled, executable, replace(feed, arrays={}), rows, given | {n: events[n] for n in wanted if n in events}
         )
@@ -74,7 +75,7 @@ class Ending:
         variables = {n: numbers[n] for n in wanted.variables if n in numbers}
         for s in compiled.step.synapses:
             for name in s.states:
-                values = compiled.out_of_order(s, self.rows[mangled("final", s.name, name)])
+                values = compiled.out_of_order(s, self._row(mangled("final", s.name, name)))
                 variables[f"{s.name}.{name}"] = values.reshape(*lead, *s.shape)
         return State(
             compiled.step.dt, feed.start + feed.steps, lead, feed.trial, {n: variables[n] for n in wanted.variables},
@@ -85,7 +86,10 @@ class Ending:
     def _read(self, row: Any, name: str, lead: tuple[int, ...]) -> dict[str, Array]:
         if not row.length:
             return {}
-        return {f"{p}.{v}": a for (p, v), a in row.read(self.rows[mangled("end", name)], lead).items()}
+        return {f"{p}.{v}": a for (p, v), a in row.read(self._row(mangled("end", name)), lead).items()}
+
+    def _row(self, name: str) -> Array:
+        return self.executable.memory.fetched(self.rows[name])
 
     def _last(self, source: str, steps: int, size: int) -> Array:
         """A source's spikes in the last steps: some may be older than the run."""

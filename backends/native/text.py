@@ -22,26 +22,30 @@ class Piece:
     """An operation in C. title: what it does to the model. id: a number that its lines know as `id`.
 
     share: what the threads of one trial do: ONE runs it, EACH does for its own part of the cells, or one runs it while others run
-    what doesn't depend on it (APART).
+    what doesn't depend on it (APART). own: whether each thread of a block reads what it wrote itself, but for what is handed over.
     """
 
     title: str
     lines: tuple[str, ...]
     id: int = 0
     share: int = 0
+    own: bool = False
 
 
 ONE, EACH, APART = 0, 1, 2  # work.h has the same numbers
 
 
 class Operations:
-    """The functions of a kernel's pieces, which pieces of one text share. head: C of a function's beginning, of its name and its arrays.
+    """The functions of a kernel's pieces, which pieces of one text share. head: C of a function's beginning, of its name and its arrays. said: of
+    what it gives at its end.
 
     made: by name, in order.
     """
 
-    def __init__(self, layout: Layout, prefix: str, head: Callable[[str, Sequence[str]], list[str]]) -> None:
-        self.prefix, self.head, self.made = prefix, head, dict[str, str]()
+    def __init__(
+        self, layout: Layout, prefix: str, head: Callable[[str, Sequence[str]], list[str]], said: str = "0"
+    ) -> None:
+        self.prefix, self.head, self.said, self.made = prefix, head, said, dict[str, str]()
         self._arrays = {*layout.slots, *layout.scratch}
         self._known: dict[str, str] = {}
 
@@ -53,7 +57,7 @@ class Operations:
         if key not in self._known:
             name = self._known[key] = f"{self.prefix}_{len(self._known)}"
             self.made[name] = indented(
-                [f"/* {piece.title} */", *self.head(name, arrays), *piece.lines, "return 0;", "}"]
+                [f"/* {piece.title} */", *self.head(name, arrays), *piece.lines, f"return {self.said};", "}"]
             )
         return self._known[key], arrays
 

@@ -14,6 +14,7 @@ from backends.common.arrays import Feed
 from backends.common.recording import Wanted
 from backends.common.starting_state import layout
 from backends.native import drives
+from backends.native.calls import Call
 from backends.native.compiled import CompiledNetwork
 from backends.native.executable import Executable
 from backends.native.layout import Arrays
@@ -99,7 +100,9 @@ class Window:
         given = compiled.fixed | constants | self._inputs() | self._noise(noise) | places(wanted, compiled.order)
         given |= beginning(compiled, executable, feed.state)
         whole = [(0, self.steps + 1)]
-        self.run, self.call = executable.begun(given, self.feed, 1, compiled.threads, whole, kept=True)
+        self.run, call = executable.begun(given, self.feed, 1, compiled.threads, whole, kept=True)
+        assert isinstance(call, Call)  # on the host
+        self.call = call
         arrays, pointers = self.run.arrays, executable.places
         self._left = [(n, pointers[n], arrays[n].shape, arrays[n].dtype) for n in executable.left_behind if n in arrays]
         self._traces = [(n, arrays[mangled("record", t.owner, t.variable)], t.shape) for n, t in wanted.traces.items()]

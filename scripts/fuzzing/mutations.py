@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "CUDA: an operation begins before all threads have ended the last one", "backends/native/cuda.py",
-        "{{ cut_off(u, k); return; }} __syncthreads();", "{{ cut_off(u, k); return; }}",
+        'found.append("AGREED(k)" if agree else BARRIER)', "pass",
     ),
     Mutation(
         "the longest delay forgotten where spikes are looked up", "backends/native/delivery.py",

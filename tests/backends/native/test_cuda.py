@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
-from backends.native import devices, executable
-from backends.native.cuda import SHARED, Cuda
+from backends.native import cuda, executable
+from backends.native.cuda import Cuda
 from backends.native.program import NativeProgram
 from neuro import (
-    FixedInDegree,
     Input,
     Network,
     Neuron,
@@ -30,45 +27,14 @@ from neuro import (
     Projection,
     Recording,
     RunError,
+    Synapse,
     UnsupportedError,
 )
-from neuro.events import EventsError
-from tests.backends.networks import LIF, PULSE, drive, networks
+from tests.backends.native.emulation import BATCH, STEPS, Planted, compiled, gradients, run, same, wide
+from tests.backends.networks import drive, networks
 
 NETWORKS = networks()
-STEPS, BATCH = 120, 2
 EMULATED = "cuda-emulated"
-
-
-def compiled(network: Network, dialect: Cuda, dtype: str = "float64") -> NativeProgram:
-    return NativeProgram(network, dtype, 1, "fast_sigmoid", Backward(), dialect)
-
-
-def record(network: Network) -> list[str]:
-    cells = [f"{p.name}.{v}" for p in network.populations for v in p.neuron.scope.states]
-    return cells + [f"{p.name}.{v}" for p in network.projections for v in p.synapse.scope.states]
-
-
-def run(program: Any, network: Network, **options: Any) -> Recording:
-    given = {
-        "inputs": drive(network, batch=BATCH, steps=STEPS),
-        "record": record(network),
-        "steps": STEPS,
-        "batch": BATCH,
-    }
-    found: Recording = program.run(**(given | options))
-    return found
-
-
-def same(a: Recording, b: Recording) -> bool:
-    """Whether all bits are equal, those of the states that they leave among them."""
-    pairs = [
-        (a.spikes, b.spikes),
-        (a.traces, b.traces),
-        (a.state.variables, b.state.variables),
-        (a.state.sums, b.state.sums),
-    ]
-    return all(np.array_equal(x[n], y[n], equal_nan=x[n].dtype.kind == "f") for x, y in pairs for n in x)
 
 
 @cache
@@ -109,22 +75,6 @@ def test_random_networks_in_two_orders(seed: int) -> None:
 # -- gradients -------------------------------------------------------------------------------------------------
 
 
-def gradients(program: Any, network: Network) -> dict[str, Any]:
-    """Of a random linear function of everything, for every parameter."""
-    random = np.random.default_rng(5)
-
-    def loss(signals: Any) -> Any:
-        parts = {**signals.spikes, **signals.traces}
-        weights = {n: torch.as_tensor(random.normal(size=parts[n].shape)) for n in sorted(parts)}
-        sizes = {n: float(parts[n].detach().abs().max()) or 1.0 for n in parts}
-        return sum((parts[n] * w / sizes[n]).sum() for n, w in weights.items())
-
-    found: dict[str, Any] = program.value_and_grad(
-        loss, {}, drive(network, batch=BATCH, steps=40), list(program.declared), record(network), steps=40, batch=BATCH
-    )[1]
-    return found
-
-
 @pytest.mark.parametrize("feature", [n for n in NETWORKS if n != "poisson"])
 def test_gradients(feature: str) -> None:
     """C's, up to the order in which trials are added; and the same bits in any order of threads."""
@@ -149,95 +99,17 @@ def test_gradients_of_a_run_of_several_spans(monkeypatch: pytest.MonkeyPatch) ->
     assert all(np.array_equal(whole[n], parts[n]) for n in whole) and np.any(whole["feed.w"])
 
 
-def test_what_two_threads_add_to_is_found() -> None:
-    """On a GPU one of the two sums may be lost."""
-    network = NETWORKS["recurrent"]
-    whole = "OWN(j, post) {\n        real sum = y[j];\n        for (long i = 0; i < pre; i++)"
-    shared = Planted(
-        emulated=True,
-        checked=True,
-        what=whole,
-        instead=whole.replace("OWN(j, post)", "for (long j = 0; j < post; j++)"),
-    )
-    with pytest.raises(RunError, match="threads 31 and 30 of a block write the same number between two barriers"):
-        gradients(compiled(network, shared), network)
-
-
-# -- planted faults --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Planted(Cuda):
-    """Leaves something out. what: of the text; in its place comes another."""
-
-    what: str = ""
-    instead: str = ""
-
-    def prelude(self, *args: Any) -> str:
-        return self._spoilt(super().prelude(*args))
-
-    def function(self, *args: Any, **options: Any) -> str:
-        return self._spoilt(super().function(*args, **options))
-
-    def _spoilt(self, text: str) -> str:
-        return text.replace(self.what, self.instead)
-
-
-FAULTS = {
-    "after an operation": ("recurrent", "{ cut_off(u, k); return; } __syncthreads();", "{ cut_off(u, k); return; }"),
-    "before a product": ("graded reversal", "}\n    __syncthreads();\n", "}\n"),
-    "two owners": ("sparse", "#define MINE(i) ((i) % THREADS == threadIdx.x)", "#define MINE(i) (threadIdx.x < 2)"),
-    "of a ballot": ("wide", "if (lane == 0) of_warp[warp] = __popc(fired);\n        __syncthreads();", "if (lane == 0) of_warp[warp] = __popc(fired);"),
-    "before the next ballot": ("wide", "if (fires) list[place] = (int)i;\n        __syncthreads();", "if (fires) list[place] = (int)i;"),
-}  # fmt: skip
-
-
-def wide(cells: int = 150) -> Network:
-    """More cells than threads of a block of 64, all of which fire now and then."""
-    population = Population("cells", LIF, cells)
-    loop = Projection("loop", "cells", "cells", PULSE, "40 pA", FixedInDegree(5))
-    return Network(
-        (population,), (loop,), (Input("current", cells, "current", target="cells.I"),), dt="1 ms", name="wide"
-    )
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found(fault: str) -> None:
-    """The one order gives other bits than the other, or the check of what threads write finds it at once."""
-    feature, what, instead = FAULTS[fault]
-    network = wide() if feature == "wide" else NETWORKS[feature]
-    random = np.random.default_rng(0)
-    given = {"inputs": {"current": 4e-10 * random.random((BATCH, STEPS, 150))}} if feature == "wide" else {}
-
-    def found(dialect: Cuda) -> bool:
-        try:
-            return not same(
-                *(run(compiled(network, replace(dialect, checked=c)), network, **given) for c in (False, True))
-            )
-        except (EventsError, RunError) as error:
-            assert isinstance(error, EventsError) or "the kernel's text is wrong" in str(error)
-            return True
-
-    spoilt, whole = (make(emulated=True, threads=64) for make in (partial(Planted, what=what, instead=instead), Cuda))
-    assert compiled(network, spoilt).source != compiled(network, whole).source
-    assert found(spoilt) and not found(whole)
-
-
-@pytest.mark.parametrize(
-    ("text", "instead"),
-    [
-        ("if (__syncthreads_or(bad) && k > 0) return 1;", "if (threadIdx.x == 3) return 0;"),
-        ("if (__syncthreads_or(bad) && k > 0) return 1;", "FIRST __syncthreads();"),
-        ("const unsigned fired = __ballot_sync(~0u, fires);", "const unsigned fired = fires ? __ballot_sync(~0u, fires) : 0;"),
-    ],
-    ids=["one is ahead", "one waits", "a ballot of some"],
-)  # fmt: skip
-def test_threads_that_part_are_found(text: str, instead: str) -> None:
-    """On a GPU the rest of the block would wait for ever, or for whatever comes."""
-    network = NETWORKS["recurrent"]
-    spoilt = compiled(network, Planted(emulated=True, what=text, instead=instead))
-    with pytest.raises(RunError, match=r"threads \d+ and \d+ of a block are at different barriers"):
-        run(spoilt, network)
+@pytest.mark.parametrize("feature", ["heterogeneous delays", "plastic", "graded reversal"])
+def test_gradients_of_blocks_that_do_several_trials(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks for five trials, each of which begins with clean scratch or, in a later span, with its own."""
+    network = NETWORKS[feature]
+    c = gradients(backends.get("native").compile(network), network, 5)
+    monkeypatch.setattr(cuda, "LANES", 2)
+    monkeypatch.setattr(executable, "TAPE", 13)
+    a, b = (gradients(compiled(network, Cuda(emulated=True, checked=x)), network, 5) for x in (False, True))
+    for name, g in c.items():
+        assert np.array_equal(a[name], b[name])
+        np.testing.assert_allclose(a[name], g, rtol=1e-11, atol=1e-13 * np.abs(g).max(initial=0))
 
 
 # -- what else a kernel does -----------------------------------------------------------------------------------
@@ -245,10 +117,13 @@ def test_threads_that_part_are_found(text: str, instead: str) -> None:
 
 def test_a_network_larger_than_a_block_and_its_shared_memory() -> None:
     network = wide(2500)
-    c, cuda = backends.get("native").compile(network), compiled(network, Cuda(emulated=True))
-    assert cuda.compiled.executable((), 1).rooms["forward"] > SHARED and "char *const room = own_room;" in cuda.source
+    c, emulation = backends.get("native").compile(network), compiled(network, Cuda(emulated=True, shared=48 * 2**10))
+    assert (
+        emulation.compiled.executable((), 1).rooms["forward"] > 48 * 2**10
+        and "char *const room = own_room;" in emulation.source
+    )
     inputs = {"current": 4e-10 * np.random.default_rng(0).random((BATCH, 30, 2500))}
-    a, b = (run(p, network, inputs=inputs, steps=30) for p in (c, cuda))
+    a, b = (run(p, network, inputs=inputs, steps=30) for p in (c, emulation))
     assert same(a, b) and a.spike_count() > 100
 
 
@@ -288,6 +163,10 @@ def test_parameter_sets_are_blocks_and_processors_share_them() -> None:
     c = run(backends.get("native").compile(network), network, parameters=sets, population=3)
     assert same(found[0], found[1]) and same(found[0], c)
     assert len({found[0].spikes["cells"][p].sum() for p in range(3)}) == 3
+    stale = Planted(
+        emulated=True, what="if (set != held)", instead="if (held < 0)"
+    )  # of the set that the block did before
+    assert not same(run(compiled(network, stale), network, parameters=sets, population=3), c)
 
 
 def test_single_precision() -> None:
@@ -297,10 +176,16 @@ def test_single_precision() -> None:
     assert same(a, b) and a.traces["cells.v"].dtype == np.float32 and a.spike_count() > 10
 
 
-def test_what_is_not_finite_is_named_as_in_c() -> None:
+@pytest.mark.parametrize("coupled", [False, True])
+def test_what_is_not_finite_is_named_as_in_c(coupled: bool) -> None:
+    """Where cells are coupled, threads meet before they integrate, and agree one step later on whether to go on."""
     runaway = Neuron("runaway", "dv/dt = v**2/second + I/second : 1\nI : 1", method="euler")
+    tied = Projection("loop", "cells", "cells", Synapse("tied", "w : 1", transmits="w*v_pre", target="I"), "0")
     network = Network(
-        (Population("cells", runaway, 40),), (), (Input("x", 40, "current", target="cells.I"),), name="runaway"
+        (Population("cells", runaway, 40),),
+        (tied,) if coupled else (),
+        (Input("x", 40, "current", target="cells.I"),),
+        name="runaway",
     )
     inputs = np.zeros((3, 400, 40))
     inputs[1, 5, 33] = 1e200
@@ -309,17 +194,10 @@ def test_what_is_not_finite_is_named_as_in_c() -> None:
         with pytest.raises(RunError) as error:
             backends.get("native").compile(network, device=device).run(inputs={"x": inputs})  # type: ignore[call-arg]
         errors.append(str(error.value))
-    assert errors[0] == errors[1] and "trial 1, cell [33]" in errors[0]
+    assert errors[0] == errors[1] and ("trial 1" if coupled else "trial 1, cell [33]") in errors[0]
 
 
 # -- refusals --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("number", "why"), [(0, "there is no CUDA device here"), (1, "isn't written yet")])
-def test_cuda_itself_is_refused(number: int, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cuda_devices", lambda: number)
-    with pytest.raises(UnsupportedError, match=f"device 'cuda'.*{why}.*use device='cpu'"):
-        backends.get("native").compile(NETWORKS["recurrent"], device="cuda")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("device", ["gpu", 0, None])
