@@ -296,17 +296,20 @@ class Executable:
 
     def finish(self, call: Call | Launch, steps: tuple[int, int], before: Sequence[Any]) -> None:
         """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""
+        self.failure = None
         if call(*steps):
-            self.failure = None
             return
         cut = [int(s[3]) for s in call.statuses if s[0] == CUT]
-        if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
+        failed = [tuple(s[1:]) for s in call.statuses if s[0] == FAILED]
+        found = None if cut else min(failed, key=lambda f: (f[2], f[3]))
+        # What left the finite numbers before a step where it was cut is named at the end of a run that ends there. And who fails
+        # leaves the units that were to follow undone: one of them may have failed earlier.
+        end = min(cut) if found is None else found[2]
+        if cut or end > steps[0]:
             if before:
                 call.put_back(before[-1])
-            self.finish(call, (steps[0], min(cut)), before)
-            return
-        failed = [tuple(s[1:]) for s in call.statuses if s[0] == FAILED]
-        self.failure = min(failed, key=lambda f: (f[2], f[3]))
+            self.finish(call, (steps[0], end), before)
+        self.failure = self.failure or found
 
     def _border(self, name: str, slot: Slot) -> _Border:
         dtype, role = np.dtype(self.real) if slot.kind == "real" else C_TYPES[slot.kind], unmangled(name)[0]
