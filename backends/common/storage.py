@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -11,6 +13,8 @@ from neuro.language.foreign import shown
 from neuro.protocols import UnsupportedError
 
 CPU = torch.device("cpu")
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,19 @@ class Storage:
 
     def zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+
+def outside_inference(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """In torch's inference mode it runs without gradients only: what it keeps for later calls, autograd must be able to save there."""
+
+    @wraps(function)
+    def call(*given: Given.args, **options: Given.kwargs) -> Found:
+        if not torch.is_inference_mode_enabled():
+            return function(*given, **options)
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*given, **options)
+
+    return call
 
 
 def device_of(backend: str, asked: Any, dtype: torch.dtype) -> torch.device:
