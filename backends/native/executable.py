@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -194,7 +194,7 @@ class Executable:
         sums: Arrays = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in gradients}
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
         back = self.bound("backward", run, arrays, kept=kept)
-        again = self.bound("forward", run, arrays, kept=True) if kept else None
+        again = self._again(run, arrays) if kept else None
         try:
             for i, span in reversed(list(enumerate(run.spans))):
                 if again is not None and run.on_tape != i:
@@ -210,6 +210,14 @@ class Executable:
         if isinstance(self.memory, Host):
             return {n: a.sum(axis=0) if n in lanes else a.copy() for n, a in sums.items()}
         return sums | self._added(lanes)
+
+    def _again(self, run: Run, arrays: Arrays) -> Call | Launch:
+        """The forward function for spans whose versions aren't on the tape: what the run gave and left stays as it is."""
+        spare = {
+            n: self.memory.empty(tuple(arrays[n].shape), self._borders[n].dtype)
+            for n in self.left_behind if n in arrays
+        }  # fmt: skip
+        return self.bound("forward", replace(run, every=run.feed.steps + 1), {**arrays, **spare}, kept=True)
 
     def _added(self, sums: Arrays) -> Arrays:
         """Lanes of gradients added in order, by a kernel; on the host numpy does it."""
