@@ -57,17 +57,19 @@ def outside_inference(function: Callable[Given, Found]) -> Callable[Given, Found
 
 
 def device_of(backend: str, asked: Any, dtype: torch.dtype) -> torch.device:
-    """The device of this name; "auto" is a CUDA one where torch sees any. Raises UnsupportedError."""
+    """The device of this name; "auto" is a CUDA one where torch sees any. As its tensors call it: cuda:0 where
+    cuda is asked for, which torch takes for another one. Raises UnsupportedError.
+    """
     if isinstance(asked, str) and asked == "auto":
         asked = "cuda" if torch.cuda.is_available() else "cpu"
     if not isinstance(asked, str | torch.device):
         raise UnsupportedError(backend, f"device {shown(asked)}", "give a name, like 'cpu', 'cuda' or 'cuda:1'")
     try:
-        device = torch.device(asked)
-        float(torch.zeros((), dtype=dtype, device=device))
+        number = torch.zeros((), dtype=dtype, device=torch.device(asked))
+        float(number)
     except Exception as error:  # whatever a device says that isn't there, or lacks the precision
         said = str(error).strip().splitlines()[0].rstrip(".")
         raise UnsupportedError(
             backend, f"device '{asked}'", f"torch says: {said}; use 'cpu', or 'auto' for what is there"
         ) from None
-    return device
+    return number.device
