@@ -76,7 +76,7 @@ class _Run(torch.autograd.Function):
         memory = call.compiled.memory
         given = call.given | {n: memory.of_tensor(t.detach()) for n, t in zip(call.names, tensors, strict=True)}
         run = call.executable.forward(given, call.feed, call.every, call.compiled.threads)
-        call.compiled.check(call.executable, call.feed)
+        call.compiled.check(run.failure, call.feed)
         ctx.call, ctx.given, arrays = call, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)

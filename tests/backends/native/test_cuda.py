@@ -211,6 +211,25 @@ def test_the_first_failure_is_named(device: str, first: int) -> None:
         program.run(inputs={"x": inputs})
 
 
+def test_a_failure_is_that_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may run the same program meanwhile."""
+    runaway = Neuron("runaway", "dv/dt = v**2/second + I/second : 1\nI : 1", method="euler")
+    network = Network((Population("cells", runaway, 2),), (), (Input("x", 2, "current", target="cells.I"),))
+    program, forward, good = backends.get("native").compile(network), executable.Executable.forward, np.zeros((1, 9, 2))
+    bad = good.copy()
+    bad[0, 3] = 1e200
+
+    def meanwhile(self: Any, *given: Any) -> Any:
+        monkeypatch.setattr(executable.Executable, "forward", forward)
+        found = forward(self, *given)
+        program.run(inputs={"x": good})
+        return found
+
+    monkeypatch.setattr(executable.Executable, "forward", meanwhile)
+    with pytest.raises(RunError, match="not finite at step 4"):
+        program.run(inputs={"x": bad})
+
+
 # -- refusals --------------------------------------------------------------------------------------------------
 
 
