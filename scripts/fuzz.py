@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cli
 import typer
@@ -44,6 +44,7 @@ def main(
     from fuzzing.report import Report
 
     if device:
+        check_usable(device)
         os.environ[DEVICE] = device
     journal, report = Journal(cli.writable(out)) if out is not None else None, Report()
     if resume:
@@ -70,6 +71,16 @@ def main(
     except KeyboardInterrupt:
         print("interrupted: the report so far")
     finish(report, shrink)
+
+
+def check_usable(device: str) -> None:
+    """Runs one cell there: that a device refuses every network would look like success. Raises UnsupportedError, RunError."""
+    import backends
+    from neuro import Network, Neuron, Population
+
+    cell = Neuron("cell", "dv/dt = -v/second : 1", method="euler")
+    native: Any = backends.get("native")
+    native.compile(Network((Population("cells", cell, 1),), (), dt="1 ms"), device=device).run(steps=1)
 
 
 def chosen(oracle: str) -> tuple[str, ...]:

@@ -8,8 +8,11 @@
 set -u
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3} device=${DEVICE:-cuda} wheels=${WHEELS:-wheels} out=${OUT:-runs/gpu}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
+case $device in
+    cuda | cuda-emulated | cuda-checked) ;;
+    *) echo "error: DEVICE=$device: write cuda, or cuda-emulated; CUDA_VISIBLE_DEVICES=1 chooses among several" >&2; exit 2 ;;
+esac
+mkdir -p "$out" && out=$(cd "$out" && pwd) || { echo "error: OUT=$out can't be written to" >&2; exit 2; }
 export PYTHONPATH="$PWD:$PWD/scripts" PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore COLUMNS=160 XDG_CACHE_HOME=${XDG_CACHE_HOME:-$out/cache}
 failed=0 rows=()
 

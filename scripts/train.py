@@ -244,7 +244,7 @@ def main(
     device: Annotated[
         str | None,
         typer.Option(
-            help="what the backend computes on: cpu; with torch also cuda, cuda:1, or auto: a GPU where there is one"
+            help="what the backend computes on: cpu; with torch and native also cuda, cuda:1, or auto: a GPU where there is one"
         ),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="learning rule")] = None,

@@ -13,7 +13,7 @@ import torch
 from backends.common.arrays import Feed
 from backends.common.autograd import Signals, Tensors, as_tensor
 from backends.common.recording import check_record
-from backends.common.storage import Storage
+from backends.common.storage import Storage, outside_inference
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.common.values import given_parameters, named
@@ -76,7 +76,7 @@ class _Run(torch.autograd.Function):
         memory = call.compiled.memory
         given = call.given | {n: memory.of_tensor(t.detach()) for n, t in zip(call.names, tensors, strict=True)}
         run = call.executable.forward(given, call.feed, call.every, call.compiled.threads)
-        call.compiled.check(call.executable, call.feed)
+        call.compiled.check(run.failure, call.feed)
         ctx.call, ctx.given, arrays = call, given, run.arrays
         ctx.shapes = [t.shape for t in tensors]
         ctx.set_materialize_grads(False)
@@ -141,6 +141,7 @@ def _turned(call: _Call, given: Arrays) -> Arrays:
     return found
 
 
+@outside_inference
 def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     """Run under autograd. See TorchProgram.forward."""
     parameters, every, storage = asked.parameters, asked.every, compiled.memory.storage

@@ -285,11 +285,11 @@ class CompiledNetwork:
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def check(self, executable: Executable, feed: Feed) -> None:
-        """Raises RunError where a state left the finite numbers."""
-        if executable.failure is None:
+    def check(self, failure: tuple[int, ...] | None, feed: Feed) -> None:
+        """Raises RunError where a state left the finite numbers. failure: of a run."""
+        if failure is None:
             return
-        cells, variable, step, trial, cell = executable.failure
+        cells, variable, step, trial, cell = failure
         name = self.step.cells[cells]
         raise RunError(
             f"'{name.name}.{name.states[variable]}' is not finite at step {feed.start + step} (trial {trial}, cell [{cell}]); "

@@ -157,7 +157,7 @@ class _Kernel:
             "const long set = unit / run->batch, past = run->past;",
             "const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, blockIdx.x, 0};",
             "const unit_t *const u = &own_unit;",
-            f"char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : blockIdx.x*{bytes_});",
+            f"char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : (long)blockIdx.x*{bytes_});",
             f"char *const room = {'shared' if inside else 'own_room'};", f"WATCH(room, {bytes_});", *arrays,
             *(["if (set != held) {", *loaded, "held = set; }"] if loaded else []),
             *([f"if (!({anew})) COPY(room, own_room, {bytes_});"] if inside else []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -45,7 +45,7 @@ CHECKED = 2**28  # bytes from which a run's memory is compared with what is free
 class Run:
     """One run of a forward function. spans: of steps, whose versions are on the tape one at a time. before: scratch
     before each span, where there are several. counts: of chosen places to record, by C name.
-    on_tape: index of the span whose versions are there.
+    on_tape: index of the span whose versions are there. failure: numbers of population, variable, step, trial, cell, where it left the finite numbers.
     """
 
     feed: Feed
@@ -58,6 +58,7 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
     before: list[Any] = field(default_factory=list)
     on_tape: int = 0
+    failure: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         self.past = past_of(self.feed)
@@ -85,7 +86,7 @@ class _Border:
 
 
 class Executable:
-    """failure: numbers of population, variable, step, trial, cell, where the last call left the finite numbers."""
+    """A kernel: its text, its functions, and what is known of their arrays before any run."""
 
     def __init__(
         self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
@@ -130,7 +131,6 @@ class Executable:
         texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values() if w.text)]
         self.source, self.threads = "\n".join(texts), dialect.block(facts)
         self.network = network
-        self.failure: tuple[int, ...] | None = None
         self.formulas: dict[str, Any] = {}  # constants as torch code
         self._pool: Pool = {}
         self._borders = {n: self._border(n, slot) for n, slot in self.kernel.layout.slots.items()}
@@ -160,8 +160,8 @@ class Executable:
             for span in spans:
                 if len(spans) > 1:
                     run.before[:] = [*(run.before if self.kernel.training else ()), call.kept()]
-                self.finish(call, span, run.before)
-                if self.failure is not None:
+                run.failure = self.finish(call, span, run.before)
+                if run.failure is not None:
                     break
         finally:
             call.close()
@@ -194,7 +194,7 @@ class Executable:
         sums: Arrays = {n: self.memory.cleared(loan, n, shapes[n], self.real) for n in gradients}
         arrays, kept = {**run.arrays, **given, **sums}, len(run.spans) > 1
         back = self.bound("backward", run, arrays, kept=kept)
-        again = self.bound("forward", run, arrays, kept=True) if kept else None
+        again = self._again(run, arrays) if kept else None
         try:
             for i, span in reversed(list(enumerate(run.spans))):
                 if again is not None and run.on_tape != i:
@@ -210,6 +210,14 @@ class Executable:
         if isinstance(self.memory, Host):
             return {n: a.sum(axis=0) if n in lanes else a.copy() for n, a in sums.items()}
         return sums | self._added(lanes)
+
+    def _again(self, run: Run, arrays: Arrays) -> Call | Launch:
+        """The forward function for spans whose versions aren't on the tape: what the run gave and left stays as it is."""
+        spare = {
+            n: self.memory.empty(tuple(arrays[n].shape), self._borders[n].dtype)
+            for n in self.left_behind if n in arrays
+        }  # fmt: skip
+        return self.bound("forward", replace(run, every=run.feed.steps + 1), {**arrays, **spare}, kept=True)
 
     def _added(self, sums: Arrays) -> Arrays:
         """Lanes of gradients added in order, by a kernel; on the host numpy does it."""
@@ -294,19 +302,21 @@ class Executable:
             kept=kept, together=together, held=run.loan,
         )  # fmt: skip
 
-    def finish(self, call: Call | Launch, steps: tuple[int, int], before: Sequence[Any]) -> None:
-        """Calls it, and says in `failure` what left the finite numbers. before: scratch before each span, this one's the last."""
+    def finish(self, call: Call | Launch, steps: tuple[int, int], before: Sequence[Any]) -> tuple[int, ...] | None:
+        """Calls it. Gives what left the finite numbers first: see `Run.failure`. before: scratch before each span, this one's the last."""
         if call(*steps):
-            self.failure = None
-            return
+            return None
         cut = [int(s[3]) for s in call.statuses if s[0] == CUT]
-        if cut:  # something left the finite numbers before that step: what it was is named at the end of a run
-            if before:
-                call.put_back(before[-1])
-            self.finish(call, (steps[0], min(cut)), before)
-            return
         failed = [tuple(s[1:]) for s in call.statuses if s[0] == FAILED]
-        self.failure = min(failed, key=lambda f: (f[2], f[3]))
+        found = None if cut else min(failed, key=lambda f: (f[2], f[3]))
+        # What left the finite numbers before a step where it was cut is named at the end of a run that ends there. And who fails
+        # leaves the units that were to follow undone: one of them may have failed earlier.
+        end = min(cut) if found is None else found[2]
+        if found is not None and end <= steps[0]:
+            return found
+        if before:
+            call.put_back(before[-1])
+        return self.finish(call, (steps[0], end), before) or found
 
     def _border(self, name: str, slot: Slot) -> _Border:
         dtype, role = np.dtype(self.real) if slot.kind == "real" else C_TYPES[slot.kind], unmangled(name)[0]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from backends.common.arrays import Feed
-from backends.common.storage import Storage
+from backends.common.storage import Storage, outside_inference
 from backends.native.calls import DONE
 from backends.native.launch import PLACES, Driver, Emulation, Functions
 from backends.native.layout import Arrays
@@ -104,6 +104,7 @@ class Device:
     def placed(self, array: Array) -> torch.Tensor:
         return self.storage.as_it_is(array)
 
+    @outside_inference
     def held(self, key: Any, array: Any, dtype: Any = None) -> torch.Tensor:
         known = self._held.get(key)
         if known is None or known[0] is not array:

@@ -179,8 +179,7 @@ class Prepared:
             found[name] = array = np.empty(shape, self.compiled.real)
             self.forth.put(place, array)
         self.forth.begin(feed.start, resumed=feed.state is not None)
-        self.executable.finish(self.forth, (0, self.steps), [])
-        self.compiled.check(self.executable, feed)
+        self.compiled.check(self.executable.finish(self.forth, (0, self.steps), []), feed)
         return found
 
     def _backward(self, feed: Feed, slopes: Mapping[str, torch.Tensor | None]) -> dict[str, Array]:

@@ -86,7 +86,7 @@ class NativeProgram(DifferentiableSimulator):
         begun = beginning(compiled, executable, feed.state)
         given = compiled.inputs(feed) | constants | begun | places(wanted, compiled.order)
         run = executable.forward(given, feed, asked.every, self.threads)
-        compiled.check(executable, feed)
+        compiled.check(run.failure, feed)
         return self._recording(executable, run.arrays, feed, wanted, asked.every)
 
     def _recording(self, executable: Executable, found: Arrays, feed: Feed, wanted: Wanted, every: int) -> Recording:

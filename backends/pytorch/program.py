@@ -15,7 +15,7 @@ from backends.common.autograd import NetworkModule, Signals, Tensors, as_tensor,
 from backends.common.options import choice, flags
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
-from backends.common.storage import CPU, Storage, device_of
+from backends.common.storage import CPU, Storage, device_of, outside_inference
 from backends.common.streaming import GraphSession, Session
 from backends.common.structure import Backward
 from backends.common.values import given_parameters
@@ -98,6 +98,7 @@ class TorchProgram(DifferentiableSimulator):
         """
         return self._forward(Request(parameters, inputs, record, **options))
 
+    @outside_inference
     def _forward(self, asked: Request) -> Signals:
         refuse_autocast(self.storage)
         wanted = check_record(self.compiled.network, asked.record, asked.every)

@@ -147,6 +147,17 @@ def test_a_module_moves(device: torch.device) -> None:
     same(moved.to("cpu")({"x": SPIKES}, record=["p.v"]).traces["p.v"].detach(), wanted, device)
 
 
+@pytest.mark.parametrize("name", ["cpu:0", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_device_is_called_as_its_tensors_call_it(name: str) -> None:
+    """So that what lies there is known to lie there, and a module that is there isn't compiled again."""
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device here")
+    module = TORCH.compile(NETWORK, device=name).module()
+    program, place = module.program, next(module.parameters()).device
+    assert program.storage.device == place
+    assert module.to(place).program is program
+
+
 def test_a_program_remembers_its_device(device: torch.device) -> None:
     program = TORCH.compile(NETWORK, device=device)
     again = (pickle.loads(pickle.dumps(program)), program.in_dtype("float32"), program.variant(detached=("j",)))

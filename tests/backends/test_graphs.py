@@ -123,6 +123,17 @@ def test_a_way_back_that_comes_too_late_is_refused(device: str) -> None:
         program.value_and_grad(loss, None, {"x": SPIKES}, ["j.w"], ["p.v"], truncate=10)
 
 
+def test_a_form_that_was_captured_in_inference_mode_serves_elsewhere(device: str) -> None:
+    program, plain = compiled(NETWORK, device), compiled(NETWORK, device, compile=False)
+    with torch.inference_mode():
+        program.forward({}, {"x": ~SPIKES}, ["p.v"])
+    for _ in range(2):
+        found, wanted = (p.run(inputs={"x": SPIKES}, record=["p.v"]).traces["p.v"] for p in (program, plain))
+        same(found, wanted, device)
+        with torch.inference_mode():
+            program.forward({}, {"x": ~SPIKES}, ["p.v"])
+
+
 def test_numbers_that_are_not_finite_say_where(device: str) -> None:
     growing = Neuron("n", "dx/dt = x*x/ms : 1", initial={"x": "3.0"})
     network = Network((Population("c", growing, 3),), dt="1 ms")

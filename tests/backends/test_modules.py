@@ -13,7 +13,9 @@ import torch
 
 import backends
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError
+from neuro.compiler.parameters import values
 from tests.backends.able import able
+from tests.backends.networks import drive, networks
 
 CELLS = Neuron("n", "dv/dt = (I - v)/(10*ms) : 1\nI : 1", threshold="v > 0.5", reset="v = 0", method="exact")
 ADDS = Synapse("s", "w : 1", on_pre="I_post += w")
@@ -117,3 +119,24 @@ def test_a_pickled_program_gives_equal_runs(name: str, options: dict[str, Any]) 
     first, second = (p.run(inputs={"x": SPIKES}, record=["p.v"]) for p in (program, other))
     np.testing.assert_array_equal(first.traces["p.v"], second.traces["p.v"])
     assert first.spike_count() == second.spike_count() > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in BACKENDS), ("native", {"device": "cuda-emulated"})]
+)
+@pytest.mark.parametrize("feature", ["no self-connections", "graded", "pairs"])
+def test_a_program_that_was_tried_in_inference_mode_still_learns(feature: str, name: str, options: Any) -> None:
+    """What the first pass keeps for later ones autograd can save."""
+    network, slopes = networks()[feature], []
+    inputs = drive(network, batch=2, steps=15)
+    wrt = [f"{p.name}.w" for p in network.projections]
+    for tried in (False, True):
+        program: Any = backends.get(name).compile(network, **options)
+        with torch.inference_mode():
+            if tried:
+                program.forward({n: torch.as_tensor(v) for n, v in values(network).items()}, inputs)
+                program.run(inputs=inputs)
+        size = lambda signals: sum(x.sum() for x in (*signals.spikes.values(), *signals.traces.values()))
+        record = [f"{p.name}.{next(iter(p.neuron.scope.states))}" for p in network.populations]
+        slopes.append(program.value_and_grad(size, {}, inputs, wrt, record)[1])
+    assert all(np.array_equal(slopes[0][n], slopes[1][n]) and slopes[0][n].any() for n in wrt)

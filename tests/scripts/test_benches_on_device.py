@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import fuzz
 import gpu_installed
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from device import Device
 from fuzzing.networks import generate
 from fuzzing.oracles import outcome
 from timing import CONTROL
+
+from backends.native import devices
+from neuro import UnsupportedError
 
 ROOT = Path(__file__).parents[2]
 X, LABELS = training.data(batch=4, steps=40)
@@ -39,8 +43,7 @@ class Card(Device):
     def clock(self) -> float:
         return float(next(self.turn))
 
-    @staticmethod
-    def stream_seconds(function: Any, calls: int) -> float:
+    def stream_seconds(self, function: Any, calls: int) -> float:
         return 0.25
 
 
@@ -138,6 +141,18 @@ def test_what_is_missing_on_a_machine_is_named(
     assert "needed and missing: nowhere_to_be_found" in capsys.readouterr().out
 
 
+def test_a_gpu_that_native_can_not_use_is_no_machine_to_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its tests would be skipped, and so none fail."""
+    for name, value in {"is_available": True, "mem_get_info": (1, 2), "get_device_name": "a card"}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(gpu_installed, "NEEDED", ("numpy", "torch"))
+    monkeypatch.setattr(gpu_installed, "ON_CUDA", ())
+    monkeypatch.setattr(devices, "lacking", lambda device: "launching a kernel needs cuda-bindings")
+    assert gpu_installed.main("cuda") == 1 and "kernels (launching a kernel needs" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("broken", ["", "pytest", "es", "goal", "installed"])
 def test_the_check_of_a_gpu_says_which_part_failed(broken: str, tmp_path: Path) -> None:
     """With a Python that only says that it was called; conformance fails, a benchmark, a goal alone, or something is missing."""
@@ -168,3 +183,20 @@ def test_the_check_of_a_gpu_says_which_part_failed(broken: str, tmp_path: Path) 
     )
     if broken == "goal":
         assert "goals: 0 reached, 1 missed" in rows["es"]
+
+
+@pytest.mark.parametrize(("given", "said"), [({"DEVICE": "cuda:1"}, "CUDA_VISIBLE_DEVICES"), ({"OUT": "/dev/null/x"}, "can't be written to")])  # fmt: skip
+def test_the_check_of_a_gpu_refuses_what_it_would_not_do(given: dict[str, str], said: str, tmp_path: Path) -> None:
+    """Not the tiny version in place of another device's, and nothing beside OUT."""
+    environment = {**os.environ, "PYTHON": "false", "OUT": str(tmp_path), **given}
+    found = subprocess.run(
+        ["bash", "scripts/gpu_check.sh"], cwd=ROOT, capture_output=True, text=True, env=environment, check=False
+    )
+    assert found.returncode == 2 and said in found.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_the_fuzzer_refuses_a_device_that_is_not_there() -> None:
+    """Each network would be refused, and no failure be found."""
+    with pytest.raises(UnsupportedError, match="device 'cuda'"):
+        fuzz.main(networks=1, oracle="forward", device="cuda")

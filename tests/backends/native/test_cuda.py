@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -197,6 +198,38 @@ def test_what_is_not_finite_is_named_as_in_c(coupled: bool) -> None:
     assert errors[0] == errors[1] and ("trial 1" if coupled else "trial 1, cell [33]") in errors[0]
 
 
+@pytest.mark.parametrize("device", ["cpu", EMULATED])
+@pytest.mark.parametrize("first", [3, 1150])
+def test_the_first_failure_is_named(device: str, first: int) -> None:
+    """Not that of the unit which comes first: who fails leaves those undone that follow it."""
+    runaway = Neuron("runaway", "dv/dt = v**2/second + I/second : 1\nI : 1", method="euler")
+    network = Network((Population("cells", runaway, 2),), (), (Input("x", 2, "current", target="cells.I"),))
+    inputs = np.zeros((20, first + 9, 2))
+    inputs[0, first + 4, 1] = inputs[17, first, 0] = inputs[19, first, 0] = 1e200
+    program = backends.get("native").compile(network, device=device)  # type: ignore[call-arg]
+    with pytest.raises(RunError, match=rf"not finite at step {first + 1} \(trial 17, cell \[0\]\)"):
+        program.run(inputs={"x": inputs})
+
+
+def test_a_failure_is_that_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may run the same program meanwhile."""
+    runaway = Neuron("runaway", "dv/dt = v**2/second + I/second : 1\nI : 1", method="euler")
+    network = Network((Population("cells", runaway, 2),), (), (Input("x", 2, "current", target="cells.I"),))
+    program, forward, good = backends.get("native").compile(network), executable.Executable.forward, np.zeros((1, 9, 2))
+    bad = good.copy()
+    bad[0, 3] = 1e200
+
+    def meanwhile(self: Any, *given: Any) -> Any:
+        monkeypatch.setattr(executable.Executable, "forward", forward)
+        found = forward(self, *given)
+        program.run(inputs={"x": good})
+        return found
+
+    monkeypatch.setattr(executable.Executable, "forward", meanwhile)
+    with pytest.raises(RunError, match="not finite at step 4"):
+        program.run(inputs={"x": bad})
+
+
 # -- refusals --------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +250,13 @@ def test_the_exponential_of_a_matrix_that_changes_is_refused() -> None:
 
 
 # -- the text --------------------------------------------------------------------------------------------------
+
+
+def test_scratch_of_a_block_may_begin_beyond_4_gib() -> None:
+    """blockIdx.x is unsigned, 32 bits: a product with it wraps around, and two blocks have the same scratch."""
+    source = compiled(wide(), Cuda(emulated=True)).source
+    factors = re.findall(r"apart \? unit\*apart : (\S+)blockIdx\.x\*\d+\);", source)
+    assert factors == ["(long)"]
 
 
 @pytest.mark.parametrize("feature", ["recurrent", "plastic", "graded reversal", "driven", "heterogeneous delays"])

@@ -12,6 +12,7 @@ import torch
 from studies.agreement import driven
 
 import backends
+from backends.native import executable
 from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, UnsupportedError, library, quantity
 from neuro.compiler import surrogates
 from neuro.compiler.parameters import parameters
@@ -105,8 +106,6 @@ def wide() -> Network:
 @pytest.mark.parametrize("feature", ["recurrent", "heterogeneous delays", "refractory delta", "plastic", "conductance"])
 def test_long_trials_are_run_again_part_by_part(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spans of 7 steps, shorter than none of the delays: the tape of one span at a time gives the same gradients."""
-    from backends.native import executable
-
     monkeypatch.setattr(executable, "TAPE", 7)
     agree(NETWORKS[feature], drive(NETWORKS[feature], steps=60, batch=11), detach_reset=False)
 
@@ -258,3 +257,25 @@ def test_threads_sum_gradients_apart(feature: str) -> None:
     added = [x for x in kernel.source.splitlines() if "G__" in x and "restrict" not in x]
     assert added and all("lane*" in x for x in added)
     assert all(slot.shape[0] == "lanes" for n, slot in kernel.kernel.layout.slots.items() if n.startswith("G__"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda-emulated"])
+@pytest.mark.parametrize("feature", ["recurrent", "plastic", "refractory", "delay"])
+def test_the_way_back_leaves_what_a_run_gave(feature: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs parts of the trial again, which end with other values; the user may have changed traces besides."""
+    monkeypatch.setattr(executable, "TAPE", 7)
+    network = NETWORKS[feature]
+    program: Any = backends.get("native").compile(network, device=device)  # type: ignore[call-arg]
+    w = program.storage.of(program.declared["feed.w"].value).requires_grad_()
+    inputs = drive(network, batch=2, steps=40)
+    kept = program.forward({"feed.w": w}, inputs, ["cells.v"])
+    found, early = program.forward({"feed.w": w}, inputs, ["cells.v"]), kept.state.numpy()
+    found.traces["cells.v"].detach().zero_()
+    (found.traces["cells.v"].sum() + sum(f.sum() for f in found.final.values())).backward()
+    assert not found.traces["cells.v"].any()
+    for name, final in found.final.items():
+        assert torch.equal(final, kept.final[name])
+    late = found.state.numpy()
+    for part in ("variables", "sums", "refractory", "spikes"):
+        for name, values in getattr(early, part).items():
+            assert np.array_equal(values, getattr(late, part)[name]), name

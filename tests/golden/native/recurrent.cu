@@ -75,7 +75,7 @@ KERNEL void __launch_bounds__(THREADS) forward_kernel(void *const *arrays, const
         const long set = unit / run->batch, past = run->past;
         const unit_t own_unit = {statuses + STATUS*blockIdx.x, run, begin, end, end - begin, unit, unit % run->batch, 1, unit, blockIdx.x, 0};
         const unit_t *const u = &own_unit;
-        char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : blockIdx.x*256);
+        char *const own_room = ALIGNED(scratch) + (apart ? unit*apart : (long)blockIdx.x*256);
         char *const room = shared;
         WATCH(room, 256);
         const real hoisted__cells__0 = *(real *)GIVEN(0);
