@@ -59,11 +59,6 @@ class _Call:
         return self.feed.batch, self.feed.steps, self.executable.kernel.size(parts[0])
 
 
-def dtype_of(real: Any) -> torch.dtype:
-    """Of the tensors that a kernel's numbers are. real: their type in numpy."""
-    return torch.float64 if real is np.float64 else torch.float32
-
-
 @per_object
 def _defaults(compiled: CompiledNetwork) -> Tensors:
     """The network's own parameters."""

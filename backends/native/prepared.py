@@ -20,7 +20,7 @@ from backends.common.options import names_of
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
 from backends.common.values import given_parameters, known
-from backends.native.autograd import constant_value, dtype_of
+from backends.native.autograd import constant_value
 from backends.native.calls import Call
 from backends.native.compiled import CompiledNetwork
 from backends.native.constants import shape_of
@@ -160,7 +160,8 @@ class Prepared:
                 array[...] = every[self.direct[name]]
             elif self.table.parameters_of(name) & self.changed:
                 tensors = {
-                    n: torch.tensor(every[n], dtype=dtype_of(compiled.real)) for n in self.table.parameters_of(name)
+                    n: torch.tensor(every[n], dtype=compiled.memory.storage.dtype)
+                    for n in self.table.parameters_of(name)
                 }
                 formulas = self.executable.formulas
                 array[...] = constant_value(compiled, self.table.table[name], tensors, formulas).numpy()

@@ -14,7 +14,6 @@ from pathlib import Path
 from fuzzing.networks import Case
 from neuro.io.serialisation import from_data, to_data
 
-_RUN = ("steps", "batch", "seed", "dyadic", "large")
 PATH = Path(__file__).parents[2] / "tests" / "differential" / "corpus.jsonl"
 
 
@@ -47,7 +46,8 @@ def read(path: Path = PATH) -> Iterator[Entry]:
         data = json.loads(line)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            case = Case(from_data(data["network"]), *(data.get(name, False) for name in _RUN))
+            network, large = from_data(data["network"]), data.get("large", False)  # earlier lines don't say
+        case = Case(network, data["steps"], data["batch"], data["seed"], data["dyadic"], large)
         yield Entry(case, data["oracle"], data["comment"])
 
 
