@@ -17,7 +17,7 @@ import numpy as np
 
 from backends.common.simulator import Simulator
 from backends.common.starting_state import check_state
-from backends.workers.crew import Crew, Engine
+from backends.workers.crew import Crew, Engine, Traffic
 from neuro.compiler.semantics import Semantics
 from neuro.io.serialisation import from_json, to_json
 from neuro.model import Network
@@ -99,6 +99,11 @@ class ParallelProgram(Simulator):
             return [function(self._own, *shared, *item) for item in items]
         work = ((function, item) for item in items)
         return self.crew.each(_call, work, (self._recipe, *shared), getattr(function, "__name__", "a function"))
+
+    def spent(self) -> tuple[int, int, float, int]:
+        """Bytes sent and received, seconds that workers worked, and workers lost, by all who share them, since somebody last asked."""
+        traffic, self.crew.traffic = self.crew.traffic, Traffic()
+        return traffic.sent, traffic.received, traffic.seconds, traffic.lost
 
 
 def _part(state: State | None, part: slice) -> State | None:

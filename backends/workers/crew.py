@@ -92,6 +92,7 @@ class Crew:
     def __init__(self, engine: Engine, share: float = SHARE) -> None:
         self.engine, self.share, self.traffic = engine, share, Traffic()
         self._places: OrderedDict[str, Any] = OrderedDict()
+        self._known: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._running: dict[Any, _Call] = {}  # handle -> call, those of earlier rounds that nobody waits for too
         weakref.finalize(self, engine.close).atexit = engine.at_exit
 
@@ -120,11 +121,17 @@ class Crew:
         self.engine.close()
 
     def _hold(self, value: Any) -> str:
+        once = type(value).__hash__ is object.__hash__  # told apart by identity, so that it needn't be pickled again
+        if once and self._known.get(value) in self._places:
+            self._places.move_to_end(self._known[value])
+            return self._known[value]
         data = dumps(value)
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         if digest not in self._places:
             self._places[digest] = self.engine.put(data)
             self.traffic.sent += len(data)
+        if once:
+            self._known[value] = digest
         self._places.move_to_end(digest)
         while len(self._places) > KEPT:
             self.engine.drop(self._places.popitem(last=False)[1])

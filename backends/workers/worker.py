@@ -14,7 +14,7 @@ from typing import Any
 
 from neuro.protocols import RunError
 
-KEPT = 8  # shared things that a worker keeps, and that who sends them keeps ready for it
+KEPT = 12  # shared things that a worker keeps, and that who sends them keeps ready for it
 _held: OrderedDict[str, Any] = OrderedDict()
 
 
