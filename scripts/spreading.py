@@ -24,6 +24,25 @@ def check_workers(settings: Mapping[str, Any]) -> None:
         raise cli.UserError("--engine and --address say where workers are, and nothing says how many; give --workers")
 
 
+def check_rule(name: str, rule: Any, workers: int) -> None:
+    """Raises UserError where a rule makes no runs that processes could share, or fewer than there are workers."""
+    runs = getattr(rule, "runs_at_once", 0)
+    if "gradients" in getattr(rule, "needs", ()):
+        raise cli.UserError(f"rule '{name}' needs gradients, which processes don't share; leave --workers out")
+    if not runs:
+        raise cli.UserError(f"rule '{name}' runs one parameter set at a time, which no workers could share; leave --workers out")
+    if workers > runs:
+        raise cli.UserError(f"rule '{name}' makes {runs:g} runs an update, so that others of {workers} workers would stand idle; use --workers {runs:g}")
+
+
+def moved(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run that continues has from here on: other workers, which give the same numbers."""
+    found = {n: given[n] for n in NAMES if given.get(n) is not None}
+    if "address" in found:
+        return {"engine": "ray", **found}
+    return {**found, "address": ""} if "engine" in found else found
+
+
 def spread_program(backend: str, network: Any, options: Mapping[str, Any], settings: Mapping[str, Any], **more: Any) -> Any:
     """A program whose runs are spread as the settings say. more: of ParallelProgram. Raises as compiling does."""
     from backends.parallel import ParallelProgram

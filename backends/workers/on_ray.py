@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from backends.workers.crew import Lost
@@ -27,6 +28,8 @@ class OnRay:
     at_exit = False  # Ray sees to it itself
 
     def __init__(self, workers: int, address: str = "") -> None:
+        if find_spec("ray") is None:
+            raise MissingPackageError(missing("engine 'ray'", "ray"))
         self.workers, self.address = workers, address
         self._ray: Any = None
         self._ours = False  # the connection, which we then end
@@ -104,10 +107,8 @@ class OnRay:
         if self._ray is not None:
             return self._ray
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise MissingPackageError(missing("engine 'ray'", "ray")) from None
+        import ray
+
         self._ours = not ray.is_initialized()
         if self._ours:
             self._connect(ray)

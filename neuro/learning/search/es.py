@@ -67,6 +67,7 @@ class BlackBox:
 
     metrics = ("best_loss", "evaluations", "disagreement", *SPENT)
     acting: ClassVar[bool] = True
+    runs_at_once: ClassVar[float] = np.inf  # that workers can share
 
     def __post_init__(self) -> None:
         one_of("fitness", self.fitness, FITNESS)

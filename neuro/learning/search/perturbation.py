@@ -59,6 +59,7 @@ class Perturbation:
     decay: float = 0.0
 
     metrics: ClassVar[tuple[str, ...]] = SPENT
+    runs_at_once: ClassVar[int] = 2  # that workers can share: the plain trial and the perturbed one
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
