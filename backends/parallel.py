@@ -69,6 +69,7 @@ class ParallelProgram(Simulator):
         self._recipe = backend, to_json(network), json.dumps(dict(options or {}), sort_keys=True)
         self._own = _compiled(*self._recipe)
         self.backend = self._own.backend
+        self.even = hasattr(self._own, "builds")  # built for a number of sets, so that all runs should have the same
         self.capabilities = replace(self._own.capabilities, gradients=False)  # processes share no graph
         self.semantics: Semantics = self._own.semantics
 
@@ -81,7 +82,10 @@ class ParallelProgram(Simulator):
             check_state(self.network, state, asked.batch, population)
             state = state.numpy()
         parts = [slice(i, min(i + self.chunk, population)) for i in range(0, population, self.chunk)]
-        work = [({n: v[part] for n, v in (parameters or {}).items()}, part.stop - part.start, _part(state, part)) for part in parts]
+        work = [
+            ({n: v[part] for n, v in (parameters or {}).items()}, part.stop - part.start, _part(state, part))
+            for part in parts
+        ]
         return _joined(self.each(_run, work, (asked.inputs, asked.record, options)))
 
     def _session(self, batch: int, parameters: Parameters | None, record: Record, **options: Any) -> Any:

@@ -30,9 +30,13 @@ def check_rule(name: str, rule: Any, workers: int) -> None:
     if "gradients" in getattr(rule, "needs", ()):
         raise cli.UserError(f"rule '{name}' needs gradients, which processes don't share; leave --workers out")
     if not runs:
-        raise cli.UserError(f"rule '{name}' runs one parameter set at a time, which no workers could share; leave --workers out")
+        raise cli.UserError(
+            f"rule '{name}' runs one parameter set at a time, which no workers could share; leave --workers out"
+        )
     if workers > runs:
-        raise cli.UserError(f"rule '{name}' makes {runs:g} runs an update, so that others of {workers} workers would stand idle; use --workers {runs:g}")
+        raise cli.UserError(
+            f"rule '{name}' makes {runs:g} runs an update, so that others of {workers} workers would stand idle; use --workers {runs:g}"
+        )
 
 
 def moved(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +47,9 @@ def moved(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "address": ""} if "engine" in found else found
 
 
-def spread_program(backend: str, network: Any, options: Mapping[str, Any], settings: Mapping[str, Any], **more: Any) -> Any:
+def spread_program(
+    backend: str, network: Any, options: Mapping[str, Any], settings: Mapping[str, Any], **more: Any
+) -> Any:
     """A program whose runs are spread as the settings say. more: of ParallelProgram. Raises as compiling does."""
     from backends.parallel import ParallelProgram
 

@@ -23,7 +23,10 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-TEXTS, COUNTS = ("task", "backend", "rule", "confirm", "engine", "address"), ("threads", "epochs", "batch", "workers", "processes", "floss", "patience")
+TEXTS, COUNTS = (
+    ("task", "backend", "rule", "confirm", "engine", "address"),
+    ("threads", "epochs", "batch", "workers", "processes", "floss", "patience"),
+)
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
@@ -319,7 +322,8 @@ def main(
     engine: Annotated[str | None, typer.Option(help="of the workers: joblib, on this machine, or ray")] = None,
     address: Annotated[str | None, typer.Option(help="of a running cluster of Ray for the workers, or auto")] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="processes that share each batch of a gradient rule, as torchrun starts them")
+        int | None,
+        typer.Option(min=1, help="processes that share each batch of a gradient rule, as torchrun starts them"),
     ] = None,
     confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
     patience: Annotated[

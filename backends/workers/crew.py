@@ -106,7 +106,8 @@ class Crew:
         digests = [self._hold(value) for value in shared]
         places = {d: self._places[d] for d in digests}
         calls = [
-            _Call(k, dumps((function, digests, item)), f"call {k} of '{name or function.__name__}'") for k, item in enumerate(items)
+            _Call(k, dumps((function, digests, item)), f"call {k} of '{name or function.__name__}'")
+            for k, item in enumerate(items)
         ]
         try:
             return _Round(self, calls, places).results()

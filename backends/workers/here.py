@@ -33,6 +33,7 @@ class Here:
         if self._folder is None:
             place = MEMORY if os.access(MEMORY, os.W_OK) else None
             self._folder = Path(tempfile.mkdtemp(prefix="twinspike-", dir=place))
+            _tracker().register(str(self._folder), "folder")
         self._files += 1
         path = self._folder / str(self._files)
         path.write_bytes(data)
@@ -83,7 +84,15 @@ class Here:
             executor.shutdown(wait=True, kill_workers=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            _tracker().unregister(str(self._folder), "folder")
             self._folder = None
+
+
+def _tracker() -> Any:
+    """The process that removes our folder where this one is killed."""
+    from joblib.externals.loky.backend import resource_tracker
+
+    return resource_tracker
 
 
 def _answer(message: bytes, places: Mapping[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from neuro.protocols import RunError
 from neuro.registry import MissingPackageError, missing
 
 STORE = 256 * 2**20  # bytes: of a local cluster, for what calls share
+KNOCK = 10.0  # seconds
 STARTING = 120.0  # seconds without any worker, after which nobody waits longer
 
 
@@ -49,7 +51,11 @@ class OnRay:
         for _ in range(self.workers - len(self._starting) - len(self._idle) - len(self._busy)):
             actor = self._kind.remote()
             self._starting[actor.ready.remote()] = actor
-        there, _ = ray.wait(list(self._starting), num_returns=max(len(self._starting), 1), timeout=0) if self._starting else ([], [])
+        there, _ = (
+            ray.wait(list(self._starting), num_returns=max(len(self._starting), 1), timeout=0)
+            if self._starting
+            else ([], [])
+        )
         for handle in there:
             actor = self._starting.pop(handle)
             try:
@@ -112,32 +118,52 @@ class OnRay:
         self._ours = not ray.is_initialized()
         if self._ours:
             self._connect(ray)
+        elif self.address not in ("", "auto", found := ray.get_runtime_context().gcs_address):
+            raise RunError(
+                f"this process is in the cluster of Ray at '{found}' already, not at '{self.address}'; leave the address out"
+            )
         there = int(ray.cluster_resources().get("CPU", 0))
         if there < self.workers:
             if self._ours:
                 ray.shutdown()
-            raise RunError(f"Ray's cluster has {there} processors for {self.workers} workers; ask for {max(there, 1)} workers, or add nodes")
+            raise RunError(
+                f"Ray's cluster has {there} processors for {self.workers} workers; ask for {max(there, 1)} workers, or add nodes"
+            )
         actor = ray.remote(_Worker)
-        self._kind = actor.options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": _environment()})
+        self._kind = actor.options(
+            num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": _environment()}
+        )
         self._ray, self._alone_since = ray, time.monotonic()
         return ray
 
     def _connect(self, ray: Any) -> None:
-        options: dict[str, Any] = {"include_dashboard": False, "num_cpus": self.workers, "object_store_memory": STORE}
-        if self.address:
-            options = {"address": self.address}
+        options: dict[str, Any] = {"address": self.address}
+        if not self.address:
+            own = {"include_dashboard": False, "num_cpus": self.workers, "object_store_memory": STORE}
+            options = {"address": "local", **own}
         try:
+            self._knock()
             ray.init(**options, log_to_driver=False, logging_level="ERROR", configure_logging=True)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             what = f"at the address '{self.address}'" if self.address else "on this machine"
             why = str(error).strip().partition("\n")[0]
-            raise RunError(f"there is no cluster of Ray {what}: {why}; start one with 'ray start --head', or leave the address out") from error
+            raise RunError(
+                f"there is no cluster of Ray {what}: {why}; start one with 'ray start --head', or leave the address out"
+            ) from error
+
+    def _knock(self) -> None:
+        """Raises OSError where nobody listens: Ray would ask for minutes."""
+        host, _, port = self.address.rpartition(":")
+        if host and port.isdecimal() and "/" not in host:
+            socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
 
     def _check_patience(self) -> None:
         if self._idle or self._busy:
             self._alone_since = time.monotonic()
         elif time.monotonic() - self._alone_since > STARTING:
-            raise RunError(f"no worker of Ray has started for {STARTING:g} s; the cluster's processors are taken or its nodes are gone: see 'ray status'")
+            raise RunError(
+                f"no worker of Ray has started for {STARTING:g} s; the cluster's processors are taken or its nodes are gone: see 'ray status'"
+            )
 
 
 class _Worker:

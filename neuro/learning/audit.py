@@ -79,9 +79,7 @@ class Audit:
         more = iter(self._estimated([(r, d) for r in random for d in range(2, self.draws)], parameters, batch))
         return {r: [*pair, *islice(more, self.draws - 2)] if r in random else pair[:1] for r, pair in pairs.items()}
 
-    def _estimated(
-        self, items: Sequence[tuple[str, int]], parameters: Parameters, batch: Batch
-    ) -> list[ga.Gradient]:
+    def _estimated(self, items: Sequence[tuple[str, int]], parameters: Parameters, batch: Batch) -> list[ga.Gradient]:
         """Estimates by rule and draw, in their order."""
         shared = self.rules, self.task, parameters, portable(batch)
         if self.spread is None:

@@ -48,25 +48,29 @@ class Moment:
     updates: int
     changed: Parameters
     trial: int
-    asked: Array | None = field(default=None, repr=False)
+    asked: tuple[Held, Array] | None = field(default=None, repr=False)
 
-    def candidates(self, search: Any, state: Any) -> Array:
-        """All of the update [P, n], asked for once by each worker."""
-        if self.asked is None:
+    def candidates(self, held: Held, state: Any) -> Array:
+        """All of the update [P, n], asked for once by each worker and rule: two may stand at the same place."""
+        if self.asked is None or self.asked[0] is not held:
             state.mean.detach().numpy()[...] = self.mean
             state.arrays, state.updates = dict(self.arrays), self.updates
-            self.asked = search.ask(state)[0]
-        return self.asked
+            self.asked = held, held.rule.search.ask(state)[0]
+        return self.asked[1]
 
 
 def found_losses(
     program: Any, held: Held, moment: Moment, candidates: Array, batch: Batch, chosen: Sequence[int] | None = None
 ) -> Array:
-    """Losses of an update's candidates [P, n], or of those that are chosen, by a program that has `each` and `chunk`."""
+    """Losses of an update's candidates [P, n], or of those that are chosen, by a program that has `each`, `chunk` and `even`."""
     rows = np.arange(len(candidates)) if chosen is None else np.asarray(chosen)
+    count = len(rows)
+    if program.even and count > program.chunk:  # the last part gets as many as the others
+        rows = np.concatenate([rows, np.repeat(rows[-1:], -count % program.chunk)])
     parts = [rows[k : k + program.chunk] for k in range(0, len(rows), program.chunk)]
     told = [None if held.rule.search.repeatable else candidates[part] for part in parts]
-    return np.concatenate(program.each(_losses, zip(parts, told, strict=True), (held, moment, portable(batch))))
+    found = program.each(_losses, zip(parts, told, strict=True), (held, moment, portable(batch)))
+    return np.concatenate(found)[:count]
 
 
 def portable(batch: Batch) -> Batch:
@@ -83,7 +87,7 @@ def spent(program: Any) -> dict[str, float]:
 def _losses(program: Any, held: Held, moment: Moment, batch: Batch, rows: Array, told: Array | None) -> Array:
     """In a worker."""
     state, rule = held.state(program), held.rule
-    vectors = moment.candidates(rule.search, state.search)[rows] if told is None else told
+    vectors = moment.candidates(held, state.search)[rows] if told is None else told
     sets = state.space.candidates(vectors, moment.changed)
     options = {"trial": moment.trial, "fitness": rule.fitness, "episodes": rule.episodes, "places": rows}
     return losses(program, sets, batch, held.task, **options)
