@@ -128,7 +128,8 @@ class _Whole:
         for n, part in self.parts.items():
             for p in part.network.projections:
                 pre = f"{n}_{p.pre}"
-                yield replace(p, name=f"{n}_{p.name}", pre=places.get(pre, pre), post=f"{n}_{p.post}")
+                names = {"name": f"{n}_{p.name}", "post": f"{n}_{p.post}", "shares": p.shares and f"{n}_{p.shares}"}
+                yield replace(p, pre=places.get(pre, pre), **names)
 
     def inner_inputs(self, places: Mapping[str, str]) -> Iterable[Input]:
         for n, part in self.parts.items():

@@ -111,7 +111,7 @@ class Reader:
             "delay": self.value, "refractory": _quantity, "dt": _quantity, "mean": _quantity, "std": _quantity,
             "low": _optional(_quantity), "high": _optional(_quantity), "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
             "positions": _optional(_quantity), "cutoff": _optional(_quantity), "period": _optional(_quantity),
-            "n": _whole, "k": _whole, "multapses": _flag, "self_connections": _flag, "connectivity": self.connectivity,
+            "n": _whole, "k": _whole, "multapses": _flag, "self_connections": _flag, "frozen": _flag, "connectivity": self.connectivity,
             "populations": self.items(model.Population), "projections": self.items(model.Projection),
             "inputs": self.items(model.Input), "neuron": self.shared("neurons"), "synapse": self.shared("synapses"),
         }  # fmt: skip

@@ -159,7 +159,7 @@ class GradientRule:
         dtype = program.dtype if isinstance(getattr(program, "dtype", None), torch.dtype) else torch.float64
         theta = chosen.free(parameters, dtype=dtype)
         tensors = list(theta.values())
-        rates = self._rates(chosen.names, declared)
+        rates = self._rates(list(theta), declared)
         own = {"weight_decay": self.weight_decay, **self.optimiser_options}
         optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, rates, **own)
         state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
@@ -202,7 +202,7 @@ class GradientRule:
         """See Rule.gradient."""
         found = self.estimate(program, parameters, batch, task, self.memory(program), draw)
         chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
-        return check_estimate(self.called(), found, chosen.shapes)[1]
+        return chosen.collected(check_estimate(self.called(), found, chosen.shapes)[1])
 
     def names(self, program: Any) -> tuple[str, ...]:
         """The trainable parameters."""
@@ -279,7 +279,7 @@ class GradientRule:
         """Learning rates of the trained parameters; none where they are all the same. Raises ParameterError."""
         found = dict.fromkeys(declared, self.learning_rate)
         for pattern, rate in self.learning_rates.items():
-            found |= dict.fromkeys(fitting(pattern, declared), rate)
+            found |= {declared[n].shares or n: rate for n in fitting(pattern, declared)}
         return [found[n] for n in trained] if self.learning_rates else []
 
     def _scheduler(self, optimiser: Any, updates: int = 0) -> Any:

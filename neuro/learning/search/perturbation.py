@@ -156,8 +156,9 @@ class Perturbation:
             s.name: s.activity(program.network, {**parameters, **now}, batch.inputs, plain) for s in state.summed_inputs
         }
         if self.kind == "wp0":
-            active = state.space.flat({s.name: s.active(activity[s.name]) for s in state.summed_inputs})
-            return loss, worse / self.sigma * direction * active
+            active = {s.name: s.active(activity[s.name]) for s in state.summed_inputs}
+            some = {n: np.minimum(a, 1.0) for n, a in state.space.parametrisation.collected(active).items()}
+            return loss, worse / self.sigma * direction * state.space.flat(some)
         made: dict[str, Array] = {}
         for summed in state.summed_inputs:
             weights = values[summed.name][1] - values[summed.name][0]
