@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import Parameter, sharing
+from neuro.compiler.parameters import Parameter, for_all, sharing
 from neuro.events import Events
 from neuro.language.foreign import NumbersError, is_plain, numbers, shown
 from neuro.language.units import Dimension, UnitError, has_unit, quantity, usual_unit
@@ -113,13 +113,7 @@ def given_parameters(declared: Mapping[str, Parameter], given: Any, population: 
 
 def with_shared(declared: Mapping[str, Parameter], given: Any) -> Mapping[str, Any]:
     """What a run got as parameters; where projections share weights, what one of them got for all. Raises RunError."""
-    found = named(given, "parameters")
-    shared = sharing(declared) if found else {}
-    for name, group in shared.items():
-        own = next((found[n] for n in group if n in found), None)
-        if own is not None:
-            found = {**dict.fromkeys(group, own), **found}
-    return found
+    return for_all(declared, named(given, "parameters"))
 
 
 def following(declared: Mapping[str, Parameter], wrt: Sequence[str]) -> set[str]:

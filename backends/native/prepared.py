@@ -62,7 +62,9 @@ class Prepared:
         self.executable = executable = compiled.executable(compiled.recorded(wanted), batch, training)
         self.table = executable.constants
         alone = not following(compiled.declared, self.wrt)
-        self.fits = alone and graded(compiled) and len(executable.spans(steps)) == 1 and all(map(self._plain, self._moving()))
+        self.fits = (
+            alone and graded(compiled) and len(executable.spans(steps)) == 1 and all(map(self._plain, self._moving()))
+        )
         if self.fits:
             self._bind()
 

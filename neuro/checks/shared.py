@@ -36,7 +36,9 @@ def _check_pair(item: Network, projection: Projection, other: Projection, where:
             message = f"its weights are in {own}, those of '{other.name}' in {theirs}"
             yield plain(where, message, "use synapses whose weights have one unit", projection.shares)
     elif not other.synapse.scope.has_weight:
-        yield plain(where, f"'{other.name}' has no weights to share", "name a projection with weights", projection.shares)
+        yield plain(
+            where, f"'{other.name}' has no weights to share", "name a projection with weights", projection.shares
+        )
     if projection.frozen != other.frozen:
         first, second = (projection, other) if projection.frozen else (other, projection)
         message = f"'{first.name}' is frozen and '{second.name}' is not, but their weights are the same"
@@ -52,7 +54,9 @@ def _check_synapses(item: Network, projection: Projection, other: Projection, wh
     for end in ("pre", "post"):
         own, theirs = (cells[getattr(p, end)] for p in (projection, other))
         if own.size != theirs.size:
-            message = f"'{own.name}' has {own.size} cells, and '{theirs.name}', the {end} of '{other.name}', {theirs.size}"
+            message = (
+                f"'{own.name}' has {own.size} cells, and '{theirs.name}', the {end} of '{other.name}', {theirs.size}"
+            )
             yield plain(where, message, "shared weights join populations of the same sizes", projection.shares)
             return
     kind = type(projection.connectivity).__name__

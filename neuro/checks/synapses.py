@@ -159,7 +159,9 @@ def check_shares(item: Projection, where: str) -> Iterator[Problem]:
     """Nothing of shared weights is said twice; what needs the other projection is checked in the network."""
     given = {"weights": item.weights is not None, "sign": item.sign is not None, "bounds": item.bounds != (None, None)}
     if item.shares == item.name:
-        yield plain(f"{where}, shares", "it would share its weights with itself", "name another projection", item.shares)
+        yield plain(
+            f"{where}, shares", "it would share its weights with itself", "name another projection", item.shares
+        )
     if not item.synapse.scope.has_weight:
         message = f"synapse '{item.synapse.name}' has no weight 'w' to share"
         yield plain(f"{where}, shares", message, "declare 'w : ...' in its equations, or leave shares out")

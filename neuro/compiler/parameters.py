@@ -241,6 +241,15 @@ def sharing(declared: Mapping[str, Parameter]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def for_all(declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values by name; where parameters share theirs, what one of them got for all."""
+    for group in sharing(declared).values() if given else ():
+        own = next((given[n] for n in group if n in given), None)
+        if own is not None:
+            given = {**dict.fromkeys(group, own), **given}
+    return given
+
+
 def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[str, Parameter]:
     axes = ("pre", "post") if wires.kind == "dense" else ("synapse",)
     found, holder = {}, network.holder(projection)
@@ -301,9 +310,10 @@ def _used_names(projection: Projection) -> set[str]:
     return {n for e in expressions if e is not None for n in e.names}
 
 
-def values(network: Network) -> dict[str, Array]:
-    """SI arrays of all parameters."""
-    return {name: p.value for name, p in parameters(network).items()}
+def values(network: Network, given: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """SI arrays of all parameters, with the given ones in their places."""
+    declared = parameters(network)
+    return {name: p.value for name, p in declared.items()} | dict(for_all(declared, given or {}))
 
 
 def initial_state(network: Network) -> dict[str, Array]:

@@ -163,7 +163,7 @@ def _merged(network: Network) -> Mapping[str, _Merged]:
 
 
 def receptor_parameters(network: Network) -> dict[str, list[tuple[Projection, str]]]:
-    """"population.name" of what receptors bring into the cells -> the projections that have it, and its name in their synapse."""
+    """ "population.name" of what receptors bring into the cells -> the projections that have it, and its name in their synapse."""
     found: dict[str, list[tuple[Projection, str]]] = {}
     for p in network.projections:
         if p.synapse.receptor:

@@ -139,7 +139,10 @@ def test_networks_without_them_have_the_files_that_they_had() -> None:
 
 def test_frozen_parameters() -> None:
     drive = [Input("x", 4)]
-    links = [Projection("feed", "x", "cells", CURRENT, "1", frozen=True), Projection("loop", "cells", "cells", SEND, "1")]
+    links = [
+        Projection("feed", "x", "cells", CURRENT, "1", frozen=True),
+        Projection("loop", "cells", "cells", SEND, "1"),
+    ]
     found = parameters(Network([Population("cells", UNIT, 4)], links, drive, dt="1 ms"))
     assert {n for n, p in found.items() if p.frozen} == {"feed.w", "cells.tau_s_current"}
     links = [Projection("feed", "x", "cells", CURRENT, "1")]

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import backends
-from neuro import Input, Network, Normal, Population, Projection, RunError, learning, library, quantity
+from neuro import ModelError, Network, RunError, learning, quantity
 from neuro.compiler.parameters import parameters, values
+from neuro.export import ExportError
+from neuro.export.chain import complete
 from neuro.export.quantisation.calibration import NetworkQuantiser, Scheme
 from neuro.export.quantisation.quantisers import QuantiseError
 from neuro.learning.common.parametrisation import ParameterError, Parametrisation
 from neuro.learning.common.summed_inputs import silent
+from neuro.learning.local.plasticity import Plasticity, PlasticityError
 from neuro.surgery import removed
 from tests.backends.able import able
 from tests.learning.test_rules import OPTIONS, TinyRecurrent, rule_of
@@ -146,7 +148,7 @@ def test_quantised_with_one_scale() -> None:
     real = rule.results(state, now)["quantisation"]["shadow"]
     assert not np.array_equal(real["feed.w"], now["feed.w"])
     apart = Scheme.of({"weights": {**LINEAR["weights"], "late": {"kind": "linear", "bits": 8}}})
-    with pytest.raises(QuantiseError, match="'feed', 'late' have the weights 'feed.w' in common"):
+    with pytest.raises(QuantiseError, match=r"'feed', 'late' have the weights 'feed.w' in common"):
         NetworkQuantiser(task.network(0), apart)
 
 
@@ -163,7 +165,29 @@ def test_a_rule_that_moves_cells_refuses_them() -> None:
     rule = learning.get("differentiable-structure", **OPTIONS["differentiable-structure"]["options"])
     network = OPTIONS["differentiable-structure"]["task"]().network(0)
     loop = next(p for p in network.projections if p.pre == p.post)
-    shared = replace(network, projections=(*network.projections, replace(loop, name="again", weights=None, shares=loop.name)))
+    shared = replace(
+        network, projections=(*network.projections, replace(loop, name="again", weights=None, shares=loop.name))
+    )
     program = backends.get("native").compile(shared, dtype="float64")
     with pytest.raises(ParameterError, match="the weights of 2 projections"):
         rule.init(program)
+
+
+def test_exporters_and_audits_get_them_by_one_name() -> None:
+    network = Window().network(0)
+    other = 2 * values(network)["feed.w"]
+    for given in ({"feed.w": other}, {"late.w": other}):
+        for found in (values(network, given), complete(network, given)):
+            np.testing.assert_array_equal(found["feed.w"], other)
+            np.testing.assert_array_equal(found["late.w"], other)
+    with pytest.raises(ExportError, match=r"feed.w, late.w are the same weights, and differ"):
+        complete(network, {"feed.w": other, "late.w": 2 * other})
+
+
+def test_a_local_rule_refuses_what_is_frozen_and_what_is_shared() -> None:
+    network = Window().network(0)
+    rule = Plasticity("grows", "", {"eta": "1 pA"}, "test", on_pre="w += eta")
+    with pytest.raises(PlasticityError, match="projection 'out' is frozen"):
+        rule.attach(network, "out")
+    with pytest.raises(ModelError, match="change their weights during a run"):
+        rule.attach(network, "feed")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import parameters, sharing
+from neuro.compiler.parameters import for_all, parameters, sharing
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
 from neuro.export import targets
@@ -215,7 +215,7 @@ class NetworkQuantiser:
 
     def calibrate(self, given: Parameters, scales: Mapping[str, Array] | None = None) -> Calibrated:
         """Quantise all parameters; see Calibrated."""
-        given = {**{n: p.value for n, p in self.declared.items()}, **given}
+        given = {**{n: p.value for n, p in self.declared.items()}, **for_all(self.declared, given)}
         chosen = dict(scales or self.scales(given))
         rounded = self._rounded(given, chosen)
         codes = {name: found for name, (_, found) in rounded.items()}
@@ -229,7 +229,7 @@ class NetworkQuantiser:
 
     def _rounded(self, given: Parameters, scales: Mapping[str, Array]) -> dict[str, cell_codes.Rounded]:
         """Values and codes. Thresholds come last: they are rounded for the rounded decays."""
-        given = {**{n: p.value for n, p in self.declared.items()}, **given}
+        given = {**{n: p.value for n, p in self.declared.items()}, **for_all(self.declared, given)}
         found = {n: (q.values, q) for n, q in self.codes(given, scales).items()}
         if self.scheme.decays is not None:
             found |= dict(cell_codes.decays(self.network, given, self.scheme.decays))

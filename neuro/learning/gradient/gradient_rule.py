@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from neuro.caching import per_object
-from neuro.compiler.parameters import parameters
+from neuro.compiler.parameters import for_all, parameters
 from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
 from neuro.learning.common.optimisers import under
@@ -165,7 +165,7 @@ class GradientRule:
         state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
         if self.quantise:
             state.through = StraightThrough.of(program.network, self.quantise)
-            real = {**{n: p.value for n, p in declared.items()}, **(parameters or {})}
+            real = {n: p.value for n, p in declared.items()} | dict(for_all(declared, parameters or {}))
             state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in theta}
         return state
 

@@ -91,7 +91,11 @@ class SearchSpace:
         groups = {"*": sigma} if isinstance(sigma, int | float) else dict(sigma)
         parts = []
         for m in self.parametrisation.maps:
-            chosen = [value for pattern, value in groups.items() if any(fnmatch(n, pattern) for n in self.parametrisation.called(m.name))]
+            chosen = [
+                value
+                for pattern, value in groups.items()
+                if any(fnmatch(n, pattern) for n in self.parametrisation.called(m.name))
+            ]
             if not chosen or chosen[-1] <= 0:
                 raise ParameterError(f"parameter '{m.name}' has no positive sigma; give one, by name or pattern")
             parts.append(np.full(int(np.count_nonzero(m.mask)), float(chosen[-1])))
