@@ -16,7 +16,7 @@ import numpy.typing as npt
 from neuro import checks
 from neuro.caching import per_object
 from neuro.compiler import streams
-from neuro.compiler.receptors import receptor_parameters
+from neuro.compiler.receptors import receptor_names
 from neuro.compiler.resolve import resolve
 from neuro.compiler.sharing import mapped, spans
 from neuro.compiler.wiring import Wiring
@@ -202,7 +202,7 @@ def parameters(network: Network) -> dict[str, Parameter]:
     A parameter given as one number has shape (); heterogeneous ones have one value per neuron or synapse. A receptor's is frozen
     with the cells that it lives in, and with any projection that it belongs to.
     """
-    kept = {key for key, owners in receptor_parameters(network).items() if any(p.frozen for p, _ in owners)}
+    kept = {key for key, owners in receptor_names(network).items() if any(p.frozen for p, _ in owners)}
     resolved = resolve(network)
     network, wires = resolved.network, resolved.wires
     found: dict[str, Parameter] = {}

@@ -162,15 +162,14 @@ def _merged(network: Network) -> Mapping[str, _Merged]:
     return merged
 
 
-def receptor_parameters(network: Network) -> dict[str, list[tuple[Projection, str]]]:
+def receptor_names(network: Network) -> dict[str, list[tuple[Projection, str]]]:
     """ "population.name" of what receptors bring into the cells -> the projections that have it, and its name in their synapse."""
     found: dict[str, list[tuple[Projection, str]]] = {}
     for p in network.projections:
         if p.synapse.receptor:
             merged = _merged(network)[p.post]
-            names = merged.receptors[merged.suffixes[p.name]][1]
-            for name in p.synapse.scope.receptor_parameters:
-                found.setdefault(f"{p.post}.{names[name]}", []).append((p, name))
+            for name, own in merged.receptors[merged.suffixes[p.name]][1].items():
+                found.setdefault(f"{p.post}.{own}", []).append((p, name))
     return found
 
 
