@@ -159,6 +159,13 @@ def test_cells_that_go_from_both() -> None:
     np.testing.assert_array_equal(after["feed.w"], np.delete(values(network)["feed.w"], [1, 4], axis=1))
     np.testing.assert_array_equal(after["late.w"], after["feed.w"])
     assert cut.after.projection("late").shares == "feed" and cut.after.projection("out").frozen
+    loop = network.projection("loop")
+    cells = (*network.populations, replace(network.population("hidden"), name="more"))
+    apart = replace(loop, name="apart", pre="more", post="more", weights=None, shares="loop")
+    with pytest.raises(
+        ModelError, match=r"projection 'apart', shares: 'more' has 8 cells, and 'hidden', the pre of 'loop', 6"
+    ):
+        removed(replace(network, populations=cells, projections=(*network.projections, apart)), "hidden", [1, 4])
 
 
 def test_a_rule_that_moves_cells_refuses_them() -> None:
