@@ -38,11 +38,11 @@ class Part:
         network = self.network if self.parameters is None else settled(self.network, self.parameters)
         if self.frozen is None:
             return network
-        populations, projections = (
-            tuple(replace(item, frozen=self.frozen) for item in items)
-            for items in (network.populations, network.projections)
+        return replace(
+            network,
+            populations=tuple(replace(p, frozen=self.frozen) for p in network.populations),
+            projections=tuple(replace(p, frozen=self.frozen) for p in network.projections),
         )
-        return replace(network, populations=populations, projections=projections)
 
     def port(self, name: str, part: str, where: str) -> Port:
         """The population or input behind a port. Raises ModelError with a suggestion."""
@@ -150,8 +150,8 @@ class _Whole:
         for n, part in self.parts.items():
             for p in part.network.projections:
                 pre = f"{n}_{p.pre}"
-                names = {"name": f"{n}_{p.name}", "post": f"{n}_{p.post}", "shares": p.shares and f"{n}_{p.shares}"}
-                yield replace(p, pre=places.get(pre, pre), **names)
+                shares = p.shares and f"{n}_{p.shares}"
+                yield replace(p, name=f"{n}_{p.name}", pre=places.get(pre, pre), post=f"{n}_{p.post}", shares=shares)
 
     def inner_inputs(self, places: Mapping[str, str]) -> Iterable[Input]:
         for n, part in self.parts.items():

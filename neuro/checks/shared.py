@@ -16,7 +16,7 @@ def check_shared(item: Network) -> Iterator[Problem]:
     for projection in (p for p in item.projections if p.shares):
         where, other = f"projection '{projection.name}', shares", known.get(projection.shares)
         if other is None:
-            fix = suggestion(projection.shares, known) or f"known: {', '.join(known)}"
+            fix = suggestion(projection.shares, [*known]) or f"known: {', '.join(known)}"
             yield plain(where, f"there is no projection '{projection.shares}'", fix, projection.shares)
         elif other.shares and other is not projection:
             message = f"'{other.name}' has no weights of its own, it shares those of '{other.shares}'"

@@ -32,13 +32,14 @@ def _with_another(network: Network, dice: Dice, names: Names) -> Network:
     if not known:
         return network
     holder = dice.choose(known)
-    ends = {end: _alike(network, getattr(holder, end), dice) for end in ("pre", "post")}
+    pre, post = (_alike(network, end, dice) for end in (holder.pre, holder.post))
     delay = holder.delay
     if holder.synapse.scope.on_pre and dice.chance(0.5):
         delay = quantity(dice.whole(0, 4) * float(network.dt.value), "s")
     again = replace(
-        holder, name=names.new(), weights=None, sign=None, bounds=(None, None), shares=holder.name, delay=delay, **ends
-    )
+        holder, name=names.new(), pre=pre, post=post, weights=None, sign=None, bounds=(None, None), shares=holder.name,
+        delay=delay,
+    )  # fmt: skip
     place = dice.whole(0, len(network.projections))
     projections = list[Projection](network.projections)
     projections.insert(place, again)

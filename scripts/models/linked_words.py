@@ -139,16 +139,16 @@ class Words:
 
     def task(self, network: Network, words: Sequence[int], output: str) -> Arrays:
         """Those words, numbered in this order, into all inputs of a network."""
-        own = np.isin(self.y, words)
-        labels = np.searchsorted(words, self.y)
-        sides = {}
-        for end, side in (("", own & ~self.tested), ("_test", own & self.tested)):
-            sides[f"x{end}"] = {i.name: self.x[side] for i in network.inputs}
-            sides[f"y{end}"], sides[f"mask{end}"] = labels[side], self.mask[side]
-        return from_arrays(network=network, output=output, **sides)
+        own, labels = np.isin(self.y, words), np.searchsorted(words, self.y)
+        one, two = own & ~self.tested, own & self.tested
+        x, x_test = ({i.name: self.x[side] for i in network.inputs} for side in (one, two))
+        return from_arrays(
+            x, labels[one], network, x_test=x_test, y_test=labels[two], mask=self.mask[one], mask_test=self.mask[two],
+            output=output,
+        )  # fmt: skip
 
 
-def learned(path: Path, network: Network, task: Arrays, epochs: int, seed: int, update: Any = None) -> float:
+def learned(path: Path, network: Network, task: Any, epochs: int, seed: int, update: Any = None) -> float:
     """Train as scripts/train.py does, into a run file; returns the test accuracy."""
     network = task.network(seed) if seed != network.seed else network
     program = backends.get("native").compile(network, dtype="float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from neuro import (
 )
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve
+from neuro.compiler.semantics import Semantics, semantics
 from neuro.composition import compose
 from neuro.io.serialisation import content_hash, from_json, to_json
 
@@ -125,6 +127,10 @@ def test_texts_and_files_keep_both() -> None:
     assert lines[4] == "projection b: others -> cells, send, AllToAll, weights of a, frozen"
     still = Network([Population("cells", UNIT, 1, frozen=True)], dt="1 ms")
     assert str(still).splitlines()[1] == "population cells: 1 x unit, frozen"
+    record = semantics(found)
+    assert (record.shared, record.untrained) == ({"b": "a"}, ("a", "b"))
+    assert Semantics.from_data(json.loads(json.dumps(record.to_data()))) == record
+    assert not record.differences(semantics(network(shares="", weights=WEIGHTS)))
     for item in (found, still):
         again = from_json(to_json(item))
         assert again == item and content_hash(again) == content_hash(item)

@@ -26,9 +26,8 @@ EXACTLY = 0.0
 def check(case: Case, programs: Programs) -> Outcome:
     """On the reference and one other backend, gradients on torch or native; nothing where nothing is shared or frozen."""
     outcome, network = Outcome(), case.network
-    if not any(p.frozen for p in (*network.populations, *network.projections)) and not any(
-        p.shares for p in network.projections
-    ):
+    frozen = [p.frozen for p in network.populations] + [p.frozen for p in network.projections]
+    if not any(frozen) and not any(p.shares for p in network.projections):
         return outcome
     declared = attempt(lambda: parameters(network))
     if isinstance(declared, Exception):
