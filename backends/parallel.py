@@ -7,6 +7,7 @@ there are. A worker compiles the network once.
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,14 +19,14 @@ import numpy as np
 from backends.common.simulator import Simulator
 from backends.common.starting_state import check_state
 from backends.workers.crew import Crew, Engine, Traffic
+from backends.workers.worker import dumps
 from neuro.compiler.semantics import Semantics
-from neuro.io.serialisation import from_json, to_json
 from neuro.model import Network
 from neuro.options import OptionError, one_of
 from neuro.protocols import Inputs, Parameters, Program, Record, Recording, Request
 from neuro.state import State, joined
 
-Recipe = tuple[str, str, str]  # backend, network and options as JSON
+Recipe = tuple[str, bytes, str]  # backend, network as it is, its parameters in their order, and options as JSON
 ENGINES = ("joblib", "ray")
 _CREWS: WeakValueDictionary[tuple[str, int, str], Crew] = WeakValueDictionary()
 
@@ -66,7 +67,7 @@ class ParallelProgram(Simulator):
         self.network, self.workers, self.chunk = network, workers, chunk
         self.crew = crew_of(engine, workers, address)
         self._alone = engine == "joblib" and workers == 1
-        self._recipe = backend, to_json(network), json.dumps(dict(options or {}), sort_keys=True)
+        self._recipe = backend, dumps(network), json.dumps(dict(options or {}), sort_keys=True)
         self._own = _compiled(*self._recipe)
         self.backend = self._own.backend
         self.even = hasattr(self._own, "builds")  # built for a number of sets, so that all runs should have the same
@@ -118,10 +119,10 @@ def _part(state: State | None, part: slice) -> State | None:
 
 
 @lru_cache(maxsize=4)
-def _compiled(backend: str, network: str, options: str) -> Program:
+def _compiled(backend: str, network: bytes, options: str) -> Program:
     import backends
 
-    return backends.get(backend).compile(from_json(network), **json.loads(options))
+    return backends.get(backend).compile(pickle.loads(network), **json.loads(options))
 
 
 def _run(
