@@ -122,7 +122,8 @@ class Crew:
         self.engine.close()
 
     def _hold(self, value: Any) -> str:
-        once = type(value).__hash__ is object.__hash__  # told apart by identity, so that it needn't be pickled again
+        how: Any = type(value).__hash__
+        once = how is object.__hash__  # told apart by identity, so that it needn't be pickled again
         if once and self._known.get(value) in self._places:
             self._places.move_to_end(self._known[value])
             return self._known[value]

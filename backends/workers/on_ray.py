@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -49,14 +50,10 @@ class OnRay:
     def free(self) -> int:
         ray = self._open()
         for _ in range(self.workers - len(self._starting) - len(self._idle) - len(self._busy)):
-            actor = self._kind.remote()
+            actor: Any = self._kind.remote()
             self._starting[actor.ready.remote()] = actor
-        there, _ = (
-            ray.wait(list(self._starting), num_returns=max(len(self._starting), 1), timeout=0)
-            if self._starting
-            else ([], [])
-        )
-        for handle in there:
+        new = list(self._starting)
+        for handle in ray.wait(new, num_returns=len(new), timeout=0)[0] if new else ():
             actor = self._starting.pop(handle)
             try:
                 ray.get(handle)
@@ -113,8 +110,7 @@ class OnRay:
         if self._ray is not None:
             return self._ray
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        import ray
-
+        ray: Any = import_module("ray")
         self._ours = not ray.is_initialized()
         if self._ours:
             self._connect(ray)
@@ -130,7 +126,7 @@ class OnRay:
                 f"Ray's cluster has {there} processors for {self.workers} workers; ask for {max(there, 1)} workers, or add nodes"
             )
         actor = ray.remote(_Worker)
-        self._kind = actor.options(
+        self._kind: Any = actor.options(
             num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": _environment()}
         )
         self._ray, self._alone_since = ray, time.monotonic()
