@@ -35,7 +35,7 @@ class Group:
             self._processes.append(process)
 
     def call(self, number: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What each of the first so many returns, by rank. function: of a module. Raises RunError with what went wrong in them."""
+        """What each of the first so many returns, by rank. function: of a module. Raises RunError with what went wrong in them; the group is then of no more use."""
         self._meetings += 1
         place = Path(self._folder.name) / str(self._meetings)
         for pipe in self._pipes[:number]:
@@ -85,8 +85,8 @@ def _serve(pipe: Connection, rank: int) -> None:
             if number > 1:
                 dist.init_process_group("gloo", f"file://{place}", PATIENCE, number, rank)
             pipe.send(("", function(*arguments)))
-        except Exception:
+        except Exception:  # its end tells the others, who wait for it
             pipe.send((f"process {rank} of {number}: {traceback.format_exc()}", None))
-        finally:
-            if dist.is_initialized():
-                dist.destroy_process_group()
+            return
+        if number > 1:
+            dist.destroy_process_group()
