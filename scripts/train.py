@@ -22,7 +22,10 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "processes", "floss", "patience")
+TEXTS, COUNTS = (
+    ("task", "backend", "rule", "confirm"),
+    ("threads", "epochs", "batch", "workers", "processes", "floss", "patience"),
+)
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
@@ -156,8 +159,7 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
         updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
         options["schedule_options"] = {"T_max": updates}
     rule = learning.get(settings["rule"], **options)
-    if settings.get("processes"):
-        refuse_processes(settings, rule)
+    refuse_processes(settings)
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
     if settings.get("confirm"):  # a second backend, which runs an update's best candidates again
@@ -183,13 +185,17 @@ def refuse_workers(name: str, rule: Any) -> None:
         raise cli.UserError(f"rule '{name}' needs gradients, which processes don't share; leave --workers out")
 
 
-def refuse_processes(settings: dict[str, Any], rule: Any) -> None:
-    """Raises UserError where batches aren't shared by processes."""
+def refuse_processes(settings: dict[str, Any]) -> None:
+    """Raises UserError where several processes don't share batches."""
+    if settings.get("processes", 1) == 1:
+        return
+    from neuro import learning
     from neuro.learning.gradient.gradient_rule import GradientRule
 
+    rule = learning.get(settings["rule"], **settings.get("rule_options", {}))
     if settings.get("workers"):
         raise cli.UserError("--processes share a batch, and --workers candidates; leave one of them out")
-    if settings["processes"] > 1 and not isinstance(rule, GradientRule):
+    if not isinstance(rule, GradientRule):
         raise cli.UserError(
             f"rule '{settings['rule']}' follows no gradient of a batch that processes could share; spread its candidates with --workers {settings['processes']}, and leave --processes out"
         )
@@ -319,7 +325,8 @@ def main(
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="processes that share each batch of a gradient rule, as torchrun starts them")
+        int | None,
+        typer.Option(min=1, help="processes that share each batch of a gradient rule, as torchrun starts them"),
     ] = None,
     confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
     patience: Annotated[
@@ -344,16 +351,6 @@ def main(
     from neuro.io.results import Run
 
     cli.writable(out)
-    if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
-        return launching.start(Path(__file__), number)
-    if launching.restarts():
-        asked_for = out, resume, overwrite
-        resume, overwrite, done = launching.from_first(lambda: launching.after_a_loss(*asked_for))
-        if done:
-            return None
-    if resume and overwrite:
-        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
-    saved = None
     own = own_data(task, network, data, answer)
     given = {
         "task": task or (own and "arrays"),
@@ -365,6 +362,18 @@ def main(
         "batch": batch,
     }
     given |= {"workers": workers, "confirm": confirm, "floss": floss, "patience": patience}
+    if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
+        if not resume:
+            refuse_processes({**asked(config, given), "processes": number})
+        return launching.start(Path(__file__), number)
+    if launching.restarts():
+        asked_for = out, resume, overwrite
+        resume, overwrite, done = launching.from_first(lambda: launching.after_a_loss(*asked_for))
+        if done:
+            return None
+    if resume and overwrite:
+        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
+    saved = None
     if resume:
         shared = launching.shared(processes)
         header, changes = launching.from_first(lambda: continued(out, epochs, own, shared))

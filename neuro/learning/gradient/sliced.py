@@ -131,4 +131,3 @@ class _Work:
             end = begin + int(np.prod(shape))
             found[name], begin = numbers[begin:end].reshape(shape), end
         return found
-
