@@ -5,7 +5,7 @@ python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import cli
 import launching
 import typer
+from keeping import kept_if_begun, resumed, shown, written
 
 DEFAULTS: dict[str, Any] = {
     "task": "digits",
@@ -243,17 +244,6 @@ def flossing(settings: dict[str, Any]) -> Any:
         return Before(learning.get("flossing", **options), settings["floss"])
 
 
-@contextmanager
-def kept_if_begun(run: Any, fresh: bool) -> Iterator[None]:
-    """Leaves no file of a fresh run that ends with an error before its first update."""
-    try:
-        yield
-    except Exception:
-        if fresh and not any(run.history.values()):
-            run.discard()
-        raise
-
-
 def processes_of(given: int | None, config: Path | None, out: Path, resume: bool) -> int:
     """How many processes a run is asked to have: by the command line, by its settings, or as many as it had."""
     found = given or (read_config(config).get("processes") if config is not None else None)
@@ -262,43 +252,6 @@ def processes_of(given: int | None, config: Path | None, out: Path, resume: bool
 
         found = Run.stopped(out)[1][0]["config"].get("processes")
     return found or 1
-
-
-def written(begin: Callable[[], Any]) -> Any:
-    """The run file that the first process begins; the others write none."""
-    from neuro.learning.loop import Unwritten
-
-    runs = []
-    launching.from_first(lambda: runs.append(begin()))
-    return runs[0] if runs else Unwritten()
-
-
-def resumed(out: Path, changes: dict[str, Any], metrics: Sequence[str]) -> tuple[Any, Any]:
-    """The run file that goes on, and the state that it had."""
-    from continuing import say_what_leaves
-
-    from neuro.io.results import Run
-
-    states = []
-
-    def begin() -> Any:
-        say_what_leaves(out)
-        run, state = Run.resume(out, changes, metrics)
-        states.append(state)
-        return run
-
-    run = written(begin)
-    return run, launching.from_first(lambda: states[0])
-
-
-@contextmanager
-def shown(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Progress, which the first process shows."""
-    if launching.first():
-        with cli.progress(what) as update:
-            yield update
-    else:
-        yield lambda done, total, text: None
 
 
 def _any_order() -> Any:

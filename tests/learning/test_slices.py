@@ -72,7 +72,7 @@ def test_layerwise_in_slices_where_nothing_is_normalised() -> None:
     options = {"trainable": ("*.w",), "normalised": "none"}
     whole = gradient(learning.get("layerwise", **options), program, task, batch)
     close(gradient(learning.get("layerwise", slices=3, **options), program, task, batch), whole, 1e-10)
-    with pytest.raises(UnsupportedError, match="mean and scale of population .* are those of the whole batch"):
+    with pytest.raises(UnsupportedError, match=r"mean and scale of population .* are those of the whole batch"):
         gradient(learning.get("layerwise", slices=3, trainable=("*.w",)), program, task, batch)
 
 
@@ -226,7 +226,7 @@ def test_a_rule_that_says_nothing_is_refused() -> None:
     class Own(learning.REGISTRY.maker("bptt")):  # type: ignore[misc]
         known_as = "own"
 
-    with pytest.raises(UnsupportedError, match="rule 'own' .* it doesn't say that its estimate"):
+    with pytest.raises(UnsupportedError, match=r"rule 'own' .* it doesn't say that its estimate"):
         Own(slices=2).check_slices(None, Ragged())
 
 
@@ -242,7 +242,7 @@ def test_penalties_and_losses_of_the_whole_batch_are_refused() -> None:
 
 @pytest.mark.parametrize("number", [-1, 1.5, True])
 def test_slices_are_counted(number: Any) -> None:
-    with pytest.raises(OptionError, match="slices=.*whole number"):
+    with pytest.raises(OptionError, match=r"slices=.*whole number"):
         BPTT(slices=number)
 
 

@@ -23,7 +23,7 @@ import train
 
 from neuro.io.results import ResultsError, Run, checkpoint_path, open_run
 from tests.scripts.test_mistakes import called
-from tests.tasks.own_data import examples, files, graded
+from tests.tasks.own_data import files, graded
 
 EPOCHS = 100
 SAME = ("loss", "gradient_norm", "test_accuracy")
@@ -203,7 +203,7 @@ def test_one_message_ends_all(what: str, code: int, said: str, tmp_path: Path) -
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("{what}", what))
     caller = f"import sys, launching; from pathlib import Path; launching.start(Path({str(script)!r}), 2)"
-    left = subprocess.run([sys.executable, "-c", caller], capture_output=True, text=True, timeout=120)
+    left = subprocess.run([sys.executable, "-c", caller], check=False, capture_output=True, text=True, timeout=120)
     assert left.returncode == code
     assert len(re.findall(said, left.stderr, re.MULTILINE)) == 1
     assert what == "defect" or len(left.stderr.strip().splitlines()) == 1, left.stderr
@@ -242,11 +242,11 @@ def test_torchrun_starts_the_same(tmp_path: Path, call: Any) -> None:
     alone, shared = tmp_path / "alone.h5", tmp_path / "shared.h5"
     assert call(*ours(tmp_path), "--epochs", 3, "--out", alone)[0] == 0
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", train.__file__, *map(str, ours(tmp_path)), "--epochs", "3", "--out", str(shared)]  # fmt: skip
-    left = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=200)
+    left = subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True, timeout=200)
     assert left.returncode == 0, left.stderr
     assert left.stdout.count("test accuracy") == 1
     for name, values in histories(alone).items():
         np.testing.assert_allclose(histories(shared)[name], values, rtol=1e-8, atol=1e-12)
-    left = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=200)
+    left = subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True, timeout=200)
     assert left.returncode == 1
     assert left.stderr.count("error: ") == 1 and "shared.h5' exists; continue it with --resume" in left.stderr
