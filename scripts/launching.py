@@ -92,11 +92,11 @@ def _worked(script: str, arguments: list[str]) -> int:
 def _meet() -> None:
     """Waits until all processes are there. See neuro.learning.common.processes for what they then tell each other."""
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
-    shared, rank, number = next(dist.rendezvous("env://", timeout=PATIENCE))
-    store = dist.PrefixStore(
-        f"{restarts()}", shared
-    )  # torch's agent keeps what processes wrote before they began again
+    shared, rank, number = next(rendezvous("env://", timeout=PATIENCE))
+    store = PrefixStore(f"{restarts()}", shared)  # the agent's keeps what processes wrote before they began again
     _store.append(store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=number, timeout=PATIENCE)
 
