@@ -15,10 +15,19 @@ import cli
 
 Value = TypeVar("Value")
 RESTARTS = 3  # of all processes, when one was lost
-PATIENCE = timedelta(hours=1)  # that a process waits for the others; the first one measures on all test examples meanwhile
+PATIENCE = timedelta(
+    hours=1
+)  # that a process waits for the others; the first one measures on all test examples meanwhile
 GRACE = 10.0  # seconds in which somebody else may say why a process is gone
 _ASKED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun says to each process
-_OUTCOME = "TWINSPIKE_OUTCOME"  # file for the exit code of processes that were started here
+_OURS = "TWINSPIKE_STARTED"  # by `start`, which says what ended all processes
+_PRELOADED = (
+    "neuro.learning.loop",
+    "neuro.learning.gradient.bptt",
+    "backends",
+    "tasks",
+    "torch._dynamo",
+)  # once, by the server that processes are forked from
 _store: list[Any] = []  # what all processes can write to, once they have met
 
 
@@ -40,8 +49,8 @@ def restarts() -> int:
 def start(script: Path, number: int) -> None:
     """Run the script with this command line in so many processes; returns when they are done. A lost process makes all begin again, RESTARTS times."""
     import logging
+    import multiprocessing
     import uuid
-    from tempfile import TemporaryDirectory
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -49,33 +58,45 @@ def start(script: Path, number: int) -> None:
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL + 1)  # we say ourselves what happened
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    multiprocessing.set_forkserver_preload(list(_PRELOADED))
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=number, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=RESTARTS,
+        rdzv_endpoint="localhost:0", max_restarts=RESTARTS, start_method="forkserver",
     )  # fmt: skip
-    with TemporaryDirectory(prefix="twinspike-") as folder:
-        outcome = Path(folder) / "outcome"
-        os.environ[_OUTCOME] = str(outcome)
-        try:
-            elastic_launch(config, sys.executable)(str(script), *sys.argv[1:])
-        except SignalException:
-            raise KeyboardInterrupt from None
-        except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            raise cli.UserError(
-                f"process {rank} of {number} ended with {_end(failure.exitcode)}, and all had begun again {RESTARTS} times; the run file continues with --resume"
-            ) from None
-        finally:
-            del os.environ[_OUTCOME]
-        if outcome.exists():
-            sys.exit(int(outcome.read_text()))
+    try:
+        codes = elastic_launch(config, _worked)(str(script), sys.argv[1:])
+    except SignalException:
+        raise KeyboardInterrupt from None
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise cli.UserError(
+            f"process {rank} of {number} ended with {_end(failure.exitcode)}, and all had begun again {RESTARTS} times; the run file continues with --resume"
+        ) from None
+    if code := max(codes.values()):
+        sys.exit(code)
+
+
+def _worked(script: str, arguments: list[str]) -> int:
+    """The script in this process, and the code with which it ends. It fails only where processes don't meet: torch's agent then begins again."""
+    import runpy
+
+    os.environ[_OURS] = "1"
+    sys.argv = [script, *arguments]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
 
 
 def _meet() -> None:
     """Waits until all processes are there. See neuro.learning.common.processes for what they then tell each other."""
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
-    store, rank, number = next(dist.rendezvous("env://", timeout=PATIENCE))
+    shared, rank, number = next(rendezvous("env://", timeout=PATIENCE))
+    store = PrefixStore(f"{restarts()}", shared)  # the agent's keeps what processes wrote before they began again
     _store.append(store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=number, timeout=PATIENCE)
 
@@ -116,9 +137,6 @@ def run(command: Callable[..., None]) -> None:
     except Exception:  # a defect, shown whole
         traceback.print_exc()
         code = 1
-    if code and _OUTCOME in os.environ:  # with another code torch's agent would begin again, and nothing was lost
-        Path(os.environ[_OUTCOME]).write_text(str(code))
-        code = 0
     sys.exit(code)
 
 
@@ -135,9 +153,13 @@ def own_device(device: Any) -> Any:
     if local == 1 or device in (None, "cpu") or (device == "auto" and not torch.cuda.is_available()):
         return device
     if device not in ("auto", "cuda"):
-        raise cli.UserError(f"--device {device} is one for all {local} processes; use --device cuda, of which each takes its own")
+        raise cli.UserError(
+            f"--device {device} is one for all {local} processes; use --device cuda, of which each takes its own"
+        )
     if local > (found := torch.cuda.device_count()):
-        raise cli.UserError(f"{local} processes on this machine, and it has {found} GPUs; start {found} at most, or use --device cpu")
+        raise cli.UserError(
+            f"{local} processes on this machine, and it has {found} GPUs; start {found} at most, or use --device cpu"
+        )
     return f"cuda:{place}"
 
 
@@ -145,12 +167,13 @@ def after_a_loss(out: Path, resume: bool, overwrite: bool) -> tuple[bool, bool, 
     """resume and overwrite, as all processes that begin again take them, and whether the run is complete already: what this launch has written goes on."""
     from neuro.io.results import ResultsError, Run, open_run
 
+    cli.note(f"a process was lost; all begin again from the last checkpoint (restart {restarts()})")
+
     try:
         done, (header, _, _) = Run.stopped(out)
     except ResultsError:
         done, header = False, {}
     if header.get("config", {}).get("launch") == launch_id():
-        cli.note(f"a process was lost; the run goes on from its last checkpoint (restart {restarts()} of {RESTARTS})")
         return not done, False, done
     try:
         begun = open_run(out).config.get("launch") == launch_id()
@@ -169,7 +192,7 @@ def _unheard(error: BaseException) -> bool:
         return True
     if isinstance(error, LostError) and _said_within(GRACE):
         return True
-    if isinstance(error, KeyboardInterrupt) and _OUTCOME in os.environ:  # whoever started this one hears it too
+    if isinstance(error, KeyboardInterrupt) and _OURS in os.environ:  # whoever started this one hears it too
         return True
     if _claimed(1) > 1:
         return True

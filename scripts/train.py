@@ -5,7 +5,7 @@ python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ import cli
 import launching
 import spreading
 import typer
+from keeping import kept_if_begun, resumed, shown, written
 
 DEFAULTS: dict[str, Any] = {
     "task": "digits",
@@ -161,8 +162,7 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
         updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
         options["schedule_options"] = {"T_max": updates}
     rule = learning.get(settings["rule"], **options)
-    if settings.get("processes"):
-        refuse_processes(settings, rule)
+    refuse_processes(settings)
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
     if settings.get("workers"):
@@ -184,13 +184,17 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
     return program, rule
 
 
-def refuse_processes(settings: dict[str, Any], rule: Any) -> None:
-    """Raises UserError where batches aren't shared by processes."""
+def refuse_processes(settings: dict[str, Any]) -> None:
+    """Raises UserError where several processes don't share batches."""
+    if settings.get("processes", 1) == 1:
+        return
+    from neuro import learning
     from neuro.learning.gradient.gradient_rule import GradientRule
 
+    rule = learning.get(settings["rule"], **settings.get("rule_options", {}))
     if settings.get("workers"):
         raise cli.UserError("--processes share a batch, and --workers candidates; leave one of them out")
-    if settings["processes"] > 1 and not isinstance(rule, GradientRule):
+    if not isinstance(rule, GradientRule):
         raise cli.UserError(
             f"rule '{settings['rule']}' follows no gradient of a batch that processes could share; spread its candidates with --workers {settings['processes']}, and leave --processes out"
         )
@@ -238,17 +242,6 @@ def flossing(settings: dict[str, Any]) -> Any:
         return Before(learning.get("flossing", **options), settings["floss"])
 
 
-@contextmanager
-def kept_if_begun(run: Any, fresh: bool) -> Iterator[None]:
-    """Leaves no file of a fresh run that ends with an error before its first update."""
-    try:
-        yield
-    except Exception:
-        if fresh and not any(run.history.values()):
-            run.discard()
-        raise
-
-
 def processes_of(given: int | None, config: Path | None, out: Path, resume: bool) -> int:
     """How many processes a run is asked to have: by the command line, by its settings, or as many as it had."""
     found = given or (read_config(config).get("processes") if config is not None else None)
@@ -257,43 +250,6 @@ def processes_of(given: int | None, config: Path | None, out: Path, resume: bool
 
         found = Run.stopped(out)[1][0]["config"].get("processes")
     return found or 1
-
-
-def written(begin: Callable[[], Any]) -> Any:
-    """The run file that the first process begins; the others write none."""
-    from neuro.learning.loop import Unwritten
-
-    runs = []
-    launching.from_first(lambda: runs.append(begin()))
-    return runs[0] if runs else Unwritten()
-
-
-def resumed(out: Path, changes: dict[str, Any], metrics: Sequence[str]) -> tuple[Any, Any]:
-    """The run file that goes on, and the state that it had."""
-    from continuing import say_what_leaves
-
-    from neuro.io.results import Run
-
-    states = []
-
-    def begin() -> Any:
-        say_what_leaves(out)
-        run, state = Run.resume(out, changes, metrics)
-        states.append(state)
-        return run
-
-    run = written(begin)
-    return run, launching.from_first(lambda: states[0])
-
-
-@contextmanager
-def shown(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Progress, which the first process shows."""
-    if launching.first():
-        with cli.progress(what) as update:
-            yield update
-    else:
-        yield lambda done, total, text: None
 
 
 def _any_order() -> Any:
@@ -348,16 +304,6 @@ def main(
     from neuro.io.results import Run
 
     cli.writable(out)
-    if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
-        return launching.start(Path(__file__), number)
-    if launching.restarts():
-        asked_for = out, resume, overwrite
-        resume, overwrite, done = launching.from_first(lambda: launching.after_a_loss(*asked_for))
-        if done:
-            return None
-    if resume and overwrite:
-        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
-    saved = None
     own = own_data(task, network, data, answer)
     given = {
         "task": task or (own and "arrays"),
@@ -370,6 +316,18 @@ def main(
     }
     given |= {"workers": workers, "engine": engine, "address": address}
     given |= {"confirm": confirm, "floss": floss, "patience": patience}
+    if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
+        if not resume:
+            refuse_processes({**asked(config, given), "processes": number})
+        return launching.start(Path(__file__), number)
+    if launching.restarts():
+        asked_for = out, resume, overwrite
+        resume, overwrite, done = launching.from_first(lambda: launching.after_a_loss(*asked_for))
+        if done:
+            return None
+    if resume and overwrite:
+        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
+    saved = None
     if resume:
         shared = launching.shared(processes) | spreading.moved(given)
         header, changes = launching.from_first(lambda: continued(out, epochs, own, shared))

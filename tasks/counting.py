@@ -24,7 +24,7 @@ def number(counted: Array, sequences: int, per: str) -> int:
 
 def frames(batch: Batch) -> float:
     """The steps that count, of all examples: the weight of a batch whose loss is the mean over them."""
-    return float(np.count_nonzero(batch.mask))
+    return float(np.count_nonzero(np.asarray(batch.mask)))
 
 
 def divided(each: Any, counted: Array, sequences: int, per: str) -> Any:

@@ -65,7 +65,9 @@ def check_processes(rule: Rule, program: Any, task: Any) -> None:
     if not isinstance(rule, GradientRule):
         name = getattr(rule, "known_as", type(rule).__name__)
         why = "its update is no sum over the examples of a batch"
-        raise UnsupportedError("any", f"rule '{name}' over processes that share a batch", f"{why}; train in one process")
+        raise UnsupportedError(
+            "any", f"rule '{name}' over processes that share a batch", f"{why}; train in one process"
+        )
     rule.check_slices(program, task)
 
 

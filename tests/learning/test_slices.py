@@ -43,7 +43,14 @@ def given(task: Ragged, rule: str) -> Batch:
 
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [("bptt", "native"), ("bptt", "torch"), ("eprop", "native"), ("rflo", "torch"), ("snap1", "torch"), ("rtrl", "reference")],
+    [
+        ("bptt", "native"),
+        ("bptt", "torch"),
+        ("eprop", "native"),
+        ("rflo", "torch"),
+        ("snap1", "torch"),
+        ("rtrl", "reference"),
+    ],
 )
 def test_slices_of_a_ragged_batch_give_its_gradient(name: str, backend: str) -> None:
     """Noise and Poisson inputs among it; slices of one example, of one that doesn't count, and of none."""
@@ -53,7 +60,9 @@ def test_slices_of_a_ragged_batch_give_its_gradient(name: str, backend: str) -> 
     for number in (3, EXAMPLES + 2):
         close(gradient(learning.get(name, slices=number), program, task, batch), whole, 1e-10)
     moved = gradient(learning.get(name), program, task, replace(batch, trial=1))
-    assert any(np.abs(moved[n] - whole[n]).max() > 1e-3 * np.abs(whole[n]).max() for n in whole), "the noise is no noise"
+    assert any(np.abs(moved[n] - whole[n]).max() > 1e-3 * np.abs(whole[n]).max() for n in whole), (
+        "the noise is no noise"
+    )
 
 
 def test_layerwise_in_slices_where_nothing_is_normalised() -> None:
@@ -63,7 +72,7 @@ def test_layerwise_in_slices_where_nothing_is_normalised() -> None:
     options = {"trainable": ("*.w",), "normalised": "none"}
     whole = gradient(learning.get("layerwise", **options), program, task, batch)
     close(gradient(learning.get("layerwise", slices=3, **options), program, task, batch), whole, 1e-10)
-    with pytest.raises(UnsupportedError, match="mean and scale of population .* are those of the whole batch"):
+    with pytest.raises(UnsupportedError, match=r"mean and scale of population .* are those of the whole batch"):
         gradient(learning.get("layerwise", slices=3, trainable=("*.w",)), program, task, batch)
 
 
@@ -138,7 +147,10 @@ def by_threads(number: int, parts: int, estimate: Any, batch: Batch) -> list[Any
 def numbers(batch: Batch, task: Any, memory: Any) -> tuple[float, dict[str, Array]]:
     """Of many digits, so that another order of summation gives other bits."""
     random = np.random.default_rng(int(1e6 * abs(batch.targets.sum())))
-    return float(random.normal()), {"a": random.normal(0, 10.0 ** random.integers(-6, 6), 3), "b": random.normal(size=())}
+    return float(random.normal()), {
+        "a": random.normal(0, 10.0 ** random.integers(-6, 6), 3),
+        "b": random.normal(size=()),
+    }
 
 
 @pytest.mark.parametrize("parts", [1, 3, 4, 5, 8, 13])
@@ -188,7 +200,11 @@ def test_updates_in_slices_follow_those_of_the_whole() -> None:
 
 
 def following() -> dict[str, Any]:
-    return {n: c for n in learning.names() if isinstance(c := learning.REGISTRY.maker(n), type) and issubclass(c, GradientRule)}
+    return {
+        n: c
+        for n in learning.names()
+        if isinstance(c := learning.REGISTRY.maker(n), type) and issubclass(c, GradientRule)
+    }
 
 
 def test_every_rule_that_follows_a_gradient_says_whether_slices_give_it() -> None:
@@ -200,7 +216,9 @@ def test_every_rule_that_follows_a_gradient_says_whether_slices_give_it() -> Non
 
 @pytest.mark.parametrize("name", UNSLICED)
 def test_rules_whose_batch_is_one_thing_refuse_slices_by_name(name: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"rule '{name}' over processes, or in slices: .*{UNSLICED[name]}.*train in one process"):
+    with pytest.raises(
+        UnsupportedError, match=f"rule '{name}' over processes, or in slices: .*{UNSLICED[name]}.*train in one process"
+    ):
         learning.get(name, slices=2).check_slices(None, Ragged())
 
 
@@ -208,7 +226,7 @@ def test_a_rule_that_says_nothing_is_refused() -> None:
     class Own(learning.REGISTRY.maker("bptt")):  # type: ignore[misc]
         known_as = "own"
 
-    with pytest.raises(UnsupportedError, match="rule 'own' .* it doesn't say that its estimate"):
+    with pytest.raises(UnsupportedError, match=r"rule 'own' .* it doesn't say that its estimate"):
         Own(slices=2).check_slices(None, Ragged())
 
 
@@ -216,13 +234,15 @@ def test_penalties_and_losses_of_the_whole_batch_are_refused() -> None:
     program = program_of(Ragged(), "torch")
     with pytest.raises(OptionError, match="rate_strength: the penalty is of the whole batch's mean rates"):
         gradient(learning.get("bptt", slices=2, rate_strength=1.0), program, Ragged())
-    with pytest.raises(UnsupportedError, match="task 'cue-accumulation': its loss has the square of the cells' mean rate"):
+    with pytest.raises(
+        UnsupportedError, match="task 'cue-accumulation': its loss has the square of the cells' mean rate"
+    ):
         learning.get("bptt", slices=2).check_slices(program, tasks.get("cue-accumulation"))
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, True])
 def test_slices_are_counted(number: Any) -> None:
-    with pytest.raises(OptionError, match="slices=.*whole number"):
+    with pytest.raises(OptionError, match=r"slices=.*whole number"):
         BPTT(slices=number)
 
 

@@ -193,7 +193,9 @@ def check_mean(task: Any, batch: Any, spans: list[tuple[int, int]]) -> None:
     assert summed == pytest.approx(loss, rel=1e-12)
     for n, a in slopes.items():
         np.testing.assert_allclose(together[n], a, rtol=0, atol=1e-12 * np.abs(a).max(initial=1e-300))
-    assert any(np.abs(a).max() > 0 for a in slopes.values()) or task.name == "spike-count"  # whole numbers have no slope
+    assert (
+        any(np.abs(a).max() > 0 for a in slopes.values()) or task.name == "spike-count"
+    )  # whole numbers have no slope
 
 
 def judged(task: Any, spikes: Any, traces: Any, batch: Any) -> tuple[float, dict[str, Any]]:

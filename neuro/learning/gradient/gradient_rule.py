@@ -247,7 +247,15 @@ class GradientRule:
         dtype = np.float32 if _precision(program) == torch.float32 else np.float64
         device = getattr(getattr(program, "storage", None), "device", CPU)
         return sliced.estimated(
-            estimate, batch, task, memory, shapes=shapes, number=self.slices, dtype=dtype, device=device, together=together
+            estimate,
+            batch,
+            task,
+            memory,
+            shapes=shapes,
+            number=self.slices,
+            dtype=dtype,
+            device=device,
+            together=together,
         )
 
     def names(self, program: Any) -> tuple[str, ...]:

@@ -62,10 +62,7 @@ def estimated(
     """
     spans = slices.divided(slices.examples(batch), number or together.number)
     work = _Work(estimate, batch, task, memory, spans, slices.shares(task, batch, spans), shapes, dtype)
-    if number:
-        found = _in_a_tree(work, number, together, device)
-    else:
-        found = together.summed(work.of(together.rank), device)
+    found = _in_a_tree(work, number, together, device) if number else together.summed(work.of(together.rank), device)
     if found[0]:
         together.raise_first(work.error)
     if batch.follows is not None:
@@ -131,4 +128,3 @@ class _Work:
             end = begin + int(np.prod(shape))
             found[name], begin = numbers[begin:end].reshape(shape), end
         return found
-

@@ -28,7 +28,7 @@ from neuro.learning.search.searches import (
     Smoothing,
     State,
 )
-from neuro.learning.search.spread import SPENT, Held, Moment, found_losses, spent
+from neuro.learning.search.spread import SPENT, Held, Moment, Rows, found_losses, spent
 from neuro.options import OptionError, joined, one_of
 from neuro.protocols import Batch, Parameters, UnsupportedError
 
@@ -120,7 +120,7 @@ class BlackBox:
 
     def judged(
         self, program: Any, state: BlackBoxState, candidates: Array, parameters: Parameters, batch: Batch, task: Any,
-        trial: int = 0, chosen: Array | None = None,
+        trial: int = 0, chosen: Rows | None = None,
     ) -> Array:  # fmt: skip
         """Losses of candidates [P, n], or of those that are chosen: in one run, or by the workers of a program that has some."""
         if not hasattr(program, "each"):

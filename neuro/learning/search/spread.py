@@ -6,15 +6,17 @@ the update it is, and back its losses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuro.learning.search.search_space import Array, losses
 from neuro.protocols import Batch, Parameters
 
+Rows = npt.NDArray[np.intp]  # of an update's candidates
 SPENT = ("bytes_sent", "bytes_received", "worker_seconds", "workers_lost")  # metrics of an update that workers made
 
 
@@ -60,10 +62,10 @@ class Moment:
 
 
 def found_losses(
-    program: Any, held: Held, moment: Moment, candidates: Array, batch: Batch, chosen: Sequence[int] | None = None
+    program: Any, held: Held, moment: Moment, candidates: Array, batch: Batch, chosen: Rows | None = None
 ) -> Array:
     """Losses of an update's candidates [P, n], or of those that are chosen, by a program that has `each`, `chunk` and `even`."""
-    rows = np.arange(len(candidates)) if chosen is None else np.asarray(chosen)
+    rows = np.arange(len(candidates)) if chosen is None else chosen
     count = len(rows)
     if program.even and count > program.chunk:  # the last part gets as many as the others
         rows = np.concatenate([rows, np.repeat(rows[-1:], -count % program.chunk)])
@@ -84,7 +86,7 @@ def spent(program: Any) -> dict[str, float]:
     return {} if ask is None else dict(zip(SPENT, ask(), strict=True))
 
 
-def _losses(program: Any, held: Held, moment: Moment, batch: Batch, rows: Array, told: Array | None) -> Array:
+def _losses(program: Any, held: Held, moment: Moment, batch: Batch, rows: Rows, told: Array | None) -> Array:
     """In a worker."""
     state, rule = held.state(program), held.rule
     vectors = moment.candidates(held, state.search)[rows] if told is None else told
