@@ -135,11 +135,13 @@ def test_names_and_patterns() -> None:
     declared = parameters(Window().network(0))
     assert Parametrisation.of(declared, ["*.w"]).names == ("feed.w", "late.w", "loop.w")
     assert Parametrisation.of(declared, ["late.w"]).names == ("feed.w", "late.w")
-    with pytest.raises(ParameterError, match=r"parameter 'out.w' is frozen; leave 'out.w' out of trainable"):
+    with pytest.raises(ParameterError, match=r"parameter 'out.w' is frozen; leave it out of trainable"):
         Parametrisation.of(declared, ["*.w", "out.w"])
     every = {n: replace(p, frozen=True) for n, p in declared.items()}
-    with pytest.raises(ParameterError, match=r"all parameters that fit '\*.w' are frozen"):
-        Parametrisation.of(every, ["*.w"])
+    with pytest.raises(ParameterError, match=r"all parameters that fit '\*.w', 'cells.\*' are frozen"):
+        Parametrisation.of(every, ["*.w", "cells.*"])
+    some = {n: replace(p, frozen=n.startswith("cells.")) for n, p in declared.items()}
+    assert Parametrisation.of(some, ["loop.w", "cells.*"]).names == ("loop.w",)
     with pytest.raises(ParameterError, match="the same weights, and got different ones"):
         Parametrisation.of(declared, ["*.w"]).free({"feed.w": np.ones((6, 8)), "late.w": np.zeros((6, 8))})
 
