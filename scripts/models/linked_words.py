@@ -152,8 +152,7 @@ def learned(path: Path, network: Network, task: Any, epochs: int, seed: int, upd
     """Train as scripts/train.py does, into a run file; returns the test accuracy."""
     network = task.network(seed) if seed != network.seed else network
     program = backends.get("native").compile(network, dtype="float32")
-    names = ["*.w", *(f"{p.name}.bias" for p in network.populations if "bias" in p.neuron.parameters and not p.frozen)]
-    rule = learning.get("bptt", learning_rate=5e-3, trainable=tuple(names), clip=1.0)
+    rule = learning.get("bptt", learning_rate=5e-3, trainable=("*.w", "*.bias"), clip=1.0)
     run = Run.create(
         path, model=to_json(network), semantics=program.semantics.to_data(), config={}, seed=seed, metrics=metrics_of(rule, task)
     )  # fmt: skip

@@ -20,6 +20,7 @@ from neuro.learning.common.summed_inputs import silent
 from neuro.learning.local.plasticity import Plasticity, PlasticityError
 from neuro.surgery import removed
 from tests.backends.able import able
+from tests.backends.networks import networks
 from tests.learning.test_rules import OPTIONS, TinyRecurrent, rule_of
 
 LINEAR = {"weights": {"*": {"kind": "linear", "bits": 4}}}
@@ -82,18 +83,37 @@ def test_one_name_has_the_whole_derivative(backend: str) -> None:
     def loss(signals: Any) -> Any:
         return task.loss(signals.spikes, signals.traces, task.batch())
 
-    def slopes(*names: str) -> dict[str, np.ndarray]:
-        return dict(program.value_and_grad(loss, {}, task.batch().inputs, names, task.record())[1])
+    def slopes(given: Any, *names: str) -> dict[str, np.ndarray]:
+        return dict(program.value_and_grad(loss, given, task.batch().inputs, names, task.record())[1])
 
-    parts = slopes("feed.w", "late.w")
+    parts = slopes({}, "feed.w", "late.w")
     assert min(np.abs(p).max() for p in parts.values()) > 0
     for name in ("feed.w", "late.w"):
-        np.testing.assert_allclose(slopes(name)[name], parts["feed.w"] + parts["late.w"], rtol=1e-12)
+        for given in ({}, values(program.network)):
+            np.testing.assert_allclose(slopes(given, name)[name], parts["feed.w"] + parts["late.w"], rtol=1e-12)
     module = program.module()
     assert [*module.values()] == ["feed.w", "late.w", "loop.w"] and len([*module.parameters()]) == 2
     loss(module(task.batch().inputs, task.record())).backward()
     free = module.free["feed__w"].grad.numpy()
     np.testing.assert_allclose(free, 1e-9 * (parts["feed.w"] + parts["late.w"]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("names", [("loop.w",), ("loop.w", "again.w")], ids=len)
+def test_prepared_gradients_are_those_of_a_call(names: tuple[str, ...]) -> None:
+    network = networks()["graded"]
+    loop = network.projection("loop")
+    again = replace(loop, name="again", weights=None, shares="loop")
+    program = backends.get("native").compile(replace(network, projections=(loop, again)), dtype="float64")
+    inputs, given = {"x": np.random.default_rng(0).normal(size=(1, 20, 4))}, values(program.network)
+
+    def loss(signals: Any) -> Any:
+        return (signals.traces["rate.x"] ** 2).sum()
+
+    prepared = program.prepared(names, ["rate.x"], steps=20)
+    slopes = prepared(loss, given, inputs)[1]
+    expected = program.value_and_grad(loss, {}, inputs, names, ["rate.x"])[1]
+    for name in names:
+        np.testing.assert_allclose(slopes[name], expected[name], rtol=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["reference", "torch", "native", "brian2"])
@@ -115,11 +135,13 @@ def test_names_and_patterns() -> None:
     declared = parameters(Window().network(0))
     assert Parametrisation.of(declared, ["*.w"]).names == ("feed.w", "late.w", "loop.w")
     assert Parametrisation.of(declared, ["late.w"]).names == ("feed.w", "late.w")
-    with pytest.raises(ParameterError, match=r"parameter 'out.w' is frozen; leave 'out.w' out of trainable"):
+    with pytest.raises(ParameterError, match=r"parameter 'out.w' is frozen; leave it out of trainable"):
         Parametrisation.of(declared, ["*.w", "out.w"])
     every = {n: replace(p, frozen=True) for n, p in declared.items()}
-    with pytest.raises(ParameterError, match=r"all parameters that fit '\*.w' are frozen"):
-        Parametrisation.of(every, ["*.w"])
+    with pytest.raises(ParameterError, match=r"all parameters that fit '\*.w', 'cells.\*' are frozen"):
+        Parametrisation.of(every, ["*.w", "cells.*"])
+    some = {n: replace(p, frozen=n.startswith("cells.")) for n, p in declared.items()}
+    assert Parametrisation.of(some, ["loop.w", "cells.*"]).names == ("loop.w",)
     with pytest.raises(ParameterError, match="the same weights, and got different ones"):
         Parametrisation.of(declared, ["*.w"]).free({"feed.w": np.ones((6, 8)), "late.w": np.zeros((6, 8))})
 
@@ -150,6 +172,16 @@ def test_quantised_with_one_scale() -> None:
     apart = Scheme.of({"weights": {**LINEAR["weights"], "late": {"kind": "linear", "bits": 8}}})
     with pytest.raises(QuantiseError, match=r"'feed', 'late' have the weights 'feed.w' in common"):
         NetworkQuantiser(task.network(0), apart)
+
+
+def test_one_scale_wherever_they_lead() -> None:
+    """Where the scheme has one scale for all weights into a cell, too: the loop's is that of the large first weights, and so its other use's."""
+    network = Window().network(0)
+    more = replace(network.population("hidden"), name="more")
+    apart = replace(network.projection("loop"), name="apart", pre="more", post="more", weights=None, shares="loop")
+    wider = replace(network, populations=(*network.populations, more), projections=(*network.projections, apart))
+    scales = NetworkQuantiser(wider, Scheme.of({**LINEAR, "shared": True})).scales(values(wider))
+    assert scales["apart.w"] == scales["loop.w"] == scales["feed.w"] != scales["out.w"]
 
 
 def test_cells_that_go_from_both() -> None:

@@ -106,18 +106,20 @@ def fitting(pattern: str, names: Collection[str]) -> list[str]:
 
 
 def trainable(patterns: Sequence[str], parameters: Mapping[str, Parameter]) -> list[str]:
-    """The parameters that fit names or patterns, without those that are frozen. Raises ParameterError where one names nothing
-    else.
+    """The parameters that fit names or patterns; patterns pass over what is frozen. Raises ParameterError on a frozen one's name, and
+    where all that fit are frozen.
     """
-    chosen: list[str] = []
-    for pattern in patterns:
-        found = fitting(pattern, parameters)
-        free = [n for n in found if not parameters[n].frozen]
-        if not free:
-            what = f"parameter '{found[0]}' is" if len(found) == 1 else f"all parameters that fit '{pattern}' are"
-            raise ParameterError(f"{what} frozen; leave '{pattern}' out of trainable, or give its part frozen=False")
-        chosen += free
-    return list(dict.fromkeys(chosen))
+    for name in patterns:
+        if name in parameters and parameters[name].frozen:
+            raise ParameterError(
+                f"parameter '{name}' is frozen; leave it out of trainable, or give its part frozen=False"
+            )
+    found = list(dict.fromkeys(n for pattern in patterns for n in fitting(pattern, parameters)))
+    free = [n for n in found if not parameters[n].frozen]
+    if found and not free:
+        which = ", ".join(f"'{p}'" for p in patterns)
+        raise ParameterError(f"all parameters that fit {which} are frozen; give one of their parts frozen=False")
+    return free
 
 
 @dataclass(frozen=True)

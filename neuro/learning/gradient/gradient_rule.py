@@ -191,7 +191,7 @@ class GradientRule:
         if self.quantise:
             state.through = StraightThrough.of(program.network, self.quantise)
             real = {n: p.value for n, p in declared.items()} | dict(for_all(declared, parameters or {}))
-            state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in theta}
+            state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in chosen.names}
         return state
 
     def step(
