@@ -128,8 +128,9 @@ def shared(processes: int | None) -> dict[str, Any]:
 def run(command: Callable[..., None]) -> None:
     """As cli.run. Of several processes one says what went wrong."""
     if not launched():
-        cli.run(command)
+        return cli.run(command)
     _meet()
+    code = 0
     try:
         cli.run(command, _unheard)
     except SystemExit as end:

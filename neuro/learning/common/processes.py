@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from neuro.protocols import Array
 
-METRICS = ("communication_s", "communication_bytes")
+METRICS: tuple[str, str] = ("communication_s", "communication_bytes")
 CPU = torch.device("cpu")
 Value = TypeVar("Value")
 
