@@ -40,7 +40,9 @@ def main(
             help="time whole calls there, by a clock on the wall: cuda, cuda:1, cpu; left out: processor time of the processor's benchmark"
         ),
     ] = "",
-    page: Annotated[Path | None, typer.Option(help="of distributed: write its tables into this page (docs/scaling.md)")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="of distributed: write its tables into this page (docs/scaling.md)")
+    ] = None,
     measured: Annotated[
         Path | None, typer.Option(help="of distributed: take these measurements (docs/scaling.json) and make none")
     ] = None,

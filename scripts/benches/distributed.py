@@ -51,13 +51,21 @@ def gradients(bench: Bench, group: Group) -> list[Measurement]:
         for batch in (case.batch // 4, case.batch):
             own = Case(case.name, case.hidden, case.steps, batch)
             for processes in (1, 2):
-                arms[f"{batch} {processes}"] = lambda c=own, p=processes, n=number: group.call(p, cases.updates, c, n)[0]
+                arms[f"{batch} {processes}"] = lambda c=own, p=processes, n=number: group.call(p, cases.updates, c, n)[
+                    0
+                ]
         again = f"{case.batch} 1"
         measured = rounds(bench, f"BPTT of {case.name}", {**arms, "again": arms[again]})
         for name in arms:
             batch, processes = map(int, name.split())
             seconds, communication, sizes = map(list, zip(*measured[name], strict=True))
-            kept: Measurement = {"case": case.name, "weights": case.weights, "steps": case.steps, "batch": batch, "processes": processes}
+            kept: Measurement = {
+                "case": case.name,
+                "weights": case.weights,
+                "steps": case.steps,
+                "batch": batch,
+                "processes": processes,
+            }
             kept |= {"seconds": seconds, "communication": communication, "bytes": sizes[0]}
             found.append(kept | ({"again": [s for s, *_ in measured["again"]]} if name == again else {}))
     return found
@@ -95,14 +103,27 @@ def populations(bench: Bench, engines: Sequence[str]) -> list[Measurement]:
                 search.update()  # compiles, in every worker
                 arms[f"{name} {number}"] = search.update
         again = f"1 joblib {CANDIDATES[-1]}"
-        measured = rounds(bench, f"ES of {case.name}", {**arms, "again": cases.Search(case, programs["1 joblib"], CANDIDATES[-1]).update})
+        measured = rounds(
+            bench,
+            f"ES of {case.name}",
+            {**arms, "again": cases.Search(case, programs["1 joblib"], CANDIDATES[-1]).update},
+        )
         for name in arms:
             workers, engine, number = name.split()
             kept: Measurement = {"case": case.name, "weights": case.weights, "steps": case.steps, "batch": case.batch}
-            kept |= {"candidates": int(number), "workers": int(workers), "engine": engine, "seconds": [s for s, _ in measured[name]]}
+            kept |= {
+                "candidates": int(number),
+                "workers": int(workers),
+                "engine": engine,
+                "seconds": [s for s, _ in measured[name]],
+            }
             if workers == "2":
                 last = measured[name][-1][1]
-                kept |= {"worked": [m["worker_seconds"] for _, m in measured[name]], "sent": last["bytes_sent"], "received": last["bytes_received"]}
+                kept |= {
+                    "worked": [m["worker_seconds"] for _, m in measured[name]],
+                    "sent": last["bytes_sent"],
+                    "received": last["bytes_received"],
+                }
             found.append(kept | ({"again": [s for s, _ in measured["again"]]} if name == again else {}))
     return found
 
@@ -113,7 +134,9 @@ def parts(bench: Bench, engines: Sequence[str]) -> dict[str, list[Measurement]]:
     programs = {engine: cases.spread(SEARCHED[0].hidden, 2, engine) for engine in engines}
     for program in programs.values():
         cases.calls(program, 4)
-    arms: dict[str, Callable[[], Any]] = {f"asking {k}": lambda c=c, n=n: cases.asking(c, n) for k, (c, n) in enumerate(drawn)}
+    arms: dict[str, Callable[[], Any]] = {
+        f"asking {k}": lambda c=c, n=n: cases.asking(c, n) for k, (c, n) in enumerate(drawn)
+    }
     for engine, program in programs.items():
         arms[f"calls {engine}"] = lambda p=program: cases.calls(p, EMPTY)
         arms[f"sending {engine}"] = lambda p=program: cases.sending(p, SHARED)

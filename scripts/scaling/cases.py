@@ -40,7 +40,9 @@ def task_of(case: Case) -> Any:
     spikes = rng.random((case.batch, case.steps, INPUTS), np.float32) < training.DENSITY
     labels = rng.integers(0, CLASSES, case.batch)
     network = training.network((case.hidden,))
-    return tasks.from_arrays(Events.of(spikes), labels, network, x_test=Events.of(spikes[:1]), y_test=labels[:1], output="readout.v")
+    return tasks.from_arrays(
+        Events.of(spikes), labels, network, x_test=Events.of(spikes[:1]), y_test=labels[:1], output="readout.v"
+    )
 
 
 @lru_cache(maxsize=2)
@@ -126,7 +128,9 @@ def spread(hidden: int, workers: int, engine: str, backend: str = BACKEND) -> An
     from backends.parallel import ParallelProgram
 
     options: dict[str, Any] = {"dtype": "float32"} | ({"threads": 1} if backend == "native" else {})
-    return ParallelProgram(backend, training.network((hidden,)), workers=workers, chunk=1, options=options, engine=engine)
+    return ParallelProgram(
+        backend, training.network((hidden,)), workers=workers, chunk=1, options=options, engine=engine
+    )
 
 
 class Search:

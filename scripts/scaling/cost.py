@@ -82,7 +82,11 @@ def writing_terms(weights: int) -> Terms:
 def population_terms(case: str, weights: int, candidates: int, workers: int, engine: str, chunk: int = 1) -> Terms:
     """Of an update of ES."""
     calls = ceil(candidates / chunk)
-    found = {"search": 1.0, f"candidate: {case}": float(ceil(calls / workers) * chunk), "number": 2.0 * candidates * weights}
+    found = {
+        "search": 1.0,
+        f"candidate: {case}": float(ceil(calls / workers) * chunk),
+        "number": 2.0 * candidates * weights,
+    }
     return found if workers == 1 else {**found, f"call: {engine}": calls, f"shared: {engine}": NUMBER * weights}
 
 
@@ -102,7 +106,14 @@ def rows_of(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
         where = f"{_many(m['workers'], 'worker')}, {m['engine']}" if m["workers"] > 1 else "1 worker"
         rows.append(_row("ES", f"{m['case']}, {m['candidates']} candidates, {where}", terms, m))
     for m in found["asking"]:
-        rows.append(_row("ES", f"{m['candidates']} candidates of {m['weights']} weights asked for", {"number": m["candidates"] * m["weights"]}, m))
+        rows.append(
+            _row(
+                "ES",
+                f"{m['candidates']} candidates of {m['weights']} weights asked for",
+                {"number": m["candidates"] * m["weights"]},
+                m,
+            )
+        )
     for m in found["calls"]:
         rows.append(_row("ES", f"{m['calls']} empty calls, {m['engine']}", {f"call: {m['engine']}": m["calls"]}, m))
     for m in found["sending"]:
@@ -137,7 +148,9 @@ class Link:
         return f"{self.gigabits:g} Gbit/s" + ("" if self.software else ", nothing but the link")
 
 
-def training(fit: Fit, case: str, weights: int, batch: int, processes: int, link: Link, *, growing: bool = False) -> tuple[float, float]:
+def training(
+    fit: Fit, case: str, weights: int, batch: int, processes: int, link: Link, *, growing: bool = False
+) -> tuple[float, float]:
     """Seconds of an update of train.py, and of these in communication. batch: of all processes, or, growing, of each."""
     terms = dict(gradient_terms(case, weights, batch * processes if growing else batch, processes))
     size = 2 * (processes - 1) / processes * WEIGHT * weights
@@ -149,7 +162,9 @@ def training(fit: Fit, case: str, weights: int, batch: int, processes: int, link
     return fit.seconds(rest) + fit.seconds(writing_terms(weights)) + communication, communication
 
 
-def searching(fit: Fit, case: str, weights: int, candidates: int, workers: int, link: Link, engine: str = "ray") -> tuple[float, Mapping[str, float]]:
+def searching(
+    fit: Fit, case: str, weights: int, candidates: int, workers: int, link: Link, engine: str = "ray"
+) -> tuple[float, Mapping[str, float]]:
     """Seconds of an update of ES, and of these in each kind of work."""
     chunk = min(8, ceil(candidates / workers))
     terms = population_terms(case, weights, candidates, workers, engine, chunk)

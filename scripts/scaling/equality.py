@@ -105,7 +105,9 @@ def curve(arm: Arm, number: int = UPDATES) -> tuple[Array, Mapping[str, Array]]:
     return np.array(losses[:number]), parameters
 
 
-def all_of(gradients: tuple[Arm, ...], curves: tuple[Arm, ...]) -> tuple[dict[Arm, Gradient], dict[Arm, tuple[Array, Any]]]:
+def all_of(
+    gradients: tuple[Arm, ...], curves: tuple[Arm, ...]
+) -> tuple[dict[Arm, Gradient], dict[Arm, tuple[Array, Any]]]:
     """What a process finds of all of them."""
     return {arm: gradient(arm) for arm in gradients}, {arm: curve(arm) for arm in curves}
 

@@ -54,7 +54,10 @@ def _trained(out: Path, epochs: int, seed: int, killed_after: int = 0) -> tuple[
     options = ("--task", "digits", "--rule", "bptt", "--epochs", str(epochs), "--seed", str(seed), "--processes", "2")
     begun = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, str(TRAIN), *options, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, str(TRAIN), *options, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     while killed_after and process.poll() is None:
         if _updates(out) >= killed_after:
@@ -92,7 +95,9 @@ def workers_of(program: Any) -> list[int]:
     return sorted(set(program.each(_pid, [(k,) for k in range(2 * program.workers)])))
 
 
-def searched(case: Case, program: Any, candidates: int, lose: Callable[[], None] | None = None) -> tuple[list[float], list[float]]:
+def searched(
+    case: Case, program: Any, candidates: int, lose: Callable[[], None] | None = None
+) -> tuple[list[float], list[float]]:
     """Losses, and seconds of each update. lose: called in the middle of update AT."""
     search, losses, seconds = Search(case, program, candidates), list[float](), list[float]()
     for k in range(UPDATES):

@@ -84,15 +84,24 @@ def gradients(found: Measured, fit: Fit) -> str:
             seconds = median(m["seconds"])
             last = ("", "", median(ratios(one["seconds"], again))) if m is one else (share, int(m["bytes"]), "")
             work = m["weights"] * m["steps"] * m["batch"] / seconds
-            rows.append((name if m is one else "", m["processes"], seconds, work, m["batch"] / seconds, efficient, *last))
-    header = ("network, batch", "processes", "s an update", "connections x steps/s", "examples/s", "efficiency (range)", "share of communication", "bytes an update", "A/A")
+            rows.append(
+                (name if m is one else "", m["processes"], seconds, work, m["batch"] / seconds, efficient, *last)
+            )
+    header = (
+        "network, batch", "processes", "s an update", "connections x steps/s", "examples/s", "efficiency (range)",
+        "share of communication", "bytes an update", "A/A",
+    )  # fmt: skip
     return table(header, rows)
 
 
 def pairs(measured: Sequence[Measured], by: str) -> Iterable[tuple[str, Measured, Measured, Sequence[float]]]:
     """Name, what one process or worker took, what two took, and what one took again."""
     for one in (m for m in measured if m[by] == 1 and m.get("again")):
-        for two in (m for m in measured if m[by] == 2 and all(m[n] == one[n] for n in ("case", "batch", "candidates") if n in one)):
+        for two in (
+            m
+            for m in measured
+            if m[by] == 2 and all(m[n] == one[n] for n in ("case", "batch", "candidates") if n in one)
+        ):
             yield f"{one['case']} ({one['weights']} weights), {one['batch']}", one, two, one["again"]
 
 
@@ -104,11 +113,18 @@ def populations(found: Measured, fit: Fit) -> str:
         idle = median(1 - w / (2 * s) for w, s in zip(two["worked"], two["seconds"], strict=True))
         for m, efficient in ((one, "1"), (two, f"{_shown(median(gains) / 2)} ({spread([g / 2 for g in gains])})")):
             seconds = median(m["seconds"])
-            last = ("", "", "", median(ratios(one["seconds"], again))) if m is one else (idle, int(m["sent"]), int(m["received"]), "")
+            last = (
+                ("", "", "", median(ratios(one["seconds"], again)))
+                if m is one
+                else (idle, int(m["sent"]), int(m["received"]), "")
+            )
             work = m["weights"] * m["steps"] * m["batch"] * m["candidates"] / seconds
             where = "1" if m is one else f"2, {m['engine']}"
             rows.append((name, where, seconds, work, m["batch"] * m["candidates"] / seconds, efficient, *last))
-    header = ("network, batch", "workers", "s an update", "connections x steps/s", "examples/s", "efficiency (range)", "share without work", "bytes sent", "bytes received", "A/A")
+    header = (
+        "network, batch", "workers", "s an update", "connections x steps/s", "examples/s", "efficiency (range)",
+        "share without work", "bytes sent", "bytes received", "A/A",
+    )  # fmt: skip
     return table(header, rows)
 
 
@@ -120,7 +136,9 @@ def terms(found: Measured, fit: Fit) -> str:
 
 
 def errors(found: Measured, fit: Fit) -> str:
-    rows = [(r.what if r.fitted else f"{r.what} (not in the fit)", r.seconds, r.seconds * e, e) for r, e in fit.errors()]
+    rows = [
+        (r.what if r.fitted else f"{r.what} (not in the fit)", r.seconds, r.seconds * e, e) for r, e in fit.errors()
+    ]
     return table(("measured", "s", "fit", "fit / measured"), rows)
 
 
@@ -142,11 +160,21 @@ def clusters(found: Measured, fit: Fit) -> str:
             for number in WORKERS:
                 row: list[Any] = [f"{m['case']} ({m['weights']} weights), {m['batch']}", str(link), number]
                 for growing in (False, True):
-                    known = [(p, training(fit, m["case"], m["weights"], m["batch"], p, link, growing=growing)) for p in (1, number)]
+                    known = [
+                        (p, training(fit, m["case"], m["weights"], m["batch"], p, link, growing=growing))
+                        for p in (1, number)
+                    ]
                     seconds, communication = known[1][1]
-                    row += [seconds, efficiency([(p, s) for p, (s, _) in known], growing=growing)[number], communication / seconds]
+                    row += [
+                        seconds,
+                        efficiency([(p, s) for p, (s, _) in known], growing=growing)[number],
+                        communication / seconds,
+                    ]
                 rows.append(row)
-    header = ("network, batch", "link", "processes", "s an update", "efficiency", "communication", "s, a batch for each", "efficiency", "communication")
+    header = (
+        "network, batch", "link", "processes", "s an update", "efficiency", "communication", "s, a batch for each",
+        "efficiency", "communication",
+    )  # fmt: skip
     return table(header, rows)
 
 
@@ -158,11 +186,24 @@ def evolved(found: Measured, fit: Fit) -> str:
             for number in WORKERS:
                 known = {w: searching(fit, m["case"], m["weights"], CANDIDATES, w, link) for w in (1, number)}
                 seconds, parts = known[number]
-                share = {n: parts.get(n, 0.0) / seconds for n in ("candidate", "number", "call")}
+                share = {n: parts[n] / seconds for n in ("candidate", "number", "call")}
                 efficient = efficiency([(w, s) for w, (s, _) in known.items()])[number]
-                travels = share_of_travel = (parts.get("shared", 0.0) + parts["link"]) / seconds
-                rows.append((f"{m['case']} ({m['weights']} weights)", str(link), number, seconds, efficient, *share.values(), share_of_travel if travels else 0.0))
-    header = ("network", "link", "workers", "s an update", "efficiency", "evaluating", "drawing candidates", "calls", "travel")
+                travel = (parts["shared"] + parts["link"]) / seconds
+                rows.append(
+                    (
+                        f"{m['case']} ({m['weights']} weights)",
+                        str(link),
+                        number,
+                        seconds,
+                        efficient,
+                        *share.values(),
+                        travel,
+                    )
+                )
+    header = (
+        "network", "link", "workers", "s an update", "efficiency", "evaluating", "drawing candidates", "calls",
+        "travel",
+    )  # fmt: skip
     return table(header, rows)
 
 
@@ -177,14 +218,25 @@ def limits(found: Measured, fit: Fit) -> str:
     for m in networks(found):
         for link in LINKS:
             for growing in (False, True):
-                times = {p: training(fit, m["case"], m["weights"], m["batch"], p, link, growing=growing)[0] for p in POWERS}
+                times = {
+                    p: training(fit, m["case"], m["weights"], m["batch"], p, link, growing=growing)[0] for p in POWERS
+                }
                 number = useful(efficiency(times.items(), growing=growing))
-                what = f"BPTT, {m['case']}, {'a batch of %d for each' if growing else 'batch %d'}" % m["batch"]
+                what = f"BPTT, {m['case']}, " + (
+                    f"a batch of {m['batch']} for each" if growing else f"batch {m['batch']}"
+                )
                 rows.append((what, str(link), number, "" if growing else min(times, key=lambda p: times[p])))
     for m in searched(found):
         for link in LINKS[:2]:
             times = {w: searching(fit, m["case"], m["weights"], CANDIDATES, w, link)[0] for w in POWERS}
-            rows.append((f"ES, {m['case']}, {CANDIDATES} candidates", str(link), useful(efficiency(times.items())), min(times, key=lambda w: times[w])))
+            rows.append(
+                (
+                    f"ES, {m['case']}, {CANDIDATES} candidates",
+                    str(link),
+                    useful(efficiency(times.items())),
+                    min(times, key=lambda w: times[w]),
+                )
+            )
     return table(("what", "link", "half is of use up to", "fastest with"), rows)
 
 

@@ -64,7 +64,9 @@ def equal(study: Study, group: Group) -> None:
     title = f"D1: largest relative difference of the gradient of {equality.BATCH} sequences to that of one process"
     study.table(title, ("rule, backend, precision, normalisation", *(f"{n} processes" for n in NUMBERS[1:])), rows)
     for dtype, limit in LIMITS.items():
-        study.criterion(f"D1 gradients, {dtype}: largest relative difference", worst[dtype], f"<= {limit:g}", worst[dtype] <= limit)
+        study.criterion(
+            f"D1 gradients, {dtype}: largest relative difference", worst[dtype], f"<= {limit:g}", worst[dtype] <= limit
+        )
     for name, apart in errors.items():
         study.criterion(f"D1 {name}", min(apart), f">= {SEEN:g}, or D1 shows nothing", min(apart) >= SEEN)
     rows = []
@@ -75,7 +77,12 @@ def equal(study: Study, group: Group) -> None:
         bits = all(equality.same(c[arm], alone[arm]) for n in NUMBERS for _, c in found[n])
         rows.append((str(arm), *apart, bits))
         study.array(f"curves/{arm}", [found[n][0][1][arm][0] for n in NUMBERS])
-        study.criterion(f"D2 {arm}: losses and weights of {equality.UPDATES} updates", max(apart), f"<= {CURVE:g}", max(apart) <= CURVE)
+        study.criterion(
+            f"D2 {arm}: losses and weights of {equality.UPDATES} updates",
+            max(apart),
+            f"<= {CURVE:g}",
+            max(apart) <= CURVE,
+        )
         if arm.slices:
             study.criterion(f"D2 {arm}: the same bits for {NUMBERS} processes", bits, "True", bits)
     header = ("rule, backend, precision, normalisation", *(f"{n} processes" for n in NUMBERS[1:]), "same bits")
@@ -138,7 +145,15 @@ def processes(study: Study, group: Group) -> None:
         gains = one[:, 0] / two[:, 0]
         share = float(np.median(two[:, 1] / two[:, 0]))
         spread = f"{gains.min():.3g}..{gains.max():.3g}"
-        rows.append((f"{case.name}, {case.weights} weights, batch {case.batch}", *(float(np.median(t[:, 0])) for t in (one, two)), float(np.median(gains)), spread, share))
+        rows.append(
+            (
+                f"{case.name}, {case.weights} weights, batch {case.batch}",
+                *(float(np.median(t[:, 0])) for t in (one, two)),
+                float(np.median(gains)),
+                spread,
+                share,
+            )
+        )
         study.array(f"processes/{case.name}", [one, two])
     header = ("BPTT on native", "1 process: s an update", "2 processes", "speed-up", "range", "share of communication")
     study.table("D3: BPTT by two processes (no bound: a small network may lose)", header, rows)
@@ -147,7 +162,14 @@ def processes(study: Study, group: Group) -> None:
 def losses_of_workers(study: Study) -> None:
     """What was killed or stopped when, and what it cost."""
     wanted = "the same bits"
-    kinds = ("a process that shares batches", "a worker of joblib", "a worker of Ray", "a node of Ray", "a worker of joblib that stands still", "a worker of Ray that stands still")
+    kinds = (
+        "a process that shares batches",
+        "a worker of joblib",
+        "a worker of Ray",
+        "a node of Ray",
+        "a worker of joblib that stands still",
+        "a worker of Ray that stands still",
+    )
     if study.quick:
         for kind in kinds:
             study.unmeasured(f"losing {kind}", wanted)
@@ -165,7 +187,9 @@ def losses_of_workers(study: Study) -> None:
             found.append(make())
             update(k + 1, len(makers), found[-1].what)
     header = ("what was lost, and when", "s without", "s with", "cost, s", "same bits")
-    study.table(f"faults: a whole run of train.py; an update of ES of {candidates} candidates", header, faults.rows(found))
+    study.table(
+        f"faults: a whole run of train.py; an update of ES of {candidates} candidates", header, faults.rows(found)
+    )
     for kind, fault in zip(kinds, found, strict=True):
         study.criterion(f"losing {kind}", "the same bits" if fault.same else "OTHER NUMBERS", wanted, fault.same)
 

@@ -36,7 +36,9 @@ def invented() -> dict[str, Any]:
         {"case": c, "weights": n, "steps": 10, "batch": b, "processes": p, "seconds": took(cost.gradient_terms(c, n, b, p)), "communication": [0.1] * 3, "bytes": 4 * n}
         for c, n in WEIGHTS.items() for b in (16, 64) for p in (1, 2)
     ]  # fmt: skip
-    sums = [{"processes": p, "bytes": s, "seconds": took(cost.sum_terms(s, p))} for s in (4096, 40_000_000) for p in (2, 4)]
+    sums = [
+        {"processes": p, "bytes": s, "seconds": took(cost.sum_terms(s, p))} for s in (4096, 40_000_000) for p in (2, 4)
+    ]
     sums[1]["seconds"] = [9.0] * 3  # four processes: not in the fit
     searches = [
         {"case": "small", "weights": 10_000, "steps": 10, "batch": 8, "candidates": c, "workers": w, "engine": e, "seconds": took(cost.population_terms("small", 10_000, c, w, e))}
@@ -89,7 +91,12 @@ def test_updates_by_processes_are_the_sum_of_their_terms(fit: cost.Fit) -> None:
 def test_updates_by_workers_are_the_sum_of_their_terms(workers: int, chunk: int, fit: cost.Fit) -> None:
     calls = ceil(4096 / chunk)
     seconds, parts = cost.searching(fit, "small", 10_000, 4096, workers, Link(10))
-    wanted = {"search": 1e-3, "candidate": 0.1 * chunk * ceil(calls / workers), "number": 8e-9 * 2 * 4096 * 10_000, "call": 1e-3 * calls}
+    wanted = {
+        "search": 1e-3,
+        "candidate": 0.1 * chunk * ceil(calls / workers),
+        "number": 8e-9 * 2 * 4096 * 10_000,
+        "call": 1e-3 * calls,
+    }
     wanted |= {"shared": 2e-9 * 80_000, "link": workers * 80_000 * 8 / 10e9}
     assert parts == pytest.approx(wanted) and seconds == pytest.approx(sum(wanted.values()))
 
@@ -141,5 +148,5 @@ def test_the_first_so_many_processes_meet() -> None:
         assert (first, second, total, other) == (0, 1, 21.0, 21.0) and own != another
         assert group.call(1, met, 10) == [(0, 10.0, own)]
         assert [found[1] for found in group.call(2, met, 1)] == [3.0, 3.0]
-        with pytest.raises(RunError, match="process 1 of 2: (?s:.*)ValueError: that one"):
+        with pytest.raises(RunError, match=r"process 1 of 2: (?s:.*)ValueError: that one"):
             group.call(2, broken)
