@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,6 +43,11 @@ def rounds(bench: Bench, title: str, arms: Mapping[str, Callable[[], Any]], numb
     return found
 
 
+def called(group: Group, processes: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the first of so many processes gives."""
+    return group.call(processes, function, *arguments)[0]
+
+
 def gradients(bench: Bench, group: Group) -> list[Measurement]:
     """Updates by BPTT of two batches of each network, by one process and by two; the larger batch by one twice."""
     found = []
@@ -51,9 +57,7 @@ def gradients(bench: Bench, group: Group) -> list[Measurement]:
         for batch in (case.batch // 4, case.batch):
             own = Case(case.name, case.hidden, case.steps, batch)
             for processes in (1, 2):
-                arms[f"{batch} {processes}"] = lambda c=own, p=processes, n=number: group.call(p, cases.updates, c, n)[
-                    0
-                ]
+                arms[f"{batch} {processes}"] = partial(called, group, processes, cases.updates, own, number)
         again = f"{case.batch} 1"
         measured = rounds(bench, f"BPTT of {case.name}", {**arms, "again": arms[again]})
         for name in arms:
@@ -74,9 +78,10 @@ def gradients(bench: Bench, group: Group) -> list[Measurement]:
 def sums(bench: Bench, group: Group) -> list[Measurement]:
     """By two processes, and, of which the fit isn't told, by four on as many processors as there are."""
     arms = {
-        f"{processes} {size}": lambda p=processes, s=size: group.call(p, cases.sums, s, 3 if s > 2**20 else 30)[0]
-        for size in (SIZES[:2] if bench.quick else SIZES) for processes in (2, 4)
-    }  # fmt: skip
+        f"{processes} {size}": partial(called, group, processes, cases.sums, size, 3 if size > 2**20 else 30)
+        for size in (SIZES[:2] if bench.quick else SIZES)
+        for processes in (2, 4)
+    }
     return [
         {"processes": int(name.split()[0]), "bytes": int(name.split()[1]), "seconds": seconds}
         for name, seconds in rounds(bench, "sums over processes", arms).items()
@@ -86,7 +91,7 @@ def sums(bench: Bench, group: Group) -> list[Measurement]:
 def writing(bench: Bench) -> list[Measurement]:
     """What the first process writes."""
     chosen = GRADIENTS[:1] if bench.quick else GRADIENTS
-    found = rounds(bench, "log and checkpoints", {c.name: lambda c=c: cases.writing(c, 10) for c in chosen}, 3)
+    found = rounds(bench, "log and checkpoints", {c.name: partial(cases.writing, c, 10) for c in chosen}, 3)
     return [{"weights": c.weights, "seconds": found[c.name]} for c in chosen]
 
 
@@ -109,10 +114,10 @@ def populations(bench: Bench, engines: Sequence[str]) -> list[Measurement]:
             {**arms, "again": cases.Search(case, programs["1 joblib"], CANDIDATES[-1]).update},
         )
         for name in arms:
-            workers, engine, number = name.split()
+            workers, engine, of = name.split()
             kept: Measurement = {"case": case.name, "weights": case.weights, "steps": case.steps, "batch": case.batch}
             kept |= {
-                "candidates": int(number),
+                "candidates": int(of),
                 "workers": int(workers),
                 "engine": engine,
                 "seconds": [s for s, _ in measured[name]],
@@ -134,12 +139,10 @@ def parts(bench: Bench, engines: Sequence[str]) -> dict[str, list[Measurement]]:
     programs = {engine: cases.spread(SEARCHED[0].hidden, 2, engine) for engine in engines}
     for program in programs.values():
         cases.calls(program, 4)
-    arms: dict[str, Callable[[], Any]] = {
-        f"asking {k}": lambda c=c, n=n: cases.asking(c, n) for k, (c, n) in enumerate(drawn)
-    }
+    arms: dict[str, Callable[[], Any]] = {f"asking {k}": partial(cases.asking, *own) for k, own in enumerate(drawn)}
     for engine, program in programs.items():
-        arms[f"calls {engine}"] = lambda p=program: cases.calls(p, EMPTY)
-        arms[f"sending {engine}"] = lambda p=program: cases.sending(p, SHARED)
+        arms[f"calls {engine}"] = partial(cases.calls, program, EMPTY)
+        arms[f"sending {engine}"] = partial(cases.sending, program, SHARED)
     measured = rounds(bench, "what ES consists of", arms)
     return {
         "asking": [{"weights": c.weights, "candidates": n, "seconds": measured[f"asking {k}"]} for k, (c, n) in enumerate(drawn)],
@@ -180,7 +183,7 @@ def figures(bench: Bench, found: Mapping[str, Any]) -> None:
                 )
             )  # fmt: skip
     for title, table in (("BPTT", page.gradients), ("ES", page.populations)):
-        header, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in table(found, None).splitlines())
+        header, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in table(found).splitlines())
         bench.table(f"distributed: {title}", header, rows)
 
 

@@ -156,7 +156,7 @@ def training(
     size = 2 * (processes - 1) / processes * WEIGHT * weights
     if not link.software:
         terms.pop("byte", None)
-    sums = {n: terms[n] for n in ("message", "byte") if n in terms}
+    sums: Terms = {n: terms[n] for n in ("message", "byte") if n in terms}
     communication = fit.seconds(sums) + size * link.byte
     rest = {n: c for n, c in terms.items() if n not in sums}
     return fit.seconds(rest) + fit.seconds(writing_terms(weights)) + communication, communication
@@ -164,7 +164,7 @@ def training(
 
 def searching(
     fit: Fit, case: str, weights: int, candidates: int, workers: int, link: Link, engine: str = "ray"
-) -> tuple[float, Mapping[str, float]]:
+) -> tuple[float, Terms]:
     """Seconds of an update of ES, and of these in each kind of work."""
     chunk = min(8, ceil(candidates / workers))
     terms = population_terms(case, weights, candidates, workers, engine, chunk)

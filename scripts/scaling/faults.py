@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -147,13 +149,13 @@ def stopped(case: Case, candidates: int, engine: str) -> Fault:
 def two_nodes() -> Iterator[Any]:
     """A cluster of Ray on this machine, to which this process is connected: two nodes, of one processor each. Gives the second one."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
     from ray.cluster_utils import Cluster
 
+    ray: Any = import_module("ray")
     options = {"num_cpus": 1, "object_store_memory": 128 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=options)
     second = cluster.add_node(num_cpus=1, object_store_memory=128 * 2**20)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield second
     finally:

@@ -66,7 +66,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 # -- what was measured -------------------------------------------------------------------------------------
 
 
-def machine(found: Measured, fit: Fit) -> str:
+def machine(found: Measured, fit: Fit | None = None) -> str:
     m = found["machine"]
     return (
         f"{m['processors']} processors ({m['processor']}), Python {m['python']}, torch {m['torch']}, one thread a process, {m['rounds']} rounds in turn, each in an order of its own; "
@@ -74,7 +74,7 @@ def machine(found: Measured, fit: Fit) -> str:
     )
 
 
-def gradients(found: Measured, fit: Fit) -> str:
+def gradients(found: Measured, fit: Fit | None = None) -> str:
     """BPTT by one process and two."""
     rows = []
     for name, one, two, again in pairs(found["updates"], "processes"):
@@ -105,7 +105,7 @@ def pairs(measured: Sequence[Measured], by: str) -> Iterable[tuple[str, Measured
             yield f"{one['case']} ({one['weights']} weights), {one['batch']}", one, two, one["again"]
 
 
-def populations(found: Measured, fit: Fit) -> str:
+def populations(found: Measured, fit: Fit | None = None) -> str:
     """ES by one worker and two."""
     rows = []
     for name, one, two, again in pairs(found["searches"], "workers"):
@@ -240,7 +240,7 @@ def limits(found: Measured, fit: Fit) -> str:
     return table(("what", "link", "half is of use up to", "fastest with"), rows)
 
 
-def memory(found: Measured, fit: Fit) -> str:
+def memory(found: Measured, fit: Fit | None = None) -> str:
     """Of all candidates, which everybody draws."""
     known = {m["case"]: m for m in (*found["searches"], *found["updates"])}.values()
     rows = [(f"{m['case']} ({m['weights']} weights)", CANDIDATES * m["weights"] * MEMORY / 2**30) for m in known]
