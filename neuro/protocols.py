@@ -243,13 +243,15 @@ class Batch:
     """inputs: input name -> [batch, time, channel]. targets: [batch] labels or [batch, time, output].
     mask: bool [batch, time], the steps that count. state: that the trials begin with, None for the network's initial one;
     all candidates of a population begin with the same. follows: None where its trials stand for themselves; else they are a part of
-    longer ones, and it says whether the batch before holds the part before: what the network was at its end is carried over."""
+    longer ones, and it says whether the batch before holds the part before: what the network was at its end is carried over.
+    trial: index of the first trial in the random streams of gradient rules, above 0 in a slice of a batch; a state has its own."""
 
     inputs: Inputs
     targets: Array
     mask: Array | None = None
     state: State | None = None
     follows: bool | None = None
+    trial: int = 0
 
     def begun(self, trial: int) -> State | None:
         """The state that trials begin with whose random streams are those from `trial` on."""
@@ -275,6 +277,9 @@ class Task(Protocol):
     """Data, loss and metric, and the network that goes with them. A new version changes the numbers.
 
     `perfect(batch)` gives the recording of a network that makes no mistake, for tests of loss and metric.
+
+    Some tasks have more, which others look for by name: `valid_batch()`; `weight(batch)`, what of its loss a batch counts where that isn't its number of
+    examples (frames, say): the loss of a batch is the mean of those of its slices with these weights; `indivisible`, the reason why it isn't.
     """
 
     name: str

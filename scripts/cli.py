@@ -13,14 +13,18 @@ from typing import Any
 import typer
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+speaker = ""  # which of several processes it is whose error is printed
 
 
 class UserError(Exception):
     """Something the caller can fix; printed as one line."""
 
 
-def run(command: Callable[..., None]) -> None:
-    """Run a command line. Wrong options, missing files and models that don't fit end in one line and exit code 2."""
+def run(command: Callable[..., None], unheard: Callable[[BaseException], bool] = lambda error: False) -> None:
+    """Run a command line. Wrong options, missing files and models that don't fit end in one line and exit code 2.
+
+    unheard: whether somebody else says what went wrong; this process then ends in silence.
+    """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     try:
@@ -29,10 +33,16 @@ def run(command: Callable[..., None]) -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except typer.TyperException as error:
+        if unheard(error):
+            sys.exit(0)
         fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (typer.Abort, KeyboardInterrupt):
+        if unheard(KeyboardInterrupt()):
+            sys.exit(0)
         fail("interrupted; a run file continues with --resume", code=EXIT_INTERRUPTED)
     except Exception as error:
+        if unheard(error):
+            sys.exit(0)
         if not _is_user_error(error):
             raise
         fail(str(error).strip())
@@ -60,6 +70,7 @@ def _is_user_error(error: Exception) -> bool:
         "neuro.learning.loop": ("TrainingError",),
         "neuro.learning.gradient.gradient_rule": ("RuleError",),
         "neuro.learning.common.parametrisation": ("ParameterError",),
+        "neuro.learning.common.processes": ("ProcessesError",),
         "neuro.learning.local.plasticity": ("PlasticityError",),
         "neuro.library": ("UnknownModelError",),
         "neuro.analysis.comparison": ("ComparisonError",),
@@ -89,7 +100,7 @@ def note(message: str) -> None:
 
 def fail(message: str, code: int = EXIT_USER_ERROR) -> None:
     """Print one error to stderr and leave."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {speaker}{message}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -12,8 +12,10 @@ OF_A_RUN = {"model", "config", "metrics", "parameters", "checkpoint"}  # groups 
 PLACES = ("network", "data")  # options of task "arrays" that say where files are, not what is in them
 
 
-def continued(out: Path, epochs: int | None, own: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header of a run that goes on, and those of its settings that are others from here on. own: see `train.own_data`.
+def continued(
+    out: Path, epochs: int | None, own: Mapping[str, Any] | None, shared: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header of a run that goes on, and those of its settings that are others from here on. own: see `train.own_data`. shared: see `launching.shared`.
     Raises UserError, ResultsError, FinishedError."""
     from neuro.io.results import Run, finished
 
@@ -22,6 +24,7 @@ def continued(out: Path, epochs: int | None, own: Mapping[str, Any] | None) -> t
     if done and not changes:
         raise finished(out)
     changes |= _moved(header["config"], own)
+    changes |= {n: v for n, v in shared.items() if header["config"].get(n, 1) != v}
     return {**header, "config": header["config"] | changes}, changes
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cli
+import launching
 import typer
+from keeping import kept_if_begun, resumed, shown, written
 
 DEFAULTS: dict[str, Any] = {
     "task": "digits",
@@ -21,7 +23,10 @@ DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "task_options": {},
 }
-TEXTS, COUNTS = ("task", "backend", "rule", "confirm"), ("threads", "epochs", "batch", "workers", "floss", "patience")
+TEXTS, COUNTS = (
+    ("task", "backend", "rule", "confirm"),
+    ("threads", "epochs", "batch", "workers", "processes", "floss", "patience"),
+)
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
@@ -104,6 +109,7 @@ def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, An
     import backends
 
     asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
+    asked.pop("processes", None)
     asked["rule_options"] = {**asked.get("rule_options", {}), **added}
     if "backend" in asked:
         asked["backend"] = backends.resolved(asked["backend"])
@@ -154,6 +160,7 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
         updates = sum(1 for _ in task.train_batches(_any_order(), settings["batch"])) * settings["epochs"]
         options["schedule_options"] = {"T_max": updates}
     rule = learning.get(settings["rule"], **options)
+    refuse_processes(settings)
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
     if settings.get("confirm"):  # a second backend, which runs an update's best candidates again
@@ -165,8 +172,11 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
 
         chosen = settings["backend"], network
         return ParallelProgram(*chosen, workers=settings["workers"], options=settings["backend_options"]), rule
-    with fitting(f"backend '{settings['backend']}'", settings["backend_options"]):
-        program = backends.get(settings["backend"]).compile(network, **settings["backend_options"])
+    own = settings["backend_options"]
+    if "device" in own:
+        own = {**own, "device": launching.own_device(own["device"])}
+    with fitting(f"backend '{settings['backend']}'", own):
+        program = backends.get(settings["backend"]).compile(network, **own)
     return program, rule
 
 
@@ -174,6 +184,22 @@ def refuse_workers(name: str, rule: Any) -> None:
     """Raises UserError where candidates aren't spread over processes."""
     if "gradients" in getattr(rule, "needs", ()):
         raise cli.UserError(f"rule '{name}' needs gradients, which processes don't share; leave --workers out")
+
+
+def refuse_processes(settings: dict[str, Any]) -> None:
+    """Raises UserError where several processes don't share batches."""
+    if settings.get("processes", 1) == 1:
+        return
+    from neuro import learning
+    from neuro.learning.gradient.gradient_rule import GradientRule
+
+    rule = learning.get(settings["rule"], **settings.get("rule_options", {}))
+    if settings.get("workers"):
+        raise cli.UserError("--processes share a batch, and --workers candidates; leave one of them out")
+    if not isinstance(rule, GradientRule):
+        raise cli.UserError(
+            f"rule '{settings['rule']}' follows no gradient of a batch that processes could share; spread its candidates with --workers {settings['processes']}, and leave --processes out"
+        )
 
 
 def check_patience(settings: dict[str, Any], task: Any) -> None:
@@ -218,15 +244,14 @@ def flossing(settings: dict[str, Any]) -> Any:
         return Before(learning.get("flossing", **options), settings["floss"])
 
 
-@contextmanager
-def kept_if_begun(run: Any, fresh: bool) -> Iterator[None]:
-    """Leaves no file of a fresh run that ends with an error before its first update."""
-    try:
-        yield
-    except Exception:
-        if fresh and not any(run.history.values()):
-            run.discard()
-        raise
+def processes_of(given: int | None, config: Path | None, out: Path, resume: bool) -> int:
+    """How many processes a run is asked to have: by the command line, by its settings, or as many as it had."""
+    found = given or (read_config(config).get("processes") if config is not None else None)
+    if found is None and resume:
+        from neuro.io.results import Run
+
+        found = Run.stopped(out)[1][0]["config"].get("processes")
+    return found or 1
 
 
 def _any_order() -> Any:
@@ -252,6 +277,10 @@ def main(
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training data")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="processes that share each batch of a gradient rule, as torchrun starts them"),
+    ] = None,
     confirm: Annotated[str | None, typer.Option(help="backend that runs the best candidates again")] = None,
     patience: Annotated[
         int | None, typer.Option(min=1, help="epochs without a better validation metric after which it stops")
@@ -269,15 +298,12 @@ def main(
     ] = False,
 ) -> None:
     """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
-    from continuing import continued, same_network, same_version, say_what_leaves
+    from continuing import continued, same_network, same_version
     from given import task_of
 
     from neuro.io.results import Run
 
     cli.writable(out)
-    if resume and overwrite:
-        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
-    saved = None
     own = own_data(task, network, data, answer)
     given = {
         "task": task or (own and "arrays"),
@@ -289,11 +315,24 @@ def main(
         "batch": batch,
     }
     given |= {"workers": workers, "confirm": confirm, "floss": floss, "patience": patience}
+    if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
+        if not resume:
+            refuse_processes({**asked(config, given), "processes": number})
+        return launching.start(Path(__file__), number)
+    if launching.restarts():
+        asked_for = out, resume, overwrite
+        resume, overwrite, done = launching.from_first(lambda: launching.after_a_loss(*asked_for))
+        if done:
+            return None
+    if resume and overwrite:
+        raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
+    saved = None
     if resume:
-        header, changes = continued(out, epochs, own)
+        shared = launching.shared(processes)
+        header, changes = launching.from_first(lambda: continued(out, epochs, own, shared))
         settings = header["config"]
     else:
-        settings = asked(config, given)
+        settings = asked(config, given) | (launching.shared(processes) if launching.launched() else {})
     found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
     places = {"device": device} if device else {}
     if not resume:
@@ -316,37 +355,43 @@ def main(
     import torch
 
     from neuro.io.serialisation import to_json
-    from neuro.learning.loop import Before, metrics_of, train
+    from neuro.learning.loop import Before, check_processes, metrics_of, train
 
-    torch.set_num_threads(settings["threads"])
+    torch.set_num_threads(launching.own_threads(settings["threads"]))
     torch.manual_seed(settings["seed"])
     check_patience(settings, found)
     program, learner = prepare(settings, found)
     before = flossing(settings)
+    for one in (learner, *((before.rule,) if before else ())):
+        check_processes(one, program, found)
+    metrics = (*metrics_of(learner, found), *((Before.metric,) if before else ()))
     if resume:  # nothing is refused any more, and the file is begun anew
         same_network(header["model"], program.network, found)
-        say_what_leaves(out)
-        run, saved = Run.resume(out, changes)
+        run, saved = resumed(out, changes, metrics)
     else:
         with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
             learner.init(program, None)  # refusals before the file is begun
         if before is not None:
             with fitting("flossing", settings.get("floss_options", {})):
                 before.rule.init(program, None)
-        run = Run.create(
-            out, model=to_json(program.network), semantics=program.semantics.to_data(),
-            config={**settings, "task_version": found.version, "command": cli.command_line()}, seed=settings["seed"], metrics=(*metrics_of(learner, found), *((Before.metric,) if before else ())), overwrite=overwrite,
+        config_of_run = {**settings, "task_version": found.version, "command": cli.command_line()}
+        run = written(
+            lambda: Run.create(
+                out, model=to_json(program.network), semantics=program.semantics.to_data(), config=config_of_run,
+                seed=settings["seed"], metrics=metrics, overwrite=overwrite,
+            )
         )  # fmt: skip
     with (
-        cli.progress(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update,
+        shown(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update,
         kept_if_begun(run, not resume),
     ):
         train(
             found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
             before=before, patience=settings.get("patience", 0), saved=saved, update=update,
         )  # fmt: skip
-    print(f"{outcome(run.history, bool(settings.get('patience')))}; {out}")
+    if launching.first():
+        print(f"{outcome(run.history, bool(settings.get('patience')))}; {out}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    launching.run(main)

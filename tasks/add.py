@@ -14,6 +14,7 @@ from neuro.language.units import quantity
 from neuro.model import Network
 from neuro.options import OptionError
 from neuro.protocols import Batch, Recording, Settings
+from tasks.counting import frames
 from tasks.rate_networks import rate_network
 from tasks.synthetic import SyntheticTask
 
@@ -68,6 +69,9 @@ class Add(SyntheticTask):
         targets = torch.as_tensor(batch.targets).to(odds)
         chosen = torch.as_tensor(batch.mask).to(odds.device)
         return torch.nn.functional.binary_cross_entropy_with_logits(odds[chosen], targets[chosen])
+
+    def weight(self, batch: Batch) -> float:
+        return frames(batch)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         odds = recording.traces[f"{self.output}.x"][batch.mask]

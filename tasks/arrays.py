@@ -17,6 +17,7 @@ from neuro.model import Network
 from neuro.options import OptionError, hint
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.buckets import batches, check_buckets
+from tasks.counting import check_per, divided, number
 from tasks.examples import Examples, fitting, stacked, stepwise
 from tasks.files import plain
 
@@ -31,7 +32,8 @@ class Arrays:
     output: a population, whose spikes are counted over the steps that count, or "population.variable". A label or value of a whole example is compared with
     the spike counts, or with the variable's mean over those steps; one of each step with the variable in that step. network's weights are drawn from the
     run's seed. buckets: batches whose examples are sorted together (see tasks.buckets) by the last step that counts; a training batch then ends with it, 1 for that alone;
-    0 for batches of all steps. The control trains the weights of the projections onto that population.
+    0 for batches of all steps. per: where y has steps, what the sum of the losses of all steps that count is divided by: "frame", their number, so that the loss is their mean, or "sequence", the
+    number of examples, so that long ones weigh more and a learning rate acts on their sum. The control trains the weights of the projections onto that population.
     """
 
     name = "arrays"
@@ -44,9 +46,11 @@ class Arrays:
         output: str = "",
         valid: Examples | None = None,
         buckets: int = 0,
+        per: str = "frame",
     ) -> None:
         check_buckets(buckets)
-        self._network, self.valid, self.buckets = network, valid, buckets
+        check_per(per)
+        self._network, self.valid, self.buckets, self.per = network, valid, buckets, per
         self.output, self.variable = _read_of(network, output)
         self.train, self.test = train, test
         self.readout = tuple(
@@ -93,7 +97,11 @@ class Arrays:
             each = torch.nn.functional.cross_entropy(answer, y, reduction="none")
         else:
             each = (answer - y.to(answer.dtype)).square().mean(-1).reshape(-1)
-        return each[torch.as_tensor(_counted(batch)).to(each.device)].mean()
+        counted = _counted(batch)
+        return divided(each[torch.as_tensor(counted).to(each.device)], counted, len(batch.targets), self.per)
+
+    def weight(self, batch: Batch) -> float:
+        return float(number(_counted(batch), len(batch.targets), self.per))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         answer, y = self._answer(recording.spikes, recording.traces, batch), batch.targets
@@ -125,11 +133,11 @@ class Arrays:
 
 def from_arrays(
     x: Any, y: Any, network: Network, *, x_test: Any = None, y_test: Any = None, mask: Any = None, mask_test: Any = None,
-    output: str = "", test: float = 0.2, valid: float = 0.0, buckets: int = 0,
+    output: str = "", test: float = 0.2, valid: float = 0.0, buckets: int = 0, per: str = "frame",
 ) -> Arrays:  # fmt: skip
     """A task of these examples. x: [example, time, channel], or input name -> such arrays; spikes are 0 and 1 (or Events), currents SI values.
     y: whole numbers for labels, others for values; see Examples for the shapes. test: the share of the examples that is kept for the test where no x_test
-    is given. valid: the share of the others that says when to stop (`train.py --patience`). Both are drawn once and for all. output, buckets: see Arrays.
+    is given. valid: the share of the others that says when to stop (`train.py --patience`). Both are drawn once and for all. output, buckets, per: see Arrays.
     Raises OptionError."""
     if not isinstance(network, Network):
         raise OptionError(
@@ -149,9 +157,9 @@ def from_arrays(
     else:
         training, tested = _divided(training, test, "test", "give x_test and y_test")
     if not valid:
-        return Arrays(training, tested, network, output, buckets=buckets)
+        return Arrays(training, tested, network, output, buckets=buckets, per=per)
     training, kept = _divided(training, valid, "valid", "give 0 for none")
-    return Arrays(training, tested, network, output, kept, buckets)
+    return Arrays(training, tested, network, output, kept, buckets, per)
 
 
 def _divided(examples: Examples, share: float, option: str, instead: str) -> tuple[Examples, Examples]:
@@ -182,16 +190,17 @@ def from_dataset(
 
 class FromFiles(Arrays):
     """Arrays from files. network: a network's .toml or .json. data: an .npz with `y`, and `x` or an array for each input; `mask` where not all steps count;
-    `y_test`, `x_test` and so on where the test has its own. output, test, valid, buckets: see from_arrays."""
+    `y_test`, `x_test` and so on where the test has its own. output, test, valid, buckets, per: see from_arrays."""
 
     def __init__(
-        self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0, buckets: int = 0
-    ) -> None:
+        self, network: str, data: str, output: str = "", test: float = 0.2, valid: float = 0.0, buckets: int = 0,
+        per: str = "frame",
+    ) -> None:  # fmt: skip
         model = read_network(plain("network", Path(network)))
         first, second = _sides(data, {i.name for i in model.inputs})
         late = {f"{n}_test": a for n, a in second.items()}
         made = from_arrays(network=model, output=output, test=test, valid=valid, **first, **late)
-        super().__init__(made.train, made.test, model, output, made.valid, buckets)
+        super().__init__(made.train, made.test, model, output, made.valid, buckets, per)
 
 
 def _sides(data: str, inputs: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -37,6 +37,7 @@ class CueAccumulation(SyntheticTask):
     output = "output"
     readout = ("readout.w", "output.bias")
     updates = 20
+    indivisible = "its loss has the square of the cells' mean rate over the whole batch"
 
     def __init__(
         self, form: str = "ndp-oja", noise: float = 0.05, spread: float = 0.0, delay: int = 20, cues: int = 5, hidden: int = 40,

@@ -130,6 +130,10 @@ class CueReward(SelfModifyingTask):
         go, right = (torch.as_tensor(a).to(y.device) for a in self.answers(batch))
         return torch.nn.functional.cross_entropy(y[..., :-1][go], right[go])
 
+    def weight(self, batch: Any) -> float:
+        """Go signals."""
+        return float(np.count_nonzero(self.answers(batch)[0]))
+
     def metric(self, recording: Recording, batch: Any) -> float:
         go, right = self.answers(batch)
         go[:, : self.steps // 2] = False

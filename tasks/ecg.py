@@ -17,6 +17,7 @@ from neuro.model import Network
 from neuro.options import OptionError, counts
 from neuro.protocols import Array, Batch, Recording, Settings
 from tasks.adaptive_srnn import BACKENDS, CONSTANTS, Layer, lag, network
+from tasks.counting import check_per, number
 from tasks.files import File
 from tasks.sequences import check_share, kept_back
 
@@ -52,7 +53,8 @@ class Ecg:
     """Loss: cross entropy of every step's label, from step 10 of a trial on. Metric: accuracy over the labelled steps of the test recordings.
 
     hidden: recurrent adaptive cells. adaptation: whether their thresholds rise. crop: steps of a training trial, cut at random; 0 for all. unlabelled: whether steps
-    without a label count as the first class, as in the publication, in loss and metric. valid: share of the training recordings that says when to stop. The network answers `lag` steps late: the label of step k is
+    without a label count as the first class, as in the publication, in loss and metric. valid: share of the training recordings that says when to stop. per: what the sum of the losses of
+    all steps that count is divided by: "frame", their number, or "sequence", the number of recordings. The network answers `lag` steps late: the label of step k is
     compared with its output in step k + lag, which has heard the events up to step k.
     """
 
@@ -73,19 +75,16 @@ class Ecg:
     )  # fmt: skip
 
     def __init__(
-        self, hidden: int = 36, adaptation: bool = True, crop: int = 400, unlabelled: bool = False, valid: float = 0.0
-    ) -> None:
+        self, hidden: int = 36, adaptation: bool = True, crop: int = 400, unlabelled: bool = False, valid: float = 0.0,
+        per: str = "frame",
+    ) -> None:  # fmt: skip
         counts(hidden=hidden)
         check_share(valid)
+        check_per(per)
         if crop and not 50 <= crop <= STEPS:
             raise OptionError(f"crop={crop}; give 50 to {STEPS} steps, or 0 for whole recordings")
-        self.hidden, self.adaptation, self.crop, self.unlabelled, self.valid = (
-            hidden,
-            adaptation,
-            crop,
-            unlabelled,
-            valid,
-        )
+        self.hidden, self.adaptation, self.crop = hidden, adaptation, crop
+        self.unlabelled, self.valid, self.per = unlabelled, valid, per
 
     @property
     def layers(self) -> list[Layer]:
@@ -140,7 +139,12 @@ class Ecg:
 
         scores = traces[f"{self.output}.u"]
         targets, counted = (torch.as_tensor(a).to(scores.device) for a in (batch.targets, np.array(batch.mask)))
-        return torch.nn.functional.cross_entropy(scores[counted], targets[counted])
+        if self.per == "frame":
+            return torch.nn.functional.cross_entropy(scores[counted], targets[counted])
+        return torch.nn.functional.cross_entropy(scores[counted], targets[counted], reduction="sum") / len(targets)
+
+    def weight(self, batch: Batch) -> float:
+        return float(number(np.asarray(batch.mask), len(batch.targets), self.per))
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         right = recording.traces[f"{self.output}.u"].argmax(axis=2) == batch.targets

@@ -21,6 +21,7 @@ from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Recording, Settings
 from neuro.state import State
 from tasks.corpora import CHAIN, Corpus, corpus
+from tasks.counting import frames
 from tasks.gated_networks import GATES, Plasticity, hears, lstm_layer
 from tasks.self_modifying import given, linear
 
@@ -178,6 +179,9 @@ class LanguageModel:
         scores = traces[f"{self.output}.y"]
         targets, known = (torch.as_tensor(a).to(scores.device) for a in (batch.targets, np.array(batch.mask)))
         return torch.nn.functional.cross_entropy(scores[known], targets[known])
+
+    def weight(self, batch: Batch) -> float:
+        return frames(batch)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return -float(self._surprise(recording.traces[f"{self.output}.y"], batch).mean())

@@ -29,7 +29,7 @@ def sinusoids(random: Any, steps: int) -> npt.NDArray[np.float64]:
 
 
 class Pattern(SameBatch):
-    """One trial of `steps` ms: 100 frozen Poisson inputs of 50 Hz, one target. Loss: half the squared error, summed over steps.
+    """One trial of `steps` ms: 100 frozen Poisson inputs of 50 Hz, one target. Loss: half the squared error, summed over steps, averaged over trials.
     Metric: 1 - error / variance of the target. An output answers a spike one step later, so a trial has one step more.
     """
 
@@ -72,7 +72,7 @@ class Pattern(SameBatch):
         import torch
 
         y = traces[f"{self.output}.y"]
-        return 0.5 * ((y - torch.as_tensor(batch.targets).to(y))[:, 1:] ** 2).sum()
+        return 0.5 * ((y - torch.as_tensor(batch.targets).to(y))[:, 1:] ** 2).sum() / len(y)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         target = batch.targets[:, 1:]

@@ -39,7 +39,7 @@ class Examples:
 
 
 class Sequences(ABC):
-    """Loss: cross entropy of the readout's mean over a sequence. Metric: accuracy of the largest mean.
+    """Loss: cross entropy of the readout's mean over a sequence, each of which counts the same, whatever its length. Metric: accuracy of the largest mean.
 
     steps: of a trial; shorter sequences are filled up with nothing and read until they end, longer ones are cut. A layer answers a step after the one before it.
     kind: of the input, "current" or "spikes". valid: share of the training examples that says when to stop, drawn once and for all. buckets: batches whose examples

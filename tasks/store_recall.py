@@ -116,6 +116,10 @@ class StoreRecall(SyntheticTask):
         targets, asked = (torch.as_tensor(a).to(logits.device) for a in answers)
         return torch.nn.functional.cross_entropy(logits[asked], targets[asked])
 
+    def weight(self, batch: Batch) -> float:
+        """Slots that are asked for."""
+        return float(np.count_nonzero(self._asked(batch)))
+
     def metric(self, recording: Recording, batch: Batch) -> float:
         answers = self._slots(recording.traces[f"{self.output}.v"]).argmax(axis=-1)
         asked = self._asked(batch)

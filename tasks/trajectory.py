@@ -14,6 +14,7 @@ from neuro.library.rate_sigmoid import rate_sigmoid
 from neuro.model import Input, Network, Population, Projection, Uniform
 from neuro.options import OptionError, one_of
 from neuro.protocols import Batch, Recording, Settings
+from tasks.counting import frames
 from tasks.rate_networks import graded
 
 Array = npt.NDArray[Any]
@@ -106,6 +107,9 @@ class Trajectory:
         x = traces[f"{self.output}.x"][..., :2]
         squares = (x - torch.as_tensor(batch.targets).to(x)).square().sum(-1)
         return 0.5 * squares[torch.as_tensor(batch.mask).to(x.device)].mean()
+
+    def weight(self, batch: Batch) -> float:
+        return frames(batch)
 
     def metric(self, recording: Recording, batch: Batch) -> float:
         return -distances(self.which, recording.traces[f"{self.output}.x"][..., :2][batch.mask])[0]

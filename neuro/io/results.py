@@ -71,16 +71,19 @@ class Run:
         return done, checkpoints.of(open_run(target).kept(), target) if done else checkpoints.read(side)
 
     @staticmethod
-    def resume(path: str | os.PathLike[str], changed: Mapping[str, Any] | None = None) -> tuple[Run, dict[str, Array]]:
+    def resume(
+        path: str | os.PathLike[str], changed: Mapping[str, Any] | None = None, metrics: Sequence[str] = ()
+    ) -> tuple[Run, dict[str, Array]]:
         """Continue a run from its last checkpoint: metrics after it are dropped. Returns the run and the saved state.
 
-        changed: settings that are others from here on, such as more epochs; with them a complete run goes on too, and what was measured of it is dropped.
+        metrics: that it logs from here on, besides those that it has. changed: settings that are others from here on, such as more epochs; with them a complete run goes on too, and what was measured of it is dropped.
         """
         target = Path(path)
         if not changed and _is_complete(target):
             raise finished(target)
         _, (header, history, state) = Run.stopped(target)
         header["config"] |= changed or {}
+        history |= {name: [] for name in metrics if name not in history}
 
         def keep() -> None:
             if changed:  # all that the new file takes lies beside it

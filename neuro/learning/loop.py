@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +13,12 @@ from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.episodes import run_of
 from neuro.io.results import Run
+from neuro.learning.common import processes
 from neuro.learning.common.optimisers import under
+from neuro.learning.common.processes import here
 from neuro.learning.common.summed_inputs import silent
-from neuro.protocols import Array, Batch, Parameters, Program, Recording, Rule, Task
+from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.protocols import Array, Batch, Parameters, Program, Recording, Rule, Task, UnsupportedError
 
 METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
 VALID = "valid_accuracy"
@@ -22,8 +26,10 @@ CHECKPOINT_EVERY = 10  # updates
 
 
 def metrics_of(rule: Any, task: Any = None) -> tuple[str, ...]:
-    """What the loop logs, and what the rule adds."""
-    return (*METRICS, *((VALID,) if validation(task) is not None else ()), *getattr(rule, "metrics", ()))
+    """What the loop logs, and what the rule and the processes add."""
+    valid = (VALID,) if validation(task) is not None else ()
+    together = processes.METRICS if here().number > 1 else ()
+    return (*METRICS, *valid, *getattr(rule, "metrics", ()), *together)
 
 
 def validation(task: Any) -> Batch | None:
@@ -35,6 +41,34 @@ def validation(task: Any) -> Batch | None:
 
 class TrainingError(Exception):
     """Training left the finite numbers, or was asked for something that doesn't fit."""
+
+
+class Unwritten:
+    """The run of a process that leaves the writing to the first one. What it takes goes nowhere."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[tuple[int, float]]] = {}
+
+    def log(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def checkpoint(self, state: Mapping[str, Array]) -> None: ...
+
+    def finish(self, *results: Any) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+def check_processes(rule: Rule, program: Any, task: Any) -> None:
+    """Raises UnsupportedError or OptionError where several processes can't train this network together, each with its part of every batch."""
+    if here().number == 1:
+        return
+    if not isinstance(rule, GradientRule):
+        name = getattr(rule, "known_as", type(rule).__name__)
+        why = "its update is no sum over the examples of a batch"
+        raise UnsupportedError(
+            "any", f"rule '{name}' over processes that share a batch", f"{why}; train in one process"
+        )
+    rule.check_slices(program, task)
 
 
 @dataclass
@@ -95,7 +129,7 @@ def train(
     task: Task,
     program: Program,
     rule: Rule,
-    run: Run,
+    run: Run | Unwritten,
     *,
     epochs: int,
     seed: int,
@@ -109,8 +143,13 @@ def train(
     stops and takes the best parameters; 0 for all epochs and the last ones. saved: the state that Run.resume gave. Returns SI arrays of all
     parameters; the run file has those that learning began with, too, where something came before it, and the best ones of a task with validation examples.
 
-    The order of the data depends on seed and epoch only, so a resumed run sees what the uninterrupted one saw.
+    The order of the data depends on seed and epoch only, so a resumed run sees what the uninterrupted one saw. Several processes of one torch.distributed group
+    train the same network, each on its part of every batch: the first one measures, and `run` is its file; the others take Unwritten(). Raises ProcessesError.
     """
+    together = here()
+    check_processes(rule, program, task)
+    if before is not None:
+        check_processes(before.rule, program, task)
     declared = declared_parameters(program.network)
     parameters: Mapping[str, Array] = {n: p.value for n, p in declared.items()}
     at, first, best = Position(), dict[str, Array](), Best()
@@ -136,12 +175,12 @@ def train(
             except FloatingPointError as error:
                 raise TrainingError(str(error)) from None
             at = Position(at.update + 1, epoch, i + 1, at.flossed)
-            run.log(at.update, metrics)
+            run.log(at.update, {**metrics, **together.spent()})
             update(epoch * len(batches) + i + 1, epochs * len(batches), f"loss {metrics['loss']:.3f} {accuracy}")
             if at.update % CHECKPOINT_EVERY == 0 and i + 1 < len(batches):
                 _save(run, rule, state, parameters, at, first, best)
         at = Position(at.update, epoch + 1, 0, at.flossed)
-        found = measured(task, program, parameters, valid)
+        found = together.from_first(partial(measured, task, program, parameters, valid))
         if valid is not None:
             best.look(found[VALID], parameters, at)
         accuracy = f"test accuracy {found['test_accuracy']:.3f}"
@@ -174,7 +213,7 @@ def measured(task: Task, program: Program, parameters: Parameters, valid: Batch 
 
 
 def _prepare(
-    task: Task, program: Program, before: Before, run: Run, seed: int, batch: int, parameters: Mapping[str, Array],
+    task: Task, program: Program, before: Before, run: Run | Unwritten, seed: int, batch: int, parameters: Mapping[str, Array],
     saved: Mapping[str, Array] | None, at: Position, update: Callable[[int, int, str], None],
 ) -> Mapping[str, Array]:  # fmt: skip
     """The parameters after what comes before learning. at: moves on with it."""
@@ -210,7 +249,7 @@ def mean_rate(recording: Recording) -> float:
 
 
 def _save(
-    run: Run,
+    run: Run | Unwritten,
     rule: Rule,
     state: Any,
     parameters: Mapping[str, Array],
@@ -221,4 +260,6 @@ def _save(
     """first: parameters that learning began with, where something came before it."""
     kept = {f"position/{n}": np.asarray(v) for n, v in vars(at).items()} | {f"first/{n}": v for n, v in first.items()}
     own = {f"parameter/{n}": v for n, v in parameters.items()}
-    run.checkpoint({**rule.save(state), **own, **kept, **best.arrays()})
+    whole = {**rule.save(state), **own, **kept, **best.arrays()}
+    here().check_same(whole)
+    run.checkpoint(whole)

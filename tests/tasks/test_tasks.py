@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import backends
 import tasks
 from neuro import Recording
 from neuro.compiler.parameters import parameters
-from neuro.protocols import Task
+from neuro.learning.common import slices
+from neuro.protocols import Batch, Task
 from tests import extras
 from tests.elsewhere import DEVICE, elsewhere
 from tests.tasks.own_data import crowded, files, series, spike_lists, ti46, words
@@ -150,3 +152,59 @@ def test_validation_examples_are_kept_back(name: str) -> None:
     assert sum(len(b.targets) for b in batches) == len(train)
     with pytest.raises(tasks.UnknownTaskError, match="valid=1"):
         tasks.get(name, valid=1.0)
+
+
+@told
+def test_the_loss_of_a_batch_is_the_weighted_mean_of_those_of_its_slices(name: str) -> None:
+    """Slices of unequal sizes, one of a single example, and the derivatives by what the network did as well."""
+    task = tasks.get(name)
+    batch = several(task)
+    if getattr(task, "indivisible", ""):
+        with pytest.raises(AssertionError):
+            check_mean(task, batch, [(0, 1), (1, slices.examples(batch))])
+        return
+    for spans in ([(0, 1), (1, 5)], [(0, 2), (2, 4), (4, 5)]):
+        check_mean(task, batch, spans)
+
+
+def several(task: Any) -> Batch:
+    """Five examples; tasks of one show it five times."""
+    batch = first_batch(task, size=5)
+    found = slices.examples(batch)
+    where = np.arange(5) % found
+    arrays = {f.name: a for f in fields(batch) if isinstance(a := getattr(batch, f.name), np.ndarray)}
+    inputs: Any = {n: a[where] for n, a in batch.inputs.items()}
+    return replace(batch, **{n: a[where] for n, a in arrays.items()}, inputs=inputs, state=None)
+
+
+def check_mean(task: Any, batch: Any, spans: list[tuple[int, int]]) -> None:
+    random, whole = np.random.default_rng(1), task.perfect(batch)
+    size = slices.examples(batch)
+    spikes = {n: random.random((size, *a.shape[1:])) for n, a in whole.spikes.items()}
+    traces = {n: 0.1 * random.standard_normal((size, *a.shape[1:])) for n, a in whole.traces.items()}
+    loss, slopes = judged(task, spikes, traces, batch)
+    summed, together = 0.0, {n: np.zeros_like(a) for n, a in slopes.items()}
+    for (first, last), share in zip(spans, slices.shares(task, batch, spans), strict=True):
+        part = {n: a[first:last] for n, a in spikes.items()}, {n: a[first:last] for n, a in traces.items()}
+        own, found = judged(task, *part, slices.cut(batch, (first, last)))
+        summed += share * own
+        for n, a in found.items():
+            together[n][first:last] += share * a
+    assert summed == pytest.approx(loss, rel=1e-12)
+    for n, a in slopes.items():
+        np.testing.assert_allclose(together[n], a, rtol=0, atol=1e-12 * np.abs(a).max(initial=1e-300))
+    assert (
+        any(np.abs(a).max() > 0 for a in slopes.values()) or task.name == "spike-count"
+    )  # whole numbers have no slope
+
+
+def judged(task: Any, spikes: Any, traces: Any, batch: Any) -> tuple[float, dict[str, Any]]:
+    """Loss, and its derivatives by spikes and traces."""
+    leaves = [{n: torch.tensor(a, requires_grad=True) for n, a in part.items()} for part in (spikes, traces)]
+    loss = task.loss(*leaves, batch)
+    value = float(loss.detach())
+    every = {**leaves[0], **leaves[1]}
+    if not loss.requires_grad:
+        return value, {n: np.zeros(t.shape) for n, t in every.items()}
+    found = torch.autograd.grad(loss, list(every.values()), allow_unused=True)
+    return value, {n: np.zeros(t.shape) if g is None else g.numpy() for (n, t), g in zip(every.items(), found, strict=True)}  # fmt: skip

@@ -41,6 +41,7 @@ class ActorCritic(BPTT):
     value_baseline: str = "per_episode"
 
     known_as: ClassVar[str] = "actor-critic"
+    unsliced: ClassVar[str] = "actions are drawn for all episodes of a batch together"
     acting: ClassVar[bool] = True  # it learns from what the network does, where a task acts
 
     def __post_init__(self) -> None:

@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 from neuro.learning.common.optimisers import under
 from neuro.learning.common.summed_inputs import refuse_parts
 from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.learning.gradient.sliced import CARRIED
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch, Parameters, RunError, require
 from neuro.state import State
-
-CARRIED = "carried"  # in the rule's memory: the state in which the last batch ended
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class BPTT(GradientRule):
 
     needs: ClassVar[tuple[str, ...]] = ("gradients",)
     known_as: ClassVar[str] = "bptt"
+    unsliced: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,8 +90,7 @@ def gradient_of(
         plain.append(float(value.detach()))
         return value + rule.penalty(program, found)
 
-    if batch.state is not None:
-        options["state"] = batch.state
+    options |= {"trial": batch.trial} if batch.state is None else {"state": batch.state}
     _, slopes = program.value_and_grad(
         loss, parameters, batch.inputs, rule.names(program), tuple(task.record()), **options
     )

@@ -49,6 +49,7 @@ class Flossing(GradientRule):
     learning_rate: float = 3e-3
 
     known_as: ClassVar[str] = "flossing"
+    unsliced: ClassVar[str] = "its trials run one after another, as one trajectory"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,10 +16,12 @@ from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
 from neuro.learning.common.optimisers import under
 from neuro.learning.common.parametrisation import Parametrisation, fitting
+from neuro.learning.common.processes import CPU, here
 from neuro.learning.common.regularisation import rate_penalty
+from neuro.learning.gradient import sliced
 from neuro.learning.gradient.quantisation_aware import StraightThrough
-from neuro.options import OptionError, checked, hint, one_of
-from neuro.protocols import Array, Batch, Parameters, require
+from neuro.options import OptionError, checked, counts, hint, one_of
+from neuro.protocols import Array, Batch, Parameters, UnsupportedError, require
 from neuro.state import State
 from neuro.surgery.moving import Surgery
 
@@ -94,7 +96,8 @@ class GradientRule:
     optimiser_options: the optimiser's own, such as eps or momentum. learning_rate: in the parameters' own units. learning_rates: name or pattern -> another one; the last that fits counts.
     schedule_options: the scheduler's own, counted in updates. clip: gradient norm, 0 for none. target_rate: Hz, with strength
     rate_strength (0: off). quantise: train for these integers; options of neuro.export.quantisation.calibration.Scheme, and
-    `after`: updates with real weights before.
+    `after`: updates with real weights before. slices: of every batch, which are estimated on one thread each and summed in an order of their own, so that the numbers are the
+    same bits for any number of processes; 0: one a process.
     """
 
     optimiser: str = "adam"
@@ -110,9 +113,12 @@ class GradientRule:
     logarithmic: tuple[str, ...] = ()
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     optimiser_options: Mapping[str, Any] = field(default_factory=dict)
+    slices: int = 0
 
     def __post_init__(self) -> None:
         optimisers.check(self.optimiser, self.optimiser_options)
+        if self.slices:
+            counts(slices=self.slices)
         for name, rate in self.learning_rates.items():
             if not 0 <= rate < float("inf"):
                 raise OptionError(
@@ -131,10 +137,30 @@ class GradientRule:
         """The rule as messages name it, never by the name of a class that it derives from."""
         return vars(cls).get("known_as") or cls.__name__
 
+    # why its estimate of a batch isn't the mean of those of its slices, "" where it is; a class says it of itself, not of those that derive from it
+    unsliced: ClassVar[str] = "it doesn't say that its estimate of a batch is the mean of those of its slices"
+
     def check(self, program: Any) -> None:
         """Raises UnsupportedError where the program can't do what the rule needs."""
         for capability in self.needs:
             require(program, capability, f"rule '{self.called()}'")
+
+    def undivided(self, program: Any) -> str:
+        """Why a batch of this program's can't be estimated slice by slice; "" where it can."""
+        return str(vars(type(self)).get("unsliced", GradientRule.unsliced))
+
+    def check_slices(self, program: Any, task: Any) -> None:
+        """Raises UnsupportedError or OptionError where slices of a batch, which processes share, would give another gradient than the whole."""
+        what = f"rule '{self.called()}' over processes, or in slices"
+        if why := self.undivided(program):
+            raise UnsupportedError("any", what, f"{why}; train in one process, without slices")
+        if self.rate_strength:
+            raise OptionError(
+                "rate_strength: the penalty is of the whole batch's mean rates, which no slice of it knows; "
+                "leave rate_strength out, or train in one process, without slices"
+            )
+        if why := getattr(task, "indivisible", ""):
+            raise UnsupportedError("any", what, f"task '{task.name}': {why}; train in one process, without slices")
 
     def memory(self, program: Any) -> dict[str, Array]:
         """Arrays that the rule keeps besides the parameters, before the first update."""
@@ -156,8 +182,7 @@ class GradientRule:
         self.check(program)
         declared = declared_parameters(program.network)
         chosen = Parametrisation.of(declared, self.trainable, self.logarithmic)
-        dtype = program.dtype if isinstance(getattr(program, "dtype", None), torch.dtype) else torch.float64
-        theta = chosen.free(parameters, dtype=dtype)
+        theta = chosen.free(parameters, dtype=_precision(program))
         tensors = list(theta.values())
         rates = self._rates(chosen.names, declared)
         own = {"weight_decay": self.weight_decay, **self.optimiser_options}
@@ -173,9 +198,12 @@ class GradientRule:
         self, program: Any, parameters: Parameters, state: GradientState, batch: Batch, task: Any
     ) -> tuple[Parameters, GradientState, Mapping[str, float]]:
         """One update. task: its `loss` and `record`. Returns SI arrays of all parameters, state, metrics."""
+        if self.slices and torch.get_num_threads() > 1:
+            with sliced.one_thread():
+                return self.step(program, parameters, state, batch, task)
         before, quantised = state.real(parameters), state.quantised
-        found = self.estimate(program, state.seen(before), batch, task, state.memory, state.updates)
-        loss, slopes = check_estimate(self.called(), found, state.parametrisation.shapes)
+        shapes = state.parametrisation.shapes
+        loss, slopes = self.estimated(program, state.seen(before), batch, task, state.memory, state.updates, shapes)
         if quantised is not None:
             slopes = quantised.backward(slopes, before, state.scales)
         state.optimiser.zero_grad(set_to_none=True)
@@ -200,9 +228,35 @@ class GradientRule:
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
     ) -> dict[str, Array]:
         """See Rule.gradient."""
-        found = self.estimate(program, parameters, batch, task, self.memory(program), draw)
-        chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
-        return check_estimate(self.called(), found, chosen.shapes)[1]
+        shapes = Parametrisation.of(declared_parameters(program.network), self.trainable).shapes
+        return self.estimated(program, parameters, batch, task, self.memory(program), draw, shapes)[1]
+
+    def estimated(
+        self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int,
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> tuple[float, dict[str, Array]]:  # fmt: skip
+        """What `estimate` says of the whole batch, of which each process estimates its part. shapes: of the trained parameters."""
+
+        def estimate(part: Batch, task: Any, memory: dict[str, Array]) -> tuple[float, dict[str, Array]]:
+            return check_estimate(self.called(), self.estimate(program, parameters, part, task, memory, draw), shapes)
+
+        together = here()
+        if together.number == 1 and not self.slices:
+            return estimate(batch, task, memory)
+        self.check_slices(program, task)
+        dtype = np.float32 if _precision(program) == torch.float32 else np.float64
+        device = getattr(getattr(program, "storage", None), "device", CPU)
+        return sliced.estimated(
+            estimate,
+            batch,
+            task,
+            memory,
+            shapes=shapes,
+            number=self.slices,
+            dtype=dtype,
+            device=device,
+            together=together,
+        )
 
     def names(self, program: Any) -> tuple[str, ...]:
         """The trainable parameters."""
@@ -297,3 +351,9 @@ class GradientRule:
             for _ in range(updates):
                 made.step()
         return made
+
+
+def _precision(program: Any) -> torch.dtype:
+    """Of what is learned."""
+    own = getattr(program, "dtype", None)
+    return own if isinstance(own, torch.dtype) else torch.float64

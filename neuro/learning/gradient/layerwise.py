@@ -63,6 +63,7 @@ class Layerwise(GradientRule):
 
     needs: ClassVar[tuple[str, ...]] = ("gradients",)
     known_as: ClassVar[str] = "layerwise"
+    unsliced: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,6 +114,11 @@ class Layerwise(GradientRule):
                 found[part.population] = [v for v in part.own if v in _summed(program)]
         return found
 
+    def undivided(self, program: Any) -> str:
+        if of_sum := self.of_sum(program):
+            return f"mean and scale of population '{next(iter(of_sum))}' are those of the whole batch"
+        return "its random numbers are drawn for the whole batch" if self.stochastic else super().undivided(program)
+
     def memory(self, program: Any) -> dict[str, Array]:
         """Running averages, which begin with the first batch."""
         sizes = {p.name: p.size for p in program.network.populations}
@@ -150,7 +156,7 @@ class Layerwise(GradientRule):
         """The network's own traces in a batch, with the graph behind them."""
         refuse_parts(batch, self.called())
         given, driven = _outside(program)
-        sums = dict(given.forward({}, batch.inputs, driven).traces)
+        sums = dict(given.forward({}, batch.inputs, driven, trial=batch.trial).traces)
         shape = sums[driven[0]].shape[:2]
         traces, normalised = dict[str, torch.Tensor](), self.of_sum(program)
         for part, compiled in _programs(program):

@@ -93,6 +93,7 @@ class Contrastive(GradientRule):
 
     needs: ClassVar[tuple[str, ...]] = ("state",)
     known_as: ClassVar[str] = "contrastive"
+    unsliced: ClassVar[str] = "a phase ends when the last trial of the batch has settled"
     metrics: ClassVar[tuple[str, ...]] = ("residual", "asymmetry", "settling_steps")
 
     def __post_init__(self) -> None:

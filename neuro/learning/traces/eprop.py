@@ -53,6 +53,7 @@ class EProp(GradientRule):
 
     forms: ClassVar[tuple[str, ...]] = FORMS
     known_as: ClassVar[str] = "eprop"
+    unsliced: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +86,7 @@ class EProp(GradientRule):
         check_inputs(program.network, batch, self.called())
         trial = run_trial(
             program, parameters, batch, task, feedback, target_rate=self.target_rate, rate_strength=self.rate_strength,
-            detach_reset=self.detach_reset,
+            detach_reset=self.detach_reset, trial=batch.trial,
         )  # fmt: skip
         trained = [n.removesuffix(".w") for n in self.names(program)]
         return trial.loss, self.slopes(trial, trained, draw)

@@ -88,6 +88,7 @@ class RewardEProp(EProp):
 
     forms: ClassVar[tuple[str, ...]] = (*FORMS, "online")
     known_as: ClassVar[str] = "reward-eprop"
+    unsliced: ClassVar[str] = "actions are drawn for all trials of a batch together"
     acting: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

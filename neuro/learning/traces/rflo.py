@@ -16,3 +16,4 @@ class RFLO(EProp):
     optimiser: str = "sgd"
 
     known_as: ClassVar[str] = "rflo"
+    unsliced: ClassVar[str] = ""

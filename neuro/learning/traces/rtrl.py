@@ -16,3 +16,4 @@ class RTRL(EProp):
     detach_reset: bool | None = None
 
     known_as: ClassVar[str] = "rtrl"
+    unsliced: ClassVar[str] = ""

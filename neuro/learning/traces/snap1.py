@@ -16,3 +16,4 @@ class SnAp1(EProp):
     detach_reset: bool | None = None
 
     known_as: ClassVar[str] = "snap1"
+    unsliced: ClassVar[str] = ""

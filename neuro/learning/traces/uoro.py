@@ -22,6 +22,7 @@ class UORO(EProp):
     detach_reset: bool | None = None
 
     known_as: ClassVar[str] = "uoro"
+    unsliced: ClassVar[str] = "its random signs are drawn for the whole batch"
 
     def check_network(self, network: Network, output: str) -> None:
         super().check_network(network, output)
