@@ -27,16 +27,26 @@ KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A TOML file's settings. Raises UserError naming the key."""
+    """The settings in a TOML file, or in a JSON file of the same tables. Raises UserError naming the key."""
+    import json
     import tomllib
 
+    kind, read = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        found = tomllib.loads(cli.existing(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise cli.UserError(f"'{path}' is not TOML: {error}") from None
+        found = read(cli.existing(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # what both readers' own errors are, and those of the text
+        raise cli.UserError(f"'{path}' is not {kind}: {error}") from None
+    if not isinstance(found, dict):
+        raise cli.UserError(f"'{path}' holds {type(found).__name__}, not settings by their names")
+    check_settings(found, f"'{path}'")
+    return found
+
+
+def check_settings(found: dict[str, Any], where: str) -> None:
+    """Raises UserError naming the key that isn't one, or whose value isn't of its kind."""
     for name, value in found.items():
         if name not in KEYS:
-            raise cli.UserError(f"'{path}' has the unknown key '{name}'; known: {', '.join(KEYS)}")
+            raise cli.UserError(f"{where} has the unknown key '{name}'; known: {', '.join(KEYS)}")
         kind: type[Any]
         kind, wanted = (
             (str, "text")
@@ -46,10 +56,9 @@ def read_config(path: Path) -> dict[str, Any]:
             else (int, "a whole number")
         )
         if type(value) is not kind:
-            raise cli.UserError(f"'{path}', {name}: {value!r} is not {wanted}")
+            raise cli.UserError(f"{where}, {name}: {value!r} is not {wanted}")
         if name in COUNTS and value < 1:
-            raise cli.UserError(f"'{path}', {name}: {value!r} is not positive")
-    return found
+            raise cli.UserError(f"{where}, {name}: {value!r} is not positive")
 
 
 @contextmanager
@@ -261,7 +270,7 @@ def main(
         str | None, typer.Option(help="train for integers: binary, ternary, linear4, log4, ... or a target's name")
     ] = None,
     out: Annotated[Path, typer.Option(help="HDF5 file of the run")] = Path("runs/run.h5"),
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML or JSON file with any of the settings")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
     control: Annotated[

@@ -47,8 +47,9 @@ class ResultsError(Exception):
 
 
 @contextmanager
-def opened(path: Path, limit: int | None = None) -> Iterator[Contents]:
-    """A file to read, also while it is written. limit: see Contents. Raises ResultsError, also for what reading it raises."""
+def opened(path: Path, limit: int | None = None, within: str = "") -> Iterator[Contents]:
+    """A file to read, also while it is written. limit: see Contents. within: a group that is read like a file of its own. Raises ResultsError, also for
+    what reading it raises."""
     if not path.is_file():
         raise ResultsError(f"there is no file '{path}'")
     try:
@@ -57,7 +58,10 @@ def opened(path: Path, limit: int | None = None) -> Iterator[Contents]:
         raise ResultsError(f"'{path}' is not a readable HDF5 file (truncated, or another format): {error}") from None
     with file:
         try:
-            yield Contents(file, limit)
+            contents = Contents(file, limit)
+            if within:
+                contents.file = contents.member(file, within, h5py.Group)
+            yield contents
         except Hdf5Error as error:
             raise ResultsError(f"can't read '{path}', {error}") from None
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
@@ -107,7 +111,7 @@ class Contents:
     """An open file. limit: bytes of all that is read of it, counted as often as it is read."""
 
     def __init__(self, file: h5py.File, limit: int | None = None) -> None:
-        self.file = file
+        self.file: h5py.Group = file
         self.size = Path(file.filename).stat().st_size
         self.limit = allowance(Path(file.filename)) if limit is None else limit
         self.bytes = 0
@@ -247,6 +251,20 @@ def alone(path: Path, wait: bool = False) -> IO[bytes]:
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file
             file.close()  # another file has come to its place meanwhile
+
+
+def in_use(path: Path) -> bool | None:
+    """Whether somebody has the right to write a file that is there; None where the system has no locks. Raises OSError."""
+    with path.open("rb") as file:
+        try:
+            from fcntl import LOCK_NB, LOCK_SH, flock
+
+            flock(file, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
+        except (ImportError, OSError):
+            return None
+    return False
 
 
 def exists(group: h5py.Group, name: str) -> bool:
