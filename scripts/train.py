@@ -26,8 +26,8 @@ TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, or in a JSON file of the same tables. Raises UserError naming the key."""
+def tables(path: Path) -> dict[str, Any]:
+    """What a TOML file holds, or a JSON file of the same tables. Raises UserError."""
     import json
     import tomllib
 
@@ -37,7 +37,13 @@ def read_config(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # what both readers' own errors are, and those of the text
         raise cli.UserError(f"'{path}' is not {kind}: {error}") from None
     if not isinstance(found, dict):
-        raise cli.UserError(f"'{path}' holds {type(found).__name__}, not settings by their names")
+        raise cli.UserError(f"'{path}' holds no settings by their names")
+    return found
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A file's settings. Raises UserError naming the key."""
+    found = tables(path)
     check_settings(found, f"'{path}'")
     return found
 
@@ -108,20 +114,28 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
 
 def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
     """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
+    asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
+    asked["rule_options"] = {**asked.get("rule_options", {}), **added}
+    if (differs := differing(settings, asked)) is not None:
+        name, own, value = differs
+        raise cli.UserError(
+            f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
+        )
+
+
+def differing(settings: dict[str, Any], asked: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first of the settings asked for that a run has otherwise, with its own value and the other; of tables, what is asked for."""
     import json
 
     import backends
 
-    asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
-    asked["rule_options"] = {**asked.get("rule_options", {}), **added}
     if "backend" in asked:
-        asked["backend"] = backends.resolved(asked["backend"])
+        asked = {**asked, "backend": backends.resolved(asked["backend"])}
     for name, value in json.loads(json.dumps(asked, default=str)).items():
         own = settings.get(name)
         if own != ({**(own or {}), **value} if name in TABLES else value):
-            raise cli.UserError(
-                f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
-            )
+            return name, own, value
+    return None
 
 
 def own_data(task: str | None, network: Path | None, data: Path | None, answer: str | None) -> dict[str, Any] | None:

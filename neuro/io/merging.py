@@ -146,44 +146,47 @@ def _take(runs: h5py.Group, row: Row, parameters: bool) -> None:
 def _copied(group: h5py.Group, row: Row, parameters: bool) -> bool:
     with opened(row.path, _BESIDE + row.path.stat().st_size if row.path.exists() else None) as contents:
         header = run_header.read(contents)
+        if not isinstance(header["config"], dict):
+            raise Hdf5Error("config", f"{type(header['config']).__name__} where settings belong")
         run_header.write(group, header)
         metrics = contents.find(contents.file, "metrics", h5py.Group)
         for name in metrics if metrics is not None else ():
-            _copy_metric(contents, metrics, group, name)
+            _copy(contents, metrics, name, group.require_group("metrics"), _ENTRY)
             row.metrics[name] = _summary(group[f"metrics/{name}"])
         if parameters and header["complete"]:
-            _copy_parameters(contents, group)
+            _copy_parameters(contents, group.create_group("parameters"))
         group.attrs["complete"] = header["complete"]
     row.config = header["config"]
     return bool(header["complete"])
 
 
-def _copy_metric(contents: Contents, metrics: h5py.Group, group: h5py.Group, name: str) -> None:
-    item = contents.member(metrics, name, h5py.Dataset)
-    if item.dtype.names != _ENTRY.names or item.ndim != 1:
-        raise Hdf5Error(f"metrics/{name}", f"{item.dtype} {item.shape} where pairs of step and value belong")
-    count = len(item)  # more may come meanwhile
-    data = group.create_dataset(f"metrics/{name}", (count,), _ENTRY)
-    for first, last in _blocks(count, _ENTRY.itemsize):
-        data[first:last] = contents.span(metrics, name, first, last, kinds="V").astype(_ENTRY)
-
-
 def _copy_parameters(contents: Contents, group: h5py.Group) -> None:
     snapshots = contents.member(contents.file, "parameters", h5py.Group)
+    group.attrs["final"] = int(contents.attribute(snapshots, "final"))
     for update in snapshots:
         values = contents.member(snapshots, update, h5py.Group)
+        copy = group.create_group(update)
         for name in values:
-            item = contents.member(values, name, h5py.Dataset)
-            place = f"parameters/{update}/{name}"
-            if item.ndim == 0:
-                group[place] = contents.array(values, name)
-            else:
-                data = group.create_dataset(place, item.shape, item.dtype)
-                for first, last in _blocks(len(item), item.dtype.itemsize * int(np.prod(item.shape[1:], dtype=object))):
-                    data[first:last] = contents.span(values, name, first, last)
+            _copy(contents, values, name, copy)
             for key in ("unit", "axes"):
-                group[place].attrs[key] = str(contents.attribute(item, key, ""))
-    group.require_group("parameters").attrs["final"] = int(contents.attribute(snapshots, "final"))
+                copy[name].attrs[key] = str(contents.attribute(values[name], key, ""))
+
+
+def _copy(contents: Contents, source: h5py.Group, name: str, target: h5py.Group, entry: Any = None) -> None:
+    """An array of numbers, or of these entries, block by block; as long as it is now, for more may come meanwhile."""
+    item = contents.member(source, name, h5py.Dataset)
+    if item.ndim == 0:
+        target[name] = contents.array(source, name)
+        return
+    if entry is not None and (item.dtype.names != entry.names or item.ndim != 1):
+        raise Hdf5Error(name, f"{item.dtype} {item.shape} where pairs of step and value belong")
+    shape, width = item.shape, item.dtype.itemsize * int(np.prod(item.shape[1:], dtype=object))
+    step = max(1, _BLOCK // max(1, width))
+    for first in range(0, max(1, shape[0]), step):
+        last = min(first + step, shape[0])
+        values = contents.span(source, name, first, last, kinds="biuf" if entry is None else "V")
+        data = target.require_dataset(name, shape, entry or item.dtype)  # after the first block was found sound
+        data[first:last] = values if entry is None else values.astype(entry)
 
 
 def _of_checkpoint(runs: h5py.Group, row: Row) -> bool:
@@ -199,12 +202,6 @@ def _of_checkpoint(runs: h5py.Group, row: Row) -> bool:
         row.metrics[name] = _summary(group[f"metrics/{name}"])
     row.config = header["config"]
     return True
-
-
-def _blocks(count: int, width: int) -> Iterator[tuple[int, int]]:
-    step = max(1, _BLOCK // max(1, width))
-    for first in range(0, count, step):
-        yield first, min(first + step, count)
 
 
 def _summary(data: h5py.Dataset) -> tuple[float, float, float]:
