@@ -25,7 +25,7 @@ LOOK = 1.0  # seconds for which an engine is asked what has ended
 
 
 def share_of(text: str) -> tuple[int, int]:
-    """"3/8" as numbers. Raises UserError."""
+    """ "3/8" as numbers. Raises UserError."""
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
         raise cli.UserError(f"--share {text} is no share; write 0/8 to 7/8 for eight of them")
@@ -41,7 +41,9 @@ def planned(spec: Spec, folder: Folder, share: tuple[int, int], code: str) -> Pl
     folder.check(spec)
     if spec.search:
         if share[1] > 1:
-            raise cli.UserError("a search learns from all its trials, so it can't be cut into shares; leave --share out")
+            raise cli.UserError(
+                "a search learns from all its trials, so it can't be cut into shares; leave --share out"
+            )
         return Searching(spec, spec.search, folder, code)
     plan = Listing(spec, folder, share)
     added = [trial for key, trial in folder.trials.items() if key not in before]
@@ -52,7 +54,9 @@ def planned(spec: Spec, folder: Folder, share: tuple[int, int], code: str) -> Pl
     if before and added:
         cli.note(f"{len(added)} trials are new in '{folder.path}', which had {len(before)}")
     if removed:
-        cli.note(f"{removed} trials of '{folder.path}' aren't asked for any more; their files stay, and the table is without them")
+        cli.note(
+            f"{removed} trials of '{folder.path}' aren't asked for any more; their files stay, and the table is without them"
+        )
     return plan
 
 
@@ -94,10 +98,17 @@ def carry_out(
 
 
 def main(
-    spec: Annotated[Path, typer.Argument(help="TOML file: settings as for train.py, and what of them takes many values")],
+    spec: Annotated[
+        Path, typer.Argument(help="TOML file: settings as for train.py, and what of them takes many values")
+    ],
     out: Annotated[Path, typer.Option(help="folder of the sweep")],
-    jobs: Annotated[int | None, typer.Option(min=1, help="trials at once on this machine; default: as many as it has processors for")] = None,
-    address: Annotated[str | None, typer.Option(help="of a Ray cluster that runs the trials; local: one that starts for it")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="trials at once on this machine; default: as many as it has processors for"),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster that runs the trials; local: one that starts for it")
+    ] = None,
     share: Annotated[str, typer.Option(help="carry out only these trials: 0/8 to 7/8 of a job array")] = "0/1",
     retry: Annotated[bool, typer.Option("--retry", help="run trials again that failed")] = False,
     task: Annotated[str, typer.Option(help="your own module:Class, where the file names it as its task")] = "",
@@ -123,7 +134,9 @@ def main(
         finally:
             engine.close()
         if not whole:
-            print(f"{plan.total} trials of share {share} are done; when all shares are: python scripts/sweep.py {spec} --out {out}")
+            print(
+                f"{plan.total} trials of share {share} are done; when all shares are: python scripts/sweep.py {spec} --out {out}"
+            )
             return
         failed = report(out, found, plan.trials())
     sys.exit(1 if failed else 0)

@@ -68,7 +68,7 @@ def merge(
                 if row.status != COMPLETE and not partial:
                     refused.append(row)
             if not refused:
-                _write_table(file, found)
+                _write_table(file, found, target.parent)
         if refused:
             raise ResultsError(_refusal(refused))
 
@@ -119,9 +119,7 @@ def _check(target: Path, rows: Sequence[Row], overwrite: bool) -> None:
 
 def _refusal(rows: Sequence[Row]) -> str:
     said = "; ".join(f"'{row.path}' is {row.status}" + (f" ({row.error})" if row.error else "") for row in rows)
-    return (
-        f"{said}. Finish what is incomplete with train.py --resume, or take all as far as they go with --partial"
-    )
+    return f"{said}. Finish what is incomplete with train.py --resume, or take all as far as they go with --partial"
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------
@@ -216,16 +214,18 @@ def _summary(data: h5py.Dataset) -> tuple[float, float, float]:
 # -- the table ----------------------------------------------------------------------------------------------------
 
 
-def _write_table(file: h5py.File, rows: Sequence[Row]) -> None:
+def _write_table(file: h5py.File, rows: Sequence[Row], folder: Path) -> None:
+    """folder: of the file, which paths begin at."""
     table = file.create_group("table")
-    columns: list[tuple[str, str, list[Any]]] = [
-        (name, "run", [str(getattr(row, name)) for row in rows]) for name in ("name", "status", "path", "error")
-    ]
+    paths = [os.path.relpath(row.path, folder) for row in rows]
+    columns: list[tuple[str, str, list[Any]]] = [("name", "run", [row.name for row in rows]), ("path", "run", paths)]
+    columns += [(name, "run", [getattr(row, name) for row in rows]) for name in ("status", "error")]
     columns += [(name, "setting", values) for name, values in _settings(rows).items()]
     for name in dict.fromkeys(name for row in rows for name in row.metrics):
         summaries = [row.metrics.get(name, (np.nan,) * 3) for row in rows]
         columns += [
-            (f"{kind} {name}", "metric", [s[k] for s in summaries]) for k, kind in enumerate(("final", "least", "largest"))
+            (f"{kind} {name}", "metric", [s[k] for s in summaries])
+            for k, kind in enumerate(("final", "least", "largest"))
         ]
     for name, kind, values in columns:
         table[name] = _array(values)

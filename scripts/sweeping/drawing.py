@@ -45,7 +45,9 @@ def drawn(seed: int, trial: int, over: Mapping[str, Mapping[str, Any]]) -> dict[
     return found
 
 
-def suggested(search: Search, best: Best, known: Sequence[tuple[Mapping[str, Any], float | None]], trial: int) -> dict[str, Any]:
+def suggested(
+    search: Search, best: Best, known: Sequence[tuple[Mapping[str, Any], float | None]], trial: int
+) -> dict[str, Any]:
     """The settings of a trial, by those of trials before it and what came of them (None where nothing did).
 
     They depend on nothing else: the sampler is made anew for each trial, with a seed that is drawn for it. Raises UserError.

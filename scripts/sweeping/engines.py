@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any, Protocol
 
 import cli
@@ -75,6 +76,12 @@ class Local:
         self._running.clear()
 
 
+def _carry_out_in(folder: str, trial: Trial, code: str) -> None:
+    """The same in the working folder of whoever asks for it, which settings may name files in."""
+    os.chdir(folder)
+    carry_out(trial, code)
+
+
 def _why(code: int) -> str:
     import signal
 
@@ -102,7 +109,9 @@ class Ray:
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, RuntimeError, ValueError) as error:
                 why = str(error).strip().partition("\n")[0]
-                raise cli.UserError(f"there is no cluster of Ray at '{address}': {why}; start one with: ray start --head") from None
+                raise cli.UserError(
+                    f"there is no cluster of Ray at '{address}': {why}; start one with: ray start --head"
+                ) from None
         self._environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
     def free(self) -> bool:
@@ -114,8 +123,10 @@ class Ray:
     def start(self, trial: Trial, code: str) -> None:
         processors = int(trial.settings["threads"])
         environment = {"env_vars": self._environment}
-        task = self._ray.remote(num_cpus=processors, max_calls=1, max_retries=LOST, runtime_env=environment)(carry_out)
-        self._running[task.remote(trial, code)] = trial
+        task = self._ray.remote(num_cpus=processors, max_calls=1, max_retries=LOST, runtime_env=environment)(
+            _carry_out_in
+        )
+        self._running[task.remote(os.getcwd(), replace(trial, folder=trial.folder.resolve()), code)] = trial
 
     def ended(self, seconds: float) -> list[tuple[Trial, str]]:
         ready, _ = self._ray.wait(list(self._running), timeout=seconds)

@@ -16,10 +16,10 @@ TABLE, PICTURE = "sweep.h5", "response.png"
 
 def value_of(trial: Trial, best: Best) -> float | None:
     """What a complete trial reached; None where that is no number. Raises UserError where it has no such metric."""
+    import numpy as np
+
     from neuro.io.results import open_run
     from neuro.options import hint
-
-    import numpy as np
 
     metrics = open_run(trial.run).metrics()
     if best.metric not in metrics:

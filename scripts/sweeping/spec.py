@@ -93,7 +93,9 @@ class Spec:
             for part in above:
                 table = table.setdefault(part, {})
                 if not isinstance(table, dict):
-                    raise cli.UserError(f"'{self.path}' sweeps over {name}, and its {part} is no table; name {part} itself")
+                    raise cli.UserError(
+                        f"'{self.path}' sweeps over {name}, and its {part} is no table; name {part} itself"
+                    )
             table[last] = value
         return {"threads": THREADS} | found
 
@@ -110,7 +112,9 @@ def read(path: Path) -> Spec:
     try:
         data = json.loads(json.dumps(data))
     except TypeError as error:
-        raise cli.UserError(f"{where} has a value that is neither text, number, flag, list nor table: {error}") from None
+        raise cli.UserError(
+            f"{where} has a value that is neither text, number, flag, list nor table: {error}"
+        ) from None
     base = {k: v for k, v in data.items() if k not in ("grid", "samples", "search", "best")}
     grid = {n: _values(where, n, v) for n, v in _flat(where, "grid", data, list)}
     samples = _made(Samples, where, "samples", data)
@@ -152,7 +156,9 @@ def check(spec: Spec, settings: Mapping[str, Any], code: str) -> None:
     own = train.own_data(config.get("task"), options.get("network"), options.get("data"), options.get("answer"))
     name = "arrays" if own else chosen["task"]
     if ":" in name and name != code:
-        raise cli.UserError(f"{where} names the task '{name}', code that no file may ask for; if it is yours, give --task {name}")
+        raise cli.UserError(
+            f"{where} names the task '{name}', code that no file may ask for; if it is yours, give --task {name}"
+        )
     things = [(tasks.REGISTRY, "task", name, chosen["task_options"] | (own or {}))] if ":" not in name else []
     things += [(learning.REGISTRY, "rule", chosen["rule"], config.get("rule_options", {}))]
     for registry, kind, name, given in things:
@@ -176,9 +182,13 @@ def _check_names(where: str, names: Sequence[str]) -> None:
     for name in names:
         first, _, rest = name.partition(".")
         if first not in train.KEYS and first not in OPTIONS:
-            raise cli.UserError(f"{where} sweeps over '{name}', which is no setting; {hint(first, (*train.KEYS, *OPTIONS))}")
+            raise cli.UserError(
+                f"{where} sweeps over '{name}', which is no setting; {hint(first, (*train.KEYS, *OPTIONS))}"
+            )
         if rest and first not in train.TABLES:
-            raise cli.UserError(f"{where} sweeps over '{name}', and {first} has no parts; {', '.join(train.TABLES)} have")
+            raise cli.UserError(
+                f"{where} sweeps over '{name}', and {first} has no parts; {', '.join(train.TABLES)} have"
+            )
         if whole := [n for n in names if name.startswith(f"{n}.")]:
             raise cli.UserError(f"{where} sweeps over {whole[0]} and over a part of it, {name}; leave one of them out")
         if names.count(name) > 1:
@@ -238,7 +248,9 @@ def _check_drawn(where: str, over: Mapping[str, Any]) -> None:
 
     for name, value in over.items():
         if not isinstance(value, dict):
-            raise cli.UserError(f"{where}, {name}: {value!r}; write {name} = {{uniform = [0.0, 1.0]}}, or one of {', '.join(KINDS)}")
+            raise cli.UserError(
+                f"{where}, {name}: {value!r}; write {name} = {{uniform = [0.0, 1.0]}}, or one of {', '.join(KINDS)}"
+            )
         ((kind, given),) = value.items()
         if kind not in KINDS:
             raise cli.UserError(f"{where}, {name}: there is no '{kind}'; {hint(kind, KINDS)}")
@@ -246,7 +258,9 @@ def _check_drawn(where: str, over: Mapping[str, Any]) -> None:
         if kind == "choice" and not given:
             raise cli.UserError(f"{where}, {name}: choice among nothing")
         if kind != "choice" and not (
-            len(given) == 2 and all(isinstance(v, numbers) and not isinstance(v, bool) for v in given) and given[0] < given[1]
+            len(given) == 2
+            and all(isinstance(v, numbers) and not isinstance(v, bool) for v in given)
+            and given[0] < given[1]
         ):
             what = "two whole numbers" if kind == "int" else "two numbers"
             raise cli.UserError(f"{where}, {name}: {kind} {given!r}; it takes {what}, the lower one first")

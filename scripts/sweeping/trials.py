@@ -61,6 +61,7 @@ class Trial:
     def check(self) -> None:
         """Raises UserError where its file is of a run with other settings."""
         import train
+
         from neuro.io.results import open_run
         from sweeping.spec import split
 
@@ -121,6 +122,7 @@ def carry_out(trial: Trial, code: str) -> None:
 def train_it(trial: Trial, code: str) -> None:
     """Train from where it stands: a complete run stays, a stopped one goes on, any other begins. Raises what train.py raises."""
     import train
+
     from neuro.io.files import replaced_text
     from neuro.io.results import ResultsError, Run
     from sweeping.spec import split
