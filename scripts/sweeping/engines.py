@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sweeping.trials import Trial, carry_out
 
 PRELOADED = ["torch", "neuro.learning.loop", "neuro.learning.gradient.bptt", "backends.native", "tasks.digits"]
 PATIENCE = 3.0  # seconds for a process to end by itself
-LOST = 10  # times that a trial is started again whose machine was lost
+LOST = 2  # times that a trial is started again whose worker or machine was lost; after that it has failed, and --retry goes on with it
 
 
 class Engine(Protocol):
@@ -62,7 +63,7 @@ class Local:
 
         found = []
         for sentinel in wait(list(self._running), seconds):
-            process, trial = self._running.pop(sentinel)  # type: ignore[arg-type, index]
+            process, trial = self._running.pop(sentinel)  # type: ignore[arg-type]
             process.join()
             found.append((trial, _why(process.exitcode)))
         return found
@@ -106,7 +107,7 @@ class Ray:
         self._ours = not ray.is_initialized()
         if self._ours:
             try:
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 why = str(error).strip().partition("\n")[0]
                 raise cli.UserError(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import cli
 import train
@@ -23,7 +23,6 @@ OPTIONS = {n: k for n, k in get_type_hints(train.main).items() if n not in (*tra
 THREADS = 1  # of a run whose file doesn't say: jobs fill the processors
 KINDS = ("uniform", "loguniform", "int", "choice")
 LONGEST = 100_000  # trials
-DIRECTIONS = ("maximize", "minimize")
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Best:
     """What trials are compared by: a metric's `value` ("final" or "best" of the run), in this direction; the table of the best has so many rows."""
 
     metric: str = "test_accuracy"
-    direction: str = "maximize"
-    value: str = "final"
+    direction: Literal["maximize", "minimize"] = "maximize"
+    value: Literal["final", "best"] = "final"
     rows: int = 5
 
     def key(self, final: float, least: float, largest: float) -> float:
@@ -120,8 +119,6 @@ def read(path: Path) -> Spec:
     samples = _made(Samples, where, "samples", data)
     search = _made(Search, where, "search", data)
     best = _made(Best, where, "best", data) or Best()
-    if best.direction not in DIRECTIONS or best.value not in ("final", "best"):
-        raise cli.UserError(f'{where}, [best]: direction is "maximize" or "minimize", value "final" or "best"')
     found = Spec(path, data, base, grid, samples, search, best)
     if search and (grid or samples):
         raise cli.UserError(f"{where}: a search chooses all settings itself; leave [grid] and [samples] out")

@@ -131,20 +131,20 @@ def train_it(trial: Trial, code: str) -> None:
     replaced_text(trial.file("json"), json.dumps(config, indent=1) + "\n")
     if config.get("task") == code:
         options["task"] = code
-    how = {"resume": True}
     try:
         complete, _ = Run.stopped(trial.run)
         if complete:
             return
+        options["resume"] = True
     except ResultsError:  # nothing to go on from
-        how = {"overwrite": True}
+        options["overwrite"] = trial.run.exists()
     sys.argv = command(trial, options)
-    print(f"{shlex.join(['python', *sys.argv])}", "# goes on" * ("resume" in how), flush=True)
-    train.main(config=trial.file("json"), out=trial.run, **options, **how)
+    print(shlex.join(["python", *sys.argv]), flush=True)
+    train.main(config=trial.file("json"), out=trial.run, **options)
 
 
 def command(trial: Trial, options: Mapping[str, Any]) -> list[str]:
-    """The call of train.py that does the same."""
+    """The call of train.py that does the same; with more processes it is what they are started with."""
     given = [part for n, v in options.items() if v for part in ((f"--{n}",) if v is True else (f"--{n}", str(v)))]
     return ["scripts/train.py", "--config", str(trial.file("json")), *given, "--out", str(trial.run)]
 

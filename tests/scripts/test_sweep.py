@@ -320,7 +320,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, call: Call, monkeypatch:
     code, said, error = call("sweep", spec, "--out", "out", "--task", "killer:Mine", "--jobs", 2)
     assert code == 1 and "2 complete, 1 failed" in said and "its process was ended by SIGKILL" in error, error
     logs = {r.stem[:4]: r.with_suffix(".log").read_text().count("python scripts/train.py") for r in runs}
-    assert logs == {"0000": 1, "0002": 2} and "# goes on" in runs[1].with_suffix(".log").read_text()
+    assert logs == {"0000": 1, "0002": 2} and " --resume " in runs[1].with_suffix(".log").read_text()
     code, _, error = call(
         "train", "--config", runs[1].with_suffix(".json"), "--task", "killer:Mine", "--out", tmp_path / "whole.h5"
     )

@@ -91,7 +91,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "fractions": ("[samples]\ncount = 1\n[samples.over]\nseed = {int = [0.5, 1]}\n", "two whole numbers"),
     "a logarithm of 0": ("[samples]\ncount = 1\n[samples.over]\nseed = {loguniform = [0, 1]}\n", "are positive"),
     "no choice": ("[samples]\ncount = 1\n[samples.over]\nseed = {choice = []}\n", "choice among nothing"),
-    "no direction": (f'{GRID}[best]\ndirection = "up"\n', 'direction is "maximize" or "minimize"'),
+    "no direction": (f'{GRID}[best]\ndirection = "up"\n', r"\[best\]: direction='up'; it takes .*maximize" ),
     "no best": (f"{GRID}[best]\nmetrics = 3\n", r"\[best\]: there is no option 'metrics'; did you mean 'metric'"),
     "not TOML": ("[grid", "is not TOML"),
 }  # fmt: skip
