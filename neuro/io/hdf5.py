@@ -23,6 +23,7 @@ _PACKED = 1100  # deflate packs at most 1032 to 1
 _FILTERS = {1, 2, 3, 4, 32000}  # deflate, shuffle, fletcher32, szip, lzf: built in, nothing is loaded for them
 WAIT = 10.0  # seconds for whoever else adds to a file
 _AGAIN = 0.02  # seconds between two looks whether a file is free
+_LOOK = 0.1  # seconds in which whoever only looks has looked
 _ATTRIBUTE = 64  # entries of an attribute
 
 
@@ -228,9 +229,9 @@ class Contents:
 def alone(path: Path, wait: bool = False) -> IO[bytes]:
     """The right to write a file (made where there is none), until what this gives is closed or the process ends.
 
-    wait: a while for whoever has it now. Raises InUseError, OSError.
+    wait: a while for whoever has it now, not just until somebody has looked whether it is in use. Raises InUseError, OSError.
     """
-    last = time.monotonic() + WAIT * wait
+    last = time.monotonic() + (WAIT if wait else _LOOK)
     while True:
         file = path.open("ab")
         try:

@@ -33,8 +33,7 @@ def held(path: Path, share: str = "") -> AbstractContextManager[Any]:
 
 
 class Folder:
-    """The folder of a sweep. trials: by the checksum of their settings. asked: those
-    checksums as a search chose them, of which several may be the same."""
+    """The folder of a sweep. trials: by the checksum of their settings. asked: those checksums as a search chose them, of which several may be the same."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.trials, self.asked = path, dict[str, Trial](), list[str]()
@@ -47,8 +46,15 @@ class Folder:
             return
         if _of_search(self._spec) != _of_search(spec.data):
             raise cli.UserError(
-                f"'{self.path}' has the trials of another search: only its number of trials and the rows of [best] may change;"
-                " choose another folder with --out"
+                f"'{self.path}' has the trials of another sweep, and those of a search depend on each other: only its number of trials and the rows of [best]"
+                " may change; choose another folder with --out"
+            )
+
+    def check_asked(self, number: int, trial: Trial) -> None:
+        """Raises UserError where a search has chosen another one at this number."""
+        if self.asked[number] != trial.key:
+            raise cli.UserError(
+                f"'{self.path / NAME}' is damaged: what the search chose for trial {number} isn't in its settings; choose another folder with --out"
             )
 
     def trial(self, spec: Spec, chosen: Mapping[str, Any]) -> Trial:

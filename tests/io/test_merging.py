@@ -186,6 +186,18 @@ def test_nothing_is_replaced_that_is_no_merged_file(tmp_path: Path) -> None:
     assert open_run(other).complete and open_run(run).complete
 
 
+def test_a_member_elsewhere(tmp_path: Path) -> None:
+    out, run = tmp_path / "all.h5", whole(tmp_path / "run.h5")
+    merge(out, named([run]))
+    with h5py.File(out, "r+") as file:
+        file["runs/other"] = h5py.ExternalLink("run.h5", "/")
+        file["runs/within"] = h5py.SoftLink("/runs/run")
+    for name in ("other", "within", "../table", "run/metrics/loss"):
+        with pytest.raises(ResultsError, match=r"a link to|it is missing|a dataset, not a group"):
+            open_member(out, name)
+    assert open_member(out, "run").complete
+
+
 def test_a_hostile_table(tmp_path: Path) -> None:
     out = tmp_path / "all.h5"
     merge(out, named([whole(tmp_path / "run.h5")]))

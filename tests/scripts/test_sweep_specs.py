@@ -220,10 +220,20 @@ def test_a_search_goes_on_with_more_trials_but_not_as_another_one(tmp_path: Path
     more = SEARCH + "[best]\nrows = 2\n"
     assert searched(tmp_path, text=more)[:5] == few
     for old, new in (("seed = 2", "seed = 3"), ("[8, 16]", "[8, 32]"), ("[search]", "epochs = 2\n[search]")):
-        with pytest.raises(cli.UserError, match="has the trials of another search"):
+        with pytest.raises(cli.UserError, match="has the trials of another sweep"):
             searched(tmp_path, text=SEARCH.replace(old, new))
-    with pytest.raises(cli.UserError, match="has the trials of another search"):
+    with pytest.raises(cli.UserError, match="has the trials of another sweep"):
         Folder(tmp_path / "out").check(spec(tmp_path, GRID))
+
+
+def test_a_search_whose_choices_were_changed_is_refused(tmp_path: Path) -> None:
+    searched(tmp_path, stop=3)
+    path = tmp_path / "out" / "sweep.json"
+    data = json.loads(path.read_text())
+    data["trials"][1]["chosen"]["batch"] = 8 + 8 * (data["trials"][1]["chosen"]["batch"] == 8)
+    path.write_text(json.dumps(data))
+    with pytest.raises(cli.UserError, match="what the search chose for trial 1 isn't in its settings"):
+        searched(tmp_path)
 
 
 @pytest.mark.parametrize(
