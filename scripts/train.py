@@ -112,17 +112,6 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     return recommended(chosen, task_of(chosen, given.get("task") or "", "the settings"))
 
 
-def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
-    """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
-    asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
-    asked["rule_options"] = {**asked.get("rule_options", {}), **added}
-    if (differs := differing(settings, asked)) is not None:
-        name, own, value = differs
-        raise cli.UserError(
-            f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
-        )
-
-
 def differing(settings: dict[str, Any], asked: dict[str, Any]) -> tuple[str, Any, Any] | None:
     """The first of the settings asked for that a run has otherwise, with its own value and the other; of tables, what is asked for."""
     import json
@@ -136,6 +125,17 @@ def differing(settings: dict[str, Any], asked: dict[str, Any]) -> tuple[str, Any
         if own != ({**(own or {}), **value} if name in TABLES else value):
             return name, own, value
     return None
+
+
+def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
+    """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
+    asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
+    asked["rule_options"] = {**asked.get("rule_options", {}), **added}
+    if (differs := differing(settings, asked)) is not None:
+        name, own, value = differs
+        raise cli.UserError(
+            f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
+        )
 
 
 def own_data(task: str | None, network: Path | None, data: Path | None, answer: str | None) -> dict[str, Any] | None:
