@@ -112,21 +112,6 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     return recommended(chosen, task_of(chosen, given.get("task") or "", "the settings"))
 
 
-def differing(settings: dict[str, Any], asked: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first of the settings asked for that a run has otherwise, with its own value and the other; of tables, what is asked for."""
-    import json
-
-    import backends
-
-    if "backend" in asked:
-        asked = {**asked, "backend": backends.resolved(asked["backend"])}
-    for name, value in json.loads(json.dumps(asked, default=str)).items():
-        own = settings.get(name)
-        if own != ({**(own or {}), **value} if name in TABLES else value):
-            return name, own, value
-    return None
-
-
 def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
     """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
     asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
@@ -148,6 +133,21 @@ def own_data(task: str | None, network: Path | None, data: Path | None, answer: 
         raise cli.UserError("--network and --data belong together; give both")
     files = {"network": str(cli.existing(network).resolve()), "data": str(cli.existing(data).resolve())}
     return {**files, **({"output": answer} if answer else {})}
+
+
+def differing(settings: dict[str, Any], asked: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first of the settings asked for that a run has otherwise, with its own value and the other; of tables, what is asked for."""
+    import json
+
+    import backends
+
+    if "backend" in asked:
+        asked = {**asked, "backend": backends.resolved(asked["backend"])}
+    for name, value in json.loads(json.dumps(asked, default=str)).items():
+        own = settings.get(name)
+        if own != ({**(own or {}), **value} if name in TABLES else value):
+            return name, own, value
+    return None
 
 
 def readout_of(settings: dict[str, Any], task: Any) -> list[str]:
