@@ -29,6 +29,7 @@ SCHEMA = "twinspike-merged-1"
 OWN = ("task", "backend", "rule", "seed")  # settings that stand in every table
 COMPLETE, INCOMPLETE, DAMAGED, MISSING = "complete", "incomplete", "damaged", "missing"
 _ENTRY = np.dtype([("step", "<i8"), ("value", "<f8")])  # of a metric
+_NONE = (float("nan"), float("nan"), float("nan"))
 _BLOCK = 2**22  # bytes that are copied at once
 _BESIDE = 2**26  # bytes that a run may give beside its own size: nothing in it is packed
 
@@ -207,7 +208,7 @@ def _summary(data: h5py.Dataset) -> tuple[float, float, float]:
     values = data["value"]
     known = values[~np.isnan(values)]
     if not len(known):
-        return (float("nan"),) * 3
+        return _NONE
     return float(values[-1]), float(known.min()), float(known.max())
 
 
@@ -222,7 +223,7 @@ def _write_table(file: h5py.File, rows: Sequence[Row], folder: Path) -> None:
     columns += [(name, "run", [getattr(row, name) for row in rows]) for name in ("status", "error")]
     columns += [(name, "setting", values) for name, values in _settings(rows).items()]
     for name in dict.fromkeys(name for row in rows for name in row.metrics):
-        summaries = [row.metrics.get(name, (np.nan,) * 3) for row in rows]
+        summaries = [row.metrics.get(name, _NONE) for row in rows]
         columns += [
             (f"{kind} {name}", "metric", [s[k] for s in summaries])
             for k, kind in enumerate(("final", "least", "largest"))

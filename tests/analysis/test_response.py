@@ -43,7 +43,11 @@ def test_it_is_written_as_a_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "values", "wrong"),
-    [({}, [1.0], "no response to draw"), ({"a": [1]}, [np.nan], "no response"), ({"a": [1, 2]}, [1.0], "'a' has 2 values")],
+    [
+        ({}, [1.0], "no response to draw"),
+        ({"a": [1]}, [np.nan], "no response"),
+        ({"a": [1, 2]}, [1.0], "'a' has 2 values"),
+    ],
 )
 def test_nothing_to_draw(settings: Any, values: Any, wrong: str, tmp_path: Path) -> None:
     with pytest.raises(PlotError, match=wrong):
