@@ -331,6 +331,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, call: Call, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_at_any_moment(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, moments = ours(tmp_path, 6, 4), random.Random(0)
     for k in range(8):
@@ -358,6 +359,7 @@ def test_killed_at_any_moment(tmp_path: Path, call: Call, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same table as processes of this machine give; a trial that kills its worker is tried again, then kept as failed."""
     pytest.importorskip("ray")
