@@ -25,7 +25,7 @@ LOOK = 1.0  # seconds for which an engine is asked what has ended
 
 
 def share_of(text: str) -> tuple[int, int]:
-    """ "3/8" as numbers. Raises UserError."""
+    """Number and count of a share such as 3/8. Raises UserError."""
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
         raise cli.UserError(f"--share {text} is no share; write 0/8 to 7/8 for eight of them")
