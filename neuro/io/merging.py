@@ -136,6 +136,7 @@ def _take(runs: h5py.Group, row: Row, parameters: bool) -> None:
         row.status = COMPLETE if complete else row.status or INCOMPLETE
     except ResultsError as error:
         del runs[row.name]
+        row.metrics.clear()
         if _of_checkpoint(runs, row):
             row.status = row.status or INCOMPLETE
         else:

@@ -143,7 +143,7 @@ def test_hostile_runs_are_damaged(what: str, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=rf"run.h5' is damaged \(.*{wrong}"):
         merge(tmp_path / "all.h5", named([tmp_path / "run.h5"]))
     (row,) = merge(tmp_path / "all.h5", named([tmp_path / "run.h5"]), partial=True)
-    assert row.status == "damaged"
+    assert row.status == "damaged" and row.metrics == {}
     with h5py.File(tmp_path / "all.h5") as file:
         assert list(file["runs"]) == []
 
