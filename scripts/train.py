@@ -31,17 +31,33 @@ TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
 KEYS = (*TEXTS, *COUNTS, *TABLES, "seed")
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A TOML file's settings. Raises UserError naming the key."""
+def tables(path: Path) -> dict[str, Any]:
+    """What a TOML file holds, or a JSON file of the same tables. Raises UserError."""
+    import json
     import tomllib
 
+    kind, read = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        found = tomllib.loads(cli.existing(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise cli.UserError(f"'{path}' is not TOML: {error}") from None
+        found = read(cli.existing(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # what both readers' own errors are, and those of the text
+        raise cli.UserError(f"'{path}' is not {kind}: {error}") from None
+    if not isinstance(found, dict):
+        raise cli.UserError(f"'{path}' holds no settings by their names")
+    return found
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A file's settings. Raises UserError naming the key."""
+    found = tables(path)
+    check_settings(found, f"'{path}'")
+    return found
+
+
+def check_settings(found: dict[str, Any], where: str) -> None:
+    """Raises UserError naming the key that isn't one, or whose value isn't of its kind."""
     for name, value in found.items():
         if name not in KEYS:
-            raise cli.UserError(f"'{path}' has the unknown key '{name}'; known: {', '.join(KEYS)}")
+            raise cli.UserError(f"{where} has the unknown key '{name}'; known: {', '.join(KEYS)}")
         kind: type[Any]
         kind, wanted = (
             (str, "text")
@@ -51,10 +67,9 @@ def read_config(path: Path) -> dict[str, Any]:
             else (int, "a whole number")
         )
         if type(value) is not kind:
-            raise cli.UserError(f"'{path}', {name}: {value!r} is not {wanted}")
+            raise cli.UserError(f"{where}, {name}: {value!r} is not {wanted}")
         if name in COUNTS and value < 1:
-            raise cli.UserError(f"'{path}', {name}: {value!r} is not positive")
-    return found
+            raise cli.UserError(f"{where}, {name}: {value!r} is not positive")
 
 
 @contextmanager
@@ -104,21 +119,14 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
 
 def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
     """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
-    import json
-
-    import backends
-
     asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
     asked.pop("processes", None)
     asked["rule_options"] = {**asked.get("rule_options", {}), **added}
-    if "backend" in asked:
-        asked["backend"] = backends.resolved(asked["backend"])
-    for name, value in json.loads(json.dumps(asked, default=str)).items():
-        own = settings.get(name)
-        if own != ({**(own or {}), **value} if name in TABLES else value):
-            raise cli.UserError(
-                f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
-            )
+    if (differs := differing(settings, asked)) is not None:
+        name, own, value = differs
+        raise cli.UserError(
+            f"the run that continues has {name} {own!r}, not {value!r}; leave {name} out, or start another run with --out"
+        )
 
 
 def own_data(task: str | None, network: Path | None, data: Path | None, answer: str | None) -> dict[str, Any] | None:
@@ -131,6 +139,21 @@ def own_data(task: str | None, network: Path | None, data: Path | None, answer: 
         raise cli.UserError("--network and --data belong together; give both")
     files = {"network": str(cli.existing(network).resolve()), "data": str(cli.existing(data).resolve())}
     return {**files, **({"output": answer} if answer else {})}
+
+
+def differing(settings: dict[str, Any], asked: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first of the settings asked for that a run has otherwise, with its own value and the other; of tables, what is asked for."""
+    import json
+
+    import backends
+
+    if "backend" in asked:
+        asked = {**asked, "backend": backends.resolved(asked["backend"])}
+    for name, value in json.loads(json.dumps(asked, default=str)).items():
+        own = settings.get(name)
+        if own != ({**(own or {}), **value} if name in TABLES else value):
+            return name, own, value
+    return None
 
 
 def readout_of(settings: dict[str, Any], task: Any) -> list[str]:
@@ -290,7 +313,7 @@ def main(
         str | None, typer.Option(help="train for integers: binary, ternary, linear4, log4, ... or a target's name")
     ] = None,
     out: Annotated[Path, typer.Option(help="HDF5 file of the run")] = Path("runs/run.h5"),
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML or JSON file with any of the settings")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
     control: Annotated[

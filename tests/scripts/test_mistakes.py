@@ -309,7 +309,7 @@ def test_every_error_of_the_packages_ends_in_one_line() -> None:
                     found[name] = item
     outer = {name for name, item in found.items() if not issubclass(item, Warning) and name not in INNER}
     assert len(outer) > 20 and set(found) >= INNER
-    assert {name for name in outer if not cli._is_user_error(found[name].__new__(found[name]))} == set()
+    assert {name for name in outer if not cli.is_user_error(found[name].__new__(found[name]))} == set()
 
 
 def test_a_run_that_continues_keeps_its_settings(tmp_path: Path) -> None:
