@@ -112,13 +112,19 @@ def played(program: Any, parameters: Parameters | None, task: Any, batch: Batch,
         session.close()
 
 
-def returns(program: Any, sets: Parameters, task: Any, batch: Batch, draw: int = 0, *, own: bool = False) -> Array:
+def returns(
+    program: Any, sets: Parameters, task: Any, batch: Batch, draw: int = 0, *, own: bool = False,
+    places: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
     """Mean return [P] of the episodes of each of P parameter sets; a program that has `each` plays them in its worker processes.
 
     own: each set plays other episodes, as many, whose seeds follow from the batch's and from the set's place; else all play those of the batch.
+    places: of these sets in their population, where they aren't all of it.
     draw: of the actions' random stream, and the first trial in those of the network, the same for all sets. Raises RunError.
     """
-    seeds = [_own_seeds(batch.targets, p) if own else batch.targets for p in range(len(next(iter(sets.values()))))]
+    if places is None:
+        places = range(len(next(iter(sets.values()))))
+    seeds = [_own_seeds(batch.targets, int(p)) if own else batch.targets for p in places]
     state = batch.begun(draw)
     items = [({n: v[p] for n, v in sets.items()}, task, Batch({}, s, state=state), draw) for p, s in enumerate(seeds)]
     each = getattr(program, "each", None)

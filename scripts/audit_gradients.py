@@ -63,17 +63,27 @@ def main(
     updates: Annotated[int, typer.Option(min=0, help="train so long while the rules watch")] = 0,
     every: Annotated[int, typer.Option(min=1, help="updates between looks")] = 20,
     driver: Annotated[str, typer.Option(help="rule that trains")] = "bptt",
+    workers: Annotated[int | None, typer.Option(min=1, help="processes for the draws")] = None,
+    engine: Annotated[str | None, typer.Option(help="of the workers: joblib, or ray")] = None,
+    address: Annotated[str | None, typer.Option(help="of a running cluster of Ray, or auto")] = None,
     out: Annotated[Path, typer.Option(help="folder for file and plot")] = Path("runs/audits"),
 ) -> None:
     """Print measures by rule and parameter, and what makes them worthless; exit code 1 if something does."""
     import numpy as np
+    from spreading import check_workers, spread_program
     from study import Study
 
     from neuro.analysis import gradients as ga
     from neuro.learning.audit import Audit
 
+    given = {"workers": workers, "engine": engine, "address": address}
+    check_workers(given)
     found, program, parameters, chosen = prepare(run, task, backend, rules)
-    audit = Audit(program, found, chosen, draws)
+    spread = None
+    if workers:
+        options = {**found.settings.backends.get(backend, {}), "dtype": "float64"}
+        spread = spread_program(backend, program.network, options, given)
+    audit = Audit(program, found, chosen, draws, spread=spread)
     cli.writable(out / "audit")
     study = Study(f"audit-{found.name}", out)
     data = list(found.train_batches(np.random.default_rng(0), batch))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import cli
 import launching
+import spreading
 import typer
 from keeping import kept_if_begun, resumed, shown, written
 
@@ -24,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "task_options": {},
 }
 TEXTS, COUNTS = (
-    ("task", "backend", "rule", "confirm"),
+    ("task", "backend", "rule", "confirm", "engine", "address"),
     ("threads", "epochs", "batch", "workers", "processes", "floss", "patience"),
 )
 TABLES = ("task_options", "backend_options", "rule_options", "floss_options")
@@ -120,7 +121,8 @@ def settings_of(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
 def unchanged(settings: dict[str, Any], config: Path | None, given: dict[str, Any], added: dict[str, Any]) -> None:
     """Raises UserError where a run that continues is asked for other settings than its own. added: to the rule's options."""
     asked = ({} if config is None else read_config(config)) | {n: v for n, v in given.items() if v is not None}
-    asked.pop("processes", None)
+    for name in ("processes", *spreading.NAMES):  # whoever computes, the numbers are the same
+        asked.pop(name, None)
     asked["rule_options"] = {**asked.get("rule_options", {}), **added}
     if (differs := differing(settings, asked)) is not None:
         name, own, value = differs
@@ -186,27 +188,23 @@ def prepare(settings: dict[str, Any], task: Any) -> tuple[Any, Any]:
     refuse_processes(settings)
     if hasattr(rule, "attach"):  # what a rule adds to the network that it trains
         network = rule.attach(network)
+    if settings.get("workers"):
+        spreading.check_rule(settings["rule"], rule, settings["workers"])
     if settings.get("confirm"):  # a second backend, which runs an update's best candidates again
-        again = backends.get(settings["confirm"]).compile(network)
+        if settings.get("workers"):
+            again = spreading.spread_program(settings["confirm"], network, {}, settings, chunk=1)
+        else:
+            again = backends.get(settings["confirm"]).compile(network)
         rule = learning.get(settings["rule"], **options, confirm=again)
     if settings.get("workers"):
-        refuse_workers(settings["rule"], rule)
-        from backends.parallel import ParallelProgram
-
-        chosen = settings["backend"], network
-        return ParallelProgram(*chosen, workers=settings["workers"], options=settings["backend_options"]), rule
+        with fitting(f"backend '{settings['backend']}'", settings["backend_options"]):
+            return spreading.spread_program(settings["backend"], network, settings["backend_options"], settings), rule
     own = settings["backend_options"]
     if "device" in own:
         own = {**own, "device": launching.own_device(own["device"])}
     with fitting(f"backend '{settings['backend']}'", own):
         program = backends.get(settings["backend"]).compile(network, **own)
     return program, rule
-
-
-def refuse_workers(name: str, rule: Any) -> None:
-    """Raises UserError where candidates aren't spread over processes."""
-    if "gradients" in getattr(rule, "needs", ()):
-        raise cli.UserError(f"rule '{name}' needs gradients, which processes don't share; leave --workers out")
 
 
 def refuse_processes(settings: dict[str, Any]) -> None:
@@ -300,6 +298,8 @@ def main(
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training data")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="examples an update")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes for the candidates of black-box rules")] = None,
+    engine: Annotated[str | None, typer.Option(help="of the workers: joblib, on this machine, or ray")] = None,
+    address: Annotated[str | None, typer.Option(help="of a running cluster of Ray for the workers, or auto")] = None,
     processes: Annotated[
         int | None,
         typer.Option(min=1, help="processes that share each batch of a gradient rule, as torchrun starts them"),
@@ -337,7 +337,8 @@ def main(
         "epochs": epochs,
         "batch": batch,
     }
-    given |= {"workers": workers, "confirm": confirm, "floss": floss, "patience": patience}
+    given |= {"workers": workers, "engine": engine, "address": address}
+    given |= {"confirm": confirm, "floss": floss, "patience": patience}
     if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
         if not resume:
             refuse_processes({**asked(config, given), "processes": number})
@@ -351,11 +352,12 @@ def main(
         raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
     saved = None
     if resume:
-        shared = launching.shared(processes)
+        shared = launching.shared(processes) | spreading.moved(given)
         header, changes = launching.from_first(lambda: continued(out, epochs, own, shared))
         settings = header["config"]
     else:
         settings = asked(config, given) | (launching.shared(processes) if launching.launched() else {})
+    spreading.check_workers(settings)
     found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
     places = {"device": device} if device else {}
     if not resume:

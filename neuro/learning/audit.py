@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from neuro.episodes import acts
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.bptt import BPTT
 from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.learning.search.spread import portable
 from neuro.learning.traces.eprop import EProp
 from neuro.protocols import Array, Batch, Parameters, UnsupportedError
 
@@ -34,7 +36,7 @@ class Snapshot:
 @dataclass
 class Audit:
     """rules: name -> rule that has a `gradient`. driver: the rule that trains while the others watch. draws: of rules that are
-    random; the others give the same each time.
+    random; the others give the same each time. spread: a program of the same network that has `each`, whose workers make the estimates.
     """
 
     program: Any
@@ -42,6 +44,7 @@ class Audit:
     rules: Mapping[str, Any]
     draws: int = 30
     truth: Any = None
+    spread: Any = None
     snapshots: list[Snapshot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,19 +61,31 @@ class Audit:
         batch = replace(batch, inputs=silent(self.program.network, batch.inputs))
         truth = self.truth.gradient(self.program, now, batch, self.task)
         estimates, spreads = {}, {}
-        for name, rule in self.rules.items():
-            first = rule.gradient(self.program, now, batch, self.task, 0)
-            rest = rule.gradient(self.program, now, batch, self.task, 1)
-            random = any(not np.array_equal(first[n], rest[n]) for n in first)
-            drawn = [first]
-            if random:
-                drawn += [rest, *(rule.gradient(self.program, now, batch, self.task, d) for d in range(2, self.draws))]
+        for name, drawn in self.drawn(now, batch).items():
+            first = drawn[0]
+            if len(drawn) > 1:
                 spreads[name] = ga.spread(drawn, {n: truth[n] for n in first})
             estimates[name] = {n: np.mean([d[n] for d in drawn], axis=0) for n in first}
         found = {name: ga.measures(estimate, truth) for name, estimate in estimates.items()}
         problems = tuple(self.problems(now, batch, truth, estimates, spreads))
         self.snapshots.append(Snapshot(update, truth, estimates, found, spreads, problems))
         return self.snapshots[-1]
+
+    def drawn(self, parameters: Parameters, batch: Batch) -> dict[str, list[ga.Gradient]]:
+        """Estimates by rule: all draws of one that is random, one of another. The draws are what workers share."""
+        twice = self._estimated([(name, d) for name in self.rules for d in (0, 1)], parameters, batch)
+        pairs = {name: twice[2 * k : 2 * k + 2] for k, name in enumerate(self.rules)}
+        random = [r for r, (a, b) in pairs.items() if any(not np.array_equal(a[n], b[n]) for n in a)]
+        more = iter(self._estimated([(r, d) for r in random for d in range(2, self.draws)], parameters, batch))
+        return {r: [*pair, *islice(more, self.draws - 2)] if r in random else pair[:1] for r, pair in pairs.items()}
+
+    def _estimated(self, items: Sequence[tuple[str, int]], parameters: Parameters, batch: Batch) -> list[ga.Gradient]:
+        """Estimates by rule and draw, in their order."""
+        shared = self.rules, self.task, parameters, portable(batch)
+        if self.spread is None:
+            return [_estimate(self.program, *shared, *item) for item in items]
+        found: list[ga.Gradient] = self.spread.each(_estimate, items, shared)
+        return found
 
     def problems(
         self, parameters: Parameters, batch: Batch, truth: ga.Gradient, estimates: Mapping[str, ga.Gradient],
@@ -115,3 +130,11 @@ class Audit:
                 self.look(parameters, batch, update)
             parameters, state, metrics = driver.step(self.program, parameters, state, batch, self.task)
             progress(update + 1, len(batches), f"loss {metrics['loss']:.4g}")
+
+
+def _estimate(
+    program: Any, rules: Mapping[str, Any], task: Any, parameters: Parameters, batch: Batch, name: str, draw: int
+) -> ga.Gradient:
+    """One rule's estimate, of one draw: here or in a worker."""
+    found: ga.Gradient = rules[name].gradient(program, parameters, batch, task, draw)
+    return found

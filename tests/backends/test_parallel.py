@@ -35,6 +35,25 @@ def test_any_number_of_workers_gives_the_same_numbers() -> None:
     np.testing.assert_array_equal(alone.spikes["cells"], expected.spikes["cells"][3])
 
 
+@pytest.mark.parametrize("backend", ["reference", "native", "torch", "brian2"])
+@pytest.mark.parametrize("name", ["recurrent", "plastic", "noise", "sparse", "heterogeneous delays"])
+def test_a_set_s_numbers_do_not_depend_on_its_chunk(backend: str, name: str) -> None:
+    network = networks()[name]
+    program, inputs = backends.get(backend).compile(network), drive(network, steps=60)
+    weights = {
+        n: np.stack([f * v for f in np.linspace(0.8, 1.2, 5)]) for n, v in values(network).items() if n.endswith(".w")
+    }
+    whole, traces = None, [f"{p.name}.v" for p in network.populations]
+    for chunk in (5, 1, 2):
+        runs = [{n: v[k : k + chunk] for n, v in weights.items()} for k in range(0, 5, chunk)]
+        parts = [program.run(r, inputs, traces, population=len(next(iter(r.values())))) for r in runs]
+        found = {t: np.concatenate([p.traces[t] for p in parts]) for t in traces}
+        whole = found if whole is None else whole
+        for t in traces:
+            np.testing.assert_array_equal(found[t], whole[t])
+            assert np.ptp(found[t], axis=0).max() > 0
+
+
 @pytest.mark.parametrize(("backend", "workers"), [("reference", 2), ("torch", 1)])
 def test_parameter_sets_go_on_from_their_states(backend: str, workers: int) -> None:
     network = networks()["plastic"]

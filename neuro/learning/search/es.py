@@ -7,7 +7,7 @@ numbers); the candidates themselves come from the network's seed, so that they a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,19 +28,21 @@ from neuro.learning.search.searches import (
     Smoothing,
     State,
 )
+from neuro.learning.search.spread import SPENT, Held, Moment, Rows, found_losses, spent
 from neuro.options import OptionError, joined, one_of
 from neuro.protocols import Batch, Parameters, UnsupportedError
 
 
 @dataclass
 class BlackBoxState:
-    """space: what is searched. search: where it stands. best: lowest loss of a candidate so far, and that candidate."""
+    """space: what is searched. search: where it stands. best: lowest loss of a candidate so far, and that candidate. held: by workers."""
 
     space: SearchSpace
     search: State
     best: float
     best_vector: Array
     evaluations: int = 0
+    held: Held | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ class BlackBox:
     elite: int = 4
     episodes: str = "common"
 
-    metrics = ("best_loss", "evaluations", "disagreement")
+    metrics = ("best_loss", "evaluations", "disagreement", *SPENT)
     acting: ClassVar[bool] = True
+    runs_at_once: ClassVar[float] = np.inf  # that workers can share
 
     def __post_init__(self) -> None:
         one_of("fitness", self.fitness, FITNESS)
@@ -96,16 +99,14 @@ class BlackBox:
             raise UnsupportedError("any", f"task '{task.name}' with episodes='own'", why)
         candidates, directions = self.search.ask(state.search)
         trial = state.search.updates * trials(batch)
-        sets = state.space.candidates(candidates, parameters)
-        found = losses(program, sets, batch, task, trial=trial, fitness=self.fitness, episodes=self.episodes)
+        found = self.judged(program, state, candidates, parameters, batch, task, trial)
         if not np.isfinite(found).all():
             raise FloatingPointError(f"a candidate's loss is not finite at update {state.search.updates}; lower sigma")
         state.evaluations += len(found)
         metrics = {}
         if self.confirm is not None:
             chosen = np.argsort(found, kind="stable")[: self.elite]
-            sets = {n: v[chosen] for n, v in sets.items()}
-            again = losses(self.confirm, sets, batch, task, trial=trial, fitness=self.fitness)
+            again = self.judged(self.confirm, state, candidates, parameters, batch, task, trial, chosen)
             metrics["disagreement"] = float(np.max(np.abs(again - found[chosen])))
             found[chosen] = again
         best = int(np.argmin(found))
@@ -114,7 +115,23 @@ class BlackBox:
         self.search.tell(state.search, directions, found)
         state.search.updates += 1
         metrics |= {"loss": self.search.level(found), "best_loss": state.best, "evaluations": state.evaluations}
+        metrics |= spent(program)
         return {**parameters, **state.space.arrays(state.search.mean.detach().numpy())}, state, metrics
+
+    def judged(
+        self, program: Any, state: BlackBoxState, candidates: Array, parameters: Parameters, batch: Batch, task: Any,
+        trial: int = 0, chosen: Rows | None = None,
+    ) -> Array:  # fmt: skip
+        """Losses of candidates [P, n], or of those that are chosen: in one run, or by the workers of a program that has some."""
+        if not hasattr(program, "each"):
+            vectors = candidates if chosen is None else candidates[chosen]
+            options: dict[str, Any] = {"trial": trial, "fitness": self.fitness, "episodes": self.episodes}
+            return losses(program, state.space.candidates(vectors, parameters), batch, task, **options)
+        if state.held is None or state.held.task is not task:
+            state.held = Held(replace(self, confirm=None), task)
+        search, changed = state.search, state.space.changed(parameters)
+        moment = Moment(search.mean.detach().numpy(), search.arrays, search.updates, changed, trial)
+        return found_losses(program, state.held, moment, candidates, batch, chosen)
 
     def save(self, state: BlackBoxState) -> dict[str, Any]:
         """All of the state as arrays and numbers: exact."""
@@ -151,8 +168,7 @@ class Estimator(BlackBox):
         state = self.init(program, parameters)
         state.search.updates = draw
         candidates, directions = self.search.ask(state.search)
-        sets = state.space.candidates(candidates, parameters)
-        found = losses(program, sets, batch, task, fitness=self.fitness, episodes=self.episodes)
+        found = self.judged(program, state, candidates, parameters, batch, task)
         return state.space.push(
             state.search.mean.detach().numpy(), self.search.estimate(state.search, directions, found)
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class FullCMA(Search):
     """candidates: 0 for 4 + 3 ln n. Keeps start and losses, from which the package's own state is made again."""
 
     candidates: int = 0
+    repeatable: ClassVar[bool] = False  # the package's object has a history
 
     def begin(self, state: State) -> State:
         state.extra = _strategy(state.random, len(state.scale), self.candidates)

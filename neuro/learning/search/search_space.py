@@ -116,15 +116,16 @@ def loss_of(task: Any, recording: Recording, batch: Batch, fitness: str = "loss"
 
 def losses(
     program: Any, parameters: Parameters, batch: Batch, task: Any, *, trial: int = 0, fitness: str = "loss",
-    episodes: str = "common",
+    episodes: str = "common", places: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
     """Losses [P] of parameters that all have a first axis of P sets; inputs, noise and initial states are common.
 
     Where the task acts, minus the mean return, whatever the fitness; each set plays with the same draws, the same episodes ("common") or its "own".
+    places: of the sets in their population, where they are a part of it.
     """
     population = len(next(iter(parameters.values())))
     if acts(task):
-        return -returns(program, parameters, task, batch, trial, own=episodes == "own")
+        return -returns(program, parameters, task, batch, trial, own=episodes == "own", places=places)
     options = {"trial": trial, "population": population, "state": batch.begun(trial)}
     found = program.run(parameters, batch.inputs, tuple(task.record()), **options)
     return np.array([loss_of(task, found.of_set(p), batch, fitness) for p in range(population)])

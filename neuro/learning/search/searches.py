@@ -50,7 +50,12 @@ class State:
 
 
 class Search(ABC):
-    """A search minimises. `ask` and `tell` come in turn; between updates the state is mean, arrays and optimiser."""
+    """A search minimises. `ask` and `tell` come in turn; between updates the state is mean, arrays and optimiser.
+
+    repeatable: whether `ask` follows from mean, arrays and number of the update alone, so that it may be asked again elsewhere.
+    """
+
+    repeatable: ClassVar[bool] = True
 
     def init(self, mean: Array, scale: Array, draw: Callable[[int], np.random.Generator]) -> State:
         """State before the first update."""

@@ -1,0 +1,48 @@
+"""What workers are made to do in tests. A process that is told to fail once knows by a file that it has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def late_first(wait: float, number: int) -> tuple[int, int]:
+    time.sleep(wait)
+    return number, os.getpid()
+
+
+def total(shared: list[int], number: int) -> int:
+    return sum(shared) + number
+
+
+def once(path: Path) -> bool:
+    """Whether nobody was here before."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def killed_once(path: str, number: int) -> int:
+    if number == 3 and once(Path(path)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return number**2
+
+
+def deadly(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def slow_once(path: str, seconds: float, number: int) -> int:
+    time.sleep(seconds if number == 1 and once(Path(path)) else 0.05)
+    return number
+
+
+def wrong(number: int) -> float:
+    return 1 / number
