@@ -82,7 +82,7 @@ def prove(network: Network, parameters: Parameters | None, path: str | Path, inp
     """
     record = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
     model = leaky_network(network)
-    numbers = model.numbers({**values(network), **(parameters or {})})
+    numbers = model.numbers(values(network, parameters))
     names = [f"{n}.{v}" for n, cell in model.cells.items() for v in (cell.voltage, cell.driver) if v is not None]
     ours = ReferenceBackend().compile(network).run(parameters, inputs, names)
     last, late = max(record["latency"].items(), key=lambda item: item[1])

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from neuro import checks
 from neuro.checks.common import check_name, plain
+from neuro.compiler.settled import settled
 from neuro.language.equations import ModelError
 from neuro.model import Input, Network, Population, Projection
 
@@ -19,10 +21,28 @@ Port = Population | Input
 
 @dataclass(frozen=True)
 class Part:
-    """A network and the ports it shows: port -> population or input. Without `ports`, all under their own names."""
+    """A network and the ports it shows: port -> population or input. Without `ports`, all under their own names.
+
+    parameters: numbers that were trained in this network, SI arrays by name; the part then keeps its other numbers too: synapses,
+    weights, delays and initial values are those that its own seed drew ({}: nothing was trained). frozen: whether no rule trains what
+    is in it; None for what the network says.
+    """
 
     network: Network
     ports: Mapping[str, str] | None = None
+    parameters: Mapping[str, Any] | None = None
+    frozen: bool | None = None
+
+    def whole(self) -> Network:
+        """The network with the numbers and flags that it has in the part. Raises ModelError on parameters that don't fit."""
+        network = self.network if self.parameters is None else settled(self.network, self.parameters)
+        if self.frozen is None:
+            return network
+        return replace(
+            network,
+            populations=tuple(replace(p, frozen=self.frozen) for p in network.populations),
+            projections=tuple(replace(p, frozen=self.frozen) for p in network.projections),
+        )
 
     def port(self, name: str, part: str, where: str) -> Port:
         """The population or input behind a port. Raises ModelError with a suggestion."""
@@ -48,11 +68,13 @@ def compose(
     """Join networks of one dt, and one kind of couplings, into one.
 
     connections: projections whose ends are ports, "part.port", or names of `inputs`. bind: spike input of a part ->
-    what takes its place, both as "part.port". inputs: further inputs; currents have targets "part.port.variable".
-    Connectivity and other random numbers are drawn anew from `seed` and the new names.
+    what takes its place, both as "part.port". inputs: further inputs; currents have targets "part.port.variable". A connection may share
+    the weights of another one, or of a part's projection, "part.projection".
+    Connectivity and other random numbers are drawn anew from `seed` and the new names, but for parts with parameters.
     Raises ModelError for unknown parts and ports, ports that don't fit, different dt or couplings, and names used twice.
     """
-    whole = _Whole({n: p if isinstance(p, Part) else Part(p) for n, p in parts.items()}, tuple(inputs), name)
+    given = {n: p if isinstance(p, Part) else Part(p) for n, p in parts.items()}
+    whole = _Whole({n: Part(p.whole(), p.ports) for n, p in given.items()}, tuple(inputs), name)
     whole.check()
     places = whole.bound(bind or {})
     return Network(
@@ -128,7 +150,8 @@ class _Whole:
         for n, part in self.parts.items():
             for p in part.network.projections:
                 pre = f"{n}_{p.pre}"
-                yield replace(p, name=f"{n}_{p.name}", pre=places.get(pre, pre), post=f"{n}_{p.post}")
+                shares = p.shares and f"{n}_{p.shares}"
+                yield replace(p, name=f"{n}_{p.name}", pre=places.get(pre, pre), post=f"{n}_{p.post}", shares=shares)
 
     def inner_inputs(self, places: Mapping[str, str]) -> Iterable[Input]:
         for n, part in self.parts.items():
@@ -150,7 +173,19 @@ class _Whole:
                 f"use bind={{'{projection.post}': '{projection.pre}'}}, or a port that is a population",
                 projection.post,
             )
-        return replace(projection, pre=pre, post=post)
+        return replace(projection, pre=pre, post=post, shares=self.shared(projection.shares, f"{where}, shares"))
+
+    def shared(self, text: str, where: str) -> str:
+        """New name of the projection that a connection shares weights with."""
+        part, dot, name = text.partition(".")
+        if not dot:
+            return text
+        if part not in self.parts:
+            checks.unknown_name(part, self.parts, "part", where)
+        known = [p.name for p in self.parts[part].network.projections]
+        if name not in known:
+            checks.unknown_name(name, known, f"projection in part '{part}'", where)
+        return f"{part}_{name}"
 
     def outer_input(self, item: Input) -> Input:
         if not item.target:

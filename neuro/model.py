@@ -141,6 +141,7 @@ class Population:
     """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`.
 
     positions: [size, axes] of one to three axes, lengths or plain numbers in a unit of your own, for Distance connectivity.
+    frozen: no rule trains its parameters.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Population:
     parameters: Converted[Mapping[str, Value]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
     positions: Converted[Quantity | None] = later(None)
+    frozen: bool = later(False)
 
     def __post_init__(self) -> None:
         checks.types(self)
@@ -176,7 +178,9 @@ class Projection:
     step k + delay/dt). sign: "+" or "-" (Dale).
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
-    in the same step, and for modulators that synapses read there.
+    in the same step, and for modulators that synapses read there. shares: projection whose weights it has, those that are drawn for that one
+    and every number that it learns; both have the same synapses, and it has no weights, sign or bounds of its own. frozen: no rule trains its
+    weights and parameters.
     """
 
     name: str
@@ -191,6 +195,8 @@ class Projection:
     parameters: Converted[Mapping[str, Value]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
     summed: Literal["start", "end"] = "start"
+    shares: str = later("")
+    frozen: bool = later(False)
 
     def __post_init__(self) -> None:
         checks.types(self)
@@ -268,10 +274,14 @@ class Network:
     def __str__(self) -> str:
         staged = ", couplings at every stage" if self.couplings == "stages" else ""
         lines = [f"network {self.name}: dt = {self.dt}, seed {self.seed}{staged}"]
-        lines += [f"population {p.name}: {p.size} x {p.neuron.name}" for p in self.populations]
+        lines += [
+            f"population {p.name}: {p.size} x {p.neuron.name}{', frozen' if p.frozen else ''}" for p in self.populations
+        ]
         lines += [
             f"projection {p.name}: {p.pre} -> {p.post}, {p.synapse.name}, {type(p.connectivity).__name__}"
             + (", summed at the end of a step" if p.summed == "end" else "")
+            + (f", weights of {p.shares}" if p.shares else "")
+            + (", frozen" if p.frozen else "")
             for p in self.projections
         ]
         into = {i.name: f" into {i.target}, {i.sources} x {i.rate}" for i in self.inputs if i.kind == "drive"}
@@ -305,6 +315,10 @@ class Network:
 
     def input(self, name: str) -> Input:
         return self._part("input", name)  # type: ignore[no-any-return]
+
+    def holder(self, projection: Projection) -> Projection:
+        """The projection whose weights this one has: itself, or the one that it shares them with."""
+        return self.projection(projection.shares) if projection.shares else projection
 
     def source_size(self, name: str) -> int:
         """Number of cells or channels of a projection's source."""

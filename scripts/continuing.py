@@ -73,8 +73,7 @@ def same_version(settings: Mapping[str, Any], task: Any) -> None:
 
 def same_network(model: str, network: Any, task: Any) -> None:
     """Raises UserError where a run that continues has trained another network than its task makes now. model: of the run, as JSON text."""
-    from neuro.io.run_header import network_in
-    from neuro.io.serialisation import content_hash
+    from neuro.io.serialisation import content_hash, network_in
 
     own = network_in(model)
     if own is None or content_hash(own) != content_hash(network):

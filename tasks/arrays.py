@@ -56,7 +56,7 @@ class Arrays:
         self.readout = tuple(
             f"{p.name}.w"
             for p in network.projections
-            if p.post == self.output and p.pre != self.output and p.weights is not None
+            if p.post == self.output and p.pre != self.output and network.holder(p).weights is not None
         )
         self.settings = Settings(epochs=20, batch=64, rules={"bptt": {"learning_rate": 1e-2}})
 

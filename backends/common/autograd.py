@@ -15,7 +15,7 @@ import torch
 from backends.common.options import names_of
 from backends.common.storage import CPU, Storage
 from backends.common.streaming import check_part, in_parts
-from backends.common.values import given_parameters, known, named
+from backends.common.values import following, given_parameters, known, named
 from neuro.compiler.parameters import Parameter
 from neuro.language.foreign import shown
 from neuro.language.mangling import mangled
@@ -97,6 +97,7 @@ def value_and_grad(
 ) -> tuple[float, dict[str, npt.NDArray[Any]]]:  # fmt: skip
     """Loss and its gradients with respect to the named parameters, SI. loss: of Signals, a scalar tensor.
 
+    Of weights that projections share, one name alone gets the whole derivative, several get that by their own synapses each.
     truncate: steps after which the graph is cut, None for none: see `truncated`. options: of forward.
     """
     given = given_parameters(program.declared, parameters, options.get("population"))
@@ -108,6 +109,8 @@ def value_and_grad(
         if name not in tensors:
             tensors[name] = program.storage.of(np.array(program.declared[name].value))
         tensors[name].requires_grad_()
+    for name in following(program.declared, wrt):
+        tensors.pop(name, None)
     forward = program.forward if truncate is None else partial(truncated, program.forward, truncate)
     value = scalar(loss, forward(tensors, inputs, record, **options))
     wanted, depends = [tensors[n] for n in wrt], value.requires_grad  # a loss may depend on no parameter at all
@@ -181,7 +184,9 @@ class NetworkModule(torch.nn.Module):
         super().__init__()
         declared = {n: p for n, p in program.declared.items() if not n.endswith(".feedback")}
         chosen = (
-            [n for n in declared if n.endswith(".w")] if trainable is None else names_of("trainable", trainable, "*.w")
+            [n for n, p in declared.items() if n.endswith(".w") and not p.frozen]
+            if trainable is None
+            else names_of("trainable", trainable, "*.w")
         )
         self.program = program
         self.parametrisation = Parametrisation.of(declared, chosen)

@@ -67,7 +67,7 @@ def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[st
     found = dict(declared)
     for name in backward.feedback:  # they stand for no synapse
         own = f"{name}.feedback"
-        found[own] = replace(declared[f"{name}.w"], name=own, low=-np.inf, high=np.inf, sign=None)
+        found[own] = replace(declared[f"{name}.w"], name=own, low=-np.inf, high=np.inf, sign=None, shares="")
     return found
 
 

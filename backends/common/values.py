@@ -7,14 +7,14 @@ positive time constants, finite numbers) holds here too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import Parameter
+from neuro.compiler.parameters import Parameter, for_all, sharing
 from neuro.events import Events
 from neuro.language.foreign import NumbersError, is_plain, numbers, shown
 from neuro.language.units import Dimension, UnitError, has_unit, quantity, usual_unit
@@ -95,8 +95,8 @@ def _call(option: str, name: str, unit: str, dimension: Dimension, one: bool) ->
 
 def given_parameters(declared: Mapping[str, Parameter], given: Any, population: int | None) -> dict[str, Array]:
     """SI arrays of the given parameters alone, float64, in their shapes; with a population its axis first. Raises RunError."""
-    found = {}
-    for name, value in named(given, "parameters").items():
+    found: dict[str, Array] = {}
+    for name, value in with_shared(declared, given).items():
         if name not in declared:
             known(name, declared, "parameter")
         parameter = declared[name]
@@ -104,7 +104,22 @@ def given_parameters(declared: Mapping[str, Parameter], given: Any, population: 
         found[name] = array = _fitted(parameter, name, array, population)
         for problem in parameter.problems(array, name, ROUNDING):
             raise RunError(f"parameter '{name}': {problem.message}; {problem.fix}")
+    for name in found:
+        other = declared[name].shares
+        if other and found[name] is not found[other] and not np.array_equal(found[name], found[other]):
+            raise RunError(f"'{name}' and '{other}' are the same weights, and got different ones; give '{other}' alone")
     return found
+
+
+def with_shared(declared: Mapping[str, Parameter], given: Any) -> Mapping[str, Any]:
+    """What a run got as parameters; where projections share weights, what one of them got for all. Raises RunError."""
+    return for_all(declared, named(given, "parameters"))
+
+
+def following(declared: Mapping[str, Parameter], wrt: Sequence[str]) -> set[str]:
+    """Names that a derivative isn't asked for, whose values are those of one that it is."""
+    groups = [group for group in sharing(declared).values() if not set(group).isdisjoint(wrt)]
+    return {n for group in groups for n in group} - set(wrt)
 
 
 def _of_parameter(parameter: Parameter, name: str) -> tuple[str, Dimension, str]:

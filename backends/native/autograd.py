@@ -16,7 +16,7 @@ from backends.common.recording import check_record
 from backends.common.storage import Storage, outside_inference
 from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
-from backends.common.values import given_parameters, named
+from backends.common.values import given_parameters, named, with_shared
 from backends.native.compiled import CompiledNetwork
 from backends.native.constants import Constant, lookup, shape_of
 from backends.native.executable import Executable, Run
@@ -143,8 +143,10 @@ def forward(compiled: CompiledNetwork, asked: Request) -> Signals:
     if asked.population is not None:
         raise UnsupportedError("native", "gradients of a population of parameter sets", "it gives one set's at a time", ("torch",))  # fmt: skip
     wanted = check_record(compiled.network, asked.record, every)
-    arrays = given_parameters(compiled.declared, parameters, None)
-    given = {n: as_tensor((parameters or {})[n], a, storage) for n, a in arrays.items()}
+    numbers = with_shared(compiled.declared, parameters)
+    given = {
+        n: as_tensor(numbers[n], a, storage) for n, a in given_parameters(compiled.declared, numbers, None).items()
+    }
     moving = {n: v for n, v in named(asked.inputs, "inputs").items() if isinstance(v, torch.Tensor) and v.requires_grad}
     begun = _beginning(compiled, asked.state)
     feed = compiled.feed(asked)

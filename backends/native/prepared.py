@@ -19,7 +19,7 @@ from backends.common.autograd import Signals, scalar
 from backends.common.options import names_of
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
-from backends.common.values import given_parameters, known
+from backends.common.values import following, given_parameters, known
 from backends.native.autograd import constant_value
 from backends.native.calls import Call
 from backends.native.compiled import CompiledNetwork
@@ -61,7 +61,10 @@ class Prepared:
         self.defaults = {n: p.value for n, p in compiled.declared.items()}
         self.executable = executable = compiled.executable(compiled.recorded(wanted), batch, training)
         self.table = executable.constants
-        self.fits = graded(compiled) and len(executable.spans(steps)) == 1 and all(map(self._plain, self._moving()))
+        alone = not following(compiled.declared, self.wrt)
+        self.fits = (
+            alone and graded(compiled) and len(executable.spans(steps)) == 1 and all(map(self._plain, self._moving()))
+        )
         if self.fits:
             self._bind()
 

@@ -18,7 +18,7 @@ from backends.common.simulator import feed_of
 from backends.common.storage import CPU, Storage, device_of, outside_inference
 from backends.common.streaming import GraphSession, Session
 from backends.common.structure import Backward
-from backends.common.values import given_parameters
+from backends.common.values import given_parameters, with_shared
 from backends.common.variants import DifferentiableSimulator
 from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.graphs import Graphs, refuse
@@ -124,7 +124,7 @@ class TorchProgram(DifferentiableSimulator):
 
     def _tensors(self, given: Any, population: int | None) -> dict[str, torch.Tensor]:
         """The given parameters in this program's dtype; with a population, shaped by `with_lead`."""
-        found = {}
+        found, given = {}, with_shared(self.declared, given)
         for name, array in given_parameters(self.declared, given, population).items():
             value = as_tensor(given[name], array, self.storage)
             found[name] = (

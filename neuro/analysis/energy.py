@@ -184,7 +184,7 @@ def measure(
         network,
         recording,
         inputs,
-        {**values(network), **(parameters or {})},
+        values(network, parameters),
         _extent(recording, inputs),
     )
     samples, steps = run.extent

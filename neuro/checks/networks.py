@@ -20,6 +20,7 @@ from neuro.checks.common import (
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
 from neuro.checks.parts import Input, Network, Population, Projection
+from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
@@ -49,6 +50,7 @@ def network(item: Network) -> Iterator[Problem]:
         check_clock(population, item.dt)
     yield from check_couplings(item, where)
     yield from check_sums(item)
+    yield from check_shared(item)
 
 
 def check_couplings(item: Network, where: str) -> Iterator[Problem]:

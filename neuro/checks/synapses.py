@@ -113,7 +113,9 @@ def projection(item: Projection) -> Iterator[Problem]:
     where = f"projection '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.synapse.scope
-    if scope.has_weight and item.weights is None:
+    if item.shares:
+        yield from check_shares(item, where)
+    elif scope.has_weight and item.weights is None:
         yield plain(where, f"synapse '{item.synapse.name}' has a weight, but no weights are given", "add weights=...")
     if not scope.has_weight and item.weights is not None:
         yield plain(where, f"synapse '{item.synapse.name}' has no weight 'w'", "declare 'w : ...' in its equations")
@@ -151,6 +153,21 @@ def projection(item: Projection) -> Iterator[Problem]:
             f"synapse '{item.synapse.name}' sends no graded value to sum; events arrive after the thresholds anyway"
         )
         yield plain(f"{where}, summed", message, "leave it out", "end")
+
+
+def check_shares(item: Projection, where: str) -> Iterator[Problem]:
+    """Nothing of shared weights is said twice; what needs the other projection is checked in the network."""
+    given = {"weights": item.weights is not None, "sign": item.sign is not None, "bounds": item.bounds != (None, None)}
+    if item.shares == item.name:
+        yield plain(
+            f"{where}, shares", "it would share its weights with itself", "name another projection", item.shares
+        )
+    if not item.synapse.scope.has_weight:
+        message = f"synapse '{item.synapse.name}' has no weight 'w' to share"
+        yield plain(f"{where}, shares", message, "declare 'w : ...' in its equations, or leave shares out")
+    for name in (n for n, own in given.items() if own):
+        message = f"it has the {name} of '{item.shares}', and {name} of its own"
+        yield plain(f"{where}, {name}", message, f"leave {name} out, or leave shares out")
 
 
 def check_sign(item: Projection, where: str) -> Iterator[Problem]:

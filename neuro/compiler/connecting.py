@@ -19,7 +19,7 @@ import numpy.typing as npt
 from neuro.compiler import streams
 from neuro.compiler.distances import by_distance
 from neuro.compiler.sharing import PART, mapped, spans
-from neuro.compiler.wiring import IntArray, Listed, Rows, Wiring, blocks, offsets_of
+from neuro.compiler.wiring import IntArray, Listed, Rows, Wiring, blocks, offsets_of, stream_of
 from neuro.model import (
     AllToAll,
     Distance,
@@ -37,9 +37,9 @@ _CHUNK = PART  # synapses drawn at once
 
 
 def wiring(network: Network, projection: Projection) -> Wiring:
-    """A projection's synapses; the same for the same seed and name."""
+    """A projection's synapses; the same for the same seed and name, or for that of the projection that it shares weights with."""
     pre, post = network.source_size(projection.pre), network.population(projection.post).size
-    item, seed, name = projection.connectivity, network.seed, f"connectivity/{projection.name}"
+    item, seed, name = projection.connectivity, network.seed, stream_of(projection)
     without_loops = projection.pre == projection.post and not getattr(item, "self_connections", True)
     match item:
         case AllToAll():

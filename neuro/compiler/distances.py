@@ -13,7 +13,7 @@ from neuro.checks.common import plain
 from neuro.checks.distances import profile
 from neuro.compiler import streams
 from neuro.compiler.evaluation import evaluate
-from neuro.compiler.wiring import IntArray, Rows, blocks
+from neuro.compiler.wiring import IntArray, Rows, blocks, stream_of
 from neuro.language.equations import ModelError
 from neuro.language.symbolic import to_sympy
 from neuro.model import Distance, Population, Projection
@@ -41,7 +41,7 @@ def _drawn(
     where, expression = f"projection '{projection.name}', Distance", to_sympy(profile(item))
     period = np.full(a.shape[1], np.inf) if item.period is None else np.broadcast_to(item.period.value, a.shape[1:])
     cutoff = np.inf if item.cutoff is None else float(item.cutoff.value)
-    name, count = f"connectivity/{projection.name}", 0
+    name, count = stream_of(projection), 0
     if len(a) * len(b) > _MANY:
         row, column = (
             streams.generator(seed, f"{name}/sample", end).integers(n, size=_CHUNK)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from neuro import checks
 from neuro.caching import per_object
 from neuro.compiler import streams
+from neuro.compiler.receptors import receptor_names
 from neuro.compiler.resolve import resolve
 from neuro.compiler.sharing import mapped, spans
 from neuro.compiler.wiring import Wiring
@@ -79,7 +80,10 @@ def cut(values: Array, lengths: Iterable[int]) -> Iterator[Array]:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One trainable array. given: its SI values. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale."""
+    """One array of numbers. given: its SI values. unit: what the user wrote. bounds: SI, -inf and inf where open. sign: Dale.
+
+    shares: the parameter that has the same values always, as weights that projections share. frozen: no rule trains it.
+    """
 
     name: str
     given: Numbers64 | Numbers
@@ -90,6 +94,8 @@ class Parameter:
     high: Numbers64 | float = np.inf
     sign: str | None = None
     mask: npt.NDArray[np.bool_] | None = None  # dense weights: where there is a synapse
+    shares: str = ""
+    frozen: bool = False
 
     @property
     def value(self) -> Numbers64:
@@ -191,10 +197,12 @@ def _unit_of(value: Value) -> tuple[str, Dimension]:
 
 
 def parameters(network: Network) -> dict[str, Parameter]:
-    """Everything that can be trained, by name: "population.parameter", "projection.w", "projection.parameter".
+    """Everything that can be trained, or is frozen, by name: "population.parameter", "projection.w", "projection.parameter".
 
-    A parameter given as one number has shape (); heterogeneous ones have one value per neuron or synapse.
+    A parameter given as one number has shape (); heterogeneous ones have one value per neuron or synapse. A receptor's is frozen
+    with the cells that it lives in, and with any projection that it belongs to.
     """
+    kept = {key for key, owners in receptor_names(network).items() if any(p.frozen for p, _ in owners)}
     resolved = resolve(network)
     network, wires = resolved.network, resolved.wires
     found: dict[str, Parameter] = {}
@@ -216,6 +224,7 @@ def parameters(network: Network) -> dict[str, Parameter]:
                     () if scalar else ("neuron",),
                     -np.inf if low is None else low.value,
                     np.inf if high is None else high.value,
+                    frozen=population.frozen or key in kept,
                 ),
             )
     for part in mapped(lambda p: _synaptic(network, p, wires[p.name]), network.projections):
@@ -223,18 +232,36 @@ def parameters(network: Network) -> dict[str, Parameter]:
     return found
 
 
+def sharing(declared: Mapping[str, Parameter]) -> dict[str, tuple[str, ...]]:
+    """Parameter that others share -> itself and those."""
+    found: dict[str, tuple[str, ...]] = {}
+    for parameter in declared.values():
+        if parameter.shares:
+            found[parameter.shares] = (*found.get(parameter.shares, (parameter.shares,)), parameter.name)
+    return found
+
+
+def for_all(declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values by name; where parameters share theirs, what one of them got for all."""
+    for group in sharing(declared).values() if given else ():
+        own = next((given[n] for n in group if n in given), None)
+        if own is not None:
+            given = {**dict.fromkeys(group, own), **given}
+    return given
+
+
 def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[str, Parameter]:
     axes = ("pre", "post") if wires.kind == "dense" else ("synapse",)
-    found = {}
-    if projection.weights is not None:
+    found, holder = {}, network.holder(projection)
+    if holder.weights is not None:
         key = f"{projection.name}.w"
-        weights = _synaptic_numbers(network, projection.weights, f"weights/{projection.name}", wires.shape, wires.mask)
-        low, high = projection.bounds
-        text, dimension = _unit_of(projection.weights)
+        weights = _synaptic_numbers(network, holder.weights, f"weights/{holder.name}", wires.shape, wires.mask)
+        low, high = holder.bounds
+        text, dimension = _unit_of(holder.weights)
         found[key] = _declared(
             network,
             f"projection '{projection.name}', weights drawn",
-            projection.weights,
+            holder.weights,
             Parameter(
                 key,
                 weights,
@@ -243,8 +270,10 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
                 axes,
                 -np.inf if low is None else low.value,
                 np.inf if high is None else high.value,
-                projection.sign,
+                holder.sign,
                 wires.mask,
+                f"{projection.shares}.w" if projection.shares else "",
+                projection.frozen,
             ),
         )
     for name, value in {**projection.synapse.parameters, **projection.parameters}.items():
@@ -255,7 +284,7 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
         numbers = _synaptic_numbers(network, value, f"parameter/{key}", shape, None)
-        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes)
+        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen)
         found[key] = _declared(network, f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 
@@ -281,9 +310,10 @@ def _used_names(projection: Projection) -> set[str]:
     return {n for e in expressions if e is not None for n in e.names}
 
 
-def values(network: Network) -> dict[str, Array]:
-    """SI arrays of all parameters."""
-    return {name: p.value for name, p in parameters(network).items()}
+def values(network: Network, given: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """SI arrays of all parameters, with the given ones in their places."""
+    declared = parameters(network)
+    return {name: p.value for name, p in declared.items()} | dict(for_all(declared, given or {}))
 
 
 def initial_state(network: Network) -> dict[str, Array]:

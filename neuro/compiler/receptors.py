@@ -150,7 +150,8 @@ def _comes(item: Input, network: Network) -> bool:
 
 
 @per_object
-def _without(network: Network) -> Network:
+def _merged(network: Network) -> Mapping[str, _Merged]:
+    """By population."""
     merged = {p.name: _Merged(p.neuron) for p in network.populations}
     for projection in network.projections:
         if projection.synapse.receptor:
@@ -158,6 +159,23 @@ def _without(network: Network) -> Network:
     for item in network.inputs:
         if item.kind == "drive":
             merged[item.target.partition(".")[0]].drive(item)
+    return merged
+
+
+def receptor_names(network: Network) -> dict[str, list[tuple[Projection, str]]]:
+    """ "population.name" of what receptors bring into the cells -> the projections that have it, and its name in their synapse."""
+    found: dict[str, list[tuple[Projection, str]]] = {}
+    for p in network.projections:
+        if p.synapse.receptor:
+            merged = _merged(network)[p.post]
+            for name, own in merged.receptors[merged.suffixes[p.name]][1].items():
+                found.setdefault(f"{p.post}.{own}", []).append((p, name))
+    return found
+
+
+@per_object
+def _without(network: Network) -> Network:
+    merged = _merged(network)
     populations: list[Population] = [replace(p, neuron=merged[p.name].merge()) for p in network.populations]
     for item in (i for i in network.inputs if i.kind == "drive"):
         name, _, variable = item.target.partition(".")

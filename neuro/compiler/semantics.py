@@ -69,6 +69,8 @@ class Semantics:
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
+    shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
+    untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
@@ -80,12 +82,13 @@ class Semantics:
         """Inverse of to_data. Raises KeyError or TypeError on other data."""
         cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback")}
+        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained")}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
         """Names of the fields that differ, "field" or "field[name]"; those of training and precision are not counted."""
         ignored = {"dtype", "products", "surrogate", "surrogate_scale", "detach_reset", "detached", "feedback"}
+        ignored |= {"shared", "untrained"}
         found = []
         for name, mine in vars(self).items():
             theirs = getattr(other, name)
@@ -114,7 +117,13 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: delay_range(network, p) for p in network.projections}
     late = tuple(p.name for p in network.projections if p.summed == "end")
-    return Semantics(float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late)
+    return Semantics(
+        float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
+        shared={p.name: p.shares for p in network.projections if p.shares},
+        untrained=(
+            *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)
+        ),
+    )  # fmt: skip
 
 
 def _cell(network: Network, population: Population) -> CellSemantics:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.sharing import PART, spans
+from neuro.model import Projection
 
 IntArray = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int32]
@@ -138,6 +139,11 @@ class Wiring:
     @property
     def post_index(self) -> IntArray:
         return np.tile(np.arange(self.shape[1]), self.shape[0]) if self.listed is None else self.listed.index[1]
+
+
+def stream_of(projection: Projection) -> str:
+    """The random stream that a projection's synapses are drawn from."""
+    return f"connectivity/{projection.shares or projection.name}"
 
 
 def offsets_of(counts: IntArray) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import values
+from neuro.compiler.parameters import for_all, parameters, sharing
 from neuro.export import ExportError
 from neuro.export.leaky import LeakyCell, LeakyNetwork, LeakyNumbers, Link
 from neuro.model import Network
@@ -21,8 +21,9 @@ START = 1e-10  # of the threshold: rounding of a resting value
 
 def complete(network: Network, given: Parameters | None) -> dict[str, Array]:
     """All parameters of a network, SI. Raises ExportError on names, shapes and numbers that don't fit."""
-    found = values(network)
-    for name, value in (given or {}).items():
+    declared = parameters(network)
+    found = {name: p.value for name, p in declared.items()}
+    for name, value in for_all(declared, given or {}).items():
         if name not in found:
             raise ExportError(f"parameter '{name}'", "name", "the network has no such parameter")
         array = np.asarray(value, dtype=np.float64)
@@ -31,6 +32,9 @@ def complete(network: Network, given: Parameters | None) -> dict[str, Array]:
         if not np.isfinite(array).all():
             raise ExportError(f"parameter '{name}'", "value", "not finite everywhere")
         found[name] = array
+    for name, group in sharing(declared).items():
+        if not all(np.array_equal(found[name], found[other]) for other in group):
+            raise ExportError(f"parameter '{name}'", "value", f"{', '.join(group)} are the same weights, and differ")
     return found
 
 

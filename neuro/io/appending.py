@@ -19,7 +19,7 @@ from neuro.compiler.semantics import semantics as semantics_of
 from neuro.io import commits, run_header, sonata, state_file
 from neuro.io.growing import Growing, copied
 from neuro.io.hdf5 import Contents, ResultsError, alone, opened, writing
-from neuro.io.serialisation import content_hash, to_json
+from neuro.io.serialisation import content_hash, network_in, to_json
 from neuro.language.foreign import shown
 from neuro.model import Network
 from neuro.protocols import Recording
@@ -37,7 +37,7 @@ class RecordingFile:
 
     def __init__(self, path: Path, header: Mapping[str, Any], held: IO[bytes]) -> None:
         self.path, self.header, self._held = path, header, held
-        self.network = run_header.network_in(header["model"])
+        self.network = network_in(header["model"])
         self.state: State | None = None
         self._file: h5py.File | None = None
         self._grown: Growing | None = None
@@ -211,7 +211,7 @@ def _resumed(path: Path, network: Network | None, state: State | None, held: IO[
             raise run_header.FinishedError(f"recording '{path}' is complete; there is nothing to resume")
         if contents.find(contents.file, "metrics") is not None:
             raise ResultsError(f"'{path}' is the file of a training run; continue it with train.py --resume")
-        own = run_header.network_in(header["model"])
+        own = network_in(header["model"])
         if network is not None and (own is None or content_hash(network) != content_hash(own)):
             raise ResultsError(
                 f"'{path}' is a recording of another network, '{own.name if own else ''}', than '{network.name or 'unnamed'}'; "

@@ -111,7 +111,7 @@ class Reader:
             "delay": self.value, "refractory": _quantity, "dt": _quantity, "mean": _quantity, "std": _quantity,
             "low": _optional(_quantity), "high": _optional(_quantity), "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
             "positions": _optional(_quantity), "cutoff": _optional(_quantity), "period": _optional(_quantity),
-            "n": _whole, "k": _whole, "multapses": _flag, "self_connections": _flag, "connectivity": self.connectivity,
+            "n": _whole, "k": _whole, "multapses": _flag, "self_connections": _flag, "frozen": _flag, "connectivity": self.connectivity,
             "populations": self.items(model.Population), "projections": self.items(model.Projection),
             "inputs": self.items(model.Input), "neuron": self.shared("neurons"), "synapse": self.shared("synapses"),
         }  # fmt: skip
@@ -192,12 +192,17 @@ class Reader:
     def network_part(self, data: Any, where: str) -> composition.Part:
         entries = dict(_table(data, where))
         ports = _each(_words)(entries.pop("ports"), f"{where}, ports") if "ports" in entries else None
+        frozen = _flag(entries.pop("frozen"), f"{where}, frozen") if "frozen" in entries else None
         if self.depth == _DEPTH:
             broken(where, f"parts within parts, more than {_DEPTH} levels", "a file must not hold itself")
         self.parts.append(where)
         if len(self.parts) > _PARTS:
             broken(where, f"more than {_PARTS} parts in all", "files that hold files must stay few")
-        if "file" in entries:
+        parameters = None
+        if "run" in entries:
+            _check_keys(entries, {"run"}, where, "a part from a run")
+            inner, folder, parameters = self.trained(_words(entries["run"], where), where)
+        elif "file" in entries:
             _check_keys(entries, {"file"}, where, "a part from a file")
             path = self.path(_words(entries["file"], where), where)
             inner, folder = load(path), cast("Path | None", path.parent)
@@ -205,7 +210,18 @@ class Reader:
             above: dict[str, Any] = {k: {**self.tables[k], **_table(entries.get(k, {}), where)} for k in _TABLES}
             clock = {"dt": self.data["dt"]} if "dt" in self.data else {}
             inner, folder = {**clock, **entries, **above}, self.folder
-        return composition.Part(Reader(inner, self.schema, folder, self).network(), ports)
+        return composition.Part(Reader(inner, self.schema, folder, self).network(), ports, parameters, frozen)
+
+    def trained(self, name: str, where: str) -> tuple[Any, None, Mapping[str, Any]]:
+        """A run's network, which names no files, and its trained parameters."""
+        from neuro.io.hdf5 import ResultsError  # HDF5 is loaded where a run is read
+        from neuro.io.run_header import trained
+
+        try:
+            model, parameters = trained(self.path(name, where))
+        except ResultsError as error:
+            broken(where, str(error), "name a complete run of train.py")
+        return parse(model, ".json", where), None, parameters
 
     def path(self, name: str, where: str) -> Path:
         """A file in this file's folder or below it."""

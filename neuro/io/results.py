@@ -24,6 +24,7 @@ from neuro.io.hdf5 import Contents, Hdf5Error, InUseError, LayoutError, alone, e
 from neuro.io.hdf5 import ResultsError as ResultsError
 from neuro.io.run_header import FinishedError as FinishedError
 from neuro.io.run_header import versions as versions
+from neuro.io.serialisation import network_in
 from neuro.io.state_file import open_state as open_state
 from neuro.io.state_file import write_state as write_state
 from neuro.protocols import Recording
@@ -228,9 +229,7 @@ class Reader:
         if not self.complete:
             raise ResultsError(f"run '{self.path}' is not complete; finish it with train.py --resume")
         with self._open() as contents:
-            group = contents.member(contents.file, "parameters", h5py.Group)
-            last = contents.member(group, str(contents.attribute(group, "final")), h5py.Group)
-            return {n: contents.array(last, n) for n in last}
+            return run_header.final_parameters(contents)
 
     def kept(self) -> bytes:
         """The last checkpoint of a complete run. Raises ResultsError where there is none, as in files of older versions."""
@@ -289,7 +288,7 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, units: M
     units: name of a trace -> its unit. Raises ResultsError; then the file holds what it held.
     """
     with _append(Path(path)) as file:
-        network = run_header.network_in(Contents(file).text(file, "model/network"))
+        network = network_in(Contents(file).text(file, "model/network"))
         _swap(file, sonata.GROUPS, lambda group: sonata.write(group, recording, units, network))
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import h5py
 
-from neuro.checks import ModelWarning
-from neuro.io.hdf5 import Contents, ResultsError
-from neuro.io.serialisation import from_json
-from neuro.language.equations import ModelError
-from neuro.model import Network
+from neuro.io.hdf5 import Array, Contents, ResultsError, opened
 
 SCHEMA = "twinspike-run-2"
 _PACKAGES = ("twinspike", "numpy", "torch", "brian2", "snntorch", "h5py", "sympy")
@@ -73,17 +69,25 @@ def read(contents: Contents) -> dict[str, Any]:
     return found | {"hash": hashlib.sha256(model.encode()).hexdigest()}
 
 
+def final_parameters(contents: Contents) -> dict[str, Array]:
+    """Trained parameters, SI, of a run that is complete."""
+    group = contents.member(contents.file, "parameters", h5py.Group)
+    last = contents.member(group, str(contents.attribute(group, "final")), h5py.Group)
+    return {n: contents.array(last, n) for n in last}
+
+
+def trained(path: Path) -> tuple[str, dict[str, Array]]:
+    """The network of a complete run as JSON text, and its trained parameters, SI. Raises ResultsError."""
+    with opened(path) as contents:
+        head = read(contents)
+        if not head["complete"]:
+            raise ResultsError(f"run '{path.name}' is not complete; finish it with train.py --resume")
+        return head["model"], final_parameters(contents)
+
+
 def other_schema(path: Any, schema: str) -> str:
     """What to say of a file of another schema."""
     return (
         f"'{path}' is not a run file of this version (schema '{schema}', expected '{SCHEMA}');"
         " its attribute 'versions' says what wrote it: read it with that version, or train again"
     )
-
-
-def network_in(model: str) -> Network | None:
-    """The network of a run's JSON text; None where it is none of this version."""
-    with warnings.catch_warnings(), suppress(ModelError):
-        warnings.simplefilter("ignore", ModelWarning)  # whoever made it has read them
-        return from_json(model)
-    return None

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neuro.checks import ModelWarning
 from neuro.io.network_reader import Reader, load, parse
 from neuro.language import units
 from neuro.language.arrays import encode
+from neuro.language.equations import ModelError
 from neuro.language.units import Quantity
 from neuro.model import Network, Neuron, Synapse
 
@@ -49,8 +53,17 @@ def from_json(text: str) -> Network:
     return from_data(parse(text, ".json", "network"))
 
 
+def network_in(model: str) -> Network | None:
+    """The network of a run's JSON text; None where it is none of this version."""
+    with warnings.catch_warnings(), suppress(ModelError):
+        warnings.simplefilter("ignore", ModelWarning)  # whoever made it has read them
+        return from_json(model)
+    return None
+
+
 def read_network(path: str | Path) -> Network:
-    """A network from a .toml or .json file written by hand or by to_json. Neurons and synapses may be library names.
+    """A network from a .toml or .json file written by hand or by to_json. Neurons and synapses may be library names, parts may be
+    networks in other files (`file`) or trained ones (`run`), in the folder of this one or below.
 
     Raises ModelError; OSError where the file can't be read.
     """

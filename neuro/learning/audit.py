@@ -57,7 +57,7 @@ class Audit:
 
     def look(self, parameters: Parameters, batch: Batch, update: int = 0) -> Snapshot:
         """Measure all rules at these parameters; keeps and returns the snapshot."""
-        now = {**values(self.program.network), **parameters}
+        now = values(self.program.network, parameters)
         batch = replace(batch, inputs=silent(self.program.network, batch.inputs))
         truth = self.truth.gradient(self.program, now, batch, self.task)
         estimates, spreads = {}, {}

@@ -27,7 +27,7 @@ WANTED = (
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def features(network: Network) -> Counter[str]:
             f"values {_kind(v)}" for v in (*population.values().values(), *population.initial_values().values())
         )
         found["positions"] += population.positions is not None
+        found["frozen population"] += population.frozen
         found["initial values"] += bool(population.initial_values())
     for projection in network.projections:
         found.update(_projection(network, projection))
@@ -120,6 +121,10 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
     yield from (f"values {_kind(v)}" for v in (p.weights, *p.parameters.values(), *p.initial.values()) if v is not None)
     if p.pre == p.post:
         yield "self projection"
+    if p.shares:
+        yield "shared weights"
+    if p.frozen:
+        yield "frozen projection"
     if p.summed == "end":
         yield "summed at the end"
     statements = (s.expression for block in (scope.on_pre, scope.on_post, scope.every_step) for s in block)

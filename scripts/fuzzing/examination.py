@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 
 from fuzzing.coverage import features
 from fuzzing.networks import Case, NetworkMaker
-from fuzzing.oracles import continuation, forward, gradients, life, metamorphic
+from fuzzing.oracles import continuation, forward, gradients, life, metamorphic, sharing
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, summary
 from fuzzing.sizes import as_if_large
 
 Check = Callable[[Case, Programs], Outcome]
-ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic, continuation)}
+ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic, continuation, sharing)}
 TURNS: Mapping[str, int] = {
     "forward": 1,
     "gradients": 5,
     "life": 7,
     "metamorphic": 4,
     "continuation": 4,
+    "sharing": 1,
 }  # every n-th seed
 
 

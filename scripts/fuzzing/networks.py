@@ -17,6 +17,7 @@ from fuzzing.driving import driven
 from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
+from fuzzing.sharing import shared
 from fuzzing.synapses import Draft, SynapseMaker, units_of
 from neuro import (
     AllToAll,
@@ -145,6 +146,7 @@ class NetworkMaker:
             network = modulated(integrated(network, Dice([self.seed, 1])), Dice([self.seed, 2]))
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
+            network = shared(network, Dice([self.seed, 7]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

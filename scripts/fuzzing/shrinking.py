@@ -103,10 +103,14 @@ def _values(network: Network) -> Iterator[Change]:
                 yield partial(changed, network, p, **{field: {}})
         if p.positions is not None:
             yield partial(changed, network, p, positions=None)
+        if p.frozen:
+            yield partial(changed, network, p, frozen=False)
     for j in network.projections:
         plain: dict[str, Any] = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}}
-        plain |= {"sign": None, "bounds": (None, None)}
+        plain |= {"sign": None, "bounds": (None, None), "frozen": False}
         yield from (partial(changed, network, j, **{f: v}) for f, v in plain.items() if getattr(j, f) != v)
+        if j.shares:
+            yield partial(changed, network, j, shares="", weights=network.holder(j).weights)
         if j.weights is not None and not (isinstance(j.weights, Quantity) and j.weights.shape == ()):
             unit = j.synapse.scope.weight_unit
             weights = quantity(_WEIGHTS.get(unit, 0.5), unit)

@@ -142,6 +142,7 @@ def _network(network: Network, variables: dict[int, str]) -> str:
 
 def _extra(item: Any) -> str:
     text = "".join(f", {f}={_mapping(getattr(item, f))}" for f in ("parameters", "initial") if getattr(item, f))
+    text += ", frozen=True" if item.frozen else ""
     positions = getattr(item, "positions", None)
     return text if positions is None else f"{text}, positions={_value(positions)}"
 
@@ -155,6 +156,8 @@ def _links(p: Any) -> str:
         text += f", connectivity={_value(c)}"
     if not isinstance(p.delay, Quantity) or np.any(p.delay.value):
         text += f", delay={_value(p.delay)}"
+    if p.shares:
+        text += f", shares={p.shares!r}"
     if p.sign:
         text += f", sign={p.sign!r}"
     if p.bounds != (None, None):

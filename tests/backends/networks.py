@@ -138,6 +138,13 @@ def _driven() -> Network:
     return replace(base, inputs=(*base.inputs, *drives))
 
 
+def _shared() -> Network:
+    """A window of two steps over the same channels, by one set of weights and synapses."""
+    base = _two("shared", connectivity=Probability(0.6))
+    late = Projection("late", "x", "cells", PULSE, connectivity=Probability(0.6), delay="2 ms", shares="feed")
+    return replace(base, projections=(*base.projections, late))
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -176,6 +183,7 @@ def networks() -> dict[str, Network]:
         _heterogeneous(),
         _one_to_one(),
         _driven(),
+        _shared(),
     ]
     return {n.name: n for n in found}
 

@@ -100,6 +100,8 @@ def _sets(network: Network, population: int) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     given = {}
     for name, parameter in parameters(network).items():
+        if parameter.shares:
+            continue
         factors = 1 + 0.04 * random.random((population, *parameter.shape))
         given[name] = np.minimum(parameter.value * factors, parameter.high)
     return given

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import parameters
+from neuro.compiler.parameters import for_all, parameters, sharing
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
 from neuro.export import targets
@@ -157,8 +157,12 @@ class NetworkQuantiser:
         self.weights = {
             f"{p.name}.w": q
             for p in network.projections
-            if p.weights is not None and (q := scheme.of_projection(p.name))
+            if f"{p.name}.w" in self.declared and (q := scheme.of_projection(p.name))
         }
+        for name, group in sharing(self.declared).items():
+            if len({self.weights.get(n) for n in group}) > 1:
+                what = ", ".join(f"'{n.removesuffix('.w')}'" for n in group)
+                raise QuantiseError(f"quantise: {what} have the weights '{name}' in common; give them one quantiser")
         for pattern in scheme.weights:
             if not any(fnmatch(p.name, pattern) for p in network.projections):
                 known = ", ".join(p.name for p in network.projections)
@@ -211,7 +215,7 @@ class NetworkQuantiser:
 
     def calibrate(self, given: Parameters, scales: Mapping[str, Array] | None = None) -> Calibrated:
         """Quantise all parameters; see Calibrated."""
-        given = {**{n: p.value for n, p in self.declared.items()}, **given}
+        given = {**{n: p.value for n, p in self.declared.items()}, **for_all(self.declared, given)}
         chosen = dict(scales or self.scales(given))
         rounded = self._rounded(given, chosen)
         codes = {name: found for name, (_, found) in rounded.items()}
@@ -225,7 +229,7 @@ class NetworkQuantiser:
 
     def _rounded(self, given: Parameters, scales: Mapping[str, Array]) -> dict[str, cell_codes.Rounded]:
         """Values and codes. Thresholds come last: they are rounded for the rounded decays."""
-        given = {**{n: p.value for n, p in self.declared.items()}, **given}
+        given = {**{n: p.value for n, p in self.declared.items()}, **for_all(self.declared, given)}
         found = {n: (q.values, q) for n, q in self.codes(given, scales).items()}
         if self.scheme.decays is not None:
             found |= dict(cell_codes.decays(self.network, given, self.scheme.decays))
@@ -240,11 +244,20 @@ class NetworkQuantiser:
         return self.network.projection(name.removesuffix(".w")).post
 
     def _together(self) -> list[list[str]]:
-        sets: dict[Any, list[str]] = {}
-        for name, quantiser in self.weights.items():
-            same = (self._post_of(name), quantiser, self.declared[name].dimension) if self.scheme.shared else name
-            sets.setdefault(same, []).append(name)
-        return list(sets.values())
+        sets: list[list[str]] = []
+        for name in self.weights:
+            near = [s for s in sets if any(self._alike(name, other) for other in s)]
+            sets = [s for s in sets if s not in near[1:]] if near else [*sets, []]
+            first = near[0] if near else sets[-1]
+            first += [*(n for s in near[1:] for n in s), name]
+        return sets
+
+    def _alike(self, name: str, other: str) -> bool:
+        """Whether two weights have one scale: they are the same ones, or the scheme wants one for all into a cell."""
+        if len({self.declared[n].shares or n for n in (name, other)}) == 1:
+            return True
+        kinds = {(self._post_of(n), self.weights[n], self.declared[n].dimension) for n in (name, other)}
+        return self.scheme.shared and len(kinds) == 1
 
     def _report(self, name: str, x: Array, values: Array, found: Quantised) -> Calibration:
         mask = self.wires[name.removesuffix(".w")].mask if name in self.weights else None

@@ -24,7 +24,7 @@ _ROLES = ("gamma", "mean", "scale", "beta")
 
 def normalised_layers(network: Network, parameters: Parameters | None = None) -> tuple[NormalisedLayer, ...]:
     """In order, from the one that hears the input. parameters: the network's own where left out, SI. Raises QuantiseError naming what is no such layer."""
-    step, given = lower(network), {**values(network), **(parameters or {})}
+    step, given = lower(network), values(network, parameters)
     couples = [c for o in step.operations if isinstance(o, Gather) for c in o.couplings]
     after = {step.projection(c.projection).pre: c for c in couples}
     roots = [c for c in step.cells if c.name not in {c.population for c in couples}]

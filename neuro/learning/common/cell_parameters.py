@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neuro.compiler.parameters import Parameter
+from neuro.compiler.parameters import Parameter, sharing
 from neuro.compiler.resolve import resolve
 from neuro.learning.common.parametrisation import ParameterError
 from neuro.model import Network
@@ -52,6 +52,12 @@ class CellParameters:
                     f"'{name}' isn't trained, but new cells of '{population}' get such weights; add it to `trainable`"
                 )
             found["loops" if p.pre == p.post else "out" if p.pre == population else "into"].append(name)
+        for name, group in sharing(declared).items():
+            if not set(group).isdisjoint(trained):
+                raise ParameterError(
+                    f"'{name}' are the weights of {len(group)} projections (shares=...), whose cells would come and go apart; "
+                    "give each its own"
+                )
         for name in trained:
             parameter = declared[name]
             if parameter.sign or np.isfinite(parameter.range).any():

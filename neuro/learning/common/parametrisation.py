@@ -8,7 +8,7 @@ their logarithm: a step then changes them by a factor.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
 import numpy as np
@@ -24,7 +24,7 @@ INSIDE = 1e-6
 
 
 class ParameterError(Exception):
-    """A name that isn't a parameter, or a value outside of its bounds."""
+    """A name that isn't a parameter or is frozen, or a value outside of its bounds."""
 
 
 @dataclass(frozen=True)
@@ -105,44 +105,87 @@ def fitting(pattern: str, names: Collection[str]) -> list[str]:
     return found
 
 
+def trainable(patterns: Sequence[str], parameters: Mapping[str, Parameter]) -> list[str]:
+    """The parameters that fit names or patterns; patterns pass over what is frozen. Raises ParameterError on a frozen one's name, and
+    where all that fit are frozen.
+    """
+    for name in patterns:
+        if name in parameters and parameters[name].frozen:
+            raise ParameterError(
+                f"parameter '{name}' is frozen; leave it out of trainable, or give its part frozen=False"
+            )
+    found = list(dict.fromkeys(n for pattern in patterns for n in fitting(pattern, parameters)))
+    free = [n for n in found if not parameters[n].frozen]
+    if found and not free:
+        which = ", ".join(f"'{p}'" for p in patterns)
+        raise ParameterError(f"all parameters that fit {which} are frozen; give one of their parts frozen=False")
+    return free
+
+
 @dataclass(frozen=True)
 class Parametrisation:
-    """The trainable parameters of a network and their maps."""
+    """The trainable parameters of a network and their maps. shared: name -> that of the map that gives its values too."""
 
     maps: tuple[_Map, ...]
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(
         parameters: Mapping[str, Parameter], names: Sequence[str], logarithmic: Sequence[str] = ()
     ) -> Parametrisation:
-        """names: parameter names or patterns ("*.w", "hidden.tau_m"). logarithmic: likewise, those that are mapped through their
-        logarithm, wherever they are among the names; they must be positive. Raises ParameterError on one that fits nothing.
+        """names: parameter names or patterns ("*.w", "hidden.tau_m"); patterns pass over what is frozen. logarithmic: likewise, those
+        that are mapped through their logarithm, wherever they are among the names; they must be positive. Of weights that projections
+        share, one name means all. Raises ParameterError on a name that fits nothing, or is frozen.
         """
-        chosen = dict.fromkeys(p for name in names for p in fitting(name, parameters))
-        logs = {p for name in logarithmic for p in fitting(name, parameters)}
-        return Parametrisation(tuple(_map(parameters[n], n in logs) for n in chosen))
+        chosen = dict.fromkeys(parameters[n].shares or n for n in trainable(names, parameters))
+        logs = {parameters[n].shares or n for name in logarithmic for n in fitting(name, parameters)}
+        shared = {n: p.shares for n, p in parameters.items() if p.shares in chosen}
+        return Parametrisation(tuple(_map(parameters[n], n in logs) for n in chosen), shared)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(m.name for m in self.maps)
+        """Those of the maps, and all that share with them."""
+        return tuple(n for m in self.maps for n in self.called(m.name))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {m.name: m.start.shape for m in self.maps}
+        return {n: m.start.shape for m in self.maps for n in self.called(m.name)}
+
+    def called(self, name: str) -> tuple[str, ...]:
+        """All names of a map's values."""
+        return (name, *(n for n, holder in self.shared.items() if holder == name))
 
     def free(
         self, values: Mapping[str, npt.NDArray[np.floating]] | None = None, *, dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:
-        """Leaf tensors that require gradients, from SI values (default: the network's)."""
-        given = values or {}
+        """Leaf tensors that require gradients, one a map, from SI values (default: the network's). Raises ParameterError where
+        weights that are the same got different values.
+        """
         return {
-            m.name: torch.tensor(m.free(np.asarray(given.get(m.name, m.start), float)), dtype=dtype, requires_grad=True)
+            m.name: torch.tensor(m.free(self._given(m, values or {})), dtype=dtype, requires_grad=True)
             for m in self.maps
         }
 
+    def _given(self, item: _Map, values: Mapping[str, npt.NDArray[np.floating]]) -> Array:
+        found = {n: np.asarray(values[n], float) for n in self.called(item.name) if n in values}
+        first = next(iter(found), "")
+        for name, value in found.items():
+            if not np.array_equal(value, found[first], equal_nan=True):
+                raise ParameterError(f"'{name}' and '{first}' are the same weights, and got different ones")
+        return found[first] if found else item.start
+
     def values(self, theta: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """SI values, differentiable, within bounds; synapses that don't exist stay 0."""
-        return {m.name: m.value(theta[m.name]) for m in self.maps}
+        """SI values of all names, differentiable, within bounds; synapses that don't exist stay 0."""
+        own = {m.name: m.value(theta[m.name]) for m in self.maps}
+        return {n: own[self.shared.get(n, n)] for n in self.names}
+
+    def collected(self, slopes: Mapping[str, Array]) -> dict[str, Array]:
+        """Gradients by the maps' names, from those by all names: what shares a map adds up."""
+        found: dict[str, Array] = {}
+        for name, slope in slopes.items():
+            holder = self.shared.get(name, name)
+            found[holder] = found[holder] + slope if holder in found else slope
+        return found
 
     def arrays(self, theta: Mapping[str, torch.Tensor]) -> dict[str, Array]:
         """SI values as float64 arrays."""

@@ -20,7 +20,7 @@ from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.language.units import unit
 from neuro.learning.common.cell_parameters import CellParameters
 from neuro.learning.common.optimisers import under
-from neuro.learning.common.parametrisation import ParameterError, fitting
+from neuro.learning.common.parametrisation import ParameterError, trainable
 from neuro.model import Network
 from neuro.options import OptionError, counts, one_of
 from neuro.protocols import Array, Batch, Parameters, RunError, require
@@ -132,7 +132,7 @@ class DifferentiableStructure:
         for capability in self.needs:
             require(program, capability, f"rule '{self.known_as}'")
         declared = declared_parameters(program.network)
-        trained = list(dict.fromkeys(n for pattern in self.trainable for n in fitting(pattern, declared)))
+        trained = trainable(self.trainable, declared)
         cells = CellParameters.of(program.network, self.population, declared, trained)
         if self.version == "july" and self._multiplier not in cells.own:
             raise ParameterError(

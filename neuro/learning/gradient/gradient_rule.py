@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from neuro.caching import per_object
-from neuro.compiler.parameters import parameters
+from neuro.compiler.parameters import for_all, parameters
 from neuro.language.foreign import shown
 from neuro.learning.common import optimisers
 from neuro.learning.common.optimisers import under
@@ -184,14 +184,14 @@ class GradientRule:
         chosen = Parametrisation.of(declared, self.trainable, self.logarithmic)
         theta = chosen.free(parameters, dtype=_precision(program))
         tensors = list(theta.values())
-        rates = self._rates(chosen.names, declared)
+        rates = self._rates(list(theta), declared)
         own = {"weight_decay": self.weight_decay, **self.optimiser_options}
         optimiser = optimisers.make(self.optimiser, tensors, self.learning_rate, rates, **own)
         state = GradientState(chosen, theta, optimiser, self._scheduler(optimiser), self.memory(program))
         if self.quantise:
             state.through = StraightThrough.of(program.network, self.quantise)
-            real = {**{n: p.value for n, p in declared.items()}, **(parameters or {})}
-            state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in theta}
+            real = {n: p.value for n, p in declared.items()} | dict(for_all(declared, parameters or {}))
+            state.fixed = {n: real[n] for n in state.through.quantiser.values(real) if n not in chosen.names}
         return state
 
     def step(
@@ -228,8 +228,9 @@ class GradientRule:
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, draw: int = 0
     ) -> dict[str, Array]:
         """See Rule.gradient."""
-        shapes = Parametrisation.of(declared_parameters(program.network), self.trainable).shapes
-        return self.estimated(program, parameters, batch, task, self.memory(program), draw, shapes)[1]
+        chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
+        found = self.estimated(program, parameters, batch, task, self.memory(program), draw, chosen.shapes)[1]
+        return chosen.collected(found)
 
     def estimated(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int,
@@ -333,7 +334,7 @@ class GradientRule:
         """Learning rates of the trained parameters; none where they are all the same. Raises ParameterError."""
         found = dict.fromkeys(declared, self.learning_rate)
         for pattern, rate in self.learning_rates.items():
-            found |= dict.fromkeys(fitting(pattern, declared), rate)
+            found |= {declared[n].shares or n: rate for n in fitting(pattern, declared)}
         return [found[n] for n in trained] if self.learning_rates else []
 
     def _scheduler(self, optimiser: Any, updates: int = 0) -> Any:

@@ -62,12 +62,14 @@ class StraightThrough:
         """Move real weights that left their window back onto its edge."""
         real = chosen.arrays(theta)
         windows = self.quantiser.windows(self.scales(real, kept)) if kept else {}
-        inside = {n: np.clip(real[n], *windows[n]) for n in real if n in kept}
+        inside = {n: np.clip(real[n], *windows[n]) for n in real if n in kept}  # the same for all that share weights
         moved = {n: torch.as_tensor(value != real[n]) for n, value in inside.items()}
         if any(outside.any() for outside in moved.values()):
             free = chosen.free({**real, **inside}, dtype=torch.float64)
             with torch.no_grad():
                 for name, outside in moved.items():
+                    if name in chosen.shared:
+                        continue
                     theta[name][outside] = free[name][outside].to(theta[name].dtype)
 
     def calibrate(self, parameters: Parameters, kept: Mapping[str, Array]) -> Calibrated:

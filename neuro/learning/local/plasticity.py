@@ -54,6 +54,8 @@ class Plasticity:
         if found is None:
             known = ", ".join(p.name for p in network.projections)
             raise PlasticityError(f"there is no projection '{projection}'; known: {known}")
+        if found.frozen:
+            raise PlasticityError(f"projection '{projection}' is frozen; name another, or give it frozen=False")
         target = network.population(found.post)
         senders = {n: constants.pop(n) for n in self.received if n in constants}
         received = naming.fresh(self.received, naming.in_neuron(target.neuron))

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from neuro.compiler.parameters import unit_of_variable
+from neuro.compiler.parameters import for_all, unit_of_variable
 from neuro.language.units import quantity, unit
 from neuro.learning.common.parametrisation import Parametrisation
 from neuro.learning.common.summed_inputs import refuse_state, silent
@@ -245,7 +245,7 @@ class Contrastive(GradientRule):
 
 def _all(energy: Energy, parameters: Parameters | None) -> dict[str, Array]:
     """The network's parameters, and those given in their place, SI."""
-    return {**{n: p.value for n, p in energy.declared.items()}, **(parameters or {})}
+    return {n: p.value for n, p in energy.declared.items()} | dict(for_all(energy.declared, parameters or {}))
 
 
 def _kept(program: Any, drive: Mapping[str, Array], memory: Mapping[str, Array]) -> State | None:

@@ -210,7 +210,8 @@ class Perturbation:
             s.name: s.activity(program.network, {**parameters, **now}, batch.inputs, plain) for s in state.summed_inputs
         }
         if self.kind == "wp0":
-            return {s.name: s.active(activity[s.name]) for s in state.summed_inputs}
+            active = {s.name: s.active(activity[s.name]) for s in state.summed_inputs}
+            return {n: np.minimum(a, 1.0) for n, a in state.space.parametrisation.collected(active).items()}
         made: dict[str, Array] = {}
         for summed in state.summed_inputs:
             weights = values[summed.name][1] - values[summed.name][0]

@@ -77,7 +77,7 @@ class SearchSpace:
         """A gradient in SI values, by name, as one in free numbers [n]."""
         free = {n: t.requires_grad_() for n, t in self.tensors(vector).items()}
         values = self.parametrisation.values(free)
-        total = sum(((values[n] * torch.from_numpy(slopes[n])).sum() for n in free), torch.zeros(()))
+        total = sum(((values[n] * torch.from_numpy(slopes[n])).sum() for n in slopes), torch.zeros(()))
         grads = torch.autograd.grad(total, list(free.values()))
         return self.flat({n: g.numpy() for n, g in zip(free, grads, strict=True)})
 
@@ -91,7 +91,11 @@ class SearchSpace:
         groups = {"*": sigma} if isinstance(sigma, int | float) else dict(sigma)
         parts = []
         for m in self.parametrisation.maps:
-            chosen = [value for pattern, value in groups.items() if fnmatch(m.name, pattern)]
+            chosen = [
+                value
+                for pattern, value in groups.items()
+                if any(fnmatch(n, pattern) for n in self.parametrisation.called(m.name))
+            ]
             if not chosen or chosen[-1] <= 0:
                 raise ParameterError(f"parameter '{m.name}' has no positive sigma; give one, by name or pattern")
             parts.append(np.full(int(np.count_nonzero(m.mask)), float(chosen[-1])))

@@ -78,7 +78,7 @@ class EProp(GradientRule):
     def estimate(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: Mapping[str, Array], draw: int
     ) -> tuple[float, dict[str, Array]]:
-        parameters = {**values(program.network), **parameters}
+        parameters = values(program.network, parameters)
         feedback = self._feedback(program, parameters, memory, task.output)
         if self.recurrent == "none" and self.form == "adjoint" and hasattr(program, "variant"):
             return self._by_autograd(program, parameters, batch, task, feedback)

@@ -106,7 +106,7 @@ class RewardEProp(EProp):
         if self.form != "online":
             _, found = super().estimate(program, parameters, batch, judged, memory, draw)
             return -judged.reward, found
-        now = {**values(program.network), **parameters}
+        now = values(program.network, parameters)
         feedback = self._feedback(program, now, memory, task.output)
         self.check_network(program.network, task.output)
         check_inputs(program.network, batch, self.called())

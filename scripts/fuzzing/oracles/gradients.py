@@ -16,9 +16,19 @@ import numpy as np
 
 from fuzzing.editing import blocks, models
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import Failure, Outcome, Programs, attempt, cuda_twice, expected, has_blocks, summary
+from fuzzing.oracles.outcome import (
+    Failure,
+    Outcome,
+    Programs,
+    attempt,
+    cuda_twice,
+    expected,
+    has_blocks,
+    own_values,
+    summary,
+)
 from fuzzing.oracles.tolerance import TRIES, off, same_bits
-from neuro.compiler.parameters import values
+from neuro.compiler.parameters import parameters, sharing, values
 from neuro.model import Network
 from neuro.protocols import Batch, UnsupportedError
 
@@ -166,7 +176,7 @@ def compare(
         if not off_by:
             break
         random = np.random.default_rng([case.seed, 8, number])
-        moved = {n: off(v, random) for n, v in values(case.network).items()}
+        moved = values(case.network, {n: off(v, random) for n, v in own_values(case.network).items()})
         again = attempt(lambda m=moved, b=name: gradient(case, programs, b, loss, options, m))
         if not isinstance(again, Exception):
             own = errors(own_gradients, again)
@@ -196,7 +206,7 @@ def in_any_order(case: Case, programs: Programs, loss: Loss, options: Any, nativ
 
 def finite_differences(case: Case, programs: Programs, loss: Loss, found: Gradients, outcome: Outcome) -> None:
     """Along a random direction of each of some parameters, on the reference."""
-    program, given = programs.get("reference"), values(case.network)
+    program, given, groups = programs.get("reference"), own_values(case.network), sharing(parameters(case.network))
     random = np.random.default_rng([case.seed, 7])
     for name in random.permutation(sorted(given))[:4]:
         direction = np.abs(given[name]) * random.choice((-1.0, 1.0), np.shape(given[name]))
@@ -213,7 +223,7 @@ def finite_differences(case: Case, programs: Programs, loss: Loss, found: Gradie
             outcome.notes.append(f"finite differences: {type(measured).__name__}")
             continue
         (wide, bend), (narrow, inner_bend) = measured
-        computed = float((np.asarray(found[name]) * direction).sum())
+        computed = float(sum((np.asarray(found[n]) * direction).sum() for n in groups.get(name, (name,))))
         scale = max(abs(computed), abs(wide), 1e-3 * terms(loss))
         if abs(computed) * STEP / 2 > terms(loss):
             outcome.notes.append("finite differences: steeper than any step resolves")
@@ -247,7 +257,8 @@ def rules(case: Case, programs: Programs, loss: Loss, outcome: Outcome) -> None:
 
     output = case.network.populations[-1].name
     traces = tuple(f"{output}.{v}" for v in case.network.population(output).neuron.scope.states)
-    if not traces or not complete(case) or not any(n.endswith(".w") for n in values(case.network)):
+    trained = any(n.endswith(".w") and not p.frozen for n, p in parameters(case.network).items())
+    if not traces or not complete(case) or not trained:
         return
     task, batch = Task(loss, output, traces), Batch(complete(case), np.zeros(case.batch))
     program = programs.get("torch", detach_reset=True)

@@ -182,7 +182,7 @@ def sets(case: Case) -> Mapping[str, Any]:
     declared = parameters(case.network)
     for name in sorted(declared):
         parameter = declared[name]
-        if random.random() < 0.5:
+        if random.random() < 0.5 and not parameter.shares:
             factors = 1 + 0.03 * random.random((SETS, *parameter.shape))
             found[name] = np.clip(parameter.value * factors, parameter.low, parameter.high)
     return found

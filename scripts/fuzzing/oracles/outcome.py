@@ -16,6 +16,7 @@ import numpy as np
 
 import backends
 from fuzzing.networks import Case
+from neuro.compiler.parameters import parameters
 from neuro.language.equations import ModelError
 from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError
@@ -25,6 +26,11 @@ PATIENCE = 4.0  # seconds of processor time
 ALL = ("reference", "native", "torch", "brian2")
 DEVICE = "TWINSPIKE_FUZZ_DEVICE"  # of the environment: a CUDA device in place of the emulation
 AGAIN = " again"  # ends the name of a second run
+
+
+def own_values(network: Network) -> dict[str, Any]:
+    """SI values of all parameters, but for those that are always another's."""
+    return {n: p.value for n, p in parameters(network).items() if not p.shares}
 
 
 @dataclass(frozen=True)

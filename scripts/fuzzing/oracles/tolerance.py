@@ -22,9 +22,9 @@ import backends
 from backends.reference import _Simulation
 from fuzzing.editing import blocks, mapped, models, with_blocks, with_model
 from fuzzing.networks import Case
-from fuzzing.oracles.outcome import attempt, compiled, limited, made
+from fuzzing.oracles.outcome import attempt, compiled, limited, made, own_values
 from neuro.compiler.evaluation import evaluate
-from neuro.compiler.parameters import initial_state, values
+from neuro.compiler.parameters import initial_state
 from neuro.language.equations import CONSTANTS
 from neuro.language.units import Quantity, is_unit_name
 from neuro.model import Network
@@ -202,7 +202,7 @@ class Sensitivity:
 
     def _moved(self, network: Network, random: np.random.Generator, steps: int) -> Any:
         """A run of a network whose text and dt are off by rounding, with parameters and inputs that are."""
-        given = {n: off(v, random, self.rounding) for n, v in values(self.case.network).items()}
+        given = {n: off(v, random, self.rounding) for n, v in own_values(self.case.network).items()}
         cut = {n: a[:, :steps] for n, a in self.case.inputs().items()}
         inputs = {n: off(a, random, self.rounding) if a.dtype != bool else a for n, a in cut.items()}
         with limited(self.backend):

@@ -45,7 +45,8 @@ def renamed_owners(network: Network, random: Random) -> Made:
     table = {name: name if name in kept else fresh() for name in owners}
     populations = tuple(replace(p, name=table[p.name]) for p in network.populations)
     projections = tuple(
-        replace(p, name=table[p.name], pre=table[p.pre], post=table[p.post]) for p in network.projections
+        replace(p, name=table[p.name], pre=table[p.pre], post=table[p.post], shares=p.shares and table[p.shares])
+        for p in network.projections
     )
     inputs = tuple(replace(i, name=table[i.name], target=_moved(i.target, table)) for i in network.inputs)
     found = replace(network, populations=populations, projections=projections, inputs=inputs)
@@ -286,10 +287,10 @@ def _si(value: Any) -> Any:
 def split_projection(network: Network, random: Random) -> Made:
     """Every projection as two, each with some of its synapses; not where one could read what the other has added."""
     fresh = _fresh(random, _owners(network))
-    projections = []
+    projections, tied = [], {n for p in network.projections if p.shares for n in (p.name, p.shares)}
     for p in network.projections:
         count = synapses(network, p)
-        if count < 2 or p.synapse.scope.every_step or (p.pre == p.post and _reads_cells(p.synapse)):
+        if p.name in tied or count < 2 or p.synapse.scope.every_step or (p.pre == p.post and _reads_cells(p.synapse)):
             projections.append(p)
             continue
         first = random.random(count) < 0.5
