@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import cli
+import run_settings
 import train
 
 OWN = {"out", "config", "resume", "overwrite"}  # of train.py, and the sweep's own business
-OPTIONS = {n: k for n, k in get_type_hints(train.main).items() if n not in (*train.KEYS, *OWN, "return")}
+OPTIONS = {n: k for n, k in get_type_hints(train.main).items() if n not in (*run_settings.KEYS, *OWN, "return")}
 THREADS = 1  # of a run whose file doesn't say: jobs fill the processors
 KINDS = ("uniform", "loguniform", "int", "choice")
 LONGEST = 100_000  # trials
@@ -106,7 +107,7 @@ def label(settings: Mapping[str, Any]) -> str:
 
 def read(path: Path) -> Spec:
     """Raises UserError naming the key."""
-    data = train.tables(path)
+    data = run_settings.tables(path)
     where = f"'{path}'"
     try:
         data = json.loads(json.dumps(data))
@@ -143,14 +144,14 @@ def check(spec: Spec, settings: Mapping[str, Any], code: str) -> None:
 
     where = f"'{spec.path}'"
     config, options = split(settings)
-    train.check_settings(config, where)
+    run_settings.check_settings(config, where)
     try:
         checked(train.main, options)
     except OptionError as error:
         raise cli.UserError(f"{where}: {error}") from None
-    chosen = train.DEFAULTS | config
+    chosen = run_settings.DEFAULTS | config
     backends.resolved(chosen["backend"])
-    own = train.own_data(config.get("task"), options.get("network"), options.get("data"), options.get("answer"))
+    own = run_settings.own_data(config.get("task"), options.get("network"), options.get("data"), options.get("answer"))
     name = "arrays" if own else chosen["task"]
     if ":" in name and name != code:
         raise cli.UserError(
@@ -178,13 +179,13 @@ def _check_names(where: str, names: Sequence[str]) -> None:
 
     for name in names:
         first, _, rest = name.partition(".")
-        if first not in train.KEYS and first not in OPTIONS:
+        if first not in run_settings.KEYS and first not in OPTIONS:
             raise cli.UserError(
-                f"{where} sweeps over '{name}', which is no setting; {hint(first, (*train.KEYS, *OPTIONS))}"
+                f"{where} sweeps over '{name}', which is no setting; {hint(first, (*run_settings.KEYS, *OPTIONS))}"
             )
-        if rest and first not in train.TABLES:
+        if rest and first not in run_settings.TABLES:
             raise cli.UserError(
-                f"{where} sweeps over '{name}', and {first} has no parts; {', '.join(train.TABLES)} have"
+                f"{where} sweeps over '{name}', and {first} has no parts; {', '.join(run_settings.TABLES)} have"
             )
         if whole := [n for n in names if name.startswith(f"{n}.")]:
             raise cli.UserError(f"{where} sweeps over {whole[0]} and over a part of it, {name}; leave one of them out")

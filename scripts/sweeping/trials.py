@@ -60,13 +60,13 @@ class Trial:
 
     def check(self) -> None:
         """Raises UserError where its file is of a run with other settings."""
-        import train
+        from run_settings import differing
 
         from neuro.io.results import open_run
         from sweeping.spec import split
 
         config, _ = split(self.settings)
-        if (differs := train.differing(open_run(self.run).config, config)) is not None:
+        if (differs := differing(open_run(self.run).config, config)) is not None:
             name, own, value = differs
             raise cli.UserError(
                 f"'{self.run}' has {name} {own!r}, and trial '{self.name}' asks for {value!r}; move the file away, or choose another folder with --out"
