@@ -43,12 +43,12 @@ def run(command: Callable[..., None], unheard: Callable[[BaseException], bool] =
     except Exception as error:
         if unheard(error):
             sys.exit(0)
-        if not _is_user_error(error):
+        if not is_user_error(error):
             raise
         fail(str(error).strip())
 
 
-def _is_user_error(error: Exception) -> bool:
+def is_user_error(error: Exception) -> bool:
     """Errors that name culprit and fix. Their modules are looked at only if somebody has loaded them."""
     kinds: list[type[BaseException]] = [UserError, OSError]
     for module, names in {

@@ -5,6 +5,8 @@ python scripts/inspect_run.py runs/digits.h5
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ import cli
 import typer
 
 PROOF = ("trials", "spikes", "differences")
+LOOK = 0.5  # seconds between two looks at a run that is watched
 
 
 def summary(reader: Any) -> list[list[Any]]:
@@ -53,14 +56,58 @@ def curves(reader: Any, path: Path) -> None:
     print(f"drawn: {plot_metrics(path, found, title=reader.path.name)}")
 
 
+def news(path: Path) -> Iterator[list[tuple[int, dict[str, float]]]]:
+    """What a run has logged since the last look, by its step; ends with the run. The last step waits for the next one, as more of it may come.
+
+    Raises ResultsError once nobody writes a run that isn't complete.
+    """
+    from neuro.io.hdf5 import in_use
+    from neuro.io.results import ResultsError, open_run
+
+    shown = -1
+    while True:
+        written = in_use(path) is not False  # before the look: what is whole afterwards was whole when its writer left
+        reader = open_run(path)
+        rows: dict[int, dict[str, float]] = {}
+        for name, values in reader.metrics().items():
+            for step, value in values:
+                rows.setdefault(int(step), {})[name] = float(value)
+        over = reader.complete or not written
+        known = sorted(step for step in rows if step > shown)
+        known = known if over else known[:-1]
+        yield [(step, rows[step]) for step in known]
+        shown = max([shown, *known])
+        if reader.complete:
+            return
+        if not written:
+            raise ResultsError(
+                f"nobody writes run '{path}' any more, and it isn't complete; go on with it: train.py --resume"
+            )
+        time.sleep(LOOK)
+
+
+def watch(path: Path) -> None:
+    """Print metrics as they come, until the run is complete."""
+    for rows in news(path):
+        for step, values in rows:
+            print(f"update {step}: {', '.join(f'{n} {cli.cell(v)}' for n, v in values.items())}", flush=True)
+    print(f"'{path}' is complete")
+
+
 def main(
     run: Annotated[Path, typer.Argument(help="HDF5 file")],
     only_summary: Annotated[bool, typer.Option("--summary", help="leave out the list of datasets")] = False,
+    follow: Annotated[
+        bool, typer.Option("--watch", help="print metrics as they come, until the run is complete")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="PNG of the metrics, update by update")] = None,
 ) -> None:
     """Print what a run file holds; works while the run goes on."""
     from neuro.io.results import open_run
 
+    if follow:
+        watch(cli.existing(run))
+        return
     reader = open_run(cli.existing(run))
     cli.table(str(run), ("what", "value"), summary(reader))
     if plot is not None:

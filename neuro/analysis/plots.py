@@ -66,7 +66,7 @@ def plot_comparison(
     heights = {"rasters": sum(tall) + 0.85} if populations else {}
     heights |= {"errors": 1.95 * rows + 0.6} if rows else {}
     heights |= {"accuracies": 0.3 * bars + 0.9} if bars else {}
-    figure, parts = _figure(max(11.0, 3.4 * len(others)) if populations else 11.0, heights, title)
+    figure, parts = new_figure(max(11.0, 3.4 * len(others)) if populations else 11.0, heights, title)
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(others)}
     if populations:
         note = f"trial {chosen}" + (" (most differing spikes)" if trial is None and differ else "")
@@ -76,7 +76,7 @@ def plot_comparison(
         _draw_errors(parts["errors"], reference, others, variables, colours, (rows, columns))
     if accuracies:
         _draw_accuracies(parts["accuracies"], accuracies, {reference_name: FAINT, **colours})
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_metrics(
@@ -90,13 +90,13 @@ def plot_metrics(
         raise PlotError("no metrics to draw")
     columns = min(3, len(metrics))
     rows = math.ceil(len(metrics) / columns)
-    figure, parts = _figure(3.7 * columns + 0.6, {"metrics": 2.4 * rows + 0.3}, title)
+    figure, parts = new_figure(3.7 * columns + 0.6, {"metrics": 2.4 * rows + 0.3}, title)
     axes = parts["metrics"].subplots(rows, columns, squeeze=False)
     for axis, (name, (steps, values)) in zip(axes.flat, metrics.items(), strict=False):
         x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
         if x.ndim != 1 or x.shape != y.shape:
             raise PlotError(f"metric {name!r} has steps of the shape {x.shape} and values of the shape {y.shape}")
-        _style(axis, name)
+        style_axis(axis, name)
         axis.plot(x, y, color=COLOURS[0], lw=1.5, marker="o" if len(x) <= 40 else None, ms=3)
         shown = np.flatnonzero(np.isfinite(y))
         if len(shown):
@@ -106,8 +106,8 @@ def plot_metrics(
             )
             axis.margins(x=0.12, y=0.15)
         axis.set_xlabel("step", fontsize=8)
-    _hide_rest(axes, len(metrics))
-    return _save(figure, path)
+    hide_rest(axes, len(metrics))
+    return save_figure(figure, path)
 
 
 def plot_traces(
@@ -129,7 +129,7 @@ def plot_traces(
     missing = [name for name in chosen if name not in recording.traces]
     if missing or not chosen:
         raise PlotError(f"no traces {missing or ''}; the recording holds {sorted(recording.traces)}")
-    figure, parts = _figure(9.0, {"traces": 1.7 * len(chosen) + 0.4}, title)
+    figure, parts = new_figure(9.0, {"traces": 1.7 * len(chosen) + 0.4}, title)
     axes = parts["traces"].subplots(len(chosen), 1, squeeze=False, sharex=True)[:, 0]
     for axis, name in zip(axes, chosen, strict=True):
         values = np.asarray(recording.traces[name])
@@ -140,7 +140,7 @@ def plot_traces(
         wrong = [cell for cell in cells if not 0 <= cell < values.shape[2]]
         if wrong:
             raise PlotError(f"{name!r} has {values.shape[2]} neurons; there is no neuron {wrong[0]}")
-        _style(axis, name)
+        style_axis(axis, name)
         axis.set_ylabel((units or {}).get(name, "SI"), fontsize=8)
         time = _sample_times(recording, values.shape[1])
         for index, cell in enumerate(cells):
@@ -150,26 +150,26 @@ def plot_traces(
             _draw_ticks(axis, np.asarray(raster)[trial][:, cells], recording.dt)
         axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
     axes[-1].set_xlabel("time (ms)", fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_exponents(path: str | os.PathLike[str], spectra: Mapping[str, Spectrum], *, title: str = "") -> Path:
     """Draw Lyapunov spectra, name -> spectrum, with standard errors. Returns the path. Raises PlotError."""
     if not spectra:
         raise PlotError("no spectra to draw")
-    figure, parts = _figure(6.5, {"exponents": 4.0}, title)
+    figure, parts = new_figure(6.5, {"exponents": 4.0}, title)
     axis = parts["exponents"].subplots()
     for (name, found), colour in zip(spectra.items(), COLOURS, strict=False):
         number = np.arange(1, len(found.per_step) + 1)
         axis.errorbar(number, found.per_second, found.error / found.dt, fmt="o-", ms=4, color=colour, label=name)
     axis.axhline(0.0, color=FAINT, lw=0.8)
-    _style(axis, "Lyapunov exponents, 1/s")
+    style_axis(axis, "Lyapunov exponents, 1/s")
     axis.set_xlabel("number", fontsize=8)
     axis.legend(fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
-def _figure(width: float, heights: Mapping[str, float], title: str) -> tuple[Figure, dict[str, SubFigure]]:
+def new_figure(width: float, heights: Mapping[str, float], title: str) -> tuple[Figure, dict[str, SubFigure]]:
     """A figure with one named sub-figure for each height (inches), from top to bottom."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -183,7 +183,7 @@ def _figure(width: float, heights: Mapping[str, float], title: str) -> tuple[Fig
     return figure, dict(zip(heights, made[:, 0], strict=True))
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write beside the target, then replace it: readers see the old picture or the new one. OSError as it comes."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -237,7 +237,7 @@ def _draw_rasters(
         expected = np.asarray(reference.spikes[population])[trial]
         for column, (name, other) in enumerate(others.items()):
             axis = axes[row, column]
-            _style(axis, "")
+            style_axis(axis, "")
             if column == 0:
                 axis.set_ylabel(f"{population}\nneuron", fontsize=8)
             if row == len(populations) - 1:
@@ -291,7 +291,7 @@ def _draw_errors(
 ) -> None:
     axes = part.subplots(*shape, squeeze=False, sharex=True, sharey=True)
     for axis, variable in zip(axes.flat, variables, strict=False):
-        _style(axis, variable)
+        style_axis(axis, variable)
         axis.set_yscale("log")
         for index, (name, other) in enumerate(others.items()):
             if variable in other.traces:
@@ -316,7 +316,7 @@ def _draw_errors(
     for axis in axes.flat[max(0, len(variables) - shape[1]) : len(variables)]:
         axis.set_xlabel("time (ms)", fontsize=8)
         axis.tick_params(labelbottom=True)
-    _hide_rest(axes, len(variables))
+    hide_rest(axes, len(variables))
     part.suptitle(
         "largest error over all trials and neurons, relative to the largest magnitude (dotted: 1 ulp of float64)",
         fontsize=9, fontweight="bold", x=0.008, ha="left", color=INK,
@@ -338,7 +338,7 @@ def error_over_time(reference: npt.ArrayLike, other: npt.ArrayLike) -> npt.NDArr
 
 def _draw_accuracies(part: SubFigure, accuracies: Mapping[str, float], colours: Mapping[str, str]) -> None:
     axis = part.subplots()
-    _style(axis, "")
+    style_axis(axis, "")
     names = list(accuracies)
     values = [float(accuracies[name]) for name in names]
     axis.barh(range(len(names)), values, height=0.62, color=[colours.get(name, FAINT) for name in names], alpha=0.85)
@@ -352,7 +352,7 @@ def _draw_accuracies(part: SubFigure, accuracies: Mapping[str, float], colours: 
     part.suptitle("accuracy", fontsize=9, fontweight="bold", x=0.008, ha="left", color=INK)
 
 
-def _style(axis: Axes, title: str) -> None:
+def style_axis(axis: Axes, title: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(FAINT)
     axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
@@ -386,6 +386,6 @@ def _sample_times(recording: Recording, samples: int) -> npt.NDArray[np.floating
     return np.arange(1, samples + 1) * (recording.every * recording.dt * 1e3)
 
 
-def _hide_rest(axes: Any, used: int) -> None:
+def hide_rest(axes: Any, used: int) -> None:
     for axis in axes.flat[used:]:
         axis.set_visible(False)

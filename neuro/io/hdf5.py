@@ -23,6 +23,7 @@ _PACKED = 1100  # deflate packs at most 1032 to 1
 _FILTERS = {1, 2, 3, 4, 32000}  # deflate, shuffle, fletcher32, szip, lzf: built in, nothing is loaded for them
 WAIT = 10.0  # seconds for whoever else adds to a file
 _AGAIN = 0.02  # seconds between two looks whether a file is free
+_LOOK = 0.1  # seconds in which whoever only looks has looked
 _ATTRIBUTE = 64  # entries of an attribute
 
 
@@ -47,8 +48,9 @@ class ResultsError(Exception):
 
 
 @contextmanager
-def opened(path: Path, limit: int | None = None) -> Iterator[Contents]:
-    """A file to read, also while it is written. limit: see Contents. Raises ResultsError, also for what reading it raises."""
+def opened(path: Path, limit: int | None = None, within: str = "") -> Iterator[Contents]:
+    """A file to read, also while it is written. limit: see Contents. within: a group that is read like a file of its own. Raises ResultsError, also for
+    what reading it raises."""
     if not path.is_file():
         raise ResultsError(f"there is no file '{path}'")
     try:
@@ -57,7 +59,10 @@ def opened(path: Path, limit: int | None = None) -> Iterator[Contents]:
         raise ResultsError(f"'{path}' is not a readable HDF5 file (truncated, or another format): {error}") from None
     with file:
         try:
-            yield Contents(file, limit)
+            contents = Contents(file, limit)
+            if within:
+                contents.file = contents.member(file, within, h5py.Group)
+            yield contents
         except Hdf5Error as error:
             raise ResultsError(f"can't read '{path}', {error}") from None
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
@@ -107,7 +112,7 @@ class Contents:
     """An open file. limit: bytes of all that is read of it, counted as often as it is read."""
 
     def __init__(self, file: h5py.File, limit: int | None = None) -> None:
-        self.file = file
+        self.file: h5py.Group = file
         self.size = Path(file.filename).stat().st_size
         self.limit = allowance(Path(file.filename)) if limit is None else limit
         self.bytes = 0
@@ -224,9 +229,9 @@ class Contents:
 def alone(path: Path, wait: bool = False) -> IO[bytes]:
     """The right to write a file (made where there is none), until what this gives is closed or the process ends.
 
-    wait: a while for whoever has it now. Raises InUseError, OSError.
+    wait: a while for whoever has it now, not just until somebody has looked whether it is in use. Raises InUseError, OSError.
     """
-    last = time.monotonic() + WAIT * wait
+    last = time.monotonic() + (WAIT if wait else _LOOK)
     while True:
         file = path.open("ab")
         try:
@@ -247,6 +252,20 @@ def alone(path: Path, wait: bool = False) -> IO[bytes]:
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file
             file.close()  # another file has come to its place meanwhile
+
+
+def in_use(path: Path) -> bool | None:
+    """Whether somebody has the right to write a file that is there; None where the system has no locks. Raises OSError."""
+    with path.open("rb") as file:
+        try:
+            from fcntl import LOCK_NB, LOCK_SH, flock
+
+            flock(file, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
+        except (ImportError, OSError):
+            return None
+    return False
 
 
 def exists(group: h5py.Group, name: str) -> bool:

@@ -199,11 +199,11 @@ class Reader:
     """A run file, read. Opened for each access, so that a run in progress shows what it has by then.
 
     Links are not followed, and sizes are checked before anything is allocated. limit: bytes of what one access reads;
-    left out, it grows with the file (neuro.io.hdf5.allowance).
+    left out, it grows with the file (neuro.io.hdf5.allowance). within: the group of a run in a file of several (neuro.io.merging).
     """
 
-    def __init__(self, path: Path, limit: int | None = None) -> None:
-        self.path, self.limit = path, limit
+    def __init__(self, path: Path, limit: int | None = None, within: str = "") -> None:
+        self.path, self.limit, self.within = path, limit, within
         with self._open() as contents:
             head = run_header.read(contents)
         self.schema, self.complete, self.seed, self.created = (
@@ -215,7 +215,7 @@ class Reader:
         self.model: str = head["model"]
 
     def _open(self) -> AbstractContextManager[Contents]:
-        return opened(self.path, self.limit)
+        return opened(self.path, self.limit, self.within)
 
     def metrics(self) -> dict[str, Array]:
         """name -> [entry, 2] of step and value."""

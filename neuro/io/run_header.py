@@ -43,8 +43,8 @@ def new(model: str, semantics: Mapping[str, Any], config: Mapping[str, Any], see
     }  # fmt: skip
 
 
-def write(file: h5py.File, header: Mapping[str, Any]) -> None:
-    """Begin an empty file with it."""
+def write(file: h5py.Group, header: Mapping[str, Any]) -> None:
+    """Begin an empty file, or a group that is laid out like one, with it."""
     file.attrs.update({k: header[k] for k in ("schema", "created", "seed")})
     file.attrs["versions"] = json.dumps(header["versions"])
     file.attrs.create("complete", False)
@@ -59,7 +59,7 @@ def read(contents: Contents) -> dict[str, Any]:
     file = contents.file
     schema = str(contents.attribute(file, "schema", ""))
     if schema != SCHEMA:
-        raise ResultsError(other_schema(file.filename, schema))
+        raise ResultsError(other_schema(file.file.filename, schema))
     found: dict[str, Any] = {"schema": schema, "complete": bool(contents.attribute(file, "complete"))}
     found |= {"seed": int(contents.attribute(file, "seed")), "created": str(contents.attribute(file, "created"))}
     found["versions"] = json.loads(contents.attribute(file, "versions"))

@@ -28,7 +28,8 @@ BUDGETS = {("8 bits", "after"): 0.5, ("4 bits", "in training"): 1.0, ("binary", 
 
 def train(seed: int, epochs: int, quantise: dict[str, Any], update: Any) -> tuple[float, dict[str, Any]]:
     """Test accuracy and parameters after training as scripts/train.py does it, for integers where there is a scheme."""
-    import train as script
+    from run_settings import settings_of
+    from train import prepare
 
     import tasks
     from neuro.io.results import Run
@@ -36,11 +37,11 @@ def train(seed: int, epochs: int, quantise: dict[str, Any], update: Any) -> tupl
     from neuro.learning.loop import METRICS
     from neuro.learning.loop import train as loop
 
-    settings = script.settings_of(None, {"task": "digits", "seed": seed, "epochs": epochs})
+    settings = settings_of(None, {"task": "digits", "seed": seed, "epochs": epochs})
     if quantise:
         settings["rule_options"] |= {"quantise": {"weights": {"*": quantise}}}
     task = tasks.get("digits")
-    program, rule = script.prepare(settings, task)
+    program, rule = prepare(settings, task)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(
             Path(folder) / "run.h5", model=to_json(program.network), semantics=program.semantics.to_data(), config={},

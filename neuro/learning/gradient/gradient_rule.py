@@ -229,7 +229,8 @@ class GradientRule:
     ) -> dict[str, Array]:
         """See Rule.gradient."""
         chosen = Parametrisation.of(declared_parameters(program.network), self.trainable)
-        return chosen.collected(self.estimated(program, parameters, batch, task, self.memory(program), draw, chosen.shapes)[1])
+        found = self.estimated(program, parameters, batch, task, self.memory(program), draw, chosen.shapes)[1]
+        return chosen.collected(found)
 
     def estimated(
         self, program: Any, parameters: Parameters, batch: Batch, task: Any, memory: dict[str, Array], draw: int,

@@ -239,6 +239,7 @@ def _trial(program: Any, held: Held, moment: Moment, batch: Batch, which: int) -
     state.theta.detach().numpy()[...] = moment.mean
     state.updates = moment.updates
     parameters = {**state.space.others, **moment.changed}
+    found: tuple[float, dict[str, Array]]
     (found,) = rule._trials(program, parameters, state, batch, held.task, (which,))
     return found
 

@@ -72,7 +72,7 @@ def found_losses(
     parts = [rows[k : k + program.chunk] for k in range(0, len(rows), program.chunk)]
     told = [None if held.rule.search.repeatable else candidates[part] for part in parts]
     found = program.each(_losses, zip(parts, told, strict=True), (held, moment, portable(batch)))
-    return np.concatenate(found)[:count]
+    return np.asarray(np.concatenate(found)[:count])
 
 
 def portable(batch: Batch) -> Batch:
