@@ -27,7 +27,7 @@ SIZES = (4 * 2**10, 256 * 2**10, 4 * 2**20, 40 * 2**20)  # bytes of a sum
 EMPTY = 100  # calls
 SHARED = 16 * 2**20  # bytes
 ENGINES = ("joblib", "ray")
-UPDATES = 5  # of BPTT, of which one round is the mean; of the largest network one
+LASTING = 0.5  # seconds of updates by BPTT, about, of which one round is the mean
 Measurement = dict[str, Any]
 
 
@@ -52,7 +52,7 @@ def gradients(bench: Bench, group: Group) -> list[Measurement]:
     """Updates by BPTT of two batches of each network, by one process and by two; the larger batch by one twice."""
     found = []
     for case in GRADIENTS[:1] if bench.quick else GRADIENTS:
-        number = 1 if case is GRADIENTS[-1] else UPDATES
+        number = max(1, round(LASTING / called(group, 1, cases.updates, case, 1)[0]))
         arms: dict[str, Callable[[], Any]] = {}
         for batch in (case.batch // 4, case.batch):
             own = Case(case.name, case.hidden, case.steps, batch)

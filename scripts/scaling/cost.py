@@ -135,7 +135,7 @@ def _many(number: int, what: str) -> str:
 
 @dataclass(frozen=True)
 class Link:
-    """gigabits: a second, from one process or worker to another. software: whether each byte costs what gloo takes here besides, or the link alone."""
+    """gigabits: a second, from one process or worker to another. software: whether messages and bytes cost what gloo takes here besides, or the link alone."""
 
     gigabits: float
     software: bool = True
@@ -155,7 +155,7 @@ def training(
     terms = dict(gradient_terms(case, weights, batch * processes if growing else batch, processes))
     size = 2 * (processes - 1) / processes * WEIGHT * weights
     if not link.software:
-        terms.pop("byte", None)
+        terms = {n: c for n, c in terms.items() if n not in ("message", "byte")}
     sums: Terms = {n: terms[n] for n in ("message", "byte") if n in terms}
     communication = fit.seconds(sums) + size * link.byte
     rest = {n: c for n, c in terms.items() if n not in sums}

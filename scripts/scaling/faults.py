@@ -61,18 +61,25 @@ def _trained(out: Path, epochs: int, seed: int, killed_after: int = 0) -> tuple[
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while killed_after and process.poll() is None:
-        if _updates(out) >= killed_after:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            os.kill(int(children[-1]), signal.SIGKILL)
-            break
+    while killed_after and process.poll() is None and _updates(out) < killed_after:
         time.sleep(0.05)
+    if killed_after:
+        os.kill(_trainers(process.pid)[-1], signal.SIGKILL)
     said = process.communicate()[0]
     seconds = time.perf_counter() - begun
     if process.returncode:
         raise RunError(f"train.py ended with exit code {process.returncode}: {said}")
     run = open_run(out)
     return seconds, run.metrics()["loss"][:, 1], run.parameters()
+
+
+def _trainers(launcher: int) -> list[int]:
+    """Those that train, in the order of their ranks: they are forked from a server that train.py has started."""
+    return next(found for child in _children(launcher) if len(found := _children(child)) > 1)
+
+
+def _children(process: int) -> list[int]:
+    return sorted(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
 
 
 def _updates(out: Path) -> int:
@@ -99,9 +106,9 @@ def workers_of(program: Any) -> list[int]:
 
 def searched(
     case: Case, program: Any, candidates: int, lose: Callable[[], None] | None = None
-) -> tuple[list[float], list[float]]:
-    """Losses, and seconds of each update. lose: called in the middle of update AT."""
-    search, losses, seconds = Search(case, program, candidates), list[float](), list[float]()
+) -> tuple[list[float], list[float], float]:
+    """Losses and seconds of each update, and how many workers were lost. lose: called in the middle of update AT."""
+    search, losses, seconds, lost = Search(case, program, candidates), list[float](), list[float](), 0.0
     for k in range(UPDATES):
         timer = None
         if lose is not None and k == AT:
@@ -112,13 +119,18 @@ def searched(
             timer.join()
         seconds.append(took)
         losses.append(metrics["loss"])
-    return losses, seconds
+        lost += metrics["workers_lost"]
+    return losses, seconds, lost
 
 
-def compared(what: str, case: Case, candidates: int, program: Any, lose: Callable[[], None]) -> Fault:
-    """ES without and with the loss."""
-    whole, seconds = searched(case, program, candidates)
-    found, others = searched(case, program, candidates, lose)
+def compared(
+    what: str, case: Case, candidates: int, program: Any, lose: Callable[[], None], ends: bool = True
+) -> Fault:
+    """ES without and with the loss. ends: whether a worker ends by it. Raises RunError where none did."""
+    whole, seconds, _ = searched(case, program, candidates)
+    found, others, lost = searched(case, program, candidates, lose)
+    if ends and not lost:
+        raise RunError(f"{what}: no worker was lost")
     return Fault(what, median(seconds[1:]), others[AT], whole == found)
 
 
@@ -134,12 +146,12 @@ def killed(case: Case, candidates: int, engine: str) -> Fault:
 
 
 def stopped(case: Case, candidates: int, engine: str) -> Fault:
-    """One of two workers stands still, until the update is over."""
+    """One of two workers stands still, until the search is over."""
     program = spread(case.hidden, 2, engine)
     victim = workers_of(program)[0]
     what = f"ES, {engine}: one of 2 workers stands still (SIGSTOP) from the middle of update {AT + 1} on"
     try:
-        return compared(what, case, candidates, program, lambda: os.kill(victim, signal.SIGSTOP))
+        return compared(what, case, candidates, program, lambda: os.kill(victim, signal.SIGSTOP), ends=False)
     finally:
         os.kill(victim, signal.SIGCONT)
         program.crew.close()

@@ -107,20 +107,23 @@ def pairs(measured: Sequence[Measured], by: str) -> Iterable[tuple[str, Measured
 
 def populations(found: Measured, fit: Fit | None = None) -> str:
     """ES by one worker and two."""
-    rows = []
+    rows, said = list[tuple[Any, ...]](), set[str]()
     for name, one, two, again in pairs(found["searches"], "workers"):
         gains = ratios(one["seconds"], two["seconds"])
         idle = median(1 - w / (2 * s) for w, s in zip(two["worked"], two["seconds"], strict=True))
-        for m, efficient in ((one, "1"), (two, f"{_shown(median(gains) / 2)} ({spread([g / 2 for g in gains])})")):
-            seconds = median(m["seconds"])
-            last = (
-                ("", "", "", median(ratios(one["seconds"], again)))
-                if m is one
-                else (idle, int(m["sent"]), int(m["received"]), "")
-            )
-            work = m["weights"] * m["steps"] * m["batch"] * m["candidates"] / seconds
-            where = "1" if m is one else f"2, {m['engine']}"
-            rows.append((name, where, seconds, work, m["batch"] * m["candidates"] / seconds, efficient, *last))
+        for m, where, efficient in (
+            (one, "1", "1"),
+            (two, f"2, {two['engine']}", f"{_shown(median(gains) / 2)} ({spread([g / 2 for g in gains])})"),
+        ):
+            if m is one and name in said:
+                continue
+            last: tuple[Any, ...] = (idle, int(two["sent"]), int(two["received"]), "")
+            if m is one:
+                last = ("", "", "", median(ratios(one["seconds"], again)))
+            seconds, examples = median(m["seconds"]), m["batch"] * m["candidates"]
+            work = m["weights"] * m["steps"] * examples / seconds
+            rows.append((name if m is one else "", where, seconds, work, examples / seconds, efficient, *last))
+        said.add(name)
     header = (
         "network, batch", "workers", "s an update", "connections x steps/s", "examples/s", "efficiency (range)",
         "share without work", "bytes sent", "bytes received", "A/A",

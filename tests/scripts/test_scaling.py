@@ -82,7 +82,7 @@ def test_updates_by_processes_are_the_sum_of_their_terms(fit: cost.Fit) -> None:
     own, _ = cost.training(fit, "large", n, batch, processes, link, growing=True)
     assert own == pytest.approx(wanted + 1e-2 * (100 - 13))
     bare, _ = cost.training(fit, "large", n, batch, processes, Link(10, software=False))
-    assert bare == pytest.approx(wanted - 14 / 8 * 4 * n * 5e-10)
+    assert bare == pytest.approx(wanted - ring + 14 / 8 * 4 * n * 8 / 10e9)
     alone, silent = cost.training(fit, "large", n, batch, 1, link)
     assert alone == pytest.approx(0.5 + 1e-2 * 100 + 1e-3 + 2e-8 * n) and silent == 0
 
