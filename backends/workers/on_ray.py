@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
+from backends.workers.cluster import check_installed, connected, modules
 from backends.workers.crew import Lost
 from backends.workers.here import NO_THREADS
 from backends.workers.worker import answer
 from neuro.protocols import RunError
-from neuro.registry import MissingPackageError, missing
 
-STORE = 256 * 2**20  # bytes: of a local cluster, for what calls share
-KNOCK = 10.0  # seconds
 STARTING = 120.0  # seconds without any worker, after which nobody waits longer
 
 
@@ -31,8 +24,7 @@ class OnRay:
     at_exit = False  # Ray sees to it itself
 
     def __init__(self, workers: int, address: str = "") -> None:
-        if find_spec("ray") is None:
-            raise MissingPackageError(missing("engine 'ray'", "ray"))
+        check_installed("engine 'ray'")
         self.workers, self.address = workers, address
         self._ray: Any = None
         self._ours = False  # the connection, which we then end
@@ -109,15 +101,7 @@ class OnRay:
         """Ray, connected."""
         if self._ray is not None:
             return self._ray
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        ray: Any = import_module("ray")
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            self._connect(ray)
-        elif self.address not in ("", "auto", found := ray.get_runtime_context().gcs_address):
-            raise RunError(
-                f"this process is in the cluster of Ray at '{found}' already, not at '{self.address}'; leave the address out"
-            )
+        ray, self._ours = connected(self.address, self.workers)
         there = int(ray.cluster_resources().get("CPU", 0))
         if there < self.workers:
             if self._ours:
@@ -127,31 +111,13 @@ class OnRay:
             )
         actor = ray.remote(_Worker)
         self._kind: Any = actor.options(
-            num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": _environment()}
+            num_cpus=1,
+            max_restarts=0,
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": {**NO_THREADS, **modules()}},
         )
         self._ray, self._alone_since = ray, time.monotonic()
         return ray
-
-    def _connect(self, ray: Any) -> None:
-        options: dict[str, Any] = {"address": self.address}
-        if not self.address:
-            own = {"include_dashboard": False, "num_cpus": self.workers, "object_store_memory": STORE}
-            options = {"address": "local", **own}
-        try:
-            self._knock()
-            ray.init(**options, log_to_driver=False, logging_level="ERROR", configure_logging=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            what = f"at the address '{self.address}'" if self.address else "on this machine"
-            why = str(error).strip().partition("\n")[0]
-            raise RunError(
-                f"there is no cluster of Ray {what}: {why}; start one with 'ray start --head', or leave the address out"
-            ) from error
-
-    def _knock(self) -> None:
-        """Raises OSError where nobody listens: Ray would ask for minutes."""
-        host, _, port = self.address.rpartition(":")
-        if host and port.isdecimal() and "/" not in host:
-            socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
 
     def _check_patience(self) -> None:
         if self._idle or self._busy:
@@ -173,8 +139,3 @@ class _Worker:
         import ray
 
         return answer(message, places, ray.get)
-
-
-def _environment() -> dict[str, str]:
-    """A worker's: its own processor and no more, and modules where they are found here."""
-    return {**NO_THREADS, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -16,7 +16,7 @@ SEEDS: dict[str, Sequence[int]] = {
     "metamorphic": (18, 35, *range(200, 213)),  # the first two: receptors whose names are taken, or alike
     "life": range(300, 330, 5),
     "continuation": range(400, 408),
-    "sharing": range(500, 540),
+    "sharing": (501, 502, 505, 517, 518, 521),  # those of the first that share
 }
 
 

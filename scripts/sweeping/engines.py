@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from dataclasses import replace
 from typing import Any, Protocol
 
-import cli
-
+from backends.workers.cluster import check_installed, connected, modules
 from sweeping.trials import Trial, carry_out
 
 PRELOADED = ["torch", "neuro.learning.loop", "neuro.learning.gradient.bptt", "backends.native", "tasks.digits"]
@@ -96,24 +93,9 @@ class Ray:
     """A Ray cluster whose machines see the sweep's folder under the same name. Every trial is a task in a worker of its own."""
 
     def __init__(self, address: str) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        try:
-            import ray
-        except ModuleNotFoundError:
-            from neuro.registry import missing
-
-            raise cli.UserError(missing("--address", "ray")) from None
-        self._ray, self._running = ray, dict[Any, Trial]()
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                why = str(error).strip().partition("\n")[0]
-                raise cli.UserError(
-                    f"there is no cluster of Ray at '{address}': {why}; start one with: ray start --head"
-                ) from None
-        self._environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        check_installed("--address")
+        self._ray, self._ours = connected(address)
+        self._running = dict[Any, Trial]()
 
     def free(self) -> bool:
         return True
@@ -123,7 +105,7 @@ class Ray:
 
     def start(self, trial: Trial, code: str) -> None:
         processors = int(trial.settings["threads"])
-        environment = {"env_vars": self._environment}
+        environment = {"env_vars": modules()}
         task = self._ray.remote(num_cpus=processors, max_calls=1, max_retries=LOST, runtime_env=environment)(
             _carry_out_in
         )

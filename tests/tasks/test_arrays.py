@@ -57,14 +57,15 @@ def test_events_are_spikes() -> None:
 
 @pytest.mark.parametrize("form", ["labels", "step labels", "values", "step values"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_loss_and_metric_by_hand(form: str, masked: bool) -> None:
-    """Of any answer, and steps that don't count may hold anything."""
+@pytest.mark.parametrize("per", ["frame", "sequence"])
+def test_loss_and_metric_by_hand(form: str, masked: bool, per: str) -> None:
+    """Of any answer, and steps that don't count may hold anything; divided by the steps that count, or by the examples."""
     random = np.random.default_rng(2)
     shape = {"labels": (6,), "step labels": (6, STEPS), "values": (6, 2), "step values": (6, STEPS, 2)}[form]
     y = random.integers(0, 2, shape) if "labels" in form else random.normal(0, 1, shape)
     mask = np.arange(STEPS) < random.integers(3, STEPS, (6, 1)) if masked else None
     task = tasks.from_arrays(
-        random.normal(0, 1, (6, STEPS, CHANNELS)), y, graded(), mask=mask, output="out.y", test=0.5
+        random.normal(0, 1, (6, STEPS, CHANNELS)), y, graded(), mask=mask, output="out.y", test=0.5, per=per
     )
     kept = {tuple(a) for side in (task.train, task.test) for a in side.x["x"].reshape(-1, STEPS * CHANNELS)}
     assert len(task.train) == len(task.test) == 3 and len(kept) == 6
@@ -80,9 +81,11 @@ def test_loss_and_metric_by_hand(form: str, masked: bool) -> None:
     else:
         loss = ((answer - target) ** 2).mean()
         metric = -loss
+    weight = len(target) if per == "frame" else 3
+    assert task.weight(batch) == weight
     for other in (given, np.where(there[..., None], given, 1e6)):
         found = task.loss({}, {"out.y": torch.as_tensor(other)}, batch)
-        assert float(found) == pytest.approx(loss)
+        assert float(found) == pytest.approx(loss * len(target) / weight)
         assert task.metric(Recording(1e-3, traces={"out.y": other}), batch) == pytest.approx(metric)
 
 

@@ -167,6 +167,20 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_those_of_its_slices(name: s
         check_mean(task, batch, spans)
 
 
+@pytest.mark.parametrize(("name", "longer"), [("arrays", 1), ("ecg", 300)])
+def test_a_loss_by_sequences_counts_sequences(name: str, longer: int) -> None:
+    """The same sum, divided by the number of sequences: larger by the mean of the steps that count, and a slice counts its sequences."""
+    by_frame, by_sequence = (tasks.get(name, per=per) for per in ("frame", "sequence"))
+    batch = several(by_frame)
+    spans = [(0, 1), (1, 5)]
+    check_mean(by_sequence, batch, spans)
+    assert slices.shares(by_sequence, batch, spans) == [0.2, 0.8]
+    perfect = by_frame.perfect(batch)
+    losses = [float(t.loss(*({n: torch.as_tensor(a) * 0.5 for n, a in d.items()} for d in (perfect.spikes, perfect.traces)), batch)) for t in (by_frame, by_sequence)]  # fmt: skip
+    frames = by_frame.weight(batch) / 5
+    assert losses[1] == pytest.approx(losses[0] * frames) and frames >= longer
+
+
 def several(task: Any) -> Batch:
     """Five examples; tasks of one show it five times."""
     batch = first_batch(task, size=5)
