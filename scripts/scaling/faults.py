@@ -23,7 +23,8 @@ from neuro.protocols import RunError
 from scaling.cases import Case, Search, spread
 
 TRAIN = Path(__file__).parents[1] / "train.py"
-AT, UPDATES = 3, 6  # in which update of how many something is lost
+AT, UPDATES = 4, 7  # in which update of how many something is lost
+LATEST = 60.0  # seconds after which a worker whose node is gone must have noticed
 
 
 @dataclass(frozen=True)
@@ -105,33 +106,39 @@ def workers_of(program: Any) -> list[int]:
 
 
 def searched(
-    case: Case, program: Any, candidates: int, lose: Callable[[], None] | None = None
-) -> tuple[list[float], list[float], float]:
-    """Losses and seconds of each update, and how many workers were lost. lose: called in the middle of update AT."""
-    search, losses, seconds, lost = Search(case, program, candidates), list[float](), list[float](), 0.0
-    for k in range(UPDATES):
+    case: Case, program: Any, candidates: int, lose: Callable[[], None], ends: bool
+) -> tuple[list[float], list[float], int]:
+    """Losses and seconds of each update, and in which one the loss was felt. lose: called in the middle of update AT. ends: whether a worker ends by it; updates go on until
+    one is missed. Raises RunError where none is."""
+    search, losses, seconds, felt = Search(case, program, candidates), list[float](), list[float](), -1 if ends else AT
+    latest = time.monotonic() + LATEST
+    while len(losses) < UPDATES or felt < 0:
         timer = None
-        if lose is not None and k == AT:
+        if len(losses) == AT:
             timer = threading.Timer(median(seconds[1:]) / 2, lose)
             timer.start()
+            latest = time.monotonic() + LATEST
         took, metrics = search.update()
         if timer is not None:
             timer.join()
+        if metrics["workers_lost"] and felt < 0:
+            felt = len(losses)
         seconds.append(took)
         losses.append(metrics["loss"])
-        lost += metrics["workers_lost"]
-    return losses, seconds, lost
+        if felt < 0 and time.monotonic() > latest:
+            raise RunError(f"no worker was lost in {len(losses)} updates")
+    return losses, seconds, felt
 
 
 def compared(
     what: str, case: Case, candidates: int, program: Any, lose: Callable[[], None], ends: bool = True
 ) -> Fault:
-    """ES without and with the loss. ends: whether a worker ends by it. Raises RunError where none did."""
-    whole, seconds, _ = searched(case, program, candidates)
-    found, others, lost = searched(case, program, candidates, lose)
-    if ends and not lost:
-        raise RunError(f"{what}: no worker was lost")
-    return Fault(what, median(seconds[1:]), others[AT], whole == found)
+    """ES with a loss, and without workers. The cost is that of the update in which it was felt."""
+    losses, seconds, felt = searched(case, program, candidates, lose, ends)
+    alone = Search(case, spread(case.hidden, 1, "joblib"), candidates)
+    whole = [alone.update()[1]["loss"] for _ in losses]
+    later = f", felt in update {felt + 1}" if felt != AT else ""
+    return Fault(what + later, median(seconds[1:AT]), seconds[felt], whole == losses)
 
 
 def killed(case: Case, candidates: int, engine: str) -> Fault:
@@ -172,14 +179,14 @@ def two_nodes() -> Iterator[Any]:
         yield second
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def without_its_node(case: Case, candidates: int) -> Fault:
     """The raylet of one of two nodes, and with it the worker there."""
     with two_nodes() as second:
         program = spread(case.hidden, 2, "ray")
-        what = f"ES, ray: a node's raylet, SIGKILL in the middle of update {AT + 1}; one worker from there on"
+        what = f"ES, ray: a node's raylet, SIGKILL in the middle of update {AT + 1}"
         try:
             return compared(what, case, candidates, program, second.kill_raylet)
         finally:
