@@ -4,6 +4,7 @@ python scripts/bench.py training --rounds 7
 python scripts/bench.py training --device cuda
 python scripts/bench.py microcircuit --scale 1 --threads 2
 python scripts/bench.py microcircuit --scale 0.1 --threads 2
+python scripts/bench.py distributed --page docs/scaling.md
 python scripts/bench.py all
 """
 
@@ -39,6 +40,12 @@ def main(
             help="time whole calls there, by a clock on the wall: cuda, cuda:1, cpu; left out: processor time of the processor's benchmark"
         ),
     ] = "",
+    page: Annotated[
+        Path | None, typer.Option(help="of distributed: write its tables into this page (docs/scaling.md)")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="of distributed: take these measurements (docs/scaling.json) and make none")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="smaller networks, to see that everything runs")] = False,
     out: Annotated[Path, typer.Option(help="folder for file and plots")] = Path("runs/bench"),
 ) -> None:
@@ -53,6 +60,11 @@ def main(
     if benchmark not in (*names, "all"):
         where = f" with --device {device}" if device else ""
         raise cli.UserError(f"there is no benchmark '{benchmark}'{where}; known: {', '.join((*names, 'all'))}")
+    for option, value in (("--page", page), ("--measured", measured)):
+        if value is not None and benchmark != "distributed":
+            raise cli.UserError(f"{option} is of benchmark 'distributed'; leave it out, or name that one")
+        if value is not None:
+            cli.existing(value)
     import timing
 
     timing.limit_threads(threads)
@@ -84,6 +96,8 @@ def main(
         scale=scale,
         seconds=seconds,
         place=given[0].card if given else "",
+        page=page,
+        measured=measured,
     )
     runs = {n: partial(import_module(f"{package}.{n}").run, bench, *given) for n in names if benchmark in (n, "all")}
     if benchmark == "all":

@@ -63,13 +63,15 @@ class Figure:
 @dataclass
 class Bench(Study):
     """One run of one or more benchmarks. backends: ours, the first is the one that must reach the targets. scale: of the microcircuit. seconds: of its time that is judged; 0: as it sees fit.
-    place: what the device is called on which all was measured."""
+    place: what the device is called on which all was measured. page: of `distributed`, whose tables are written; measured: a file of its measurements, which are then not made again."""
 
     rounds: int = 7
     threads: int = 1
     scale: float = 0.1
     seconds: float = 0.0
     place: str = ""
+    page: Path | None = None
+    measured: Path | None = None
     backends: tuple[str, ...] = ("native", "torch")
     figures: list[Figure] = field(default_factory=list)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,4 +98,13 @@ def _tracker() -> Any:
 
 
 def _answer(message: bytes, places: Mapping[str, Any]) -> bytes:
-    return answer(message, places, lambda place: Path(place).read_bytes())
+    found = answer(message, places, lambda place: Path(place).read_bytes())
+    _set_aside()
+    return found
+
+
+@cache
+def _set_aside() -> None:
+    """What a worker has loaded by its first answer is no garbage: its executor looks through all else for that every second, which took a third of one."""
+    gc.collect()
+    gc.freeze()

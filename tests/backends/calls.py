@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -46,3 +47,9 @@ def slow_once(path: str, seconds: float, number: int) -> int:
 
 def wrong(number: int) -> float:
     return 1 / number
+
+
+def set_aside(number: int) -> int:
+    """Objects that this worker's search for garbage passes over."""
+    time.sleep(0.05)
+    return gc.get_freeze_count()

@@ -104,6 +104,7 @@ def test_the_engine_s_own_ends(crew: Crew) -> None:
     else:
         crew.close()
         assert crew.each(calls.wrong, [(4,)]) == [0.25]  # in new processes
+        assert max(crew.each(calls.set_aside, [(k,) for k in range(6)])) > 10_000
 
 
 def test_programs_share_the_workers_of_an_engine() -> None:
