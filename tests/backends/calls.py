@@ -7,6 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+from neuro import ModelError
+from neuro.checks.common import plain
+
 
 def late_first(wait: float, number: int) -> tuple[int, int]:
     time.sleep(wait)
@@ -46,3 +49,20 @@ def slow_once(path: str, seconds: float, number: int) -> int:
 
 def wrong(number: int) -> float:
     return 1 / number
+
+
+def count(*things: int) -> int:
+    return len(things)
+
+
+class TwoWords(Exception):
+    """Which no pickle makes again."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+def misshapen(number: int) -> float:
+    if number == 1:
+        raise TwoWords("this", "the reason")
+    raise ModelError([plain("network", "it is none", "make one")])
