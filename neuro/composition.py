@@ -14,7 +14,7 @@ from neuro import checks
 from neuro.checks.common import check_name, plain
 from neuro.compiler.settled import settled
 from neuro.language.equations import ModelError
-from neuro.model import Input, Network, Population, Projection
+from neuro.model import Connectivity, Input, Network, Population, Projection
 
 Port = Population | Input
 
@@ -74,7 +74,7 @@ def compose(
     Raises ModelError for unknown parts and ports, ports that don't fit, different dt or couplings, and names used twice.
     """
     given = {n: p if isinstance(p, Part) else Part(p) for n, p in parts.items()}
-    whole = _Whole({n: Part(p.whole(), p.ports) for n, p in given.items()}, tuple(inputs), name)
+    whole = _Whole({n: Part(p.whole(), p.ports) for n, p in given.items()}, tuple(inputs), name, given)
     whole.check()
     places = whole.bound(bind or {})
     return Network(
@@ -90,9 +90,12 @@ def compose(
 
 @dataclass(frozen=True)
 class _Whole:
+    """parts: with their numbers and flags. given: as somebody asks for them."""
+
     parts: Mapping[str, Part]
     inputs: tuple[Input, ...]
     name: str
+    given: Mapping[str, Part]
 
     def check(self) -> None:
         where = f"composition '{self.name}'"
@@ -173,19 +176,22 @@ class _Whole:
                 f"use bind={{'{projection.post}': '{projection.pre}'}}, or a port that is a population",
                 projection.post,
             )
-        return replace(projection, pre=pre, post=post, shares=self.shared(projection.shares, f"{where}, shares"))
+        shares, connectivity = self.shared(projection, f"{where}, shares")
+        return replace(projection, pre=pre, post=post, shares=shares, connectivity=connectivity)
 
-    def shared(self, text: str, where: str) -> str:
-        """New name of the projection that a connection shares weights with."""
+    def shared(self, projection: Projection, where: str) -> tuple[str, Connectivity]:
+        """New name of the projection that a connection shares weights with, and the synapses that this one has in its part, where both are asked for the same."""
+        text, connectivity = projection.shares, projection.connectivity
         part, dot, name = text.partition(".")
         if not dot:
-            return text
+            return text, connectivity
         if part not in self.parts:
             checks.unknown_name(part, self.parts, "part", where)
         known = [p.name for p in self.parts[part].network.projections]
         if name not in known:
             checks.unknown_name(name, known, f"projection in part '{part}'", where)
-        return f"{part}_{name}"
+        asked, kept = (p[part].network.projection(name).connectivity for p in (self.given, self.parts))
+        return f"{part}_{name}", kept if connectivity == asked else connectivity
 
     def outer_input(self, item: Input) -> Input:
         if not item.target:

@@ -15,6 +15,7 @@ import typer
 
 PROOF = ("trials", "spikes", "differences")
 LOOK = 0.5  # seconds between two looks at a run that is watched
+RESTART = 60.0  # seconds in which processes that train together may begin again, because one was lost
 
 
 def summary(reader: Any) -> list[list[Any]]:
@@ -59,27 +60,37 @@ def curves(reader: Any, path: Path) -> None:
 def news(path: Path) -> Iterator[list[tuple[int, dict[str, float]]]]:
     """What a run has logged since the last look, by its step; ends with the run. The last step waits for the next one, as more of it may come.
 
-    Raises ResultsError once nobody writes a run that isn't complete.
+    Raises ResultsError once nobody writes a run that isn't complete; where several processes do, after RESTART.
     """
     from neuro.io.hdf5 import in_use
     from neuro.io.results import ResultsError, open_run
 
-    shown = -1
+    shown, since = -1, time.monotonic()
     while True:
         written = in_use(path) is not False  # before the look: what is whole afterwards was whole when its writer left
-        reader = open_run(path)
+        try:
+            reader = open_run(path)
+            metrics = reader.metrics()
+        except ResultsError:
+            if not written or time.monotonic() - since > RESTART:
+                raise
+            time.sleep(LOOK)  # somebody makes the file anew
+            continue
         rows: dict[int, dict[str, float]] = {}
-        for name, values in reader.metrics().items():
+        for name, values in metrics.items():
             for step, value in values:
                 rows.setdefault(int(step), {})[name] = float(value)
-        over = reader.complete or not written
+        since = time.monotonic() if written else since
+        patience = 0.0 if reader.config.get("processes", 1) == 1 else RESTART
+        gone = not written and time.monotonic() - since >= patience
+        over = reader.complete or gone
         known = sorted(step for step in rows if step > shown)
         known = known if over else known[:-1]
         yield [(step, rows[step]) for step in known]
         shown = max([shown, *known])
         if reader.complete:
             return
-        if not written:
+        if gone:
             raise ResultsError(
                 f"nobody writes run '{path}' any more, and it isn't complete; go on with it: train.py --resume"
             )

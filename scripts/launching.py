@@ -29,6 +29,7 @@ _PRELOADED = (
     "torch._dynamo",
 )  # once, by the server that processes are forked from
 _store: list[Any] = []  # what all processes can write to, once they have met
+_launch: list[str] = []  # what they call their launch
 
 
 def launched() -> bool:
@@ -37,8 +38,8 @@ def launched() -> bool:
 
 
 def launch_id() -> str:
-    """Of the launch that this process belongs to, however often it was restarted."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+    """Of the launch that this process belongs to, however often it was restarted: torchrun's own is often one for several."""
+    return _launch[-1] if _launch else ""
 
 
 def restarts() -> int:
@@ -91,6 +92,8 @@ def _worked(script: str, arguments: list[str]) -> int:
 
 def _meet() -> None:
     """Waits until all processes are there. See neuro.learning.common.processes for what they then tell each other."""
+    import uuid
+
     import torch.distributed as dist
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
@@ -98,6 +101,7 @@ def _meet() -> None:
     shared, rank, number = next(rendezvous("env://", timeout=PATIENCE))
     store = PrefixStore(f"{restarts()}", shared)  # the agent's keeps what processes wrote before they began again
     _store.append(store)
+    _launch.append(shared.compare_set("twinspike/launch", "", uuid.uuid4().hex).decode())  # by whoever was first
     dist.init_process_group("gloo", store=store, rank=rank, world_size=number, timeout=PATIENCE)
 
 

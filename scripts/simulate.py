@@ -123,14 +123,23 @@ def run(plan: Plan, file: Any, program: Any, parameters: Any, inputs: Any) -> No
             )
 
 
-def resumed(out: Path) -> tuple[Plan, Any]:
-    """The plan of a file, and the file, to go on with."""
+def resumed(out: Path) -> tuple[Plan, Any, Any]:
+    """The plan of a file, the file, and what it is of, to go on with."""
+    import given
+
     from neuro.io.appending import append_recording
     from neuro.io.results import open_run
+    from neuro.io.serialisation import content_hash, network_in
 
-    plan = Plan.of(open_run(cli.existing(out)).config, out)
+    reader = open_run(cli.existing(out))
+    plan = Plan.of(reader.config, out)
     whole_files(plan, out)
-    return plan, append_recording(out, resume=True)
+    found, own = given.read(Path(plan.source)), network_in(reader.model)
+    if own is None or content_hash(own) != content_hash(found.network):  # a file that holds others, which changed
+        raise cli.UserError(
+            f"'{plan.source}' gives another network than when '{out}' was begun; put back the files that it names, or begin anew"
+        )
+    return plan, append_recording(out, resume=True), found
 
 
 def main(
@@ -160,8 +169,7 @@ def main(
     if resume:
         if network is not None:
             raise cli.UserError(f"--resume takes the network from '{out}'; leave '{network}' out")
-        plan, file = resumed(out)
-        found = given.read(Path(plan.source))
+        plan, file, found = resumed(out)
     elif network is None:
         raise cli.UserError("give a network's .toml or .json, or --resume with the file of a run that was stopped")
     else:

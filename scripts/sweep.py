@@ -39,6 +39,7 @@ def planned(spec: Spec, folder: Folder, share: tuple[int, int], code: str) -> Pl
 
     before = set(folder.trials)
     folder.check(spec)
+    folder.check_files(spec)
     if spec.search:
         if share[1] > 1:
             raise cli.UserError(

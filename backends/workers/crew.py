@@ -104,6 +104,7 @@ class Crew:
         What the function raises is raised here. Raises RunError where something can't be pickled, and on a call whose worker dies each time.
         """
         digests = [self._hold(value) for value in shared]
+        self._let_go(set(digests))
         places = {d: self._places[d] for d in digests}
         calls = [
             _Call(k, dumps((function, digests, item)), f"call {k} of '{name or function.__name__}'")
@@ -135,9 +136,13 @@ class Crew:
         if once:
             self._known[value] = digest
         self._places.move_to_end(digest)
-        while len(self._places) > KEPT:
-            self.engine.drop(self._places.popitem(last=False)[1])
         return digest
+
+    def _let_go(self, needed: set[str]) -> None:
+        """Of what is kept for nobody, the oldest."""
+        spare = [digest for digest in self._places if digest not in needed]
+        for digest in spare[: max(0, len(self._places) - KEPT)]:
+            self.engine.drop(self._places.pop(digest))
 
 
 class _Round:

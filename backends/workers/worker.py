@@ -42,10 +42,17 @@ def answer(message: bytes, places: Mapping[str, Any], fetch: Callable[[Any], byt
         return dumps((True, function(*shared, *item), "", time.perf_counter() - start))
     except Exception as error:  # raised again where the call came from
         text, seconds = traceback.format_exc(), time.perf_counter() - start
-        try:
-            return dumps((False, error, text, seconds))
-        except RunError:
-            return dumps((False, RunError(f"{type(error).__name__}: {error}"), text, seconds))
+        if not _travels(error):
+            error = RunError(f"{type(error).__name__}: {error}")
+        return dumps((False, error, text, seconds))
+
+
+def _travels(error: Exception) -> bool:
+    """Whether an error comes out of a pickle saying what it said."""
+    try:
+        return str(pickle.loads(dumps(error))) == str(error)
+    except Exception:  # whatever its class makes of that
+        return False
 
 
 def _shared(digest: str, place: Any, fetch: Callable[[Any], bytes]) -> Any:

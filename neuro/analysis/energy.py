@@ -9,6 +9,7 @@ instant: Šíma (2014), Neural Comput 26:953.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ import sympy as sp
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.lowering import lower
 from neuro.compiler.parameters import initial_state, values
+from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.step import Cells, Couple, Gather, Operation, Step, Synapses
 from neuro.language.elementary import values_alone
 from neuro.language.symbolic import symbol, within_functions
@@ -82,7 +84,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Energy:
-    """What `measure` found. samples: trials. dt: seconds. footprint: bytes. updates: of cells; neuron_operations: their arithmetic."""
+    """What `measure` found. samples: trials. dt: seconds. footprint: bytes. updates: of cells; neuron_operations: their arithmetic. parameters: numbers, those that are shared once."""
 
     samples: int
     steps: int
@@ -199,7 +201,7 @@ def measure(
         mean_active=float(active.mean()) if active.size else 0.0,
         updates=sum(updates.values()),
         neuron_operations=arithmetic,
-        parameters=sum(int(np.size(v)) for v in values(network).values()),
+        parameters=sum(math.prod(p.shape) for p in declared_parameters(network).values() if not p.shares),
         footprint=_footprint(run.step, network, widths or Widths()),
         costs=costs or Costs(),
     )  # fmt: skip

@@ -10,6 +10,7 @@ import sympy as sp
 
 from neuro.compiler import drives, streams
 from neuro.compiler.lowering import lower
+from neuro.compiler.parameters import for_all
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple, Gather, Threshold, Update
@@ -138,7 +139,7 @@ def _values(network: Network, given: Parameters) -> dict[str, Array]:
     """All parameters, SI, with the given ones in their places."""
     declared = declared_parameters(network)
     found: dict[str, Array] = {n: p.value for n, p in declared.items()}
-    for name, value in given.items():
+    for name, value in for_all(declared, given).items():
         if name not in declared:
             raise LyapunovError(f"there is no parameter '{name}'; {hint(name, declared)}")
         parameter, asked = declared[name], value
@@ -153,6 +154,12 @@ def _values(network: Network, given: Parameters) -> dict[str, Array]:
             what = f"finite numbers of the shape {parameter.shape}"
             raise LyapunovError(f"parameter '{name}' must be {what}, as the run had them")
         found[name] = array.astype(np.float64)
+    for name, parameter in declared.items():
+        other = parameter.shares
+        if other and not np.array_equal(found[name], found[other]):
+            raise LyapunovError(
+                f"'{name}' and '{other}' are the same weights, and got different ones; give '{other}' alone"
+            )
     return found
 
 

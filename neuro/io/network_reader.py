@@ -227,8 +227,12 @@ class Reader:
         """A file in this file's folder or below it."""
         if self.folder is None:
             broken(where, "data that comes from no file can't name files", "put the part in place, or use read_network")
-        found = (self.folder / name).resolve()
-        if not found.is_relative_to(self.folder) or not found.is_file():
+        try:
+            found = (self.folder / name).resolve()
+            there = found.is_relative_to(self.folder) and found.is_file()
+        except (ValueError, OSError):  # what no file could be called
+            there = False
+        if not there:
             broken(where, f"there is no file '{name}' in the folder of this one", "correct the name")
         return found
 

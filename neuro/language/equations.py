@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from neuro.language.units import Dimension, UnitError, unit
 
@@ -55,6 +55,10 @@ class ModelError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__("\n".join(["", *map(str, problems)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes out of a worker process as it was."""
+        return type(self), (self.problems,)
 
 
 @dataclass(frozen=True)

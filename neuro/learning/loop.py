@@ -59,16 +59,18 @@ class Unwritten:
 
 
 def check_processes(rule: Rule, program: Any, task: Any) -> None:
-    """Raises UnsupportedError or OptionError where several processes can't train this network together, each with its part of every batch."""
-    if here().number == 1:
-        return
+    """Raises UnsupportedError or OptionError where several processes can't train this network together, each with its part of every batch, or one in slices."""
+    alone = here().number == 1
     if not isinstance(rule, GradientRule):
+        if alone:
+            return
         name = getattr(rule, "known_as", type(rule).__name__)
         why = "its update is no sum over the examples of a batch"
         raise UnsupportedError(
             "any", f"rule '{name}' over processes that share a batch", f"{why}; train in one process"
         )
-    rule.check_slices(program, task)
+    if rule.slices or not alone:
+        rule.check_slices(program, task)
 
 
 @dataclass

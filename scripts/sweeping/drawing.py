@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,4 +102,6 @@ def _distribution(optuna: Any, how: Mapping[str, Any]) -> Any:
 
 
 def _internal(how: Mapping[str, Any], value: Any) -> Any:
-    return how["choice"].index(value) if "choice" in how else value
+    if "choice" not in how:
+        return value
+    return [json.dumps(v) for v in how["choice"]].index(json.dumps(value))  # 1, 1.0 and true are equal, and others

@@ -33,10 +33,12 @@ def held(path: Path, share: str = "") -> AbstractContextManager[Any]:
 
 
 class Folder:
-    """The folder of a sweep. trials: by the checksum of their settings. asked: those checksums as a search chose them, of which several may be the same."""
+    """The folder of a sweep. trials: by the checksum of their settings. asked: those checksums as a search chose them, of which several may be the same. files: checksums of what
+    trials read."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.trials, self.asked = path, dict[str, Trial](), list[str]()
+        self.files = dict[str, str]()
         self._spec: Mapping[str, Any] = {}
         self._read()
 
@@ -49,6 +51,15 @@ class Folder:
                 f"'{self.path}' has the trials of another sweep, and those of a search depend on each other: only its number of trials and the rows of [best]"
                 " may change; choose another folder with --out"
             )
+
+    def check_files(self, spec: Spec) -> None:
+        """Raises UserError where trials would read another file than those before them."""
+        for path in spec.files():
+            name, now = str(path), _checksum(path)
+            if self.files.setdefault(name, now) != now:
+                raise cli.UserError(
+                    f"'{name}' isn't what it was when trials in '{self.path}' began, which can't be compared with those to come; put it back, or choose another folder with --out"
+                )
 
     def check_asked(self, number: int, trial: Trial) -> None:
         """Raises UserError where a search has chosen another one at this number."""
@@ -71,7 +82,7 @@ class Folder:
 
         (self.path / "trials").mkdir(exist_ok=True)
         rows = [{"name": t.name, "chosen": t.chosen, "settings": t.settings} for t in self.trials.values()]
-        data = {"schema": SCHEMA, "spec": spec.data, "trials": rows, "asked": self.asked}
+        data = {"schema": SCHEMA, "spec": spec.data, "trials": rows, "asked": self.asked, "files": self.files}
         replaced_text(self.path / NAME, json.dumps(data, indent=1) + "\n")
         self._spec = spec.data
 
@@ -84,6 +95,7 @@ class Folder:
             if data["schema"] != SCHEMA:
                 raise KeyError(data["schema"])
             self._spec = dict(data["spec"])
+            self.files = {str(n): str(v) for n, v in data.get("files", {}).items()}
             for row in data["trials"]:
                 name, key = str(row["name"]), label(row["settings"])
                 if name != f"{len(self.trials):04d}-{key}":
@@ -94,6 +106,22 @@ class Folder:
             raise cli.UserError(
                 f"'{path}' is damaged, or of another version ({error!r}); choose another folder with --out"
             ) from None
+
+
+def _checksum(path: Path) -> str:
+    """Of the network that a text gives, with the files that it names; of the bytes of any other file."""
+    import hashlib
+
+    from neuro.io.serialisation import content_hash, read_network
+    from neuro.language.equations import ModelError
+
+    if path.suffix in (".toml", ".json"):
+        try:
+            return content_hash(read_network(path))
+        except ModelError:  # another text
+            pass
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _of_search(data: Mapping[str, Any]) -> dict[str, Any]:

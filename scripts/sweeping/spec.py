@@ -21,6 +21,7 @@ import train
 
 OWN = {"out", "config", "resume", "overwrite"}  # of train.py, and the sweep's own business
 OPTIONS = {n: k for n, k in get_type_hints(train.main).items() if n not in (*run_settings.KEYS, *OWN, "return")}
+PLACES = {n for n, kind in OPTIONS.items() if Path in get_args(kind)}  # that name files
 THREADS = 1  # of a run whose file doesn't say: jobs fill the processors
 KINDS = ("uniform", "loguniform", "int", "choice")
 LONGEST = 100_000  # trials
@@ -99,6 +100,29 @@ class Spec:
             table[last] = value
         return {"threads": THREADS} | found
 
+    def files(self) -> list[Path]:
+        """Those that exist of all that a trial may be asked to read: its network, its data, and what its task's options name."""
+        chosen = [(n, list(v)) for n, v in self.grid.items()]
+        for over in (self.samples, self.search):
+            chosen += [(n, how.get("choice", [])) for n, how in over.over.items()] if over else []
+        asked = [v for n, v in (*self.base.items(), *chosen) if n in PLACES or n.partition(".")[0] == "task_options"]
+        return sorted({path for text in _texts(asked) if (path := Path(text)).name and _is_file(path)})
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list | dict):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from _texts(value)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # what no file could be called
+        return False
+
 
 def label(settings: Mapping[str, Any]) -> str:
     """What names a trial: a checksum of its settings."""
@@ -169,8 +193,7 @@ def check(spec: Spec, settings: Mapping[str, Any], code: str) -> None:
 def split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file for train.py may say, and what its command line must."""
     config = {n: v for n, v in settings.items() if n not in OPTIONS}
-    paths = {n for n, kind in OPTIONS.items() if Path in get_args(kind)}
-    options = {n: Path(v) if n in paths and isinstance(v, str) else v for n, v in settings.items() if n in OPTIONS}
+    options = {n: Path(v) if n in PLACES and isinstance(v, str) else v for n, v in settings.items() if n in OPTIONS}
     return config, options
 
 

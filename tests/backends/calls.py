@@ -8,6 +8,9 @@ import signal
 import time
 from pathlib import Path
 
+from neuro import ModelError
+from neuro.checks.common import plain
+
 
 def late_first(wait: float, number: int) -> tuple[int, int]:
     time.sleep(wait)
@@ -53,3 +56,20 @@ def set_aside(number: int) -> int:
     """Objects that this worker's search for garbage passes over."""
     time.sleep(0.05)
     return gc.get_freeze_count()
+
+
+def count(*things: int) -> int:
+    return len(things)
+
+
+class TwoWords(Exception):
+    """Which no pickle makes again."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+def misshapen(number: int) -> float:
+    if number == 1:
+        raise TwoWords("this", "the reason")
+    raise ModelError([plain("network", "it is none", "make one")])

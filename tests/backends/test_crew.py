@@ -15,7 +15,8 @@ from backends.workers import on_ray
 from backends.workers.crew import Crew, WorkerTraceback
 from backends.workers.here import Here
 from backends.workers.on_ray import OnRay
-from neuro import RunError
+from backends.workers.worker import KEPT
+from neuro import ModelError, RunError
 from neuro.options import OptionError
 from neuro.registry import MissingPackageError
 from tests.backends import calls
@@ -90,6 +91,19 @@ def test_an_error_is_raised_where_the_call_was_made(crew: Crew) -> None:
         crew.each(calls.wrong, [(k,) for k in (1, 2, 0, 3)])
     assert isinstance(caught.value.__cause__, WorkerTraceback) and "calls.py" in str(caught.value.__cause__)
     assert crew.each(calls.wrong, [(4,)]) == [0.25]
+
+
+def test_errors_say_what_they_said_in_the_worker(crew: Crew) -> None:
+    with pytest.raises(RunError, match="TwoWords: this: the reason"):
+        crew.each(calls.misshapen, [(1,)])
+    with pytest.raises(ModelError, match="network: it is none\n  fix: make one"):
+        crew.each(calls.misshapen, [(2,)])
+
+
+def test_a_call_may_share_more_than_is_kept(crew: Crew) -> None:
+    things = list(range(KEPT + 3))
+    for _ in range(2):
+        assert crew.each(calls.count, [(0,), (1,)], things) == [len(things) + 1] * 2
 
 
 @RAY

@@ -131,6 +131,10 @@ def test_a_connection_shares_a_part_s_weights() -> None:
     found = compose({"one": drawn(), "two": drawn()}, [link])
     assert found.projection("link").shares == "one_feed"
     assert np.array_equal(values(found)["link.w"], values(found)["one_feed.w"])
+    kept = compose({"one": Part(drawn(), parameters=trained(drawn())), "two": drawn()}, [link], seed=4)
+    assert np.array_equal(values(kept)["link.w"], values(drawn(), trained(drawn()))["feed.w"])
+    one, two = (resolve(kept).wires[n] for n in ("link", "one_feed"))
+    assert np.array_equal(one.pre_index, two.pre_index) and np.array_equal(one.post_index, two.post_index)
     for shares, message in {"one.fed": "projection in part 'one'", "three.feed": "part 'three'"}.items():
         wrong = Projection("link", "one.x", "two.cells", PULSE, connectivity=Probability(0.6), shares=shares)
         with pytest.raises(ModelError, match=message):
@@ -218,6 +222,8 @@ def test_a_run_is_a_part(tmp_path: Path) -> None:
     [
         ("../low.h5", "there is no file '../low.h5' in the folder of this one"),
         ("/tmp/low.h5", "there is no file '/tmp/low.h5' in the folder of this one"),
+        ("low\\u0000.h5", "there is no file 'low.*h5' in the folder of this one"),
+        (f"{'low' * 100}.h5", "there is no file 'lowlow"),
         ("link.h5", "there is no file 'link.h5' in the folder of this one"),
         ("begun.h5", "run 'begun.h5' is not complete"),
         ("high.toml", "not a readable HDF5 file"),

@@ -222,6 +222,11 @@ def test_rules_whose_batch_is_one_thing_refuse_slices_by_name(name: str) -> None
         learning.get(name, slices=2).check_slices(None, Ragged())
 
 
+def test_more_slices_than_any_batch_has_examples() -> None:
+    with pytest.raises(OptionError, match="slices=1000000000; give 65536 at most"):
+        BPTT(slices=10**9)
+
+
 def test_a_rule_that_says_nothing_is_refused() -> None:
     class Own(learning.REGISTRY.maker("bptt")):  # type: ignore[misc]
         known_as = "own"

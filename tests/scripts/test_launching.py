@@ -109,6 +109,42 @@ def test_a_killed_process_costs_time_and_nothing_else(tmp_path: Path, call: Any)
     assert open_run(shared).config["processes"] == 1 and len(open_run(shared).metrics()["communication_s"]) == len(sent)
 
 
+def test_two_launches_of_one_name_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun may call all of them "none", and Slurm gives a job that it starts again the number that it had."""
+    from torch.distributed import HashStore
+
+    out, found = tmp_path / "run.h5", list[str]()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda *_, **__: None)
+    for name in ("_store", "_launch"):
+        monkeypatch.setattr(launching, name, [])
+    for agent in (HashStore(), HashStore()):
+        met = iter([(agent, 0, 2)] * 2)
+        monkeypatch.setattr(
+            sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda *_, found=met, **__: found
+        )
+        for restart in ("0", "1"):
+            monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restart)
+            launching._meet()
+            found.append(launching.launch_id())
+        assert launching.after_a_loss(out, False, True) == (False, True, False)  # nothing there is of this launch
+        config = {"launch": found[-1]}
+        run = Run.create(out, model="{}", semantics={}, config=config, seed=0, metrics=(), overwrite=True)
+        run.checkpoint({})
+        run.finish({}, {}, 0)
+        assert launching.after_a_loss(out, False, True) == (False, False, True)
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_what_slices_do_not_give_is_refused_before_a_file_goes(tmp_path: Path, call: Any) -> None:
+    out, config = tmp_path / "run.h5", tmp_path / "sliced.toml"
+    assert call(*ours(tmp_path), "--epochs", 1, "--out", out)[0] == 0
+    config.write_text("[rule_options]\nslices = 2\nrate_strength = 1.0\n")
+    code, _, error = call(*ours(tmp_path), "--epochs", 1, "--config", config, "--out", out, "--overwrite")
+    assert code == 2 and "rate_strength" in error
+    assert open_run(out).complete
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [

@@ -151,6 +151,18 @@ def test_a_source_that_changed_isn_t_gone_on_with(path: Path, tmp_path: Path, mo
         script.main(out=out, resume=True)
 
 
+def test_a_part_that_changed_isn_t_gone_on_with(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source itself is what it was; a file that it names isn't."""
+    source, out = tmp_path / "parts.toml", tmp_path / "run.h5"
+    source.write_text('[parts.one]\nfile = "net.json"\n')
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RecordingFile, "append", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        script.main(source, out=out, **options(record=["one_cells.v"]))
+    path.write_text(path.read_text().replace('"delay":', '"frozen":true,"delay":', 1))
+    with pytest.raises(cli.UserError, match=r"gives another network than when .* was begun"):
+        script.main(out=out, resume=True)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

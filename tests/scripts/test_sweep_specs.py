@@ -15,6 +15,8 @@ from sweeping.folder import Folder
 from sweeping.plans import Listing, Searching
 from sweeping.spec import Best, Spec, check, read
 
+from tests.tasks.own_data import files
+
 GRID = 'task = "digits"\n[task_options]\nhidden = 6\n[grid]\nseed = [0, 1]\n"rule_options.learning_rate" = [0.1, 0.2, 0.3]\n'
 OVER = "rule_options.learning_rate = {loguniform = [1e-4, 1.0]}\ntask_options.hidden = {int = [4, 64]}\nbatch = {choice = [8, 16]}\n"
 SAMPLES = f"[samples]\ncount = 8\nseed = 5\n[samples.over]\n{OVER}"
@@ -263,3 +265,26 @@ def test_what_is_best() -> None:
         3,
         1,
     ]
+
+
+def test_files_that_changed_make_other_trials(tmp_path: Path) -> None:
+    """A trial's settings name a file; what a finished one has read, another one must read too."""
+    import sweep
+
+    options = files(tmp_path)
+    (tmp_path / "parts.toml").write_text('[parts.one]\nfile = "net.json"\n')
+    own = f'network = "{tmp_path}/parts.toml"\ndata = "{options["data"]}"\nanswer = "one_out"\n'
+    asked, place = spec(tmp_path, own + "[grid]\nseed = [0, 1]\n"), tmp_path / "out"
+    place.mkdir()
+    for _ in range(2):
+        assert sweep.planned(asked, Folder(place), (0, 1), "").total == 2
+    text = (tmp_path / "net.json").read_text()
+    (tmp_path / "net.json").write_text(text.replace('"delay":', '"frozen":true,"delay":', 1))
+    with pytest.raises(cli.UserError, match=r"parts.toml' isn't what it was when trials in .* began"):
+        sweep.planned(asked, Folder(place), (0, 1), "")
+    (tmp_path / "net.json").write_text(text)
+    sweep.planned(asked, Folder(place), (0, 1), "")
+    with Path(options["data"]).open("ab") as data:
+        data.write(b"more")
+    with pytest.raises(cli.UserError, match=r"x.npz' isn't what it was"):
+        sweep.planned(asked, Folder(place), (0, 1), "")

@@ -7,12 +7,12 @@ batch before the cells read it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neuro.compiler.resolve import resolve
 from neuro.export.names import unused
 from neuro.language.scope import noise_text
-from neuro.model import Input, Network, Neuron, Population, Projection
+from neuro.model import AllToAll, Input, Network, Neuron, OneToOne, Pairs, Population, Projection
 from neuro.protocols import UnsupportedError
 
 
@@ -85,7 +85,7 @@ def outside(network: Network) -> tuple[Network, tuple[str, ...]]:
 
 def _part(network: Network, name: str) -> Part:
     population = network.population(name)
-    leaving = tuple(p for p in network.projections if p.pre == name)
+    leaving = tuple(_alone(network, p) for p in network.projections if p.pre == name)
     sums = tuple(dict.fromkeys(f"{p.post}.{p.synapse.target}" for p in leaving))
     summing, taken = (
         _sums(network, sums),
@@ -99,6 +99,19 @@ def _part(network: Network, name: str) -> Part:
         (population, *summing), leaving, currents, dt=network.dt, seed=network.seed, name=f"{network.name}, {name}"
     )
     return Part(whole, name, own, sums)
+
+
+def _alone(network: Network, p: Projection) -> Projection:
+    """A projection with the same synapses and weights of its own: what it shares them with may lead elsewhere."""
+    if not p.shares:
+        return p
+    holder, connectivity = network.holder(p), p.connectivity
+    if not isinstance(connectivity, AllToAll | OneToOne | Pairs):  # drawn by the other one's name
+        wires = resolve(network).wires[p.name]
+        connectivity = Pairs(wires.pre_index, wires.post_index)
+    return replace(
+        p, shares="", connectivity=connectivity, weights=holder.weights, sign=holder.sign, bounds=holder.bounds
+    )
 
 
 def _sums(network: Network, names: Sequence[str]) -> tuple[Population, ...]:

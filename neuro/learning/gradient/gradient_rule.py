@@ -27,6 +27,7 @@ from neuro.surgery.moving import Surgery
 
 # A network's parameters, drawn once for all updates: to be read only.
 declared_parameters = per_object(parameters)
+SLICES = 2**16  # of a batch, at most
 SCHEDULERS = {"cosine": "CosineAnnealingLR", "step": "StepLR", "exponential": "ExponentialLR"}
 
 
@@ -119,6 +120,8 @@ class GradientRule:
         optimisers.check(self.optimiser, self.optimiser_options)
         if self.slices:
             counts(slices=self.slices)
+            if self.slices > SLICES:
+                raise OptionError(f"slices={self.slices}; give {SLICES} at most, as no batch has so many examples")
         for name, rate in self.learning_rates.items():
             if not 0 <= rate < float("inf"):
                 raise OptionError(

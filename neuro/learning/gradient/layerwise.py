@@ -47,8 +47,8 @@ class _Signals:
 class Layerwise(GradientRule):
     """The gradient of a network of cells without memory, joined by graded sums at the end of a step: bptt's, where nothing is normalised. Options besides GradientRule's:
 
-    normalised: pattern of the populations whose parameters `mean` and `scale` are those of their one sum over all trials and steps of the batch, and carry its gradient. While a network
-    isn't trained they are running averages. normalisation: "batch", scale = 1/sqrt(variance + epsilon), in the unit of `mean`; "shift": variance, scale and `gamma` with powers of two in place of factors, whose
+    normalised: pattern of the populations whose parameters `mean` and `scale` are those of their one sum over all trials and steps of the batch, and carry its gradient; frozen ones keep
+    theirs. While a network isn't trained they are running averages. normalisation: "batch", scale = 1/sqrt(variance + epsilon), in the unit of `mean`; "shift": variance, scale and `gamma` with powers of two in place of factors, whose
     gradient passes straight through. momentum: share of a batch in the running averages. stochastic: input of cells that gets numbers from -1 to 1, drawn anew in each update and
     never otherwise. seed: of these. by_fan: learning rates of weights are divided by sqrt(1.5/(fan-in + fan-out)), as BinaryNet's. Raises UnsupportedError for networks of another kind.
     """
@@ -109,8 +109,8 @@ class Layerwise(GradientRule):
         """Normalised population -> its inputs that others add to."""
         found: dict[str, list[str]] = {}
         for part, _ in _programs(program):
-            declared = part.network.population(part.population).values()
-            if fnmatch(part.population, self.normalised) and MEAN in declared and SCALE in declared:
+            cells = part.network.population(part.population)
+            if fnmatch(part.population, self.normalised) and not cells.frozen and {MEAN, SCALE} <= set(cells.values()):
                 found[part.population] = [v for v in part.own if v in _summed(program)]
         return found
 

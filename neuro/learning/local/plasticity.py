@@ -159,7 +159,8 @@ class LocalRule:
 
         refuse_parts(batch, self.plasticity.name)
         found = program.run(parameters, batch.inputs, tuple(task.record()), state=batch.state)
-        learned = {name: values.mean(axis=0) for name, values in found.final.items()}
+        kept = {f"{p.name}.w" for p in program.network.projections if p.frozen}
+        learned = {name: values.mean(axis=0) for name, values in found.final.items() if name not in kept}
         change = float(np.sqrt(sum(np.sum((v - parameters[n]) ** 2) for n, v in learned.items())))
         spikes = {n: torch.from_numpy(v.astype(np.float64)) for n, v in found.spikes.items()}
         loss = task.loss(spikes, {n: torch.from_numpy(np.array(v)) for n, v in found.traces.items()}, batch)

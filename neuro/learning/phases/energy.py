@@ -136,7 +136,17 @@ def symmetric_part(network: Network) -> Network:
         text = declared[f"{name}.w"].unit
         return quantity(energy.links[name].layout(dense[name]) / float(unit(text).value), text)
 
-    made = tuple(replace(p, weights=weights(p.name)) if p.name in dense else p for p in network.projections)
+    for p in (p for p in network.projections if p.name in dense):
+        what, fix = f"projection '{p.name}'", "or allow what has no energy: asymmetric=True"
+        own = energy.links[p.name].dense(declared[f"{p.name}.w"].value)
+        if p.shares and not np.array_equal(dense[p.name], dense.get(p.shares, own)):
+            why = f"its weights are those of '{p.shares}', and their means with those back differ"
+            raise refusal(what, f"{why}; let those back share theirs, too, {fix}")
+        if p.frozen and not np.array_equal(dense[p.name], own):
+            raise refusal(what, f"it is frozen, and its weights aren't those back; give it frozen=False, {fix}")
+    made = tuple(
+        replace(p, weights=weights(p.name)) if p.name in dense and not p.shares else p for p in network.projections
+    )
     return replace(network, projections=made)
 
 

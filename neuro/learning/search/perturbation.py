@@ -33,7 +33,7 @@ KINDS = ("np", "wp0", "hybrid")
 
 @dataclass
 class PerturbationState:
-    """theta: free numbers [n]. scales: SI value of each weight's own unit. updates: made so far. held: by workers."""
+    """theta: free numbers [n]. scales: SI value of each weight's own unit; np: of the first that reaches its input. updates: made so far. held: by workers."""
 
     space: SearchSpace
     summed_inputs: tuple[SummedInput, ...]
@@ -80,6 +80,9 @@ class Perturbation:
             raise UnsupportedError(program.backend, "rule 'np'", why)
         declared = declared_parameters(program.network)
         scales = {s.name: float(unit(declared[s.name].unit).value) for s in found}
+        if self.kind == "np":  # one noise for all that reach an input
+            first = {s.noise: scales[s.name] for s in reversed(found)}
+            scales = {s.name: first[s.noise] for s in found}
         theta = torch.tensor(space.vector(parameters), requires_grad=True)
         optimiser = optimisers.make(self.optimiser, [theta], self.learning_rate)
         return PerturbationState(space, found, scales, theta, optimiser)

@@ -135,13 +135,16 @@ class EProp(GradientRule):
         return gradient_of(self, variant, given, batch, task)
 
     def remember(self, state: GradientState, before: Parameters, after: Parameters) -> None:
-        """Adaptive feedback: the same update as the readout's, and the same decay."""
+        """Adaptive feedback: the same update as the readout's, and the same decay; none where that isn't trained."""
         if self.feedback != "adaptive":
             return
-        keep = 1 - self.feedback_decay
-        for name in state.memory:
-            state.memory[name] = keep * (state.memory[name] + after[f"{name}.w"] - before[f"{name}.w"])
+        keep, read = 1 - self.feedback_decay, set[str]()
+        for name, weights in state.memory.items():
+            holder = state.parametrisation.shared.get(f"{name}.w", f"{name}.w")
+            moved = weights + after[f"{name}.w"] - before[f"{name}.w"]
+            state.memory[name] = keep * moved if holder in state.theta else moved
+            read.add(holder)
         with torch.no_grad():
-            for name in state.memory:
-                if self.feedback_decay and f"{name}.w" in state.theta:
-                    state.theta[f"{name}.w"].mul_(keep)
+            for name, theta in state.theta.items():
+                if self.feedback_decay and name in read:
+                    theta.mul_(keep)

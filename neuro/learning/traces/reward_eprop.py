@@ -120,29 +120,31 @@ def by_errors(trial: Trial, summed: SummedInput, judged: ActorCritic, feedback: 
 
     Memory: arrays [batch, pre, post], whatever the number of steps.
     """
-    signal = judged.signal
+    reads: list[SummedInput | None] = [None]
     if summed.population != trial.output:
-        read = next(s for s in trial.into(trial.output) if s.synapses.pre == summed.population)
-        weights = feedback.get(read.synapses.name, trial.parameters[read.name])
-        signal = signal @ read.dense(weights).T
-    trace: Any = 0.0
+        reads = [s for s in trial.into(trial.output) if s.synapses.pre == summed.population]
     total = np.zeros(summed.synapses.ends)
-    for k, ebar in _filtered(trial, summed):
-        trace = judged.discount * trace + signal[:, k, None, :] * ebar
-        total += np.einsum("b,bij->ij", judged.delta[:, k], trace)
+    for read in reads:
+        signal = judged.signal
+        if read is not None:
+            signal = signal @ read.dense(feedback.get(read.synapses.name, trial.parameters[read.name])).T
+        trace: Any = 0.0
+        for k, ebar in _filtered(trial, summed, read):
+            trace = judged.discount * trace + signal[:, k, None, :] * ebar
+            total += np.einsum("b,bij->ij", judged.delta[:, k], trace)
     return summed.layout(total / len(judged.delta))
 
 
-def _filtered(trial: Trial, summed: SummedInput) -> Iterator[tuple[int, Array]]:
-    """Step, and ebar [batch, pre, post or 1]: what the output's own filter makes of the projection's eligibility."""
+def _filtered(trial: Trial, summed: SummedInput, read: SummedInput | None) -> Iterator[tuple[int, Array]]:
+    """Step, and ebar [batch, pre, post or 1]: what the output's own filter makes of the projection's eligibility. read: by which the output reads
+    the projection's cells, None where they are its own."""
     keep, gain = _filter(trial)
-    if summed.population == trial.output:
+    if read is None:
         sent: Iterator[Array] = (
             a[:, :, None] * summed.gain for a in np.moveaxis(trial.activity[summed.synapses.name], 1, 0)
         )
         late = 0
     else:
-        read = next(s for s in trial.into(trial.output) if s.synapses.pre == summed.population)
         cells = trial.cells[summed.population]
         if read.pre is not None:
             raise UnsupportedError("any", "the online form of 'reward-eprop'", "the readout reads graded values")
