@@ -142,6 +142,9 @@ def run(command: Callable[..., None]) -> None:
     except Exception:  # a defect, shown whole
         traceback.print_exc()
         code = 1
+    from neuro.learning.common.processes import leave
+
+    leave()  # torch's agent keeps this process until all are done, and those that wait for it must hear that it is
     sys.exit(code)
 
 

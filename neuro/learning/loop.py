@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
@@ -16,6 +17,7 @@ from neuro.io.results import Run
 from neuro.learning.common import processes
 from neuro.learning.common.optimisers import under
 from neuro.learning.common.processes import here
+from neuro.learning.common.slices import check_mean
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.gradient_rule import GradientRule
 from neuro.protocols import Array, Batch, Parameters, Program, Recording, Rule, Task, UnsupportedError
@@ -171,6 +173,9 @@ def train(
         if patience and epoch - best.epoch >= patience:
             break
         batches = list(task.train_batches(streams.generator(seed, f"data/{epoch}"), batch))
+        if epoch == at.epoch and batches and (together.number > 1 or getattr(rule, "slices", 0)):
+            together.from_first(partial(_check_mean, task, program, parameters, batches[0]))
+            together.spent()  # of no update
         for i in range(at.batch if epoch == at.epoch else 0, len(batches)):
             try:
                 parameters, state, metrics = rule.step(program, parameters, state, batches[i], task)
@@ -199,6 +204,18 @@ def train(
         results |= own(state, parameters)
     run.finish(parameters, declared, at.update, results)
     return dict(parameters)
+
+
+def _check_mean(task: Task, program: Program, parameters: Parameters, batch: Batch) -> None:
+    """Raises OptionError where slices of this batch would give another gradient than the whole: one run, whose loss is cut."""
+    shown = replace(batch, inputs=silent(program.network, batch.inputs))
+    options = {"trial": batch.trial} if batch.state is None else {"state": batch.state}
+    found = program.run(parameters, shown.inputs, tuple(task.record()), **options)
+    spikes, traces = (
+        {n: torch.from_numpy(np.asarray(a, np.float64)) for n, a in side.items()}
+        for side in (found.spikes, found.traces)
+    )
+    check_mean(task, batch, (spikes, traces))
 
 
 def measured(task: Task, program: Program, parameters: Parameters, valid: Batch | None) -> dict[str, float]:

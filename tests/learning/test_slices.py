@@ -19,6 +19,7 @@ from neuro.learning.common.processes import Processes
 from neuro.learning.gradient import sliced
 from neuro.learning.gradient.bptt import BPTT
 from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.learning.loop import Unwritten, train
 from neuro.options import OptionError
 from neuro.protocols import Array, Batch, RunError
 from tests.learning.shared_batches import EXAMPLES, Ragged, curve, gradient, program_of
@@ -225,6 +226,31 @@ def test_rules_whose_batch_is_one_thing_refuse_slices_by_name(name: str) -> None
 def test_more_slices_than_any_batch_has_examples() -> None:
     with pytest.raises(OptionError, match="slices=1000000000; give 65536 at most"):
         BPTT(slices=10**9)
+
+
+class Summed(Ragged):
+    """Whose loss is a sum, and who says that it is the mean of the steps that count."""
+
+    def loss(self, spikes: Any, traces: Any, batch: Batch) -> Any:
+        return super().loss(spikes, traces, batch) * self.weight(batch)
+
+
+class Examples(Ragged):
+    """Whose loss is the mean of the steps that count, and who says nothing of it."""
+
+    weight = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", [Summed, Examples])
+def test_a_loss_that_is_no_mean_of_its_slices_is_refused_before_learning(kind: Any) -> None:
+    task = kind()
+    program = program_of(task, "torch")
+    wrong = r"task 'ragged': its loss of a batch is .* of two slices .* weight\(batch\)"
+    with pytest.raises(OptionError, match=wrong):
+        train(task, program, learning.get("bptt", slices=2), Unwritten(), epochs=1, seed=0, batch=EXAMPLES)
+    train(task, program, learning.get("bptt"), Unwritten(), epochs=1, seed=0, batch=EXAMPLES)
+    own = Ragged()
+    train(own, program, learning.get("bptt", slices=2), Unwritten(), epochs=1, seed=0, batch=EXAMPLES)
 
 
 def test_a_rule_that_says_nothing_is_refused() -> None:

@@ -190,7 +190,7 @@ def test_each_process_takes_its_share_of_the_machine(monkeypatch: pytest.MonkeyP
 def test_processes_that_begin_again_take_up_what_is_theirs(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """Not another run's file, which --overwrite was to replace, nor its checkpoint."""
     done, begun, out = tmp_path / "done.h5", tmp_path / "begun.h5", tmp_path / "none.h5"
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "ours")
+    monkeypatch.setattr(launching, "_launch", ["ours"])
     for path in (done, begun):
         run = Run.create(path, model="{}", semantics={}, config={"launch": "ours"}, seed=0, metrics=())
         run.checkpoint({})
@@ -204,7 +204,7 @@ def test_processes_that_begin_again_take_up_what_is_theirs(tmp_path: Path, call:
     assert again(out, False, False) == (False, False, False)
     checkpoint_path(begun).unlink()
     assert again(begun, False, False) == (False, True, False)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    monkeypatch.setattr(launching, "_launch", ["another"])
     for path in (done, begun):
         assert again(path, False, True) == (False, True, False)
         assert again(path, False, False) == (False, False, False)
@@ -230,11 +230,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "code", "said"),
-    [("all", 2, r"^error: process [01] of 2: everything is wrong$"), ("one", 2, r"^error: process 1 of 2: one is wrong$"), ("defect", 1, "ZeroDivisionError: a defect")],
-)  # fmt: skip
+    [
+        pytest.param("all", 2, r"^error: process [01] of 2: everything is wrong$", marks=pytest.mark.slow),
+        ("one", 2, r"^error: process 1 of 2: one is wrong$"),
+        pytest.param("defect", 1, "ZeroDivisionError: a defect", marks=pytest.mark.slow),
+    ],
+)
 def test_one_message_ends_all(what: str, code: int, said: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("{what}", what))

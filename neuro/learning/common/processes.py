@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,6 +161,14 @@ def here() -> Processes:
     if not _together or _together[0].group is not dist.group.WORLD:
         _together[:] = [Processes(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)]
     return _together[0]
+
+
+def leave() -> None:
+    """Close what joins this process to the others: who waits for it gets LostError at once, though the process lives on."""
+    if dist.is_available() and dist.is_initialized():
+        _together.clear()
+        dist.destroy_process_group()
+        gc.collect()  # errors on their way hold frames, and these the group
 
 
 def _line(error: Exception) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
+from neuro.options import OptionError
 from neuro.protocols import Array, Batch, RunError
 from neuro.state import State
 
+MEAN = 1e-5  # relative difference of a batch's loss and the mean of its slices' that rounding may make
 Span = tuple[int, int]  # from the first on, up to the last and without it
 
 
@@ -75,6 +78,22 @@ def shares(task: Any, batch: Batch, spans: list[Span]) -> list[float]:
     if not total > 0:
         raise FloatingPointError(f"nothing of the batch counts: its examples have the weights {weights}")
     return [w / total for w in weights]
+
+
+def check_mean(task: Any, batch: Batch, signals: tuple[Mapping[str, Any], Mapping[str, Any]]) -> None:
+    """Raises OptionError where the task's loss of a batch isn't the mean of those of its slices. signals: spikes and traces, tensors [batch, time, neuron]."""
+    count = examples(batch)
+    spans = [(0, 1), (1, count)] if count > 1 else [(0, count)]
+    whole, parts = float(task.loss(*signals, batch)), 0.0
+    for span, share in zip(spans, shares(task, batch, spans), strict=True):
+        if share:
+            own = [{n: a[slice(*span)] for n, a in side.items()} for side in signals]
+            parts += share * float(task.loss(*own, cut(batch, span)))
+    if not math.isclose(whole, parts, rel_tol=MEAN, abs_tol=1e-300) and math.isfinite(whole):
+        raise OptionError(
+            f"task '{task.name}': its loss of a batch is {whole:.6g}, and the mean of those of two slices {parts:.6g}, so slices would give another gradient; "
+            "let weight(batch) say what of the loss a batch counts, or `indivisible` why it is no mean; or train in one process, without slices"
+        )
 
 
 def total(span: Span, value: Callable[[int], Array], known: Mapping[Span, Array] | None = None) -> Array:
