@@ -169,11 +169,12 @@ def train(
         state = rule.init(program, parameters)
         _save(run, rule, state, parameters, at, first, best)
     accuracy, valid = "", validation(task)
+    in_slices = together.number > 1 or bool(getattr(rule, "slices", 0))
     for epoch in range(at.epoch, epochs):
         if patience and epoch - best.epoch >= patience:
             break
         batches = list(task.train_batches(streams.generator(seed, f"data/{epoch}"), batch))
-        if epoch == at.epoch and batches and (together.number > 1 or getattr(rule, "slices", 0)):
+        if epoch == at.epoch and batches and in_slices:
             together.from_first(partial(_check_mean, task, program, parameters, batches[0]))
             together.spent()  # of no update
         for i in range(at.batch if epoch == at.epoch else 0, len(batches)):
