@@ -34,6 +34,7 @@ INNER = {
     "Hdf5Error",
     "InUseError",
     "LayoutError",
+    "Lost",
     "MethodError",
     "NoSummedInput",
     "NotLeakyError",
@@ -41,6 +42,7 @@ INNER = {
     "NumberError",
     "NumbersError",
     "TsError",
+    "WorkerTraceback",
     "MovedOn",
 }
 READERS = ("compare_backends", "export_weights", "quantise", "inspect_run", "import_weights", "audit_gradients")
