@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.parallel import ParallelProgram, crew_of
-from backends.workers import on_ray
+from backends.workers import cluster
 from backends.workers.crew import Crew, WorkerTraceback
 from backends.workers.here import Here
 from backends.workers.on_ray import OnRay
@@ -31,7 +31,7 @@ def test_what_ray_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
             RunError, match=r"no cluster of Ray at the address '127.0.0.1:9': .*refused.*ray start --head"
         ):
             Crew(OnRay(1, "127.0.0.1:9")).each(calls.wrong, [(1,)])
-    monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"engine 'ray' needs the package 'ray'.*twinspike\[distributed\]"):
         OnRay(1)
 
@@ -80,9 +80,10 @@ def test_a_call_that_kills_every_worker_is_refused_by_name(crew: Crew) -> None:
 
 
 def test_a_late_worker_holds_nobody_up(crew: Crew, tmp_path: Path) -> None:
+    crew.each(calls.late_first, [(0.5, k) for k in range(4)])  # by both, which are there then
     twice, start = crew.traffic.twice, time.monotonic()
-    assert crew.each(calls.slow_once, [(str(tmp_path / "slow"), 6.0, k) for k in range(6)]) == list(range(6))
-    assert time.monotonic() - start < 4 and crew.traffic.twice > twice
+    assert crew.each(calls.slow_once, [(str(tmp_path / "slow"), 20.0, k) for k in range(6)]) == list(range(6))
+    assert time.monotonic() - start < 12 and crew.traffic.twice > twice
     assert crew.each(calls.total, [(k,) for k in range(3)], [[1]]) == [1, 2, 3]  # by who is free
 
 
