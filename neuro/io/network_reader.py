@@ -6,6 +6,7 @@ import json
 import reprlib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -227,11 +228,10 @@ class Reader:
         """A file in this file's folder or below it."""
         if self.folder is None:
             broken(where, "data that comes from no file can't name files", "put the part in place, or use read_network")
-        try:
+        found, there = self.folder, False
+        with suppress(ValueError, OSError):  # of what no file could be called
             found = (self.folder / name).resolve()
             there = found.is_relative_to(self.folder) and found.is_file()
-        except (ValueError, OSError):  # what no file could be called
-            there = False
         if not there:
             broken(where, f"there is no file '{name}' in the folder of this one", "correct the name")
         return found

@@ -210,7 +210,7 @@ def train(
 def _check_mean(task: Task, program: Program, parameters: Parameters, batch: Batch) -> None:
     """Raises OptionError where slices of this batch would give another gradient than the whole: one run, whose loss is cut."""
     shown = replace(batch, inputs=silent(program.network, batch.inputs))
-    options = {"trial": batch.trial} if batch.state is None else {"state": batch.state}
+    options: dict[str, Any] = {"trial": batch.trial} if batch.state is None else {"state": batch.state}
     found = program.run(parameters, shown.inputs, tuple(task.record()), **options)
     spikes, traces = (
         {n: torch.from_numpy(np.asarray(a, np.float64)) for n, a in side.items()}
