@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.compiler.parameters import Parameter, for_all, sharing
+from neuro.compiler.parameters import Parameter, different, for_all, sharing
 from neuro.events import Events
 from neuro.language.foreign import NumbersError, is_plain, numbers, shown
 from neuro.language.units import Dimension, UnitError, has_unit, quantity, usual_unit
@@ -104,10 +104,8 @@ def given_parameters(declared: Mapping[str, Parameter], given: Any, population: 
         found[name] = array = _fitted(parameter, name, array, population)
         for problem in parameter.problems(array, name, ROUNDING):
             raise RunError(f"parameter '{name}': {problem.message}; {problem.fix}")
-    for name in found:
-        other = declared[name].shares
-        if other and found[name] is not found[other] and not np.array_equal(found[name], found[other]):
-            raise RunError(f"'{name}' and '{other}' are the same weights, and got different ones; give '{other}' alone")
+    if wrong := different(declared, found):
+        raise RunError("; ".join(wrong))
     return found
 
 

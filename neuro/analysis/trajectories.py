@@ -10,7 +10,7 @@ import sympy as sp
 
 from neuro.compiler import drives, streams
 from neuro.compiler.lowering import lower
-from neuro.compiler.parameters import for_all
+from neuro.compiler.parameters import different, for_all
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.step import Couple, Gather, Threshold, Update
@@ -154,12 +154,8 @@ def _values(network: Network, given: Parameters) -> dict[str, Array]:
             what = f"finite numbers of the shape {parameter.shape}"
             raise LyapunovError(f"parameter '{name}' must be {what}, as the run had them")
         found[name] = array.astype(np.float64)
-    for name, parameter in declared.items():
-        other = parameter.shares
-        if other and not np.array_equal(found[name], found[other]):
-            raise LyapunovError(
-                f"'{name}' and '{other}' are the same weights, and got different ones; give '{other}' alone"
-            )
+    if wrong := different(declared, found):
+        raise LyapunovError("; ".join(wrong))
     return found
 
 

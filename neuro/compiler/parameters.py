@@ -250,6 +250,15 @@ def for_all(declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> Mapp
     return given
 
 
+def different(declared: Mapping[str, Parameter], given: Mapping[str, Array]) -> tuple[str, str] | None:
+    """What is wrong, and the fix, where parameters that share their values got different ones. given: as `for_all` gives it."""
+    for name, value in given.items():
+        other = declared[name].shares
+        if other and value is not given[other] and not np.array_equal(value, given[other]):
+            return f"'{name}' and '{other}' are the same weights, and got different ones", f"give '{other}' alone"
+    return None
+
+
 def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[str, Parameter]:
     axes = ("pre", "post") if wires.kind == "dense" else ("synapse",)
     found, holder = {}, network.holder(projection)

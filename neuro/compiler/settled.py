@@ -16,7 +16,7 @@ import numpy.typing as npt
 from neuro import checks
 from neuro.checks.common import plain
 from neuro.compiler.drives import weight_of
-from neuro.compiler.parameters import Parameter, for_all, initial_state, parameters
+from neuro.compiler.parameters import Parameter, different, for_all, initial_state, parameters
 from neuro.compiler.receptors import receptor_names
 from neuro.compiler.resolve import resolve
 from neuro.language.equations import ModelError
@@ -161,9 +161,6 @@ def _checked(declared: Mapping[str, Parameter], given: Mapping[str, Any], where:
         checks.enforce(parameter.problems(array, place, ROUNDING))
         low, high = (np.asarray(limit) for limit in parameter.range)
         found[name] = np.clip(array, np.maximum(low, parameter.low), np.minimum(high, parameter.high))
-    for name, array in found.items():
-        other = declared[name].shares
-        if other and not np.array_equal(array, found[other]):
-            message = f"'{name}' and '{other}' are the same weights, and got different ones"
-            raise ModelError([plain(where, message, f"give '{other}' alone")])
+    if wrong := different(declared, found):
+        raise ModelError([plain(where, *wrong)])
     return found
