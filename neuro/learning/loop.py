@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from neuro.compiler import streams
 from neuro.compiler.parameters import parameters as declared_parameters
@@ -20,6 +19,7 @@ from neuro.learning.common.processes import here
 from neuro.learning.common.slices import check_mean
 from neuro.learning.common.summed_inputs import silent
 from neuro.learning.gradient.gradient_rule import GradientRule
+from neuro.learning.search.search_space import signals
 from neuro.protocols import Array, Batch, Parameters, Program, Recording, Rule, Task, UnsupportedError
 
 METRICS = ("loss", "gradient_norm", "test_accuracy", "test_rate_hz")
@@ -209,14 +209,9 @@ def train(
 
 def _check_mean(task: Task, program: Program, parameters: Parameters, batch: Batch) -> None:
     """Raises OptionError where slices of this batch would give another gradient than the whole: one run, whose loss is cut."""
-    shown = replace(batch, inputs=silent(program.network, batch.inputs))
     options: dict[str, Any] = {"trial": batch.trial} if batch.state is None else {"state": batch.state}
-    found = program.run(parameters, shown.inputs, tuple(task.record()), **options)
-    spikes, traces = (
-        {n: torch.from_numpy(np.asarray(a, np.float64)) for n, a in side.items()}
-        for side in (found.spikes, found.traces)
-    )
-    check_mean(task, batch, (spikes, traces))
+    found = program.run(parameters, silent(program.network, batch.inputs), tuple(task.record()), **options)
+    check_mean(task, batch, signals(found))
 
 
 def measured(task: Task, program: Program, parameters: Parameters, valid: Batch | None) -> dict[str, float]:

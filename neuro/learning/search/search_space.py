@@ -111,11 +111,16 @@ def loss_of(task: Any, recording: Recording, batch: Batch, fitness: str = "loss"
     """What is minimised: the task's loss, or its metric with the sign turned."""
     if fitness == "metric":
         return -float(task.metric(recording, batch))
+    return float(task.loss(*signals(recording), batch))
+
+
+def signals(recording: Recording) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Spikes and traces as a task's loss takes them."""
     spikes, traces = (
         {n: torch.from_numpy(np.asarray(a, dtype=np.float64)) for n, a in d.items()}
         for d in (recording.spikes, recording.traces)
     )
-    return float(task.loss(spikes, traces, batch))
+    return spikes, traces
 
 
 def losses(
