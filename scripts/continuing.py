@@ -15,7 +15,7 @@ PLACES = ("network", "data")  # options of task "arrays" that say where files ar
 def continued(
     out: Path, epochs: int | None, own: Mapping[str, Any] | None, shared: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header of a run that goes on, and those of its settings that are others from here on. own: see `train.own_data`. shared: see `launching.shared`.
+    """The header of a run that goes on, and those of its settings that are others from here on. own: see `run_settings.own_data`. shared: see `launching.shared`.
     Raises UserError, ResultsError, FinishedError."""
     from neuro.io.results import Run, finished
 
