@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ import pytest
 import backends
 from backends.parallel import ParallelProgram
 from neuro import learning
+from tests.children import ROOT, environment
 from tests.learning.test_spread import ONE, TASK, learned, same, spread
 
 RAY = pytest.mark.skipif(find_spec("ray") is None, reason="engine 'ray' needs ray: install the extra 'distributed'")
-ROOT = Path(__file__).parents[2]
 
 LOST_NODE = """
 import json, os, sys, threading, time
@@ -73,11 +72,8 @@ def test_a_node_that_is_lost_changes_no_number() -> None:
     """The raylet of the second of two nodes is killed while updates are made on both."""
     import json
 
-    path = os.pathsep.join((str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
     call = [sys.executable, "-c", LOST_NODE]
-    done = subprocess.run(
-        call, check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, timeout=280
-    )
+    done = subprocess.run(call, check=False, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = [t for t in done.stdout.splitlines() if t.startswith("RESULT")]
     where, found, lost = json.loads(line.removeprefix("RESULT"))

@@ -27,9 +27,9 @@ from neuro.protocols import Array, Batch
 from tasks.acting import ContinuousTask
 from tasks.cue_reward import CueReward
 from tasks.motor_networks import motor_network
+from tests.children import ROOT, environment
 
 RNG = np.random.default_rng
-ROOT = Path(__file__).parents[2]
 
 
 class Aim:
@@ -202,9 +202,8 @@ def running(session: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the processes from /proc")
 def test_ctrl_c_leaves_nothing_behind() -> None:
-    path = os.pathsep.join((str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
     child = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
         start_new_session=True,
     )  # fmt: skip
     assert child.stdout is not None

@@ -22,6 +22,7 @@ import pytest
 import train
 
 from neuro.io.results import ResultsError, Run, checkpoint_path, open_run
+from tests.children import environment
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import files, graded
 
@@ -242,7 +243,9 @@ def test_one_message_ends_all(what: str, code: int, said: str, tmp_path: Path) -
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("{what}", what))
     caller = f"import sys, launching; from pathlib import Path; launching.start(Path({str(script)!r}), 2)"
-    left = subprocess.run([sys.executable, "-c", caller], check=False, capture_output=True, text=True, timeout=120)
+    left = subprocess.run(
+        [sys.executable, "-c", caller], check=False, capture_output=True, text=True, timeout=120, env=environment()
+    )
     assert left.returncode == code
     assert len(re.findall(said, left.stderr, re.MULTILINE)) == 1
     assert what == "defect" or len(left.stderr.strip().splitlines()) == 1, left.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -23,10 +22,10 @@ from neuro.io.checkpoints import checkpoint_path
 from neuro.io.hdf5 import alone, in_use
 from neuro.io.merging import open_member, read_table
 from neuro.io.results import ResultsError, Run, open_run
+from tests.children import ROOT, environment
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import examples, files, graded
 
-ROOT = Path(__file__).parents[2]
 CODE = """
 import os, time
 from tasks.arrays import FromFiles
@@ -263,7 +262,6 @@ def test_a_search_from_file_to_table(tmp_path: Path, call: Call, inline: Callabl
 def started(folder: Path, spec: Path, *more: str, pause: float = 0.0) -> subprocess.Popen[bytes]:
     """A sweep of one's own code in a process of its own."""
     (folder / "killer.py").write_text(CODE)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "scripts")])
     command = [
         sys.executable,
         str(ROOT / "scripts/sweep.py"),
@@ -275,7 +273,7 @@ def started(folder: Path, spec: Path, *more: str, pause: float = 0.0) -> subproc
         *more,
     ]
     return subprocess.Popen(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": path, "PAUSE": str(pause)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=folder, env=environment(PAUSE=str(pause)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )  # fmt: skip
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,9 @@ from backends.native.calls import PAUSED, Call
 from neuro.compiler.parameters import parameters
 from tests.backends.native.test_gradients import loss
 from tests.backends.networks import drive, networks
+from tests.children import ROOT, environment
 
 NETWORKS = networks()
-ROOT = Path(__file__).parents[3]
 LONG = """
 import sys, time
 import numpy as np
@@ -74,10 +72,9 @@ print("works", flush=True)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("what", ["run", "one trial", "session", "gradient", "backward"])
 def test_ctrl_c_ends_a_long_run_within_a_second(what: str, threads: int) -> None:
-    path = os.pathsep.join((str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
     child = subprocess.Popen(
         [sys.executable, "-c", LONG, what, str(threads)],
-        stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
     )  # fmt: skip
     assert child.stdout is not None
     try:
