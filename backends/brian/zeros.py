@@ -8,13 +8,13 @@ from typing import Any
 
 from backends.brian.text import unit_text
 from neuro.checks.networks import ends, synapse_names
-from neuro.language.dimensions import zeros
+from neuro.language.dimensions import Kinds, zeros
 from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.scope import noise_dimension
 from neuro.language.units import Dimension, unit
 from neuro.model import Network, Neuron, Projection, Synapse
 
-Names = Mapping[str, Dimension]
+Names = Kinds
 
 
 def with_units(network: Network) -> Network:
@@ -27,10 +27,11 @@ def with_units(network: Network) -> Network:
 
 def _neuron(neuron: Neuron) -> Neuron:
     scope = neuron.scope
-    names = {**scope.dimensions, **{n: noise_dimension(n) for n in scope.noise}}
+    names = {**scope.kinds, **{n: noise_dimension(n) for n in scope.noise}}
     blocks: dict[str, Any] = {
         "equations": _equations(scope.equations, names),
         "threshold": None if scope.threshold is None else _text(scope.threshold, names, None),
+        "refractory": None if scope.refractory is None else _text(scope.refractory, names, None),
         "reset": _statements(scope.reset, names),
         "every_step": _statements(scope.every_step, names),
     }
@@ -80,6 +81,7 @@ def _statements(block: Iterable[Statement], names: Names) -> str | None:
     texts = []
     for s in block:
         wanted = names[s.target] if s.op in ("=", "+=", "-=") else None
+        assert wanted != "boolean"  # no condition is assigned
         texts.append((s, _text(s.expression, names, wanted)))
     if all(text is None for _, text in texts):
         return None

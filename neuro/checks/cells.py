@@ -23,10 +23,11 @@ from neuro.checks.common import (
 )
 from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
-from neuro.language.dimensions import dimension_of
+from neuro.checks.refractory import check_assigned, check_refractory
+from neuro.language.dimensions import Kinds, dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, is_noise, is_uniform, noise_dimension
-from neuro.language.units import Dimension, Quantity, unit
+from neuro.language.scope import SPIKE_STATES, NeuronScope, is_noise, is_uniform, noise_dimension
+from neuro.language.units import Quantity
 
 
 def neuron(item: Neuron) -> Iterator[Problem]:
@@ -47,13 +48,14 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    names = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise}
-    drawn = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    names = dict(scope.kinds) | {n: noise_dimension(n) for n in scope.noise}
+    drawn = dict(scope.kinds) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
     yield from check_threshold(scope, names, where)
+    yield from check_refractory(item, drawn)
     for statement in (*scope.reset, *scope.every_step):
         yield from check_target(statement, scope, drawn)
     for equation in scope.of_kind("subexpression"):
@@ -79,7 +81,7 @@ def check_frozen(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
             )
 
 
-def check_threshold(scope: NeuronScope, names: dict[str, Dimension], where: str) -> Iterator[Problem]:
+def check_threshold(scope: NeuronScope, names: Kinds, where: str) -> Iterator[Problem]:
     """A threshold is a condition; a reset needs one."""
     threshold = scope.threshold
     if threshold is None:
@@ -95,7 +97,7 @@ def check_threshold(scope: NeuronScope, names: dict[str, Dimension], where: str)
     yield from caught(check)
 
 
-def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dimension]) -> Iterator[Problem]:
+def check_target(statement: Statement, scope: NeuronScope, names: Kinds) -> Iterator[Problem]:
     """Statements assign states, in the state's unit."""
     name = statement.target
     problem = statement.source.problem
@@ -107,6 +109,8 @@ def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dime
         yield problem(
             f"'{name}' is a subexpression and can't be assigned", "assign the states it is made of", length=len(name)
         )
+    elif name in SPIKE_STATES:
+        yield from check_assigned(statement)
     elif name not in scope.dimensions or name in ("t", "dt"):
         fix = suggestion(name, set(scope.states)) or f"states: {', '.join(scope.states) or 'none'}"
         yield problem(f"'{name}' is not a variable of this neuron", fix, length=len(name))
@@ -139,14 +143,6 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
         else:
             fix = suggestion(name, set(item.parameters)) or "bounds belong to parameters"
             yield plain(place, f"there is no parameter '{name}'", fix, name)
-    yield from check_same_unit("refractory", item.refractory, unit("second").dimension, f"{where}, refractory")
-    if item.refractory.shape or not item.refractory.value >= 0:
-        yield plain(
-            f"{where}, refractory",
-            "the refractory period must be one time of at least 0",
-            "give one time",
-            str(item.refractory),
-        )
 
 
 def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from neuro.language.dimensions import dimension_of, fits_all
+from neuro.language.dimensions import Kinds, dimension_of, fits_all
 from neuro.language.equations import (
     CONSTANTS,
     FUNCTIONS,
@@ -31,8 +31,8 @@ _MEANINGS = {
     "j": "Brian2 numbers cells with it",
     "N": "Brian2 counts cells with it",
     "xi": "it is noise",
-    "lastspike": "Brian2 keeps the time of the last spike in it",
-    "not_refractory": "Brian2 keeps in it who is refractory",
+    "lastspike": "it is the time of a cell's last spike",
+    "not_refractory": "it says which cells are not refractory",
     "spikes": "it stands for what a run gives",
 }
 RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS
@@ -168,7 +168,7 @@ def check_variable_names(
 
 
 def check_expression(
-    expression: Expression, names: Mapping[str, Dimension], wanted: Dimension, what: str
+    expression: Expression, names: Kinds, wanted: Dimension, what: str
 ) -> Iterator[Problem]:
     """Identifiers known, units consistent, value of the wanted dimension."""
 
@@ -186,7 +186,7 @@ def check_expression(
     yield from caught(check)
 
 
-def check_equations(equations: Iterable[Equation], names: Mapping[str, Dimension]) -> Iterator[Problem]:
+def check_equations(equations: Iterable[Equation], names: Kinds) -> Iterator[Problem]:
     """Units of every equation."""
     for equation in equations:
         if equation.expression is None:
@@ -198,9 +198,10 @@ def check_equations(equations: Iterable[Equation], names: Mapping[str, Dimension
         yield from check_expression(equation.expression, names, wanted, what)
 
 
-def check_statement(statement: Statement, names: Mapping[str, Dimension]) -> Iterator[Problem]:
+def check_statement(statement: Statement, names: Kinds) -> Iterator[Problem]:
     """Units of a statement whose target is known."""
     wanted = names[statement.target]
+    assert wanted != "boolean"  # no condition is assigned
     if statement.op in ("*=", "/="):
         wanted = wanted / wanted
     yield from check_expression(statement.expression, names, wanted, f"the value for '{statement.target}'")

@@ -19,9 +19,9 @@ def check_numbers(scope: NeuronScope | SynapseScope) -> Iterator[Problem]:
         if isinstance(scope, NeuronScope)
         else (scope.on_pre, scope.on_post, scope.every_step)
     )
-    single = scope.threshold if isinstance(scope, NeuronScope) else scope.transmits
+    single = [scope.threshold, scope.refractory] if isinstance(scope, NeuronScope) else [scope.transmits]
     problems: list[Problem] = []
-    for expression in (single, *(s.expression for block in blocks for s in block)):
+    for expression in (*single, *(s.expression for block in blocks for s in block)):
         problems += unreadable(expression)
     for equation in scope.equations:
         problems += unreadable(equation.expression)

@@ -20,12 +20,14 @@ from neuro.checks.common import (
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
 from neuro.checks.parts import Input, Network, Population, Projection
+from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
+from neuro.language.dimensions import Kinds
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
-from neuro.language.scope import STAGED, NeuronScope, SynapseScope
-from neuro.language.units import Dimension, Quantity, unit
+from neuro.language.scope import SPIKE_STATES, STAGED, Kind, NeuronScope, SynapseScope
+from neuro.language.units import Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
 MOST_EVENTS = 1e8  # of a drive's mean in a step and cell: the table of its probabilities is then of some megabytes
@@ -46,7 +48,9 @@ def network(item: Network) -> Iterator[Problem]:
         yield from check_input(item, source)
     for population in item.populations:
         refractory = population.neuron.refractory
-        yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        if not isinstance(refractory, str):
+            yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        yield from check_first(population, item.dt)
         check_clock(population, item.dt)
     yield from check_couplings(item, where)
     yield from check_sums(item)
@@ -200,12 +204,12 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
     yield from check_synapse(projection, pre, post)
 
 
-def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Dimension]:
-    """All names that a synapse may use, with dimensions."""
-    names = dict(projection.synapse.scope.dimensions)
-    names |= {f"{n}_post": d for n, d in post.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Kind]:
+    """All names that a synapse may use, with dimensions, or "boolean"."""
+    names: dict[str, Kind] = dict(projection.synapse.scope.dimensions)
+    names |= {f"{n}_post": d for n, d in post.neuron.scope.kinds.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
-        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.kinds.items() if n not in ("t", "dt")}
     return names
 
 
@@ -238,7 +242,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added}
+    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - {*SPIKE_STATES}
     for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
         yield from check_write(
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
@@ -257,13 +261,16 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
 
 
 def check_write(
-    statement: Statement, names: Mapping[str, Dimension], writable: set[str], projection: Projection, post: Population
+    statement: Statement, names: Kinds, writable: set[str], projection: Projection, post: Population
 ) -> Iterator[Problem]:
     """Synapses write to their own variables, and add to the postsynaptic cell's."""
     target, scope = statement.target, projection.synapse.scope
     problem = statement.source.problem
     if target.endswith("_post"):
         name = target.removesuffix("_post")
+        if name in SPIKE_STATES:
+            yield from check_assigned(statement)
+            return
         if name not in writable:
             fix = suggestion(name, writable) or f"variables of '{post.neuron.name}': {', '.join(sorted(writable))}"
             message = f"population '{post.name}' (neuron '{post.neuron.name}') has no variable '{name}' to write to"
@@ -347,7 +354,7 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    states = {n: scope.dimensions[n] for n in scope.states}
+    states = {n: scope.dimensions[n] for n in scope.states if n not in SPIKE_STATES}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
             kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]

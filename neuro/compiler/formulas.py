@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import sympy as sp
 
 from neuro.compiler.printing import expression_text
+from neuro.compiler.refractory import constant, free, still
 from neuro.compiler.step import Assign
 from neuro.compiler.systems import System, ordered_subexpressions, system_of
 from neuro.language.equations import Source, Statement
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
-from neuro.model import Network, Population, Projection
+from neuro.model import Network, Neuron, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,20 @@ class Sum:
 
 @dataclass(frozen=True)
 class CellFormulas:
-    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step."""
+    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. free: what
+    not_refractory becomes at the start of a step, None of cells that have no such state."""
 
     system: System
     subexpressions: tuple[tuple[str, sp.Expr], ...]
     threshold: tuple[sp.Expr, sp.Expr] | None
+    free: sp.Expr | None
     reset: tuple[Assign, ...]
     every_step: tuple[Assign, ...]
 
     def lines(self) -> list[str]:
         """As text that a person can read."""
         lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
+        lines += [] if self.free is None else [f"not_refractory = {expression_text(self.free)}"]
         lines += _rates(self.system)
         lines += [f"every step {assign}" for assign in self.every_step]
         if self.threshold is not None:
@@ -76,9 +80,19 @@ def cell_formulas(population: Population) -> CellFormulas:
         system_of(neuron.name, scope.equations),
         ordered_subexpressions(scope.equations),
         None if threshold is None else (inlined(margin(threshold)), inlined(to_sympy(threshold))),
+        _free(neuron, inlined),
         block(scope.reset),
         block(scope.every_step),
     )
+
+
+def _free(neuron: Neuron, inlined: Callable[[sp.Expr], sp.Expr]) -> sp.Expr | None:
+    if not neuron.scope.spike_states:
+        return None
+    text = neuron.scope.refractory
+    if text is None:
+        return constant(neuron)
+    return (still if text.is_condition else free)(inlined(to_sympy(text)))
 
 
 def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:

@@ -23,14 +23,14 @@ RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 ste
 class CellSemantics:
     """One population. threshold: ">", ">=", "logic" (comparisons joined by and, or, not) or "" (no spikes). reset: "none", "value", "subtract" or "statements".
 
-    refractory: steps. frozen: variables kept while refractory.
+    refractory: steps, or the text that says how long or on which condition. frozen: variables kept while refractory.
     """
 
     integrator: str
     threshold: str
     reset: str
     reset_text: str
-    refractory: int = 0
+    refractory: int | str = 0
     frozen: tuple[str, ...] = ()
 
 
@@ -68,6 +68,10 @@ class Semantics:
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
+    refractory_text: str = (
+        "formed at the start of a step from the values there, inputs of the step included: a time counts whole steps since lastspike, a "
+        "condition keeps a cell refractory while it holds; lastspike and not_refractory have no slope"
+    )
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
@@ -129,7 +133,8 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
 def _cell(network: Network, population: Population) -> CellSemantics:
     neuron, scope = population.neuron, population.neuron.scope
     threshold = "" if scope.threshold is None else comparison(scope.threshold)
-    refractory = int(steps_of(neuron.refractory, network.dt))
+    given = neuron.refractory
+    refractory = given if isinstance(given, str) else int(steps_of(given, network.dt))
     return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen)
 
 

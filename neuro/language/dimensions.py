@@ -10,15 +10,16 @@ from typing import Literal
 from neuro.language.equations import CONSTANTS, PLAIN_FUNCTIONS, Expression, Source, literal, suggestion
 from neuro.language.units import DIMENSIONLESS, Dimension, is_unit_name, unit
 
+Kinds = Mapping[str, Dimension | Literal["boolean"]]
 Zeros = list[tuple[ast.expr, Dimension]]
 
 
-def dimension_of(expression: Expression, variables: Mapping[str, Dimension]) -> Dimension | Literal["boolean"]:
+def dimension_of(expression: Expression, variables: Kinds) -> Dimension | Literal["boolean"]:
     """Dimension of an expression, or "boolean". Raises ModelError at the node that doesn't fit."""
     return _Dimensions(expression.source, variables).of(expression.tree)
 
 
-def zeros(expression: Expression, variables: Mapping[str, Dimension], wanted: Dimension | None) -> Zeros:
+def zeros(expression: Expression, variables: Kinds, wanted: Dimension | None) -> Zeros:
     """Numbers 0 that stand for a quantity, and its dimension. wanted: of the whole expression; None for a condition."""
     found = _Dimensions(expression.source, variables)
     found.of(expression.tree)
@@ -32,7 +33,7 @@ def fits_all(node: ast.expr) -> bool:
 
 
 class _Dimensions:
-    def __init__(self, source: Source, variables: Mapping[str, Dimension]) -> None:
+    def __init__(self, source: Source, variables: Kinds) -> None:
         self.source, self.variables = source, variables
         self.zeros: Zeros = []
 
@@ -59,7 +60,7 @@ class _Dimensions:
                 return self.binary(node)
         raise self.source.fail("this can't be read", "use arithmetic and names", node)
 
-    def name(self, node: ast.Name) -> Dimension:
+    def name(self, node: ast.Name) -> Dimension | Literal["boolean"]:
         if node.id in self.variables:
             return self.variables[node.id]
         if node.id in CONSTANTS:

@@ -100,6 +100,13 @@ class Expression:
         """The user's text of one node of the tree."""
         return self.text[node.col_offset - 1 : (node.end_col_offset or 0) - 1]  # parsed within one added parenthesis
 
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is true or false by its form."""
+        tree = self.tree
+        logic = isinstance(tree, ast.Compare | ast.BoolOp) or getattr(tree, "op", None).__class__ is ast.Not
+        return logic or (isinstance(tree, ast.Name) and tree.id.removesuffix("_pre").removesuffix("_post") == "not_refractory")
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Identifiers in order of appearance, without functions, units and constants."""
@@ -254,7 +261,7 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
         return
     if name in {"rand", "randn", "poisson"}:
         what = (
-            "stands in the threshold, reset and every_step of a neuron alone"
+            "stands in the threshold, reset, every_step and refractory of a neuron alone"
             if name == "rand"
             else "is not allowed in a model"
         )

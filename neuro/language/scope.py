@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Literal
 
 from neuro.language.equations import (
     DRAWN,
@@ -17,20 +18,42 @@ from neuro.language.equations import (
 )
 from neuro.language.units import Dimension, unit
 
+Kind = Dimension | Literal["boolean"]
+
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
+
+# What a cell with a threshold knows of its spikes, and its value before the first, SI: the time of the last one; whether no refractory
+# period is on, a condition. They are states of the neurons that use them.
+SPIKE_STATES = {"lastspike": -1e4, "not_refractory": 1.0}
 
 
 @dataclass(frozen=True)
 class NeuronScope:
-    """A neuron's text, parsed. `states`, `inputs`, `parameters` are disjoint; dimensions cover all names."""
+    """A neuron's text, parsed. `states`, `inputs`, `parameters` are disjoint; dimensions cover all names.
+
+    refractory: a time or a condition; None where the period is one number.
+    """
 
     equations: tuple[Equation, ...]
     threshold: Expression | None
     reset: tuple[Statement, ...]
     every_step: tuple[Statement, ...]
+    refractory: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Dimensions of all names, "boolean" of conditions."""
+        return {**self.dimensions, **({} if self.threshold is None else {"not_refractory": "boolean"})}
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All that it computes."""
+        parts = [e.expression for e in self.equations] + [self.threshold, self.refractory]
+        parts += [s.expression for s in (*self.reset, *self.every_step)]
+        return tuple(part for part in parts if part is not None)
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
@@ -41,13 +64,23 @@ class NeuronScope:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Variables kept from step to step: differential ones, and declared ones that a statement assigns."""
-        return tuple(
+        """Variables kept from step to step: differential ones, declared ones that a statement assigns, and what is known of its spikes."""
+        own = (
             e.name
             for e in self.equations
             if e.kind == "differential"
             or (e.kind == "declaration" and e.name in self.assigned and e.name not in self.parameters)
         )
+        return (*own, *self.spike_states)
+
+    @cached_property
+    def spike_states(self) -> tuple[str, ...]:
+        """Those of SPIKE_STATES that it has: where a text names one, or the refractory period is a text, its cells know when they are refractory."""
+        named = {n for e in self.expressions for n in e.names} & SPIKE_STATES.keys()
+        if self.threshold is None or (self.refractory is None and not named):
+            return ()
+        timed = self.refractory is None or not self.refractory.is_condition
+        return tuple(n for n in SPIKE_STATES if n in named or n == "not_refractory" or timed)
 
     @property
     def subexpressions(self) -> tuple[str, ...]:
@@ -69,10 +102,8 @@ class NeuronScope:
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in threshold, reset and every_step: numbers that are drawn for each cell and step."""
-        parts = [e.expression for e in self.equations] + [self.threshold]
-        parts += [s.expression for s in (*self.reset, *self.every_step)]
-        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names if is_noise(n)))
+        """xi names in the equations, then what rand() is in its other texts: numbers that are drawn for each cell and step."""
+        return tuple(dict.fromkeys(n for part in self.expressions for n in part.names if is_noise(n)))
 
     @property
     def white_noise(self) -> tuple[str, ...]:
@@ -108,6 +139,13 @@ class SynapseScope:
             for e in self.equations
             if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
         )
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All that it computes."""
+        parts = [e.expression for e in (*self.equations, *self.receptor)] + [self.transmits]
+        parts += [s.expression for s in (*self.on_pre, *self.on_post, *self.every_step)]
+        return tuple(part for part in parts if part is not None)
 
     @property
     def has_weight(self) -> bool:
@@ -173,17 +211,20 @@ def neuron_scope(
     threshold: str,
     reset: str,
     every_step: str,
+    refractory: str,
     parameters: tuple[tuple[str, Dimension], ...],
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
-    dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
+    known = {"lastspike": unit("second").dimension, "not_refractory": unit("1").dimension} if threshold.strip() else {}
+    dimensions = shared_names() | known | dict(parameters) | {e.name: e.dimension for e in parsed}
     return NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
         reset=parse_statements(reset, f"{where}, reset", "reset"),
         every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
+        refractory=parse_expression(refractory, f"{where}, refractory", "refractory") if refractory.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
     )

@@ -237,6 +237,8 @@ class _Reader:
                 return found
             case ast.UnaryOp(op=ast.Not(), operand=inner):
                 return -self.margin(inner)
+            case ast.Name():
+                return self.of(node) - sp.Rational(1, 2)
         raise TypeError(type(node).__name__)
 
 
