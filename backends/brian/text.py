@@ -219,6 +219,8 @@ def statements(block: Iterable[Statement], names: Table, targets: Table | None =
         if s.op == "=" and s.target in s.expression.names:
             # Brian2 would have sympy rewrite `v = f(v)` as a sum or a product, which drops functions and infinite values
             lines += [f"assigned_{target} = {value}", f"{target} = assigned_{target}"]
+        elif s.op in ("*=", "/="):  # where Brian2 checks units, it writes the operator before the bare text
+            lines.append(f"{target} {s.op} ({value})")
         else:
             lines.append(f"{target} {s.op} {value}")
         if limit and s.target == "w":

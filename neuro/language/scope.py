@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -45,8 +45,9 @@ class NeuronScope:
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
-        """Dimensions of all names, "boolean" of conditions."""
-        return {**self.dimensions, **({} if self.threshold is None else {"not_refractory": "boolean"})}
+        """Dimensions of all names that texts about such a cell may use, "boolean" of conditions."""
+        known: dict[str, Kind] = {} if self.threshold is None else {**_KNOWN, "not_refractory": "boolean"}
+        return {**self.dimensions, **known}
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -217,9 +218,8 @@ def neuron_scope(
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
-    known = {"lastspike": unit("second").dimension, "not_refractory": unit("1").dimension} if threshold.strip() else {}
-    dimensions = shared_names() | known | dict(parameters) | {e.name: e.dimension for e in parsed}
-    return NeuronScope(
+    dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
+    found = NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
         reset=parse_statements(reset, f"{where}, reset", "reset"),
@@ -228,6 +228,10 @@ def neuron_scope(
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
     )
+    return replace(found, dimensions={**dimensions, **{n: _KNOWN[n] for n in found.spike_states}})
+
+
+_KNOWN = {"lastspike": unit("second").dimension, "not_refractory": unit("1").dimension}
 
 
 @lru_cache(maxsize=512)

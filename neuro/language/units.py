@@ -277,7 +277,7 @@ _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|na
 def is_quantity(text: str) -> bool:
     """Whether a text is meant as a number and a unit, and not as an expression."""
     match = _NUMBER.fullmatch(text)
-    if match is None:
+    if match is None or text.lstrip(" \t\n+-")[:1].isalpha():  # a name that begins with inf
         return False
     try:
         unit(match[2].strip() or "1")

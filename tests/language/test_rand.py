@@ -100,7 +100,7 @@ def test_gradients_through_a_random_threshold() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"equations": "du/dt = rand()*Hz : 1"}, r"rand\(\) stands in the threshold, reset and every_step of a neuron alone"),
+        ({"equations": "du/dt = rand()*Hz : 1"}, r"rand\(\) stands in the threshold, reset, every_step and refractory of a neuron alone"),
         ({"equations": "u : 1\nx = rand() : 1"}, r"rand\(\) stands in"),
         ({"threshold": "rand(3) > 0.5"}, r"rand\(\) takes no argument"),
         ({"threshold": "randn() > 0.5"}, r"randn\(\) is not allowed"),
