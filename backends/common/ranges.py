@@ -82,7 +82,9 @@ def _function(name: str, parts: list[Range]) -> Range:
         return first
     if name == "chosen":
         a, b = parts[1:]
-        return Range(a.finite and b.finite, a.nonzero and b.nonzero and a.sign == b.sign, a.sign if a.sign == b.sign else 0)
+        return Range(
+            a.finite and b.finite, a.nonzero and b.nonzero and a.sign == b.sign, a.sign if a.sign == b.sign else 0
+        )
     if name == "propagator":
         return Range()
     return UNKNOWN

@@ -205,7 +205,9 @@ class Kernel(Spikes):
 
         def gates(assign: Assign) -> dict[str, object]:
             if op.when == "spikes":
-                kept = self.training is not None and not self.training.backward.reset and assign.target in cells.membranes
+                kept = (
+                    self.training is not None and not self.training.backward.reset and assign.target in cells.membranes
+                )
                 return {"take": "fired", "passes": not (op.detached or kept)}
             return {"keep": "frozen"} if assign.target in op.frozen and cells.refractory else {}
 

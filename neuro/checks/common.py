@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -167,9 +167,7 @@ def check_variable_names(
             yield equation.source.problem(message, "remove the parameter or the equation")
 
 
-def check_expression(
-    expression: Expression, names: Kinds, wanted: Dimension, what: str
-) -> Iterator[Problem]:
+def check_expression(expression: Expression, names: Kinds, wanted: Dimension, what: str) -> Iterator[Problem]:
     """Identifiers known, units consistent, value of the wanted dimension."""
 
     def check() -> None:

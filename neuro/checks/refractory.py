@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neuro.checks.common import caught, check_same_unit, parts_of, plain
+from neuro.checks.common import caught, check_same_unit, plain
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import Kinds, dimension_of
 from neuro.language.equations import Problem, Statement
@@ -61,9 +61,9 @@ def check_first(item: Population, dt: Quantity) -> Iterator[Problem]:
     for name, value in item.initial_values().items():
         if name not in SPIKE_STATES:
             continue
-        numbers = [np.asarray(part.value) for part in parts_of(value)] if isinstance(value, Quantity) else []
+        numbers = np.asarray(value.value) if isinstance(value, Quantity) else np.zeros(0)
         where = f"population '{item.name}', initial '{name}'"
-        if not numbers:
+        if not numbers.size:
             yield plain(where, "it can't be drawn", "give a number, or one for each cell", str(value))
         elif name == "not_refractory" and not np.isin(numbers, (0, 1)).all():
             yield plain(where, "it is 1, or 0 for a cell that is refractory", "give 0 or 1", str(value))

@@ -44,7 +44,11 @@ def _lower(network: Network) -> Step:
     cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
     operations: list[Operation] = [*gathers(resolved, "start", graded=not stages.joined)]
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
-    operations += [Update(p.name, "stage", _free(resolved, p)) for p in network.populations if p.name in stages.joined and _free(resolved, p)]
+    operations += [
+        Update(p.name, "stage", _free(resolved, p))
+        for p in network.populations
+        if p.name in stages.joined and _free(resolved, p)
+    ]
     operations += stages.operations()
     operations += [u for p in network.populations for u in _integration(resolved, p, stages)]
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]

@@ -46,9 +46,7 @@ def constant(neuron: Neuron) -> sp.Expr:
 def noted(population: str, scope: NeuronScope) -> Update:
     """What cells that have just fired remember. No gradient passes from spikes into it, as none passes through a count of steps."""
     values = {"lastspike": TIME, "not_refractory": sp.Integer(0)}
-    return Update(
-        population, "spike", tuple(Assign(n, values[n]) for n in scope.spike_states), "spikes", detached=True
-    )
+    return Update(population, "spike", tuple(Assign(n, values[n]) for n in scope.spike_states), "spikes", detached=True)
 
 
 def keeping(update: Update, neuron: Neuron) -> Update:

@@ -105,7 +105,9 @@ class Expression:
         """Whether it is true or false by its form."""
         tree = self.tree
         logic = isinstance(tree, ast.Compare | ast.BoolOp) or getattr(tree, "op", None).__class__ is ast.Not
-        return logic or (isinstance(tree, ast.Name) and tree.id.removesuffix("_pre").removesuffix("_post") == "not_refractory")
+        return logic or (
+            isinstance(tree, ast.Name) and tree.id.removesuffix("_pre").removesuffix("_post") == "not_refractory"
+        )
 
     @cached_property
     def names(self) -> tuple[str, ...]:

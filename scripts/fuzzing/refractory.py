@@ -83,7 +83,9 @@ def _asking(neuron: Neuron, dice: Dice) -> Any:
         )
     if kind == "subexpression" and places:
         line = found["equations"][dice.choose(places)]
-        return replace(neuron, every_step=f"{neuron.every_step}\n{line.name} *= 1 - 0.1*int(not not_refractory)".strip())
+        return replace(
+            neuron, every_step=f"{neuron.every_step}\n{line.name} *= 1 - 0.1*int(not not_refractory)".strip()
+        )
     place = dice.choose(places)
     line = found["equations"][place]
     if kind == "factor" or neuron.method == "exact":
