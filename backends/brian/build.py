@@ -221,7 +221,8 @@ class Builder:
             found = dimension_of(factor, dimensions)
             yield words.declaration(self.names.sent(projection.name), found)  # type: ignore[arg-type]
             for name in numbers:
-                yield words.declaration(self.names.number(name, projection.name), dimensions[name], "constant")
+                dimension = projection.synapse.scope.dimensions[name]
+                yield words.declaration(self.names.number(name, projection.name), dimension, "constant")
 
     def send(self, population: Population, group: Any) -> None:
         """Compute the presynaptic factors when the sums of their targets are formed."""

@@ -43,7 +43,7 @@ def _synapse(network: Network, projection: Projection) -> Synapse:
     pre, post = ends(network, projection)
     assert post is not None
     names = synapse_names(projection, pre, post)
-    target = names.get(f"{projection.synapse.target}_post")
+    target = post.neuron.scope.dimensions.get(projection.synapse.target)
     blocks: dict[str, Any] = {
         "equations": _equations(scope.equations, names),
         "on_pre": _statements(scope.on_pre, names),

@@ -205,7 +205,7 @@ def straight_through(value: Any, slope_of: Any) -> torch.Tensor:
 
 def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
     """a where the condition is 1, b where it is 0."""
-    return torch.where(condition > 0, *(_beside(condition, x) for x in (a, b)))
+    return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
 
 
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:
