@@ -23,7 +23,7 @@ from neuro.language.mangling import mangled
 from neuro.language.symbolic import NumberError, closed, margin, substituted, symbol, to_sympy
 
 NAMES = ("e", "E", "S", "N", "pi_", "exp_", "gamma", "zoo", "nan", "oo")
-ONE = sorted(FUNCTIONS - {"clip", "int", "straight_through"})
+ONE = sorted(FUNCTIONS - {"clip", "int", "timestep", "straight_through"})
 
 
 def random_text(rng: np.random.Generator, depth: int) -> str:
@@ -47,11 +47,12 @@ def random_text(rng: np.random.Generator, depth: int) -> str:
         case 7:
             return f"({inner()}**2)**0.5"
         case 8:
-            return f"clip({inner()}, -inf, {inner()})" if rng.integers(2) else f"({inner()} % (0.5 + abs({inner()})))"
+            other = f"({inner()} {'%' if rng.integers(3) else '//'} (0.5 + abs({inner()})))"
+            return f"clip({inner()}, -inf, {inner()})" if rng.integers(2) else other
         case 9:
-            return f"int({inner()} {rng.choice(['>', '<', '>=', '<='])} {inner()} {rng.choice(['and', 'or'])} not {inner()} < {inner()})"
+            return f"int({inner()} {rng.choice(['>', '<', '>=', '<=', '==', '!='])} {inner()} {rng.choice(['and', 'or'])} not {inner()} < {inner()})"
         case 10 if rng.integers(4):
-            return f"1/(1 + exp({inner()}))"
+            return rng.choice([f"1/(1 + exp({inner()}))", f"int(1.37*{inner()})", f"({inner()} > {inner()})*{inner()}"])
         case 10:
             return f"straight_through({inner()}, {inner()})"
     name = str(rng.choice(ONE))
@@ -63,12 +64,12 @@ def random_text(rng: np.random.Generator, depth: int) -> str:
 
 PLAIN = {
     "exprel": lambda x: np.expm1(x) / x if x else 1.0, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "relu": lambda x: max(0.0, x),
-    "clip": lambda x, a, b: min(max(x, a), b), "int": float, "straight_through": lambda x, slope_of: x, "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
+    "clip": lambda x, a, b: min(max(x, a), b), "int": lambda x: float(np.trunc(float(x))), "straight_through": lambda x, slope_of: x, "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
     "inf": math.inf, "pi": math.pi,
 } | {n: getattr(np, n) for n in ("exp", "log", "log10", "log1p", "expm1", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs", "sign", "floor", "ceil")}  # fmt: skip
 
 
-OPAQUE = sorted(FUNCTIONS - {"exp", "log", "log10", "sqrt", "int", "relu", "clip", "straight_through"})
+OPAQUE = sorted(FUNCTIONS - {"exp", "log", "log10", "sqrt", "int", "relu", "clip", "timestep", "straight_through"})
 
 
 def value(expr: sp.Expr, point: dict[str, float]) -> float:

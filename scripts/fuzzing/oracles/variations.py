@@ -12,7 +12,7 @@ from fuzzing.editing import blocks, models, substituted, with_blocks
 from fuzzing.names import POPULATIONS, VARIABLES
 from fuzzing.oracles.drawing import as_pairs, synapses
 from neuro import AllToAll, Network, Neuron, Population, Projection, Synapse, quantity
-from neuro.compiler.receptors import rename
+from neuro.compiler.rewriting import rename
 from neuro.language.units import Quantity, is_unit_name, unit
 
 Random = np.random.Generator
