@@ -90,7 +90,7 @@ class Builder:
         group = brian2.NeuronGroup(
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
-            threshold=words.text(scope.threshold, own) if scope.threshold else None,
+            threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
             refractory=self.refractory(population.neuron, own),
             method=self.integrators[population.neuron.method],
@@ -113,7 +113,7 @@ class Builder:
         """Brian2's cells know of their spikes only where they have a period, be it 0."""
         scope = neuron.scope
         if scope.refractory is not None:
-            return words.text(scope.refractory, own)
+            return words.text(scope.refractory, own, condition=not scope.timed)
         steps = round(neuron.period / float(self.network.dt.value))
         return steps * self.dt if steps or scope.spike_states else False
 

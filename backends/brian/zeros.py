@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from backends.brian.text import unit_text
 from neuro.checks.networks import ends, synapse_names
-from neuro.language.dimensions import Kinds, zeros
+from neuro.language.dimensions import zeros
 from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.scope import noise_dimension
 from neuro.language.units import Dimension, unit
 from neuro.model import Network, Neuron, Projection, Synapse
 
-Names = Kinds
+Names = Mapping[str, Dimension]
 
 
 def with_units(network: Network) -> Network:
@@ -81,7 +81,6 @@ def _statements(block: Iterable[Statement], names: Names) -> str | None:
     texts = []
     for s in block:
         wanted = names[s.target] if s.op in ("=", "+=", "-=") else None
-        assert wanted != "boolean"  # no condition is assigned
         texts.append((s, _text(s.expression, names, wanted)))
     if all(text is None for _, text in texts):
         return None

@@ -24,10 +24,18 @@ from neuro.checks.common import (
 from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
 from neuro.checks.refractory import check_assigned, check_refractory
-from neuro.language.dimensions import Kinds, dimension_of
+from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import SPIKE_STATES, NeuronScope, is_noise, is_uniform, noise_dimension
-from neuro.language.units import Quantity
+from neuro.language.scope import (
+    INDICES,
+    SPIKE_STATES,
+    NeuronScope,
+    index_dimensions,
+    is_noise,
+    is_uniform,
+    noise_dimension,
+)
+from neuro.language.units import Dimension, Quantity
 
 
 def neuron(item: Neuron) -> Iterator[Problem]:
@@ -48,8 +56,9 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    names = dict(scope.kinds) | {n: noise_dimension(n) for n in scope.noise}
-    drawn = dict(scope.kinds) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    known = index_dimensions(INDICES) | dict(scope.kinds)
+    names = known | {n: noise_dimension(n) for n in scope.noise}
+    drawn = known | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
@@ -81,7 +90,7 @@ def check_frozen(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
             )
 
 
-def check_threshold(scope: NeuronScope, names: Kinds, where: str) -> Iterator[Problem]:
+def check_threshold(scope: NeuronScope, names: dict[str, Dimension], where: str) -> Iterator[Problem]:
     """A threshold is a condition; a reset needs one."""
     threshold = scope.threshold
     if threshold is None:
@@ -97,7 +106,7 @@ def check_threshold(scope: NeuronScope, names: Kinds, where: str) -> Iterator[Pr
     yield from caught(check)
 
 
-def check_target(statement: Statement, scope: NeuronScope, names: Kinds) -> Iterator[Problem]:
+def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dimension]) -> Iterator[Problem]:
     """Statements assign states, in the state's unit."""
     name = statement.target
     problem = statement.source.problem

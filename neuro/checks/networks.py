@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,18 @@ from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
-from neuro.language.dimensions import Kinds
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
-from neuro.language.scope import SPIKE_STATES, STAGED, Kind, NeuronScope, SynapseScope
-from neuro.language.units import Quantity, unit
+from neuro.language.scope import (
+    INDICES,
+    SPIKE_STATES,
+    STAGED,
+    SYNAPTIC_INDICES,
+    NeuronScope,
+    SynapseScope,
+    index_dimensions,
+)
+from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
 MOST_EVENTS = 1e8  # of a drive's mean in a step and cell: the table of its probabilities is then of some megabytes
@@ -204,9 +211,10 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
     yield from check_synapse(projection, pre, post)
 
 
-def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Kind]:
-    """All names that a synapse may use, with dimensions, or "boolean"."""
-    names: dict[str, Kind] = dict(projection.synapse.scope.dimensions)
+def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Dimension]:
+    """All names that a synapse may use, with dimensions."""
+    names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
+    names |= projection.synapse.scope.dimensions
     names |= {f"{n}_post": d for n, d in post.neuron.scope.kinds.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
         names |= {f"{n}_pre": d for n, d in pre.neuron.scope.kinds.items() if n not in ("t", "dt")}
@@ -221,7 +229,12 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     post_names = post.neuron.scope.dimensions
     receptor = {e.name: e.dimension for e in scope.receptor}
     inputs = set(post.neuron.scope.inputs)
-    cell = {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    cell = (
+        index_dimensions(INDICES)
+        | {n: d for n, d in post_names.items() if n not in inputs}
+        | receptor
+        | dict(scope.dimensions)
+    )
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
     yield from check_equations(scope.receptor, cell)
@@ -261,7 +274,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
 
 
 def check_write(
-    statement: Statement, names: Kinds, writable: set[str], projection: Projection, post: Population
+    statement: Statement, names: Mapping[str, Dimension], writable: set[str], projection: Projection, post: Population
 ) -> Iterator[Problem]:
     """Synapses write to their own variables, and add to the postsynaptic cell's."""
     target, scope = statement.target, projection.synapse.scope

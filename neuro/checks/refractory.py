@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from neuro.checks.common import caught, check_same_unit, plain
 from neuro.checks.parts import Neuron, Population
-from neuro.language.dimensions import Kinds, dimension_of
+from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement
 from neuro.language.scope import SPIKE_STATES
-from neuro.language.units import Quantity, unit
+from neuro.language.units import Dimension, Quantity, unit
 
 _SECOND = unit("second").dimension
 
 
-def check_refractory(item: Neuron, names: Kinds) -> Iterator[Problem]:
+def check_refractory(item: Neuron, names: Mapping[str, Dimension]) -> Iterator[Problem]:
     """One time of at least 0, or a text that gives a time or a condition."""
     where, given = f"neuron '{item.name}', refractory", item.refractory
     if isinstance(given, str):
@@ -28,7 +28,7 @@ def check_refractory(item: Neuron, names: Kinds) -> Iterator[Problem]:
         yield plain(where, "the refractory period must be one time of at least 0", fix, str(given))
 
 
-def check_text(item: Neuron, names: Kinds) -> Iterator[Problem]:
+def check_text(item: Neuron, names: Mapping[str, Dimension]) -> Iterator[Problem]:
     text = item.scope.refractory
     if text is None:
         yield plain(f"neuron '{item.name}', refractory", "the text is empty", "write '2 ms', or leave it out")
@@ -57,15 +57,14 @@ def check_assigned(statement: Statement) -> Iterator[Problem]:
 
 
 def check_first(item: Population, dt: Quantity) -> Iterator[Problem]:
-    """What a cell knows before its first spike: a time on the grid of steps; 0 or 1."""
-    for name, value in item.initial_values().items():
-        if name not in SPIKE_STATES:
-            continue
-        numbers = np.asarray(value.value) if isinstance(value, Quantity) else np.zeros(0)
-        where = f"population '{item.name}', initial '{name}'"
-        if not numbers.size:
-            yield plain(where, "it can't be drawn", "give a number, or one for each cell", str(value))
-        elif name == "not_refractory" and not np.isin(numbers, (0, 1)).all():
-            yield plain(where, "it is 1, or 0 for a cell that is refractory", "give 0 or 1", str(value))
-        elif name == "lastspike" and (np.abs(numbers / dt.value - np.rint(numbers / dt.value)) > 1e-6).any():
-            yield plain(where, f"a spike's time is a multiple of dt = {dt}", "give whole numbers of steps", str(value))
+    """The time of a spike before the first step lies on the grid of steps."""
+    value = item.initial_values().get("lastspike")
+    if value is None:
+        return
+    where = f"population '{item.name}', initial 'lastspike'"
+    if not isinstance(value, Quantity):
+        yield plain(where, "it can't be drawn", "give a time, or one for each cell", str(value))
+        return
+    steps = np.asarray(value.value) / dt.value
+    if (np.abs(steps - np.rint(steps)) > 1e-6).any():
+        yield plain(where, f"a spike's time is a multiple of dt = {dt}", "give whole numbers of steps", str(value))

@@ -92,7 +92,7 @@ def _free(neuron: Neuron, inlined: Callable[[sp.Expr], sp.Expr]) -> sp.Expr | No
     text = neuron.scope.refractory
     if text is None:
         return constant(neuron)
-    return (still if text.is_condition else free)(inlined(to_sympy(text)))
+    return (free if neuron.scope.timed else still)(inlined(to_sympy(text)))
 
 
 def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import sympy as sp
 
 from neuro.caching import per_object
+from neuro.compiler.rewriting import merged
 from neuro.compiler.step import Assign, Couple, Update
 from neuro.compiler.systems import DT, TIME
 from neuro.language.elementary import chosen, floor_of, greater_equal, number
 from neuro.language.mangling import mangled
 from neuro.language.scope import SPIKE_STATES, NeuronScope
 from neuro.language.symbolic import closed, symbol
-from neuro.model import MergedNeuron, Network, Neuron, Projection
+from neuro.model import Network, Neuron, Projection
 
 LAST, FREE = symbol("lastspike"), symbol("not_refractory")
 
@@ -100,8 +100,7 @@ def _asked(network: Network) -> Network:
         neuron, named = population.neuron, (n for owner, n in missing if owner == population.name)
         lines = [f"{mangled('read', n)} = {_READ[n]}" for n in named]
         if lines:
-            kept: dict[str, Any] = {n: getattr(neuron, n) for n in Neuron.__dataclass_fields__}
-            neuron = MergedNeuron(**kept | {"equations": "\n".join([neuron.equations, *lines])})
+            neuron = merged(neuron, equations="\n".join([neuron.equations, *lines]))
         populations.append(replace(population, neuron=neuron))
     return replace(network, populations=tuple(populations))
 

@@ -18,6 +18,7 @@ from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
+from neuro.compiler.indices import with_indices
 from neuro.compiler.receptors import without_receptors
 from neuro.compiler.refractory import asked
 from neuro.compiler.sharing import spans
@@ -28,7 +29,7 @@ from neuro.model import Drawn, Network, Neuron, Projection
 
 @dataclass(frozen=True)
 class Resolved:
-    """network: with receptors merged into the cells, which everything below is of."""
+    """network: with receptors merged into the cells and indices as parameters, which everything below is of."""
 
     network: Network
 
@@ -78,7 +79,7 @@ class Resolved:
 
 def resolve(network: Network) -> Resolved:
     """Everything is computed when it is first asked for, once for each network. Raises ModelError where it is none."""
-    return Resolved(asked(without_receptors(network)))
+    return Resolved(with_indices(asked(without_receptors(network))))
 
 
 @per_object

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Literal
 
 from neuro.language.equations import (
     DRAWN,
     Equation,
     Expression,
     Statement,
+    is_condition,
     parse_equations,
     parse_expression,
     parse_statements,
 )
-from neuro.language.units import Dimension, unit
-
-Kind = Dimension | Literal["boolean"]
+from neuro.language.mangling import mangled
+from neuro.language.units import Dimension, Truth, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
+SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 # What a cell with a threshold knows of its spikes, and its value before the first, SI: the time of the last one; whether no refractory
@@ -44,14 +46,13 @@ class NeuronScope:
     dimensions: Mapping[str, Dimension]
 
     @property
-    def kinds(self) -> Mapping[str, Kind]:
-        """Dimensions of all names that texts about such a cell may use, "boolean" of conditions."""
-        known: dict[str, Kind] = {} if self.threshold is None else {**_KNOWN, "not_refractory": "boolean"}
-        return {**self.dimensions, **known}
+    def kinds(self) -> Mapping[str, Dimension]:
+        """Dimensions of all names that texts about such a cell may use."""
+        return {**self.dimensions, **({} if self.threshold is None else _KNOWN)}
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        """All that it computes."""
+        """All that it computes: equations, threshold, refractory period, reset and every_step."""
         parts = [e.expression for e in self.equations] + [self.threshold, self.refractory]
         parts += [s.expression for s in (*self.reset, *self.every_step)]
         return tuple(part for part in parts if part is not None)
@@ -77,11 +78,18 @@ class NeuronScope:
     @cached_property
     def spike_states(self) -> tuple[str, ...]:
         """Those of SPIKE_STATES that it has: where a text names one, or the refractory period is a text, its cells know when they are refractory."""
-        named = {n for e in self.expressions for n in e.names} & SPIKE_STATES.keys()
+        named = SPIKE_STATES.keys() & self.names
         if self.threshold is None or (self.refractory is None and not named):
             return ()
-        timed = self.refractory is None or not self.refractory.is_condition
-        return tuple(n for n in SPIKE_STATES if n in named or n == "not_refractory" or timed)
+        return tuple(n for n in SPIKE_STATES if n in named or n == "not_refractory" or self.timed)
+
+    @property
+    def timed(self) -> bool:
+        """Whether its refractory period is a time, and no condition."""
+        tree = None if self.refractory is None else self.refractory.tree
+        if isinstance(tree, ast.Name):
+            return not isinstance(self.kinds.get(tree.id), Truth)
+        return tree is None or not is_condition(tree)
 
     @property
     def subexpressions(self) -> tuple[str, ...]:
@@ -102,9 +110,19 @@ class NeuronScope:
         return tuple(e.name for e in self.equations if "unless refractory" in e.flags)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All that its text reads, in the order of its expressions."""
+        return tuple(dict.fromkeys(n for part in self.expressions for n in part.names))
+
+    @property
     def noise(self) -> tuple[str, ...]:
         """xi names in the equations, then what rand() is in its other texts: numbers that are drawn for each cell and step."""
-        return tuple(dict.fromkeys(n for part in self.expressions for n in part.names if is_noise(n)))
+        return tuple(n for n in self.names if is_noise(n))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """Those of INDICES that its text reads."""
+        return tuple(n for n in INDICES if n in self.names and n not in self.dimensions)
 
     @property
     def white_noise(self) -> tuple[str, ...]:
@@ -149,6 +167,18 @@ class SynapseScope:
         return tuple(part for part in parts if part is not None)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All that its text reads but for the receptor's, which is the cells'."""
+        parts = [*(e.expression for e in self.equations), self.transmits]
+        parts += [s.expression for s in (*self.on_pre, *self.on_post, *self.every_step)]
+        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """Those of SYNAPTIC_INDICES that its text reads, which may be the cells' own names too."""
+        return tuple(n for n in SYNAPTIC_INDICES if n in self.names and n not in self.dimensions)
+
+    @property
     def has_weight(self) -> bool:
         return any(e.name == "w" for e in self.equations)
 
@@ -181,6 +211,19 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
     return found
 
 
+def index_name(name: str) -> str:
+    """What a resolved network calls an index."""
+    return mangled("index", "_".join(reversed(name.split("_"))))  # N_pre: no variable of a cell
+
+
+def is_index(name: str) -> bool:
+    return name.startswith(mangled("index", ""))
+
+
+def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
+    return dict.fromkeys(names, Whole())
+
+
 def is_noise(name: str) -> bool:
     return name == "xi" or name.startswith("xi_") or is_uniform(name)
 
@@ -205,6 +248,10 @@ def shared_names() -> dict[str, Dimension]:
     return {"t": second, "dt": second}
 
 
+def _held(parameters: Iterable[tuple[str, Dimension]]) -> dict[str, Dimension]:
+    return {name: Whole() if is_index(name) else dimension for name, dimension in parameters}
+
+
 @lru_cache(maxsize=512)
 def neuron_scope(
     name: str,
@@ -218,7 +265,7 @@ def neuron_scope(
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
-    dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
+    dimensions = shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed}
     found = NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
@@ -231,7 +278,7 @@ def neuron_scope(
     return replace(found, dimensions={**dimensions, **{n: _KNOWN[n] for n in found.spike_states}})
 
 
-_KNOWN = {"lastspike": unit("second").dimension, "not_refractory": unit("1").dimension}
+_KNOWN = {"lastspike": unit("second").dimension, "not_refractory": unit("boolean").dimension}
 
 
 @lru_cache(maxsize=512)
@@ -256,5 +303,5 @@ def synapse_scope(
         every_step=parse_statements(every_step, f"{where}, every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
-        dimensions=shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed},
+        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
     )

@@ -20,6 +20,7 @@ from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.refractory import refractory
 from fuzzing.sharing import shared
 from fuzzing.synapses import Draft, SynapseMaker, units_of
+from fuzzing.words import worded
 from neuro import (
     AllToAll,
     Input,
@@ -148,6 +149,7 @@ class NetworkMaker:
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
+            network = worded(network, Dice([self.seed, 36]))
             network = refractory(network, Dice([self.seed, 37]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
