@@ -136,6 +136,10 @@ class Synapse:
         return _synapse_scope(self)
 
 
+class MergedSynapse(Synapse):
+    """A synapse whose text and parameters hold generated names too."""
+
+
 @dataclass(frozen=True)
 class Population:
     """`size` neurons. parameters, initial: values for this population, scalars or arrays of length `size`.

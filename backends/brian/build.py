@@ -91,7 +91,7 @@ class Builder:
         group = brian2.NeuronGroup(
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
-            threshold=words.text(scope.threshold, own) if scope.threshold else None,
+            threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
             refractory=refractory * self.dt if refractory else False,
             method=self.integrators[population.neuron.method],

@@ -25,7 +25,7 @@ from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, is_noise, is_uniform, noise_dimension
+from neuro.language.scope import INDICES, NeuronScope, index_dimensions, is_noise, is_uniform, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
 
 
@@ -47,8 +47,9 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    names = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise}
-    drawn = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    known = index_dimensions(INDICES) | dict(scope.dimensions)
+    names = known | {n: noise_dimension(n) for n in scope.noise}
+    drawn = known | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)

@@ -24,7 +24,7 @@ from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
-from neuro.language.scope import STAGED, NeuronScope, SynapseScope
+from neuro.language.scope import INDICES, STAGED, SYNAPTIC_INDICES, NeuronScope, SynapseScope, index_dimensions
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
@@ -202,7 +202,8 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
 
 def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Dimension]:
     """All names that a synapse may use, with dimensions."""
-    names = dict(projection.synapse.scope.dimensions)
+    names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
+    names |= projection.synapse.scope.dimensions
     names |= {f"{n}_post": d for n, d in post.neuron.scope.dimensions.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
         names |= {f"{n}_pre": d for n, d in pre.neuron.scope.dimensions.items() if n not in ("t", "dt")}
@@ -217,7 +218,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     post_names = post.neuron.scope.dimensions
     receptor = {e.name: e.dimension for e in scope.receptor}
     inputs = set(post.neuron.scope.inputs)
-    cell = {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    cell = index_dimensions(INDICES) | {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
     yield from check_equations(scope.receptor, cell)

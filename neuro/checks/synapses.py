@@ -48,8 +48,9 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     where = f"synapse '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    yield from check_variable_names(scope.equations, scope.parameters, where)
-    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor")
+    merged = type(item).__name__ == "MergedSynapse"
+    yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
+    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor", generated=merged)
     yield from check_cycles(scope.equations)
     own_names = {e.name for e in scope.equations}
     for equation in scope.receptor:

@@ -15,9 +15,12 @@ from neuro.language.equations import (
     parse_expression,
     parse_statements,
 )
-from neuro.language.units import Dimension, unit
+from neuro.language.mangling import mangled
+from neuro.language.units import Dimension, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
+SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 
@@ -68,11 +71,21 @@ class NeuronScope:
         return tuple(e.name for e in self.equations if "unless refractory" in e.flags)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All that its text reads, in the order of equations, threshold, reset and every_step."""
+        parts = [*(e.expression for e in self.equations), self.threshold]
+        parts += [s.expression for s in (*self.reset, *self.every_step)]
+        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+
+    @property
     def noise(self) -> tuple[str, ...]:
         """xi names in the equations, then what rand() is in threshold, reset and every_step: numbers that are drawn for each cell and step."""
-        parts = [e.expression for e in self.equations] + [self.threshold]
-        parts += [s.expression for s in (*self.reset, *self.every_step)]
-        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names if is_noise(n)))
+        return tuple(n for n in self.names if is_noise(n))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """Those of INDICES that its text reads."""
+        return tuple(n for n in INDICES if n in self.names and n not in self.dimensions)
 
     @property
     def white_noise(self) -> tuple[str, ...]:
@@ -110,6 +123,18 @@ class SynapseScope:
         )
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All that its text reads but for the receptor's, which is the cells'."""
+        parts = [*(e.expression for e in self.equations), self.transmits]
+        parts += [s.expression for s in (*self.on_pre, *self.on_post, *self.every_step)]
+        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """Those of SYNAPTIC_INDICES that its text reads, which may be the cells' own names too."""
+        return tuple(n for n in SYNAPTIC_INDICES if n in self.names and n not in self.dimensions)
+
+    @property
     def has_weight(self) -> bool:
         return any(e.name == "w" for e in self.equations)
 
@@ -142,6 +167,19 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
     return found
 
 
+def index_name(name: str) -> str:
+    """What a resolved network calls an index."""
+    return mangled("index", "_".join(reversed(name.split("_"))))  # N_pre: no variable of a cell
+
+
+def is_index(name: str) -> bool:
+    return name.startswith(mangled("index", ""))
+
+
+def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
+    return dict.fromkeys(names, Whole())
+
+
 def is_noise(name: str) -> bool:
     return name == "xi" or name.startswith("xi_") or is_uniform(name)
 
@@ -166,6 +204,10 @@ def shared_names() -> dict[str, Dimension]:
     return {"t": second, "dt": second}
 
 
+def _held(parameters: Iterable[tuple[str, Dimension]]) -> dict[str, Dimension]:
+    return {name: Whole() if is_index(name) else dimension for name, dimension in parameters}
+
+
 @lru_cache(maxsize=512)
 def neuron_scope(
     name: str,
@@ -178,7 +220,7 @@ def neuron_scope(
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
-    dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
+    dimensions = shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed}
     return NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
@@ -211,5 +253,5 @@ def synapse_scope(
         every_step=parse_statements(every_step, f"{where}, every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
-        dimensions=shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed},
+        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
     )

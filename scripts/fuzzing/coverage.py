@@ -12,17 +12,18 @@ import numpy as np
 from fuzzing.editing import blocks, models
 from neuro import Network, Neuron, Normal, Projection
 from neuro.fields import Distribution
-from neuro.language.equations import CONSTANTS, FUNCTIONS
+from neuro.language.equations import CONSTANTS, FUNCTIONS, is_condition
 from neuro.language.scope import METHODS
 
 _OPERATORS = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.USub: "unary -", ast.UAdd: "unary +",
-    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=",
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.FloorDiv: "//", ast.USub: "unary -", ast.UAdd: "unary +",
+    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
 
 # What a long run must have met: every row of the report that may not be 0.
 WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
+    *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
@@ -61,10 +62,15 @@ def features(network: Network) -> Counter[str]:
 def _expression(text: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(text, mode="eval")):
         match node:
-            case ast.Call(func=ast.Name(id=name)):
+            case ast.Call(func=ast.Name(id=name), args=[first, *_]):
                 yield f"function {name}"
+                if name == "int" and not is_condition(first):
+                    yield "word int of a number"
             case ast.Name(id=name) if name in CONSTANTS:
                 yield f"constant {name}"
+            case ast.BinOp(left=left, op=op, right=right) if is_condition(left) or is_condition(right):
+                yield "word condition as a number"
+                yield f"operator {_OPERATORS[type(op)]}"
             case ast.BinOp(op=op) | ast.UnaryOp(op=op) | ast.BoolOp(op=op):
                 yield f"operator {_OPERATORS[type(op)]}"
             case ast.Compare(ops=[op]):
@@ -81,6 +87,8 @@ def _cell(neuron: Neuron) -> Iterator[str]:
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)
+    yield from (f"word {e.unit}" for e in scope.equations if e.unit in ("boolean", "integer"))
+    yield from (f"word {name}" for name in scope.indices)
 
 
 def _synapse(synapse: Any) -> Iterator[str]:
@@ -92,6 +100,7 @@ def _synapse(synapse: Any) -> Iterator[str]:
         "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
+    yield from (f"word {'i of a synapse' if name == 'i' else name}" for name in scope.indices)
 
 
 def _projection(network: Network, p: Projection) -> Iterator[str]:

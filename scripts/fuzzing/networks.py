@@ -19,6 +19,7 @@ from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.sharing import shared
 from fuzzing.synapses import Draft, SynapseMaker, units_of
+from fuzzing.words import worded
 from neuro import (
     AllToAll,
     Input,
@@ -147,6 +148,7 @@ class NetworkMaker:
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
+            network = worded(network, Dice([self.seed, 36]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:
