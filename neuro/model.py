@@ -41,7 +41,7 @@ from neuro.fields import (
     later,
     put,
 )
-from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
+from neuro.language.scope import SYNONYMS, NeuronScope, SynapseScope, neuron_scope, synapse_scope
 from neuro.language.units import Dimension, Quantity
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Neuron:
     equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
     left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
-    method: euler, exponential_euler, exact, rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations). source: citation.
+    method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations).
+    source: citation.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Neuron:
 
     def __post_init__(self) -> None:
         checks.types(self)
+        put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
         convert_table(self, "initial")
         convert(self, "refractory")
@@ -125,6 +127,7 @@ class Synapse:
 
     def __post_init__(self) -> None:
         checks.types(self)
+        put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
         convert_table(self, "initial")
         checks.enforce(checks.synapse(self))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.checks.common import (
-    ModelWarning,
     check_equations,
     check_expression,
     check_same_unit,
@@ -19,6 +17,7 @@ from neuro.checks.common import (
 )
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
+from neuro.checks.integration import check_clock, check_held
 from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
@@ -48,6 +47,7 @@ def network(item: Network) -> Iterator[Problem]:
         refractory = population.neuron.refractory
         yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
         check_clock(population, item.dt)
+        check_held(population)
     yield from check_couplings(item, where)
     yield from check_sums(item)
     yield from check_shared(item)
@@ -119,24 +119,6 @@ def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Qua
             f"a delay is more than {MOST_STEPS} steps of {dt}",
         )
         yield plain(where, message, "use a narrower distribution, or give it a high=", str(projection.delay))
-
-
-def check_clock(population: Population, dt: Quantity) -> None:
-    """Warn where dt is coarse for the fastest time constant that an explicit integrator has to follow."""
-    neuron = population.neuron
-    if neuron.method in ("exact", "exponential_euler", "rosenbrock"):
-        return
-    used = {n for e in neuron.scope.of_kind("differential") if e.expression is not None for n in e.expression.names}
-    for name, value in population.values().items():
-        if name in used and isinstance(value, Quantity) and value.dimension == unit("second").dimension:
-            fastest = float(np.min(value.value))
-            if dt.value > fastest / 2:
-                warnings.warn(
-                    f"population '{population.name}': dt = {dt} is coarse for {name} = {fastest * 1e3:.4g} ms; "
-                    f"use dt <= {fastest * 1e2:.4g} ms, or method='exponential_euler'",
-                    ModelWarning,
-                    stacklevel=4,
-                )
 
 
 def ends(item: Network, projection: Projection) -> tuple[Population | Input | None, Population | None]:

@@ -18,6 +18,7 @@ from neuro.language.equations import (
 from neuro.language.units import Dimension, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 
