@@ -45,7 +45,7 @@ class Semantics:
     dtype: str
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
-    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    order: str = "start, gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (

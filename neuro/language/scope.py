@@ -15,6 +15,7 @@ from neuro.language.equations import (
     parse_expression,
     parse_statements,
 )
+from neuro.language.regularly import Regular, parse_regularly
 from neuro.language.units import Dimension, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
@@ -32,13 +33,19 @@ class NeuronScope:
     every_step: tuple[Statement, ...]
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        return (*self.reset, *self.every_step, *(s for r in self.regularly for s in r.statements))
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.reset, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -70,9 +77,9 @@ class NeuronScope:
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in threshold, reset and every_step: numbers that are drawn for each cell and step."""
+        """xi names in the equations, then what rand() is in the threshold and in statements: numbers that are drawn for each cell and step."""
         parts = [e.expression for e in self.equations] + [self.threshold]
-        parts += [s.expression for s in (*self.reset, *self.every_step)]
+        parts += [s.expression for s in self.statements]
         return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names if is_noise(n)))
 
     @property
@@ -93,13 +100,20 @@ class SynapseScope:
     transmits: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        regularly = (s for r in self.regularly for s in r.statements)
+        return (*self.on_pre, *self.on_post, *self.every_step, *regularly)
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.on_pre, *self.on_post, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -175,6 +189,7 @@ def neuron_scope(
     reset: str,
     every_step: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
@@ -187,6 +202,7 @@ def neuron_scope(
         every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
+        regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )
 
 
@@ -200,6 +216,7 @@ def synapse_scope(
     every_step: str,
     transmits: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> SynapseScope:
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
@@ -213,4 +230,5 @@ def synapse_scope(
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed},
+        regularly=parse_regularly(regularly, f"{where}, regularly"),
     )
