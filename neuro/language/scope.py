@@ -16,9 +16,11 @@ from neuro.language.equations import (
     parse_statements,
 )
 from neuro.language.mangling import mangled
+from neuro.language.regularly import Regular, parse_regularly
 from neuro.language.units import Dimension, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
 INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
 SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
@@ -34,13 +36,19 @@ class NeuronScope:
     every_step: tuple[Statement, ...]
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        return (*self.reset, *self.every_step, *(s for r in self.regularly for s in r.statements))
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.reset, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -74,12 +82,12 @@ class NeuronScope:
     def names(self) -> tuple[str, ...]:
         """All that its text reads, in the order of equations, threshold, reset and every_step."""
         parts = [*(e.expression for e in self.equations), self.threshold]
-        parts += [s.expression for s in (*self.reset, *self.every_step)]
+        parts += [s.expression for s in self.statements]
         return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in threshold, reset and every_step: numbers that are drawn for each cell and step."""
+        """xi names in the equations, then what rand() is in the threshold and in statements: numbers that are drawn for each cell and step."""
         return tuple(n for n in self.names if is_noise(n))
 
     @property
@@ -105,13 +113,20 @@ class SynapseScope:
     transmits: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        regularly = (s for r in self.regularly for s in r.statements)
+        return (*self.on_pre, *self.on_post, *self.every_step, *regularly)
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.on_pre, *self.on_post, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -126,7 +141,7 @@ class SynapseScope:
     def names(self) -> tuple[str, ...]:
         """All that its text reads but for the receptor's, which is the cells'."""
         parts = [*(e.expression for e in self.equations), self.transmits]
-        parts += [s.expression for s in (*self.on_pre, *self.on_post, *self.every_step)]
+        parts += [s.expression for s in self.statements]
         return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
 
     @property
@@ -216,6 +231,7 @@ def neuron_scope(
     reset: str,
     every_step: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
@@ -228,6 +244,7 @@ def neuron_scope(
         every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
+        regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )
 
 
@@ -241,6 +258,7 @@ def synapse_scope(
     every_step: str,
     transmits: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> SynapseScope:
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
@@ -254,4 +272,5 @@ def synapse_scope(
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
+        regularly=parse_regularly(regularly, f"{where}, regularly"),
     )
