@@ -26,7 +26,7 @@ from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, is_noise, is_uniform, noise_dimension
+from neuro.language.scope import NeuronScope, is_noise, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
 
 
@@ -49,7 +49,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     yield from check_name(item.name, where)
     scope = item.scope
     names = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise}
-    drawn = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    drawn = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise if n not in scope.white_noise}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)

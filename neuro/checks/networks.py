@@ -119,7 +119,9 @@ def check_periods(item: Neuron | Synapse, dt: Quantity, where: str) -> Iterator[
     for regular in item.scope.regularly:
         yield from check_grid("the period", regular.period, dt, where)
         if regular.period.value < 0.5 * dt.value:
-            yield plain(where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text)
+            yield plain(
+                where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text
+            )
 
 
 def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:

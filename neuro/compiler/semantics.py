@@ -45,7 +45,10 @@ class Semantics:
     dtype: str
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
-    order: str = "start, gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    starting: str = (
+        "regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
+    )
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (
@@ -72,6 +75,7 @@ class Semantics:
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
+    normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
