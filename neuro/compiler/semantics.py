@@ -55,6 +55,7 @@ class Semantics:
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
     drive_convention: str = "the counts of step k act in step k, after its thresholds and before on_pre; a refractory cell doesn't take what it keeps"
+    binomial: tuple[str, ...] = ()  # drives whose counts have that law; the others have Poisson's
     products: str = ""  # to which products with weights round what they multiply; "": dtype
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
@@ -92,7 +93,7 @@ class Semantics:
             for n, c in data["cells"].items()
         }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained")}
+        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "binomial")}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -129,6 +130,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
+        binomial=tuple(i.name for i in network.inputs if i.law == "binomial"),
         shared={p.name: p.shares for p in network.projections if p.shares},
         untrained=(
             *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)
