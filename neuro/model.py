@@ -229,7 +229,8 @@ class Input:
     "drive": each cell hears `sources` Poisson sources of this rate, of its own; each of their events adds `weight` to its state `target` (a
     receptor's too: "cells.g_ampa"). rate, weight: scalars or one per cell; the weight is the parameter "population.weight__NAME" too. A
     step's count has Poisson's law with mean sources*rate*dt, exactly that of a sum of Poisson sources, as NEST's poisson_generator draws
-    it; Brian2's PoissonInput draws a binomial count. A run may be given the counts, [batch, time, cell]."""
+    it; or, with law="binomial", that of sources each of which has one event with probability rate*dt, as Brian2's PoissonInput means it. A
+    run may be given the counts, [batch, time, cell]."""
 
     name: str
     size: int
@@ -238,6 +239,7 @@ class Input:
     rate: Converted[Quantity | None] = default(None)
     weight: Converted[Quantity | None] = default(None)
     sources: int = 1
+    law: Literal["poisson", "binomial"] = later("poisson")
 
     def __post_init__(self) -> None:
         checks.types(self)

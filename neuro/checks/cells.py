@@ -26,7 +26,7 @@ from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import INDICES, NeuronScope, index_dimensions, is_noise, is_uniform, noise_dimension
+from neuro.language.scope import INDICES, NeuronScope, index_dimensions, is_noise, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
 
 
@@ -50,7 +50,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     scope = item.scope
     known = index_dimensions(INDICES) | dict(scope.dimensions)
     names = known | {n: noise_dimension(n) for n in scope.noise}
-    drawn = known | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    drawn = known | {n: noise_dimension(n) for n in scope.noise if n not in scope.white_noise}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)

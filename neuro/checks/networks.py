@@ -119,7 +119,9 @@ def check_periods(item: Neuron | Synapse, dt: Quantity, where: str) -> Iterator[
     for regular in item.scope.regularly:
         yield from check_grid("the period", regular.period, dt, where)
         if regular.period.value < 0.5 * dt.value:
-            yield plain(where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text)
+            yield plain(
+                where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text
+            )
 
 
 def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:
@@ -371,6 +373,10 @@ def check_drive(item: Network, source: Input, population: Population, variable: 
         yield from check_same_unit("weight", source.weight, states[variable], f"{where}, weight")
     if source.size != population.size:
         yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size {population.size}")
+    often = 0.0 if source.rate is None else float(np.max(source.rate.value)) * float(item.dt.value)
+    if source.law == "binomial" and often > 1 + 1e-9:
+        message = f"a source has {often:g} events in a step of {item.dt}, and the binomial law has one at most"
+        yield plain(f"{where}, rate", message, "use law='poisson', or a smaller dt", str(source.rate))
     if source.rate is not None and np.any(np.asarray(source.rate.value) * source.sources * item.dt.value > MOST_EVENTS):
         message = f"more than {MOST_EVENTS:g} events a step: {source.sources} x {source.rate} at dt = {item.dt}"
         yield plain(where, message, "lower the rate, the number of sources or dt", str(source.rate))

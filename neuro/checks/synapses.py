@@ -212,6 +212,10 @@ def input_(item: Input) -> Iterator[Problem]:
         yield plain(where, f"{shown(item.sources)} sources", f"give a whole number from 1 on, at most {_MOST_SOURCES}")
     elif item.sources != 1 and not drive:
         yield plain(where, "only a drive has several sources", "change the kind, or leave `sources` out")
+    if item.law not in ("poisson", "binomial"):
+        yield plain(f"{where}, law", f"there is no law '{item.law}'", "use 'poisson' or 'binomial'", str(item.law))
+    elif item.law != "poisson" and not drive:
+        yield plain(f"{where}, law", "only a drive has a law", "change the kind, or leave `law` out", item.law)
     if item.weight is not None:
         yield from check_finite(item.weight, f"{where}, weight")
         yield from check_positive("weight", item.weight, f"{where}, weight")

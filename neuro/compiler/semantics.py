@@ -45,13 +45,17 @@ class Semantics:
     dtype: str
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
-    order: str = "start, gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    starting: str = (
+        "regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
+    )
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
     drive_convention: str = "the counts of step k act in step k, after its thresholds and before on_pre; a refractory cell doesn't take what it keeps"
+    binomial: tuple[str, ...] = ()  # drives whose counts have that law; the others have Poisson's
     products: str = ""  # to which products with weights round what they multiply; "": dtype
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
@@ -72,6 +76,7 @@ class Semantics:
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
+    normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
@@ -88,7 +93,7 @@ class Semantics:
             for n, c in data["cells"].items()
         }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained")}
+        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "binomial")}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -125,6 +130,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
+        binomial=tuple(i.name for i in network.inputs if i.law == "binomial"),
         shared={p.name: p.shares for p in network.projections if p.shares},
         untrained=(
             *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)

@@ -122,7 +122,9 @@ class Update:
         }
         frozen = f", {', '.join(self.frozen)} kept while refractory" if self.frozen else ""
         every = f" of every {self.every} steps" if self.every > 1 else ""
-        return "\n".join([f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)])
+        return "\n".join(
+            [f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)]
+        )
 
 
 @dataclass(frozen=True)

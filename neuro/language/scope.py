@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from neuro.language.equations import (
-    DRAWN,
     Equation,
     Expression,
     Statement,
+    drawn_by,
     parse_equations,
     parse_expression,
     parse_statements,
@@ -87,7 +87,7 @@ class NeuronScope:
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in the threshold and in statements: numbers that are drawn for each cell and step."""
+        """xi names in the equations, then what is drawn in the threshold and in statements: numbers for each cell and step."""
         return tuple(n for n in self.names if is_noise(n))
 
     @property
@@ -98,7 +98,7 @@ class NeuronScope:
     @property
     def white_noise(self) -> tuple[str, ...]:
         """xi names alone."""
-        return tuple(n for n in self.noise if not is_uniform(n))
+        return tuple(n for n in self.noise if not drawn_by(n))
 
 
 @dataclass(frozen=True)
@@ -196,21 +196,21 @@ def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
 
 
 def is_noise(name: str) -> bool:
-    return name == "xi" or name.startswith("xi_") or is_uniform(name)
+    return name == "xi" or name.startswith("xi_") or bool(drawn_by(name))
 
 
 def is_uniform(name: str) -> bool:
-    """Whether a noise's numbers are rand(): uniform from 0 to 1, without a unit."""
-    return name.startswith(DRAWN)
+    """Whether a noise's numbers are uniform from 0 to 1; others are standard normal."""
+    return drawn_by(name) == "rand"
 
 
 def noise_text(name: str) -> str:
     """As the user wrote it."""
-    return "rand()" if is_uniform(name) else name
+    return f"{drawn_by(name)}()" if drawn_by(name) else name
 
 
 def noise_dimension(name: str) -> Dimension:
-    return unit("1").dimension if is_uniform(name) else unit("second").dimension ** -0.5
+    return unit("1").dimension if drawn_by(name) else unit("second").dimension ** -0.5
 
 
 def shared_names() -> dict[str, Dimension]:
