@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
-from neuro.language.equations import Equation, Expression, Statement, is_condition
-from neuro.language.scope import is_noise, is_uniform
+from neuro.language.equations import Equation, Expression, Statement, drawn_by, is_condition
+from neuro.language.scope import is_noise
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
 Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
@@ -104,7 +104,7 @@ class _Rewriter(ast.NodeTransformer):
         return _parsed(form, X=left, Y=right) if form else ast.BinOp(left, node.op, right)
 
     def visit_Name(self, node: ast.Name) -> Any:
-        if is_noise(node.id) and not is_uniform(node.id):
+        if is_noise(node.id) and not drawn_by(node.id):
             return _parsed(f"{self.names[node.id]}/sqrt(dt)")  # Euler-Maruyama
         if node.id in self.names:
             found = self.names[node.id]

@@ -235,6 +235,15 @@ def check_cycles(equations: Iterable[Equation]) -> Iterator[Problem]:
             yield equation.source.problem(message, "break the loop: make one of them a state variable")
 
 
+def check_early(statement: Statement, inputs: Callable[[str], set[str]]) -> Iterator[Problem]:
+    """What runs at the start of a step reads no input. inputs: those that a name is made of."""
+    for node in statement.expression.name_nodes():
+        for name in sorted(inputs(node.id))[:1]:
+            through = "" if node.id.removesuffix("_pre").removesuffix("_post") == name else f" (through '{node.id}')"
+            message = f"'{name}' is read{through} at the start of a step, before its value of this step is formed"
+            yield statement.expression.source.problem(message, "read it in every_step, or make it a state", node)
+
+
 def check_finite(item: Quantity, where: str) -> Iterator[Problem]:
     if not np.isfinite(item.value).all():
         yield plain(where, f"the value {_sample(item)} is not finite", "give finite numbers", str(item))

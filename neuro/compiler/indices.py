@@ -56,6 +56,7 @@ def _neuron(neuron: Neuron, names: Names, values: Mapping[str, Quantity]) -> Neu
         refractory=rename(neuron.refractory, names) if isinstance(neuron.refractory, str) else neuron.refractory,
         reset=statements(scope.reset, own, names),
         every_step=statements(scope.every_step, own, names),
+        regularly={r.text: statements(r.statements, own, names) for r in scope.regularly},
         parameters={**neuron.parameters, **dict.fromkeys(values, Quantity(0.0))},
     )
 
@@ -87,6 +88,7 @@ def _synapse(synapse: Synapse, names: Names, counts: Iterable[str]) -> Synapse:
         synapse,
         equations="\n".join(line(e, names, own) for e in scope.equations),
         **{b: statements(getattr(scope, b), own, names) for b in ("on_pre", "on_post", "every_step")},
+        regularly={r.text: statements(r.statements, own, names) for r in scope.regularly},
         transmits=rename(synapse.transmits, names),
         parameters={**synapse.parameters, **dict.fromkeys(counts, Quantity(0.0))},
     )

@@ -318,7 +318,7 @@ def _looked_at(network: Network) -> set[str]:
 def _used_names(projection: Projection) -> set[str]:
     scope = projection.synapse.scope
     expressions = [e.expression for e in scope.equations] + [scope.transmits]
-    expressions += [s.expression for s in (*scope.on_pre, *scope.on_post, *scope.every_step)]
+    expressions += [s.expression for s in scope.statements]
     return {n for e in expressions if e is not None for n in e.names}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from neuro import checks
 from neuro.caching import per_object
@@ -97,12 +98,16 @@ class _Merged:
             names = self.receptors[self.suffixes[projection.name]][1]
         own = {f"{e.name}_post": f"{names[e.name]}_post" for e in synapse.scope.receptor if e.name in names}
         targets = own | {f"{n}_post": f"{input_beside_receptors(n)}_post" for n in self.added}
-        blocks = {b: statements(getattr(synapse.scope, b), targets, own) for b in ("on_pre", "on_post", "every_step")}
+        scope = synapse.scope
+        blocks: dict[str, Any] = {
+            b: statements(getattr(scope, b), targets, own) for b in ("on_pre", "on_post", "every_step")
+        }
+        blocks["regularly"] = {r.text: statements(r.statements, targets, own) for r in scope.regularly}
         return replace(
             synapse,
             receptor="",
             target=input_beside_receptors(synapse.target) if synapse.target in self.added else synapse.target,
-            initial={n: v for n, v in synapse.initial.items() if n in synapse.scope.states},
+            initial={n: v for n, v in synapse.initial.items() if n in scope.states},
             **blocks,
         )
 

@@ -130,7 +130,7 @@ def _narrow(steps: npt.NDArray[Any]) -> Steps:
 
 @per_object
 def _cells(network: Network) -> dict[str, CellFormulas]:
-    return {p.name: cell_formulas(p) for p in network.populations}
+    return {p.name: cell_formulas(network, p) for p in network.populations}
 
 
 @per_object

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from neuro.language.equations import (
-    DRAWN,
     Equation,
     Expression,
     Statement,
+    drawn_by,
     is_condition,
     parse_equations,
     parse_expression,
     parse_statements,
 )
 from neuro.language.mangling import mangled
+from neuro.language.regularly import Regular, parse_regularly
 from neuro.language.units import Dimension, Truth, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
 INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
 SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
@@ -44,6 +46,7 @@ class NeuronScope:
     refractory: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
+    regularly: tuple[Regular, ...] = ()
 
     @property
     def kinds(self) -> Mapping[str, Dimension]:
@@ -52,17 +55,22 @@ class NeuronScope:
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        """All that it computes: equations, threshold, refractory period, reset and every_step."""
+        """All that it computes: equations, threshold, refractory period, statements."""
         parts = [e.expression for e in self.equations] + [self.threshold, self.refractory]
-        parts += [s.expression for s in (*self.reset, *self.every_step)]
+        parts += [s.expression for s in self.statements]
         return tuple(part for part in parts if part is not None)
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        return (*self.reset, *self.every_step, *(s for r in self.regularly for s in r.statements))
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.reset, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -116,7 +124,7 @@ class NeuronScope:
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in its other texts: numbers that are drawn for each cell and step."""
+        """xi names in the equations, then what is drawn in its other texts: numbers for each cell and step."""
         return tuple(n for n in self.names if is_noise(n))
 
     @property
@@ -127,7 +135,7 @@ class NeuronScope:
     @property
     def white_noise(self) -> tuple[str, ...]:
         """xi names alone."""
-        return tuple(n for n in self.noise if not is_uniform(n))
+        return tuple(n for n in self.noise if not drawn_by(n))
 
 
 @dataclass(frozen=True)
@@ -142,13 +150,20 @@ class SynapseScope:
     transmits: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        regularly = (s for r in self.regularly for s in r.statements)
+        return (*self.on_pre, *self.on_post, *self.every_step, *regularly)
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.on_pre, *self.on_post, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -163,14 +178,14 @@ class SynapseScope:
     def expressions(self) -> tuple[Expression, ...]:
         """All that it computes."""
         parts = [e.expression for e in (*self.equations, *self.receptor)] + [self.transmits]
-        parts += [s.expression for s in (*self.on_pre, *self.on_post, *self.every_step)]
+        parts += [s.expression for s in self.statements]
         return tuple(part for part in parts if part is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All that its text reads but for the receptor's, which is the cells'."""
         parts = [*(e.expression for e in self.equations), self.transmits]
-        parts += [s.expression for s in (*self.on_pre, *self.on_post, *self.every_step)]
+        parts += [s.expression for s in self.statements]
         return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
 
     @property
@@ -225,21 +240,21 @@ def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
 
 
 def is_noise(name: str) -> bool:
-    return name == "xi" or name.startswith("xi_") or is_uniform(name)
+    return name == "xi" or name.startswith("xi_") or bool(drawn_by(name))
 
 
 def is_uniform(name: str) -> bool:
-    """Whether a noise's numbers are rand(): uniform from 0 to 1, without a unit."""
-    return name.startswith(DRAWN)
+    """Whether a noise's numbers are uniform from 0 to 1; others are standard normal."""
+    return drawn_by(name) == "rand"
 
 
 def noise_text(name: str) -> str:
     """As the user wrote it."""
-    return "rand()" if is_uniform(name) else name
+    return f"{drawn_by(name)}()" if drawn_by(name) else name
 
 
 def noise_dimension(name: str) -> Dimension:
-    return unit("1").dimension if is_uniform(name) else unit("second").dimension ** -0.5
+    return unit("1").dimension if drawn_by(name) else unit("second").dimension ** -0.5
 
 
 def shared_names() -> dict[str, Dimension]:
@@ -261,6 +276,7 @@ def neuron_scope(
     every_step: str,
     refractory: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
@@ -274,6 +290,7 @@ def neuron_scope(
         refractory=parse_expression(refractory, f"{where}, refractory", "refractory") if refractory.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
+        regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )
     return replace(found, dimensions={**dimensions, **{n: _KNOWN[n] for n in found.spike_states}})
 
@@ -291,6 +308,7 @@ def synapse_scope(
     every_step: str,
     transmits: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> SynapseScope:
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
@@ -304,4 +322,5 @@ def synapse_scope(
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
+        regularly=parse_regularly(regularly, f"{where}, regularly"),
     )

@@ -269,6 +269,7 @@ def test_gradients_of_powers_and_gates_are_alike_and_right() -> None:
         "v/m - 3*v + abs(v)", "(0.5 - v)*(h + m) - h*v*tanh(v)",
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore::neuro.checks.ModelWarning")
 def test_exponential_euler_freezes_what_brian2_freezes(rate: str) -> None:
     """Coefficients that follow the variable at once, also through subexpressions; both take it or both refuse it."""
     text = f"dv/dt = ({rate})/(10*ms) : 1\nm = 1/(1 + exp(-2*v)) : 1\ndh/dt = (m - h)/(5*ms) : 1"

@@ -239,7 +239,7 @@ def reordered(network: Network, random: Random) -> Made:
 
 
 def _reads_cells(s: Synapse) -> bool:
-    statements = (*s.scope.on_pre, *s.scope.on_post, *s.scope.every_step)
+    statements = s.scope.statements
     return any(n.endswith(("_pre", "_post")) for x in statements for n in s.scope.reached(x.expression.names))
 
 
