@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -66,10 +66,10 @@ class CellFormulas:
 
 @dataclass(frozen=True)
 class SynapseFormulas:
-    """system: differential equations of each synapse. on_pre, on_post, every_step: statements in order. transmits: graded value."""
+    """system: differential equations of each synapse. pathways: of on_pre, by label. on_post, every_step: statements in order. transmits: graded value."""
 
     system: System
-    on_pre: tuple[Assign | Sum, ...]
+    pathways: Mapping[str, tuple[Assign | Sum, ...]]
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
     transmits: Sum | None
@@ -80,7 +80,8 @@ class SynapseFormulas:
         lines = [line for item in self.starting for line in item.lines()]
         lines += _rates(self.system)
         lines += [] if self.transmits is None else [f"transmits {self.transmits}"]
-        blocks = {"every step": self.every_step, "on pre": self.on_pre, "on post": self.on_post}
+        own = {f"on pre {label}".strip(): block for label, block in self.pathways.items()}
+        blocks = {"every step": self.every_step, **own, "on post": self.on_post}
         return lines + [f"{when} {statement}" for when, block in blocks.items() for statement in block]
 
 
@@ -128,7 +129,7 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
 
     return SynapseFormulas(
         system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), inlined),
-        tuple(map(formula, scope.on_pre)),
+        {label: tuple(map(formula, block)) for label, block in scope.pathways.items()},
         tuple(map(formula, scope.on_post)),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
