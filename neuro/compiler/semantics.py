@@ -71,6 +71,8 @@ class Semantics:
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
+    # synapses whose equations are solved from event to event, exactly; their variables are those of the last event
+    event_driven: tuple[str, ...] = ()
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class Semantics:
         """Inverse of to_data. Raises KeyError or TypeError on other data."""
         cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained")}
+        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "event_driven")}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -120,6 +122,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
         shared={p.name: p.shares for p in network.projections if p.shares},
+        event_driven=tuple(p.name for p in network.projections if p.synapse.scope.event_driven),
         untrained=(
             *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)
         ),
