@@ -23,6 +23,7 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.distances import check_positions
+from neuro.checks.events import check_flags
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
@@ -55,6 +56,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
+    yield from check_flags(scope.equations, synapse=False)
     yield from check_threshold(scope, names, where)
     for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
