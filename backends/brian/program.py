@@ -20,7 +20,7 @@ from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps
+from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps, may_diverge
 from backends.brian.plan import Watched, limits, pairs, watched_by
 from backends.brian.refusals import refuse
 from backends.brian.simulations import InProcess, Simulation, Standalone
@@ -201,7 +201,7 @@ class BrianProgram(Simulator):
         """Raises RunError naming the state that first left the finite numbers."""
         first: tuple[int, str, int] | None = None
         for population in self._merged.populations:
-            for name in population.neuron.scope.states:
+            for name in may_diverge(population.neuron.scope):
                 counted = (
                     built.groups[population.name]
                     .variables[finite_steps(built.names[population.name][name])]

@@ -28,8 +28,8 @@ _MEANINGS = {
     "t": "it is the time",
     "dt": "it is the time step",
     "xi": "it is noise",
-    "lastspike": "Brian2 keeps the time of the last spike in it",
-    "not_refractory": "Brian2 keeps in it who is refractory",
+    "lastspike": "it is the time of a cell's last spike",
+    "not_refractory": "it says which cells are not refractory",
     "spikes": "it stands for what a run gives",
 }
 RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS

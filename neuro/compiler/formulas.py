@@ -9,13 +9,14 @@ import sympy as sp
 
 from neuro.compiler.integrators import exact
 from neuro.compiler.printing import expression_text
+from neuro.compiler.refractory import constant, free, still
 from neuro.compiler.step import Assign, composed
 from neuro.compiler.systems import DT, TIME, System, ordered_subexpressions, system_of
 from neuro.language.equations import Equation, Source, Statement
 from neuro.language.regularly import Regular
 from neuro.language.scope import LAST_EVENT, SynapseScope
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
-from neuro.model import Network, Population, Projection
+from neuro.model import Network, Neuron, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Starting:
 
 @dataclass(frozen=True)
 class CellFormulas:
-    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. starting: in order."""
+    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. free: what
+    not_refractory becomes at the start of a step, None of cells that have no such state. starting: in order."""
 
     system: System
     subexpressions: tuple[tuple[str, sp.Expr], ...]
     threshold: tuple[sp.Expr, sp.Expr] | None
+    free: sp.Expr | None
     reset: tuple[Assign, ...]
     every_step: tuple[Assign, ...]
     starting: tuple[Starting, ...]
@@ -55,6 +58,7 @@ class CellFormulas:
         """As text that a person can read."""
         lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
         lines += [line for item in self.starting for line in item.lines()]
+        lines += [] if self.free is None else [f"not_refractory = {expression_text(self.free)}"]
         lines += _rates(self.system)
         lines += [f"every step {assign}" for assign in self.every_step]
         if self.threshold is not None:
@@ -95,10 +99,20 @@ def cell_formulas(network: Network, population: Population) -> CellFormulas:
         system_of(neuron.name, scope.equations),
         ordered_subexpressions(scope.equations),
         None if threshold is None else (inlined(margin(threshold)), inlined(to_sympy(threshold))),
+        _free(neuron, inlined),
         block(scope.reset),
         block(scope.every_step),
         tuple(Starting(_steps(network, r), block(r.statements)) for r in scope.regularly),
     )
+
+
+def _free(neuron: Neuron, inlined: Callable[[sp.Expr], sp.Expr]) -> sp.Expr | None:
+    if not neuron.scope.spike_states:
+        return None
+    text = neuron.scope.refractory
+    if text is None:
+        return constant(neuron)
+    return (free if neuron.scope.timed else still)(inlined(to_sympy(text)))
 
 
 def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:
