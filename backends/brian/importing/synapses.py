@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,13 +13,13 @@ from backends.brian.importing.cells import Cells, bare, own_names, standing, uni
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
+from backends.brian.importing.statements import statements, targets
 from backends.brian.importing.words import PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
 _DIFFERENTIAL = "differential equation"
-_TARGET = re.compile(r"\s*(\w+)\s*(?:[-+*/%]|\*\*|//)?=(?!=)")
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,6 @@ def changed_outside(synapses: Any) -> Iterator[tuple[str, str, str]]:
                 yield "added", "source" if name.endswith("_pre") else "target", bare(name)
     for name in synapses.summed_updaters:
         yield "summed", "source" if name.endswith("_pre") else "target", bare(name)
-
-
-def targets(code: str) -> list[str]:
-    """What statements assign."""
-    matches = (_TARGET.match(line.split("#", 1)[0]) for line in re.split(r"[;\n]", code))
-    return [m[1] for m in matches if m is not None]
 
 
 def reached(synapses: Any, names: Iterable[str]) -> set[str]:
@@ -112,7 +105,7 @@ class _Reader:
         counts |= {n: f"({n} - {end.first})" for n, end in (("i", pre), ("j", post)) if end.first}
         self.mine = mine
         self.words = Words(synapses, namespace, names | mine, counts)
-        self.blocks = {p.objname: self.words.statements(p.code) for p in synapses._pathways}
+        self.blocks = {p.objname: statements(self.words, p.code) for p in synapses._pathways}
         self.regularly = regularly(self.words, runners)
         written = [line for block in self.blocks.values() for line in block]
         written += [line for block in self.regularly.values() for line in block.splitlines()]
@@ -124,6 +117,7 @@ class _Reader:
 
     def projections(self) -> list[Projection]:
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
+        lines += self.words.held_lines()
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
         method = method_of(self.synapses, self.synapses.state_updater, self.synapses.equations, self.words.namespace)
         if "w" in self.words.constants:
@@ -189,11 +183,10 @@ class _Reader:
         return f"d{own}/dt = {text} : {tail}{' (event-driven)' if 'event-driven' in equation.flags else ''}"
 
     def declared(self, name: str, equation: Any) -> str:
-        own, value = self.mine[name], self.standing(name)
         if "linked" in equation.flags:
-            raise self.words.refused(
-                f"'{name}' is linked to another group's variable", "make it a variable of the synapses"
-            )
+            fix = "make it a variable of the cells that the synapses join"
+            raise self.words.refused(f"'{name}' is linked to another group's variable", fix)
+        own, value = self.mine[name], self.standing(name)
         assigned = own in self.assigned
         if own == "w":
             self.weights = value
