@@ -90,6 +90,14 @@ def _check_pathways(found: Objects) -> None:
     if ends != sorted(ends, key=["pre", "post"].index):
         late = pathways[next(n for n in range(1, len(ends)) if (ends[n - 1], ends[n]) == ("post", "pre"))]
         raise NotImportedError(late.name, "it runs after a pathway of postsynaptic spikes", "leave its order at -1")
+    for end in ("pre", "post"):
+        owners = [p.synapses.name for p in pathways if p.prepost == end]
+        for name in set(owners):
+            first, last = owners.index(name), len(owners) - owners[::-1].index(name)
+            between = {*owners[first:last]} - {name}
+            if between:
+                reason = f"pathways of '{min(between)}' run between its own"
+                raise NotImportedError(name, reason, "give one of the two another name")
     for item in found.drives:
         _check_drive(found, item)
 

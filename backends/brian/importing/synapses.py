@@ -131,8 +131,8 @@ class _Reader:
         synapse = Synapse(
             self.synapses.name,
             equations="\n".join(lines),
-            on_pre=self.block("pre"),
-            on_post=self.block("post"),
+            on_pre={label: "\n".join(self.blocks[p.objname]) for label, p in self.labels().items()},
+            on_post=self.on_post(),
             every_step="\n".join(f"{name} = {name}" for name in self.kept),
             transmits=sums[0][1] if sums else "",
             target=sums[0][0] if sums else "",
@@ -148,7 +148,7 @@ class _Reader:
             synapse,
             weights=self.weights,
             connectivity=self.pairs(),
-            delay=self.delay(),
+            delay=self.delays(),
             parameters={n: v for n, v in self.parameters.items() if v.shape},
             initial=self.initial,
         )
@@ -160,7 +160,7 @@ class _Reader:
             raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
         name = f"{first.name}_{target}"
         synapse = replace(first.synapse, name=name, on_pre="", on_post="", transmits=value, target=target)
-        return replace(first, name=name, synapse=synapse, delay="0 ms")
+        return replace(first, name=name, synapse=synapse, delay="0 ms", delays={})
 
     def pairs(self) -> Pairs:
         variables = self.synapses.variables
@@ -223,22 +223,28 @@ class _Reader:
                 raise self.words.refused(f"it waits for '{pathway.event}' events", "use spikes")
         return sorted(found, key=lambda p: (p.order, p.name))
 
-    def block(self, end: str) -> str:
-        found = self.pathways(end)
-        if len(found) > 1:
-            names = ", ".join(p.objname for p in found)
-            raise self.words.refused(f"it has several pathways: {names}", "give each a Synapses object of its own")
-        return "\n".join(self.blocks[found[0].objname]) if found else ""
+    def on_post(self) -> str:
+        found = self.pathways("post")
+        if len({self.time(p) for p in found}) > 1:
+            reason = f"its pathways of postsynaptic spikes have several delays: {', '.join(p.objname for p in found)}"
+            raise self.words.refused(reason, "give each a Synapses object of its own")
+        return "\n".join(line for p in found for line in self.blocks[p.objname])
 
-    def delay(self) -> Quantity:
-        for pathway in self.pathways("post"):
-            if self.steps(pathway).any():
-                raise self.words.refused("its on_post has a delay", "leave the delay out")
-        for pathway in self.pathways("pre"):
-            steps = self.steps(pathway)
-            value = steps if steps.size > 1 else steps.reshape(-1)[0] if steps.size else 0
-            return si(value * float(self.synapses.clock.dt_), brian2.second.dim)
-        return si(0.0, brian2.second.dim)
+    def labels(self) -> dict[str, Any]:
+        """Pathways of presynaptic spikes, in order. "pre" is the one whose synapses may have delays of their own."""
+        found = self.pathways("pre")
+        each = next((p for p in found if self.steps(p).size > 1), found[0] if found else None)
+        return {"pre" if p is each else free(p.objname, ["pre", "post"]): p for p in found}
+
+    def delays(self) -> dict[str, Quantity]:
+        found = {label: self.time(p) for label, p in self.labels().items()}
+        after = self.pathways("post")
+        return found | ({"post": self.time(after[0])} if after and self.steps(after[0]).any() else {})
+
+    def time(self, pathway: Any) -> Quantity:
+        steps = self.steps(pathway)
+        value = steps if steps.size > 1 else steps.reshape(-1)[0] if steps.size else 0.0
+        return si(value * float(self.synapses.clock.dt_), brian2.second.dim)
 
     def steps(self, pathway: Any) -> Any:
         """Delays in steps, as Brian2's queue rounds them."""
