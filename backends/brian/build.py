@@ -278,13 +278,14 @@ class Builder:
         scope, cells = projection.synapse.scope, self.network.population(projection.post)
         own, inputs = self.names[projection.name], cells.neuron.scope.inputs
         limit = self.limit(projection)
+        moved = limit if any(e.name == "w" for e in scope.event_driven) else ""
         targets = own | {f"{n}_post": f"{arriving(self.names[cells.name][n])}_post" for n in inputs}
         synapses = brian2.Synapses(
             self.built.groups[projection.pre],
             self.built.groups[projection.post],
             "\n".join(self.synapse_lines(projection)),
-            on_pre={n: words.statements(b, own, targets, limit) for n, b in self.pathways(projection)} or None,
-            on_post=words.statements(scope.on_post, own, targets, limit) or None,
+            on_pre={n: self.at_event(b, own, targets, limit, moved) for n, b in self.pathways(projection)} or None,
+            on_post=self.at_event(scope.on_post, own, targets, limit, moved),
             method=self.integrators[projection.synapse.method],
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
@@ -301,11 +302,15 @@ class Builder:
             synapses.post.order = next(self.post_order)
         if synapses.state_updater is not None:
             synapses.state_updater.order = -2
-        if limit and any(e.name == "w" for e in scope.of_kind("differential")):
+        if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
             synapses.run_regularly(limit, when="groups", order=-1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
+
+    def at_event(self, block: Any, own: Table, targets: Table, limit: str, moved: str) -> str | None:
+        """A pathway's statements. moved: what follows when Brian2 has solved a weight's equation up to the event."""
+        return "\n".join(filter(None, [moved, words.statements(block, own, targets, limit)])) if block else None
 
     def pathways(self, projection: Projection) -> list[tuple[str, Block]]:
         """Brian2's name of each pathway of on_pre, and its statements."""
@@ -332,7 +337,8 @@ class Builder:
         yield from self.shared_rates(projection.name)
         for equation in scope.equations:
             if equation.kind == "differential":
-                yield self.equation(projection.name, equation, ["clock-driven"])
+                solved = "event-driven" if equation in scope.event_driven else "clock-driven"
+                yield self.equation(projection.name, equation, [solved])
             elif equation.name not in {*scope.parameters, *scalars}:
                 yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell

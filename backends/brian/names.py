@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from backends.brian.scalars import Scalars, scalars
 from backends.brian.text import Table
-from neuro.language.scope import SPIKE_STATES, NeuronScope, SynapseScope
+from neuro.language.scope import LAST_EVENT, SPIKE_STATES, NeuronScope, SynapseScope
 from neuro.model import Network, Projection
 
 
@@ -34,7 +34,8 @@ def may_diverge(scope: NeuronScope) -> tuple[str, ...]:
 
 def of_synapse(scope: SynapseScope) -> Table:
     """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-    return _numbered("s", scope)
+    last = {LAST_EVENT: "lastupdate"} if scope.event_driven else {}
+    return _numbered("s", scope) | last
 
 
 # -- variables that only this backend has ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.distances import check_positions
+from neuro.checks.events import check_flags
 from neuro.checks.parts import Neuron, Population
 from neuro.checks.pathways import check_unlabelled
 from neuro.checks.refractory import check_assigned, check_refractory
@@ -57,6 +58,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
+    yield from check_flags(scope.equations, synapse=False)
     yield from check_threshold(scope, names, where)
     yield from check_refractory(item, drawn)
     yield from check_unlabelled(scope.statements)

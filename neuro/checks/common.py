@@ -371,7 +371,7 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 
-        for equation in scope.of_kind("differential"):
+        for equation in (e for e in scope.of_kind("differential") if "event-driven" not in e.flags):
             term = nonlinear_term(equation, scope, method)
             if term is not None and (expression := equation.expression) is not None:
                 needs = "linear equations" if method == "exact" else f"an equation linear in {equation.name}"

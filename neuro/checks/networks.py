@@ -19,6 +19,7 @@ from neuro.checks.common import (
 )
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
+from neuro.checks.events import check_ends
 from neuro.checks.integration import check_clock, check_held
 from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.checks.refractory import check_assigned, check_first
@@ -235,6 +236,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     )
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
+    yield from check_ends(projection, pre.neuron.scope if hasattr(pre, "neuron") else None, post.neuron.scope)
     yield from check_equations(scope.receptor, cell)
     for equation in added:
         if equation.dimension != post_names[equation.name]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from neuro.compiler.integrators import exact
 from neuro.compiler.printing import expression_text
 from neuro.compiler.refractory import constant, free, still
-from neuro.compiler.step import Assign
-from neuro.compiler.systems import System, ordered_subexpressions, system_of
-from neuro.language.equations import Source, Statement
+from neuro.compiler.step import Assign, composed
+from neuro.compiler.systems import DT, TIME, System, ordered_subexpressions, system_of
+from neuro.language.equations import Equation, Source, Statement
 from neuro.language.regularly import Regular
+from neuro.language.scope import LAST_EVENT, SynapseScope
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
 from neuro.model import Network, Neuron, Population, Projection
 
@@ -66,9 +68,11 @@ class CellFormulas:
 
 @dataclass(frozen=True)
 class SynapseFormulas:
-    """system: differential equations of each synapse. pathways: of on_pre, by label. on_post, every_step: statements in order. transmits: graded value."""
+    """system: differential equations of each synapse that are solved at each step. events: from event to event. pathways: of on_pre, by
+    label. on_post, every_step: statements in order. transmits: graded value."""
 
     system: System
+    events: System
     pathways: Mapping[str, tuple[Assign | Sum, ...]]
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
@@ -121,6 +125,15 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
     ends = [] if pre is None else [_subexpressions(pre, "_pre")]
     inlined = _Inlined([(f"projection '{projection.name}'", own), *ends, _subexpressions(post, "_post")])
 
+    events = {e.name for e in scope.event_driven}
+    between = system_of(synapse.name, _of(scope, lambda e: e.name in events), inlined)
+    solved = _solved(between)
+
+    def block(statements: tuple[Statement, ...]) -> tuple[Assign | Sum, ...]:
+        """At an event: what was solved up to it, then the statements."""
+        last = (Assign(LAST_EVENT, TIME),) if events else ()
+        return (*solved, *map(formula, statements), *last) if statements else ()
+
     def formula(statement: Statement) -> Assign | Sum:
         target = statement.target.removesuffix("_post")
         if target == statement.target:
@@ -128,9 +141,10 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
         return Sum(target, inlined((-1 if statement.op == "-=" else 1) * to_sympy(statement.expression)))
 
     return SynapseFormulas(
-        system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), inlined),
-        {label: tuple(map(formula, block)) for label, block in scope.pathways.items()},
-        tuple(map(formula, scope.on_post)),
+        system_of(synapse.name, _of(scope, lambda e: e.name not in events), inlined),
+        between,
+        {label: block(b) for label, b in scope.pathways.items()},
+        block(scope.on_post),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
         tuple(
@@ -143,6 +157,18 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
 def _steps(network: Network, regular: Regular) -> int:
     """Of a period, which was checked to be a multiple of dt."""
     return round(float(regular.period.value) / float(network.dt.value))
+
+
+def _of(scope: SynapseScope, wanted: Callable[[Equation], bool]) -> tuple[Equation, ...]:
+    """Subexpressions, and those of the differential equations."""
+    return tuple(e for e in scope.equations if e.kind == "subexpression" or (e.kind == "differential" and wanted(e)))
+
+
+def _solved(system: System) -> tuple[Assign, ...]:
+    """A synapse's variables at an event, from those at the one before."""
+    elapsed = {DT: TIME - symbol(LAST_EVENT)}
+    found = composed(tuple(exact(system))) if system.rates else {}
+    return tuple(Assign(name, substituted(expr, elapsed)) for name, expr in found.items())
 
 
 def _rates(system: System) -> list[str]:

@@ -84,6 +84,8 @@ class Semantics:
     normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
+    # synapses whose equations are solved from event to event, exactly; their variables are those of the last event
+    event_driven: tuple[str, ...] = ()
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
@@ -98,7 +100,8 @@ class Semantics:
             for n, c in data["cells"].items()
         }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "binomial")}
+        listed = ("summed_at_end", "detached", "feedback", "untrained", "binomial", "event_driven")
+        tuples = {n: tuple(data.get(n, ())) for n in listed}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -139,6 +142,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
         binomial=tuple(i.name for i in network.inputs if i.law == "binomial"),
         shared={p.name: p.shares for p in network.projections if p.shares},
+        event_driven=tuple(p.name for p in network.projections if p.synapse.scope.event_driven),
         untrained=(
             *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)
         ),

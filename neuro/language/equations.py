@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeGuard
 
 from neuro.language.units import Dimension, UnitError, unit
 
-FLAGS = {"constant", "shared", "unless refractory"}
+FLAGS = {"constant", "shared", "unless refractory", "event-driven", "clock-driven"}
 
 # Functions of one dimensionless argument; the value is dimensionless.
 PLAIN_FUNCTIONS = {

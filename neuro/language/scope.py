@@ -24,6 +24,7 @@ from neuro.language.units import Dimension, Truth, Whole, unit
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
 SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
 INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
+LAST_EVENT = mangled("last", "event")  # a synapse's state, second
 SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
@@ -166,13 +167,19 @@ class SynapseScope:
         return {s.target for s in self.statements}
 
     @property
+    def event_driven(self) -> tuple[Equation, ...]:
+        """Equations that are solved from event to event."""
+        return tuple(e for e in self.of_kind("differential") if "event-driven" in e.flags)
+
+    @property
     def states(self) -> tuple[str, ...]:
-        """Per-synapse variables that change, the weight included where a statement assigns it."""
-        return tuple(
+        """Per-synapse variables that change, the weight included where a statement assigns it; where events solve equations, the time of the last one."""
+        own = (
             e.name
             for e in self.equations
             if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
         )
+        return (*own, *([LAST_EVENT] if self.event_driven else ()))
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -321,6 +328,7 @@ def synapse_scope(
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
+    last = {LAST_EVENT: unit("second").dimension} if any("event-driven" in e.flags for e in parsed) else {}
     return SynapseScope(
         equations=parsed,
         receptor=parse_equations(receptor, f"{where}, receptor"),
@@ -329,6 +337,6 @@ def synapse_scope(
         every_step=parse_statements(every_step, f"{where}, every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
-        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
+        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed} | last,
         regularly=parse_regularly(regularly, f"{where}, regularly"),
     )
