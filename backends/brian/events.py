@@ -30,7 +30,9 @@ def check_rates(names: Names, columns: Columns) -> None:
             where, scope = f"projection '{projection.name}', d{name}/dt", projection.synapse.scope
             moving = sorted({s.name for s in rate.free_symbols} & set(scope.states))
             if moving:
-                raise DegenerateError(f"the rate depends on {moving[0]}, which changes during a run, and its formula divides by it", where)
+                raise DegenerateError(
+                    f"the rate depends on {moving[0]}, which changes during a run, and its formula divides by it", where
+                )
             found = np.abs(evaluate(rate, lambda n, p=projection: _of_synapses(names, p, n, columns)))  # type: ignore[misc]
             if not np.all(found * float(network.dt.value) > _SLOWEST):
                 raise DegenerateError(f"its formula divides by the rate, which is {np.min(found):g}/s", where)

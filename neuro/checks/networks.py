@@ -219,7 +219,12 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     post_names = post.neuron.scope.dimensions
     receptor = {e.name: e.dimension for e in scope.receptor}
     inputs = set(post.neuron.scope.inputs)
-    cell = index_dimensions(INDICES) | {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    cell = (
+        index_dimensions(INDICES)
+        | {n: d for n, d in post_names.items() if n not in inputs}
+        | receptor
+        | dict(scope.dimensions)
+    )
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
     yield from check_ends(projection, pre.neuron.scope if hasattr(pre, "neuron") else None, post.neuron.scope)

@@ -294,7 +294,9 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
         numbers = _synaptic_numbers(network, value, f"parameter/{key}", shape, None)
-        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen or is_index(name))
+        parameter = Parameter(
+            key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen or is_index(name)
+        )
         found[key] = _declared(network, f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 

@@ -84,7 +84,9 @@ class Semantics:
         """Inverse of to_data. Raises KeyError or TypeError on other data."""
         cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "event_driven")}
+        tuples = {
+            n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "event_driven")
+        }
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:

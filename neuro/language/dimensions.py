@@ -58,8 +58,8 @@ class _Dimensions:
 
     def of(self, node: ast.expr) -> Dimension | Literal["boolean"]:
         match node:
-            case ast.Constant(value=value):
-                return "boolean" if isinstance(value, bool) else DIMENSIONLESS
+            case ast.Constant():
+                return "boolean" if is_condition(node) else DIMENSIONLESS
             case ast.Name():
                 found = self.name(node)
                 return "boolean" if isinstance(found, Truth) else found
@@ -142,7 +142,9 @@ class _Dimensions:
         if name == "timestep":
             for argument in node.args:
                 if (found := self.number(argument)) != unit("second").dimension:
-                    raise self.source.fail(f"timestep() takes two times, not {found}", "write timestep(t, dt)", argument)
+                    raise self.source.fail(
+                        f"timestep() takes two times, not {found}", "write timestep(t, dt)", argument
+                    )
             return DIMENSIONLESS
         if name == "sqrt":
             return self.number(first) ** Fraction(1, 2)

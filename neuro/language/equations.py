@@ -375,7 +375,9 @@ def is_condition(node: ast.AST) -> bool:
     """Whether a node is a condition by its form; the name of a variable that holds one is not."""
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.Not)
-    return isinstance(node, ast.Compare | ast.BoolOp) or (isinstance(node, ast.Constant) and isinstance(node.value, bool))
+    return isinstance(node, ast.Compare | ast.BoolOp) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, bool)
+    )
 
 
 def literal(node: ast.expr) -> float | None:

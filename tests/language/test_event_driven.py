@@ -39,9 +39,20 @@ def network(synapse: Synapse = RULE) -> Network:
 def test_traces_are_what_their_equations_say_at_the_last_event(backend: str) -> None:
     """One synapse, spikes at known steps, by hand."""
     times, dt, tau = [3, 4, 11, 30], 1e-3, 20e-3
-    synapse = Synapse("s", "da/dt = (0.5 - a)/tau : 1 (event-driven)", on_pre="x_post += a; a += 1", parameters={"tau": "20 ms"}, initial={"a": "2"})
+    synapse = Synapse(
+        "s",
+        "da/dt = (0.5 - a)/tau : 1 (event-driven)",
+        on_pre="x_post += a; a += 1",
+        parameters={"tau": "20 ms"},
+        initial={"a": "2"},
+    )
     cell = Neuron("c", "x : 1", every_step="x = x")
-    net = Network((Population("c", cell, 1),), (Projection("p", "s", "c", synapse, connectivity=OneToOne()),), (Input("s", 1),), "1 ms")
+    net = Network(
+        (Population("c", cell, 1),),
+        (Projection("p", "s", "c", synapse, connectivity=OneToOne()),),
+        (Input("s", 1),),
+        "1 ms",
+    )
     given = np.zeros((1, 40, 1), bool)
     given[0, times] = True
     found = backends.get(backend).compile(net).run(inputs={"s": given}, record=["c.x", "p.a", "p.last__event"])
@@ -86,23 +97,46 @@ def test_a_run_goes_on_where_it_was_cut(backend: str) -> None:
 def test_a_slope_goes_through_the_time_between_events() -> None:
     """Torch and native against differences, by the trace's time constant and the size of its jumps."""
     torch = pytest.importorskip("torch")
-    synapse = Synapse("s", "da/dt = -a/tau : 1 (event-driven)", on_pre="x_post += a; a += jump", parameters={"tau": "20 ms", "jump": "0.7"}, initial={"a": "1"})
+    synapse = Synapse(
+        "s",
+        "da/dt = -a/tau : 1 (event-driven)",
+        on_pre="x_post += a; a += jump",
+        parameters={"tau": "20 ms", "jump": "0.7"},
+        initial={"a": "1"},
+    )
     cell = Neuron("c", "dx/dt = -x/(10*ms) : 1")
-    net = Network((Population("c", cell, 2),), (Projection("p", "s", "c", synapse, connectivity=OneToOne()),), (Input("s", 2),), "1 ms")
+    net = Network(
+        (Population("c", cell, 2),),
+        (Projection("p", "s", "c", synapse, connectivity=OneToOne()),),
+        (Input("s", 2),),
+        "1 ms",
+    )
     given = np.random.default_rng(0).random((1, 60, 2)) < 0.15
     names = ("p.tau", "p.jump")
 
     def loss(**changed: float) -> float:
-        run = backends.get("reference").compile(net).run(inputs={"s": given}, record=["c.x"], parameters={n.replace("_", "."): np.float64(v) for n, v in changed.items()})
+        run = (
+            backends.get("reference")
+            .compile(net)
+            .run(
+                inputs={"s": given},
+                record=["c.x"],
+                parameters={n.replace("_", "."): np.float64(v) for n, v in changed.items()},
+            )
+        )
         return float((run.traces["c.x"] ** 2).sum())
 
     for backend in ("torch", "native"):
         program = backends.get(backend).compile(net)
-        value, slopes = program.value_and_grad(lambda r: (r.traces["c.x"] ** 2).sum(), {}, {"s": given}, names, ["c.x"])[:2]
+        value, slopes = program.value_and_grad(
+            lambda r: (r.traces["c.x"] ** 2).sum(), {}, {"s": given}, names, ["c.x"]
+        )[:2]
         assert float(value) == pytest.approx(loss(), rel=1e-12)
         for name, base in zip(names, (20e-3, 0.7), strict=True):
             h = 1e-6 * base
-            expected = (loss(**{name.replace(".", "_"): base + h}) - loss(**{name.replace(".", "_"): base - h})) / (2 * h)
+            expected = (loss(**{name.replace(".", "_"): base + h}) - loss(**{name.replace(".", "_"): base - h})) / (
+                2 * h
+            )
             assert float(torch.as_tensor(slopes[name])) == pytest.approx(expected, rel=1e-6)
 
 
@@ -112,12 +146,24 @@ def test_the_record_says_so() -> None:
 
 @pytest.mark.parametrize("tau", [1e9, np.inf])
 def test_brian2_refuses_rates_that_its_formula_can_not_divide_by(tau: float) -> None:
-    slow = Synapse("s", "da/dt = (0.5 - a)*rate : 1 (event-driven)", on_pre="I_post += a; a += 1", parameters={"rate": quantity(1 / tau, "Hz")})
+    slow = Synapse(
+        "s",
+        "da/dt = (0.5 - a)*rate : 1 (event-driven)",
+        on_pre="I_post += a; a += 1",
+        parameters={"rate": quantity(1 / tau, "Hz")},
+    )
     with pytest.raises(UnsupportedError, match="divides by the rate"):
         backends.get("brian2").compile(network(slow))
-    fine = Synapse("s", "da/dt = -a*rate : 1 (event-driven)", on_pre="I_post += a; a += 1", parameters={"rate": quantity(1 / tau, "Hz")})
+    fine = Synapse(
+        "s",
+        "da/dt = -a*rate : 1 (event-driven)",
+        on_pre="I_post += a; a += 1",
+        parameters={"rate": quantity(1 / tau, "Hz")},
+    )
     backends.get("brian2").compile(network(fine))
-    program = backends.get("brian2").compile(network(Synapse("s", slow.equations, on_pre=slow.on_pre, parameters={"rate": "50 Hz"})))
+    program = backends.get("brian2").compile(
+        network(Synapse("s", slow.equations, on_pre=slow.on_pre, parameters={"rate": "50 Hz"}))
+    )
     with pytest.raises(RunError, match="divides by the rate"):
         program.run(steps=2, parameters={"p.rate": np.float64(1 / tau)})
 
