@@ -67,6 +67,10 @@ class Semantics:
         "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
+    words: str = (
+        "a condition is 0 or 1; a // b = floor(a/b); int(x) cuts towards 0; timestep(t, dt) = int((t + 0.001*dt)/dt); ==, != and all of these "
+        "have slope 0; i and j count cells from 0 on"
+    )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
