@@ -14,6 +14,7 @@ from fuzzing.chips import chain
 from fuzzing.connections import connected
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
+from fuzzing.events import event_driven
 from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
@@ -152,6 +153,7 @@ class NetworkMaker:
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
+            network = event_driven(network, Dice([self.seed, 36, 1]))
             network = starting(network, Dice([self.seed, 18]))
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
