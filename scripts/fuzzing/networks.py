@@ -12,6 +12,7 @@ import numpy as np
 from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.chips import chain
 from fuzzing.connections import connected
+from fuzzing.delaying import delayed
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.integration import integrated
@@ -152,6 +153,7 @@ class NetworkMaker:
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
             network = starting(network, Dice([self.seed, 18]))
+            network = delayed(network, Dice([self.seed, 39]))
             network = refractory(network, Dice([self.seed, 37]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
