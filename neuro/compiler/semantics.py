@@ -53,6 +53,7 @@ class Semantics:
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
     summed_at_end: tuple[str, ...] = ()
+    summed_at_turn: tuple[str, ...] = ()  # those whose sums are formed right before the target is integrated
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
     detach_reset: bool | None = (
@@ -89,7 +90,8 @@ class Semantics:
         cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
         tuples = {
-            n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "event_driven")
+            n: tuple(data.get(n, ()))
+            for n in ("summed_at_end", "summed_at_turn", "detached", "feedback", "untrained", "event_driven")
         }
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
@@ -127,6 +129,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
+        summed_at_turn=tuple(p.name for p in network.projections if p.summed == "turn"),
         shared={p.name: p.shares for p in network.projections if p.shares},
         event_driven=tuple(p.name for p in network.projections if p.synapse.scope.event_driven),
         untrained=(

@@ -28,7 +28,7 @@ WANTED = (
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "no weight", "adds twice")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
 
@@ -137,6 +137,8 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
         yield "frozen projection"
     if p.summed == "end":
         yield "summed at the end"
+    if p.summed == "turn":
+        yield "summed at a turn"
     statements = (s.expression for block in (scope.on_pre, scope.on_post, scope.every_step) for s in block)
     if {f"{n}_post" for n in network.late_inputs[p.post]} & {n for e in statements for n in e.names}:
         yield "modulated synapse"

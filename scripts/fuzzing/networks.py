@@ -16,7 +16,7 @@ from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.events import event_driven
 from fuzzing.integration import integrated
-from fuzzing.modulation import modulated
+from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.sharing import shared
 from fuzzing.synapses import Draft, SynapseMaker, units_of
@@ -151,6 +151,7 @@ class NetworkMaker:
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
             network = event_driven(network, Dice([self.seed, 36, 1]))
+            network = turned(network, Dice([self.seed, 36, 2]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:
