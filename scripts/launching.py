@@ -192,6 +192,11 @@ def own_device(device: Any) -> Any:
     return f"cuda:{place}"
 
 
+def again(out: Path, resume: bool, overwrite: bool) -> tuple[bool, bool, bool]:
+    """`after_a_loss` where all processes have begun again; else as asked for, and not complete."""
+    return from_first(lambda: after_a_loss(out, resume, overwrite)) if restarts() else (resume, overwrite, False)
+
+
 def after_a_loss(out: Path, resume: bool, overwrite: bool) -> tuple[bool, bool, bool]:
     """resume and overwrite, as all processes that begin again take them, and whether the run is complete already: what this launch has written goes on."""
     from neuro.io.results import ResultsError, Run, open_run
