@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
-from neuro.language.equations import Equation, Expression, Statement, drawn_by
+from neuro.language.drawn import drawn_by
+from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.scope import is_noise
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
@@ -243,7 +244,7 @@ def limited(name: str, low: str, high: str, dimension: Dimension) -> str:
 def equation(item: Equation, names: Table, flags: Iterable[str] = ()) -> str:
     """One line of equations."""
     name = names[item.name]
-    if item.expression is None:
+    if item.expression is None or item.kind == "held":
         return declaration(name, item.dimension, *flags)
     left = f"d{name}/dt" if item.kind == "differential" else name
     return declaration(f"{left} = {text(item.expression, names)}", item.dimension, *flags)

@@ -208,7 +208,7 @@ def check_statement(statement: Statement, names: Mapping[str, Dimension]) -> Ite
 
 def check_cycles(equations: Iterable[Equation]) -> Iterator[Problem]:
     """Subexpressions must not need themselves."""
-    table = {e.name: e for e in equations if e.kind == "subexpression"}
+    table = {e.name: e for e in equations if e.kind in ("subexpression", "held")}
 
     def reaches(name: str, goal: str, seen: set[str]) -> bool:
         expression = table[name].expression

@@ -46,9 +46,7 @@ class Semantics:
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
     order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
-    starting: str = (
-        "regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
-    )
+    starting: str = "constant over dt: formed first in a step; regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from neuro.language.drawn import drawn_by
 from neuro.language.equations import (
     Equation,
     Expression,
     Statement,
-    drawn_by,
     parse_equations,
     parse_expression,
     parse_statements,
@@ -49,13 +49,18 @@ class NeuronScope:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Variables kept from step to step: differential ones, and declared ones that a statement assigns."""
+        """Variables kept from step to step: differential ones, those held for a step, and declared ones that a statement assigns."""
         return tuple(
             e.name
             for e in self.equations
-            if e.kind == "differential"
+            if e.kind in ("differential", "held")
             or (e.kind == "declaration" and e.name in self.assigned and e.name not in self.parameters)
         )
+
+    @property
+    def held(self) -> tuple[Statement, ...]:
+        """What forms, at the start of every step, what is constant over dt."""
+        return _held(self.equations)
 
     @property
     def subexpressions(self) -> tuple[str, ...]:
@@ -121,8 +126,13 @@ class SynapseScope:
         return tuple(
             e.name
             for e in self.equations
-            if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
+            if e.kind in ("differential", "held") or (e.kind == "declaration" and e.name in self.assigned)
         )
+
+    @property
+    def held(self) -> tuple[Statement, ...]:
+        """What forms, at the start of every step, what is constant over dt."""
+        return _held(self.equations)
 
     @property
     def has_weight(self) -> bool:
@@ -155,6 +165,28 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
         inner = table.get(name)
         pending += [n for n in (inner.names if inner is not None else ()) if n not in found]
     return found
+
+
+def _held(equations: tuple[Equation, ...]) -> tuple[Statement, ...]:
+    """Each after those that it is made of, directly or through subexpressions."""
+    table = {e.name: e for e in equations if e.kind in ("held", "subexpression")}
+    done: dict[str, Statement | None] = {}
+
+    def visit(name: str) -> None:
+        equation = table[name]
+        if name in done or equation.expression is None:
+            return
+        done[name] = None  # loops are refused elsewhere
+        for used in equation.expression.names:
+            if used in table:
+                visit(used)
+        done.pop(name)
+        made = Statement(name, "=", equation.expression, equation.source)
+        done[name] = made if equation.kind == "held" else None
+
+    for name in table:
+        visit(name)
+    return tuple(s for s in done.values() if s is not None)
 
 
 def is_noise(name: str) -> bool:
@@ -193,7 +225,7 @@ def neuron_scope(
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
-    parsed = parse_equations(equations, f"{where}, equations")
+    parsed = parse_equations(equations, f"{where}, equations", "held")
     dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
     return NeuronScope(
         equations=parsed,

@@ -12,7 +12,8 @@ import numpy as np
 from fuzzing.editing import blocks, models
 from neuro import Network, Neuron, Normal, Projection
 from neuro.fields import Distribution
-from neuro.language.equations import CONSTANTS, DRAWN, FUNCTIONS, drawn_by
+from neuro.language.drawn import DRAWN, drawn_by
+from neuro.language.equations import CONSTANTS, FUNCTIONS
 from neuro.language.scope import METHODS
 
 _OPERATORS = {
@@ -25,8 +26,8 @@ WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice", "regularly")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "randn", "regularly", "t", "dimensions", "no state")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice", "regularly", "constant over dt")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "randn", "regularly", "constant over dt", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
@@ -77,7 +78,7 @@ def _cell(neuron: Neuron) -> Iterator[str]:
     names = {n for e in scope.equations if e.expression for n in e.expression.names}
     there = {
         "reset": neuron.reset, "refractory": neuron.refractory.value, "unless refractory": neuron.refractory.value and scope.frozen_when_refractory,
-        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "t": "t" in names,
+        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "constant over dt": scope.held, "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)
@@ -88,7 +89,7 @@ def _synapse(synapse: Any) -> Iterator[str]:
     added = [s.target for s in scope.on_pre if s.target.endswith("_post")]
     there = {
         "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
-        "every_step": scope.every_step, "regularly": scope.regularly, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
+        "every_step": scope.every_step, "regularly": scope.regularly, "constant over dt": scope.held, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
         "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
