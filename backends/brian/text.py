@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
+from neuro.language.counts import poisson
 from neuro.language.drawn import drawn_by
 from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.scope import is_noise
@@ -33,6 +34,7 @@ _FORMS = {
     "ceil": "ceil_of(X)",
     "sign": "sign_of(X)",
     "straight_through": "X",
+    "poisson": "poisson_of(X, Y)",
 }
 
 
@@ -128,6 +130,7 @@ _NUMERIC: Mapping[str, Callable[..., Any]] = {
     "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
     "int": float,
     "straight_through": lambda x, slope_of: x,
+    "poisson": poisson,
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,

@@ -44,8 +44,9 @@ def cumulative(mean: float) -> tuple[int, Reals]:
     """The least count that is drawn, and P(count <= it), P(count <= it + 1), ... up to 1, of Poisson's law with this mean."""
     reach, mode = _REACH * (np.sqrt(mean) + 1), int(mean)
     least, most = max(0, int(mean - reach)), int(mean + reach)
-    below = np.arange(mode, least, -1.0) / mean if mean else np.zeros(0)
-    return _summed(least, below, mean / np.arange(mode + 1.0, most + 1))
+    below: Reals = np.arange(mode, least, -1.0) / mean if mean else np.zeros(0)
+    above: Reals = mean / np.arange(mode + 1.0, most + 1)
+    return _summed(least, below, above)
 
 
 def binomial(mean: float, sources: int) -> tuple[int, Reals]:

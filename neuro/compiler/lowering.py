@@ -144,9 +144,8 @@ def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
 
 def _starting(resolved: Resolved) -> Iterable[Update]:
     """What is held for a step is formed first; then follows what cells do at its start, then what synapses do."""
-    for name, formulas in (*resolved.cells.items(), *resolved.synapses.items()):
-        if formulas.held:
-            yield Update(name, "start", formulas.held)
+    held = {n: f.held for n, f in resolved.cells.items()} | {n: f.held for n, f in resolved.synapses.items()}
+    yield from (Update(name, "start", assigns) for name, assigns in held.items() if assigns)
     for name, cells in resolved.cells.items():
         yield from (Update(name, "start", item.assigns, every=item.steps) for item in cells.starting)
     for projection in resolved.network.projections:

@@ -74,6 +74,9 @@ class Semantics:
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
+    poisson: str = (
+        "poisson(x): the least count whose cumulative probability is above a uniform number; 0 where x <= 0; slope 0"
+    )
     normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains

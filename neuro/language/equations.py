@@ -230,16 +230,13 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
         raise source.fail("only plain function calls are allowed", f"functions: {', '.join(sorted(FUNCTIONS))}", node)
     name = node.func.id
     if name in DRAWN and draws:
-        if node.args:
-            fix = f"write {name}(), a number {DRAWN[name]} for each cell and step"
-            raise source.fail(f"{name}() takes no argument", fix, node)
+        wanted = int(name == "poisson")
+        if len(node.args) != wanted:
+            takes = "one argument" if wanted else "no argument"
+            raise source.fail(f"{name}() takes {takes}", f"write {DRAWN[name]} for each cell and step", node)
         return
-    if name in {*DRAWN, "poisson"}:
-        what = (
-            "stands in a neuron's threshold, its statements and what is constant over dt alone"
-            if name in DRAWN
-            else "is not allowed in a model"
-        )
+    if name in DRAWN:
+        what = "stands in a neuron's threshold, its statements and what is constant over dt alone"
         fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
         raise source.fail(f"{name}() {what}", fix, node)
     if name not in FUNCTIONS:

@@ -195,7 +195,7 @@ def is_noise(name: str) -> bool:
 
 def is_uniform(name: str) -> bool:
     """Whether a noise's numbers are uniform from 0 to 1; others are standard normal."""
-    return drawn_by(name) == "rand"
+    return drawn_by(name) in ("rand", "poisson")
 
 
 def noise_text(name: str) -> str:

@@ -30,6 +30,7 @@ from neuro.language.elementary import (
     maximum,
     minimum,
     number,
+    poisson_of,
     pow,
     remainder,
     sigmoid_of,
@@ -49,7 +50,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "arcsin": asin, "arccos": acos, "arctan": atan,
     "sigmoid": sigmoid_of, "abs": magnitude, "sign": sign_of, "floor": floor_of,
     "ceil": ceil_of, "relu": lambda x: maximum(sp.Integer(0), x), "clip": lambda x, a, b: minimum(maximum(x, a), b),
-    "int": lambda x: x, "straight_through": straight_through,
+    "int": lambda x: x, "straight_through": straight_through, "poisson": poisson_of,
 }  # fmt: skip
 
 
