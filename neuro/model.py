@@ -57,7 +57,7 @@ class Neuron:
     equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
     left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
-    method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations).
+    method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun and milstein (noise read as Stratonovich's) or rosenbrock (stiff equations).
     source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
     (Brian2's run_regularly); the shortest period first.
     """

@@ -27,7 +27,7 @@ from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.drawn import drawn_by
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, is_noise, noise_dimension
+from neuro.language.scope import STRATONOVICH, NeuronScope, is_noise, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
 
 
@@ -183,7 +183,7 @@ def check_noise(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
         used = [n for n in names if is_noise(n) and not drawn_by(n)]
         if used and equation.kind != "differential":
             yield equation.source.problem(f"noise '{used[0]}' stands outside a differential equation", "move it there")
-        elif used and item.method not in ("euler", "heun"):
+        elif used and item.method not in ("euler", *STRATONOVICH):
             fix = "use method='euler' (Euler-Maruyama), or 'heun' (Stratonovich)"
             yield equation.source.problem(f"noise '{used[0]}' can't be integrated by '{item.method}'", fix)
 

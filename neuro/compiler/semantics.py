@@ -73,6 +73,9 @@ class Semantics:
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
+    diagonal_noise: str = (
+        "milstein: read as Stratonovich's, one noise in one equation, its factor's slope from a step of drift and noise"
+    )
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     poisson: str = (
         "poisson(x): the least count whose cumulative probability is above a uniform number; 0 where x <= 0; slope 0"

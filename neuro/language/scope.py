@@ -18,8 +18,9 @@ from neuro.language.equations import (
 from neuro.language.regularly import Regular, parse_regularly
 from neuro.language.units import Dimension, unit
 
-METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "milstein", "rosenbrock")
 SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
+STRATONOVICH = ("heun", "milstein")  # those that take noise whose factors follow states, and how they read it
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 

@@ -14,7 +14,7 @@ from fuzzing.chips import chain
 from fuzzing.connections import connected
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
-from fuzzing.integration import integrated
+from fuzzing.integration import diagonal, integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.sharing import shared
@@ -148,7 +148,7 @@ class NetworkMaker:
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
-            network = starting(network, Dice([self.seed, 18]))
+            network = diagonal(starting(network, Dice([self.seed, 18])), Dice([self.seed, 19]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:
