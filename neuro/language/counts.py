@@ -27,7 +27,8 @@ def poisson(mean: Any, uniform: Any) -> Any:
         found[place[~goes]] = k[~goes]
         if not goes.any():
             return found.reshape(shape).astype(kind)[()]
-        place, m, u, left, p, s, k, scale = (a[goes] for a in (place, m, u, left, p, s, k, scale))
+        place = place[goes]
+        m, u, left, p, s, k, scale = (a[goes] for a in (m, u, left, p, s, k, scale))
         k = k + 1
         p = p * (m / k)
         s = s + p

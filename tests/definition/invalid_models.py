@@ -725,7 +725,7 @@ ATTACKS: dict[str, tuple[str, str]] = {  # expression, what is said about it
     "division by zero": ("v/0", "this divides by zero"),
     "null byte": ("v\0", "the character '\\x00' is not allowed"),
     "chained comparison": ("int(0 < v < 1)", "chained comparisons are not allowed"),
-    "random number": ("randn()", "randn() is not allowed in a model"),
+    "random number": ("random()", "unknown function 'random'"),
     "int of a number": ("int(v)", "int() turns a condition into 0 or 1"),
     "arguments": ("clip(v, 0)", "clip() takes 3 argument(s), not 2"),
     "condition": ("(v > 0)", "dv/dt is a condition, a number is needed"),
