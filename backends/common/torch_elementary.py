@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import hardtanh
 
+from neuro.language.counts import poisson
+
 Function = Callable[..., torch.Tensor]
 _SERIES = 1 / 50  # below it exprel's slope is a sum of powers
 
@@ -213,6 +215,12 @@ def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
     return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
 
 
+def poisson_of(mean: Any, uniform: torch.Tensor) -> torch.Tensor:
+    """A count of this mean from a uniform number; it has no slope."""
+    given = (a.detach().cpu().numpy() if isinstance(a, torch.Tensor) else a for a in (mean, uniform))
+    return torch.as_tensor(poisson(*given), dtype=uniform.dtype, device=uniform.device)
+
+
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:
     """One entry of exp of an n x n matrix, whose entries come row by row."""
     like = next(e for e in entries if isinstance(e, torch.Tensor))
@@ -228,5 +236,5 @@ ELEMENTARY: dict[str, Any] = {
     "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
     "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "floor_ratio": floor_ratio, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
-    "propagator": propagator, "straight_through": straight_through, "chosen": chosen, **STEEP,
+    "propagator": propagator, "straight_through": straight_through, "chosen": chosen, "poisson_of": poisson_of, **STEEP,
 }  # fmt: skip

@@ -260,12 +260,13 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - {*SPIKE_STATES}
+    held = {*SPIKE_STATES, *(e.name for e in post.neuron.scope.of_kind("held"))}
+    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - held
     for statement in scope.statements:
         yield from check_write(
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
         )
-    for statement in (s for r in scope.regularly for s in r.statements):
+    for statement in (*scope.held, *(s for r in scope.regularly for s in r.statements)):
         yield from check_early(statement, partial(inputs_of, scope, {"_pre": pre, "_post": post}))
     for block in (*scope.pathways.values(), scope.on_post):
         yield from check_order(block, scope, post.neuron.scope)
@@ -313,7 +314,7 @@ def check_write(
                 "use += or -=",
                 length=len(target),
             )
-    elif target not in {e.name for e in scope.equations if e.kind != "subexpression"}:
+    elif target not in {e.name for e in scope.equations if e.kind in ("differential", "declaration")}:
         own = {e.name for e in scope.equations}
         yield problem(
             f"'{target}' is not a variable of synapse '{projection.synapse.name}'",
@@ -385,7 +386,8 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    states = {n: scope.dimensions[n] for n in scope.states if n not in SPIKE_STATES}
+    held = {*SPIKE_STATES, *(e.name for e in scope.of_kind("held"))}
+    states = {n: scope.dimensions[n] for n in scope.states if n not in held}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
             kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]

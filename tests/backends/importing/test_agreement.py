@@ -43,7 +43,12 @@ def excitable() -> Objects:
     cells.v, cells.I, cells.tau_i = (-70 + 15 * DRAWN.random(40)) * b.mV, (350 * DRAWN.random(40)) * b.pA, 8 * b.ms
     excites = b.Synapses(cells[:30], cells, "w : siemens", on_pre="ge += w", name="excites", namespace={})
     inhibits = b.Synapses(
-        cells[30:], cells[5:], on_pre="gi += strength", delay=1.5 * b.ms, name="inhibits", namespace={"strength": 3 * b.nS}
+        cells[30:],
+        cells[5:],
+        on_pre="gi += strength",
+        delay=1.5 * b.ms,
+        name="inhibits",
+        namespace={"strength": 3 * b.nS},
     )
     excites.connect(i=DRAWN.integers(0, 30, 200), j=DRAWN.integers(0, 40, 200))
     excites.w, excites.delay = DRAWN.random(200) * 2 * b.nS, DRAWN.integers(0, 30, 200) * 0.1 * b.ms
@@ -118,7 +123,9 @@ def test_an_imported_network_runs_as_brian2_runs_it(make: Callable[[], Objects],
     imported = from_brian2(*objects)
     spikes, traces = brian_run(objects, read)
     record = [imported.variables[name] for name in traces]
-    found = backends.get(backend).compile(imported.network).run(inputs=imported.inputs(STEPS), record=record, steps=STEPS)
+    found = (
+        backends.get(backend).compile(imported.network).run(inputs=imported.inputs(STEPS), record=record, steps=STEPS)
+    )
     for name, theirs in spikes.items():
         assert len(theirs) > 5
         assert set(zip(*np.nonzero(np.asarray(found.spikes[name][0])))) == theirs
