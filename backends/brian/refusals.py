@@ -14,6 +14,7 @@ def refuse(network: Network, target: str) -> None:
     """Raises UnsupportedError naming the part of the network that doesn't fit."""
     refuse_mixed_freezing(network)
     refuse_loops_in_order(network, target)
+    refuse_early_subexpressions(network, target)
     refuse_integration(network)
 
 
@@ -59,6 +60,21 @@ def refuse_loops_in_order(network: Network, target: str) -> None:
                 raise UnsupportedError(
                     "brian2", f"projection '{projection.name}', {phase}, with target='{target}'", why, OTHERS
                 )
+
+
+def refuse_early_subexpressions(network: Network, target: str) -> None:
+    """Brian2's C++ and Cython compute a synapse's subexpressions before its equations are solved up to the event.
+
+    Raises UnsupportedError where one reads what is solved from event to event.
+    """
+    for projection in network.projections if target != "numpy" else ():
+        scope = projection.synapse.scope
+        solved = {e.name for e in scope.event_driven}
+        for name in sorted({n for s in (*scope.on_pre, *scope.on_post) for n in s.expression.names}):
+            read = sorted(scope.reached([name]) & solved - {name})
+            if read:
+                why = f"its code computes '{name}' before {read[0]} is solved up to the event; write it out where it is read, or use target='numpy'"
+                raise UnsupportedError("brian2", f"projection '{projection.name}', with target='{target}'", why, OTHERS)
 
 
 def refuse_integration(network: Network) -> None:
