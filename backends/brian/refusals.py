@@ -63,18 +63,25 @@ def refuse_loops_in_order(network: Network, target: str) -> None:
 
 
 def refuse_early_subexpressions(network: Network, target: str) -> None:
-    """Brian2's C++ and Cython compute a synapse's subexpressions before its equations are solved up to the event.
+    """Brian2's C++ and Cython compute a synapse's subexpressions before all statements, and before its equations are solved up to the event.
 
-    Raises UnsupportedError where one reads what is solved from event to event.
+    Raises UnsupportedError where one reads what has changed by then.
     """
     for projection in network.projections if target != "numpy" else ():
         scope = projection.synapse.scope
-        solved = {e.name for e in scope.event_driven}
-        for name in sorted({n for s in (*scope.on_pre, *scope.on_post) for n in s.expression.names}):
-            read = sorted(scope.reached([name]) & solved - {name})
-            if read:
-                why = f"its code computes '{name}' before {read[0]} is solved up to the event; write it out where it is read, or use target='numpy'"
-                raise UnsupportedError("brian2", f"projection '{projection.name}', with target='{target}'", why, OTHERS)
+        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
+            changed = {e.name for e in scope.event_driven}
+            for statement in block:
+                for name in statement.expression.names:
+                    read = sorted(scope.reached([name]) & changed - {name})
+                    if read:
+                        why = (
+                            f"its code computes '{name}' first of all, and {read[0]} has changed where it is read; write it out there, "
+                            "or use target='numpy'"
+                        )
+                        what = f"projection '{projection.name}', {phase}, with target='{target}'"
+                        raise UnsupportedError("brian2", what, why, OTHERS)
+                changed.add(statement.target)
 
 
 def refuse_integration(network: Network) -> None:

@@ -170,8 +170,11 @@ def test_brian2_refuses_rates_that_its_formula_can_not_divide_by(tau: float) -> 
 
 @pytest.mark.parametrize("target", ["cython", "cpp_standalone"])
 def test_brian2s_compiled_targets_refuse_what_they_read_too_early(target: str) -> None:
-    """`y` is made of `a`, which the event solves; written out, C++ has the reference's numbers."""
-    with pytest.raises(UnsupportedError, match="computes 'y' before a is solved"):
+    """`y` is made of `a`, which the event solves, or a statement before changes."""
+    clocked = Synapse("s", TRACES.replace("event", "clock"), on_pre="a += 1; I_post += w*y", parameters=NUMBERS)
+    with pytest.raises(UnsupportedError, match="computes 'y' first of all, and a has changed"):
+        backends.get("brian2").compile(network(clocked), target=target)
+    with pytest.raises(UnsupportedError, match="computes 'y' first of all, and a has changed"):
         backends.get("brian2").compile(network(), target=target)
 
 
