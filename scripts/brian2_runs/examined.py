@@ -1,0 +1,142 @@
+"""A user's script from its first run to the verdict: does our network compute what Brian2's objects compute?"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import brian2
+import numpy as np
+
+from backends.brian.importing.importer import Imported, NotImportedError, from_brian2
+from brian2_runs import ours, watched
+from brian2_runs.first_run import FirstRun, NoRun, first_run
+from brian2_runs.numbers import NumbersError, drawing
+from brian2_runs.ours import Comparison
+from brian2_runs.watched import Ran
+from neuro.io.files import replaced_text
+from neuro.io.serialisation import to_json
+from neuro.protocols import RunError, UnsupportedError
+
+CLOSE = 1e-6  # of a variable's largest value: what rounding may make of two formulas of one value, where nothing spikes
+# Ways in which Brian2 computes the same with other roundings: its own optimiser, and its compiled code with the compiler flags
+# that it has by default; the latter draws numbers of its own.
+OTHERWISE = ("without loop-invariant optimisations", "cython with -ffast-math")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """duration: seconds of model time; budget: of computing, for Brian2's run; seed: of what the script draws while it builds."""
+
+    duration: float = np.inf
+    budget: float = np.inf
+    seed: int = 1
+    backend: str = "native"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """outcome: "equal", "diverges" (as Brian2 itself does), "differs", "refused", "no run", "fails", or "imported" where nothing was run.
+
+    reason: why. asked: seconds that the script wanted to run. built: seconds of executing the script and importing. itself: a way of
+    Brian2's to compute the same with other roundings -> how that run compares with its first.
+    """
+
+    script: str
+    outcome: str
+    reason: str = ""
+    asked: float = 0.0
+    dt: float = 0.0
+    cells: int = 0
+    synapses: int = 0
+    built: float = 0.0
+    network: str = ""
+    warnings: tuple[str, ...] = ()
+    compared: Comparison | None = None
+    itself: dict[str, Comparison] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def imported(path: Path, seed: int) -> tuple[FirstRun, Imported]:
+    """The script's objects at its first run, and our network. Raises NoRun, NotImportedError."""
+    brian2.seed(seed)
+    np.random.seed(seed)
+    found = first_run(path)
+    return found, from_brian2(found.objects, namespace=found.namespace)
+
+
+def examine(path: Path, settings: Settings, *, run: bool = True, write: Path | None = None) -> Examined:
+    """Execute, import, run both sides and compare; see Examined for how it may end. write: where to write the network as JSON."""
+    begin = time.perf_counter()
+    brian2.seed(settings.seed)
+    np.random.seed(settings.seed)
+    try:
+        found = first_run(path)
+    except NoRun as error:
+        return Examined(str(path), "no run", str(error))
+    try:
+        made = from_brian2(found.objects, namespace=found.namespace)
+    except NotImportedError as error:
+        return Examined(str(path), "refused", str(error), found.duration)
+    network = made.network
+    known = {
+        "asked": found.duration,
+        "dt": float(network.dt.value),
+        "cells": sum(p.size for p in network.populations),
+        "synapses": sum(p.size for p in made.synapses.values()),
+        "built": time.perf_counter() - begin,
+        "network": str(network),
+        "warnings": made.warnings,
+    }
+    if write is not None:
+        replaced_text(write, to_json(network))
+    if not run:
+        return Examined(str(path), "imported", **known)
+    try:
+        return _compared(path, settings, found, made, known)
+    except (UnsupportedError, RunError, NumbersError) as error:
+        return Examined(str(path), "fails", f"{type(error).__name__}: {error}", **known)
+
+
+def _compared(
+    path: Path, settings: Settings, found: FirstRun, made: Imported, known: dict[str, Any]
+) -> Examined:
+    chosen = watched.variables(found, made)
+    theirs = watched.run(found, made, chosen, min(settings.duration, found.duration), budget=settings.budget)
+    compared = ours.compare(theirs, ours.run(made, chosen, theirs.steps, settings.backend))
+    if compared.first is None and max(compared.trace, compared.end) <= CLOSE:
+        return Examined(str(path), "equal", **known, compared=compared)
+    itself: dict[str, Comparison] = {}
+    for way in OTHERWISE[: 1 if drawing(found) else 2]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            other = pool.submit(again, path, settings.seed, theirs.steps, way).result()
+        itself[way] = ours.compare(theirs, other)
+        if _explains(itself[way], compared):
+            return Examined(str(path), "diverges", way, **known, compared=compared, itself=itself)
+    return Examined(str(path), "differs", "", **known, compared=compared, itself=itself)
+
+
+def _explains(itself: Comparison, compared: Comparison) -> bool:
+    """Whether Brian2 leaves its own rasters, or its own values, as we leave them."""
+    if compared.first is None:
+        return max(itself.trace, itself.end) * 10 >= max(compared.trace, compared.end)
+    return itself.first is not None and (compared.trace <= CLOSE or itself.trace * 10 >= compared.trace)
+
+
+def again(path: Path, seed: int, steps: int, way: str) -> Ran:
+    """The same script in Brian2 with other roundings, in a process of its own."""
+    found, made = imported(path, seed)
+    if way == OTHERWISE[0]:
+        brian2.prefs.codegen.loop_invariant_optimisations = False
+    else:
+        for item in found.objects:
+            if hasattr(item, "codeobj_class"):
+                item.codeobj_class = None
+        brian2.prefs.codegen.target = "cython"
+    return watched.run(found, made, watched.variables(found, made), steps * float(made.network.dt.value))
