@@ -52,8 +52,13 @@ def run(imported: Imported, watched: Sequence[Variable], steps: int, backend: st
         seconds,
         {n: _events(raster[0]) for n, raster in found.spikes.items()},
         {n: np.asarray(a[0]) for n, a in found.traces.items()},
-        {v.ours: np.asarray(state.variables[v.ours][0], dtype=np.float64).ravel() for v in watched},
+        {v.ours: _end(state.variables[v.ours][0], v) for v in watched},
     )
+
+
+def _end(values: Array, variable: Variable) -> Array:
+    found = np.asarray(values, dtype=np.float64).ravel()
+    return found[:1] if variable.scalar else found
 
 
 def _events(raster: Array) -> tuple[Array, Array]:

@@ -30,6 +30,11 @@ class Variable:
     ours: str
     index: Array
 
+    @property
+    def scalar(self) -> bool:
+        """Whether Brian2 has it once for all."""
+        return bool(self.owner.variables[self.name].scalar)
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -56,7 +61,7 @@ def variables(found: FirstRun, imported: Imported) -> tuple[Variable, ...]:
         owner, _, name = theirs.partition(".")
         group = objects.get(owner)
         if ours in states and isinstance(group, brian2.NeuronGroup | brian2.Synapses):
-            size = len(group)
+            size = 1 if group.variables[name].scalar else len(group)
             index = np.unique(np.linspace(0, size - 1, CELLS).astype(int)) if size else np.zeros(0, int)
             chosen.append(Variable(group, name, ours, index))
     return tuple(v for v in chosen if len(v.index))
@@ -90,12 +95,12 @@ def run(
     finally:
         device._maximum_run_time = before
     dt = float(imported.network.dt.value)
-    steps = round(float(network.t_) / dt)
+    steps = int(found.clock.variables["timestep"].get_value()[0])
     return Ran(
         steps,
         float(device._last_run_time),
         {n: (np.rint(np.asarray(m.t) / dt).astype(int), np.asarray(m.i)) for n, m in spikes.items()},
-        {v.ours: np.asarray(getattr(traces[v.ours], f"{v.name}_")).T for v in watched},
+        {v.ours: np.asarray(getattr(traces[v.ours], f"{v.name}_")).T.reshape(steps, -1) for v in watched},
         {v.ours: np.array(v.owner.variables[v.name].get_value(), dtype=np.float64) for v in watched},
     )
 
