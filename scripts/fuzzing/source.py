@@ -99,6 +99,8 @@ def _model(model: Neuron | Synapse) -> str:
     if isinstance(model, Neuron) and model.refractory.value:
         parts.append(f"refractory={_value(model.refractory)}")
     parts.append(f"method={model.method!r}")
+    if model.regularly:
+        parts.append(f"regularly={dict(model.regularly)!r}")
     return f"{type(model).__name__}(\n    " + ",\n    ".join(parts) + ",\n)"
 
 
@@ -169,6 +171,7 @@ def _input(item: Input) -> str:
     rate = f", rate={_value(item.rate)}" if item.rate is not None else ""
     rate += f", weight={_value(item.weight)}" if item.weight is not None else ""
     rate += f", sources={item.sources}" if item.sources != 1 else ""
+    rate += f", law={item.law!r}" if item.law != "poisson" else ""
     kind = f", {item.kind!r}" if item.kind != "spikes" else ""
     return f"Input({item.name!r}, {item.size}{kind}{f', target={item.target!r}' if item.target else ''}{rate})"
 

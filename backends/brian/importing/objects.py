@@ -6,28 +6,42 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.errors import NotImportedError
 from brian2.groups.group import CodeRunner
 from brian2.groups.neurongroup import Resetter, StateUpdater, SubexpressionUpdater, Thresholder
 from brian2.groups.subgroup import Subgroup
 from brian2.synapses.synapses import StateUpdater as SynapticStateUpdater
 from brian2.synapses.synapses import SummedVariableUpdater, SynapticPathway
 
+from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.errors import NotImportedError
+
 SLOTS = ["start", "groups", "thresholds", "synapses", "resets", "end"]
 _WATCHES = (brian2.StateMonitor, brian2.EventMonitor, brian2.PopulationRateMonitor)
 _GROUPS = (brian2.NeuronGroup, brian2.PoissonGroup, brian2.SpikeGeneratorGroup)
-_PLACES: Mapping[type, tuple[str, int]] = {  # slot and order, beyond the owner's own order, of what a group consists of
-    StateUpdater: ("groups", 0),
-    SynapticStateUpdater: ("groups", 0),
-    Thresholder: ("thresholds", 0),
-    Resetter: ("resets", 0),
-    SummedVariableUpdater: ("groups", -1),
-    brian2.PoissonInput: ("synapses", 0),
-    brian2.SpikeGeneratorGroup: ("thresholds", 0),
+_PARTS = (
+    StateUpdater,
+    SynapticStateUpdater,
+    Thresholder,
+    Resetter,
+    SummedVariableUpdater,
+    SynapticPathway,
+    SubexpressionUpdater,
+)
+_SLOTS: Mapping[type, str] = {  # of what a group consists of; orders within them are looked at where they matter
+    StateUpdater: "groups",
+    SynapticStateUpdater: "groups",
+    SummedVariableUpdater: "groups",
+    Thresholder: "thresholds",
+    SynapticPathway: "synapses",
+    Resetter: "resets",
+    brian2.PoissonInput: "synapses",
+    brian2.SpikeGeneratorGroup: "thresholds",
 }
 _INSTEAD = {
-    "SpatialNeuron": ("it has several compartments", "write each compartment as a point neuron, joined by graded synapses"),
+    "SpatialNeuron": (
+        "it has several compartments",
+        "write each compartment as a point neuron, joined by graded synapses",
+    ),
     "NetworkOperation": (
         "it is Python code that runs in each step",
         "write what it does as equations, run_regularly statements or a TimedArray, or leave it out of the network",
@@ -54,8 +68,12 @@ class Objects:
             if known.name == name:
                 return known
         if any(s.name == name for s in self.synapses):
-            raise NotImportedError(name, "synapses onto synapses have no place here", "give what they change to a group of cells")
-        raise NotImportedError(name, "it is joined to the network, and no part of it", "give it to from_brian2, or add it to the network")
+            raise NotImportedError(
+                name, "synapses onto synapses have no place here", "give what they change to a group of cells"
+            )
+        raise NotImportedError(
+            name, "it is joined to the network, and no part of it", "give it to from_brian2, or add it to the network"
+        )
 
 
 def objects(given: Iterable[Any]) -> Objects:
@@ -84,7 +102,9 @@ def flattened(given: Iterable[Any]) -> list[Any]:
             found[id(item)] = item
             pending += list(item.contained_objects)
         elif id(item) not in found:
-            raise NotImportedError(getattr(item, "name", repr(item)), "it is no object of Brian2's", "give a Network or its objects")
+            raise NotImportedError(
+                getattr(item, "name", repr(item)), "it is no object of Brian2's", "give a Network or its objects"
+            )
     return list(found.values())
 
 
@@ -106,18 +126,19 @@ def sort(item: Any, found: Objects) -> None:
         found.subgroups.append(item)
     elif kind is CodeRunner:
         found.runners.append(item)
-    elif not isinstance(item, StateUpdater | SynapticStateUpdater | Thresholder | Resetter | SummedVariableUpdater | SynapticPathway | SubexpressionUpdater):
-        raise NotImportedError(item.name, f"there is nothing here for a {kind.__name__}", "leave it out, or say what it does in equations")
+    elif not isinstance(item, _PARTS):
+        raise NotImportedError(
+            item.name, f"there is nothing here for a {kind.__name__}", "leave it out, or say what it does in equations"
+        )
 
 
 def check_place(item: Any) -> None:
-    """Objects run in the slots and orders of Brian2's default schedule; pathways are sorted by theirs."""
+    """Everything runs in the slot that Brian2 gives it."""
     if not item.active:
         raise NotImportedError(item.name, "it is not active", "leave it out of the network, or make it active")
-    for kind, (slot, order) in _PLACES.items():
-        if isinstance(item, kind) and (item.when != slot or item.order != order):
-            place = f"it runs in the slot '{item.when}' with order {item.order}"
-            raise NotImportedError(item.name, place, f"leave it in the slot '{slot}' with order {order}")
+    for kind, slot in _SLOTS.items():
+        if isinstance(item, kind) and item.when != slot:
+            raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
 
 
 def check_schedule(network: Any) -> None:
@@ -130,7 +151,9 @@ def check_clocks(found: Objects, items: Iterable[Any]) -> None:
     """One dt, and time 0. What run_regularly made may have a longer one."""
     timed = [i for i in _timed(items) if i not in found.runners]
     if not timed:
-        raise NotImportedError("network", "there is nothing in it to simulate", "give groups of cells and their synapses")
+        raise NotImportedError(
+            "network", "there is nothing in it to simulate", "give groups of cells and their synapses"
+        )
     found.dt = float(timed[0].clock.dt_)
     for item in timed:
         if float(item.clock.dt_) != found.dt:

@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from backends.brian.devices import DEFAULT_FUNCTIONS, DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import Cells
-from backends.brian.importing.words import Table, Words, dimension
+from backends.brian.importing.words import Table, Words, si
+from neuro.language.units import Quantity
 from neuro.model import Input
 
 Array = npt.NDArray[Any]
 Brings = Callable[[int], Array]  # number of steps -> [1, time, channel]
 
 
-def generator(group: Any) -> tuple[Input, Brings]:
-    """A SpikeGeneratorGroup as a spike input, and its spikes."""
+def generator(group: Any, target: str) -> tuple[Input, Brings]:
+    """A SpikeGeneratorGroup as a spike input, or as what makes the cells fire that stand for it, and its spikes."""
     dt, size = float(group.clock.dt_), len(group)
     bins = np.asarray((np.asarray(group._spike_time) + 1e-3 * dt) / dt, np.int64)  # as Brian2 bins them
     cells = np.asarray(group._neuron_index, np.int64)
@@ -31,6 +32,8 @@ def generator(group: Any) -> tuple[Input, Brings]:
             found[0, bins[inside] + first, cells[inside]] = True
         return found
 
+    if target:
+        return Input(f"{group.name}_spikes", size, "current", target), lambda steps: spikes(steps).astype(np.float64)
     return Input(group.name, size, "spikes"), spikes
 
 
@@ -39,7 +42,9 @@ def currents(cells: Cells) -> list[tuple[Input, Brings]]:
     population = cells.population
     found = []
     for name, table in cells.words.tables.items():
-        item = Input(f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}")
+        item = Input(
+            f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}"
+        )
         found.append((item, _values(table, cells.words, population.size)))
     return found
 
@@ -57,7 +62,9 @@ def check_stages(cells: Cells) -> None:
         values = _values(table, words, cells.population.size)(steps)
         if any(not np.array_equal(values, _values(table, words, cells.population.size, part)(steps)) for part in ahead):
             method = cells.population.neuron.method
-            reason = f"'{method}' reads the TimedArray '{name}' within a step, where it has another value than at the start"
+            reason = (
+                f"'{method}' reads the TimedArray '{name}' within a step, where it has another value than at the start"
+            )
             raise words.refused(reason, "use method='euler' or 'exponential_euler', or a table with a longer dt")
 
 
@@ -106,8 +113,28 @@ def _parameter(name: str, text: str, words: Words) -> Array:
 
 
 def drive(item: Any, cells: Cells, first: int, size: int) -> Input:
-    """A PoissonInput as a drive; cells outside of its subgroup hear nothing."""
-    population = cells.population
-    reason = "its counts are binomial ones"
-    raise cells.words.refused(f"PoissonInput '{item.name}' adds to it, and {reason}", "use a PoissonGroup and synapses")
-    raise AssertionError(population, first, size, dimension, brian2)
+    """A PoissonInput as a drive, with binomial counts as Brian2 draws them; cells outside of its subgroup hear nothing."""
+    population, words = cells.population, cells.words
+    if "law" not in Input.__dataclass_fields__:
+        raise words.refused(f"'{item.name}' adds binomial counts to it", "use a PoissonGroup and synapses")
+    rate = np.zeros(population.size)
+    rate[first : first + size] = float(item.rate)
+    return Input(
+        item.name,
+        population.size,
+        "drive",
+        f"{population.name}.{words.names[item._target_var]}",
+        rate=si(rate if size < population.size else float(item.rate), brian2.Hz.dim),
+        weight=_weight(item, words),
+        sources=int(item.N),
+        law="binomial",
+    )
+
+
+def _weight(item: Any, words: Words) -> Quantity:
+    """As Brian2's code has it, which holds a quantity as text."""
+    text = item._weight if isinstance(item._weight, str) else repr(item._weight)
+    value = words.number(words.parsed(text))
+    if value is None:
+        raise words.refused(f"the weight '{text}' of '{item.name}' is no number", "give one weight")
+    return si(value, words.group.variables[item._target_var].dim)

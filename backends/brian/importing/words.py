@@ -17,6 +17,7 @@ from neuro.checks.common import check_positive, other_name, reserved_problem
 from neuro.language.equations import CONSTANTS
 from neuro.language.units import Dimension, Quantity, is_unit_name, unit
 
+PARAMETER = "parameter"  # a declared variable, in Brian2's words
 _STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/%]?=|\*\*=|//=)(?!=)\s*(?P<expr>.*)", re.S)
 _WRITTEN_OUT = {"%=": "%", "**=": "**", "//=": "//"}
 
@@ -64,14 +65,18 @@ class Words:
     constants: dict[str, Quantity] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)  # constants, Brian2's name -> ours
+    inlined: dict[str, ast.expr] = field(default_factory=dict)  # variables that are written out wherever they are read
 
     @property
     def taken(self) -> set[str]:
         return {*self.names.values(), *self.renamed.values(), *self.tables}
 
-    def expression(self, text: str, locals_: Mapping[str, ast.expr] | None = None) -> str:
-        """An expression. locals_: variables of the statements before it."""
-        return ast.unparse(_Rewriter(self, locals_ or {}).visit(self.parsed(text)))
+    def expression(self, text: str) -> str:
+        return ast.unparse(self.tree(text))
+
+    def tree(self, text: str) -> ast.expr:
+        found: ast.expr = _Rewriter(self, self.inlined).visit(self.parsed(text))
+        return found
 
     def parsed(self, text: str) -> ast.expr:
         clean = " ".join(text.split())
@@ -83,7 +88,7 @@ class Words:
     def statements(self, code: str) -> list[str]:
         """Statements in order, each as one line. Variables that only the statements know are put into those that read them."""
         found: list[str] = []
-        known: dict[str, ast.expr] = {}
+        known = dict(self.inlined)
         for line in re.split(r"[;\n]", code):
             text = line.split("#", 1)[0].strip()
             match = _STATEMENT.fullmatch(text) if text else None
@@ -109,9 +114,14 @@ class Words:
         if op != "=":
             before = known.get(target)
             if before is None:
-                raise self.refused(f"'{target}' in '{target} {op} {text}' is no variable of it", "declare it in the equations")
+                raise self.refused(
+                    f"'{target}' in '{target} {op} {text}' is no variable of it", "declare it in the equations"
+                )
             tree = ast.parse(f"({ast.unparse(before)}) {op[0]} ({ast.unparse(tree)})", mode="eval").body
-        if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("rand", "randn", "poisson") for n in ast.walk(tree)):
+        if any(
+            isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("rand", "randn", "poisson")
+            for n in ast.walk(tree)
+        ):
             fix = f"declare '{target} : 1' in the equations"
             raise self.refused(f"'{target}' holds a random number, and is no variable of it", fix)
         known[target] = tree
@@ -138,7 +148,9 @@ class Words:
             return self.unit(name)
         found = self.resolved(name)
         if not isinstance(found, brian2.core.variables.Constant):
-            raise self.refused(f"'{name}' in its text is neither a variable of it nor a number", "use numbers and variables")
+            raise self.refused(
+                f"'{name}' in its text is neither a variable of it nor a number", "use numbers and variables"
+            )
         return self.constant(name, si(found.get_value(), found.dim))
 
     def unit(self, name: str) -> ast.expr:
@@ -158,18 +170,30 @@ class Words:
     def number(self, tree: ast.expr) -> float | None:
         """The value of an expression of numbers alone, or None."""
         names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-        if any(isinstance(n, ast.Call) for n in ast.walk(tree)) or any(n in self.names for n in names):
+        if any(isinstance(n, ast.Call) for n in ast.walk(tree)) or any(
+            n in self.names or n in ("t", "dt", "i", "j") for n in names
+        ):
             return None
         try:
-            values = {n: float(self.counts[n]) if n in self.counts else float(self.resolved(n).get_value()) for n in names}
+            values = {n: self.value(n) for n in names}
             return float(eval(compile(ast.Expression(tree), "", "eval"), {"__builtins__": {}}, values))
         except (AttributeError, NotImportedError, ArithmeticError, TypeError, ValueError):
             return None
 
+    def open_end(self, node: ast.expr) -> ast.expr | None:
+        """`inf*mV` as inf, which clip() takes without a unit."""
+        return ast.Name("inf") if self.number(node) == np.inf else None
+
+    def value(self, name: str) -> float:
+        """SI value of a number's name or a unit's."""
+        if name in self.counts:
+            return float(self.counts[name])
+        return float(DEFAULT_UNITS[name] if name in DEFAULT_UNITS else self.resolved(name).get_value())
+
     def call(self, node: ast.Call, visit: Callable[[ast.AST], Any]) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name in DEFAULT_FUNCTIONS:
-            return ast.Call(ast.Name(name), [visit(a) for a in node.args], [])
+            return ast.Call(ast.Name(name), [self.open_end(a) or visit(a) for a in node.args], [])
         found = self.resolved(name)
         if not isinstance(found, brian2.TimedArray):
             reason = f"'{name}' is a function of its own code"
@@ -242,7 +266,9 @@ def _tree(text: str) -> ast.expr:
 def _line(name: str, op: str, tree: ast.expr) -> str:
     """One statement; `x = x + y` as `x += y`."""
     match tree:
-        case ast.BinOp(left=ast.Name(id=left), op=ast.Add() | ast.Sub() as sign, right=right) if op == "=" and left == name:
+        case ast.BinOp(left=ast.Name(id=left), op=ast.Add() | ast.Sub() as sign, right=right) if (
+            op == "=" and left == name
+        ):
             inner = ast.unparse(right)
             closed = isinstance(right, ast.Name | ast.Constant | ast.Call)
             return f"{name} {'+' if isinstance(sign, ast.Add) else '-'}= {inner if closed else f'({inner})'}"
