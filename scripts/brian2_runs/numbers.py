@@ -23,8 +23,8 @@ from backends.brian.importing.importer import Imported
 from brian2_runs.first_run import FirstRun
 from neuro.compiler import drives, streams
 from neuro.compiler.resolve import resolve
-from neuro.language.equations import Expression
-from neuro.language.scope import NeuronScope, is_noise, is_uniform
+from neuro.language.equations import Expression, drawn_by
+from neuro.language.scope import NeuronScope
 
 Array = npt.NDArray[Any]
 Draw = Callable[[int, int], Array]  # steps from first to last - 1 -> numbers [time, cell]
@@ -114,8 +114,7 @@ class _Giver:
         place = population, phase, kind
         if place not in self.waiting:
             scope = self.network.population(population).neuron.scope
-            names = [n for e in _expressions(scope, phase) for n in e.names if is_noise(n) and _kind(n) == kind]
-            self.waiting[place] = deque(names)
+            self.waiting[place] = deque(n for e in _expressions(scope, phase) for n in e.names if drawn_by(n) == kind)
         return self.waiting[place]
 
     def population(self, item: Any) -> str:
@@ -150,19 +149,15 @@ class _Giver:
 
 
 def _phase(item: Any) -> str:
-    for kind, phase in ((Thresholder, "threshold"), (Resetter, "reset"), (CodeRunner, "every_step")):
+    for kind, phase in ((Thresholder, "threshold"), (Resetter, "reset"), (CodeRunner, "regularly")):
         if isinstance(item, kind):
             return phase
     raise NumbersError(f"'{item.name}', a {type(item).__name__}, draws numbers, and there is no place for them")
 
 
-def _kind(name: str) -> str:
-    return "rand" if is_uniform(name) else "randn"
-
-
 def _expressions(scope: NeuronScope, phase: str) -> Iterator[Expression]:
     if phase == "threshold":
-        if scope.threshold is not None:
-            yield scope.threshold
+        yield from (e for e in (scope.threshold,) if e is not None)
         return
-    yield from (s.expression for s in getattr(scope, phase))
+    blocks = scope.reset if phase == "reset" else [s for r in scope.regularly for s in r.statements]
+    yield from (s.expression for s in blocks)
