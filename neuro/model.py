@@ -34,6 +34,7 @@ from neuro.fields import (
     convert_given,
     convert_size,
     convert_table,
+    convert_unless_text,
     converted,
     converted_bounds,
     default,
@@ -56,7 +57,9 @@ class Neuron:
 
     equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
-    left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
+    left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: a time; or text, evaluated
+    at each step from the values at its start: an expression in seconds, how long a cell stays refractory after a spike, or a condition, on which
+    it does. `lastspike` and `not_refractory` may stand in every text of a neuron with a threshold.
     method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations).
     source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
     (Brian2's run_regularly); the shortest period first.
@@ -70,7 +73,7 @@ class Neuron:
     parameters: Converted[Mapping[str, Quantity]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
     bounds: Converted[Mapping[str, tuple[Quantity | None, Quantity | None]]] = default({})
-    refractory: Converted[Quantity] = default("0 ms")
+    refractory: Converted[Quantity | str] = default("0 ms")
     method: str = "euler"
     source: str = ""
     regularly: Mapping[str, str] = later({})
@@ -80,7 +83,7 @@ class Neuron:
         put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
         convert_table(self, "initial")
-        convert(self, "refractory")
+        convert_unless_text(self, "refractory")
         put(self, "bounds", {name: converted_bounds(pair) for name, pair in self.bounds.items()})
         checks.enforce(checks.neuron(self))
 
@@ -93,7 +96,12 @@ class Neuron:
     @property
     def frozen(self) -> tuple[str, ...]:
         """Variables that a refractory cell keeps; none where there is no refractory period."""
-        return self.scope.frozen_when_refractory if self.refractory.value else ()
+        return self.scope.frozen_when_refractory if self.scope.spike_states or self.period else ()
+
+    @property
+    def period(self) -> float:
+        """Seconds for which a cell is refractory after each spike; 0 where a text says how long."""
+        return 0.0 if isinstance(self.refractory, str) else float(self.refractory.value)
 
     def with_parameters(self, **parameters: Any) -> Neuron:
         """The same neuron with other parameter values."""
@@ -348,7 +356,8 @@ def _late_inputs(network: Network) -> dict[str, frozenset[str]]:
 
 @per_object
 def _neuron_scope(neuron: Neuron) -> NeuronScope:
-    texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step)
+    refractory = neuron.refractory if isinstance(neuron.refractory, str) else ""
+    texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, refractory)
     return neuron_scope(*texts, _dimensions(neuron.parameters), tuple(neuron.regularly.items()))
 
 

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from backends.brian.build import Builder
 from backends.brian.built import Built
 from backends.brian.errors import OTHERS, described, objections
+from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps
+from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps, may_diverge
 from backends.brian.plan import Watched, limits, pairs, watched_by
 from backends.brian.refusals import refuse
 from backends.brian.simulations import InProcess, Simulation, Standalone
@@ -66,11 +67,12 @@ class BrianProgram(Simulator):
         with session("numpy"), objections(self._names):  # refusals come now
             built = self._builder(copies).build()
             self._propagators = built.propagators
-            columns = self._columns(check_parameters(self._merged, None), (copies,))
+            values = check_parameters(self._merged, None)
+            columns = self._columns(values, (copies,))
             ties = self._ties(columns)
             built = self._builder(copies, ties).build() if ties else built
             try:
-                self._check_formulas(built, columns, ties)
+                self._check_formulas(built, values, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
@@ -97,7 +99,7 @@ class BrianProgram(Simulator):
             simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
             built = simulation.built
             try:
-                self._check_formulas(built, columns, ties)
+                self._check_formulas(built, values, columns, ties)
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
             given = self._values(built, columns) | self._numbers(built, values, feed.lead)
@@ -130,8 +132,11 @@ class BrianProgram(Simulator):
         found = {o: p.tie(columns.get(o, {}), self.semantics.dt) for o, p in self._propagators.items()}
         return {owner: tie for owner, tie in found.items() if tie is not None}
 
-    def _check_formulas(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
+    def _check_formulas(
+        self, built: Built, values: Mapping[str, Array], columns: Columns, ties: Mapping[str, Tie]
+    ) -> None:
         """Raises DegenerateError where one is wrong with these numbers. Puts the values of tied rates into the columns."""
+        check_rates(self._merged, values)
         for owner, tie in ties.items():
             columns[owner] |= self._propagators[owner].rates(tie, columns[owner])
         for owner, propagator in built.propagators.items():
@@ -196,7 +201,7 @@ class BrianProgram(Simulator):
         """Raises RunError naming the state that first left the finite numbers."""
         first: tuple[int, str, int] | None = None
         for population in self._merged.populations:
-            for name in population.neuron.scope.states:
+            for name in may_diverge(population.neuron.scope):
                 counted = (
                     built.groups[population.name]
                     .variables[finite_steps(built.names[population.name][name])]

@@ -22,6 +22,7 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.connectivity import check_numbers
+from neuro.checks.events import check_event_driven, check_flags
 from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.foreign import shown
@@ -38,7 +39,7 @@ def synapse(item: Synapse) -> Iterator[Problem]:
     if not problems:
         from neuro.checks.formulas import check_numbers  # sympy loads when it is first needed
 
-        problems = list(check_numbers(item.scope))
+        problems = list(check_numbers(item.scope)) or list(check_event_driven(item.scope))
         yield from problems
     if not problems:
         yield from check_method(item.method, item.scope, f"synapse '{item.name}'")
@@ -52,6 +53,8 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor", generated=merged)
     yield from check_cycles(scope.equations)
+    yield from check_flags(scope.equations, synapse=True)
+    yield from check_flags(scope.receptor, synapse=False)
     own_names = {e.name for e in scope.equations}
     for equation in scope.receptor:
         if equation.kind != "subexpression" and equation.name in own_names:

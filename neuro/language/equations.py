@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeGuard
 
 from neuro.language.units import Dimension, UnitError, unit
 
-FLAGS = {"constant", "shared", "unless refractory"}
+FLAGS = {"constant", "shared", "unless refractory", "event-driven", "clock-driven"}
 
 # Functions of one dimensionless argument; the value is dimensionless.
 PLAIN_FUNCTIONS = {
@@ -269,7 +269,7 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
         return
     if name in {*DRAWN, "poisson"}:
         what = (
-            "stands in the threshold and the statements of a neuron alone"
+            "stands in the threshold, refractory and the statements of a neuron alone"
             if name in DRAWN
             else "is not allowed in a model"
         )
@@ -390,7 +390,9 @@ def is_condition(node: ast.AST) -> bool:
     """Whether a node is a condition by its form; the name of a variable that holds one is not."""
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.Not)
-    return isinstance(node, ast.Compare | ast.BoolOp) or (isinstance(node, ast.Constant) and isinstance(node.value, bool))
+    return isinstance(node, ast.Compare | ast.BoolOp) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, bool)
+    )
 
 
 def literal(node: ast.expr) -> float | None:

@@ -96,7 +96,7 @@ def _model(model: Neuron | Synapse) -> str:
     parts = [repr(model.name), _text(model.equations)]
     parts += [f"{f}={_text(getattr(model, f))}" for f in fields if getattr(model, f)]
     parts += [f"{f}={_mapping(getattr(model, f))}" for f in ("parameters", "initial") if getattr(model, f)]
-    if isinstance(model, Neuron) and model.refractory.value:
+    if isinstance(model, Neuron) and (model.scope.refractory or model.period):
         parts.append(f"refractory={_value(model.refractory)}")
     parts.append(f"method={model.method!r}")
     if model.regularly:

@@ -26,12 +26,13 @@ RELAY = "s"  # of a SpikeGeneratorGroup that is a population: what makes a cell 
 class Outside:
     """What the rest of the network does to a group's variables. added: events change it; summed: synapses form it in each step.
 
-    runners: statements that run now and then.
+    runners: statements that run now and then. before: those of `summed` that others read as they were in the step before.
     """
 
     added: set[str] = field(default_factory=set)
     summed: set[str] = field(default_factory=set)
     runners: list[Runner] = field(default_factory=list)
+    before: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Cells:
 
     population: Population
     words: Words
+    before: Mapping[str, str] = field(
+        default_factory=dict
+    )  # a sum of the cells' -> the state that holds it for a step more
 
 
 def read_cells(group: Any, namespace: Mapping[str, Any], outside: Outside) -> Cells:
@@ -89,13 +93,18 @@ class _Reader:
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         threshold = self.threshold()
         lines += [f"{name} : {dimension(table.array.dim)}" for name, table in self.words.tables.items()]
+        before = {n: free(f"{self.words.names[n]}_before", self.words.taken) for n in sorted(self.outside.before)}
+        for name, own in before.items():
+            lines.append(f"{own} : {unit_of(self.equations[name])}")
+            self.initial[own] = self.standing(name)
+        every_step = [f"{n} = {n}" for n in self.kept] + [f"{own} = {self.words.names[n]}" for n, own in before.items()]
         each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
         neuron = Neuron(
             group.name,
             equations="\n".join(lines),
             threshold=threshold,
             reset="\n".join(self.reset),
-            every_step="\n".join(f"{name} = {name}" for name in self.kept),
+            every_step="\n".join(every_step),
             parameters={**self.words.constants, **each},
             refractory=self.refractory(),
             method=self.method(),
@@ -103,7 +112,7 @@ class _Reader:
             regularly=self.regularly,
         )
         arrays = {n: v for n, v in self.parameters.items() if v.shape}
-        return Cells(Population(group.name, neuron, len(group), arrays, self.initial), self.words)
+        return Cells(Population(group.name, neuron, len(group), arrays, self.initial), self.words, before)
 
     def check(self) -> None:
         events = sorted(set(self.group.events) - {"spike"})

@@ -16,7 +16,7 @@ from backends.brian.importing.imported import Imported as Imported
 from backends.brian.importing.imported import Place as Place
 from backends.brian.importing.imported import Placed as Placed
 from backends.brian.importing.objects import Objects, objects
-from backends.brian.importing.order import check_order
+from backends.brian.importing.order import check_order, read_before
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
 from backends.brian.importing.synapses import End, changed_outside, read_synapses
@@ -48,6 +48,7 @@ class _Importer:
 
     def imported(self) -> Imported:
         check_order(self.objects)
+        self.late = frozenset(read_before(self.objects))
         outside = self.outside()
         relays = self.relays()
         groups = [*self.objects.cells, *relays]
@@ -94,6 +95,8 @@ class _Importer:
                 (found[group.name].added if kind == "added" else found[group.name].summed).add(name)
         for item in self.objects.drives:
             found[self.objects.base(item._group).name].added.add(item._target_var)
+        for _, group_name, variable in self.late:
+            found[group_name].before.add(variable)
         for item in self.objects.runners:
             if item.group not in self.objects.synapses:
                 runner = Runner(item, item.group.start, len(item.group))
@@ -103,7 +106,7 @@ class _Importer:
     def end(self, group: Any) -> End:
         base = self.objects.base(group)
         place = self.groups[group.name] = Place(base.name, group.start, len(group))
-        return End(base.name, base, self.cells.get(base.name), place.first, place.size)
+        return End(base.name, base, self.cells.get(base.name), place.first, place.size, self.late)
 
     def projections(self) -> tuple[list[Projection], dict[str, Placed]]:
         """In the order in which Brian2 runs their pathways."""

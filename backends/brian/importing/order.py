@@ -43,6 +43,20 @@ def _check_sum(found: Objects, synapses: Any, name: str, updater: Any) -> None:
         )
 
 
+def read_before(found: Objects) -> set[tuple[str, str, str]]:
+    """(sums' updater, group, variable) where Brian2 forms a sum from another sum of the step before, which it forms later in a step."""
+    sums = [(s, name, updater) for s in found.synapses for name, updater in s.summed_updaters.items()]
+    late = set()
+    for synapses, _, updater in sums:
+        read = reached(synapses, updater.expression.identifiers)
+        for other, name, former in sums:
+            group = found.base(other.target if name.endswith("_post") else other.source)
+            ends = [e for e, end in (("_pre", synapses.source), ("_post", synapses.target)) if found.base(end) is group]
+            if any(f"{bare(name)}{end}" in read for end in ends) and key(former) >= key(updater):
+                late.add((updater.name, group.name, bare(name)))
+    return late
+
+
 def _check_integration(found: Objects, synapses: Any) -> None:
     updater = synapses.state_updater
     if updater is None:
@@ -96,6 +110,3 @@ def pathway_reads(synapses: Any, name: str, ends: list[str]) -> bool:
         if any(f"{name}{end}" in read for end in ends):
             return True
     return False
-
-
-__all__ = ["bare", "check_order"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,7 +44,10 @@ def currents(cells: Cells) -> list[tuple[Input, Brings]]:
     found = []
     for name, table in cells.words.tables.items():
         item = Input(
-            f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}"
+            f"{population.name}_{name}",
+            population.size if _each(table, cells.words) else 1,
+            "current",
+            f"{population.name}.{name}",
         )
         found.append((item, _values(table, cells.words, population.size)))
     return found
@@ -73,15 +77,26 @@ def _values(table: Table, words: Words, size: int, ahead: float = 0.0) -> Brings
     look = table.array.implementations["numpy"].get_code(words.group)
 
     def values(steps: int) -> Array:
-        times = np.arange(steps) * dt + ahead * dt
-        at = _evaluated(table.time, words, {"t": times, "dt": dt})
-        at = np.broadcast_to(at, times.shape)
+        known = {"t": (np.arange(steps) * dt + ahead * dt)[:, None], "dt": dt, "i": np.arange(size)[None, :]}
+        time = np.asarray(_evaluated(table.time, words, known), np.float64)
         if not table.cell:
-            return np.asarray(look(at))[None, :, None]
-        cell = np.broadcast_to(_evaluated(table.cell, words, {"i": np.arange(size)}), (size,))
-        return np.asarray(look(at[:, None], np.asarray(cell, np.int64)[None, :]))[None]
+            return np.asarray(look(np.broadcast_to(time, (steps, size if _each(table, words) else 1))))[None]
+        cell = np.asarray(_evaluated(table.cell, words, known), np.int64)
+        return np.asarray(look(*np.broadcast_arrays(time, cell, np.empty((steps, size)))[:2]))[None]
 
     return values
+
+
+def _each(table: Table, words: Words) -> bool:
+    """Whether cells read the table at times or in columns of their own."""
+    names = {
+        n.id
+        for text in (table.time, table.cell)
+        if text
+        for n in ast.walk(words.parsed(text))
+        if isinstance(n, ast.Name)
+    }
+    return bool(table.cell) or bool(names & {"i", *words.names})
 
 
 def _evaluated(text: str, words: Words, known: Mapping[str, Any]) -> Any:

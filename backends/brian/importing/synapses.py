@@ -32,6 +32,12 @@ class End:
     cells: Cells | None
     first: int
     size: int
+    late: frozenset[tuple[str, str, str]] = frozenset()  # see order.read_before
+
+    def before(self, updater: Any, suffix: str) -> dict[str, str]:
+        """Names of what this sum reads as it was in the step before."""
+        read = [n for by, group, n in self.late if by == updater.name and group == self.name]
+        return {f"{n}{suffix}": f"{self.cells.before[n]}{suffix}" for n in read if self.cells is not None}
 
     def names(self) -> dict[str, str]:
         found = dict(self.cells.words.names) if self.cells is not None else {}
@@ -213,7 +219,9 @@ class _Reader:
         if not name.endswith("_post"):
             reason = f"it sums '{name}' into its sources"
             raise self.words.refused(reason, "join the groups the other way round and sum into '..._post'")
-        return self.words.names[name].removesuffix("_post"), self.words.expression(updater.expression.code)
+        before = self.pre.before(updater, "_pre") | self.post.before(updater, "_post")
+        words = replace(self.words, names=self.words.names | before)  # it shares constants
+        return self.words.names[name].removesuffix("_post"), words.expression(updater.expression.code)
 
     def pathways(self, end: str) -> list[Any]:
         found = [p for p in self.synapses._pathways if p.prepost == end and self.blocks[p.objname]]
