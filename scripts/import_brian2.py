@@ -20,6 +20,7 @@ def show(found: Any) -> None:
     """What was compared, as tables."""
     compared = found.compared
     print(f"{compared.steps} steps of {found.dt * 1e3:g} ms, of {found.asked:g} s asked; {compared.spikes} spikes")
+    print(f"states compared: {', '.join(compared.states) or 'none'}")
     header = ("against Brian2's numpy code", "differing", "first at step", "worst trace", "worst value at the end", "seconds")
     rows = [("ours", *_row(compared))] + [(f"Brian2 {way}", *_row(item)) for way, item in found.itself.items()]
     cli.table(f"{found.outcome}", header, [*rows, ("Brian2", *(["-"] * 4), compared.theirs)])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import brian2
+from brian2.core.base import BrianObjectException
 import numpy as np
 
 from backends.brian.importing.importer import Imported, NotImportedError, from_brian2
@@ -23,9 +24,6 @@ from neuro.io.serialisation import to_json
 from neuro.protocols import RunError, UnsupportedError
 
 CLOSE = 1e-6  # of a variable's largest value: what rounding may make of two formulas of one value, where nothing spikes
-# Ways in which Brian2 computes the same with other roundings: its own optimiser, and its compiled code with the compiler flags
-# that it has by default; the latter draws numbers of its own.
-OTHERWISE = ("without loop-invariant optimisations", "cython with -ffast-math")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Examined:
-    """outcome: "equal", "diverges" (as Brian2 itself does), "differs", "refused", "no run", "fails", or "imported" where nothing was run.
+    """outcome: "equal", "diverges" (as Brian2 itself does), "differs", "refused", "no run", "not finite" (in Brian2), "fails", or "imported" where nothing was run.
 
     reason: why. asked: seconds that the script wanted to run. built: seconds of executing the script and importing. itself: a way of
     Brian2's to compute the same with other roundings -> how that run compares with its first.
@@ -74,16 +72,12 @@ def imported(path: Path, seed: int) -> tuple[FirstRun, Imported]:
 def examine(path: Path, settings: Settings, *, run: bool = True, write: Path | None = None) -> Examined:
     """Execute, import, run both sides and compare; see Examined for how it may end. write: where to write the network as JSON."""
     begin = time.perf_counter()
-    brian2.seed(settings.seed)
-    np.random.seed(settings.seed)
     try:
-        found = first_run(path)
+        found, made = imported(path, settings.seed)
     except NoRun as error:
         return Examined(str(path), "no run", str(error))
-    try:
-        made = from_brian2(found.objects, namespace=found.namespace)
     except NotImportedError as error:
-        return Examined(str(path), "refused", str(error), found.duration)
+        return Examined(str(path), "refused", str(error))
     network = made.network
     known = {
         "asked": found.duration,
@@ -100,8 +94,15 @@ def examine(path: Path, settings: Settings, *, run: bool = True, write: Path | N
         return Examined(str(path), "imported", **known)
     try:
         return _compared(path, settings, found, made, known)
-    except (UnsupportedError, RunError, NumbersError) as error:
-        return Examined(str(path), "fails", f"{type(error).__name__}: {error}", **known)
+    except (UnsupportedError, RunError, NumbersError, BrianObjectException) as error:
+        return Examined(str(path), "fails", _cause(error), **known)
+
+
+def _cause(error: BaseException) -> str:
+    """What is behind the errors that Brian2 puts around others."""
+    while isinstance(error, BrianObjectException) and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def _compared(
@@ -109,11 +110,15 @@ def _compared(
 ) -> Examined:
     chosen = watched.variables(found, made)
     theirs = watched.run(found, made, chosen, min(settings.duration, found.duration), budget=settings.budget)
+    if not_finite := [n for n, values in theirs.end.items() if not np.isfinite(values).all()]:
+        return Examined(str(path), "not finite", f"'{not_finite[0]}' is not finite in Brian2's own run", **known)
     compared = ours.compare(theirs, ours.run(made, chosen, theirs.steps, settings.backend))
     if compared.first is None and max(compared.trace, compared.end) <= CLOSE:
         return Examined(str(path), "equal", **known, compared=compared)
     itself: dict[str, Comparison] = {}
-    for way in OTHERWISE[: 1 if drawing(found) else 2]:
+    for way, changed in watched.OTHERWISE.items():
+        if "codegen.target" in changed and drawing(found):
+            continue
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             other = pool.submit(again, path, settings.seed, theirs.steps, way).result()
         itself[way] = ours.compare(theirs, other)
@@ -132,11 +137,5 @@ def _explains(itself: Comparison, compared: Comparison) -> bool:
 def again(path: Path, seed: int, steps: int, way: str) -> Ran:
     """The same script in Brian2 with other roundings, in a process of its own."""
     found, made = imported(path, seed)
-    if way == OTHERWISE[0]:
-        brian2.prefs.codegen.loop_invariant_optimisations = False
-    else:
-        for item in found.objects:
-            if hasattr(item, "codeobj_class"):
-                item.codeobj_class = None
-        brian2.prefs.codegen.target = "cython"
-    return watched.run(found, made, watched.variables(found, made), steps * float(made.network.dt.value))
+    chosen = watched.variables(found, made)
+    return watched.run(found, made, chosen, steps * float(made.network.dt.value), way=way)

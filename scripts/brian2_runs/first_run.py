@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -75,18 +75,29 @@ def first_run(path: Path, *, arguments: tuple[str, ...] = ()) -> FirstRun:
 @contextmanager
 def _surroundings(path: Path, arguments: tuple[str, ...]) -> Iterator[None]:
     """What a script sees while it is executed: its folder, its arguments, no windows, no second process, no device."""
-    os.environ["MPLBACKEND"] = "Agg"
-    before = sys.argv, list(sys.path), os.getcwd()
-    sys.argv = [str(path), *arguments]
+    before = sys.argv, list(sys.path), os.getcwd(), os.environ.get("MPLBACKEND", "")
+    sys.argv, os.environ["MPLBACKEND"] = [str(path), *arguments], "Agg"
     sys.path.insert(0, str(path.parent))
     os.chdir(path.parent)
-    brian2.prefs.codegen.target = "numpy"
-    with _replaced():
-        try:
+    try:
+        with _replaced(), preferences({"codegen.target": "numpy"}):
             yield
-        finally:
-            sys.argv, sys.path[:] = before[0], before[1]
-            os.chdir(before[2])
+    finally:
+        sys.argv, sys.path[:], os.environ["MPLBACKEND"] = before[0], before[1], before[3]
+        os.chdir(before[2])
+
+
+@contextmanager
+def preferences(wanted: Mapping[str, Any]) -> Iterator[None]:
+    """Brian2 with these preferences."""
+    before = {name: brian2.prefs[name] for name in wanted}
+    try:
+        for name, value in wanted.items():
+            brian2.prefs[name] = value
+        yield
+    finally:
+        for name, value in before.items():
+            brian2.prefs[name] = value
 
 
 @contextmanager

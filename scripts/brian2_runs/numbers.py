@@ -18,6 +18,7 @@ import numpy.typing as npt
 from brian2.core.base import BrianObject
 from brian2.groups.group import CodeRunner
 from brian2.groups.neurongroup import Resetter, StateUpdater, Thresholder
+from brian2.groups.subgroup import Subgroup
 
 from backends.brian.importing.importer import Imported
 from brian2_runs.first_run import FirstRun
@@ -118,9 +119,10 @@ class _Giver:
         return self.waiting[place]
 
     def population(self, item: Any) -> str:
-        place = self.imported.groups.get(item.group.name)
+        name = _whole(item.group)[0]
+        place = self.imported.groups.get(name)
         if place is None or place.name not in self.network.parts["population"]:
-            raise NumbersError(f"'{item.name}' draws numbers, and '{item.group.name}' is no population here")
+            raise NumbersError(f"'{item.name}' draws numbers, and '{name}' is no population here")
         return place.name
 
     def noise(self, item: Any, name: str) -> Draw:
@@ -133,8 +135,7 @@ class _Giver:
     def answer(self, item: Any, draws: list[Draw]) -> Callable[..., Array]:
         """What Brian2's code calls, for one draw after the other."""
         rows = deque(_Rows(draw, self.found.clock) for draw in draws)
-        group = item._group if isinstance(item, brian2.PoissonInput) else item.group
-        first = self.imported.groups[group.name].first
+        first = _whole(item._group if isinstance(item, brian2.PoissonInput) else item.group)[1]
 
         def drawn(vectorisation_idx: Any) -> Array:
             rows.rotate(-1)
@@ -146,6 +147,11 @@ class _Giver:
             return chosen
 
         return drawn
+
+
+def _whole(group: Any) -> tuple[str, int]:
+    """The name of the group that this one is, or is a part of, and the first of its cells there."""
+    return (group.source.name, group.start) if isinstance(group, Subgroup) else (group.name, 0)
 
 
 def _phase(item: Any) -> str:

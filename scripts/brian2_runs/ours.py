@@ -19,13 +19,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Comparison:
-    """steps: compared. spikes: Brian2's. differing: spikes that one side alone has, until which step (the first) there is none.
+    """steps, states: compared. spikes: Brian2's. differing: spikes that one side alone has, until which step (the first) there is none.
 
     trace: the worst error of a trace up to there, as a part of the variable's largest value, and whose it is; end: that of all
     cells and synapses after the last step, of runs whose rasters are equal. theirs, ours: seconds of the two runs.
     """
 
     steps: int
+    states: tuple[str, ...]
     spikes: int
     differing: int
     first: int | None
@@ -84,7 +85,7 @@ def compare(theirs: Ran, ours: Ran) -> Comparison:
     ends = {n: (theirs.end[n], ours.end[n]) for n in ours.end} if first is None else {}
     end, worst_end = _worst(ends)
     return Comparison(
-        steps, spikes, differing, first, trace, worst, end, worst_end, theirs.seconds, ours.seconds
+        steps, tuple(ours.traces), spikes, differing, first, trace, worst, end, worst_end, theirs.seconds, ours.seconds
     )
 
 

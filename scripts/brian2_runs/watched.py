@@ -13,12 +13,18 @@ from brian2.core.network import Network as BrianNetwork
 from brian2.devices.device import get_device
 
 from backends.brian.importing.importer import Imported
-from brian2_runs.first_run import FirstRun
+from brian2_runs.first_run import FirstRun, preferences
 from brian2_runs.numbers import OurNumbers
 
 Array = npt.NDArray[Any]
 CELLS = 8  # of a group, and synapses of an object, whose traces are kept
 LAST = 10**6  # an order behind everything that a user would write
+# Ways in which Brian2 computes the same with other roundings: without a part of its own optimiser, and as compiled code with
+# the compiler flags that it has by default, -ffast-math among them; that draws numbers of its own.
+OTHERWISE: Mapping[str, Mapping[str, Any]] = {
+    "without loop-invariant optimisations": {"codegen.loop_invariant_optimisations": False},
+    "cython with -ffast-math": {"codegen.target": "cython"},
+}
 
 
 @dataclass(frozen=True)
@@ -78,22 +84,28 @@ def spiking(found: FirstRun, imported: Imported) -> Iterator[tuple[str, Any]]:
 
 
 def run(
-    found: FirstRun, imported: Imported, watched: Sequence[Variable], duration: float, *, budget: float = np.inf
+    found: FirstRun, imported: Imported, watched: Sequence[Variable], duration: float, *, budget: float = np.inf, way: str = ""
 ) -> Ran:
-    """Run the objects for `duration` seconds of theirs, or as far as `budget` seconds of ours go. The objects are used up."""
-    network = found.network
+    """Run the objects for `duration` seconds of theirs, or as far as `budget` seconds of ours go. The objects are used up.
+
+    way: one of OTHERWISE; Brian2's numpy code else, which gets our random numbers.
+    """
+    network, device = found.network, get_device()
     spikes = {
         name: brian2.SpikeMonitor(group, name=f"spikes_of_{group.name}_compared")
         for name, group in spiking(found, imported)
     }
     traces = {v.ours: _monitor(v) for v in watched}
-    BrianNetwork.add(network, *spikes.values(), *traces.values(), OurNumbers(found, imported))
-    device = get_device()
-    before, device._maximum_run_time = device._maximum_run_time, None if budget == np.inf else budget
-    try:
-        BrianNetwork.run(network, duration * brian2.second, namespace=found.namespace)
-    finally:
-        device._maximum_run_time = before
+    wanted = {"codegen.target": "numpy", **OTHERWISE.get(way, {})}
+    BrianNetwork.add(network, *spikes.values(), *traces.values())
+    if wanted["codegen.target"] == "numpy":
+        BrianNetwork.add(network, OurNumbers(found, imported))
+    with preferences(wanted):
+        before, device._maximum_run_time = device._maximum_run_time, None if budget == np.inf else budget
+        try:
+            BrianNetwork.run(network, duration * brian2.second, namespace=found.namespace)
+        finally:
+            device._maximum_run_time = before
     dt = float(imported.network.dt.value)
     steps = int(found.clock.variables["timestep"].get_value()[0])
     return Ran(
