@@ -67,12 +67,11 @@ class BrianProgram(Simulator):
         with session("numpy"), objections(self._names):  # refusals come now
             built = self._builder(copies).build()
             self._propagators = built.propagators
-            values = check_parameters(self._merged, None)
-            columns = self._columns(values, (copies,))
+            columns = self._columns(check_parameters(self._merged, None), (copies,))
             ties = self._ties(columns)
             built = self._builder(copies, ties).build() if ties else built
             try:
-                self._check_formulas(built, values, columns, ties)
+                self._check_formulas(built, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
@@ -99,7 +98,7 @@ class BrianProgram(Simulator):
             simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
             built = simulation.built
             try:
-                self._check_formulas(built, values, columns, ties)
+                self._check_formulas(built, columns, ties)
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
             given = self._values(built, columns) | self._numbers(built, values, feed.lead)
@@ -132,11 +131,9 @@ class BrianProgram(Simulator):
         found = {o: p.tie(columns.get(o, {}), self.semantics.dt) for o, p in self._propagators.items()}
         return {owner: tie for owner, tie in found.items() if tie is not None}
 
-    def _check_formulas(
-        self, built: Built, values: Mapping[str, Array], columns: Columns, ties: Mapping[str, Tie]
-    ) -> None:
+    def _check_formulas(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
         """Raises DegenerateError where one is wrong with these numbers. Puts the values of tied rates into the columns."""
-        check_rates(self._merged, values)
+        check_rates(self._names, columns)
         for owner, tie in ties.items():
             columns[owner] |= self._propagators[owner].rates(tie, columns[owner])
         for owner, propagator in built.propagators.items():

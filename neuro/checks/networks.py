@@ -196,7 +196,7 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
         yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
     for name, delay in projection.delays.items():
         yield from check_grid("delay", delay, item.dt, f"{where}, delay of '{name}'")
-    if scope.transmits is not None and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
+    if scope.transmits is not None and not scope.on_pre and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
         yield plain(
             f"{where}, delay",
             "graded transmission has no delay",
