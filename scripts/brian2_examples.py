@@ -10,7 +10,6 @@ python scripts/brian2_examples.py brian2/examples --budget 10 --out docs/brian2.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +39,7 @@ def examined(script: Path, name: str, kept: Path, options: list[str], limit: flo
         command = [sys.executable, str(COMMAND), str(script), "--run", *options, "--report", str(kept)]
         try:
             ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL, env=os.environ
+                command, check=False, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL
             )
         except subprocess.TimeoutExpired:
             kept.write_text(json.dumps({"outcome": "no time", "reason": f"not done within {limit:g} s"}))
@@ -64,7 +63,9 @@ def line(found: dict[str, Any]) -> str:
     if found["outcome"] == "diverges":
         itself = found["itself"][found["reason"]]
         note += f"; Brian2 {found['reason']}: " + (
-            f"at step {itself['first']}" if itself["first"] is not None else f"values by {max(itself['trace'], itself['end']):.1g}"
+            f"at step {itself['first']}"
+            if itself["first"] is not None
+            else f"values by {max(itself['trace'], itself['end']):.1g}"
         )
     return _row(
         found["script"], found["outcome"], str(found["cells"]), str(found["synapses"]), length,

@@ -21,7 +21,14 @@ def show(found: Any) -> None:
     compared = found.compared
     print(f"{compared.steps} steps of {found.dt * 1e3:g} ms, of {found.asked:g} s asked; {compared.spikes} spikes")
     print(f"states compared: {', '.join(compared.states) or 'none'}")
-    header = ("against Brian2's numpy code", "differing", "first at step", "worst trace", "worst value at the end", "seconds")
+    header = (
+        "against Brian2's numpy code",
+        "differing",
+        "first at step",
+        "worst trace",
+        "worst value at the end",
+        "seconds",
+    )
     rows = [("ours", *_row(compared))] + [(f"Brian2 {way}", *_row(item)) for way, item in found.itself.items()]
     cli.table(f"{found.outcome}", header, [*rows, ("Brian2", *(["-"] * 4), compared.theirs)])
     for what, error, name in (("trace", compared.trace, compared.worst), ("end", compared.end, compared.worst_end)):
@@ -36,7 +43,9 @@ def _row(item: Any) -> tuple[Any, ...]:
 def main(
     script: Annotated[Path, typer.Argument(help="a Brian2 script; it is executed")],
     run: Annotated[bool, typer.Option("--run", help="run Brian2's objects and our network, and compare")] = False,
-    duration: Annotated[str, typer.Option(help='at most so long, such as "200 ms"; else as long as the script asks')] = "",
+    duration: Annotated[
+        str, typer.Option(help='at most so long, such as "200 ms"; else as long as the script asks')
+    ] = "",
     budget: Annotated[float, typer.Option(help="seconds after which Brian2's run is cut")] = 600.0,
     backend: Annotated[str, typer.Option(help="ours")] = "native",
     seed: Annotated[int, typer.Option(help="of what the script draws while it builds its network")] = 1,
@@ -46,13 +55,14 @@ def main(
     """Import a Brian2 script's network, say what came in, compare, and write it for other scripts."""
     from brian2_runs.examined import Settings, examine
 
+    from neuro.io.files import replaced_text
     from neuro.language.units import quantity
 
     longest = float(quantity(duration).to("s")) if duration else float("inf")
     settings = Settings(longest, budget, seed, backend)
     found = examine(cli.existing(script), settings, run=run, write=None if out is None else cli.writable(out))
     if report is not None:
-        cli.writable(report).write_text(json.dumps(found.to_data()))
+        replaced_text(cli.writable(report), json.dumps(found.to_data()))
     if found.compared is None and found.outcome != "imported":
         raise cli.UserError(f"{script.name}, {found.outcome}: {found.reason}")
     print(found.network, end="")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import brian2
-from brian2.core.base import BrianObjectException
 import numpy as np
+from brian2.core.base import BrianObjectException
 
 from backends.brian.importing.importer import Imported, NotImportedError, from_brian2
 from brian2_runs import ours, watched
@@ -79,23 +79,23 @@ def examine(path: Path, settings: Settings, *, run: bool = True, write: Path | N
     except NotImportedError as error:
         return Examined(str(path), "refused", str(error))
     network = made.network
-    known = {
-        "asked": found.duration,
-        "dt": float(network.dt.value),
-        "cells": sum(p.size for p in network.populations),
-        "synapses": sum(p.size for p in made.synapses.values()),
-        "built": time.perf_counter() - begin,
-        "network": str(network),
-        "warnings": made.warnings,
-    }
+    known = Examined(
+        str(path),
+        "imported",
+        asked=found.duration,
+        dt=float(network.dt.value),
+        cells=sum(p.size for p in network.populations),
+        synapses=sum(p.size for p in made.synapses.values()),
+        built=time.perf_counter() - begin,
+        network=str(network),
+        warnings=made.warnings,
+    )
     if write is not None:
         replaced_text(write, to_json(network))
-    if not run:
-        return Examined(str(path), "imported", **known)
     try:
-        return _compared(path, settings, found, made, known)
+        return _compared(path, settings, found, made, known) if run else known
     except (UnsupportedError, RunError, NumbersError, BrianObjectException) as error:
-        return Examined(str(path), "fails", _cause(error), **known)
+        return replace(known, outcome="fails", reason=_cause(error))
 
 
 def _cause(error: BaseException) -> str:
@@ -105,16 +105,18 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _compared(
-    path: Path, settings: Settings, found: FirstRun, made: Imported, known: dict[str, Any]
-) -> Examined:
+def _compared(path: Path, settings: Settings, found: FirstRun, made: Imported, known: Examined) -> Examined:
     chosen = watched.variables(found, made)
     theirs = watched.run(found, made, chosen, min(settings.duration, found.duration), budget=settings.budget)
     if not_finite := [n for n, values in theirs.end.items() if not np.isfinite(values).all()]:
-        return Examined(str(path), "not finite", f"'{not_finite[0]}' is not finite in Brian2's own run", **known)
+        reason = f"'{not_finite[0]}' is not finite in Brian2's own run"
+        return replace(known, outcome="not finite", reason=reason)
     compared = ours.compare(theirs, ours.run(made, chosen, theirs.steps, settings.backend))
+    known = replace(known, compared=compared)
+    if not (compared.states or compared.spikes):
+        return replace(known, outcome="fails", reason="there is no state and no spike to compare", compared=None)
     if compared.first is None and max(compared.trace, compared.end) <= CLOSE:
-        return Examined(str(path), "equal", **known, compared=compared)
+        return replace(known, outcome="equal")
     itself: dict[str, Comparison] = {}
     for way, changed in watched.OTHERWISE.items():
         if "codegen.target" in changed and drawing(found):
@@ -123,8 +125,8 @@ def _compared(
             other = pool.submit(again, path, settings.seed, theirs.steps, way).result()
         itself[way] = ours.compare(theirs, other)
         if _explains(itself[way], compared):
-            return Examined(str(path), "diverges", way, **known, compared=compared, itself=itself)
-    return Examined(str(path), "differs", "", **known, compared=compared, itself=itself)
+            return replace(known, outcome="diverges", reason=way, itself=itself)
+    return replace(known, outcome="differs", itself=itself)
 
 
 def _explains(itself: Comparison, compared: Comparison) -> bool:

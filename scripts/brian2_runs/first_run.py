@@ -110,7 +110,9 @@ def _replaced() -> Iterator[None]:
             return
         namespace = options.get("namespace", args[2] if len(args) > 2 else None)
         objects = tuple(self.sorted_objects)
-        raise _Reached(FirstRun(self, objects, float(duration), dict(namespace) if namespace is not None else _caller()))
+        raise _Reached(
+            FirstRun(self, objects, float(duration), dict(namespace) if namespace is not None else _caller())
+        )
 
     places = [
         (BrianNetwork, "run", reached),
@@ -131,7 +133,7 @@ def _replaced() -> Iterator[None]:
 def _caller() -> dict[str, Any]:
     """The globals and locals of the nearest caller that belongs neither to Brian2 nor to this module."""
     frame: FrameType | None = sys._getframe(1)
-    root = str(Path(brian2.__file__).parent)
+    root = str(Path(str(brian2.__file__)).parent)
     while frame is not None and (frame.f_code.co_filename == __file__ or frame.f_code.co_filename.startswith(root)):
         frame = frame.f_back
     return {} if frame is None else {**frame.f_globals, **frame.f_locals}

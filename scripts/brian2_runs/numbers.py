@@ -108,7 +108,9 @@ class _Giver:
             names = [waiting.popleft() for _ in range(min(number, len(waiting)))]
         known = self.network.population(population).neuron.scope.noise
         if len(names) != number or any(n not in known for n in names):
-            raise NumbersError(f"'{item.name}' draws {number} numbers by {kind}(), and our text has {names or 'none'} there")
+            raise NumbersError(
+                f"'{item.name}' draws {number} numbers by {kind}(), and our text has {names or 'none'} there"
+            )
         return names
 
     def waiting_for(self, population: str, phase: str, kind: str) -> deque[str]:

@@ -73,9 +73,9 @@ def compare(theirs: Ran, ours: Ran) -> Comparison:
     spikes = differing = 0
     first: int | None = None
     for name in sorted({*theirs.spikes, *ours.spikes}):
-        both = [_numbered(r.spikes[name], steps) if name in r.spikes else np.zeros(0, np.int64) for r in (theirs, ours)]
-        spikes += len(both[0])
-        apart = np.setxor1d(*both)
+        mine, other = (_numbered(r.spikes.get(name), steps) for r in (ours, theirs))
+        spikes += len(other)
+        apart = np.setxor1d(mine, other)
         differing += len(apart)
         if len(apart):
             step = int(apart[0] >> 32)
@@ -89,8 +89,10 @@ def compare(theirs: Ran, ours: Ran) -> Comparison:
     )
 
 
-def _numbered(events: tuple[Array, Array], steps: int) -> Array:
+def _numbered(events: tuple[Array, Array] | None, steps: int) -> Array:
     """Step and cell of each spike as one number."""
+    if events is None:
+        return np.zeros(0, np.int64)
     step, cell = (a.astype(np.int64) for a in events)
     return ((step << 32) | cell)[step < steps]
 

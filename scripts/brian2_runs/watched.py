@@ -65,7 +65,7 @@ def variables(found: FirstRun, imported: Imported) -> tuple[Variable, ...]:
     chosen = []
     for theirs, ours in sorted(imported.variables.items()):
         owner, _, name = theirs.partition(".")
-        group = objects.get(owner)
+        group: Any = objects.get(owner)
         if ours in states and isinstance(group, brian2.NeuronGroup | brian2.Synapses):
             size = 1 if group.variables[name].scalar else len(group)
             index = np.unique(np.linspace(0, size - 1, CELLS).astype(int)) if size else np.zeros(0, int)
@@ -84,7 +84,13 @@ def spiking(found: FirstRun, imported: Imported) -> Iterator[tuple[str, Any]]:
 
 
 def run(
-    found: FirstRun, imported: Imported, watched: Sequence[Variable], duration: float, *, budget: float = np.inf, way: str = ""
+    found: FirstRun,
+    imported: Imported,
+    watched: Sequence[Variable],
+    duration: float,
+    *,
+    budget: float = np.inf,
+    way: str = "",
 ) -> Ran:
     """Run the objects for `duration` seconds of theirs, or as far as `budget` seconds of ours go. The objects are used up.
 
