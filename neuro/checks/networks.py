@@ -74,6 +74,11 @@ def check_couplings(item: Network, where: str) -> Iterator[Problem]:
         yield plain(f"{where}, couplings", f"'{item.couplings}' is none", "use 'step' or 'stages'", str(item.couplings))
     if item.couplings != "stages":
         return
+    for projection in (p for p in item.projections if p.summed == "turn"):
+        message = "couplings='stages', where all that cells send each other is summed at once"
+        yield plain(
+            f"projection '{projection.name}', summed", message, "use summed='start' or couplings='step'", "turn"
+        )
     graded = [p for p in item.projections if p.synapse.scope.transmits is not None and p.summed == "start"]
     for projection in graded:
         own = {e.name for e in projection.synapse.scope.of_kind("differential")}

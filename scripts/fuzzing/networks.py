@@ -17,7 +17,7 @@ from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.events import event_driven
 from fuzzing.integration import integrated
-from fuzzing.modulation import modulated
+from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.pathways import pathways
 from fuzzing.refractory import refractory
@@ -159,6 +159,7 @@ class NetworkMaker:
             network = delayed(network, Dice([self.seed, 39]))
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
+            network = turned(network, Dice([self.seed, 36, 2]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

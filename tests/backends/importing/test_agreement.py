@@ -14,7 +14,6 @@ from backends.brian.devices import settings
 from backends.brian.importing.importer import Imported, from_brian2
 
 
-
 @pytest.fixture(autouse=True)
 def numpy_target() -> Iterator[None]:
     b.start_scope()
