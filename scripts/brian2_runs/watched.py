@@ -18,6 +18,7 @@ from brian2_runs.numbers import OurNumbers
 
 Array = npt.NDArray[Any]
 CELLS = 8  # of a group, and synapses of an object, whose traces are kept
+_SPIKING = (brian2.NeuronGroup, brian2.PoissonGroup, brian2.SpikeGeneratorGroup)
 LAST = 10**6  # an order behind everything that a user would write
 # Ways in which Brian2 computes the same with other roundings: without a part of its own optimiser, and as compiled code with
 # the compiler flags that it has by default, -ffast-math among them; that draws numbers of its own.
@@ -74,13 +75,12 @@ def variables(found: FirstRun, imported: Imported) -> tuple[Variable, ...]:
 
 
 def spiking(found: FirstRun, imported: Imported) -> Iterator[tuple[str, Any]]:
-    """Population -> the group of Brian2's whose spikes are its spikes."""
-    cells = {p.name for p in imported.network.populations if p.neuron.threshold}
+    """Population -> the group of Brian2's whose spikes its own have to be."""
     for group in found.objects:
-        if isinstance(group, brian2.NeuronGroup | brian2.PoissonGroup) and "spike" in group.events:
-            place = imported.groups.get(group.name)
-            if place is not None and place.name in cells:
-                yield place.name, group
+        if isinstance(group, _SPIKING) and "spike" in group.events:
+            name = imported.groups[group.name].name
+            if name in imported.network.parts["population"]:
+                yield name, group
 
 
 def run(
