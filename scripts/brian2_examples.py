@@ -54,8 +54,9 @@ def line(found: dict[str, Any]) -> str:
     """A row of the table."""
     compared = found.get("compared")
     if compared is None:
-        return _row(found["script"], found["outcome"], *[""] * 7, _short(found.get("reason", "")))
+        return _row(found["script"], found["outcome"], *[""] * 8, _short(found.get("reason", "")))
     speed = compared["theirs"] / max(compared["ours"], 1e-9)
+    cython = f"{found['compiled'] / max(compared['ours'], 1e-9):.3g}x" if found.get("compiled") else ""
     length = f"{compared['steps'] * found['dt']:.4g} of {found['asked']:.4g}"
     note = ""
     if compared["first"] is not None:
@@ -69,7 +70,7 @@ def line(found: dict[str, Any]) -> str:
         )
     return _row(
         found["script"], found["outcome"], str(found["cells"]), str(found["synapses"]), length,
-        str(compared["spikes"]), str(compared["differing"]), f"{max(compared['trace'], compared['end']):.1g}", f"{speed:.0f}x", note.lstrip("; "),
+        str(compared["spikes"]), str(compared["differing"]), f"{max(compared['trace'], compared['end']):.1g}", f"{speed:.3g}x", cython, note.lstrip("; "),
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def written(found: list[dict[str, Any]]) -> str:
     for item in found:
         counts[item["outcome"]] = counts.get(item["outcome"], 0) + 1
     header = (
-        "script", "outcome", "cells", "synapses", "seconds of model time", "spikes", "differing", "worst error", "speed", "why",
+        "script", "outcome", "cells", "synapses", "seconds of model time", "spikes", "differing", "worst error", "speed", "against cython", "why",
     )  # fmt: skip
     lines = [f"{len(found)} scripts: {', '.join(f'{n} {what}' for what, n in sorted(counts.items()))}.", ""]
     lines += [_row(*header), _row(*["---"] * len(header)), *(line(item) for item in found)]
@@ -103,12 +104,21 @@ def main(
     limit: Annotated[float, typer.Option(help="seconds after which a script is given up")] = 180.0,
     only: Annotated[str, typer.Option(help="scripts whose path has this in it")] = "",
     backend: Annotated[str, typer.Option(help="ours")] = "native",
+    compiled: Annotated[bool, typer.Option("--compiled", help="time Brian2's compiled code (cython) as well")] = False,
     seed: Annotated[int, typer.Option(help="of what scripts draw while they build their networks")] = 1,
     out: Annotated[Path | None, typer.Option(help="file whose table is replaced")] = None,
 ) -> None:
     """Examine every script, print the outcome of each, and replace the table."""
     results.mkdir(parents=True, exist_ok=True)
-    options = ["--budget", str(budget), "--backend", backend, "--seed", str(seed)]
+    options = [
+        "--budget",
+        str(budget),
+        "--backend",
+        backend,
+        "--seed",
+        str(seed),
+        *(["--compiled"] if compiled else []),
+    ]
     found = []
     for script in scripts_in(folder):
         name = script.relative_to(folder).as_posix()

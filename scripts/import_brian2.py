@@ -31,6 +31,8 @@ def show(found: Any) -> None:
     )
     rows = [("ours", *_row(compared))] + [(f"Brian2 {way}", *_row(item)) for way, item in found.itself.items()]
     cli.table(f"{found.outcome}", header, [*rows, ("Brian2", *(["-"] * 4), compared.theirs)])
+    if found.compiled:
+        print(f"Brian2's compiled code took {found.compiled:.4g} s")
     for what, error, name in (("trace", compared.trace, compared.worst), ("end", compared.end, compared.worst_end)):
         if name:
             print(f"{what}: '{name}' by {error:.2g} of its largest value")
@@ -48,6 +50,7 @@ def main(
     ] = "",
     budget: Annotated[float, typer.Option(help="seconds after which Brian2's run is cut")] = 600.0,
     backend: Annotated[str, typer.Option(help="ours")] = "native",
+    compiled: Annotated[bool, typer.Option("--compiled", help="time Brian2's compiled code (cython) as well")] = False,
     seed: Annotated[int, typer.Option(help="of what the script draws while it builds its network")] = 1,
     out: Annotated[Path | None, typer.Option(help="write the network as JSON")] = None,
     report: Annotated[Path | None, typer.Option(help="write what was found as JSON")] = None,
@@ -59,7 +62,7 @@ def main(
     from neuro.language.units import quantity
 
     longest = float(quantity(duration).to("s")) if duration else float("inf")
-    settings = Settings(longest, budget, seed, backend)
+    settings = Settings(longest, budget, seed, backend, compiled)
     found = examine(cli.existing(script), settings, run=run, write=None if out is None else cli.writable(out))
     if report is not None:
         replaced_text(cli.writable(report), json.dumps(found.to_data()))

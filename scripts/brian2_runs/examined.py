@@ -28,19 +28,24 @@ CLOSE = 1e-6  # of a variable's largest value: what rounding may make of two for
 
 @dataclass(frozen=True)
 class Settings:
-    """duration: seconds of model time; budget: of computing, for Brian2's run; seed: of what the script draws while it builds."""
+    """duration: seconds of model time; budget: of computing, for Brian2's run; seed: of what the script draws while it builds.
+
+    compiled: whether Brian2's compiled code runs too, for its time.
+    """
 
     duration: float = np.inf
     budget: float = np.inf
     seed: int = 1
     backend: str = "native"
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
 class Examined:
     """outcome: "equal", "diverges" (as Brian2 itself does), "differs", "refused", "no run", "not finite" (in Brian2), "fails", or "imported" where nothing was run.
 
-    reason: why. asked: seconds that the script wanted to run. built: seconds of executing the script and importing. itself: a way of
+    reason: why. asked: seconds that the script wanted to run. built: seconds of executing the script and importing. compiled: seconds that
+    Brian2's compiled code takes for the same steps, where that was asked. itself: a way of
     Brian2's to compute the same with other roundings -> how that run compares with its first.
     """
 
@@ -52,6 +57,7 @@ class Examined:
     cells: int = 0
     synapses: int = 0
     built: float = 0.0
+    compiled: float = 0.0
     network: str = ""
     warnings: tuple[str, ...] = ()
     compared: Comparison | None = None
@@ -112,7 +118,8 @@ def _compared(path: Path, settings: Settings, found: FirstRun, made: Imported, k
         reason = f"'{not_finite[0]}' is not finite in Brian2's own run"
         return replace(known, outcome="not finite", reason=reason)
     compared = ours.compare(theirs, ours.run(made, chosen, theirs.steps, settings.backend))
-    known = replace(known, compared=compared)
+    seconds = _again(path, settings, theirs.steps, watched.COMPILED).seconds if settings.compiled else 0.0
+    known = replace(known, compared=compared, compiled=seconds)
     if not (compared.states or compared.spikes):
         return replace(known, outcome="fails", reason="there is no state and no spike to compare", compared=None)
     if compared.first is None and max(compared.trace, compared.end) <= CLOSE:
@@ -121,9 +128,7 @@ def _compared(path: Path, settings: Settings, found: FirstRun, made: Imported, k
     for way, changed in watched.OTHERWISE.items():
         if "codegen.target" in changed and drawing(found):
             continue
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            other = pool.submit(again, path, settings.seed, theirs.steps, way).result()
-        itself[way] = ours.compare(theirs, other)
+        itself[way] = ours.compare(theirs, _again(path, settings, theirs.steps, way))
         if _explains(itself[way], compared):
             return replace(known, outcome="diverges", reason=way, itself=itself)
     return replace(known, outcome="differs", itself=itself)
@@ -134,6 +139,11 @@ def _explains(itself: Comparison, compared: Comparison) -> bool:
     if compared.first is None:
         return max(itself.trace, itself.end) * 10 >= max(compared.trace, compared.end)
     return itself.first is not None and (compared.trace <= CLOSE or itself.trace * 10 >= compared.trace)
+
+
+def _again(path: Path, settings: Settings, steps: int, way: str) -> Ran:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(again, path, settings.seed, steps, way).result()
 
 
 def again(path: Path, seed: int, steps: int, way: str) -> Ran:

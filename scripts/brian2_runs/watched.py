@@ -20,11 +20,12 @@ Array = npt.NDArray[Any]
 CELLS = 8  # of a group, and synapses of an object, whose traces are kept
 _SPIKING = (brian2.NeuronGroup, brian2.PoissonGroup, brian2.SpikeGeneratorGroup)
 LAST = 10**6  # an order behind everything that a user would write
+COMPILED = "cython with -ffast-math"
 # Ways in which Brian2 computes the same with other roundings: without a part of its own optimiser, and as compiled code with
 # the compiler flags that it has by default, -ffast-math among them; that draws numbers of its own.
 OTHERWISE: Mapping[str, Mapping[str, Any]] = {
     "without loop-invariant optimisations": {"codegen.loop_invariant_optimisations": False},
-    "cython with -ffast-math": {"codegen.target": "cython"},
+    COMPILED: {"codegen.target": "cython"},
 }
 
 

@@ -121,6 +121,18 @@ def test_a_weight_that_is_a_little_off_is_seen(tmp_path: Path) -> None:
     assert both(written(tmp_path, NOISY), 500, off).trace > 1e-9
 
 
+def test_cells_that_fall_silent_are_seen(tmp_path: Path) -> None:
+    def silent(network: Any) -> Any:
+        changed = [
+            replace(p, neuron=replace(p.neuron, threshold="rates > 1e9*hertz")) if p.name == "sources" else p
+            for p in network.populations
+        ]
+        return replace(network, populations=tuple(changed))
+
+    found = both(written(tmp_path, NOISY), 100, silent)
+    assert found.first is not None and found.differing > 10
+
+
 def test_numbers_without_a_place_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "_expressions", lambda scope, phase: iter(()))
     found = examine(written(tmp_path, NOISY), Settings(0.001))
