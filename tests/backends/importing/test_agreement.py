@@ -43,7 +43,12 @@ def excitable() -> Objects:
     cells.v, cells.I, cells.tau_i = (-70 + 15 * DRAWN.random(40)) * b.mV, (350 * DRAWN.random(40)) * b.pA, 8 * b.ms
     excites = b.Synapses(cells[:30], cells, "w : siemens", on_pre="ge += w", name="excites", namespace={})
     inhibits = b.Synapses(
-        cells[30:], cells[5:], on_pre="gi += strength", delay=1.5 * b.ms, name="inhibits", namespace={"strength": 3 * b.nS}
+        cells[30:],
+        cells[5:],
+        on_pre="gi += strength",
+        delay=1.5 * b.ms,
+        name="inhibits",
+        namespace={"strength": 3 * b.nS},
     )
     excites.connect(i=DRAWN.integers(0, 30, 200), j=DRAWN.integers(0, 40, 200))
     excites.w, excites.delay = DRAWN.random(200) * 2 * b.nS, DRAWN.integers(0, 30, 200) * 0.1 * b.ms
@@ -99,7 +104,9 @@ def in_turn() -> Objects:
         3, "dv/dt = (2*u + 0.1*r - v)/(3*ms) : 1\nu : 1 (linked)\nr : 1", threshold="v > 1", reset="v = 0", method="euler",
         namespace={}, name="a_first",
     )  # fmt: skip
-    source = b.NeuronGroup(4, "dx/dt = (1 - x)/(5*ms) : 1\ny = factor*x : 1", method="exact", namespace={"factor": 3}, name="b_source")
+    source = b.NeuronGroup(
+        4, "dx/dt = (1 - x)/(5*ms) : 1\ny = factor*x : 1", method="exact", namespace={"factor": 3}, name="b_source"
+    )
     second = b.NeuronGroup(
         4, "dv/dt = (u + k - v)/(3*ms) : 1\nu : 1 (linked)\nk : 1", threshold="v > 1.5", reset="v = 0", method="rk2", order=1,
         namespace={"factor": 3}, name="c_second",
@@ -145,7 +152,9 @@ def test_an_imported_network_runs_as_brian2_runs_it(make: Callable[[], Objects],
     imported = from_brian2(*objects)
     spikes, traces = brian_run(objects, read)
     record = [imported.variables[name] for name in traces]
-    found = backends.get(backend).compile(imported.network).run(inputs=imported.inputs(STEPS), record=record, steps=STEPS)
+    found = (
+        backends.get(backend).compile(imported.network).run(inputs=imported.inputs(STEPS), record=record, steps=STEPS)
+    )
     for name, theirs in spikes.items():
         assert len(theirs) > 5
         assert set(zip(*np.nonzero(np.asarray(found.spikes[name][0])))) == theirs
