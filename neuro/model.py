@@ -34,6 +34,7 @@ from neuro.fields import (
     convert_given,
     convert_size,
     convert_table,
+    convert_unless_text,
     converted,
     converted_bounds,
     default,
@@ -41,6 +42,7 @@ from neuro.fields import (
     later,
     put,
 )
+from neuro.language.equations import labelled
 from neuro.language.scope import SYNONYMS, NeuronScope, SynapseScope, neuron_scope, synapse_scope
 from neuro.language.units import Dimension, Quantity
 
@@ -56,7 +58,9 @@ class Neuron:
 
     equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
-    left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
+    left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: a time; or text, evaluated
+    at each step from the values at its start: an expression in seconds, how long a cell stays refractory after a spike, or a condition, on which
+    it does. `lastspike` and `not_refractory` may stand in every text of a neuron with a threshold.
     method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun and milstein (noise read as Stratonovich's) or rosenbrock (stiff equations).
     source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
     (Brian2's run_regularly); the shortest period first.
@@ -70,7 +74,7 @@ class Neuron:
     parameters: Converted[Mapping[str, Quantity]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
     bounds: Converted[Mapping[str, tuple[Quantity | None, Quantity | None]]] = default({})
-    refractory: Converted[Quantity] = default("0 ms")
+    refractory: Converted[Quantity | str] = default("0 ms")
     method: str = "euler"
     source: str = ""
     regularly: Mapping[str, str] = later({})
@@ -80,7 +84,7 @@ class Neuron:
         put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
         convert_table(self, "initial")
-        convert(self, "refractory")
+        convert_unless_text(self, "refractory")
         put(self, "bounds", {name: converted_bounds(pair) for name, pair in self.bounds.items()})
         checks.enforce(checks.neuron(self))
 
@@ -93,7 +97,12 @@ class Neuron:
     @property
     def frozen(self) -> tuple[str, ...]:
         """Variables that a refractory cell keeps; none where there is no refractory period."""
-        return self.scope.frozen_when_refractory if self.refractory.value else ()
+        return self.scope.frozen_when_refractory if self.scope.spike_states or self.period else ()
+
+    @property
+    def period(self) -> float:
+        """Seconds for which a cell is refractory after each spike; 0 where a text says how long."""
+        return 0.0 if isinstance(self.refractory, str) else float(self.refractory.value)
 
     def with_parameters(self, **parameters: Any) -> Neuron:
         """The same neuron with other parameter values."""
@@ -108,7 +117,8 @@ class MergedNeuron(Neuron):
 class Synapse:
     """A synapse as text. `w` is the weight; declare it ("w : amp"). `x_pre`, `x_post` are the cells' variables.
 
-    equations: per-synapse state. on_pre, on_post: statements run when a spike arrives or the target fires.
+    equations: per-synapse state. on_pre, on_post: statements run when a spike arrives or the target fires. Statements of on_pre may have a
+    label before them ("down: I_post -= w", or {"down": "I_post -= w"}): a pathway, which has a delay of its own in the projection.
     transmits: a graded value, summed into the postsynaptic variable `target` each step. every_step: per-synapse
     updates. receptor: equations that live once in each postsynaptic cell; a line "I = expr : amp" for one of its
     inputs adds to that input. regularly: as of a neuron, after those of all neurons; it assigns the synapse's own variables.
@@ -116,7 +126,7 @@ class Synapse:
 
     name: str
     equations: str = ""
-    on_pre: str = ""
+    on_pre: Converted[str] = default("")
     on_post: str = ""
     every_step: str = ""
     transmits: str = ""
@@ -129,6 +139,8 @@ class Synapse:
     regularly: Mapping[str, str] = later({})
 
     def __post_init__(self) -> None:
+        if isinstance(self.on_pre, Mapping):
+            put(self, "on_pre", labelled(self.on_pre))
         checks.types(self)
         put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
@@ -140,6 +152,10 @@ class Synapse:
     @property
     def scope(self) -> SynapseScope:
         return _synapse_scope(self)
+
+
+class MergedSynapse(Synapse):
+    """A synapse whose text and parameters hold generated names too."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +197,8 @@ class Projection:
 
     weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a scalar, one
     per synapse, or a distribution, whose numbers are rounded to steps, those below 0 to 0 (axonal: spike k of the source arrives at
-    step k + delay/dt). sign: "+" or "-" (Dale).
+    step k + delay/dt). delays: of labelled pathways of on_pre, and of on_post as "post"; one time each, 0 where nothing is said; they may be given
+    in `delay` too: {"pre": those of statements without a label, "down": "1 ms", "post": "2 ms"}. sign: "+" or "-" (Dale).
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
     in the same step, and for modulators that synapses read there. shares: projection whose weights it has, those that are drawn for that one
@@ -203,9 +220,14 @@ class Projection:
     summed: Literal["start", "end"] = "start"
     shares: str = later("")
     frozen: bool = later(False)
+    delays: Converted[Mapping[str, Quantity]] = later({})
 
     def __post_init__(self) -> None:
         checks.types(self)
+        if isinstance(self.delay, Mapping) and set(self.delay) != {"si", "unit"}:
+            put(self, "delays", {**self.delays, **{n: v for n, v in self.delay.items() if n != "pre"}})
+            put(self, "delay", self.delay.get("pre", "0 ms"))
+        convert_table(self, "delays", quantities_only=True)
         if self.weights is not None:
             put(self, "weights", converted(self.weights, f"projection '{self.name}', weights"))
         put(self, "delay", converted(self.delay, f"projection '{self.name}', delay"))
@@ -344,7 +366,8 @@ def _late_inputs(network: Network) -> dict[str, frozenset[str]]:
 
 @per_object
 def _neuron_scope(neuron: Neuron) -> NeuronScope:
-    texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step)
+    refractory = neuron.refractory if isinstance(neuron.refractory, str) else ""
+    texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, refractory)
     return neuron_scope(*texts, _dimensions(neuron.parameters), tuple(neuron.regularly.items()))
 
 

@@ -26,24 +26,25 @@ from backends.brian.devices import BrianObjectException, UnsupportedEquationsExc
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
+from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
-from backends.brian.starting import FIRST, starting
+from backends.brian.starting import feeds, starting
 from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import parameters
-from neuro.compiler.resolve import resolve, steps_of
+from neuro.compiler.resolve import late, resolve
 from neuro.language.dimensions import dimension_of
-from neuro.language.equations import Equation, Expression
+from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.scope import NeuronScope
 from neuro.language.units import unit
-from neuro.model import Input, Network, Population, Projection
+from neuro.model import Input, Network, Neuron, Population, Projection
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
 
 
+Block = tuple[Statement, ...]
 Ties = Mapping[str, Tie]  # by population and projection
 
 
@@ -62,6 +63,8 @@ class Builder:
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
         self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
+        self.pre_order = count()
+        self.post_order = count(sum(len(p.synapse.scope.pathways) for p in network.projections))
         self.every_step_order = count(3 * len(network.populations) + 2)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
@@ -79,7 +82,7 @@ class Builder:
             if population.neuron.threshold:
                 name = population.name
                 built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=self.names.object("spikes", name))
-        self.feeds()
+        feeds(built, self.steps)
         objects = [*built.groups.values(), *built.synapses.values(), *built.spikes.values()]
         built.network.add(*objects)
         return built
@@ -89,13 +92,12 @@ class Builder:
     def cells(self, population: Population) -> None:
         scope, name = population.neuron.scope, population.name
         own = self.names[name]
-        refractory = int(steps_of(population.neuron.refractory, self.network.dt))
         group = brian2.NeuronGroup(
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
-            threshold=words.text(scope.threshold, own) if scope.threshold else None,
+            threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
-            refractory=refractory * self.dt if refractory else False,
+            refractory=self.refractory(population.neuron, own),
             method=self.integrators[population.neuron.method],
             clock=self.clock,
             name=self.names.object("cells", name),
@@ -109,8 +111,16 @@ class Builder:
         self.drive(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
-        if scope.states:
+        if may_diverge(scope):
             group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
+
+    def refractory(self, neuron: Neuron, own: Table) -> Any:
+        """Brian2's cells know of their spikes only where they have a period, be it 0."""
+        scope = neuron.scope
+        if scope.refractory is not None:
+            return words.text(scope.refractory, own, condition=not scope.timed)
+        steps = round(neuron.period / float(self.network.dt.value))
+        return steps * self.dt if steps or scope.spike_states else False
 
     def at(self, population: str, place: str, number: int) -> dict[str, Any]:
         """Slot and order of what forms a population's sums: 0 factors, 1 sums, 2 inputs."""
@@ -147,7 +157,7 @@ class Builder:
             yield words.declaration(arriving(own[name]), dimension[name])
         for name in scope.noise:
             yield f"{own[name]} : 1"
-        for name in scope.states:
+        for name in may_diverge(scope):
             yield f"{finite_steps(own[name])} : integer"
         for source in self.currents(population.name):
             name = source.target.partition(".")[2]
@@ -184,7 +194,7 @@ class Builder:
         return words.declaration(line, item.dimension, *flags)
 
     def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
-        for name in scope.states:
+        for name in may_diverge(scope):
             counter, infinite = finite_steps(own[name]), f"inf*({unit_text(scope.dimensions[name])})"
             yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
 
@@ -210,13 +220,14 @@ class Builder:
 
     def sent_lines(self, population: Population) -> Iterator[str]:
         """Declarations for `sending`."""
-        own = {f"{n}_pre": d for n, d in population.neuron.scope.dimensions.items()}
+        own = {f"{n}_pre": d for n, d in population.neuron.scope.kinds.items()}
         for projection, factor, numbers in self.sending(population):
             dimensions = {**projection.synapse.scope.dimensions, **own}
             found = dimension_of(factor, dimensions)
             yield words.declaration(self.names.sent(projection.name), found)  # type: ignore[arg-type]
             for name in numbers:
-                yield words.declaration(self.names.number(name, projection.name), dimensions[name], "constant")
+                dimension = projection.synapse.scope.dimensions[name]
+                yield words.declaration(self.names.number(name, projection.name), dimension, "constant")
 
     def send(self, population: Population, group: Any) -> None:
         """Compute the presynaptic factors when the sums of their targets are formed."""
@@ -264,13 +275,14 @@ class Builder:
         scope, cells = projection.synapse.scope, self.network.population(projection.post)
         own, inputs = self.names[projection.name], cells.neuron.scope.inputs
         limit = self.limit(projection)
+        moved = limit if any(e.name == "w" for e in scope.event_driven) else ""
         targets = own | {f"{n}_post": f"{arriving(self.names[cells.name][n])}_post" for n in inputs}
         synapses = brian2.Synapses(
             self.built.groups[projection.pre],
             self.built.groups[projection.post],
             "\n".join(self.synapse_lines(projection)),
-            on_pre=words.statements(scope.on_pre, own, targets, limit) or None,
-            on_post=words.statements(scope.on_post, own, targets, limit) or None,
+            on_pre={n: self.at_event(b, own, targets, limit, moved) for n, b in self.pathways(projection)} or None,
+            on_post=self.at_event(scope.on_post, own, targets, limit, moved),
             method=self.integrators[projection.synapse.method],
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
@@ -278,20 +290,34 @@ class Builder:
         shift = np.arange(self.batch)[:, None]
         size = self.network.source_size(projection.pre)
         synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
-        if scope.on_pre:
-            resolved = resolve(self.network)
-            steps = np.broadcast_to(resolved.delays[projection.name], resolved.wires[projection.name].shape)
-            synapses.pre.delay = np.tile(steps.ravel()[chosen], self.batch) * self.dt
-            synapses.pre.order = number
+        for name, label in zip((n for n, _ in self.pathways(projection)), scope.pathways, strict=True):
+            pathway = getattr(synapses, name)
+            pathway.delay = np.tile(self.delays(projection, label)[chosen], self.batch) * self.dt
+            pathway.order = next(self.pre_order)
         if scope.on_post:
-            synapses.post.order = len(self.network.projections) + number
+            synapses.post.delay = (late(self.network, projection, "post") or 0) * self.dt
+            synapses.post.order = next(self.post_order)
         if synapses.state_updater is not None:
             synapses.state_updater.order = -2
-        if limit and any(e.name == "w" for e in scope.of_kind("differential")):
+        if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
             synapses.run_regularly(limit, when="groups", order=-1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
+
+    def at_event(self, block: Any, own: Table, targets: Table, limit: str, moved: str) -> str | None:
+        """A pathway's statements. moved: what follows when Brian2 has solved a weight's equation up to the event."""
+        return "\n".join(filter(None, [moved, words.statements(block, own, targets, limit)])) if block else None
+
+    def pathways(self, projection: Projection) -> list[tuple[str, Block]]:
+        """Brian2's name of each pathway of on_pre, and its statements."""
+        return [(f"pre{n}" if n else "pre", b) for n, b in enumerate(projection.synapse.scope.pathways.values())]
+
+    def delays(self, projection: Projection, label: str) -> Array:
+        """Steps of a pathway, one per entry of the flattened layout."""
+        resolved = resolve(self.network)
+        own, shape = late(self.network, projection, label), resolved.wires[projection.name].shape
+        return np.broadcast_to(resolved.delays[projection.name] if own is None else own, shape).ravel()
 
     def limit(self, projection: Projection) -> str:
         """The statement that keeps a plastic projection's weights within its bounds and sign."""
@@ -308,7 +334,8 @@ class Builder:
         yield from self.shared_rates(projection.name)
         for equation in scope.equations:
             if equation.kind == "differential":
-                yield self.equation(projection.name, equation, ["clock-driven"])
+                solved = "event-driven" if equation in scope.event_driven else "clock-driven"
+                yield self.equation(projection.name, equation, [solved])
             elif equation.name not in {*scope.parameters, *scalars}:
                 yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell
@@ -351,29 +378,3 @@ class Builder:
 
     def regularly(self, group: Any, code: str) -> None:
         group.run_regularly(code, when="groups", order=next(self.every_step_order), clock=self.clock)
-
-    # -- inputs --------------------------------------------------------------------------------------------
-
-    def feeds(self) -> None:
-        """Write each step's inputs and noise: from tables in a program built in C++, by Python elsewhere.
-
-        The generated code holds a table's shape, so tables would be compiled again for each number of steps.
-        """
-        built, clock = self.built, self.clock
-        if self.steps is None:
-
-            def write() -> None:
-                step = int(np.asarray(clock.timestep[:]).item()) - built.first
-                for name, feed in built.feeds.items():
-                    feed.group.variables[feed.variable].set_value(built.arrays[name][step])
-
-            built.network.add(
-                brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs")
-            )
-            return
-        for number, (name, feed) in enumerate(built.feeds.items()):
-            table = f"table{number}"
-            values = np.zeros((self.steps, len(feed.group)))
-            built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
-            code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
-            feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from backends.brian.scalars import Scalars, scalars
 from backends.brian.text import Table
-from neuro.language.scope import NeuronScope, SynapseScope
+from neuro.language.scope import LAST_EVENT, SPIKE_STATES, NeuronScope, SynapseScope
 from neuro.model import Network, Projection
 
 
@@ -23,12 +23,19 @@ def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
 
 def of_cells(scope: NeuronScope) -> Table:
     """A neuron's variables and noise, which is a number drawn for the step."""
-    return _numbered("v", scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
+    known = {name: name for name in scope.spike_states}  # Brian2's own names, as its cells have them
+    return _numbered("v", scope) | known | {name: draw(n) for n, name in enumerate(scope.noise)}
+
+
+def may_diverge(scope: NeuronScope) -> tuple[str, ...]:
+    """States that may leave the finite numbers."""
+    return tuple(n for n in scope.states if n not in SPIKE_STATES)
 
 
 def of_synapse(scope: SynapseScope) -> Table:
     """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-    return _numbered("s", scope)
+    last = {LAST_EVENT: "lastupdate"} if scope.event_driven else {}
+    return _numbered("s", scope) | last
 
 
 # -- variables that only this backend has ------------------------------------------------------------------------------

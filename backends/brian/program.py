@@ -16,10 +16,11 @@ import numpy.typing as npt
 from backends.brian.build import Builder
 from backends.brian.built import Built
 from backends.brian.errors import OTHERS, described, objections
+from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps
+from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps, may_diverge
 from backends.brian.plan import Watched, limits, pairs, watched_by
 from backends.brian.refusals import refuse
 from backends.brian.simulations import InProcess, Simulation, Standalone
@@ -132,6 +133,7 @@ class BrianProgram(Simulator):
 
     def _check_formulas(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
         """Raises DegenerateError where one is wrong with these numbers. Puts the values of tied rates into the columns."""
+        check_rates(self._names, columns)
         for owner, tie in ties.items():
             columns[owner] |= self._propagators[owner].rates(tie, columns[owner])
         for owner, propagator in built.propagators.items():
@@ -196,7 +198,7 @@ class BrianProgram(Simulator):
         """Raises RunError naming the state that first left the finite numbers."""
         first: tuple[int, str, int] | None = None
         for population in self._merged.populations:
-            for name in population.neuron.scope.states:
+            for name in may_diverge(population.neuron.scope):
                 counted = (
                     built.groups[population.name]
                     .variables[finite_steps(built.names[population.name][name])]

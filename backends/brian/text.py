@@ -17,11 +17,13 @@ import numpy as np
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
 from neuro.language.counts import poisson
 from neuro.language.drawn import drawn_by
-from neuro.language.equations import Equation, Expression, Statement
+from neuro.language.equations import Equation, Expression, Statement, is_condition
 from neuro.language.scope import is_noise
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
 Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
+
+_CONDITIONS = ("not_refractory", "not_refractory_pre", "not_refractory_post")  # that Brian2 holds as such
 
 # Forms of functions whose own form in Brian2 is another on some target, or that it lacks; their values are floats.
 _FORMS = {
@@ -33,6 +35,8 @@ _FORMS = {
     "floor": "floor_of(X)",
     "ceil": "ceil_of(X)",
     "sign": "sign_of(X)",
+    "int": "truncated_of(X)",
+    "timestep": "truncated_of((X + 0.001*Y)/Y)",
     "straight_through": "X",
     "poisson": "poisson_of(X, Y)",
 }
@@ -60,44 +64,54 @@ class _Rewriter(ast.NodeTransformer):
         self.names = names
 
     def visit(self, node: ast.AST) -> Any:
-        condition = isinstance(node, ast.Compare | ast.BoolOp) or getattr(node, "op", None).__class__ is ast.Not
-        value = None if condition or isinstance(node, ast.Name) else _number(node)
+        """A number; a condition as 0 or 1."""
+        if is_condition(node):
+            return self.counted(node)
+        value = None if isinstance(node, ast.Name) else _number(node)
         return super().visit(node) if value is None else _constant(value)
+
+    def condition(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Compare(left=left, ops=ops, comparators=[right]):
+                return ast.Compare(self.visit(left), ops, [self.visit(right)])
+            case ast.BoolOp(op=op, values=values):
+                return ast.BoolOp(op, [self.condition(v) for v in values])
+            case ast.UnaryOp(op=ast.Not(), operand=inner):
+                return ast.UnaryOp(ast.Not(), self.condition(inner))
+        return _parsed("X > 0.5", X=self.visit(node))  # a variable that holds a condition, True
 
     def visit_Call(self, node: ast.Call) -> Any:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name == "int":
-            return self.counted(node.args[0])
+        if name == "int" and is_condition(node.args[0]):
+            return self.visit(node.args[0])
         arguments = [self.visit(argument) for argument in node.args]
         if name in _FORMS:
             return _parsed(_FORMS[name], **dict(zip("XYZ", arguments, strict=False)))
         return ast.Call(node.func, arguments, [])
 
-    def counted(self, condition: ast.expr) -> Any:
+    def counted(self, condition: ast.AST) -> Any:
         """A condition as the number 0 or 1. Brian2's numpy has no `and`, `or`, `not` within an expression."""
         match condition:
             case ast.BoolOp(op=ast.And(), values=values):
-                return _product(self.counted(v) for v in values)
+                return _product(map(self.visit, values))
             case ast.BoolOp(values=values):
-                return _parsed("1 - C", C=_product(_parsed("1 - C", C=self.counted(v)) for v in values))
+                return _parsed("1 - C", C=_product(_parsed("1 - C", C=self.visit(v)) for v in values))
             case ast.UnaryOp(operand=inner):
-                return _parsed("1 - C", C=self.counted(inner))
+                return _parsed("1 - C", C=self.visit(inner))
         value = _number(condition)
-        return _parsed("truth_of(C)", C=self.visit(condition)) if value is None else _constant(value)
+        return _parsed("truth_of(C)", C=self.condition(condition)) if value is None else _constant(value)  # type: ignore[arg-type]
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
         left, right = self.visit(node.left), self.visit(node.right)
-        return (
-            _parsed("remainder_of(X, Y)", X=left, Y=right)
-            if isinstance(node.op, ast.Mod)
-            else ast.BinOp(left, node.op, right)
-        )
+        form = {ast.Mod: "remainder_of(X, Y)", ast.FloorDiv: "floor_ratio_of(X, Y)"}.get(type(node.op))
+        return _parsed(form, X=left, Y=right) if form else ast.BinOp(left, node.op, right)
 
     def visit_Name(self, node: ast.Name) -> Any:
         if is_noise(node.id) and not drawn_by(node.id):
             return _parsed(f"{self.names[node.id]}/sqrt(dt)")  # Euler-Maruyama
         if node.id in self.names:
-            return ast.Name(self.names[node.id])
+            found = self.names[node.id]
+            return _parsed(f"truth_of({found})") if found in _CONDITIONS else ast.Name(found)
         return _unit(node.id) if is_unit_name(node.id) else node  # pi, inf, t, dt
 
 
@@ -128,13 +142,14 @@ _NUMERIC: Mapping[str, Callable[..., Any]] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "relu": lambda x: np.maximum(x, 0.0),
     "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
-    "int": float,
+    "int": np.trunc,
+    "timestep": lambda x, dt: np.trunc((x + 1e-3 * dt) / dt),
     "straight_through": lambda x, slope_of: x,
     "poisson": poisson,
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
-    ast.Mod: np.mod, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Lt: np.less, ast.LtE: np.less_equal,
+    ast.Mod: np.mod, ast.FloorDiv: lambda a, b: np.floor(np.true_divide(a, b)), ast.Eq: np.equal, ast.NotEq: np.not_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Lt: np.less, ast.LtE: np.less_equal,
     ast.And: np.logical_and, ast.Or: np.logical_or, ast.USub: np.negative, ast.UAdd: np.positive,
     ast.Not: np.logical_not,
 }  # fmt: skip
@@ -171,7 +186,7 @@ def _value(node: ast.AST) -> Any:
 def _applied(function: Callable[..., Any], arguments: Iterable[ast.AST]) -> Any:
     values = [_value(a) for a in arguments]
     with np.errstate(all="ignore"):
-        return None if any(v is None for v in values) else function(*values)
+        return None if any(v is None for v in values) else np.float64(function(*values))  # numpy's exp(True) is a half
 
 
 def _constant(value: float) -> ast.expr:
@@ -180,9 +195,10 @@ def _constant(value: float) -> ast.expr:
     return ast.UnaryOp(ast.USub(), found) if value < 0 else found
 
 
-def text(expression: Expression, names: Table) -> str:
-    """An expression on one line."""
-    return ast.unparse(_Rewriter(names).visit(deepcopy(expression.tree)))
+def text(expression: Expression, names: Table, *, condition: bool = False) -> str:
+    """An expression on one line. condition: it is one, not its value 0 or 1."""
+    writer = _Rewriter(names)
+    return ast.unparse((writer.condition if condition else writer.visit)(deepcopy(expression.tree)))
 
 
 def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression, Expression] | None:
@@ -223,6 +239,8 @@ def statements(block: Iterable[Statement], names: Table, targets: Table | None =
         if s.op == "=" and s.target in s.expression.names:
             # Brian2 would have sympy rewrite `v = f(v)` as a sum or a product, which drops functions and infinite values
             lines += [f"assigned_{target} = {value}", f"{target} = assigned_{target}"]
+        elif s.op in ("*=", "/="):  # where Brian2 checks units, it writes the operator before the bare text
+            lines.append(f"{target} {s.op} ({value})")
         else:
             lines.append(f"{target} {s.op} {value}")
         if limit and s.target == "w":

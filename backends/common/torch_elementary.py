@@ -116,6 +116,9 @@ acos = guarded(torch.acos, lambda y, x: -torch.rsqrt(1 - x * x))
 power = guarded(torch.pow, _power_base, _power_exponent)
 times = guarded(torch.mul, lambda y, a, b: b, lambda y, a, b: a)
 remainder = guarded(torch.remainder, lambda y, a, b: torch.ones_like(y), lambda y, a, b: -torch.floor(a / b))
+floor_ratio = guarded(
+    lambda a, b: torch.floor(a / b), lambda y, a, b: torch.zeros_like(y), lambda y, a, b: torch.zeros_like(y)
+)
 ratio = guarded(torch.div, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
 
 # what stands inside a function whose slope may be infinite: torch's own form 0 times it
@@ -151,6 +154,8 @@ class _Jump(torch.autograd.Function):
 
 def jump(gate: torch.Tensor, value: Any, before: Any) -> torch.Tensor:
     """value where the gate, which is 0 or 1, is open, else before; the gate's slope is their difference."""
+    if not isinstance(value, torch.Tensor):
+        value = _beside(gate, value)  # of two numbers torch would choose the precision
     if not gate.requires_grad or not torch.is_grad_enabled():
         return torch.where(gate > 0, value, before)
     value, before = (_beside(gate, a) for a in (value, before))
@@ -211,6 +216,11 @@ def poisson_of(mean: Any, uniform: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(poisson(*given), dtype=uniform.dtype, device=uniform.device)
 
 
+def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
+    """a where the condition is 1, b where it is 0."""
+    return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
+
+
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:
     """One entry of exp of an n x n matrix, whose entries come row by row."""
     like = next(e for e in entries if isinstance(e, torch.Tensor))
@@ -224,7 +234,7 @@ def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tens
 # what the source of backends.common.torch_printer calls
 ELEMENTARY: dict[str, Any] = {
     "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
-    "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "jump": jump,
+    "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "floor_ratio": floor_ratio, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
-    "propagator": propagator, "straight_through": straight_through, "poisson_of": poisson_of, **STEEP,
+    "propagator": propagator, "straight_through": straight_through, "chosen": chosen, "poisson_of": poisson_of, **STEEP,
 }  # fmt: skip

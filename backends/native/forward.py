@@ -203,7 +203,7 @@ class Forward(Delivery):
         return found
 
     def update_cells(self, op: Update) -> list[str]:
-        if op.phase == "reset":
+        if op.when == "spikes":
             return self.reset(op)
         kernel, cells, size = self.kernel, self.kernel.populations[op.owner], self.kernel.size(op.owner)
         lines, names = kernel.cell_lines(op), kernel.cell_names(cells, None)
@@ -253,7 +253,7 @@ class Forward(Delivery):
         names, size = kernel.synapse_names(synapses, None), count(synapses)
         body = forward(lines, names)
         body += [f"{local(op.owner, v)}[b*{size} + s] = {name};" for v, name in results(lines).items()]
-        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body, op.late), "}"]
 
     def threshold(self, op: Threshold) -> list[str]:
         kernel, cells = self.kernel, self.kernel.populations[op.population]

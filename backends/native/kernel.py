@@ -62,7 +62,8 @@ class Kernel(Spikes):
         self.last = {self.slot(op): op for op in events if not self.direct(op)}
         for name in self.changing():
             s = self.step.projection(name)
-            self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.max_delay + 1)
+            self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.longest + 1)
+            self.reach[s.post] = max(self.reach.get(s.post, 1), s.behind + 1)
 
     def couples(self) -> list[Couple]:
         found: list[Couple] = []
@@ -205,8 +206,10 @@ class Kernel(Spikes):
 
         def gates(assign: Assign) -> dict[str, object]:
             if op.when == "spikes":
-                detached = self.training is not None and not self.training.backward.reset
-                return {"take": "fired", "passes": not (detached and assign.target in cells.membranes)}
+                kept = (
+                    self.training is not None and not self.training.backward.reset and assign.target in cells.membranes
+                )
+                return {"take": "fired", "passes": not (op.detached or kept)}
             return {"keep": "frozen"} if assign.target in op.frozen and cells.refractory else {}
 
         return in_order(op.assigns, lambda e: self.constants.cells(cells, e), gates)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from neuro.language.dimensions import dimension_of, fits_all
+from neuro.language.dimensions import dimension_of, fits_all, is_whole
 from neuro.language.equations import (
     CONSTANTS,
     FUNCTIONS,
@@ -22,17 +22,14 @@ from neuro.language.equations import (
 )
 from neuro.language.foreign import shown
 from neuro.language.scope import METHODS, STRATONOVICH, NeuronScope, SynapseScope
-from neuro.language.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit, usual_unit
+from neuro.language.units import Dimension, Quantity, Truth, UnitError, Whole, is_unit_name, quantity, unit, usual_unit
 
 _MEANINGS = {
     "t": "it is the time",
     "dt": "it is the time step",
-    "i": "Brian2 numbers cells with it",
-    "j": "Brian2 numbers cells with it",
-    "N": "Brian2 counts cells with it",
     "xi": "it is noise",
-    "lastspike": "Brian2 keeps the time of the last spike in it",
-    "not_refractory": "Brian2 keeps in it who is refractory",
+    "lastspike": "it is the time of a cell's last spike",
+    "not_refractory": "it says which cells are not refractory",
     "spikes": "it stands for what a run gives",
 }
 RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS
@@ -174,6 +171,14 @@ def check_expression(
 
     def check() -> None:
         found = dimension_of(expression, names)
+        if isinstance(wanted, Truth) and found != "boolean":
+            fix = "compare, like 'v > v_th', or declare it ': 1'"
+            raise expression.source.fail(f"{what} is a number, a condition is needed", fix, expression.tree)
+        if isinstance(wanted, Whole) and not is_whole(expression.tree, names):
+            fix = "write int(...) around it, or declare it ': 1'"
+            raise expression.source.fail(f"{what} may have digits, which an integer loses", fix, expression.tree)
+        if found == "boolean" and wanted.dimensionless:
+            return
         if found == "boolean":
             raise expression.source.fail(
                 f"{what} is a condition, a number is needed", "wrap it in int(...)", expression.tree
@@ -192,6 +197,9 @@ def check_equations(equations: Iterable[Equation], names: Mapping[str, Dimension
         if equation.expression is None:
             continue
         wanted = equation.dimension
+        if equation.kind == "differential" and isinstance(wanted, Whole):
+            yield equation.source.problem(f"'{equation.unit}' can't change continuously", "use the unit 1")
+            continue
         if equation.kind == "differential":
             wanted = wanted / unit("second").dimension
         what = f"d{equation.name}/dt" if equation.kind == "differential" else f"'{equation.name}'"
@@ -201,7 +209,11 @@ def check_equations(equations: Iterable[Equation], names: Mapping[str, Dimension
 def check_statement(statement: Statement, names: Mapping[str, Dimension]) -> Iterator[Problem]:
     """Units of a statement whose target is known."""
     wanted = names[statement.target]
-    if statement.op in ("*=", "/="):
+    if isinstance(wanted, Truth if statement.op != "/=" else Whole) and statement.op != "=":
+        kind, fix = ("a condition", "x = a or b") if isinstance(wanted, Truth) else ("an integer", "x = x // 2")
+        yield statement.source.problem(f"'{statement.op}' is no operation on {kind}", f"write it like '{fix}'")
+        return
+    if statement.op in ("*=", "/=") and not isinstance(wanted, Whole):
         wanted = wanted / wanted
     yield from check_expression(statement.expression, names, wanted, f"the value for '{statement.target}'")
 
@@ -290,6 +302,12 @@ def check_same_unit(name: str, item: Quantity, wanted: Dimension, where: str) ->
             place = f"{name}=" if name in _FIELDS else f"'{name}': " if name.isidentifier() else ""
             fix = f"write {place}quantity({'array' if item.shape else str(item)}, '{usual_unit(wanted)}')"
         yield plain(where, f"'{name}' is in {item.dimension}, but {wanted} is needed", fix, str(item))
+    elif isinstance(wanted, Whole):
+        values = np.asarray(item.value)
+        fits = (values == 0) | (values == 1) if isinstance(wanted, Truth) else values == np.floor(values)
+        if not fits.all():
+            kind = "a condition, which is 0 or 1" if isinstance(wanted, Truth) else "an integer"
+            yield plain(where, f"'{name}' is {kind}", "give such values, or declare it ': 1'", str(item))
 
 
 def check_shape(name: str, item: Quantity, allowed: Iterable[tuple[int, ...]], where: str) -> Iterator[Problem]:
@@ -353,7 +371,7 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 
-        for equation in scope.of_kind("differential"):
+        for equation in (e for e in scope.of_kind("differential") if "event-driven" not in e.flags):
             term = nonlinear_term(equation, scope, method)
             if term is not None and (expression := equation.expression) is not None:
                 needs = "linear equations" if method == "exact" else f"an equation linear in {equation.name}"

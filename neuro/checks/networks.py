@@ -19,13 +19,23 @@ from neuro.checks.common import (
 )
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
+from neuro.checks.events import check_ends
 from neuro.checks.integration import check_clock, check_held
 from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
+from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
-from neuro.checks.sums import check_sums
+from neuro.checks.sums import check_sums, inputs_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
-from neuro.language.scope import STAGED, NeuronScope, SynapseScope
+from neuro.language.scope import (
+    INDICES,
+    SPIKE_STATES,
+    STAGED,
+    SYNAPTIC_INDICES,
+    NeuronScope,
+    SynapseScope,
+    index_dimensions,
+)
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
@@ -47,7 +57,9 @@ def network(item: Network) -> Iterator[Problem]:
         yield from check_input(item, source)
     for population in item.populations:
         refractory = population.neuron.refractory
-        yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        if not isinstance(refractory, str):
+            yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        yield from check_first(population, item.dt)
         yield from check_periods(population.neuron, item.dt, f"population '{population.name}', regularly")
         check_clock(population, item.dt)
         check_held(population)
@@ -182,6 +194,8 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
     drawn = not isinstance(projection.delay, Quantity)
     if not drawn:
         yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
+    for name, delay in projection.delays.items():
+        yield from check_grid("delay", delay, item.dt, f"{where}, delay of '{name}'")
     if scope.transmits is not None and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
         yield plain(
             f"{where}, delay",
@@ -198,10 +212,11 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
 
 def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Dimension]:
     """All names that a synapse may use, with dimensions."""
-    names = dict(projection.synapse.scope.dimensions)
-    names |= {f"{n}_post": d for n, d in post.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+    names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
+    names |= projection.synapse.scope.dimensions
+    names |= {f"{n}_post": d for n, d in post.neuron.scope.kinds.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
-        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.kinds.items() if n not in ("t", "dt")}
     return names
 
 
@@ -213,9 +228,15 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     post_names = post.neuron.scope.dimensions
     receptor = {e.name: e.dimension for e in scope.receptor}
     inputs = set(post.neuron.scope.inputs)
-    cell = {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    cell = (
+        index_dimensions(INDICES)
+        | {n: d for n, d in post_names.items() if n not in inputs}
+        | receptor
+        | dict(scope.dimensions)
+    )
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
+    yield from check_ends(projection, pre.neuron.scope if hasattr(pre, "neuron") else None, post.neuron.scope)
     yield from check_equations(scope.receptor, cell)
     for equation in added:
         if equation.dimension != post_names[equation.name]:
@@ -234,15 +255,15 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    held = {e.name for e in post.neuron.scope.of_kind("held")}
-    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - held
+    formed = {*SPIKE_STATES, *(e.name for e in post.neuron.scope.of_kind("held"))}
+    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - formed
     for statement in scope.statements:
         yield from check_write(
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
         )
     for statement in (*scope.held, *(s for r in scope.regularly for s in r.statements)):
         yield from check_early(statement, partial(inputs_of, scope, {"_pre": pre, "_post": post}))
-    for block in (scope.on_pre, scope.on_post):
+    for block in (*scope.pathways.values(), scope.on_post):
         yield from check_order(block, scope, post.neuron.scope)
     if scope.transmits is not None:
         target = projection.synapse.target
@@ -255,17 +276,6 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
             yield from check_expression(scope.transmits, names, post_names[target], f"the value for '{target}'")
 
 
-def inputs_of(scope: SynapseScope, ends: Mapping[str, Any], name: str) -> set[str]:
-    """Inputs of the cells that a synapse's name is made of. ends: suffix -> population or input."""
-    read = scope.reached([name])
-    found: set[str] = set()
-    for suffix, end in ends.items():
-        if hasattr(end, "neuron"):
-            names = {n.removesuffix(suffix) for n in read if n.endswith(suffix)}
-            found |= end.neuron.scope.reached(names) & {*end.neuron.scope.inputs}
-    return found
-
-
 def check_write(
     statement: Statement, names: Mapping[str, Dimension], writable: set[str], projection: Projection, post: Population
 ) -> Iterator[Problem]:
@@ -274,6 +284,9 @@ def check_write(
     problem = statement.source.problem
     if target.endswith("_post"):
         name = target.removesuffix("_post")
+        if name in SPIKE_STATES:
+            yield from check_assigned(statement)
+            return
         if name not in writable:
             fix = suggestion(name, writable) or f"variables of '{post.neuron.name}': {', '.join(sorted(writable))}"
             message = f"population '{post.name}' (neuron '{post.neuron.name}') has no variable '{name}' to write to"
@@ -357,7 +370,8 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    states = {n: scope.dimensions[n] for n in scope.states if n not in {e.name for e in scope.of_kind("held")}}
+    formed = {*SPIKE_STATES, *(e.name for e in scope.of_kind("held"))}
+    states = {n: scope.dimensions[n] for n in scope.states if n not in formed}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
             kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]

@@ -22,7 +22,9 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.connectivity import check_numbers
+from neuro.checks.events import check_event_driven, check_flags
 from neuro.checks.parts import Input, Projection, Synapse
+from neuro.checks.pathways import check_delays, check_labels
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.foreign import shown
 from neuro.language.scope import SynapseScope
@@ -38,7 +40,7 @@ def synapse(item: Synapse) -> Iterator[Problem]:
     if not problems:
         from neuro.checks.formulas import check_numbers  # sympy loads when it is first needed
 
-        problems = list(check_numbers(item.scope))
+        problems = list(check_numbers(item.scope)) or list(check_event_driven(item.scope))
         yield from problems
     if not problems:
         yield from check_method(item.method, item.scope, f"synapse '{item.name}'")
@@ -48,9 +50,13 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     where = f"synapse '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    yield from check_variable_names(scope.equations, scope.parameters, where)
-    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor")
+    merged = type(item).__name__ == "MergedSynapse"
+    yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
+    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor", generated=merged)
     yield from check_cycles(scope.equations)
+    yield from check_flags(scope.equations, synapse=True)
+    yield from check_flags(scope.receptor, synapse=False)
+    yield from check_labels(scope)
     own_names = {e.name for e in scope.equations}
     for equation in (e for e in scope.receptor if e.kind == "held"):
         message = f"'{equation.name}' is part of a receptor, in which nothing is held for a step"
@@ -143,6 +149,7 @@ def projection(item: Projection) -> Iterator[Problem]:
         yield plain(
             f"{where}, delay", "a delay is negative or not a number", "give delays of at least 0", str(item.delay)
         )
+    yield from check_delays(item)
     yield from check_numbers(item.connectivity, where)
     for name, value in item.parameters.items():
         if name not in scope.parameters:

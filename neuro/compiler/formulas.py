@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
 
+from neuro.compiler.integrators import exact
 from neuro.compiler.printing import expression_text
-from neuro.compiler.step import Assign
-from neuro.compiler.systems import System, ordered_subexpressions, system_of
-from neuro.language.equations import Source, Statement
+from neuro.compiler.refractory import constant, free, still
+from neuro.compiler.step import Assign, composed
+from neuro.compiler.systems import DT, TIME, System, ordered_subexpressions, system_of
+from neuro.language.equations import Equation, Source, Statement
 from neuro.language.regularly import Regular
+from neuro.language.scope import LAST_EVENT, SynapseScope
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
-from neuro.model import Network, Population, Projection
+from neuro.model import Network, Neuron, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class Starting:
 
 @dataclass(frozen=True)
 class CellFormulas:
-    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. starting: in order."""
+    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. free: what
+    not_refractory becomes at the start of a step, None of cells that have no such state. starting: in order."""
 
     system: System
     subexpressions: tuple[tuple[str, sp.Expr], ...]
     threshold: tuple[sp.Expr, sp.Expr] | None
+    free: sp.Expr | None
     reset: tuple[Assign, ...]
     every_step: tuple[Assign, ...]
     held: tuple[Assign, ...]
@@ -55,6 +60,7 @@ class CellFormulas:
         """As text that a person can read."""
         lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
         lines += [line for item in (Starting(1, self.held), *self.starting) for line in item.lines()]
+        lines += [] if self.free is None else [f"not_refractory = {expression_text(self.free)}"]
         lines += _rates(self.system)
         lines += [f"every step {assign}" for assign in self.every_step]
         if self.threshold is not None:
@@ -64,10 +70,12 @@ class CellFormulas:
 
 @dataclass(frozen=True)
 class SynapseFormulas:
-    """system: differential equations of each synapse. on_pre, on_post, every_step: statements in order. transmits: graded value."""
+    """system: differential equations of each synapse that are solved at each step. events: from event to event. pathways: of on_pre, by
+    label. on_post, every_step: statements in order. transmits: graded value."""
 
     system: System
-    on_pre: tuple[Assign | Sum, ...]
+    events: System
+    pathways: Mapping[str, tuple[Assign | Sum, ...]]
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
     transmits: Sum | None
@@ -79,7 +87,8 @@ class SynapseFormulas:
         lines = [line for item in (Starting(1, self.held), *self.starting) for line in item.lines()]
         lines += _rates(self.system)
         lines += [] if self.transmits is None else [f"transmits {self.transmits}"]
-        blocks = {"every step": self.every_step, "on pre": self.on_pre, "on post": self.on_post}
+        own = {f"on pre {label}".strip(): block for label, block in self.pathways.items()}
+        blocks = {"every step": self.every_step, **own, "on post": self.on_post}
         return lines + [f"{when} {statement}" for when, block in blocks.items() for statement in block]
 
 
@@ -95,11 +104,21 @@ def cell_formulas(network: Network, population: Population) -> CellFormulas:
         system_of(neuron.name, scope.equations),
         ordered_subexpressions(scope.equations),
         None if threshold is None else (inlined(margin(threshold)), inlined(to_sympy(threshold))),
+        _free(neuron, inlined),
         block(scope.reset),
         block(scope.every_step),
         block(scope.held),
         tuple(Starting(_steps(network, r), block(r.statements)) for r in scope.regularly),
     )
+
+
+def _free(neuron: Neuron, inlined: Callable[[sp.Expr], sp.Expr]) -> sp.Expr | None:
+    if not neuron.scope.spike_states:
+        return None
+    text = neuron.scope.refractory
+    if text is None:
+        return constant(neuron)
+    return (free if neuron.scope.timed else still)(inlined(to_sympy(text)))
 
 
 def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:
@@ -109,6 +128,15 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
     pre, post = network.parts["population"].get(projection.pre), network.population(projection.post)
     ends = [] if pre is None else [_subexpressions(pre, "_pre")]
     inlined = _Inlined([(f"projection '{projection.name}'", own), *ends, _subexpressions(post, "_post")])
+
+    events = {e.name for e in scope.event_driven}
+    between = system_of(synapse.name, _of(scope, lambda e: e.name in events), inlined)
+    solved = _solved(between)
+
+    def block(statements: tuple[Statement, ...]) -> tuple[Assign | Sum, ...]:
+        """At an event: what was solved up to it, then the statements."""
+        last = (Assign(LAST_EVENT, TIME),) if events else ()
+        return (*solved, *map(formula, statements), *last) if statements else ()
 
     def formula(statement: Statement) -> Assign | Sum:
         target = statement.target.removesuffix("_post")
@@ -120,9 +148,10 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
         return tuple(Assign(s.target, inlined(_value(s, s.target))) for s in statements)
 
     return SynapseFormulas(
-        system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), inlined),
-        tuple(map(formula, scope.on_pre)),
-        tuple(map(formula, scope.on_post)),
+        system_of(synapse.name, _of(scope, lambda e: e.name not in events), inlined),
+        between,
+        {label: block(b) for label, b in scope.pathways.items()},
+        block(scope.on_post),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
         own_block(scope.held),
@@ -133,6 +162,18 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
 def _steps(network: Network, regular: Regular) -> int:
     """Of a period, which was checked to be a multiple of dt."""
     return round(float(regular.period.value) / float(network.dt.value))
+
+
+def _of(scope: SynapseScope, wanted: Callable[[Equation], bool]) -> tuple[Equation, ...]:
+    """Subexpressions, and those of the differential equations."""
+    return tuple(e for e in scope.equations if e.kind == "subexpression" or (e.kind == "differential" and wanted(e)))
+
+
+def _solved(system: System) -> tuple[Assign, ...]:
+    """A synapse's variables at an event, from those at the one before."""
+    elapsed = {DT: TIME - symbol(LAST_EVENT)}
+    found = composed(tuple(exact(system))) if system.rates else {}
+    return tuple(Assign(name, substituted(expr, elapsed)) for name, expr in found.items())
 
 
 def _rates(system: System) -> list[str]:

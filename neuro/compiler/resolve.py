@@ -18,16 +18,18 @@ from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
+from neuro.compiler.indices import with_indices
 from neuro.compiler.receptors import without_receptors
+from neuro.compiler.refractory import asked
 from neuro.compiler.sharing import spans
 from neuro.compiler.wiring import Steps, Wiring
 from neuro.language.units import Quantity
-from neuro.model import Drawn, Network, Projection
+from neuro.model import Drawn, Network, Neuron, Projection
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """network: with receptors merged into the cells, which everything below is of."""
+    """network: with receptors merged into the cells and indices as parameters, which everything below is of."""
 
     network: Network
 
@@ -57,8 +59,9 @@ class Resolved:
     def _cell_lines(self) -> list[str]:
         lines = []
         for population in self.network.populations:
-            refractory = steps_of(population.neuron.refractory, self.network.dt)
-            frozen = f", {', '.join(population.neuron.frozen)} kept for {refractory} steps" if refractory else ""
+            kept, refractory = ", ".join(population.neuron.frozen), counted(population.neuron, self.network.dt)
+            frozen = f", {kept} kept for {refractory} steps" if refractory else ""
+            frozen = f", {kept} kept while refractory" if population.neuron.scope.spike_states and kept else frozen
             lines.append(f"population {population.name}[{population.size}]: {population.neuron.method}{frozen}")
             lines += [f"    {line}" for line in self.cells[population.name].lines()]
         return lines
@@ -76,7 +79,7 @@ class Resolved:
 
 def resolve(network: Network) -> Resolved:
     """Everything is computed when it is first asked for, once for each network. Raises ModelError where it is none."""
-    return Resolved(without_receptors(network))
+    return Resolved(with_indices(asked(without_receptors(network))))
 
 
 @per_object
@@ -140,6 +143,34 @@ def delay_range(network: Network, projection: Projection) -> tuple[int, int]:
     given = projection.delay
     steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _delays(network)[projection.name]
     return (int(np.min(steps)), int(np.max(steps))) if np.size(steps) else (0, 0)
+
+
+def late(network: Network, projection: Projection, pathway: str) -> int | None:
+    """Steps from a spike to what a labelled pathway, or "post", does; None where that is the synapses' delay, or at once."""
+    steps = int(steps_of(projection.delays[pathway], network.dt)) if pathway in projection.delays else 0
+    if pathway == "post":
+        return steps or None
+    own = _delays(network)[projection.name] if pathway else None
+    return None if not pathway or (isinstance(own, int) and own == steps) else steps
+
+
+def remembered(network: Network) -> dict[str, int]:
+    """Population or input -> steps over which something still waits for its spikes; those alone whose spikes do anything."""
+    found: dict[str, int] = {}
+    for p in network.projections:
+        scope = p.synapse.scope
+        if scope.on_pre:
+            own = [late(network, p, label) or 0 for label in scope.pathways]
+            found[p.pre] = max(found.get(p.pre, 0), delay_range(network, p)[1], *own)
+        if scope.on_post and (behind := late(network, p, "post")):
+            found[p.post] = max(found.get(p.post, 0), behind)
+    return found
+
+
+def counted(neuron: Neuron, dt: Quantity) -> int:
+    """Steps of a refractory period that backends count; 0 where there is none, or the cells know when they are refractory."""
+    fixed = isinstance(neuron.refractory, Quantity) and not neuron.scope.spike_states
+    return int(steps_of(neuron.refractory, dt)) if fixed else 0  # type: ignore[arg-type]
 
 
 def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:

@@ -24,7 +24,7 @@ RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 ste
 class CellSemantics:
     """One population. threshold: ">", ">=", "logic" (comparisons joined by and, or, not) or "" (no spikes). reset: "none", "value", "subtract" or "statements".
 
-    refractory: steps. frozen: variables kept while refractory. held: variables of which exponential_euler takes a part that isn't linear in
+    refractory: steps, or the text that says how long or on which condition. frozen: variables kept while refractory. held: variables of which exponential_euler takes a part that isn't linear in
     them at its old value, as Brian2 does.
     """
 
@@ -32,14 +32,15 @@ class CellSemantics:
     threshold: str
     reset: str
     reset_text: str
-    refractory: int = 0
+    refractory: int | str = 0
     frozen: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Semantics:
-    """All conventions of one compiled network. dt: seconds. delays: projection -> (shortest, longest), steps."""
+    """All conventions of one compiled network. dt: seconds. delays: projection, and "projection.pathway" of those that have
+    their own -> (shortest, longest), steps."""
 
     dt: float
     dtype: str
@@ -72,9 +73,17 @@ class Semantics:
         "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
+    words: str = (
+        "a condition is 0 or 1; a // b = floor(a/b); int(x) cuts towards 0; timestep(t, dt) = int((t + 0.001*dt)/dt); ==, != and all of these "
+        "have slope 0; i and j count cells from 0 on"
+    )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     diagonal_noise: str = (
         "milstein: read as Stratonovich's, one noise in one equation, its factor's slope from a step of drift and noise"
+    )
+    refractory_text: str = (
+        "formed at the start of a step from the values there, inputs of the step included: a time counts whole steps since lastspike, a "
+        "condition keeps a cell refractory while it holds; lastspike and not_refractory have no slope"
     )
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     poisson: str = (
@@ -83,6 +92,8 @@ class Semantics:
     normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
+    # synapses whose equations are solved from event to event, exactly; their variables are those of the last event
+    event_driven: tuple[str, ...] = ()
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
@@ -97,7 +108,8 @@ class Semantics:
             for n, c in data["cells"].items()
         }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained", "binomial")}
+        listed = ("summed_at_end", "detached", "feedback", "untrained", "binomial", "event_driven")
+        tuples = {n: tuple(data.get(n, ())) for n in listed}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -131,11 +143,14 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     network = resolve(network).network
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: delay_range(network, p) for p in network.projections}
+    for p in network.projections:
+        delays |= {f"{p.name}.{n}": (int(steps_of(d, network.dt)),) * 2 for n, d in p.delays.items()}
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
         binomial=tuple(i.name for i in network.inputs if i.law == "binomial"),
         shared={p.name: p.shares for p in network.projections if p.shares},
+        event_driven=tuple(p.name for p in network.projections if p.synapse.scope.event_driven),
         untrained=(
             *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)
         ),
@@ -145,7 +160,8 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
 def _cell(network: Network, population: Population) -> CellSemantics:
     neuron, scope = population.neuron, population.neuron.scope
     threshold = "" if scope.threshold is None else comparison(scope.threshold)
-    refractory = int(steps_of(neuron.refractory, network.dt))
+    given = neuron.refractory
+    refractory = given if isinstance(given, str) else int(steps_of(given, network.dt))
     held = held_within_step(scope) if neuron.method == "exponential_euler" else ()
     return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen, held)
 

@@ -11,6 +11,7 @@ names are standard normal numbers. In one step, in this order (Brian2's schedule
     Gather      other inputs: graded sums that are formed at the end of a step
     Update      the synapses' every_step statements
     Threshold   spikes of step k on the new state, not while refractory
+    Update      what cells that fired remember of it
     Update      what drives add to cells
     Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
     Update      resets
@@ -64,7 +65,7 @@ class Factors:
 class Couple:
     """`target[post] += sum over synapses of value`. when: "always" (graded), "pre" or "post" (events).
 
-    factors: None where the value doesn't split into a product.
+    factors: None where the value doesn't split into a product. late: steps after the spike; None where the synapses' own delays say it.
     """
 
     projection: str
@@ -73,6 +74,7 @@ class Couple:
     value: sp.Expr
     factors: Factors | None
     when: When
+    late: int | None = None
 
     def __str__(self) -> str:
         f = self.factors
@@ -80,7 +82,8 @@ class Couple:
         if f is not None:
             parts = {"pre": f.pre, "synapse": f.synapse, "post": f.post}
             value = " ".join(f"{name}[{expression_text(e)}]" for name, e in parts.items() if e != 1) or "1"
-        return f"{self.target} += sum({value})  via {self.projection}"
+        late = "" if self.late is None else f", {self.late} steps after"
+        return f"{self.target} += sum({value})  via {self.projection}{late}"
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,17 @@ class Update:
 
     when: always; where the cell spiked; where a spike arrives (pre); where the target fired (post).
     frozen: targets that a refractory cell keeps (and, in on_pre, doesn't take). every: only in steps k that are multiples of it.
+    detached: no gradient passes to the spikes. late: as in Couple.
     """
 
     owner: str
-    phase: Literal["start", "stage", "integrate", "every_step", "drive", "on_pre", "on_post", "reset"]
+    phase: Literal["start", "stage", "integrate", "every_step", "spike", "drive", "on_pre", "on_post", "reset"]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
     every: int = 1
+    detached: bool = False
+    late: int | None = None
 
     def __str__(self) -> str:
         when = {
@@ -121,6 +127,7 @@ class Update:
             "post": " where the target fired",
         }
         frozen = f", {', '.join(self.frozen)} kept while refractory" if self.frozen else ""
+        frozen += "" if self.late is None else f", {self.late} steps after"
         every = f" of every {self.every} steps" if self.every > 1 else ""
         return "\n".join(
             [f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)]
@@ -204,7 +211,8 @@ class Cells:
 
 @dataclass(frozen=True, kw_only=True)
 class Synapses(Wiring):
-    """A projection's layout: its wiring, and what stands in it. delay: steps, one number or one per synapse in its shape."""
+    """A projection's layout: its wiring, and what stands in it. delay: steps, one number or one per synapse in its shape. later: delays of
+    pathways that have their own. behind: steps from the target's spike to on_post."""
 
     name: str
     pre: str
@@ -214,6 +222,13 @@ class Synapses(Wiring):
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
+    later: tuple[int, ...] = ()
+    behind: int = 0
+
+    @property
+    def longest(self) -> int:
+        """Steps from a source's spike to the last that it does here."""
+        return max((self.max_delay, *self.later))
 
     def __str__(self) -> str:
         delay = f"{self.delay}" if isinstance(self.delay, int) else f"0..{self.max_delay}"

@@ -212,6 +212,8 @@ def _link(step: Step, couple: Couple) -> Link:
     synapses, where = step.projection(couple.projection), f"projection '{couple.projection}'"
     if couple.when != "pre":
         raise NotLeakyError(where, "on_post", "a spike acts on its targets only")
+    if couple.late is not None:
+        raise NotLeakyError(where, "delay", "a pathway with a delay of its own; a projection has one")
     factors = couple.factors
     known = {symbol(n) for n in (*synapses.parameters, "w", "dt")}
     if factors is None or factors.pre != 1 or factors.post != 1 or not factors.synapse.free_symbols <= known:
@@ -265,6 +267,8 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         fail("noise", f"'{noise_text(cells.noise[0])}' in its text; it must be deterministic")
     if cells.refractory > 1 or (cells.refractory and driven & set(cells.frozen)):  # one step freezes only arrivals
         fail("refractory", f"{cells.refractory} steps; it must be 0")
+    if "not_refractory" in cells.states:
+        fail("refractory", "its cells know of their spikes; it must be 0, and no text name lastspike or not_refractory")
     if step.update(cells.name, "every_step"):
         fail("every_step", "discrete updates; only linear differential equations fit")
     if step.starting(cells.name):

@@ -195,6 +195,13 @@ class ceil_of(_Flat):  # noqa: N801
     numeric = staticmethod(math.ceil)
 
 
+class floor_ratio(_Flat):  # noqa: N801
+    """The largest whole number up to a/b. Both stand for themselves: times a reciprocal, 49/49 would be less than 1."""
+
+    nargs = 2
+    numeric = staticmethod(lambda a, b: math.floor(a / b))
+
+
 class remainder(Elementary):  # noqa: N801
     """a % b with the sign of b, as in Python and Brian2."""
 
@@ -217,6 +224,24 @@ class straight_through(Elementary):  # noqa: N801
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sp.Integer(argindex == 2)
+
+
+class chosen(Elementary):  # noqa: N801
+    """chosen(condition, a, b): a where the condition is 1, b where it is 0; what isn't chosen has no slope."""
+
+    nargs = 3
+    numeric = staticmethod(lambda condition, a, b: a if condition > 0 else b)
+
+    @classmethod
+    def eval(cls, *args: sp.Expr) -> sp.Expr | None:
+        condition, a, b = args
+        if condition.is_number:
+            return a if condition > 0 else b
+        return a if a == b else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        condition = self.args[0]
+        return (sp.Integer(0), condition, 1 - condition)[argindex - 1]
 
 
 def values_alone(expr: sp.Expr) -> sp.Expr:

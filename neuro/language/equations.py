@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from neuro.language.drawn import DRAWN, Named
 from neuro.language.units import Dimension, UnitError, unit
 
-FLAGS = {"constant", "shared", "unless refractory", "constant over dt"}
+FLAGS = {"constant", "shared", "unless refractory", "event-driven", "clock-driven", "constant over dt"}
 
 # Functions of one dimensionless argument; the value is dimensionless.
 PLAIN_FUNCTIONS = {
@@ -25,9 +25,9 @@ PLAIN_FUNCTIONS = {
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
 }
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
-FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "straight_through"}
+FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "timestep", "straight_through"}
 CONSTANTS = {"pi", "inf"}
-_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "straight_through": 2}
+_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "timestep": 2, "straight_through": 2}
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,24 @@ class Equation:
 
 @dataclass(frozen=True)
 class Statement:
-    """`target op expression`, op one of = += -= *= /=."""
+    """`target op expression`, op one of = += -= *= /=. pathway: the label before it, "" where it has none."""
 
     target: str
     op: str
     expression: Expression
     source: Source
+    pathway: str = ""
+
+    @property
+    def label(self) -> str:
+        """As text stands before it."""
+        return f"{self.pathway}: " if self.pathway else ""
 
 
 _ALLOWED = (
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.Call, ast.Name, ast.Constant, ast.Load,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or,
-    ast.Gt, ast.GtE, ast.Lt, ast.LtE,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.Mod, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or,
+    ast.Gt, ast.GtE, ast.Lt, ast.LtE, ast.Eq, ast.NotEq,
 )  # fmt: skip
 
 
@@ -198,7 +204,7 @@ def _check_node(node: ast.AST, source: Source, draws: bool) -> None:
             f"{what} is not allowed in a model", "use arithmetic, comparisons and the listed functions", node
         )
     if isinstance(node, ast.Constant):
-        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+        if not isinstance(node.value, int | float):
             raise source.fail(f"{node.value!r} is not a number", "models hold numbers and names only", node)
         if not abs(node.value) < _LARGEST:
             raise source.fail("this number is too large", "use a smaller number, or inf", node)
@@ -236,7 +242,7 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
             raise source.fail(f"{name}() takes {takes}", f"write {DRAWN[name]} for each cell and step", node)
         return
     if name in DRAWN:
-        what = "stands in a neuron's threshold, its statements and what is constant over dt alone"
+        what = "stands in a neuron's threshold, refractory, statements and what is constant over dt alone"
         fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
         raise source.fail(f"{name}() {what}", fix, node)
     if name not in FUNCTIONS:
@@ -269,7 +275,7 @@ def _lines(block: str, where: str) -> Iterator[Source]:
 
 
 _EQUATION = re.compile(r"(?:d(?P<state>\w+)\s*/\s*dt\s*=|(?P<sub>\w+)\s*=|(?P<plain>\w+)\s*(?=:))\s*(?P<rest>.*)", re.S)
-_STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/]?=)(?!=)\s*(?P<expr>.*)", re.S)
+_STATEMENT = re.compile(r"(?:(?P<pathway>\w+)\s*:\s*)?(?P<target>\w+)\s*(?P<op>[-+*/]?=)(?!=)\s*(?P<expr>.*)", re.S)
 
 
 def parse_equations(block: str, where: str, draws: str = "") -> tuple[Equation, ...]:
@@ -324,6 +330,16 @@ def _unit_and_flags(tail: str, source: Source) -> tuple[str, frozenset[str]]:
     return text, flags
 
 
+def labelled(blocks: Mapping[str, str]) -> str:
+    """Blocks of statements as one, each statement after the label of its block; those of "pre" have none."""
+    lines = []
+    for label, block in blocks.items():
+        bare = "\n".join(line.split("#", 1)[0] for line in str(block).splitlines())
+        parts = (part.strip() for line in bare.splitlines() for part in line.split(";"))
+        lines += [part if label == "pre" else f"{label}: {part}" for part in parts if part]
+    return "\n".join(lines)
+
+
 def parse_statements(block: str, where: str, draws: str = "") -> tuple[Statement, ...]:
     """Read statements, one per line or separated by ';'. draws: see Expression. Raises ModelError with the line and a caret."""
     found: list[Statement] = []
@@ -346,7 +362,7 @@ def _statement(text: str, source: Source, draws: str) -> Statement:
     if not expression.text:
         raise source.fail("the statement has no right-hand side", "write an expression after the operator")
     _ = expression.tree
-    return Statement(match["target"], match["op"], expression, source)
+    return Statement(match["target"], match["op"], expression, source, match["pathway"] or "")
 
 
 def parse_expression(text: str, where: str, draws: str = "") -> Expression:
@@ -359,9 +375,20 @@ def parse_expression(text: str, where: str, draws: str = "") -> Expression:
     return expression
 
 
+def is_condition(node: ast.AST) -> bool:
+    """Whether a node is a condition by its form; the name of a variable that holds one is not."""
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    return isinstance(node, ast.Compare | ast.BoolOp) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, bool)
+    )
+
+
 def literal(node: ast.expr) -> float | None:
     """The value of a number literal (with sign, sums and quotients), or None."""
     match node:
+        case ast.Constant(value=bool()):
+            return None
         case ast.Constant(value=int() | float() as value):
             return float(value)
         case ast.UnaryOp(op=ast.USub(), operand=inner):

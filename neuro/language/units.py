@@ -79,7 +79,22 @@ class Dimension:
         return "*".join(parts) or "1"
 
 
+@dataclass(frozen=True, eq=False)
+class Whole(Dimension):
+    """No unit, and a whole number: `: integer`, indices of cells. Equal to what has no unit."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dimension) and self.exponents == other.exponents
+
+    __hash__ = Dimension.__hash__
+
+
+class Truth(Whole):
+    """No unit, and 0 or 1: `: boolean`, a condition that a variable holds."""
+
+
 DIMENSIONLESS = Dimension()
+_KINDS = {"1": DIMENSIONLESS, "integer": Whole(), "boolean": Truth()}
 
 
 @cache
@@ -239,8 +254,8 @@ def unit(text: str) -> Quantity:
 
 @cache
 def _unit(text: str) -> Quantity:
-    if text == "1":
-        return Quantity(1.0)
+    if text in _KINDS:
+        return Quantity(1.0, _KINDS[text], text)
     broken = UnitError(f"{text!r} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'")
     if len(text) > _UNIT_LENGTH or not _UNIT_WORDS.fullmatch(_EXPONENT.sub("", text)) or not text:
         raise broken
@@ -272,6 +287,19 @@ def is_unit_name(name: str) -> bool:
 
 
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan)\s*\*?\s*(.*)", re.S)
+
+
+def is_quantity(text: str) -> bool:
+    """Whether a text is meant as a number and a unit, and not as an expression."""
+    match = _NUMBER.fullmatch(text)
+    if match is None or text.lstrip(" \t\n+-")[:1].isalpha():  # a name that begins with inf
+        return False
+    bound = "*" in text[match.end(1) : match.start(2)]  # 2*dt are two steps, not two decitonnes
+    try:
+        unit(match[2].strip() or "1")
+    except UnitError:
+        return match[2].isidentifier() and not bound  # a unit with a mistake in it
+    return not bound or all(map(is_unit_name, re.findall(r"[A-Za-z_]\w*", match[2])))
 
 
 def quantity(value: Any, unit_text: str | None = None) -> Quantity:

@@ -13,21 +13,22 @@ from fuzzing.editing import blocks, models
 from neuro import Network, Neuron, Normal, Projection
 from neuro.fields import Distribution
 from neuro.language.drawn import DRAWN, drawn_by
-from neuro.language.equations import CONSTANTS, FUNCTIONS
+from neuro.language.equations import CONSTANTS, FUNCTIONS, is_condition
 from neuro.language.scope import METHODS
 
 _OPERATORS = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.USub: "unary -", ast.UAdd: "unary +",
-    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=",
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.FloorDiv: "//", ast.USub: "unary -", ast.UAdd: "unary +",
+    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
 
 # What a long run must have met: every row of the report that may not be 0.
 WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
+    *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
-    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice", "regularly", "constant over dt")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "constant over dt", "t", "dimensions", "no state")),
+    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn", "pathway", "on_post")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "no weight", "adds twice", "pathways", "regularly", "constant over dt")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "constant over dt", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
@@ -62,10 +63,15 @@ def features(network: Network) -> Counter[str]:
 def _expression(text: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(text, mode="eval")):
         match node:
-            case ast.Call(func=ast.Name(id=name)):
+            case ast.Call(func=ast.Name(id=name), args=[first, *_]):
                 yield f"function {name}"
+                if name == "int" and not is_condition(first):
+                    yield "word int of a number"
             case ast.Name(id=name) if name in CONSTANTS:
                 yield f"constant {name}"
+            case ast.BinOp(left=left, op=op, right=right) if is_condition(left) or is_condition(right):
+                yield "word condition as a number"
+                yield f"operator {_OPERATORS[type(op)]}"
             case ast.BinOp(op=op) | ast.UnaryOp(op=op) | ast.BoolOp(op=op):
                 yield f"operator {_OPERATORS[type(op)]}"
             case ast.Compare(ops=[op]):
@@ -76,12 +82,16 @@ def _cell(neuron: Neuron) -> Iterator[str]:
     scope = neuron.scope
     yield "cell threshold" if neuron.threshold else "cell no threshold"
     names = {n for e in scope.equations if e.expression for n in e.expression.names}
+    used = {n for e in scope.expressions for n in e.names}
     there = {
-        "reset": neuron.reset, "refractory": neuron.refractory.value, "unless refractory": neuron.refractory.value and scope.frozen_when_refractory,
+        "reset": neuron.reset, "refractory": neuron.period, "unless refractory": neuron.frozen, "refractory time": scope.refractory and scope.timed,
+        "refractory condition": scope.refractory and not scope.timed, "lastspike": "lastspike" in used, "not_refractory": "not_refractory" in used,
         "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "constant over dt": scope.held, "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)
+    yield from (f"word {e.unit}" for e in scope.equations if e.unit in ("boolean", "integer"))
+    yield from (f"word {name}" for name in scope.indices)
 
 
 def _synapse(synapse: Any) -> Iterator[str]:
@@ -89,10 +99,13 @@ def _synapse(synapse: Any) -> Iterator[str]:
     added = [s.target for s in scope.on_pre if s.target.endswith("_post")]
     there = {
         "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
-        "every_step": scope.every_step, "regularly": scope.regularly, "constant over dt": scope.held, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
-        "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
+        "every_step": scope.every_step, "regularly": scope.regularly, "constant over dt": scope.held, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight, "event-driven": scope.event_driven,
+        "event-driven constant": any("Hz" in e.source.text or "(1 -" in e.source.text for e in scope.event_driven),
+        "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)), "pathways": any(scope.pathways),
+        "reads spike times": any(n.startswith(("lastspike_", "not_refractory_")) for e in scope.expressions for n in e.names),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
+    yield from (f"word {'i of a synapse' if name == 'i' else name}" for name in scope.indices)
 
 
 def _projection(network: Network, p: Projection) -> Iterator[str]:
@@ -114,6 +127,7 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
             if np.any(p.delay.value)
             else "delay zero"
         )
+    yield from ("delay on_post" if n == "post" else "delay pathway" for n, d in p.delays.items() if d.value)
     if any(isinstance(v, Distribution) for v in p.parameters.values()):
         yield "values drawn per synapse"
     yield from (name for name in ("cutoff", "period") if getattr(c, name, None) is not None)

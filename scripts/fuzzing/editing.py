@@ -36,7 +36,7 @@ def equation_line(item: Equation) -> Line:
 
 
 def statement_line(item: Statement) -> Line:
-    return Line(item.target, f"{item.target} {item.op} ", item.expression.text)
+    return Line(item.target, f"{item.label}{item.target} {item.op} ", item.expression.text)
 
 
 def blocks(model: Model) -> dict[str, list[Line]]:
@@ -51,6 +51,8 @@ def blocks(model: Model) -> dict[str, list[Line]]:
     single = "threshold" if isinstance(model, Neuron) else "transmits"
     expression = getattr(scope, single)
     found[single] = [Line("", "", expression.text)] if expression is not None else []
+    if isinstance(model, Neuron) and scope.refractory is not None:
+        found["refractory"] = [Line("", "", scope.refractory.text)]
     return found
 
 
@@ -71,7 +73,7 @@ def with_model(network: Network, old: Model, new: Any) -> Network:
         for p in network.populations
     )
     projections = tuple(
-        _kept(replace(p, synapse=new, parameters={}, initial={}, weights=_weights(p, new)), p)
+        _kept(replace(p, synapse=new, parameters={}, initial={}, weights=_weights(p, new), delays=_delays(p, new)), p)
         if p.synapse is old
         else p
         for p in network.projections
@@ -81,6 +83,11 @@ def with_model(network: Network, old: Model, new: Any) -> Network:
 
 def _weights(projection: Any, synapse: Synapse) -> Any:
     return projection.weights if synapse.scope.has_weight else None
+
+
+def _delays(projection: Any, synapse: Synapse) -> dict[str, Any]:
+    known = {*synapse.scope.pathways, *(["post"] if synapse.scope.on_post else [])}
+    return {n: v for n, v in projection.delays.items() if n in known}
 
 
 def _kept(new: Any, old: Any) -> Any:

@@ -14,12 +14,16 @@ from fuzzing.chips import chain
 from fuzzing.connections import connected
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
+from fuzzing.events import event_driven
 from fuzzing.integration import diagonal, integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
+from fuzzing.pathways import pathways
+from fuzzing.refractory import refractory
 from fuzzing.sharing import shared
 from fuzzing.starting import starting
 from fuzzing.synapses import Draft, SynapseMaker, units_of
+from fuzzing.words import worded
 from neuro import (
     AllToAll,
     Input,
@@ -148,7 +152,11 @@ class NetworkMaker:
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
+            network = worded(network, Dice([self.seed, 36]))
+            network = event_driven(network, Dice([self.seed, 36, 1]))
             network = diagonal(starting(network, Dice([self.seed, 18])), Dice([self.seed, 19]))
+            network = refractory(network, Dice([self.seed, 37]))
+            network = pathways(network, Dice([self.seed, 73]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

@@ -107,7 +107,7 @@ def _values(network: Network) -> Iterator[Change]:
             yield partial(changed, network, p, frozen=False)
     for j in network.projections:
         plain: dict[str, Any] = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}}
-        plain |= {"sign": None, "bounds": (None, None), "frozen": False}
+        plain |= {"delays": {}, "sign": None, "bounds": (None, None), "frozen": False}
         yield from (partial(changed, network, j, **{f: v}) for f, v in plain.items() if getattr(j, f) != v)
         if j.shares:
             yield partial(changed, network, j, shares="", weights=network.holder(j).weights)
@@ -136,7 +136,7 @@ def _texts(model: Any) -> Iterator[Change]:
         for number in range(len(lines)):
             rest = [*lines[:number], *lines[number + 1 :]]
             yield partial(with_blocks, model, {block: rest}, **({"target": ""} if block == "transmits" else {}))
-    if isinstance(model, Neuron) and model.refractory.value:
+    if isinstance(model, Neuron) and (model.scope.refractory or model.period):
         yield partial(replace, model, refractory="0 ms")
     if model.regularly:
         yield partial(replace, model, regularly={})

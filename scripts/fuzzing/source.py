@@ -96,7 +96,7 @@ def _model(model: Neuron | Synapse) -> str:
     parts = [repr(model.name), _text(model.equations)]
     parts += [f"{f}={_text(getattr(model, f))}" for f in fields if getattr(model, f)]
     parts += [f"{f}={_mapping(getattr(model, f))}" for f in ("parameters", "initial") if getattr(model, f)]
-    if isinstance(model, Neuron) and model.refractory.value:
+    if isinstance(model, Neuron) and (model.scope.refractory or model.period):
         parts.append(f"refractory={_value(model.refractory)}")
     parts.append(f"method={model.method!r}")
     if model.regularly:
@@ -158,6 +158,8 @@ def _links(p: Any) -> str:
         text += f", connectivity={_value(c)}"
     if not isinstance(p.delay, Quantity) or np.any(p.delay.value):
         text += f", delay={_value(p.delay)}"
+    if p.delays:
+        text += f", delays={_mapping(p.delays)}"
     if p.shares:
         text += f", shares={p.shares!r}"
     if p.sign:

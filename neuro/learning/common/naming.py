@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 
-from neuro.compiler.receptors import rename
+from neuro.compiler.rewriting import rename
 from neuro.model import Network, Neuron, Projection
 
 _NAME = re.compile(r"[A-Za-z_]\w*")

@@ -53,8 +53,8 @@ _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
         "minimum", "maximum", "remainder", "pow",
     )},
     "exprel": _exprel, "sign_of": torch.sign, "magnitude": torch.abs, "sigmoid_of": torch.sigmoid, "floor_of": torch.floor,
-    "ceil_of": torch.ceil, "greater": _flag(torch.gt), "greater_equal": _flag(torch.ge), "chain_product": product,
-    "propagator": _propagator, "poisson_of": _poisson,
+    "ceil_of": torch.ceil, "floor_ratio": lambda a, b: torch.floor(a / b), "greater": _flag(torch.gt), "greater_equal": _flag(torch.ge), "chain_product": product,
+    "propagator": _propagator, "chosen": lambda condition, a, b: torch.where(condition > 0, a, b), "poisson_of": _poisson,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from fuzzing.editing import blocks, models, substituted, with_blocks
 from fuzzing.names import POPULATIONS, VARIABLES
 from fuzzing.oracles.drawing import as_pairs, synapses
 from neuro import AllToAll, Network, Neuron, Population, Projection, Synapse, quantity
-from neuro.compiler.receptors import rename
+from neuro.compiler.rewriting import rename
 from neuro.language.units import Quantity, is_unit_name, unit
 
 Random = np.random.Generator
@@ -74,7 +74,7 @@ def renamed_variables(network: Network, random: Random) -> Made:
     for i in network.inputs:
         owner, _, variable = i.target.partition(".")
         inputs.append(replace(i, target=f"{owner}.{tables[owner][variable]}") if i.target else i)
-    names = {f"{p.name}.{v}": f"{p.name}.{tables[p.name][v]}" for p in network.populations for v in _recorded(p)}
+    names = {f"{p.name}.{v}": f"{p.name}.{tables[p.name].get(v, v)}" for p in network.populations for v in _recorded(p)}
     return replace(network, populations=populations, projections=projections, inputs=tuple(inputs)), names
 
 
@@ -315,7 +315,8 @@ def put_in(network: Network, random: Random) -> Made:
         table: dict[str, Any] = {}
         for owner, end in ((p.pre, "pre"), (p.post, "post")):
             if owner in cells:
-                names = {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)}
+                names = {"i": "i" if end == "pre" else "j", "N": f"N_{end}"}
+                names |= {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)}
                 table |= {f"{n}_{end}": f"({substituted(t, names)})" for n, t in cells[owner].items()}
         inside = {n: f"({t})" for n, t in cells[p.post].items() if n not in p.synapse.scope.parameters}
         synapse = _without(p.synapse, own[p.name])

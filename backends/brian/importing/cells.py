@@ -1,0 +1,217 @@
+"""NeuronGroups, PoissonGroups and SpikeGeneratorGroups -> populations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.errors import refused_as
+from backends.brian.importing.methods import method_of
+from backends.brian.importing.regular import Runner, regularly
+from backends.brian.importing.statements import statements
+from backends.brian.importing.words import PARAMETER, Words, dimension, free, si
+from neuro.checks.common import check_positive
+from neuro.language.units import Quantity
+from neuro.model import Neuron, Population
+
+_DIFFERENTIAL = "differential equation"
+RELAY = "s"  # of a SpikeGeneratorGroup that is a population: what makes a cell of it fire
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the rest of the network does to a group's variables. added: events change it; summed: synapses form it in each step.
+
+    runners: statements that run now and then. before: those of `summed` that others read as they were in the step before.
+    """
+
+    added: set[str] = field(default_factory=set)
+    summed: set[str] = field(default_factory=set)
+    runners: list[Runner] = field(default_factory=list)
+    before: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A population, and the words that its group's text was read with: names and tables of time."""
+
+    population: Population
+    words: Words
+    before: Mapping[str, str] = field(
+        default_factory=dict
+    )  # a sum of the cells' -> the state that holds it for a step more
+
+
+def read_cells(group: Any, namespace: Mapping[str, Any], outside: Outside) -> Cells:
+    """A group as a population. Raises NotImportedError."""
+    with refused_as(group.name):
+        if isinstance(group, brian2.SpikeGeneratorGroup):
+            return relay(group, namespace)
+        reader = _PoissonReader if isinstance(group, brian2.PoissonGroup) else _Reader
+        return reader(group, namespace, outside).cells()
+
+
+def relay(group: Any, namespace: Mapping[str, Any]) -> Cells:
+    """Cells that fire when they are told to: a SpikeGeneratorGroup whose cells synapses ask for more than spikes."""
+    neuron = Neuron(group.name, f"{RELAY} : 1", threshold=f"{RELAY} > 0.5", source="imported from Brian2")
+    return Cells(Population(group.name, neuron, len(group)), Words(group, namespace, {}))
+
+
+class _Reader:
+    def __init__(self, group: Any, namespace: Mapping[str, Any], outside: Outside) -> None:
+        self.group, self.outside = group, outside
+        self.equations = self.given()
+        self.words = Words(group, namespace, own_names(self.equations), {"N": str(len(group))})
+        self.write_out_noise()
+        codes = getattr(group, "event_codes", {})
+        self.reset = statements(self.words, codes.get("spike") or "")
+        self.regularly = regularly(self.words, outside.runners)
+        written = "\n".join([*self.reset, *self.regularly.values()])
+        self.assigned = {line.split()[0] for line in written.splitlines()}
+        self.kept: list[str] = []  # variables that nothing in the group changes
+        self.parameters: dict[str, Quantity] = {}
+        self.initial: dict[str, Quantity] = {}
+
+    def given(self) -> dict[str, Any]:
+        return dict(self.group.user_equations)
+
+    def write_out_noise(self) -> None:
+        """Subexpressions with noise in them are put into the equations that read them: noise stands nowhere else."""
+        for equation in brian2.Equations(list(self.equations.values())).ordered if self.equations else ():
+            noisy = {n for n in equation.identifiers if n == "xi" or n.startswith("xi_") or n in self.words.inlined}
+            if equation.type == "subexpression" and noisy:
+                self.words.inlined[equation.varname] = self.words.tree(equation.expr.code)
+                del self.equations[equation.varname]
+
+    def cells(self) -> Cells:
+        group = self.group
+        self.check()
+        lines = [self.line(name, equation) for name, equation in self.equations.items()]
+        threshold, refractory = self.threshold(), self.refractory()
+        lines += self.words.held_lines()
+        lines += [f"{name} : {dimension(table.array.dim)}" for name, table in self.words.tables.items()]
+        before = {n: free(f"{self.words.names[n]}_before", self.words.taken) for n in sorted(self.outside.before)}
+        for name, own in before.items():
+            lines.append(f"{own} : {unit_of(self.equations[name])}")
+            self.initial[own] = self.standing(name)
+        every_step = [f"{n} = {n}" for n in self.kept] + [f"{own} = {self.words.names[n]}" for n, own in before.items()]
+        each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
+        neuron = Neuron(
+            group.name,
+            equations="\n".join(lines),
+            threshold=threshold,
+            reset="\n".join(self.reset),
+            every_step="\n".join(every_step),
+            parameters={**self.words.constants, **each},
+            refractory=refractory,
+            method=self.method(),
+            source="imported from Brian2",
+            regularly=self.regularly,
+        )
+        arrays = {n: v for n, v in self.parameters.items() if v.shape}
+        return Cells(Population(group.name, neuron, len(group), arrays, self.initial), self.words, before)
+
+    def check(self) -> None:
+        events = sorted(set(self.group.events) - {"spike"})
+        if events:
+            reason = f"it has events of its own: {', '.join(events)}"
+            raise self.words.refused(reason, "make them spikes of a group of their own, or leave them out")
+        if self.group.subexpression_updater is not None:
+            raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
+
+    def line(self, name: str, equation: Any) -> str:
+        own, tail = self.words.names[name], unit_of(equation)
+        if equation.type == PARAMETER:
+            return f"{own} : {tail}{self.declared(name, equation)}"
+        text = self.words.expression(equation.expr.code)
+        if equation.type != _DIFFERENTIAL:
+            return f"{own} = {text} : {tail}"
+        self.initial[own] = self.standing(name)
+        return f"d{own}/dt = {text} : {tail}{' (unless refractory)' if 'unless refractory' in equation.flags else ''}"
+
+    def declared(self, name: str, equation: Any) -> str:
+        """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
+        own = self.words.names[name]
+        if "linked" in equation.flags:
+            reason = f"'{name}' is linked to another group's variable"
+            raise self.words.refused(reason, "make it a variable of this group")
+        if name in self.outside.summed:
+            return ""
+        value = self.standing(name)
+        assigned = own in self.assigned
+        if not assigned and name not in self.outside.added and not any(check_positive(name, value, "")):
+            self.parameters[own] = value
+            return " (shared)" if "shared" in equation.flags else ""
+        self.initial[own] = value
+        if not assigned:
+            self.kept.append(own)
+        return ""
+
+    def standing(self, name: str) -> Quantity:
+        """The values that stand in a variable: one number where it is shared."""
+        return standing(self.words, self.group.variables[name], name)
+
+    def threshold(self) -> str:
+        condition = self.group.events.get("spike")
+        return self.words.expression(condition) if condition else ""
+
+    def refractory(self) -> Any:
+        given = self.group._refractory
+        if given is False:
+            return "0 ms"
+        if isinstance(given, str):
+            return self.words.expression(given)
+        dt = float(self.group.clock.dt_)
+        steps = max(
+            int((float(given) + 1e-3 * dt) / dt), 1
+        )  # as Brian2's timestep() counts; 1 also holds what comes with the spike
+        return si(steps * dt, brian2.second.dim)
+
+    def method(self) -> str:
+        return method_of(self.group, self.group.state_updater, self.group.equations, self.words.namespace)
+
+
+class _PoissonReader(_Reader):
+    """A PoissonGroup: cells that spike with a probability of rates*dt."""
+
+    def given(self) -> dict[str, Any]:
+        rates = self.group._rates
+        return dict(brian2.Equations(f"rates = {rates} : Hz" if isinstance(rates, str) else "rates : Hz"))
+
+    def check(self) -> None:
+        pass
+
+    def method(self) -> str:
+        return "euler"
+
+
+def standing(words: Words, variable: Any, name: str) -> Quantity:
+    value = si(variable.get_value(), variable.dim)
+    if not np.isfinite(value.value).all():
+        raise words.refused(f"'{name}' holds values that are not finite", "give it finite ones")
+    return Quantity(float(np.ravel(value.value)[0]), value.dimension, value.unit) if variable.scalar else value
+
+
+def unit_of(equation: Any) -> str:
+    """integer, boolean, or a unit."""
+    return {"integer": "integer", "boolean": "boolean"}.get(equation.var_type, str(dimension(equation.dim)))
+
+
+def own_names(equations: Iterable[str]) -> dict[str, str]:
+    """Brian2's variables -> names that are free here; those that may stay do."""
+    found: dict[str, str] = {}
+    wanted = list(equations)
+    stay = {n for n in wanted if free(n, ()) == n}
+    for name in wanted:
+        found[name] = name if name in stay else free(name, {*stay, *found.values()})
+    return found
+
+
+def bare(name: str) -> str:
+    """A cell's variable as a synapse calls it, without the end."""
+    return re.sub(r"_(pre|post)$", "", name)

@@ -1,0 +1,252 @@
+"""Synapses -> projections with every synapse listed, as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.cells import Cells, bare, own_names, standing, unit_of
+from backends.brian.importing.errors import refused_as
+from backends.brian.importing.methods import method_of
+from backends.brian.importing.regular import Runner, regularly
+from backends.brian.importing.statements import statements, targets
+from backends.brian.importing.words import PARAMETER, Words, free, si
+from neuro.checks.common import check_positive
+from neuro.language.units import Quantity
+from neuro.model import Pairs, Projection, Synapse
+
+_DIFFERENTIAL = "differential equation"
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of synapses: name of the population or input, its cells if it has any, first cell and number of its part."""
+
+    name: str
+    group: Any
+    cells: Cells | None
+    first: int
+    size: int
+    late: frozenset[tuple[str, str, str]] = frozenset()  # see order.read_before
+
+    def before(self, updater: Any, suffix: str) -> dict[str, str]:
+        """Names of what this sum reads as it was in the step before."""
+        read = [n for by, group, n in self.late if by == updater.name and group == self.name]
+        return {f"{n}{suffix}": f"{self.cells.before[n]}{suffix}" for n in read if self.cells is not None}
+
+    def names(self) -> dict[str, str]:
+        found = dict(self.cells.words.names) if self.cells is not None else {}
+        refractory = {n: n for n in ("lastspike", "not_refractory") if n in self.group.variables}
+        return refractory | found
+
+
+def own_equations(synapses: Any) -> dict[str, Any]:
+    """Integrated in each step, between events, or not at all."""
+    found = dict(synapses.equations)
+    between = synapses.event_driven
+    return found | {n: e for n, e in (between or {}).items() if e.type == _DIFFERENTIAL}
+
+
+def changed_outside(synapses: Any) -> Iterator[tuple[str, str, str]]:
+    """("added" or "summed", source or target, variable of it) for what these synapses do to cells."""
+    own = own_equations(synapses)
+    for pathway in synapses._pathways:
+        for name in targets(pathway.code):
+            if name not in own:
+                yield "added", "source" if name.endswith("_pre") else "target", bare(name)
+    for name in synapses.summed_updaters:
+        yield "summed", "source" if name.endswith("_pre") else "target", bare(name)
+
+
+def reached(synapses: Any, names: Iterable[str]) -> set[str]:
+    """Variables that these names of a synapse's text are made of, those of cells with their suffix."""
+    own = own_equations(synapses)
+    pending, found = list(names), set[str]()
+    while pending:
+        name = pending.pop()
+        if name not in own:
+            name = name if name.endswith(("_pre", "_post")) else f"{name}_post"
+        if name in found:
+            continue
+        found.add(name)
+        suffix = "" if name in own else name[len(bare(name)) :]
+        group = synapses.source if suffix == "_pre" else synapses.target
+        equation = own.get(name) or (getattr(group, "equations", None) or {}).get(bare(name))
+        if equation is not None and equation.type == "subexpression":
+            pending += [f"{n}{suffix}" for n in equation.identifiers]
+    return found
+
+
+def read_synapses(
+    synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
+) -> list[Projection]:
+    """One projection, and one more for each further variable that they sum into cells. Raises NotImportedError."""
+    with refused_as(synapses.name):
+        return _Reader(synapses, namespace, pre, post, runners).projections()
+
+
+class _Reader:
+    def __init__(
+        self, synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
+    ) -> None:
+        self.synapses, self.pre, self.post = synapses, pre, post
+        self.equations = own_equations(synapses)
+        names = post.names() | {f"{n}_post": f"{own}_post" for n, own in post.names().items()}
+        names = {n: own if own.endswith("_post") else f"{own}_post" for n, own in names.items()}
+        names |= {f"{n}_pre": f"{own}{'_post' if self.to_itself() else '_pre'}" for n, own in pre.names().items()}
+        mine = own_names(self.equations)
+        if "w" in self.equations and self.equations["w"].expr is not None and self.equations["w"].type != _DIFFERENTIAL:
+            mine["w"] = free("w_1", mine.values())  # `w` is a weight, which has values
+        counts = {"N": str(len(synapses)), "N_pre": str(pre.size), "N_post": str(post.size)}
+        counts |= {n: f"({n} - {end.first})" for n, end in (("i", pre), ("j", post)) if end.first}
+        self.mine = mine
+        self.words = Words(synapses, namespace, names | mine, counts)
+        self.blocks = {p.objname: statements(self.words, p.code) for p in synapses._pathways}
+        self.regularly = regularly(self.words, runners)
+        written = [line for block in self.blocks.values() for line in block]
+        written += [line for block in self.regularly.values() for line in block.splitlines()]
+        self.assigned = {line.split()[0] for line in written}
+        self.kept: list[str] = []
+        self.parameters: dict[str, Quantity] = {}
+        self.initial: dict[str, Quantity] = {}
+        self.weights: Quantity | None = None
+
+    def projections(self) -> list[Projection]:
+        lines = [self.line(name, equation) for name, equation in self.equations.items()]
+        lines += self.words.held_lines()
+        sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
+        method = method_of(self.synapses, self.synapses.state_updater, self.synapses.equations, self.words.namespace)
+        if "w" in self.words.constants:
+            self.weights = self.words.constants.pop("w")
+            lines.append(f"w : {self.weights.dimension}")
+        if self.words.tables:
+            raise self.words.refused(
+                f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
+            )
+        each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
+        synapse = Synapse(
+            self.synapses.name,
+            equations="\n".join(lines),
+            on_pre={label: "\n".join(self.blocks[p.objname]) for label, p in self.labels().items()},
+            on_post=self.on_post(),
+            every_step="\n".join(f"{name} = {name}" for name in self.kept),
+            transmits=sums[0][1] if sums else "",
+            target=sums[0][0] if sums else "",
+            parameters={**self.words.constants, **each},
+            method=method,
+            source="imported from Brian2",
+            regularly=self.regularly,
+        )
+        found = Projection(
+            self.synapses.name,
+            self.pre.name,
+            self.post.name,
+            synapse,
+            weights=self.weights,
+            connectivity=self.pairs(),
+            delay=self.delays(),
+            parameters={n: v for n, v in self.parameters.items() if v.shape},
+            initial=self.initial,
+        )
+        return [found, *(self.further(found, *item) for item in sums[1:])]
+
+    def further(self, first: Projection, target: str, value: str) -> Projection:
+        if first.synapse.scope.states:
+            reason = f"it sums several variables into cells, and has states: {', '.join(first.synapse.scope.states)}"
+            raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
+        name = f"{first.name}_{target}"
+        synapse = replace(first.synapse, name=name, on_pre="", on_post="", transmits=value, target=target)
+        return replace(first, name=name, synapse=synapse, delay="0 ms", delays={})
+
+    def pairs(self) -> Pairs:
+        variables = self.synapses.variables
+        pre, post = (np.asarray(variables[f"_synaptic_{end}"].get_value(), np.int64) for end in ("pre", "post"))
+        return Pairs(pre, post)
+
+    def to_itself(self) -> bool:
+        """Whether each synapse joins a cell to itself: both ends' variables are then one."""
+        pairs = self.pairs()
+        return self.pre.name == self.post.name and bool((pairs.pre == pairs.post).all())
+
+    def line(self, name: str, equation: Any) -> str:
+        own, tail = self.mine[name], unit_of(equation)
+        if equation.type == PARAMETER:
+            return f"{own} : {tail}{self.declared(name, equation)}"
+        text = self.words.expression(equation.expr.code)
+        if equation.type != _DIFFERENTIAL:
+            return f"{own} = {text} : {tail}"
+        self.begins(own, self.standing(name))
+        return f"d{own}/dt = {text} : {tail}{' (event-driven)' if 'event-driven' in equation.flags else ''}"
+
+    def declared(self, name: str, equation: Any) -> str:
+        if "linked" in equation.flags:
+            fix = "make it a variable of the cells that the synapses join"
+            raise self.words.refused(f"'{name}' is linked to another group's variable", fix)
+        own, value = self.mine[name], self.standing(name)
+        assigned = own in self.assigned
+        if own == "w":
+            self.weights = value
+        elif not assigned and not any(check_positive(name, value, "")):
+            self.parameters[own] = value
+            return " (shared)" if "shared" in equation.flags else ""
+        else:
+            self.begins(own, value)
+            self.kept += [] if assigned else [own]
+        return ""
+
+    def begins(self, own: str, value: Quantity) -> None:
+        if own == "w":
+            self.weights = value
+        else:
+            self.initial[own] = value
+
+    def standing(self, name: str) -> Quantity:
+        return standing(self.words, self.synapses.variables[name], name)
+
+    def sum(self, name: str, updater: Any) -> tuple[str, str]:
+        """Input of the target, and what is summed into it."""
+        if not name.endswith("_post"):
+            reason = f"it sums '{name}' into its sources"
+            raise self.words.refused(reason, "join the groups the other way round and sum into '..._post'")
+        before = self.pre.before(updater, "_pre") | self.post.before(updater, "_post")
+        words = replace(self.words, names=self.words.names | before)  # it shares constants
+        return self.words.names[name].removesuffix("_post"), words.expression(updater.expression.code)
+
+    def pathways(self, end: str) -> list[Any]:
+        found = [p for p in self.synapses._pathways if p.prepost == end and self.blocks[p.objname]]
+        for pathway in found:
+            if pathway.event != "spike":
+                raise self.words.refused(f"it waits for '{pathway.event}' events", "use spikes")
+        return sorted(found, key=lambda p: (p.order, p.name))
+
+    def on_post(self) -> str:
+        found = self.pathways("post")
+        if len({self.time(p) for p in found}) > 1:
+            reason = f"its pathways of postsynaptic spikes have several delays: {', '.join(p.objname for p in found)}"
+            raise self.words.refused(reason, "give each a Synapses object of its own")
+        return "\n".join(line for p in found for line in self.blocks[p.objname])
+
+    def labels(self) -> dict[str, Any]:
+        """Pathways of presynaptic spikes, in order. "pre" is the one whose synapses may have delays of their own."""
+        found = self.pathways("pre")
+        each = next((p for p in found if self.steps(p).size > 1), found[0] if found else None)
+        return {"pre" if p is each else free(p.objname, ["pre", "post"]): p for p in found}
+
+    def delays(self) -> dict[str, Quantity]:
+        found = {label: self.time(p) for label, p in self.labels().items()}
+        after = self.pathways("post")
+        return found | ({"post": self.time(after[0])} if after and self.steps(after[0]).any() else {})
+
+    def time(self, pathway: Any) -> Quantity:
+        steps = self.steps(pathway)
+        value = steps if steps.size > 1 else steps.reshape(-1)[0] if steps.size else 0.0
+        return si(value * float(self.synapses.clock.dt_), brian2.second.dim)
+
+    def steps(self, pathway: Any) -> Any:
+        """Delays in steps, as Brian2's queue rounds them."""
+        steps = np.floor(np.asarray(pathway._delays.get_value(), np.float64) / float(pathway.source.clock.dt_) + 0.5)
+        return steps[:1] if steps.size and (steps == steps[0]).all() else steps
