@@ -17,18 +17,21 @@ import numpy as np
 import numpy.typing as npt
 from brian2.core.base import BrianObject
 from brian2.groups.group import CodeRunner
-from brian2.groups.neurongroup import Resetter, StateUpdater, Thresholder
+from brian2.groups.neurongroup import Resetter, StateUpdater, SubexpressionUpdater, Thresholder
 from brian2.groups.subgroup import Subgroup
 
 from backends.brian.importing.importer import Imported
 from brian2_runs.first_run import FirstRun
 from neuro.compiler import drives, streams
 from neuro.compiler.resolve import resolve
-from neuro.language.equations import Expression, drawn_by
+from neuro.language.counts import poisson
+from neuro.language.drawn import drawn_by
+from neuro.language.equations import Expression
 from neuro.language.scope import NeuronScope
 
 Array = npt.NDArray[Any]
 Draw = Callable[[int, int], Array]  # steps from first to last - 1 -> numbers [time, cell]
+_PHASES = {Thresholder: "threshold", Resetter: "reset", SubexpressionUpdater: "held", CodeRunner: "regularly"}
 _XI = re.compile(r"^\s*(xi\w*)\s*=.*\brandn\(\)", re.MULTILINE)
 _CALLS = re.compile(r"\b(rand|randn|poisson)\(")
 
@@ -96,7 +99,8 @@ class _Giver:
             calls = _calls(item)
             for kind in sorted({*calls}):
                 names = self.names(item, kind, calls.count(kind))
-                item.codeobj.namespace[kind] = self.answer(item, [self.noise(item, n) for n in names])
+                answer = self.answer(item, [self.noise(item, n) for n in names])
+                item.codeobj.namespace[kind] = _counted(answer) if kind == "poisson" else answer
 
     def names(self, item: Any, kind: str, number: int) -> list[str]:
         """Of our numbers those that this object's code draws, in the order of its calls."""
@@ -151,13 +155,18 @@ class _Giver:
         return drawn
 
 
+def _counted(uniform: Callable[..., Array]) -> Callable[..., Array]:
+    """poisson(mean), which we make of a uniform number."""
+    return lambda mean, vectorisation_idx: np.asarray(poisson(mean, uniform(vectorisation_idx)))
+
+
 def _whole(group: Any) -> tuple[str, int]:
     """The name of the group that this one is, or is a part of, and the first of its cells there."""
     return (group.source.name, group.start) if isinstance(group, Subgroup) else (group.name, 0)
 
 
 def _phase(item: Any) -> str:
-    for kind, phase in ((Thresholder, "threshold"), (Resetter, "reset"), (CodeRunner, "regularly")):
+    for kind, phase in _PHASES.items():
         if isinstance(item, kind):
             return phase
     raise NumbersError(f"'{item.name}', a {type(item).__name__}, draws numbers, and there is no place for them")
@@ -167,5 +176,6 @@ def _expressions(scope: NeuronScope, phase: str) -> Iterator[Expression]:
     if phase == "threshold":
         yield from (e for e in (scope.threshold,) if e is not None)
         return
-    blocks = scope.reset if phase == "reset" else [s for r in scope.regularly for s in r.statements]
-    yield from (s.expression for s in blocks)
+    regularly = [s for r in scope.regularly for s in r.statements]
+    blocks = {"held": scope.held, "reset": scope.reset, "regularly": regularly}
+    yield from (s.expression for s in blocks[phase])

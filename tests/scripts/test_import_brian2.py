@@ -34,7 +34,7 @@ def simulate(number):
     )
     cells.v = "rand()"
     part = cells[5:]
-    part.run_regularly("u += 0.05*randn()", dt=2*ms)
+    part.run_regularly("u += 0.05*randn() + 0.01*poisson(3)", dt=2*ms)
     sources = PoissonGroup(10, 200*Hz, name="sources")
     loud = PoissonInput(part, "v", 50, 20*Hz, weight=0.02)
     forth = Synapses(sources, cells, "w : 1", on_pre="v_post += w", delay=1*ms, name="forth")
