@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from backends.brian.devices import StateUpdateMethod, UnsupportedEquationsException
+from backends.brian.devices import StateUpdateMethod, UnsupportedEquationsException  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.errors import NotImportedError
 
 OURS = {

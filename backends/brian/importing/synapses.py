@@ -20,6 +20,7 @@ from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
 _DIFFERENTIAL = "differential equation"
+Summed = Literal["start", "turn"]  # where in a step a sum is formed
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Around:
     pre: End
     post: End
     runners: Sequence[Runner]
-    places: Mapping[str, Literal["start", "turn"]]
+    places: Mapping[str, Summed]
 
 
 def read_synapses(
@@ -151,7 +152,7 @@ class _Reader:
             source="imported from Brian2",
             regularly=self.regularly,
         )
-        places = [self.around.places[name] for name in self.synapses.summed_updaters]
+        places: list[Summed] = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
             self.pre.name,
@@ -166,7 +167,7 @@ class _Reader:
         )
         return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
 
-    def further(self, first: Projection, target: str, value: str, place: Literal["start", "turn"]) -> Projection:
+    def further(self, first: Projection, target: str, value: str, place: Summed) -> Projection:
         if first.synapse.scope.states:
             reason = f"it sums several variables into cells, and has states: {', '.join(first.synapse.scope.states)}"
             raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
