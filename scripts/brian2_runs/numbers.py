@@ -113,7 +113,7 @@ class _Giver:
         known = self.network.population(population).neuron.scope.noise
         if len(names) != number or any(n not in known for n in names):
             raise NumbersError(
-                f"'{item.name}' draws {number} numbers by {kind}(), and our text has {names or 'none'} there"
+                f"'{item.name}' calls {kind}() {number} times, and our text draws {len(names)} numbers there"
             )
         return names
 

@@ -136,7 +136,7 @@ def test_cells_that_fall_silent_are_seen(tmp_path: Path) -> None:
 def test_numbers_without_a_place_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "_expressions", lambda scope, phase: iter(()))
     found = examine(written(tmp_path, NOISY), Settings(0.001))
-    assert found.outcome == "fails" and "draws 1 numbers by randn()" in found.reason
+    assert found.outcome == "fails" and "run_regularly' calls poisson() 1 times, and our text draws 0" in found.reason
 
 
 def test_chaos_is_shown_by_brian2_against_itself(tmp_path: Path) -> None:
