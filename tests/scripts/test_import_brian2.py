@@ -55,6 +55,12 @@ from brian2 import *
 cell = SpatialNeuron(Cylinder(length=100*um, diameter=1*um, n=3), "Im = (-70*mV - v)*(1*siemens/meter**2) : amp/meter**2")
 run(1*ms)
 """
+SHARED = """
+from brian2 import *
+cells = NeuronGroup(3, "dv/dt = (heading - v)/(10*ms) : 1\\nheading : 1 (shared)", method="euler", name="cells")
+cells.run_regularly("heading = rand()", dt=5*ms)
+run(10*ms)
+"""
 CHAOTIC = """
 from brian2 import *
 cells = NeuronGroup(
@@ -165,6 +171,12 @@ def test_the_command_writes_a_network_and_says_what_it_compared(
 def test_what_cannot_come_in_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(cli.UserError, match="'spatialneuron' can't be imported: it has several compartments"):
         script.main(written(tmp_path, SPATIAL))
+
+
+def test_one_number_for_all_cells_is_refused(tmp_path: Path) -> None:
+    """Brian2 draws it once, and each cell would draw its own here."""
+    with pytest.raises(cli.UserError, match="'cells' can't be imported: all cells share 'heading', and one number"):
+        script.main(written(tmp_path, SHARED))
 
 
 def test_the_table_of_a_folder(tmp_path: Path) -> None:
