@@ -16,7 +16,7 @@ from fuzzing.delaying import delayed
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.events import event_driven
-from fuzzing.integration import integrated
+from fuzzing.integration import diagonal, integrated
 from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.pathways import pathways
@@ -126,7 +126,9 @@ class NetworkMaker:
         dice = self.dice
         if not self.setting.dyadic and dice.chance(0.04):
             network = chain(dice, self.names, self.seed)
-            return Case(network, dice.whole(20, 40), dice.whole(1, 3), self.seed, large=self.large)
+            network = delayed(network, Dice([self.seed, 39]))
+    
+        return Case(network, dice.whole(20, 40), dice.whole(1, 3), self.seed, large=self.large)
         neurons = [
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
             for _ in range(dice.weighted({1: 5, 2: 3, 3: 1}))
@@ -155,8 +157,7 @@ class NetworkMaker:
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
             network = event_driven(network, Dice([self.seed, 36, 1]))
-            network = starting(network, Dice([self.seed, 18]))
-            network = delayed(network, Dice([self.seed, 39]))
+            network = diagonal(starting(network, Dice([self.seed, 18])), Dice([self.seed, 19]))
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
             network = turned(network, Dice([self.seed, 36, 2]))
