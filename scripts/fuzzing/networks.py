@@ -126,8 +126,7 @@ class NetworkMaker:
         dice = self.dice
         if not self.setting.dyadic and dice.chance(0.04):
             network = chain(dice, self.names, self.seed)
-            network = delayed(network, Dice([self.seed, 39]))
-    
+
         return Case(network, dice.whole(20, 40), dice.whole(1, 3), self.seed, large=self.large)
         neurons = [
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
@@ -161,6 +160,7 @@ class NetworkMaker:
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
             network = turned(network, Dice([self.seed, 36, 2]))
+            network = delayed(network, Dice([self.seed, 39]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:
