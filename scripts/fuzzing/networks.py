@@ -126,8 +126,7 @@ class NetworkMaker:
         dice = self.dice
         if not self.setting.dyadic and dice.chance(0.04):
             network = chain(dice, self.names, self.seed)
-
-        return Case(network, dice.whole(20, 40), dice.whole(1, 3), self.seed, large=self.large)
+            return Case(network, dice.whole(20, 40), dice.whole(1, 3), self.seed, large=self.large)
         neurons = [
             self.part(lambda: CellMaker(dice, self.setting, self.kinds.new()).make())
             for _ in range(dice.weighted({1: 5, 2: 3, 3: 1}))
