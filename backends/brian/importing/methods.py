@@ -10,7 +10,7 @@ from backends.brian.importing.errors import NotImportedError
 
 OURS = {
     "exact": "exact", "linear": "exact", "independent": "exact", "euler": "euler", "exponential_euler": "exponential_euler",
-    "rk2": "rk2", "rk4": "rk4", "heun": "heun",
+    "rk2": "rk2", "rk4": "rk4", "heun": "heun", "milstein": "milstein",
 }  # fmt: skip
 
 

@@ -127,6 +127,8 @@ class _Reader:
         self.weights: Quantity | None = None
 
     def projections(self) -> list[Projection]:
+        if self.synapses.subexpression_updater is not None:
+            raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         lines += self.words.held_lines()
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
