@@ -13,7 +13,7 @@ from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAcce
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
-from backends.brian.importing.statements import statements
+from backends.brian.importing.statements import check_shared, statements
 from backends.brian.importing.words import PARAMETER, Words, dimension, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
@@ -71,8 +71,9 @@ class _Reader:
         codes = getattr(group, "event_codes", {})
         self.reset = statements(self.words, codes.get("spike") or "")
         self.regularly = regularly(self.words, outside.runners)
-        written = "\n".join([*self.reset, *self.regularly.values()])
-        self.assigned = {line.split()[0] for line in written.splitlines()}
+        written = "\n".join([*self.reset, *self.regularly.values()]).splitlines()
+        check_shared(self.words, self.equations, written)
+        self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []  # variables that nothing in the group changes
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}

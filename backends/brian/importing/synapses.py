@@ -13,7 +13,7 @@ from backends.brian.importing.cells import Cells, bare, own_names, standing, uni
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
-from backends.brian.importing.statements import statements, targets
+from backends.brian.importing.statements import check_shared, statements, targets
 from backends.brian.importing.words import PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
@@ -120,6 +120,7 @@ class _Reader:
         self.regularly = regularly(self.words, around.runners)
         written = [line for block in self.blocks.values() for line in block]
         written += [line for block in self.regularly.values() for line in block.splitlines()]
+        check_shared(self.words, self.equations, written)
         self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []
         self.parameters: dict[str, Quantity] = {}

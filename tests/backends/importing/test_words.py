@@ -200,6 +200,12 @@ def linked_in_a_threshold() -> tuple[Any, ...]:
     return group, other
 
 
+def one_number_for_all() -> tuple[Any, ...]:
+    group = cells("dv/dt = (m - v)/ms : 1\nm : 1 (shared)")
+    group.run_regularly("m = rand()", dt=1 * b.ms)
+    return (group,)
+
+
 def unknown() -> tuple[Any, ...]:
     return (cells("dv/dt = -v/nowhere : 1"),)
 
@@ -228,6 +234,7 @@ REFUSED: dict[Callable[[], tuple[Any, ...]], tuple[str, str]] = {
     onto_synapses: ("first", "synapses onto synapses"),
     own_events: ("cells_high_resetter", "an event of the user's own"),
     linked_in_a_threshold: ("cells", "its threshold reads 'u', which is linked to 'other'"),
+    one_number_for_all: ("cells", "'m' is shared and gets a random number"),
     unknown: ("cells", "nothing is known of 'nowhere'"),
     absent: ("cells", "no part of it"),
     not_finite: ("cells", "'v' holds values that are not finite"),
