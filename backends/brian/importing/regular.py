@@ -11,7 +11,6 @@ from typing import Any
 from backends.brian.importing.statements import statements
 from backends.brian.importing.words import Words
 
-_DRAWS = re.compile(r"\b(rand|randn|poisson)\(")
 _LINE = re.compile(r"(\w+) ([-+*/]?=) (.*)", re.S)
 
 
@@ -41,7 +40,6 @@ def regularly(words: Words, runners: Sequence[Runner]) -> dict[str, str]:
 
 def _statements(words: Words, runner: Runner) -> list[str]:
     group = runner.item.group
-    _refuse_shared(words, statements(words, runner.item.abstract_code))
     if runner.first == 0 and runner.size == len(words.group):
         return statements(words, runner.item.abstract_code)
     counts = {**words.counts, "N": str(len(group))}
@@ -49,16 +47,6 @@ def _statements(words: Words, runner: Runner) -> list[str]:
         counts["i"] = f"(i - {runner.first})"
     part = replace(words, counts=counts)  # it shares constants and tables
     return [_within(line, runner) for line in statements(part, runner.item.abstract_code)]
-
-
-def _refuse_shared(words: Words, lines: Sequence[str]) -> None:
-    """What all cells share is drawn once in Brian2; here each cell would draw its own."""
-    shared = {ours for theirs, ours in words.names.items() if getattr(words.group.variables.get(theirs), "scalar", False)}
-    for line in lines:
-        match = _LINE.fullmatch(line)
-        if match is not None and match[1] in shared and _DRAWS.search(match[3]):
-            reason = f"all cells share '{match[1]}', and one number is drawn for it: {line}"
-            raise words.refused(reason, "give it to a group of one cell, and link the others to that cell's variable")
 
 
 def _within(line: str, runner: Runner) -> str:
