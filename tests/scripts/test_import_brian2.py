@@ -175,7 +175,7 @@ def test_what_cannot_come_in_is_one_line(tmp_path: Path) -> None:
 
 def test_one_number_for_all_cells_is_refused(tmp_path: Path) -> None:
     """Brian2 draws it once, and each cell would draw its own here."""
-    with pytest.raises(cli.UserError, match="'cells' can't be imported: all cells share 'heading', and one number"):
+    with pytest.raises(cli.UserError, match="'cells' can't be imported: 'heading' is shared and gets a random number"):
         script.main(written(tmp_path, SHARED))
 
 
