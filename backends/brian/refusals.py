@@ -14,6 +14,7 @@ def refuse(network: Network, target: str) -> None:
     """Raises UnsupportedError naming the part of the network that doesn't fit."""
     refuse_mixed_freezing(network)
     refuse_loops_in_order(network, target)
+    refuse_early_subexpressions(network, target)
     refuse_integration(network)
 
 
@@ -59,6 +60,28 @@ def refuse_loops_in_order(network: Network, target: str) -> None:
                 raise UnsupportedError(
                     "brian2", f"projection '{projection.name}', {phase}, with target='{target}'", why, OTHERS
                 )
+
+
+def refuse_early_subexpressions(network: Network, target: str) -> None:
+    """Brian2's C++ and Cython compute a synapse's subexpressions before all statements, and before its equations are solved up to the event.
+
+    Raises UnsupportedError where one reads what has changed by then.
+    """
+    for projection in network.projections if target != "numpy" else ():
+        scope = projection.synapse.scope
+        for phase, block in (("on_pre", scope.on_pre), ("on_post", scope.on_post)):
+            changed = {e.name for e in scope.event_driven}
+            for statement in block:
+                for name in statement.expression.names:
+                    read = sorted(scope.reached([name]) & changed - {name})
+                    if read:
+                        why = (
+                            f"its code computes '{name}' first of all, and {read[0]} has changed where it is read; write it out there, "
+                            "or use target='numpy'"
+                        )
+                        what = f"projection '{projection.name}', {phase}, with target='{target}'"
+                        raise UnsupportedError("brian2", what, why, OTHERS)
+                changed.add(statement.target)
 
 
 def refuse_integration(network: Network) -> None:

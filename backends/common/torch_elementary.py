@@ -210,15 +210,15 @@ def straight_through(value: Any, slope_of: Any) -> torch.Tensor:
     return _StraightThrough.apply(value, slope_of)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
+    """a where the condition is 1, b where it is 0."""
+    return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
+
+
 def poisson_of(mean: Any, uniform: torch.Tensor) -> torch.Tensor:
     """A count of this mean from a uniform number; it has no slope."""
     given = (a.detach().cpu().numpy() if isinstance(a, torch.Tensor) else a for a in (mean, uniform))
     return torch.as_tensor(poisson(*given), dtype=uniform.dtype, device=uniform.device)
-
-
-def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
-    """a where the condition is 1, b where it is 0."""
-    return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
 
 
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:

@@ -26,6 +26,7 @@ static inline real remainder_of(real a, real b) {
     const real rest = R(fmod)(a, b);
     return rest == 0 ? R(copysign)(rest, b) : (rest < 0) != (b < 0) ? rest + b : rest;
 }
+static inline real floor_ratio(real a, real b) { return R(floor)(a / b); }
 /* A count of this mean from a uniform number; see neuro/language/counts.py, whose order of operations this is. */
 static inline real poisson_of(real mean, real uniform) {
     const double m = (double)mean, u = (double)uniform;
@@ -46,5 +47,4 @@ static inline real poisson_of(real mean, real uniform) {
     }
     return (real)k;
 }
-static inline real floor_ratio(real a, real b) { return R(floor)(a / b); }
 static inline long wrapped(long k, long depth) { return ((k % depth) + depth) % depth; }

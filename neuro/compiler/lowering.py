@@ -46,16 +46,15 @@ def _lower(network: Network) -> Step:
     cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
     operations: list[Operation] = [*_starting(resolved), *gathers(resolved, "start", graded=not stages.joined)]
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
-    operations += [
-        Update(p.name, "stage", _free(resolved, p))
-        for p in network.populations
-        if p.name in stages.joined and _free(resolved, p)
-    ]
+    early = {
+        name: _free(resolved, network.population(name)) for name in stages.joined
+    }  # who is refractory in all stages
+    operations += [Update(name, "stage", assigns) for name, assigns in early.items() if assigns]
     operations += stages.operations()
     turns = gathers_at_turns(resolved)
-    for p in network.populations:
-        operations += turns[p.name]
-        operations += _integration(resolved, p, stages)
+    for population in network.populations:
+        operations += turns[population.name]
+        operations += _integration(resolved, population, stages)
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
     operations += gathers(resolved, "end")
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]

@@ -79,12 +79,12 @@ class Semantics:
         "have slope 0; i and j count cells from 0 on"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
-    diagonal_noise: str = (
-        "milstein: read as Stratonovich's, one noise in one equation, its factor's slope from a step of drift and noise"
-    )
     refractory_text: str = (
         "formed at the start of a step from the values there, inputs of the step included: a time counts whole steps since lastspike, a "
         "condition keeps a cell refractory while it holds; lastspike and not_refractory have no slope"
+    )
+    diagonal_noise: str = (
+        "milstein: read as Stratonovich's, one noise in one equation, its factor's slope from a step of drift and noise"
     )
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
     poisson: str = (

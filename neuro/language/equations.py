@@ -242,7 +242,7 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
             raise source.fail(f"{name}() takes {takes}", f"write {DRAWN[name]} for each cell and step", node)
         return
     if name in DRAWN:
-        what = "stands in a neuron's threshold, refractory, statements and what is constant over dt alone"
+        what = "stands in a neuron's threshold, its refractory text, its statements and what is constant over dt alone"
         fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
         raise source.fail(f"{name}() {what}", fix, node)
     if name not in FUNCTIONS:

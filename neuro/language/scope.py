@@ -23,10 +23,10 @@ from neuro.language.units import Dimension, Truth, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "milstein", "rosenbrock")
 SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
-STRATONOVICH = ("heun", "milstein")  # those that take noise whose factors follow states, and how they read it
 INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
 LAST_EVENT = mangled("last", "event")  # a synapse's state, second
 SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
+STRATONOVICH = ("heun", "milstein")  # those that take noise whose factors follow states, and how they read it
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 # What a cell with a threshold knows of its spikes, and its value before the first, SI: the time of the last one; whether no refractory
@@ -76,7 +76,8 @@ class NeuronScope:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Variables kept from step to step: differential ones, those held for a step, declared ones that a statement assigns, and what is known of its spikes."""
+        """Variables kept from step to step: differential ones, those held for a step, declared ones that a statement assigns, and what is
+        known of its spikes."""
         own = (
             e.name
             for e in self.equations
@@ -104,7 +105,7 @@ class NeuronScope:
     @property
     def held(self) -> tuple[Statement, ...]:
         """What forms, at the start of every step, what is constant over dt."""
-        return _formed(self.equations)
+        return _held(self.equations)
 
     @property
     def subexpressions(self) -> tuple[str, ...]:
@@ -217,7 +218,7 @@ class SynapseScope:
     @property
     def held(self) -> tuple[Statement, ...]:
         """What forms, at the start of every step, what is constant over dt."""
-        return _formed(self.equations)
+        return _held(self.equations)
 
     @property
     def has_weight(self) -> bool:
@@ -252,7 +253,20 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
     return found
 
 
-def _formed(equations: tuple[Equation, ...]) -> tuple[Statement, ...]:
+def index_name(name: str) -> str:
+    """What a resolved network calls an index."""
+    return mangled("index", "_".join(reversed(name.split("_"))))  # N_pre: no variable of a cell
+
+
+def is_index(name: str) -> bool:
+    return name.startswith(mangled("index", ""))
+
+
+def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
+    return dict.fromkeys(names, Whole())
+
+
+def _held(equations: tuple[Equation, ...]) -> tuple[Statement, ...]:
     """Each after those that it is made of, directly or through subexpressions."""
     table = {e.name: e for e in equations if e.kind in ("held", "subexpression")}
     done: dict[str, Statement | None] = {}
@@ -272,19 +286,6 @@ def _formed(equations: tuple[Equation, ...]) -> tuple[Statement, ...]:
     for name in table:
         visit(name)
     return tuple(s for s in done.values() if s is not None)
-
-
-def index_name(name: str) -> str:
-    """What a resolved network calls an index."""
-    return mangled("index", "_".join(reversed(name.split("_"))))  # N_pre: no variable of a cell
-
-
-def is_index(name: str) -> bool:
-    return name.startswith(mangled("index", ""))
-
-
-def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
-    return dict.fromkeys(names, Whole())
 
 
 def is_noise(name: str) -> bool:
@@ -311,7 +312,7 @@ def shared_names() -> dict[str, Dimension]:
     return {"t": second, "dt": second}
 
 
-def _held(parameters: Iterable[tuple[str, Dimension]]) -> dict[str, Dimension]:
+def _given(parameters: Iterable[tuple[str, Dimension]]) -> dict[str, Dimension]:
     return {name: Whole() if is_index(name) else dimension for name, dimension in parameters}
 
 
@@ -329,7 +330,7 @@ def neuron_scope(
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations", "held")
-    dimensions = shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed}
+    dimensions = shared_names() | _given(parameters) | {e.name: e.dimension for e in parsed}
     found = NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
@@ -370,6 +371,6 @@ def synapse_scope(
         every_step=parse_statements(every_step, f"{where}, every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
-        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed} | last,
+        dimensions=shared_names() | _given(parameters) | {e.name: e.dimension for e in parsed} | last,
         regularly=parse_regularly(regularly, f"{where}, regularly"),
     )

@@ -75,6 +75,16 @@ EXPRESSIONS = (
         "0*x",
         "x*0.1 + 1/3",
     ),
+    *("int(x)", "int(-1.7*x)/3", "int(x/y)*y", "7 // 2*x", "x // 0.25", "8*x // 3/2", "timestep(x*second, 0.3*second)"),
+    *(
+        "(x > 0)*y - 1",
+        "x == 1",
+        "(x != y)*x",
+        "x*((x == 1) == (y > 0)) + (x >= y)",
+        "1 + (x > y and not x == 3)",
+        "(2 > 1)*x",
+    ),
+    *("(not x != 1)/2", "tanh(int(inf > 1))*x", "(x == 1 or True)*y"),
 )
 SPECIAL = (0.0, 1.0, -1.0, 0.5, -1.5, 2.0, -2.0, 3.0, 1e-20, -1e-9, 40.0, -40.0, 3e9, -3e9, 6e9, 0.3, 0.6, 0.9)
 
@@ -95,7 +105,9 @@ def numpy_value(text: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         "exprel": lambda v: np.expm1(v) / v if abs(v) > 1e-10 else 1 + v / 2,
         "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
         "relu": lambda v: np.maximum(0, v),
-        "int": int,
+        "int": lambda v: float(int(v)),
+        "timestep": lambda t, dt: float(int((t + 1e-3 * dt) / dt)),
+        "second": 1.0,
         "straight_through": lambda v, slope_of: v,
         "clip": lambda v, a, b: np.minimum(np.maximum(v, a), b),
     }

@@ -168,6 +168,16 @@ def test_brian2_refuses_rates_that_its_formula_can_not_divide_by(tau: float) -> 
         program.run(steps=2, parameters={"p.rate": np.float64(1 / tau)})
 
 
+@pytest.mark.parametrize("target", ["cython", "cpp_standalone"])
+def test_brian2s_compiled_targets_refuse_what_they_read_too_early(target: str) -> None:
+    """`y` is made of `a`, which the event solves, or a statement before changes."""
+    clocked = Synapse("s", TRACES.replace("event", "clock"), on_pre="a += 1; I_post += w*y", parameters=NUMBERS)
+    with pytest.raises(UnsupportedError, match="computes 'y' first of all, and a has changed"):
+        backends.get("brian2").compile(network(clocked), target=target)
+    with pytest.raises(UnsupportedError, match="computes 'y' first of all, and a has changed"):
+        backends.get("brian2").compile(network(), target=target)
+
+
 def rule(equation: str = "da/dt = -a/tau : 1 (event-driven)", **options: Any) -> Synapse:
     given = {"on_pre": "I_post += a", "parameters": {"tau": "20 ms"}, **options}
     return Synapse("s", f"{equation}\nb : 1" if "b" in str(given) else equation, **given)

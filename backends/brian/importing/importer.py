@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from brian2.core.namespace import get_local_namespace
 
@@ -62,6 +63,8 @@ class _Importer:
         for item in self.objects.drives:
             base = self.objects.base(item._group)
             self.inputs.append(drive(item, self.cells[base.name], item._group.start, len(item._group)))
+            self.warn_of_normal(item)
+        self.warn_of_precision()
         projections, placed = self.projections()
         linked = links(self.objects)
         check_links(self.objects, linked)
@@ -74,6 +77,21 @@ class _Importer:
                 dt=si(self.objects.dt, brian2.second.dim),
             )
         return Imported(network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings))
+
+    def warn_of_normal(self, drive_: Any) -> None:
+        """Brian2 takes another law where counts are large."""
+        sources = int(drive_.N)
+        chance = float(drive_.rate) * self.objects.dt
+        if sources * chance > 5 and sources * (1 - chance) > 5:
+            said = "its counts are binomial here; Brian2 draws numbers of the normal distribution of that mean and variance"
+            self.warnings.append(f"'{drive_.name}': {said}")
+
+    def warn_of_precision(self) -> None:
+        for group in (*self.objects.cells, *self.objects.synapses):
+            single = [n for n, v in group.variables.items() if getattr(v, "dtype", None) == np.float32]
+            if single:
+                said = f"Brian2 holds {', '.join(sorted(single))} in single precision; compile with dtype='float32' for the like"
+                self.warnings.append(f"'{group.name}': {said}")
 
     def take(self, found: list[tuple[Input, Brings]]) -> None:
         for item, brings in found:

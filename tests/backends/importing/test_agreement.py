@@ -101,7 +101,7 @@ def plastic() -> Objects:
 def in_turn() -> Objects:
     """Variables linked to a group integrated behind, and to a subexpression of one before; sums of new states, and of sums of the step before."""
     first = b.NeuronGroup(
-        3, "dv/dt = (2*u + 0.1*r - v)/(3*ms) : 1\nu : 1 (linked)\nr : 1", threshold="v > 1", reset="v = 0", method="euler",
+        3, "dv/dt = (2*u + 0.1*r + kicked - v)/(3*ms) : 1\nu : 1 (linked)\nr : 1\nkicked : 1", threshold="v > 1", reset="v = 0", method="euler",
         namespace={}, name="a_first",
     )  # fmt: skip
     source = b.NeuronGroup(
@@ -121,9 +121,14 @@ def in_turn() -> Objects:
     )  # fmt: skip
     gather = b.Synapses(second, pool, "s_post = v_pre : 1 (summed)", namespace={}, name="z_gather")
     spread = b.Synapses(pool, first, "r_post = s_pre : 1 (summed)", namespace={}, name="b_spread")
-    for synapses in (summed, gather, spread):
+    kicks = b.SpikeGeneratorGroup(2, [0, 1, 0], [1, 2, 14] * b.ms, name="kicks")
+    kicked = b.Synapses(
+        kicks, first, "dx/dt = -x/(2*ms) : 1 (clock-driven)\nkicked_post = x : 1 (summed)", on_pre="x += 0.2", method="exact",
+        namespace={}, name="e_kicked",
+    )  # fmt: skip
+    for synapses in (summed, gather, spread, kicked):
         synapses.connect()
-    return first, source, second, pool, summed, gather, spread
+    return first, source, second, pool, kicks, summed, gather, spread, kicked
 
 
 Read = Mapping[str, tuple[str, ...]]  # of each object

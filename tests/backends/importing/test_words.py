@@ -133,6 +133,15 @@ def test_an_import_is_data() -> None:
     assert network.population("cells").neuron.every_step == "w = w"  # events alone change it, and it stays
 
 
+def test_what_brian2_computes_otherwise_is_said() -> None:
+    group = cells(dtype=np.float32)
+    found = from_brian2(group, b.PoissonInput(group, "v", 1000, 100 * b.Hz, 0.1), namespace={})
+    assert [w.partition(":")[0] for w in found.warnings] == ["'poissoninput'", "'cells'"]
+    assert "normal distribution" in found.warnings[0] and "v in single precision" in found.warnings[1]
+    drive = found.network.input("poissoninput")
+    assert (drive.law, drive.sources, drive.target) == ("binomial", 1000, "cells.v")
+
+
 def cells(equations: str = "dv/dt = -v/(5*ms) : 1", **options: Any) -> Any:
     return b.NeuronGroup(2, equations, **{"name": "cells", "namespace": {}, "method": "euler", **options})
 
