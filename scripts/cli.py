@@ -78,6 +78,7 @@ def is_user_error(error: Exception) -> bool:
         "neuro.analysis.spike_trains": ("RasterError",),
         "neuro.analysis.plots": ("PlotError",),
         "backends": ("UnknownBackendError",),
+        "backends.brian.importing.errors": ("NotImportedError",),
         "neuro.compiler.surrogates": ("UnknownSurrogateError",),
         "tasks": ("UnknownTaskError",),
     }.items():

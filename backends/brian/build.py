@@ -30,7 +30,7 @@ from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
-from backends.brian.starting import FIRST, starting
+from backends.brian.starting import feeds, starting
 from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.drives import weight_of
@@ -85,7 +85,7 @@ class Builder:
             if population.neuron.threshold:
                 name = population.name
                 built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=self.names.object("spikes", name))
-        self.feeds()
+        feeds(built, self.steps)
         objects = [*built.groups.values(), *built.synapses.values(), *built.spikes.values()]
         built.network.add(*objects)
         return built
@@ -387,29 +387,3 @@ class Builder:
 
     def regularly(self, group: Any, code: str) -> None:
         group.run_regularly(code, when="groups", order=next(self.every_step_order), clock=self.clock)
-
-    # -- inputs --------------------------------------------------------------------------------------------
-
-    def feeds(self) -> None:
-        """Write each step's inputs and noise: from tables in a program built in C++, by Python elsewhere.
-
-        The generated code holds a table's shape, so tables would be compiled again for each number of steps.
-        """
-        built, clock = self.built, self.clock
-        if self.steps is None:
-
-            def write() -> None:
-                step = int(np.asarray(clock.timestep[:]).item()) - built.first
-                for name, feed in built.feeds.items():
-                    feed.group.variables[feed.variable].set_value(built.arrays[name][step])
-
-            built.network.add(
-                brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs")
-            )
-            return
-        for number, (name, feed) in enumerate(built.feeds.items()):
-            table = f"table{number}"
-            values = np.zeros((self.steps, len(feed.group)))
-            built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
-            code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
-            feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -1,10 +1,12 @@
-"""What is done at the start of a step in Brian2's objects: run_regularly, by a clock for each period, in the order of the Step."""
+"""What is done at the start of a step in Brian2's objects: inputs are written; then run_regularly, by a clock for each period, in the order of the Step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
 from typing import Any
+
+import numpy as np
 
 from backends.brian import text as words
 from backends.brian.built import Built
@@ -35,3 +37,25 @@ def starting(network: Network, built: Built, limit: Callable[[Projection], str])
             clocks[steps] = brian2.Clock(dt=steps * built.clock.dt, name=f"every{steps}")
         if code:
             group.run_regularly(code, when="start", order=order, clock=clocks[steps])
+
+
+def feeds(built: Built, steps: int | None) -> None:
+    """Write each step's inputs and noise: from tables in a program built in C++ for so many steps, by Python elsewhere.
+
+    The generated code holds a table's shape, so tables would be compiled again for each number of steps.
+    """
+    clock = built.clock
+    if steps is None:
+
+        def write() -> None:
+            step = int(np.asarray(clock.timestep[:]).item()) - built.first
+            for name, feed in built.feeds.items():
+                feed.group.variables[feed.variable].set_value(built.arrays[name][step])
+
+        built.network.add(brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs"))
+        return
+    for number, (name, feed) in enumerate(built.feeds.items()):
+        table = f"table{number}"
+        built.tables[name] = brian2.TimedArray(np.zeros((steps, len(feed.group))), dt=clock.dt, name=table)
+        code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
+        feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -24,7 +24,7 @@ from neuro.checks.integration import check_clock, check_held
 from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
-from neuro.checks.sums import check_sums
+from neuro.checks.sums import check_sums, inputs_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
 from neuro.language.scope import (
@@ -279,17 +279,6 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
             )
         else:
             yield from check_expression(scope.transmits, names, post_names[target], f"the value for '{target}'")
-
-
-def inputs_of(scope: SynapseScope, ends: Mapping[str, Any], name: str) -> set[str]:
-    """Inputs of the cells that a synapse's name is made of. ends: suffix -> population or input."""
-    read = scope.reached([name])
-    found: set[str] = set()
-    for suffix, end in ends.items():
-        if hasattr(end, "neuron"):
-            names = {n.removesuffix(suffix) for n in read if n.endswith(suffix)}
-            found |= end.neuron.scope.reached(names) & {*end.neuron.scope.inputs}
-    return found
 
 
 def check_write(

@@ -13,7 +13,7 @@ DRAWN = {  # functions that draw a number for each cell and step
     "randn": "randn(), a number of mean 0 and standard deviation 1",
     "poisson": "poisson(x), a count of mean x",
 }
-_NAME = re.compile(rf"({'|'.join(DRAWN)})__(threshold|reset|every_step|regularly|held)(_[0-9]+)+")
+_NAME = re.compile(rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held)(_[0-9]+)+")
 
 
 class Named(ast.NodeTransformer):

@@ -63,7 +63,11 @@ def _synapses(network: Network, dice: Dice) -> Network:
     chosen: Projection = dice.choose(network.projections)
     synapse, post = chosen.synapse, network.population(chosen.post).neuron
     scope = synapse.scope
-    read = [f"tanh({e.name}_post/({SCALES[e.unit]}))" for e in post.scope.equations if e.name in post.scope.states]
+    read = [
+        f"tanh({e.name}_post/({SCALES[e.unit]}))"
+        for e in post.scope.equations
+        if e.unit in SCALES and e.name in post.scope.states
+    ]
     target = dice.choose([f"{dice.number(-0.3, 0.6)}", *read])
     held, equations = Names(dice, tuple(n for n in VARIABLES if n not in scope.dimensions)).new(), synapse.equations
     if dice.chance(0.4):

@@ -13,7 +13,7 @@ from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAcce
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
-from backends.brian.importing.statements import statements
+from backends.brian.importing.statements import check_shared, statements
 from backends.brian.importing.words import PARAMETER, Words, dimension, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
@@ -71,8 +71,9 @@ class _Reader:
         codes = getattr(group, "event_codes", {})
         self.reset = statements(self.words, codes.get("spike") or "")
         self.regularly = regularly(self.words, outside.runners)
-        written = "\n".join([*self.reset, *self.regularly.values()])
-        self.assigned = {line.split()[0] for line in written.splitlines()}
+        written = "\n".join([*self.reset, *self.regularly.values()]).splitlines()
+        check_shared(self.words, self.equations, written)
+        self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []  # variables that nothing in the group changes
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}
@@ -121,8 +122,6 @@ class _Reader:
         if events:
             reason = f"it has events of its own: {', '.join(events)}"
             raise self.words.refused(reason, "make them spikes of a group of their own, or leave them out")
-        if self.group.subexpression_updater is not None:
-            raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
 
     def line(self, name: str, equation: Any) -> str:
         own, tail = self.words.names[name], unit_of(equation)
@@ -130,17 +129,14 @@ class _Reader:
             return f"{own} : {tail}{self.declared(name, equation)}"
         text = self.words.expression(equation.expr.code)
         if equation.type != _DIFFERENTIAL:
-            return f"{own} = {text} : {tail}"
+            return f"{own} = {text} : {tail}{' (constant over dt)' if 'constant over dt' in equation.flags else ''}"
         self.initial[own] = self.standing(name)
         return f"d{own}/dt = {text} : {tail}{' (unless refractory)' if 'unless refractory' in equation.flags else ''}"
 
     def declared(self, name: str, equation: Any) -> str:
         """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
         own = self.words.names[name]
-        if "linked" in equation.flags:
-            reason = f"'{name}' is linked to another group's variable"
-            raise self.words.refused(reason, "make it a variable of this group")
-        if name in self.outside.summed:
+        if "linked" in equation.flags or name in self.outside.summed:
             return ""
         value = self.standing(name)
         assigned = own in self.assigned
@@ -188,6 +184,19 @@ class _PoissonReader(_Reader):
 
     def method(self) -> str:
         return "euler"
+
+
+def reached_in(group: Any, names: Iterable[str]) -> set[str]:
+    """Variables of a group that these names are made of, themselves included."""
+    pending, found = list(names), set[str]()
+    while pending:
+        name = pending.pop()
+        equation = group.equations.get(name)
+        if equation is None or name in found:
+            continue
+        found.add(name)
+        pending += list(equation.identifiers) if equation.type == "subexpression" else []
+    return found
 
 
 def standing(words: Words, variable: Any, name: str) -> Quantity:

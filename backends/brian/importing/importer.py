@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from brian2.core.namespace import get_local_namespace
 
@@ -15,11 +16,12 @@ from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported
 from backends.brian.importing.imported import Place as Place
 from backends.brian.importing.imported import Placed as Placed
+from backends.brian.importing.links import check_links, links, project
 from backends.brian.importing.objects import Objects, objects
-from backends.brian.importing.order import check_order, read_before
+from backends.brian.importing.order import check_order, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
-from backends.brian.importing.synapses import End, changed_outside, read_synapses
+from backends.brian.importing.synapses import Around, End, Summed, changed_outside, read_synapses
 from backends.brian.importing.words import si
 from neuro.model import Input, Network, Projection
 
@@ -61,7 +63,12 @@ class _Importer:
         for item in self.objects.drives:
             base = self.objects.base(item._group)
             self.inputs.append(drive(item, self.cells[base.name], item._group.start, len(item._group)))
+            self.warn_of_normal(item)
+        self.warn_of_precision()
         projections, placed = self.projections()
+        linked = links(self.objects)
+        check_links(self.objects, linked)
+        projections += [project(link, self.cells, self.namespace) for link in linked]
         with refused_as("network"):
             network = Network(
                 tuple(c.population for c in self.cells.values()),
@@ -70,6 +77,21 @@ class _Importer:
                 dt=si(self.objects.dt, brian2.second.dim),
             )
         return Imported(network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings))
+
+    def warn_of_normal(self, drive_: Any) -> None:
+        """Brian2 takes another law where counts are large."""
+        sources = int(drive_.N)
+        chance = float(drive_.rate) * self.objects.dt
+        if sources * chance > 5 and sources * (1 - chance) > 5:
+            said = "its counts are binomial here; Brian2 draws numbers of the normal distribution of that mean and variance"
+            self.warnings.append(f"'{drive_.name}': {said}")
+
+    def warn_of_precision(self) -> None:
+        for group in (*self.objects.cells, *self.objects.synapses):
+            single = [n for n, v in group.variables.items() if getattr(v, "dtype", None) == np.float32]
+            if single:
+                said = f"Brian2 holds {', '.join(sorted(single))} in single precision; compile with dtype='float32' for the like"
+                self.warnings.append(f"'{group.name}': {said}")
 
     def take(self, found: list[tuple[Input, Brings]]) -> None:
         for item, brings in found:
@@ -121,8 +143,12 @@ class _Importer:
                 self.warnings.append(f"'{synapses.name}' sends nothing to cells and is left out")
             else:
                 runners = [Runner(r, 0, len(synapses)) for r in self.objects.runners if r.group.name == synapses.name]
-                ends = self.end(synapses.source), self.end(synapses.target)
-                made, names = read_synapses(synapses, self.namespace, *ends, runners)
+                sums = synapses.summed_updaters.items()
+                places: dict[str, Summed] = {
+                    name: summed_at(self.objects, synapses, name, updater) for name, updater in sums
+                }
+                around = Around(self.end(synapses.source), self.end(synapses.target), runners, places)
+                made, names = read_synapses(synapses, self.namespace, around)
                 self.names[synapses.name] = {n: f"{made[0].name}.{own}" for n, own in names.items()}
             found += made
             placed[synapses.name] = Placed(tuple(p.name for p in made), len(synapses))
@@ -134,7 +160,7 @@ class _Importer:
         return whole | parts | self.groups
 
     def variables(self) -> dict[str, str]:
-        found = {}
+        found: dict[str, str] = {}
         for name, place in self.places().items():
             if place.name in self.cells:
                 words = self.cells[place.name].words

@@ -27,7 +27,7 @@ _PARTS = (
     SynapticPathway,
     SubexpressionUpdater,
 )
-_SLOTS: Mapping[type, str] = {  # of what a group consists of; orders within them are looked at where they matter
+_SLOTS: Mapping[Any, str] = {  # of what a group consists of; orders within them are looked at where they matter
     StateUpdater: "groups",
     SynapticStateUpdater: "groups",
     SummedVariableUpdater: "groups",
@@ -51,7 +51,7 @@ _INSTEAD = {
 
 @dataclass
 class Objects:
-    """A network's parts, in the order of their names, as Brian2 takes them. runners: what run_regularly made."""
+    """A network's parts, in the order in which Brian2 takes them. runners: what run_regularly made."""
 
     cells: list[Any] = field(default_factory=list)  # NeuronGroups and PoissonGroups
     generators: list[Any] = field(default_factory=list)
@@ -76,6 +76,11 @@ class Objects:
         )
 
 
+def key(item: Any) -> tuple[int, str]:
+    """Brian2 sorts what stands in one slot by order, then by name."""
+    return item.order, item.name
+
+
 def objects(given: Iterable[Any]) -> Objects:
     """The parts of Brian2's network, or of the objects given. Raises NotImportedError."""
     given = list(given)
@@ -86,6 +91,7 @@ def objects(given: Iterable[Any]) -> Objects:
             continue
         sort(item, found)
     check_clocks(found, flattened(given))
+    found.cells.sort(key=lambda g: key(getattr(g, "state_updater", g)))
     return found
 
 
@@ -141,9 +147,9 @@ def check_place(item: Any) -> None:
     if isinstance(item, Thresholder | Resetter) and item.event != "spike":
         reason = f"it belongs to '{item.event}', an event of the user's own"
         raise NotImportedError(item.name, reason, "let cells of a group of their own spike in its place")
-    for kind, slot in _SLOTS.items():
-        if isinstance(item, kind) and item.when != slot:
-            raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
+    slot = next((slot for kind, slot in _SLOTS.items() if isinstance(item, kind)), item.when)
+    if item.when != slot:
+        raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
 
 
 def check_schedule(network: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import get_dimensions
@@ -25,6 +26,17 @@ def statements(words: Words, code: str) -> list[str]:
             return block.read(code)
         except _NeedsPlace as local:
             words.hold(local.name, dimension(get_dimensions(_dimensions(words, block.sources[local.name]))))
+
+
+def check_shared(words: Words, equations: Mapping[str, Any], lines: Iterable[str]) -> None:
+    """Brian2 draws one number for all where a variable is shared, and here each cell has its own. Raises NotImportedError."""
+    shared = {words.names[n]: n for n, e in equations.items() if "shared" in e.flags and n in words.names}
+    drawn = [(e.varname, e.expr.code) for e in equations.values() if "shared" in e.flags and e.expr is not None]
+    drawn += [(shared[line.split()[0]], line) for line in lines if line.split()[0] in shared]
+    for name, text in drawn:
+        if get_identifiers(text) & set(_DRAWN):
+            reason = f"'{name}' is shared and gets a random number, one for all"
+            raise words.refused(reason, f"leave out '(shared)', so that each has its own '{name}'")
 
 
 def targets(code: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from backends.brian.importing.cells import Cells, bare, own_names, standing, uni
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
-from backends.brian.importing.statements import statements, targets
+from backends.brian.importing.statements import check_shared, statements, targets
 from backends.brian.importing.words import PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
 _DIFFERENTIAL = "differential equation"
+Summed = Literal["start", "turn"]  # where in a step a sum is formed
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,29 @@ def reached(synapses: Any, names: Iterable[str]) -> set[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Around:
+    """What the network says of synapses: their ends, statements that run now and then, where in a step each of their sums is formed."""
+
+    pre: End
+    post: End
+    runners: Sequence[Runner]
+    places: Mapping[str, Summed]
+
+
 def read_synapses(
-    synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
+    synapses: Any, namespace: Mapping[str, Any], around: Around
 ) -> tuple[list[Projection], dict[str, str]]:
     """One projection, and one more for each further variable that they sum into cells; their own variables' names. Raises NotImportedError."""
     with refused_as(synapses.name):
-        reader = _Reader(synapses, namespace, pre, post, runners)
+        reader = _Reader(synapses, namespace, around)
         return reader.projections(), reader.mine
 
 
 class _Reader:
-    def __init__(
-        self, synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
-    ) -> None:
-        self.synapses, self.pre, self.post = synapses, pre, post
+    def __init__(self, synapses: Any, namespace: Mapping[str, Any], around: Around) -> None:
+        self.synapses, self.around = synapses, around
+        self.pre, self.post = pre, post = around.pre, around.post
         self.equations = own_equations(synapses)
         names = post.names() | {f"{n}_post": f"{own}_post" for n, own in post.names().items()}
         names = {n: own if own.endswith("_post") else f"{own}_post" for n, own in names.items()}
@@ -107,9 +117,10 @@ class _Reader:
         self.mine = mine
         self.words = Words(synapses, namespace, names | mine, counts)
         self.blocks = {p.objname: statements(self.words, p.code) for p in synapses._pathways}
-        self.regularly = regularly(self.words, runners)
+        self.regularly = regularly(self.words, around.runners)
         written = [line for block in self.blocks.values() for line in block]
         written += [line for block in self.regularly.values() for line in block.splitlines()]
+        check_shared(self.words, self.equations, written)
         self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []
         self.parameters: dict[str, Quantity] = {}
@@ -117,6 +128,8 @@ class _Reader:
         self.weights: Quantity | None = None
 
     def projections(self) -> list[Projection]:
+        if self.synapses.subexpression_updater is not None:
+            raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         lines += self.words.held_lines()
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
@@ -142,6 +155,7 @@ class _Reader:
             source="imported from Brian2",
             regularly=self.regularly,
         )
+        places: list[Summed] = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
             self.pre.name,
@@ -152,16 +166,17 @@ class _Reader:
             delay=self.delays(),
             parameters={n: v for n, v in self.parameters.items() if v.shape},
             initial=self.initial,
+            summed=places[0] if places else "start",
         )
-        return [found, *(self.further(found, *item) for item in sums[1:])]
+        return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
 
-    def further(self, first: Projection, target: str, value: str) -> Projection:
+    def further(self, first: Projection, target: str, value: str, place: Summed) -> Projection:
         if first.synapse.scope.states:
             reason = f"it sums several variables into cells, and has states: {', '.join(first.synapse.scope.states)}"
             raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
         name = f"{first.name}_{target}"
         synapse = replace(first.synapse, name=name, on_pre="", on_post="", transmits=value, target=target)
-        return replace(first, name=name, synapse=synapse, delay="0 ms", delays={})
+        return replace(first, name=name, synapse=synapse, delay="0 ms", delays={}, summed=place)
 
     def pairs(self) -> Pairs:
         variables = self.synapses.variables

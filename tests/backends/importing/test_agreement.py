@@ -98,10 +98,44 @@ def plastic() -> Objects:
     return senders, cells, synapses
 
 
+def in_turn() -> Objects:
+    """Variables linked to a group integrated behind, and to a subexpression of one before; sums of new states, and of sums of the step before."""
+    first = b.NeuronGroup(
+        3, "dv/dt = (2*u + 0.1*r + kicked - v)/(3*ms) : 1\nu : 1 (linked)\nr : 1\nkicked : 1", threshold="v > 1", reset="v = 0", method="euler",
+        namespace={}, name="a_first",
+    )  # fmt: skip
+    source = b.NeuronGroup(
+        4, "dx/dt = (1 - x)/(5*ms) : 1\ny = factor*x : 1", method="exact", namespace={"factor": 3}, name="b_source"
+    )
+    second = b.NeuronGroup(
+        4, "dv/dt = (u + k - v)/(3*ms) : 1\nu : 1 (linked)\nk : 1", threshold="v > 1.5", reset="v = 0", method="rk2", order=1,
+        namespace={"factor": 3}, name="c_second",
+    )  # fmt: skip
+    pool = b.NeuronGroup(1, "s : 1", namespace={}, name="d_pool")
+    source.x = [0.3, 0.9, 0.1, 0.5]
+    first.u = b.linked_var(source, "x", index=np.array([2, 0, 1]))
+    second.u = b.linked_var(source, "y")
+    summed = b.Synapses(
+        first, second, "dg/dt = -g/(4*ms) : 1 (clock-driven)\nk_post = g : 1 (summed)", on_pre="g += 0.3", method="exact",
+        namespace={}, name="a_summed",
+    )  # fmt: skip
+    gather = b.Synapses(second, pool, "s_post = v_pre : 1 (summed)", namespace={}, name="z_gather")
+    spread = b.Synapses(pool, first, "r_post = s_pre : 1 (summed)", namespace={}, name="b_spread")
+    kicks = b.SpikeGeneratorGroup(2, [0, 1, 0], [1, 2, 14] * b.ms, name="kicks")
+    kicked = b.Synapses(
+        kicks, first, "dx/dt = -x/(2*ms) : 1 (clock-driven)\nkicked_post = x : 1 (summed)", on_pre="x += 0.2", method="exact",
+        namespace={}, name="e_kicked",
+    )  # fmt: skip
+    for synapses in (summed, gather, spread, kicked):
+        synapses.connect()
+    return first, source, second, pool, kicks, summed, gather, spread, kicked
+
+
 Read = Mapping[str, tuple[str, ...]]  # of each object
 NETWORKS: dict[Callable[[], Objects], Read] = {
     excitable: {"cells": ("v", "ge", "gi")},
     driven: {"cells": ("x", "lift", "count", "events")},
+    in_turn: {"a_first": ("v",), "b_source": ("x",), "c_second": ("v",)},
     plastic: {"senders": ("v",), "cells": ("v",), "synapses": ("w", "gate", "seen")},
 }
 

@@ -1,0 +1,197 @@
+"""Users' Brian2 scripts: what is executed, what comes in, and that the comparison sees what differs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import brian2_examples
+import cli
+import import_brian2 as script
+import numpy as np
+import pytest
+from brian2_runs import examined, numbers, ours, watched
+from brian2_runs.examined import Settings, examine
+from brian2_runs.first_run import NoRun, first_run
+
+from backends.brian.importing.importer import Imported
+from neuro.io.serialisation import read_network
+
+NOISY = """
+from multiprocessing import Pool
+import matplotlib.pyplot as plt
+from brian2 import *
+set_device("cpp_standalone")
+DRIVE = 1.2
+
+def simulate(number):
+    tau = 10*ms
+    cells = NeuronGroup(
+        20, "dv/dt = (DRIVE + u - v)/tau + 0.3*xi/tau**0.5 : 1 (unless refractory)\\ndu/dt = -u/tau : 1",
+        threshold="v > 0.9 + 0.2*rand()", reset="v = 0.1*randn()", refractory=2*ms, method="euler", name="cells",
+    )
+    cells.v = "rand()"
+    part = cells[5:]
+    part.run_regularly("u += 0.05*randn() + 0.01*poisson(3)", dt=2*ms)
+    sources = PoissonGroup(10, 200*Hz, name="sources")
+    loud = PoissonInput(part, "v", 50, 20*Hz, weight=0.02)
+    forth = Synapses(sources, cells, "w : 1", on_pre="v_post += w", delay=1*ms, name="forth")
+    forth.connect(p=0.3)
+    forth.w = "0.1*rand()"
+    watch = StateMonitor(cells, "v", record=[0])
+    run(0*ms)
+    run(200*ms)
+    plt.plot(watch.t, watch.v[0])
+    raise SystemExit("the script goes on behind its first run")
+
+if __name__ == "__main__":
+    with Pool() as pool:
+        pool.map(simulate, [1, 2])
+"""
+SPATIAL = """
+from brian2 import *
+cell = SpatialNeuron(Cylinder(length=100*um, diameter=1*um, n=3), "Im = (-70*mV - v)*(1*siemens/meter**2) : amp/meter**2")
+run(1*ms)
+"""
+SHARED = """
+from brian2 import *
+cells = NeuronGroup(3, "dv/dt = (heading - v)/(10*ms) : 1\\nheading : 1 (shared)", method="euler", name="cells")
+cells.run_regularly("heading = rand()", dt=5*ms)
+run(10*ms)
+"""
+CHAOTIC = """
+from brian2 import *
+cells = NeuronGroup(
+    1, "dx/dt = (10*(y - x))/second : 1\\ndy/dt = (x*(28 - z) - y)/second : 1\\ndz/dt = (x*y - 8/3*z)/second : 1",
+    threshold="x > 3", reset="z += 0.01", method="euler", dt=5*ms, name="cells",
+)
+cells.x = 1.1; cells.y = 1
+run(100*second)
+"""
+
+
+def written(folder: Path, text: str, name: str = "user.py") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def both(path: Path, steps: int, change: Any = None) -> ours.Comparison:
+    found, made = examined.imported(path, 1)
+    chosen = watched.variables(found, made)
+    theirs = watched.run(found, made, chosen, steps * float(made.network.dt.value))
+    changed: Imported = made if change is None else replace(made, network=change(made.network))
+    return ours.compare(theirs, ours.run(changed, chosen, steps))
+
+
+def test_a_script_is_executed_up_to_its_first_run(tmp_path: Path) -> None:
+    found = first_run(written(tmp_path, NOISY))
+    assert found.duration == pytest.approx(0.2)
+    assert {"cells", "sources", "forth", "poissoninput"} <= {o.name for o in found.objects}
+    assert found.namespace["DRIVE"] == 1.2 and float(found.namespace["tau"]) == 0.01  # globals, and the caller's own
+    assert found.namespace["number"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("print('nothing')", "runs no network"),
+        ("raise SystemExit(3)", "exits with 3 before"),
+        ("import no_such_package_of_anybody", "ModuleNotFoundError"),
+    ],
+)
+def test_scripts_that_run_nothing(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(NoRun, match=said):
+        first_run(written(tmp_path, text))
+
+
+def test_everything_that_is_drawn_is_the_same_on_both_sides(tmp_path: Path) -> None:
+    found = both(written(tmp_path, NOISY), 2000)
+    assert found.spikes > 300 and found.differing == 0
+    assert found.states == ("cells.u", "cells.v") and max(found.trace, found.end) < 1e-12
+
+
+def test_numbers_of_its_own_give_another_raster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers.OurNumbers, "before_run", lambda self, namespace: None)
+    assert both(written(tmp_path, NOISY), 2000).differing > 100
+
+
+def test_a_weight_that_is_a_little_off_is_seen(tmp_path: Path) -> None:
+    def off(network: Any) -> Any:
+        forth = network.projection("forth")
+        weights = replace(forth.weights, value=np.asarray(forth.weights.value) * (1 + 1e-7))
+        return replace(network, projections=(replace(forth, weights=weights),))
+
+    assert both(written(tmp_path, NOISY), 500, off).trace > 1e-9
+
+
+def test_cells_that_fall_silent_are_seen(tmp_path: Path) -> None:
+    def silent(network: Any) -> Any:
+        changed = [
+            replace(p, neuron=replace(p.neuron, threshold="rates > 1e9*hertz")) if p.name == "sources" else p
+            for p in network.populations
+        ]
+        return replace(network, populations=tuple(changed))
+
+    found = both(written(tmp_path, NOISY), 100, silent)
+    assert found.first is not None and found.differing > 10
+
+
+def test_numbers_without_a_place_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "_expressions", lambda scope, phase: iter(()))
+    found = examine(written(tmp_path, NOISY), Settings(0.001))
+    assert found.outcome == "fails" and "run_regularly' calls poisson() 1 times, and our text draws 0" in found.reason
+
+
+def test_chaos_is_shown_by_brian2_against_itself(tmp_path: Path) -> None:
+    found = examine(written(tmp_path, CHAOTIC), Settings())
+    assert found.compared is not None and found.compared.first is not None and found.compared.spikes > 1000
+    assert found.outcome == "diverges" and found.itself[found.reason].first is not None
+
+
+def test_what_brian2_does_not_share_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same drift, with a run of Brian2's own beside it that stays where it was."""
+    monkeypatch.setattr(watched, "OTHERWISE", {})
+    assert examine(written(tmp_path, CHAOTIC), Settings()).outcome == "differs"
+
+
+def test_the_command_writes_a_network_and_says_what_it_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "net.json"
+    script.main(written(tmp_path, NOISY), run=True, duration="20 ms", out=out)
+    said = capsys.readouterr().out
+    assert "equal" in said and "states compared: cells.u, cells.v" in said and f"written: {out}" in said
+    wrote, again = read_network(out), examined.imported(tmp_path / "user.py", 1)[1].network
+    assert (wrote.populations, wrote.projections, wrote.dt) == (again.populations, again.projections, again.dt)
+
+
+def test_what_cannot_come_in_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(cli.UserError, match="'spatialneuron' can't be imported: it has several compartments"):
+        script.main(written(tmp_path, SPATIAL))
+
+
+def test_one_number_for_all_cells_is_refused(tmp_path: Path) -> None:
+    """Brian2 draws it once, and each cell would draw its own here."""
+    with pytest.raises(cli.UserError, match="'cells' can't be imported: 'heading' is shared and gets a random number"):
+        script.main(written(tmp_path, SHARED))
+
+
+def test_the_table_of_a_folder(tmp_path: Path) -> None:
+    """One row a script, from results that are kept: a second call computes nothing again."""
+    scripts, results, page = tmp_path / "scripts", tmp_path / "results", tmp_path / "page.md"
+    (scripts / "deep").mkdir(parents=True)
+    written(scripts, NOISY.replace("200*ms", "5*ms"), "noisy.py")
+    written(scripts / "deep", SPATIAL, "spatial.py")
+    page.write_text(f"before\n{brian2_examples.BEGIN}\nold\n{brian2_examples.END}\nbehind\n")
+    brian2_examples.main(scripts, results, out=page)
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("\nbehind\n") and "old" not in text
+    assert "2 scripts: 1 equal, 1 refused." in text
+    assert "| deep/spatial.py | refused |" in text and "| noisy.py | equal | 30 |" in text
+    kept = results / "noisy.py.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "outcome": "kept"}))
+    brian2_examples.main(scripts, results, out=page)
+    assert "| noisy.py | kept |" in page.read_text()
