@@ -37,7 +37,7 @@ from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Equation, Expression
 from neuro.language.scope import NeuronScope
 from neuro.language.units import unit
-from neuro.model import Input, Network, Population, Projection
+from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
@@ -50,13 +50,14 @@ class Builder:
     """Makes the objects of one network. steps: known only to programs that are built in C++."""
 
     def __init__(
-        self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None, integrators: Integrators | None = None
+        self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None, integrators: Integrators | None = None,
+        names: Names | None = None,
     ) -> None:  # fmt: skip
         self.network, self.batch, self.steps, self.ties = network, batch, steps, ties or {}
         self.integrators = integrators or Integrators()
         self.dt = float(network.dt.value) * brian2.second
         self.clock = brian2.Clock(dt=self.dt, name="steps")
-        self.names = Names(network)
+        self.names = Names(network) if names is None else names
         self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
@@ -94,7 +95,7 @@ class Builder:
             threshold=words.text(scope.threshold, own) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
             refractory=refractory * self.dt if refractory else False,
-            method=self.integrators[population.neuron.method],
+            **self.method(population.neuron),
             clock=self.clock,
             name=self.names.object("cells", name),
         )
@@ -107,8 +108,8 @@ class Builder:
         self.drive(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
-        if scope.states:
-            group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
+        if finite := [*self.finite(scope, own)]:
+            group.run_regularly("\n".join(finite), when="end", order=1, clock=self.clock)
 
     def at(self, population: str, place: str, number: int) -> dict[str, Any]:
         """Slot and order of what forms a population's sums: 0 factors, 1 sums, 2 inputs."""
@@ -145,8 +146,7 @@ class Builder:
             yield words.declaration(arriving(own[name]), dimension[name])
         for name in scope.noise:
             yield f"{own[name]} : 1"
-        for name in scope.states:
-            yield f"{finite_steps(own[name])} : integer"
+        yield from self.finite_lines(scope, own)
         for source in self.currents(population.name):
             name = source.target.partition(".")[2]
             yield words.declaration(self.names.part(own[name], source.name), dimension[name])
@@ -181,7 +181,16 @@ class Builder:
         )
         return words.declaration(line, item.dimension, *flags)
 
+    def method(self, model: Neuron | Synapse) -> dict[str, Any]:
+        """How Brian2 is told to integrate it."""
+        return {"method": self.integrators[model.method]}
+
+    def finite_lines(self, scope: NeuronScope, own: Table) -> Iterator[str]:
+        """Declarations for `finite`."""
+        return (f"{finite_steps(own[name])} : integer" for name in scope.states)
+
     def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
+        """Statements that count the steps in which each state is finite."""
         for name in scope.states:
             counter, infinite = finite_steps(own[name]), f"inf*({unit_text(scope.dimensions[name])})"
             yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
@@ -269,7 +278,7 @@ class Builder:
             "\n".join(self.synapse_lines(projection)),
             on_pre=words.statements(scope.on_pre, own, targets, limit) or None,
             on_post=words.statements(scope.on_post, own, targets, limit) or None,
-            method=self.integrators[projection.synapse.method],
+            **self.method(projection.synapse),
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
         )
@@ -368,7 +377,7 @@ class Builder:
             built.network.add(brian2.NetworkOperation(write, when="start", order=-1, clock=clock, name="write_inputs"))
             return
         for number, (name, feed) in enumerate(built.feeds.items()):
-            table = f"table{number}"
+            table = self.names.given(name, number)
             values = np.zeros((self.steps, len(feed.group)))
             built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
             code = f"{feed.variable} = {table}(t, i)*({feed.unit})"

@@ -13,22 +13,12 @@ from dataclasses import dataclass, field
 from backends.brian.scalars import Scalars, scalars
 from backends.brian.text import Table
 from neuro.language.scope import NeuronScope, SynapseScope
-from neuro.model import Network, Projection
+from neuro.model import Network, Population, Projection
 
 
 def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
     own = dict.fromkeys([*(e.name for e in scope.equations), *scope.parameters])
     return {name: f"{letter}{n}" for n, name in enumerate(own)}
-
-
-def of_cells(scope: NeuronScope) -> Table:
-    """A neuron's variables and noise, which is a number drawn for the step."""
-    return _numbered("v", scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
-
-
-def of_synapse(scope: SynapseScope) -> Table:
-    """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-    return _numbered("s", scope)
 
 
 # -- variables that only this backend has ------------------------------------------------------------------------------
@@ -68,10 +58,19 @@ class Names:
         for names in self._by_role().values():
             self.numbers.update({name: n for n, name in enumerate(names)})
         for population in network.populations:
-            self.tables[population.name] = of_cells(population.neuron.scope)
+            self.tables[population.name] = self.of_cells(population)
         for projection in network.projections:
             self.scalars[projection.name] = self._scalars_of(projection)
             self.tables[projection.name] = self._with_cells(projection)
+
+    def of_cells(self, population: Population) -> Table:
+        """A neuron's variables and noise, which is a number drawn for the step."""
+        scope = population.neuron.scope
+        return _numbered("v", scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
+
+    def of_synapse(self, projection: Projection) -> Table:
+        """A synapse's own variables; Brian2 wants them to differ from the cells'."""
+        return _numbered("s", projection.synapse.scope)
 
     def _by_role(self) -> dict[str, list[str]]:
         network = self.network
@@ -82,7 +81,7 @@ class Names:
         }
 
     def _with_cells(self, projection: Projection) -> Table:
-        found = of_synapse(projection.synapse.scope)
+        found = self.of_synapse(projection)
         for _, end, suffix in self._ends(projection):
             found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in self.tables[end].items()}
         return found | {name: scalar.text for name, scalar in self.scalars[projection.name].items()}
@@ -105,6 +104,10 @@ class Names:
     def object(self, role: str, owner: str) -> str:
         """A Brian2 object that belongs to a population, input or projection."""
         return f"{role}{self.numbers[owner]}"
+
+    def given(self, feed: str, number: int) -> str:
+        """The TimedArray of an input's or noise's values. feed: "input", or "population.noise"; number: of the feed."""
+        return f"table{number}"
 
     def part(self, variable: str, source: str) -> str:
         """What a current input or projection adds to a variable."""
