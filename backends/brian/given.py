@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +69,16 @@ class Numbers:
 
     def check(self, columns: Columns, propagators: Mapping[str, Propagator]) -> None:
         """Raises DegenerateError where a formula is wrong with these numbers."""
+        for owner, reason in self.wrong(columns, propagators):
+            raise DegenerateError(reason, described(self.network, owner))
+
+    def wrong(self, columns: Columns, propagators: Mapping[str, Propagator]) -> Iterator[tuple[str, str]]:
+        """Whose formulas are wrong with these numbers, and why."""
         for owner, propagator in propagators.items():
             try:
                 propagator.check(columns.get(owner, {}), self.dt)
             except DegenerateError as error:
-                reason = self.names.translated(str(error), owner)
-                raise DegenerateError(reason, described(self.network, owner)) from None
+                yield owner, self.names.translated(str(error), owner)
 
 
 def initial_values(built: Built, columns: Columns) -> dict[tuple[Any, str], Array]:

@@ -77,7 +77,9 @@ class Plain(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> Any:
         arguments = [self.visit(a) for a in node.args]
         match node.func, node.args:
-            case ast.Name(id="minimum_of"), [ast.Call(func=ast.Name(id="maximum_of")), _] if self.method not in _EXPANDED:
+            case ast.Name(id="minimum_of"), [ast.Call(func=ast.Name(id="maximum_of")), _] if (
+                self.method not in _EXPANDED
+            ):
                 inner, high = arguments
                 return ast.Call(ast.Name("clip"), [*inner.args, high], [])
             case ast.Name(id="exponential_of"), _ if self.method not in _EXPANDED:

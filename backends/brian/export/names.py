@@ -8,18 +8,21 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
+import sympy as sp
+
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.functions import FUNCTIONS
 from backends.brian.names import Names
 from backends.brian.text import Table
 from neuro.language.mangling import unmangled
 from neuro.language.scope import NeuronScope, SynapseScope
-from neuro.model import Network, Population, Projection
+from neuro.model import Network, Neuron, Population, Projection, Synapse
 
-OWN = ("np", "data", "network", "own")  # the script's
+OWN = ("np", "data", "network", "own", *FUNCTIONS)  # the script's
+_ARGUMENTS = ("self", "scalar_code", "vector_code")  # of what Brian2 calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
-    r"(next|assigned|noise|sum|current|count|values)_.*|rate\d+|(xi|rand).*_of_.*|lowest|highest"
+    r"(next|assigned|noise|sum|current|count|values)_.*|rate\d+|[sv]\d+|draw\d+|(xi|rand).*_of_.*|lowest|highest"
 )
 _PART = re.compile(
     r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces)_.*|(xi|rand).*_of_.*"
@@ -35,7 +38,9 @@ def _kept_by_brian2() -> frozenset[str]:
     """What a group or its synapses have as attributes already."""
     group = brian2.NeuronGroup(1, "", name="names*")
     synapses = brian2.Synapses(group, group, name="names*")
-    return frozenset((*dir(group), *dir(synapses), "i", "j", "N", "N_pre", "N_post", "lastupdate", "lastspike"))
+    return frozenset(
+        (*dir(group), *dir(synapses), *_ARGUMENTS, "i", "j", "N", "N_pre", "N_post", "lastupdate", "lastspike")
+    )
 
 
 @cache
@@ -49,13 +54,20 @@ def _allowed(name: str) -> bool:
         brian2.Equations.check_identifier(name)
     except SyntaxError:
         return False
-    return not (name in FUNCTIONS or name in _kept_by_brian2() or _MADE.fullmatch(name) or name.endswith(("_pre", "_post", "_")))
+    return not (
+        name in FUNCTIONS or name in _kept_by_brian2() or _MADE.fullmatch(name) or name.endswith(("_pre", "_post", "_"))
+    )
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name, or one like it that Brian2 allows and nothing has."""
+def _means_something(name: str) -> bool:
+    """Whether sympy reads it as another thing than a variable: Brian2's exact method hands it states' names as text."""
+    return hasattr(sp, name) or hasattr(builtins, name)
+
+
+def _free(name: str, taken: Collection[str], read: bool = False) -> str:
+    """The name, or one like it that Brian2 allows and nothing has. read: by sympy too."""
     found, number = name, 1
-    while found in taken or not _allowed(found):
+    while found in taken or not _allowed(found) or (read and _means_something(found)):
         number, found = number + 1, f"{name.strip('_')}_{number}"
     return found
 
@@ -66,14 +78,15 @@ def _readable(name: str) -> str:
     return _MEANINGS.get(role, f"{role}_{{}}").format("_".join(names)) if names else name
 
 
-def _table(names: Iterable[str], taken: Collection[str] = (), instead: str = "") -> Table:
+def _table(model: Neuron | Synapse, taken: Collection[str] = (), instead: str = "") -> Table:
     """instead: what is added to a name that is taken."""
     found: Table = {}
-    for name in dict.fromkeys(names):
+    solved = {e.name for e in model.scope.of_kind("differential")} if model.method == "exact" else set[str]()
+    for name in dict.fromkeys(_variables(model.scope)):
         wanted = _readable(name)
         if instead and wanted in taken:
             wanted = f"{wanted}_{instead}"
-        found[name] = _free(wanted, {*taken, *found.values()})
+        found[name] = _free(wanted, {*taken, *found.values()}, name in solved)
     return found
 
 
@@ -82,23 +95,32 @@ def _variables(scope: NeuronScope | SynapseScope) -> Iterable[str]:
 
 
 class ReadableNames(Names):
-    """Those of a script. objects: Python's names of populations, inputs and projections, which are Brian2's too."""
+    """Those of a script. objects: Python's names of populations, inputs and projections, which are Brian2's too.
+
+    numbered: whose variables have the backend's names: sympy puts what it solves into the order of names, and in some orders Brian2's
+    formula divides by what vanishes in refractory cells.
+    """
 
     objects: Mapping[str, str]
+    numbered: Collection[str]
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, numbered: Collection[str] = ()) -> None:
         object.__setattr__(self, "objects", _objects(network))
+        object.__setattr__(self, "numbered", numbered)
         super().__init__(network)
 
     def of_cells(self, population: Population) -> Table:
         scope = population.neuron.scope
-        return _table(_variables(scope)) | {n: f"noise_{n.replace('__', '_')}" for n in scope.noise}
+        if population.name in self.numbered:
+            return super().of_cells(population)
+        return _table(population.neuron) | {n: f"noise_{n.replace('__', '_')}" for n in scope.noise}
 
     def of_synapse(self, projection: Projection) -> Table:
-        """Brian2 wants them to differ from the cells'."""
+        if projection.name in self.numbered:
+            return super().of_synapse(projection)
         ends = [self.tables[e] for e in (projection.pre, projection.post) if e in self.network.parts["population"]]
         taken = {name for end in ends for name in end.values()}
-        return _table(_variables(projection.synapse.scope), taken, projection.synapse.name)
+        return _table(projection.synapse, taken, projection.synapse.name)
 
     def object(self, role: str, owner: str) -> str:
         found = self.objects[owner]
@@ -128,7 +150,9 @@ class ReadableNames(Names):
         found = {name: other for name, other in self.objects.items() if name != other}
         for owner, table in self.tables.items():
             own: Any = self._own(owner)
-            found |= {f"{owner}.{n}": table[n] for n in dict.fromkeys(own) if n in table and table[n] != n and "__" not in n}
+            found |= {
+                f"{owner}.{n}": table[n] for n in dict.fromkeys(own) if n in table and table[n] != n and "__" not in n
+            }
         return found
 
     def _own(self, owner: str) -> Iterable[str]:

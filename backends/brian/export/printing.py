@@ -15,9 +15,9 @@ from backends.brian.text import unit_text
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
+# What groups and synapses have besides run_regularly. (Synapses with statements of their own are among their sources' objects.)
+_PARTS = ("Thresholder", "Resetter", "StateUpdater", "SummedVariableUpdater", "SynapticPathway", "Synapses")
 _SHORT = 10  # numbers that stand in the text
-_LINE = 110
-_PARTS = ("Thresholder", "Resetter", "StateUpdater", "SummedVariableUpdater", "SynapticPathway")  # of groups and synapses
 
 
 @dataclass
@@ -123,8 +123,9 @@ class Printer:
     def connections(self, synapses: Any) -> Iterator[str]:
         pre, post = (np.asarray(synapses.variables[f"_synaptic_{end}"].get_value()) for end in ("pre", "post"))
         sizes, name = (len(synapses.source), len(synapses.target)), synapses.name
-        every, others = np.ones(sizes, bool), ~np.eye(*sizes, dtype=bool)
-        for text, mask in (("", every), ('condition="i != j"', others), ('j="i"', np.eye(*sizes, dtype=bool))):
+        same = np.eye(*sizes, dtype=bool)
+        forms = [("", np.ones(sizes, bool)), ('condition="i != j"', ~same)]
+        for text, mask in [*forms, *([('j="i"', same)] if sizes[0] == sizes[1] else ())]:
             if len(pre) == np.count_nonzero(mask) and all(map(np.array_equal, (pre, post), np.nonzero(mask))):
                 yield f"{name}.connect({text})"
                 return
@@ -145,7 +146,11 @@ class Printer:
             if kind != "CodeRunner":
                 what = f"a {kind} of '{group.name}'"
                 raise UnsupportedError("brian2", what, "a script can't say it yet; run it with backend 'brian2'")
-            often = [] if item.clock is self.clock else [f"dt={quantity_text(float(item.clock.dt), dimension_of(brian2.second.dim))}"]
+            often = (
+                []
+                if item.clock is self.clock
+                else [f"dt={quantity_text(float(item.clock.dt), dimension_of(brian2.second.dim))}"]
+            )
             code = quoted(self.statements(item.abstract_code))
             yield call(f"{group.name}.run_regularly", [code, *often, f'when="{item.when}"', f"order={item.order}"])
 

@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from backends.brian.built import Built
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.errors import OTHERS, objections
-from backends.brian.exact import DegenerateError
+from backends.brian.errors import OTHERS, described, objections
 from backends.brian.export.builder import ScriptBuilder
 from backends.brian.export.expressions import quantity_text
 from backends.brian.export.names import ReadableNames
@@ -33,6 +32,7 @@ from backends.brian.zeros import with_units
 from backends.common.arrays import Feed, check_parameters
 from backends.common.recording import check_record
 from backends.common.simulator import feed_of
+from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared
 from neuro.compiler.resolve import resolve
 from neuro.io.files import replaced_text
@@ -68,12 +68,13 @@ def own(name, function, arguments, plain=False):
 class BrianScript:
     """text: of the script. arrays: what it reads from a file of its name beside it, .npz; where there are none, it needs none.
 
-    monitors: what it calls the SpikeMonitor of each population.
+    monitors: what it calls the SpikeMonitor of each population. traces: the StateMonitor of each recorded variable, and the variable.
     """
 
     text: str
     arrays: Mapping[str, Array]
     monitors: Mapping[str, str]
+    traces: Mapping[str, tuple[str, str]]
 
     def __str__(self) -> str:
         return self.text
@@ -105,14 +106,11 @@ def to_brian2_script(
     if feed.batch != 1:
         raise RunError(f"a script has one trial, and the inputs are of {feed.batch}; give one: {{name: array[:1]}}")
     wanted = check_record(merged, record, 1)
+    values, known = check_parameters(merged, parameters), declared(merged)
     with session("numpy"):
-        names = ReadableNames(merged)
-        numbers = Numbers(merged, names, declared(merged))
-        columns = numbers.columns(check_parameters(merged, parameters), (1,))
-        with objections(names):
-            built = _built(merged, numbers, columns, feed)
+        built, columns = _built(merged, known, values, feed)
         monitors(built, watched_by(merged, wanted, 1))
-        return _Writer(merged, built, names, columns, arrays(merged, built, feed), feed).script(network, numbers)
+        return _Writer(merged, built, columns, arrays(merged, built, feed), feed).script(network.name)
 
 
 def refuse_given_noise(network: Network) -> None:
@@ -122,23 +120,31 @@ def refuse_given_noise(network: Network) -> None:
     """
     for population in network.populations:
         if population.neuron.method == "heun" and population.neuron.scope.white_noise:
-            why = "the script is given the numbers of its noise, and Brian2's heun wants to draw them; use method='euler'"
+            why = (
+                "the script is given the numbers of its noise, and Brian2's heun wants to draw them; use method='euler'"
+            )
             raise UnsupportedError("brian2", f"a script of population '{population.name}', method 'heun'", why, OTHERS)
 
 
-def _built(network: Network, numbers: Numbers, columns: Columns, feed: Feed) -> Built:
-    names = numbers.names
-    assert isinstance(names, ReadableNames)
-    built = ScriptBuilder(network, names, feed).build()
-    before = built.propagators
-    ties = numbers.ties(columns, before)
-    built = ScriptBuilder(network, names, feed, ties).build() if ties else built
-    try:
-        numbers.add_rates(columns, before, ties)
-        numbers.check(columns, built.propagators)
-    except DegenerateError as error:
-        raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
-    return built
+def _built(
+    network: Network, known: Mapping[str, Parameter], values: Mapping[str, Array], feed: Feed, numbered: frozenset[str] = frozenset()
+) -> tuple[Built, Columns]:  # fmt: skip
+    """The objects and their numbers, where need be with numbered names."""
+    names = ReadableNames(network, numbered)
+    numbers = Numbers(network, names, known)
+    columns = numbers.columns(values, (1,))
+    with objections(names):
+        built = ScriptBuilder(network, names, feed).build()
+        before = built.propagators
+        ties = numbers.ties(columns, before)
+        built = ScriptBuilder(network, names, feed, ties).build() if ties else built
+    numbers.add_rates(columns, before, ties)
+    wrong = dict(numbers.wrong(columns, built.propagators))
+    if wrong.keys() - numbered:
+        return _built(network, known, values, feed, numbered | wrong.keys())
+    for owner, reason in wrong.items():
+        raise UnsupportedError("brian2", described(network, owner), reason, OTHERS)
+    return built, columns
 
 
 @dataclass(frozen=True)
@@ -147,21 +153,31 @@ class _Writer:
 
     network: Network
     built: Built
-    names: ReadableNames
     columns: Columns
     tables: Mapping[str, Array]
     feed: Feed
 
-    def script(self, network: Network, numbers: Numbers) -> BrianScript:
+    @property
+    def names(self) -> ReadableNames:
+        assert isinstance(self.built.names, ReadableNames)
+        return self.built.names
+
+    def script(self, title: str) -> BrianScript:
         printer = Printer(self.built.clock)
         parts = [("what comes from outside", [*self._outside(printer)])]
         for p in self.network.populations:
             parts.append((f"population {p.name}", [*printer.cells(self.built.groups[p.name], self._values(p.name))]))
         parts += [(f"projection {n}", [*self._synapses(printer, n)]) for n in self.built.synapses]
         parts.append(("what is recorded", [*self._monitors(printer)]))
-        body = "\n\n".join("\n".join([f"# {title}", *lines]) for title, lines in parts if lines)
-        text = f"{self._head(network, printer)}\n{body}\n\n{self._end()}"
-        return BrianScript(text, printer.arrays, {name: m.name for name, m in self.built.spikes.items()})
+        body = "\n\n".join("\n".join([f"# {of}", *lines]) for of, lines in parts if lines)
+        text = f"{self._head(title, printer)}\n{body}\n\n{self._end()}"
+        spikes = {name: monitor.name for name, monitor in self.built.spikes.items()}
+        traces = {w.name: (m.name, self._variable(w.name)) for w, m in self.built.traces.items()}
+        return BrianScript(text, printer.arrays, spikes, traces)
+
+    def _variable(self, name: str) -> str:
+        owner, _, variable = name.partition(".")
+        return self.names[owner][variable]
 
     def _values(self, owner: str) -> dict[str, Array]:
         return self.columns.get(owner, {})
@@ -181,13 +197,17 @@ class _Writer:
     def _monitors(self, printer: Printer) -> Iterator[str]:
         for name, monitor in self.built.spikes.items():
             yield printer.monitor(monitor, monitor.name, self.names.objects[name])
-        for number, monitor in enumerate({id(m): m for m in self.built.traces.values()}.values()):
-            yield printer.monitor(monitor, f"traces_{number}", monitor.source.name)
+        for monitor in dict.fromkeys(self.built.traces.values()):
+            yield printer.monitor(monitor, monitor.name, monitor.source.name)
 
     # -- around it -----------------------------------------------------------------------------------------------------
 
-    def _head(self, network: Network, printer: Printer) -> str:
-        lines = [f'"""{network.name}: a network of twinspike {version("twinspike")}, for Brian2 {brian2.__version__}.', "", *self._notes()]
+    def _head(self, title: str, printer: Printer) -> str:
+        lines = [
+            f'"""{title}: a network of twinspike {version("twinspike")}, for Brian2 {brian2.__version__}.',
+            "",
+            *self._notes(),
+        ]
         lines += ['"""', "", "from brian2 import *", "import numpy as np"]
         if printer.arrays:
             lines.append("from pathlib import Path")
@@ -209,7 +229,8 @@ class _Writer:
         yield f"{self.feed.steps} steps of trial {self.feed.trial}, seed {self.network.seed}: its spikes are those of every backend there."
         if any(p.neuron.scope.inputs for p in self.network.populations):
             yield fill(
-                "An input `I` lives one step: `next_I` adds up what spikes bring, and at the start of the next step `I` takes it.", 100
+                "An input `I` lives one step: `next_I` adds up what spikes bring, and at the start of the next step `I` takes it.",
+                100,
             )
         if any("." in name for name in self.built.feeds):
             yield "The noise of each step is given, as `xi*sqrt(dt)`, in place of numbers that Brian2 would draw."
@@ -219,8 +240,7 @@ class _Writer:
     def _end(self) -> str:
         objects = [*self.names.objects.values()]
         made = {g.name for g in (*self.built.groups.values(), *self.built.synapses.values())}
-        recorded = [m.name for m in self.built.spikes.values()]
-        recorded += [f"traces_{n}" for n in range(len({id(m) for m in self.built.traces.values()}))]
+        recorded = [m.name for m in (*self.built.spikes.values(), *dict.fromkeys(self.built.traces.values()))]
         listed = ", ".join([n for n in objects if n in made] + recorded)
         lines = [f"network = Network({listed})", f"network.run({self.feed.steps}*defaultclock.dt)"]
         for name, monitor in self.built.spikes.items():
