@@ -39,7 +39,7 @@ def _kept_by_brian2() -> frozenset[str]:
     group = brian2.NeuronGroup(1, "", name="names*")
     synapses = brian2.Synapses(group, group, name="names*")
     return frozenset(
-        (*dir(group), *dir(synapses), *_ARGUMENTS, "i", "j", "N", "N_pre", "N_post", "lastupdate", "lastspike")
+        (*dir(group), *dir(synapses), *group.variables, *synapses.variables, *_ARGUMENTS, "lastupdate", "lastspike")
     )
 
 

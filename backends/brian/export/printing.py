@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,10 +123,8 @@ class Printer:
     def connections(self, synapses: Any) -> Iterator[str]:
         pre, post = (np.asarray(synapses.variables[f"_synaptic_{end}"].get_value()) for end in ("pre", "post"))
         sizes, name = (len(synapses.source), len(synapses.target)), synapses.name
-        same = np.eye(*sizes, dtype=bool)
-        forms = [("", np.ones(sizes, bool)), ('condition="i != j"', ~same)]
-        for text, mask in [*forms, *([('j="i"', same)] if sizes[0] == sizes[1] else ())]:
-            if len(pre) == np.count_nonzero(mask) and all(map(np.array_equal, (pre, post), np.nonzero(mask))):
+        for text, count, ends in rules(*sizes):
+            if len(pre) == count and all(map(np.array_equal, (pre, post), ends())):
                 yield f"{name}.connect({text})"
                 return
         yield f"{name}.connect(i={self.whole(f'{name}.i', pre)}, j={self.whole(f'{name}.j', post)})"
@@ -174,6 +172,14 @@ class Printer:
     def functions(self) -> list[str]:
         """The functions of ours that the texts call."""
         return functions_in(self.texts)
+
+
+def rules(pre: int, post: int) -> Iterator[tuple[str, int, Callable[[], tuple[Array, ...]]]]:
+    """Brian2's words for a connection between so many cells, the number of its synapses, and their ends."""
+    yield "", pre * post, lambda: np.nonzero(np.ones((pre, post), bool))
+    if pre == post:
+        yield 'condition="i != j"', pre * (pre - 1), lambda: np.nonzero(~np.eye(pre, dtype=bool))
+        yield 'j="i"', pre, lambda: np.nonzero(np.eye(pre, dtype=bool))
 
 
 def event_driven(synapses: Any) -> list[Any]:

@@ -44,7 +44,9 @@ def check(case: Case, programs: Programs) -> Outcome:
     elif isinstance(found, Exception):
         kind = "raises" if not expected(found) else "refuses"
         outcome.failures.append(Failure(NAME, f"the script {kind}", summary(found)))
-    elif difference := first_difference(replace(wanted, traces={n: wanted.traces[n] for n in found.traces}, final={}), found, BOUND):
+    elif difference := first_difference(
+        replace(wanted, traces={n: wanted.traces[n] for n in found.traces}, final={}), found, BOUND
+    ):
         if Sensitivity(one, wanted).explains(difference):
             outcome.notes.append("tie: script")
         else:
