@@ -230,6 +230,8 @@ class _Simulation:
         self.values[key] = self.values[key] + total
 
     def update(self, op: Update) -> None:
+        if self.k % op.every:
+            return
         synapses = self.synapses.get(op.owner)
         gate: Any = None
         if synapses is not None:

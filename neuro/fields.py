@@ -28,7 +28,9 @@ def default(value: Any) -> Any:
 
 def later(value: Any) -> Any:
     """A field that came after files had been written: it is written only where it differs from its default."""
-    return field(default=value, metadata={"later": True})
+    if isinstance(value, Mapping):
+        return field(default_factory=lambda: value, metadata={"later": value})
+    return field(default=value, metadata={"later": value})
 
 
 def hash_of_fields(self: Any) -> int:

@@ -41,7 +41,7 @@ from neuro.fields import (
     later,
     put,
 )
-from neuro.language.scope import NeuronScope, SynapseScope, neuron_scope, synapse_scope
+from neuro.language.scope import SYNONYMS, NeuronScope, SynapseScope, neuron_scope, synapse_scope
 from neuro.language.units import Dimension, Quantity
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class Neuron:
     equations: Brian2's syntax, one per line. threshold: a condition such as "v > v_th". reset, every_step:
     statements, run in order. parameters: name -> quantity. initial: state -> quantity or distribution (0 when
     left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: time.
-    method: euler, exponential_euler, exact, rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations). source: citation.
+    method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations).
+    source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
+    (Brian2's run_regularly); the shortest period first.
     """
 
     name: str
@@ -71,9 +73,11 @@ class Neuron:
     refractory: Converted[Quantity] = default("0 ms")
     method: str = "euler"
     source: str = ""
+    regularly: Mapping[str, str] = later({})
 
     def __post_init__(self) -> None:
         checks.types(self)
+        put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
         convert_table(self, "initial")
         convert(self, "refractory")
@@ -107,7 +111,7 @@ class Synapse:
     equations: per-synapse state. on_pre, on_post: statements run when a spike arrives or the target fires.
     transmits: a graded value, summed into the postsynaptic variable `target` each step. every_step: per-synapse
     updates. receptor: equations that live once in each postsynaptic cell; a line "I = expr : amp" for one of its
-    inputs adds to that input.
+    inputs adds to that input. regularly: as of a neuron, after those of all neurons; it assigns the synapse's own variables.
     """
 
     name: str
@@ -122,9 +126,11 @@ class Synapse:
     initial: Converted[Mapping[str, Value]] = default({})
     method: str = "euler"
     source: str = ""
+    regularly: Mapping[str, str] = later({})
 
     def __post_init__(self) -> None:
         checks.types(self)
+        put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
         convert_table(self, "initial")
         checks.enforce(checks.synapse(self))
@@ -134,6 +140,10 @@ class Synapse:
     @property
     def scope(self) -> SynapseScope:
         return _synapse_scope(self)
+
+
+class MergedSynapse(Synapse):
+    """A synapse whose text and parameters hold generated names too."""
 
 
 @dataclass(frozen=True)
@@ -337,14 +347,14 @@ def _late_inputs(network: Network) -> dict[str, frozenset[str]]:
 @per_object
 def _neuron_scope(neuron: Neuron) -> NeuronScope:
     texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step)
-    return neuron_scope(*texts, _dimensions(neuron.parameters))
+    return neuron_scope(*texts, _dimensions(neuron.parameters), tuple(neuron.regularly.items()))
 
 
 @per_object
 def _synapse_scope(synapse: Synapse) -> SynapseScope:
     s = synapse
     texts = (s.name, s.equations, s.receptor, s.on_pre, s.on_post, s.every_step, s.transmits)
-    return synapse_scope(*texts, _dimensions(s.parameters))
+    return synapse_scope(*texts, _dimensions(s.parameters), tuple(s.regularly.items()))
 
 
 def _dimensions(parameters: Mapping[str, Quantity]) -> tuple[tuple[str, Dimension], ...]:

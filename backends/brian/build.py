@@ -1,7 +1,7 @@
 """Network -> Brian2 objects, in our order of events. Batches are tiled copies: cells, then synapses, trial by trial.
 
 Brian2's slots, and our order within them:
-    start       inputs written (-1); by population, sources first: presynaptic factors of its graded sums (3n), the sums
+    start       inputs written (FIRST); what cells, then synapses, do regularly, in an order below 0; by population, sources first: presynaptic factors of its graded sums (3n), the sums
                 (3n + 1), then inputs gathered (3n + 2)
     groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1); by population
                 the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
@@ -35,6 +35,7 @@ from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve, steps_of
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Equation, Expression
+from neuro.language.regularly import Regular
 from neuro.language.scope import NeuronScope
 from neuro.language.units import unit
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
@@ -43,6 +44,7 @@ from neuro.protocols import UnsupportedError
 Array = npt.NDArray[Any]
 
 
+FIRST = -(2**30)  # the order of what is done before everything else of a slot
 Ties = Mapping[str, Tie]  # by population and projection
 
 
@@ -63,6 +65,8 @@ class Builder:
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
         self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
         self.every_step_order = count(3 * len(network.populations) + 2)
+        self.clocks = {1: self.clock}
+        self.starting_order = count(FIRST + 1)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
     def build(self) -> Built:
@@ -74,6 +78,7 @@ class Builder:
                 self.source(source)
         for number, projection in enumerate(network.projections):
             self.projection(projection, number)
+        self.starting()
         for population in network.populations:
             if population.neuron.threshold:
                 name = population.name
@@ -92,7 +97,7 @@ class Builder:
         group = brian2.NeuronGroup(
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
-            threshold=words.text(scope.threshold, own) if scope.threshold else None,
+            threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
             refractory=refractory * self.dt if refractory else False,
             **self.method(population.neuron),
@@ -356,6 +361,23 @@ class Builder:
             name = arriving(name) if found.target in inputs else name
             self.regularly(group, f"{name} {statement.op} {found.variable}")
 
+    def starting(self) -> None:
+        """What runs at the start of every n-th step, by clocks of its own, in the order of the Step."""
+        for name in [p.name for p in self.network.populations]:
+            self.starts(self.built.groups[name], self.network.population(name).neuron.scope.regularly, self.names[name])
+        for projection in self.network.projections:
+            if projection.name in self.built.synapses:
+                group, blocks = self.built.synapses[projection.name], projection.synapse.scope.regularly
+                self.starts(group, blocks, self.names[projection.name], self.limit(projection))
+
+    def starts(self, group: Any, blocks: Iterable[Regular], own: Table, limit: str = "") -> None:
+        for regular in blocks:
+            steps = int(steps_of(regular.period, self.network.dt))
+            if steps not in self.clocks:
+                self.clocks[steps] = brian2.Clock(dt=steps * self.dt, name=f"every{steps}")
+            code = words.statements(regular.statements, own, limit=limit)
+            group.run_regularly(code, when="start", order=next(self.starting_order), clock=self.clocks[steps])
+
     def regularly(self, group: Any, code: str) -> None:
         group.run_regularly(code, when="groups", order=next(self.every_step_order), clock=self.clock)
 
@@ -374,11 +396,11 @@ class Builder:
                 for name, feed in built.feeds.items():
                     feed.group.variables[feed.variable].set_value(built.arrays[name][step])
 
-            built.network.add(brian2.NetworkOperation(write, when="start", order=-1, clock=clock, name="write_inputs"))
+            built.network.add(brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs"))
             return
         for number, (name, feed) in enumerate(built.feeds.items()):
             table = self.names.given(name, number)
             values = np.zeros((self.steps, len(feed.group)))
             built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
             code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
-            feed.group.run_regularly(code, when="start", order=-1, clock=clock)
+            feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -78,6 +78,13 @@ FUNCTIONS: Mapping[str, brian2.Function] = {
         "truth_of", lambda c: np.asarray(c, np.float64), 1, *_code("_truth_of", "bool c", "c ? 1.0 : 0.0", "1.0 if c else 0.0"),
         plain=True,
     ),
+    "truncated_of": _function(
+        "truncated_of", np.trunc, 1, *_code("_truncated_of", "double a", "trunc(a)", "floor(a) if a >= 0.0 else ceil(a)")
+    ),
+    "floor_ratio_of": _function(
+        "floor_ratio_of", lambda a, b: np.floor(np.true_divide(a, b)), 2,
+        *_code("_floor_ratio_of", "double a, double b", "floor(a / b)", "floor(a / b) if b != 0.0 else a*(1e308*10)"), plain=True,
+    ),
     "remainder_of": _function("remainder_of", np.mod, 2, _REMAINDER_CPP, _REMAINDER_CYTHON),
     "minimum_of": _function("minimum_of", np.minimum, 2, *_extremum("_minimum_of", "<")),
     "maximum_of": _function("maximum_of", np.maximum, 2, *_extremum("_maximum_of", ">")),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
-from neuro.language.equations import Equation, Expression, Statement
+from neuro.language.equations import Equation, Expression, Statement, is_condition
 from neuro.language.scope import is_noise, is_uniform
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
@@ -32,6 +32,8 @@ _FORMS = {
     "floor": "floor_of(X)",
     "ceil": "ceil_of(X)",
     "sign": "sign_of(X)",
+    "int": "truncated_of(X)",
+    "timestep": "truncated_of((X + 0.001*Y)/Y)",
     "straight_through": "X",
 }
 
@@ -61,38 +63,47 @@ class _Rewriter(ast.NodeTransformer):
         self.names = names
 
     def visit(self, node: ast.AST) -> Any:
-        condition = isinstance(node, ast.Compare | ast.BoolOp) or getattr(node, "op", None).__class__ is ast.Not
-        value = None if condition or isinstance(node, ast.Name) else _number(node)
+        """A number; a condition as 0 or 1."""
+        if is_condition(node):
+            return self.counted(node)
+        value = None if isinstance(node, ast.Name) else _number(node)
         return super().visit(node) if value is None else _constant(value)
+
+    def condition(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Compare(left=left, ops=ops, comparators=[right]):
+                return ast.Compare(self.visit(left), ops, [self.visit(right)])
+            case ast.BoolOp(op=op, values=values):
+                return ast.BoolOp(op, [self.condition(v) for v in values])
+            case ast.UnaryOp(op=ast.Not(), operand=inner):
+                return ast.UnaryOp(ast.Not(), self.condition(inner))
+        return _parsed("X > 0.5", X=self.visit(node))  # a variable that holds a condition, True
 
     def visit_Call(self, node: ast.Call) -> Any:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name == "int":
-            return self.counted(node.args[0])
+        if name == "int" and is_condition(node.args[0]):
+            return self.visit(node.args[0])
         arguments = [self.visit(argument) for argument in node.args]
         if name in _FORMS:
             return _parsed(_FORMS[name], **dict(zip("XYZ", arguments, strict=False)))
         return ast.Call(node.func, arguments, [])
 
-    def counted(self, condition: ast.expr) -> Any:
+    def counted(self, condition: ast.AST) -> Any:
         """A condition as the number 0 or 1. Brian2's numpy has no `and`, `or`, `not` within an expression."""
         match condition:
             case ast.BoolOp(op=ast.And(), values=values):
-                return _product(self.counted(v) for v in values)
+                return _product(map(self.visit, values))
             case ast.BoolOp(values=values):
-                return _parsed("1 - C", C=_product(_parsed("1 - C", C=self.counted(v)) for v in values))
+                return _parsed("1 - C", C=_product(_parsed("1 - C", C=self.visit(v)) for v in values))
             case ast.UnaryOp(operand=inner):
-                return _parsed("1 - C", C=self.counted(inner))
+                return _parsed("1 - C", C=self.visit(inner))
         value = _number(condition)
-        return _parsed("truth_of(C)", C=self.visit(condition)) if value is None else _constant(value)
+        return _parsed("truth_of(C)", C=self.condition(condition)) if value is None else _constant(value)  # type: ignore[arg-type]
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
         left, right = self.visit(node.left), self.visit(node.right)
-        return (
-            _parsed("remainder_of(X, Y)", X=left, Y=right)
-            if isinstance(node.op, ast.Mod)
-            else ast.BinOp(left, node.op, right)
-        )
+        form = {ast.Mod: "remainder_of(X, Y)", ast.FloorDiv: "floor_ratio_of(X, Y)"}.get(type(node.op))
+        return _parsed(form, X=left, Y=right) if form else ast.BinOp(left, node.op, right)
 
     def visit_Name(self, node: ast.Name) -> Any:
         if is_noise(node.id) and not is_uniform(node.id):
@@ -129,12 +140,13 @@ _NUMERIC: Mapping[str, Callable[..., Any]] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "relu": lambda x: np.maximum(x, 0.0),
     "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
-    "int": float,
+    "int": np.trunc,
+    "timestep": lambda x, dt: np.trunc((x + 1e-3 * dt) / dt),
     "straight_through": lambda x, slope_of: x,
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
-    ast.Mod: np.mod, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Lt: np.less, ast.LtE: np.less_equal,
+    ast.Mod: np.mod, ast.FloorDiv: lambda a, b: np.floor(np.true_divide(a, b)), ast.Eq: np.equal, ast.NotEq: np.not_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Lt: np.less, ast.LtE: np.less_equal,
     ast.And: np.logical_and, ast.Or: np.logical_or, ast.USub: np.negative, ast.UAdd: np.positive,
     ast.Not: np.logical_not,
 }  # fmt: skip
@@ -180,9 +192,10 @@ def _constant(value: float) -> ast.expr:
     return ast.UnaryOp(ast.USub(), found) if value < 0 else found
 
 
-def text(expression: Expression, names: Table) -> str:
-    """An expression on one line."""
-    return ast.unparse(_Rewriter(names).visit(deepcopy(expression.tree)))
+def text(expression: Expression, names: Table, *, condition: bool = False) -> str:
+    """An expression on one line. condition: it is one, not its value 0 or 1."""
+    writer = _Rewriter(names)
+    return ast.unparse((writer.condition if condition else writer.visit)(deepcopy(expression.tree)))
 
 
 def split(expression: Expression, numbers: Collection[str]) -> tuple[Expression, Expression] | None:

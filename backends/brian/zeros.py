@@ -10,6 +10,7 @@ from backends.brian.text import unit_text
 from neuro.checks.networks import ends, synapse_names
 from neuro.language.dimensions import zeros
 from neuro.language.equations import Equation, Expression, Statement
+from neuro.language.regularly import Regular
 from neuro.language.scope import noise_dimension
 from neuro.language.units import Dimension, unit
 from neuro.model import Network, Neuron, Projection, Synapse
@@ -33,6 +34,7 @@ def _neuron(neuron: Neuron) -> Neuron:
         "threshold": None if scope.threshold is None else _text(scope.threshold, names, None),
         "reset": _statements(scope.reset, names),
         "every_step": _statements(scope.every_step, names),
+        "regularly": _regularly(scope.regularly, names),
     }
     return replace(neuron, **{k: v for k, v in blocks.items() if v is not None})
 
@@ -48,6 +50,7 @@ def _synapse(network: Network, projection: Projection) -> Synapse:
         "on_pre": _statements(scope.on_pre, names),
         "on_post": _statements(scope.on_post, names),
         "every_step": _statements(scope.every_step, names),
+        "regularly": _regularly(scope.regularly, names),
         "transmits": None if scope.transmits is None else _text(scope.transmits, names, target),
     }
     return replace(projection.synapse, **{k: v for k, v in blocks.items() if v is not None})
@@ -74,6 +77,17 @@ def _equations(equations: Iterable[Equation], names: Names) -> str | None:
         flags = f" ({', '.join(sorted(item.flags))})" if item.flags else ""
         lines.append(f"{left} = {text} : {item.unit}{flags}")
     return "\n".join(lines) if changed else None
+
+
+def _regularly(blocks: Iterable[Regular], names: Names) -> dict[str, str] | None:
+    texts = {r.text: (r.statements, _statements(r.statements, names)) for r in blocks}
+    if all(text is None for _, text in texts.values()):
+        return None
+    return {period: _plain(block) if text is None else text for period, (block, text) in texts.items()}
+
+
+def _plain(block: Iterable[Statement]) -> str:
+    return "\n".join(f"{s.target} {s.op} {s.expression.text}" for s in block)
 
 
 def _statements(block: Iterable[Statement], names: Names) -> str | None:

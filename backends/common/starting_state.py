@@ -40,7 +40,7 @@ def layout(network: Network) -> Layout:
         scope, cells = p.synapse.scope, network.population(p.post)
         if "w" in scope.states:
             variables[f"{p.name}.w"] = resolve(network).wires[p.name].shape
-        for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
+        for statement in scope.statements:
             name = statement.target.removesuffix("_post")
             if statement.target != name and name in cells.neuron.scope.inputs:
                 sums[f"{p.post}.{name}"] = (cells.size,)

@@ -87,14 +87,16 @@ def overwritten(step: Step) -> set[tuple[str, str]]:
     """
     compared = {o.population: o.margin.free_symbols for o in step.operations if isinstance(o, Threshold) and o.plain}
     found = set()
-    for cells in step.cells:
-        for phase in ("every_step", "reset"):
-            update = step.update(cells.name, phase)
-            for assign in () if update is None else update.assigns:
-                target, waits = symbol(assign.target), cells.refractory and assign.target not in cells.frozen
-                spared = phase == "reset" and not waits and target in compared.get(cells.name, ())
-                if not spared and not assign.temporary and target not in assign.expr.free_symbols:
-                    found.add((cells.name, assign.target))
+    layouts = {c.name: c for c in step.cells}
+    for update in step.operations:
+        if not isinstance(update, Update) or update.phase not in ("start", "every_step", "reset") or update.owner not in layouts:
+            continue
+        cells = layouts[update.owner]
+        for assign in update.assigns:
+            target, waits = symbol(assign.target), cells.refractory and assign.target not in cells.frozen
+            spared = update.phase == "reset" and not waits and target in compared.get(cells.name, ())
+            if not spared and not assign.temporary and target not in assign.expr.free_symbols:
+                found.add((cells.name, assign.target))
     return found
 
 

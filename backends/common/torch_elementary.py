@@ -114,6 +114,9 @@ acos = guarded(torch.acos, lambda y, x: -torch.rsqrt(1 - x * x))
 power = guarded(torch.pow, _power_base, _power_exponent)
 times = guarded(torch.mul, lambda y, a, b: b, lambda y, a, b: a)
 remainder = guarded(torch.remainder, lambda y, a, b: torch.ones_like(y), lambda y, a, b: -torch.floor(a / b))
+floor_ratio = guarded(
+    lambda a, b: torch.floor(a / b), lambda y, a, b: torch.zeros_like(y), lambda y, a, b: torch.zeros_like(y)
+)
 ratio = guarded(torch.div, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
 
 # what stands inside a function whose slope may be infinite: torch's own form 0 times it
@@ -216,7 +219,7 @@ def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tens
 # what the source of backends.common.torch_printer calls
 ELEMENTARY: dict[str, Any] = {
     "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
-    "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "jump": jump,
+    "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "floor_ratio": floor_ratio, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
     "propagator": propagator, "straight_through": straight_through, **STEEP,
 }  # fmt: skip

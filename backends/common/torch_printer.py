@@ -16,7 +16,7 @@ _CALLS = {
     "cos": "torch.cos", "tan": "torch.tan", "sinh": "sinh", "cosh": "cosh", "tanh": "torch.tanh", "asin": "asin",
     "acos": "acos", "atan": "torch.atan", "sign_of": "torch.sign", "magnitude": "torch.abs",
     "floor_of": "torch.floor", "ceil_of": "torch.ceil", "sigmoid_of": "torch.sigmoid", "greater": "greater",
-    "greater_equal": "greater_equal", "remainder": "remainder", "pow": "power", "propagator": "propagator",
+    "greater_equal": "greater_equal", "remainder": "remainder", "floor_ratio": "floor_ratio", "pow": "power", "propagator": "propagator",
     "minimum": "minimum", "maximum": "maximum", "straight_through": "straight_through",
 }  # fmt: skip
 _INFINITE_SLOPES = {"log", "log1p", "asin", "acos", "pow"}

@@ -12,7 +12,7 @@ import sympy as sp
 from backends.native.adjoint_writer import BOTH, Writer
 from backends.native.drives import counted
 from backends.native.lines import Line, results
-from backends.native.operations import count, title
+from backends.native.operations import count, title, when_due
 from backends.native.printer import c_code
 from backends.native.recording import Recorded
 from backends.native.text import Piece
@@ -128,9 +128,9 @@ class Adjoint(Writer):
             case Couple():
                 return self.couple(op)
             case Update() if op.owner in self.kernel.populations:
-                return self.update_cells(op)
+                return when_due(op, self.update_cells(op))
             case Update():
-                return self.update_synapses(op)
+                return when_due(op, self.update_synapses(op))
 
     def reset(self, op: Update) -> list[str]:
         """A reset changes the adjoints of those cells only that fired; a gate that has a gradient needs all of them."""

@@ -14,7 +14,7 @@ from backends.native.drives import counted
 from backends.native.ends import Ends
 from backends.native.kernel import Kernel
 from backends.native.lines import Line, forward, results
-from backends.native.operations import count, title
+from backends.native.operations import count, title, when_due
 from backends.native.printer import c_code, c_condition
 from backends.native.recording import Recorded
 from backends.native.text import APART, EACH, ONE, Piece
@@ -45,7 +45,7 @@ class Forward(Delivery):
         found = []
         self.share = self.shared(None)
         for cells in self.step.cells:
-            if cells.states and self.step.update(cells.name, "integrate") is None:
+            if cells.states and not self.watches(cells):
                 found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells)), share=self.share, own=True))
             if cells.refractory and self.step.update(cells.name, "integrate") is None:
                 body = f"VECTOR {self.every(cells.size)} {_counted(cells.name, 'n')};"
@@ -75,6 +75,10 @@ class Forward(Delivery):
             for r in self.kernel.record
         )
         return [*found, *records]
+
+    def watches(self, cells: Cells) -> bool:
+        """Whether the loop of an integration looks at the states, of which nothing at the start of the step has changed one."""
+        return self.step.update(cells.name, "integrate") is not None and not self.step.starting(cells.name)
 
     def before_spikes(self, op: Operation) -> bool:
         """Whether an operation is one of those that no spike of this step reaches."""
@@ -169,10 +173,11 @@ class Forward(Delivery):
             case Couple():
                 return [*self.couple(op), *self.written(op)]
             case Update() if op.owner in self.kernel.populations:
-                return [*self.update_cells(op), *self.written(op)]
+                return [*when_due(op, self.update_cells(op)), *self.written(op)]
             case Update():
                 kept = self.written(op)
-                return [*self.update_synapses(op), *(self.dialect.between() if kept else []), *kept]
+                lines = when_due(op, self.update_synapses(op))
+                return [*lines, *(self.dialect.between() if kept else []), *kept]
 
     def gather(self, op: Gather) -> list[str]:
         size, found = self.kernel.size(op.population), []
@@ -209,7 +214,7 @@ class Forward(Delivery):
         body += [f"{local(cells.name, v)}[o + i] = {name};" for v, name in last.items()]
         threshold = kernel.fused(op) if integrates else None
         head, tail = self.threshold_lines(threshold, ChainMap(last, names)) if threshold else ([], [])
-        watch = self.suspicious(cells) if integrates else []
+        watch = self.suspicious(cells) if integrates and self.watches(cells) else []
         if cells.refractory and integrates and kernel.training is not None:
             head, tail = [*head, self.frozen_tape(cells)], [*tail, "kept[i] = (byte)frozen;"]
         drawn = self.dialect.ranges(

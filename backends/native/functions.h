@@ -25,4 +25,5 @@ static inline real remainder_of(real a, real b) {
     const real rest = R(fmod)(a, b);
     return rest == 0 ? R(copysign)(rest, b) : (rest < 0) != (b < 0) ? rest + b : rest;
 }
+static inline real floor_ratio(real a, real b) { return R(floor)(a / b); }
 static inline long wrapped(long k, long depth) { return ((k % depth) + depth) % depth; }

@@ -24,3 +24,8 @@ def title(op: Operation) -> str:
             return f"{op.projection} delivers to {op.population}.{op.target}"
         case Update():
             return f"{op.phase} of {op.owner}"
+
+
+def when_due(op: Update, lines: list[str]) -> list[str]:
+    """C that does this in those steps alone in which an update runs."""
+    return [f"if ((u->run->start + k)%{op.every} == 0) {{", *lines, "}"] if op.every > 1 and lines else lines

@@ -30,6 +30,7 @@ _LIBRARY = (
 )
 _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
     "magnitude": "R(fabs)", "floor_of": "R(floor)", "ceil_of": "R(ceil)", "remainder": "remainder_of",
+    "floor_ratio": "floor_ratio",
     "exprel": "exprel", "sign_of": "sign_of", "greater": "greater", "greater_equal": "greater_equal", "minimum": "minimum",
     "maximum": "maximum", "sigmoid_of": "sigmoid_of", "exprel_slope": "exprel_slope", "power_by_base": "power_by_base",
     "power_by_exponent": "power_by_exponent", "straight_through": "straight_through",

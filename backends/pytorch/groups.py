@@ -32,7 +32,7 @@ class Arrival:
 @dataclass
 class Group:
     """One rendered group. states, arrivals, drives, noise: arguments of `step`, in this order after the constants. noise: with the
-    counts of Poisson drives.
+    counts of Poisson drives. due: arguments after them, one number a step, which say whether what runs every so many steps does.
     """
 
     populations: tuple[str, ...]
@@ -42,6 +42,7 @@ class Group:
     arrivals: tuple[Arrival, ...] = ()
     drives: tuple[str, ...] = ()
     noise: tuple[str, ...] = ()
+    due: tuple[str, ...] = ()
     spiking: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()  # what `step` gives after states and spikes
     derived: tuple[str, ...] = ()  # what `observe` gives
@@ -59,6 +60,11 @@ class Functions:
     step: Callable[..., Any]
     observe: Callable[..., Any]
     sums: Callable[..., Any]
+
+
+def due(every: int) -> str:
+    """Argument that says whether what runs every so many steps does so in this one."""
+    return mangled("due", str(every))
 
 
 def drive(population: str, target: str, stretch: int = 0) -> str:

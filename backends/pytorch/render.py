@@ -13,9 +13,9 @@ import sympy as sp
 from backends.common.storage import Storage
 from backends.common.structure import Backward, is_static, local, overwritten, stretches
 from backends.pytorch.functions import Wires, total
-from backends.pytorch.groups import Group, current, drive, groups
+from backends.pytorch.groups import Group, current, drive, due, groups
 from backends.pytorch.writer import Writer
-from neuro.compiler.step import Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
+from neuro.compiler.step import Assign, Couple, Factors, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import symbol
 
@@ -60,6 +60,8 @@ class _Renderer(Writer):
         self.states += self.pending.values()
         noise = tuple(local(c.name, x) for c in cells for x in (*c.noise, *(count for count, _ in c.counts)))
         self.whole |= {*self.states, *noise}
+        owners = {*self.names, *self.synapses}
+        rare = {o.every for o in self.step.operations if isinstance(o, Update) and o.every > 1 and o.owner in owners}
         for c in cells:
             if c.refractory:
                 left = mangled("left", c.name)
@@ -71,7 +73,7 @@ class _Renderer(Writer):
         spiking = tuple(c.name for c in cells if c.spikes)
         found = Group(
             self.names, tuple((self.drive_of(o), o) for o in self.hoisted), tuple(self.currents), tuple(self.states), tuple(self.arrivals), tuple(self.drives), noise,
-            spiking, self.observed(), derived, self.overwritten(), tuple(self.sums),
+            tuple(due(every) for every in sorted(rare)), spiking, self.observed(), derived, self.overwritten(), tuple(self.sums),
         )  # fmt: skip
         found.source = self.source.assemble(found, self.parameters - self.plastic)
         found.functions = self.functions
@@ -230,8 +232,13 @@ class _Renderer(Writer):
                 left = f"{mangled('left', op.owner)} > 0"  # cells that have fired too, where thresholds are behind
                 frozen = left if op.phase == "drive" else mangled("frozen", op.owner)
                 text = f"torch.where({frozen}, {target}, {text})"
+            text = self.when_due(op, assign, target, text)
             self.line(f"{target} = {text}")
             self.assigned(target, value, temporary=assign.temporary)
+
+    def when_due(self, op: Update, assign: Assign, target: str, text: str) -> str:
+        """A value that a variable takes in those steps alone in which the update runs."""
+        return text if op.every == 1 or assign.temporary else f"torch.where({due(op.every)}, {text}, {target})"
 
     def reset(self, target: str, value: sp.Expr, spikes: str, *, detach: bool) -> None:
         """value where spiked; with detach, the spikes carry no gradient here."""
@@ -254,6 +261,7 @@ class _Renderer(Writer):
                 text = f"jump({gate}, {text}, {target})"
             elif not assign.temporary and not self.is_whole(value):
                 text = f"torch.zeros_like({target}) + {text}"
+            text = self.when_due(op, assign, target, text)
             self.line(f"{target} = {text}")
             self.assigned(target, value, temporary=assign.temporary)
 

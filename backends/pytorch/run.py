@@ -20,10 +20,10 @@ from backends.common.torch_elementary import ELEMENTARY
 from backends.common.torch_printer import code
 from backends.pytorch.compiled import CompiledNetwork
 from backends.pytorch.functions import matrices, over_time
-from backends.pytorch.groups import Arrival, Functions, Group, drive
+from backends.pytorch.groups import Arrival, Functions, Group, drive, due
 from backends.pytorch.state import Beginning, Ending, past_spikes
 from backends.pytorch.time import Rows, aligned, aligned_steps, in_time, one_after_another, total
-from neuro.compiler.step import Couple
+from neuro.compiler.step import Couple, Update
 from neuro.language.mangling import mangled, unmangled
 from neuro.state import State
 
@@ -33,6 +33,7 @@ Kinds = Mapping[str, Mapping[str, torch.Tensor]]
 def read(compiled: CompiledNetwork, values: Tensors, feed: Feed, wanted: Wanted) -> dict[str, dict[str, torch.Tensor]]:
     """All tensors that a pass reads. values: of the parameters."""
     storage = compiled.storage
+    rare = {o.every for o in compiled.step.operations if isinstance(o, Update) and o.every > 1}
     clock = torch.arange(feed.start, feed.start + feed.steps, dtype=torch.float64)
     found = {
         "values": {local(*n.split(".", 1)): v for n, v in values.items()},
@@ -41,7 +42,7 @@ def read(compiled: CompiledNetwork, values: Tensors, feed: Feed, wanted: Wanted)
             local(*n.split(".", 1)): storage.of(v).transpose(0, 1)
             for n, v in draw_noise(compiled.network, feed).items()
         },
-        "times": {"t": storage.of(clock * compiled.step.dt)},
+        "times": {"t": storage.of(clock * compiled.step.dt)} | {due(n): storage.as_it_is(clock % n == 0) for n in rare},
         "chosen": {n: storage.as_it_is(t.index) for n, t in wanted.traces.items() if t.index is not None},
     }
     if feed.state is not None:
@@ -77,7 +78,8 @@ class ForwardPass:
     def __init__(self, compiled: CompiledNetwork, given: Kinds, feed: Feed, wanted: Wanted, every: int) -> None:
         """given: see `read`; of the feed itself only its sizes are looked at."""
         self.compiled, self.feed, self.every, self.wanted = compiled, feed, every, wanted
-        self.values, self.inputs, self.times = given["values"], given["inputs"], given["times"]["t"].unbind(0)
+        self.values, self.inputs = given["values"], given["inputs"]
+        self.clock = {n: times.unbind(0) for n, times in given["times"].items()}
         self.spikes: dict[str, torch.Tensor] = {n: self.inputs[n] for n in compiled.step.sources}
         self.noise = dict(given["noise"])
         self.noise |= {local(c.name, count): self.inputs[n] for c in compiled.step.cells for count, n in c.counts}
@@ -201,6 +203,7 @@ class ForwardPass:
         fixed = functions.constants(*(self.values[n] for n in names))
         drives, arrived_outside = self.drives(group)
         streams = [drives[n] for n in group.drives] + [self.noise[n].unbind(0) for n in group.noise]
+        streams += [self.clock[n] for n in group.due]
         zeros = tuple(self.zeros(self.sizes[n]) for n in group.populations)
         fired = {n: self.store(n) for n in group.spiking}
         history = [self.arriving(a, fired) for a in group.arrivals]
@@ -209,7 +212,7 @@ class ForwardPass:
         synaptic = {n for n, t in self.traces.items() if t.trace.synaptic}
         watched += [(self.traces[n], i) for i, n in enumerate(group.states) if n in synaptic]
         derived = [(self.traces[n], i) for i, n in enumerate(group.derived) if n in self.traces]
-        step, times = functions.step, self.times
+        step, times = functions.step, self.clock["t"]
         never = self.compiled.storage.count(self.feed.steps)
         lost = {group.states.index(n): never for n in group.overwritten}  # the first step that isn't finite
         for k in range(self.feed.steps):

@@ -32,7 +32,7 @@ class Source:
         given = sorted(free & parameters)
         zeros = [mangled("zeros", n) for n in group.populations]
         arrivals = [a.name for a in group.arrivals]
-        arguments = [*given, *names, *group.states, *arrivals, *group.drives, *group.noise, *zeros, "t"]
+        arguments = [*given, *names, *group.states, *arrivals, *group.drives, *group.noise, *group.due, *zeros, "t"]
         results = [*group.states, *(mangled("z", n) for n in group.spiking), *group.observed]
         constants = [*(f"{name} = {code(expr)}" for expr, name in self.constants.table.items()), *self.setup]
         return "\n\n".join(

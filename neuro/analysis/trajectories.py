@@ -117,12 +117,14 @@ def _place(network: Network, recording: Recording, steps: int, trial: int | None
 
 
 def _clocked(network: Network) -> bool:
-    """Whether a step depends on when it is: on the time, on noise, on Poisson inputs and drives."""
+    """Whether a step depends on when it is: on the time, on noise, on Poisson inputs and drives, or by what runs regularly."""
     merged = resolve(network).network
     if any(p.neuron.scope.noise for p in merged.populations) or any(i.drawn for i in merged.inputs):
         return True
     exprs: list[sp.Expr] = []
     for op in lower(network).operations:
+        if isinstance(op, Update) and op.every > 1:
+            return True
         match op:
             case Gather():
                 exprs += [c.value for c in op.couplings]

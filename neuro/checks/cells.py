@@ -8,6 +8,7 @@ from neuro.checks.common import (
     caught,
     check_bounds,
     check_cycles,
+    check_early,
     check_equations,
     check_finite,
     check_method,
@@ -25,7 +26,7 @@ from neuro.checks.distances import check_positions
 from neuro.checks.parts import Neuron, Population
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import NeuronScope, is_noise, is_uniform, noise_dimension
+from neuro.language.scope import INDICES, NeuronScope, index_dimensions, is_noise, is_uniform, noise_dimension
 from neuro.language.units import Dimension, Quantity, unit
 
 
@@ -47,15 +48,17 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    names = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise}
-    drawn = dict(scope.dimensions) | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    known = index_dimensions(INDICES) | dict(scope.dimensions)
+    names = known | {n: noise_dimension(n) for n in scope.noise}
+    drawn = known | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
     yield from check_threshold(scope, names, where)
-    for statement in (*scope.reset, *scope.every_step):
+    for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
+    yield from check_regularly(item, scope)
     for equation in scope.of_kind("subexpression"):
         if "unless refractory" in equation.flags:
             message = f"'{equation.name}' is a subexpression, so there is nothing that a refractory cell could keep"
@@ -64,6 +67,16 @@ def check_text(item: Neuron) -> Iterator[Problem]:
             )
     yield from check_values(item, scope, where)
     yield from check_noise(item, scope)
+
+
+def check_regularly(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
+    """Statements at the start of a step read no input, which is formed after them, and assign nothing that a refractory cell keeps."""
+    for statement in (s for r in scope.regularly for s in r.statements):
+        yield from check_early(statement, lambda name: scope.reached([name]) & {*scope.inputs})
+        if statement.target in item.frozen:
+            message = f"a refractory cell keeps '{statement.target}', and at the start of a step nobody has said which cells are refractory in it"
+            fix = "assign it in every_step, or leave out '(unless refractory)'"
+            yield statement.source.problem(message, fix, length=len(statement.target))
 
 
 def check_frozen(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:

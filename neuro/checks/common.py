@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from neuro.language.dimensions import dimension_of, fits_all
+from neuro.language.dimensions import dimension_of, fits_all, is_whole
 from neuro.language.equations import (
     CONSTANTS,
     FUNCTIONS,
@@ -22,14 +22,11 @@ from neuro.language.equations import (
 )
 from neuro.language.foreign import shown
 from neuro.language.scope import METHODS, NeuronScope, SynapseScope
-from neuro.language.units import Dimension, Quantity, UnitError, is_unit_name, quantity, unit, usual_unit
+from neuro.language.units import Dimension, Quantity, Truth, UnitError, Whole, is_unit_name, quantity, unit, usual_unit
 
 _MEANINGS = {
     "t": "it is the time",
     "dt": "it is the time step",
-    "i": "Brian2 numbers cells with it",
-    "j": "Brian2 numbers cells with it",
-    "N": "Brian2 counts cells with it",
     "xi": "it is noise",
     "lastspike": "Brian2 keeps the time of the last spike in it",
     "not_refractory": "Brian2 keeps in it who is refractory",
@@ -174,6 +171,14 @@ def check_expression(
 
     def check() -> None:
         found = dimension_of(expression, names)
+        if isinstance(wanted, Truth) and found != "boolean":
+            fix = "compare, like 'v > v_th', or declare it ': 1'"
+            raise expression.source.fail(f"{what} is a number, a condition is needed", fix, expression.tree)
+        if isinstance(wanted, Whole) and not is_whole(expression.tree, names):
+            fix = "write int(...) around it, or declare it ': 1'"
+            raise expression.source.fail(f"{what} may have digits, which an integer loses", fix, expression.tree)
+        if found == "boolean" and wanted.dimensionless:
+            return
         if found == "boolean":
             raise expression.source.fail(
                 f"{what} is a condition, a number is needed", "wrap it in int(...)", expression.tree
@@ -192,6 +197,9 @@ def check_equations(equations: Iterable[Equation], names: Mapping[str, Dimension
         if equation.expression is None:
             continue
         wanted = equation.dimension
+        if equation.kind == "differential" and isinstance(wanted, Whole):
+            yield equation.source.problem(f"'{equation.unit}' can't change continuously", "use the unit 1")
+            continue
         if equation.kind == "differential":
             wanted = wanted / unit("second").dimension
         what = f"d{equation.name}/dt" if equation.kind == "differential" else f"'{equation.name}'"
@@ -201,7 +209,11 @@ def check_equations(equations: Iterable[Equation], names: Mapping[str, Dimension
 def check_statement(statement: Statement, names: Mapping[str, Dimension]) -> Iterator[Problem]:
     """Units of a statement whose target is known."""
     wanted = names[statement.target]
-    if statement.op in ("*=", "/="):
+    if isinstance(wanted, Truth if statement.op != "/=" else Whole) and statement.op != "=":
+        kind, fix = ("a condition", "x = a or b") if isinstance(wanted, Truth) else ("an integer", "x = x // 2")
+        yield statement.source.problem(f"'{statement.op}' is no operation on {kind}", f"write it like '{fix}'")
+        return
+    if statement.op in ("*=", "/=") and not isinstance(wanted, Whole):
         wanted = wanted / wanted
     yield from check_expression(statement.expression, names, wanted, f"the value for '{statement.target}'")
 
@@ -221,6 +233,15 @@ def check_cycles(equations: Iterable[Equation]) -> Iterator[Problem]:
         if reaches(name, name, {name}):
             message = f"'{name}' depends on itself"
             yield equation.source.problem(message, "break the loop: make one of them a state variable")
+
+
+def check_early(statement: Statement, inputs: Callable[[str], set[str]]) -> Iterator[Problem]:
+    """What runs at the start of a step reads no input. inputs: those that a name is made of."""
+    for node in statement.expression.name_nodes():
+        for name in sorted(inputs(node.id))[:1]:
+            through = "" if node.id.removesuffix("_pre").removesuffix("_post") == name else f" (through '{node.id}')"
+            message = f"'{name}' is read{through} at the start of a step, before its value of this step is formed"
+            yield statement.expression.source.problem(message, "read it in every_step, or make it a state", node)
 
 
 def check_finite(item: Quantity, where: str) -> Iterator[Problem]:
@@ -281,6 +302,12 @@ def check_same_unit(name: str, item: Quantity, wanted: Dimension, where: str) ->
             place = f"{name}=" if name in _FIELDS else f"'{name}': " if name.isidentifier() else ""
             fix = f"write {place}quantity({'array' if item.shape else str(item)}, '{usual_unit(wanted)}')"
         yield plain(where, f"'{name}' is in {item.dimension}, but {wanted} is needed", fix, str(item))
+    elif isinstance(wanted, Whole):
+        values = np.asarray(item.value)
+        fits = (values == 0) | (values == 1) if isinstance(wanted, Truth) else values == np.floor(values)
+        if not fits.all():
+            kind = "a condition, which is 0 or 1" if isinstance(wanted, Truth) else "an integer"
+            yield plain(where, f"'{name}' is {kind}", "give such values, or declare it ': 1'", str(item))
 
 
 def check_shape(name: str, item: Quantity, allowed: Iterable[tuple[int, ...]], where: str) -> Iterator[Problem]:

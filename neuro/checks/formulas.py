@@ -14,14 +14,9 @@ from neuro.language.symbolic import NumberError, part, symbol, to_sympy
 
 def check_numbers(scope: NeuronScope | SynapseScope) -> Iterator[Problem]:
     """Numbers alone give real, finite numbers, also where subexpressions are put in."""
-    blocks = (
-        (scope.reset, scope.every_step)
-        if isinstance(scope, NeuronScope)
-        else (scope.on_pre, scope.on_post, scope.every_step)
-    )
     single = scope.threshold if isinstance(scope, NeuronScope) else scope.transmits
     problems: list[Problem] = []
-    for expression in (single, *(s.expression for block in blocks for s in block)):
+    for expression in (single, *(s.expression for s in scope.statements)):
         problems += unreadable(expression)
     for equation in scope.equations:
         problems += unreadable(equation.expression)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuro.checks.common import (
-    ModelWarning,
+    check_early,
     check_equations,
     check_expression,
     check_same_unit,
@@ -19,12 +19,13 @@ from neuro.checks.common import (
 )
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
-from neuro.checks.parts import Input, Network, Population, Projection
+from neuro.checks.integration import check_clock, check_held
+from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
-from neuro.language.scope import STAGED, NeuronScope, SynapseScope
+from neuro.language.scope import INDICES, STAGED, SYNAPTIC_INDICES, NeuronScope, SynapseScope, index_dimensions
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
@@ -47,7 +48,9 @@ def network(item: Network) -> Iterator[Problem]:
     for population in item.populations:
         refractory = population.neuron.refractory
         yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        yield from check_periods(population.neuron, item.dt, f"population '{population.name}', regularly")
         check_clock(population, item.dt)
+        check_held(population)
     yield from check_couplings(item, where)
     yield from check_sums(item)
     yield from check_shared(item)
@@ -111,6 +114,14 @@ def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[
         yield plain(where, message, f"use {below} or {above}, or change dt", str(item))
 
 
+def check_periods(item: Neuron | Synapse, dt: Quantity, where: str) -> Iterator[Problem]:
+    """What runs regularly does so once in a whole number of steps, one at least."""
+    for regular in item.scope.regularly:
+        yield from check_grid("the period", regular.period, dt, where)
+        if regular.period.value < 0.5 * dt.value:
+            yield plain(where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text)
+
+
 def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:
     """Delays drawn from a distribution, in steps."""
     if steps.size and not steps.max() <= MOST_STEPS:
@@ -119,24 +130,6 @@ def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Qua
             f"a delay is more than {MOST_STEPS} steps of {dt}",
         )
         yield plain(where, message, "use a narrower distribution, or give it a high=", str(projection.delay))
-
-
-def check_clock(population: Population, dt: Quantity) -> None:
-    """Warn where dt is coarse for the fastest time constant that an explicit integrator has to follow."""
-    neuron = population.neuron
-    if neuron.method in ("exact", "exponential_euler", "rosenbrock"):
-        return
-    used = {n for e in neuron.scope.of_kind("differential") if e.expression is not None for n in e.expression.names}
-    for name, value in population.values().items():
-        if name in used and isinstance(value, Quantity) and value.dimension == unit("second").dimension:
-            fastest = float(np.min(value.value))
-            if dt.value > fastest / 2:
-                warnings.warn(
-                    f"population '{population.name}': dt = {dt} is coarse for {name} = {fastest * 1e3:.4g} ms; "
-                    f"use dt <= {fastest * 1e2:.4g} ms, or method='exponential_euler'",
-                    ModelWarning,
-                    stacklevel=4,
-                )
 
 
 def ends(item: Network, projection: Projection) -> tuple[Population | Input | None, Population | None]:
@@ -194,6 +187,7 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
             "use events (on_pre), or delay='0 ms'",
             str(projection.delay),
         )
+    yield from check_periods(projection.synapse, item.dt, f"{where}, regularly")
     yield from check_connectivity(projection, pre.size, post.size)
     if type(projection.connectivity).__name__ == "Distance":
         yield from check_distance(projection, pre, post)
@@ -202,7 +196,8 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
 
 def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[str, Dimension]:
     """All names that a synapse may use, with dimensions."""
-    names = dict(projection.synapse.scope.dimensions)
+    names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
+    names |= projection.synapse.scope.dimensions
     names |= {f"{n}_post": d for n, d in post.neuron.scope.dimensions.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
         names |= {f"{n}_pre": d for n, d in pre.neuron.scope.dimensions.items() if n not in ("t", "dt")}
@@ -217,7 +212,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     post_names = post.neuron.scope.dimensions
     receptor = {e.name: e.dimension for e in scope.receptor}
     inputs = set(post.neuron.scope.inputs)
-    cell = {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    cell = index_dimensions(INDICES) | {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
     yield from check_equations(scope.receptor, cell)
@@ -239,10 +234,12 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
     writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added}
-    for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
+    for statement in scope.statements:
         yield from check_write(
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
         )
+    for statement in (s for r in scope.regularly for s in r.statements):
+        yield from check_early(statement, partial(inputs_of, scope, {"_pre": pre, "_post": post}))
     for block in (scope.on_pre, scope.on_post):
         yield from check_order(block, scope, post.neuron.scope)
     if scope.transmits is not None:
@@ -254,6 +251,17 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
             )
         else:
             yield from check_expression(scope.transmits, names, post_names[target], f"the value for '{target}'")
+
+
+def inputs_of(scope: SynapseScope, ends: Mapping[str, Any], name: str) -> set[str]:
+    """Inputs of the cells that a synapse's name is made of. ends: suffix -> population or input."""
+    read = scope.reached([name])
+    found: set[str] = set()
+    for suffix, end in ends.items():
+        if hasattr(end, "neuron"):
+            names = {n.removesuffix(suffix) for n in read if n.endswith(suffix)}
+            found |= end.neuron.scope.reached(names) & {*end.neuron.scope.inputs}
+    return found
 
 
 def check_write(

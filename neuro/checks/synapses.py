@@ -48,8 +48,9 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     where = f"synapse '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    yield from check_variable_names(scope.equations, scope.parameters, where)
-    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor")
+    merged = type(item).__name__ == "MergedSynapse"
+    yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
+    yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor", generated=merged)
     yield from check_cycles(scope.equations)
     own_names = {e.name for e in scope.equations}
     for equation in scope.receptor:
@@ -68,8 +69,13 @@ def check_text(item: Synapse) -> Iterator[Problem]:
             yield from check_same_unit(
                 equation.name, value, equation.dimension, f"{where}, parameter '{equation.name}'"
             )
-    for statement in (*scope.on_pre, *scope.on_post, *scope.every_step):
+    for statement in scope.statements:
         yield from check_target(statement, scope)
+    for statement in (s for r in scope.regularly for s in r.statements):
+        if statement.target.endswith("_post"):
+            message = f"'{statement.target}' belongs to the cells, and what is added at the start of a step has no order there"
+            fix = "add it in every_step, or assign it in the neuron's own regularly"
+            yield statement.source.problem(message, fix, length=len(statement.target))
     receptor = {e.name: e.dimension for e in scope.receptor if e.kind != "subexpression"}
     own = {n: scope.dimensions[n] for n in scope.states if n != "w"}
     yield from check_initial(item.initial, own | receptor, where)

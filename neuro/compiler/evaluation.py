@@ -44,7 +44,7 @@ _FUNCTIONS = {
     "exprel": scipy.special.exprel, "expm1": np.expm1, "log1p": np.log1p, "sign_of": np.sign, "magnitude": np.abs,
     "greater": _flag(np.greater), "greater_equal": _flag(np.greater_equal),
     "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
-    "ceil_of": np.ceil, "chain_product": chain_product, "remainder": np.mod, "propagator": _propagator,
+    "floor_ratio": lambda a, b: np.floor(np.true_divide(a, b)), "ceil_of": np.ceil, "chain_product": chain_product, "remainder": np.mod, "propagator": _propagator,
     "straight_through": lambda value, slope_of: value,
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from neuro.compiler.printing import expression_text
 from neuro.compiler.step import Assign
 from neuro.compiler.systems import System, ordered_subexpressions, system_of
 from neuro.language.equations import Source, Statement
+from neuro.language.regularly import Regular
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
 from neuro.model import Network, Population, Projection
 
@@ -27,18 +28,31 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Starting:
+    """Statements at the start of every so many steps."""
+
+    steps: int
+    assigns: tuple[Assign, ...]
+
+    def lines(self) -> list[str]:
+        return [f"start of every {self.steps} steps {assign}" for assign in self.assigns]
+
+
+@dataclass(frozen=True)
 class CellFormulas:
-    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step."""
+    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. starting: in order."""
 
     system: System
     subexpressions: tuple[tuple[str, sp.Expr], ...]
     threshold: tuple[sp.Expr, sp.Expr] | None
     reset: tuple[Assign, ...]
     every_step: tuple[Assign, ...]
+    starting: tuple[Starting, ...]
 
     def lines(self) -> list[str]:
         """As text that a person can read."""
         lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
+        lines += [line for item in self.starting for line in item.lines()]
         lines += _rates(self.system)
         lines += [f"every step {assign}" for assign in self.every_step]
         if self.threshold is not None:
@@ -55,16 +69,18 @@ class SynapseFormulas:
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
     transmits: Sum | None
+    starting: tuple[Starting, ...]
 
     def lines(self) -> list[str]:
         """As text that a person can read."""
-        lines = _rates(self.system)
+        lines = [line for item in self.starting for line in item.lines()]
+        lines += _rates(self.system)
         lines += [] if self.transmits is None else [f"transmits {self.transmits}"]
         blocks = {"every step": self.every_step, "on pre": self.on_pre, "on post": self.on_post}
         return lines + [f"{when} {statement}" for when, block in blocks.items() for statement in block]
 
 
-def cell_formulas(population: Population) -> CellFormulas:
+def cell_formulas(network: Network, population: Population) -> CellFormulas:
     """Raises ModelError where numbers alone give no number."""
     neuron, scope = population.neuron, population.neuron.scope
     inlined, threshold = _Inlined([_subexpressions(population)]), scope.threshold
@@ -78,6 +94,7 @@ def cell_formulas(population: Population) -> CellFormulas:
         None if threshold is None else (inlined(margin(threshold)), inlined(to_sympy(threshold))),
         block(scope.reset),
         block(scope.every_step),
+        tuple(Starting(_steps(network, r), block(r.statements)) for r in scope.regularly),
     )
 
 
@@ -101,7 +118,16 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
         tuple(map(formula, scope.on_post)),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
+        tuple(
+            Starting(_steps(network, r), tuple(Assign(s.target, inlined(_value(s, s.target))) for s in r.statements))
+            for r in scope.regularly
+        ),
     )
+
+
+def _steps(network: Network, regular: Regular) -> int:
+    """Of a period, which was checked to be a multiple of dt."""
+    return round(float(regular.period.value) / float(network.dt.value))
 
 
 def _rates(system: System) -> list[str]:

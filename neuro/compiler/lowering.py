@@ -41,7 +41,7 @@ def _lower(network: Network) -> Step:
     synapses = tuple(_synapses(resolved, p, wires[p.name]) for p in network.projections)
     stages = Stages(resolved)
     cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
-    operations: list[Operation] = [*gathers(resolved, "start", graded=not stages.joined)]
+    operations: list[Operation] = [*_starting(resolved), *gathers(resolved, "start", graded=not stages.joined)]
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
     operations += stages.operations()
     operations += [u for p in network.populations for u in _integration(resolved, p, stages)]
@@ -140,6 +140,16 @@ def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
         return integrate(method, system)
     except MethodError as error:
         raise Source(where, "").fail(error.message, error.fix) from None
+
+
+def _starting(resolved: Resolved) -> Iterable[Update]:
+    """What cells do at the start of a step, then what synapses do."""
+    for name, cells in resolved.cells.items():
+        yield from (Update(name, "start", item.assigns, every=item.steps) for item in cells.starting)
+    for projection in resolved.network.projections:
+        for item in resolved.synapses[projection.name].starting:
+            assigns = tuple(_kept_within(a, projection) for a in item.assigns)
+            yield Update(projection.name, "start", assigns, every=item.steps)
 
 
 def _block(resolved: Resolved, population: Population, phase: Any) -> Iterable[Update]:

@@ -21,6 +21,7 @@ from neuro.compiler.resolve import resolve
 from neuro.compiler.sharing import mapped, spans
 from neuro.compiler.wiring import Wiring
 from neuro.language.equations import Problem
+from neuro.language.scope import is_index
 from neuro.language.units import Dimension, Quantity, unit
 from neuro.model import (
     Network,
@@ -224,7 +225,7 @@ def parameters(network: Network) -> dict[str, Parameter]:
                     () if scalar else ("neuron",),
                     -np.inf if low is None else low.value,
                     np.inf if high is None else high.value,
-                    frozen=population.frozen or key in kept,
+                    frozen=population.frozen or key in kept or is_index(name),
                 ),
             )
     for part in mapped(lambda p: _synaptic(network, p, wires[p.name]), network.projections):
@@ -293,7 +294,7 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
         numbers = _synaptic_numbers(network, value, f"parameter/{key}", shape, None)
-        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen)
+        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen or is_index(name))
         found[key] = _declared(network, f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 
@@ -315,7 +316,7 @@ def _looked_at(network: Network) -> set[str]:
 def _used_names(projection: Projection) -> set[str]:
     scope = projection.synapse.scope
     expressions = [e.expression for e in scope.equations] + [scope.transmits]
-    expressions += [s.expression for s in (*scope.on_pre, *scope.on_post, *scope.every_step)]
+    expressions += [s.expression for s in scope.statements]
     return {n for e in expressions if e is not None for n in e.names}
 
 

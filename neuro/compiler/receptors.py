@@ -8,22 +8,17 @@ add; what drove `I` then drives that.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from neuro import checks
 from neuro.caching import per_object
 from neuro.compiler.drives import weight_of
-from neuro.language.equations import Equation, Statement
+from neuro.compiler.rewriting import line, merged, rename, statements
 from neuro.language.mangling import mangled
 from neuro.language.units import Quantity
-from neuro.model import Input, MergedNeuron, Network, Neuron, Population, Projection, Synapse
-
-
-def rename(text: str, names: Mapping[str, str]) -> str:
-    """Replace whole identifiers."""
-    return re.sub(r"\b[A-Za-z_]\w*\b", lambda m: names.get(m[0], m[0]), text)
+from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 
 
 def input_beside_receptors(name: str) -> str:
@@ -63,7 +58,7 @@ class _Merged:
             if equation.name in inputs and equation.expression is not None:
                 self.added.setdefault(equation.name, []).append(rename(equation.expression.text, names))
             else:
-                self.lines.append(_line(equation, names))
+                self.lines.append(line(equation, names))
 
     def _name(self, name: str, suffix: str) -> str:
         readable = f"{name}_{suffix}"
@@ -88,14 +83,11 @@ class _Merged:
                 lines += [f"{equation.name} = {total} : {equation.unit}", f"{beside} : {equation.unit}"]
             else:
                 lines.append(equation.source.text)
-        kept = {name: value for name, value in vars(self.neuron).items() if name in Neuron.__dataclass_fields__}
-        return MergedNeuron(
-            **kept
-            | {
-                "equations": "\n".join([*lines, *self.lines]),
-                "parameters": {**self.neuron.parameters, **self.parameters},
-                "initial": {**self.neuron.initial, **self.initial},
-            }
+        return merged(
+            self.neuron,
+            equations="\n".join([*lines, *self.lines]),
+            parameters={**self.neuron.parameters, **self.parameters},
+            initial={**self.neuron.initial, **self.initial},
         )
 
     def synapse(self, projection: Projection) -> Synapse:
@@ -106,12 +98,16 @@ class _Merged:
             names = self.receptors[self.suffixes[projection.name]][1]
         own = {f"{e.name}_post": f"{names[e.name]}_post" for e in synapse.scope.receptor if e.name in names}
         targets = own | {f"{n}_post": f"{input_beside_receptors(n)}_post" for n in self.added}
-        blocks = {b: _statements(getattr(synapse.scope, b), targets, own) for b in ("on_pre", "on_post", "every_step")}
+        scope = synapse.scope
+        blocks: dict[str, Any] = {
+            b: statements(getattr(scope, b), targets, own) for b in ("on_pre", "on_post", "every_step")
+        }
+        blocks["regularly"] = {r.text: statements(r.statements, targets, own) for r in scope.regularly}
         return replace(
             synapse,
             receptor="",
             target=input_beside_receptors(synapse.target) if synapse.target in self.added else synapse.target,
-            initial={n: v for n, v in synapse.initial.items() if n in synapse.scope.states},
+            initial={n: v for n, v in synapse.initial.items() if n in scope.states},
             **blocks,
         )
 
@@ -121,19 +117,6 @@ def with_own_parameters(projection: Projection) -> Synapse:
     synapse, used = projection.synapse, projection.synapse.scope.receptor_parameters
     given = {n: v for n, v in projection.parameters.items() if n in used}
     return replace(synapse, parameters={**synapse.parameters, **given}) if given else synapse
-
-
-def _line(equation: Equation, names: Mapping[str, str]) -> str:
-    name = names.get(equation.name, equation.name)
-    flags = f" ({', '.join(sorted(equation.flags))})" if equation.flags else ""
-    left = f"d{name}/dt" if equation.kind == "differential" else name
-    right = "" if equation.expression is None else f" = {rename(equation.expression.text, names)}"
-    return f"{left}{right} : {equation.unit}{flags}"
-
-
-def _statements(block: Iterable[Statement], targets: Mapping[str, str], read: Mapping[str, str]) -> str:
-    """targets, read: names where they are assigned, and where they are read (an input is read as the whole sum)."""
-    return "\n".join(f"{targets.get(s.target, s.target)} {s.op} {rename(s.expression.text, read)}" for s in block)
 
 
 def without_receptors(network: Network) -> Network:

@@ -18,6 +18,7 @@ from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
+from neuro.compiler.indices import with_indices
 from neuro.compiler.receptors import without_receptors
 from neuro.compiler.sharing import spans
 from neuro.compiler.wiring import Steps, Wiring
@@ -27,7 +28,7 @@ from neuro.model import Drawn, Network, Projection
 
 @dataclass(frozen=True)
 class Resolved:
-    """network: with receptors merged into the cells, which everything below is of."""
+    """network: with receptors merged into the cells and indices as parameters, which everything below is of."""
 
     network: Network
 
@@ -76,7 +77,7 @@ class Resolved:
 
 def resolve(network: Network) -> Resolved:
     """Everything is computed when it is first asked for, once for each network. Raises ModelError where it is none."""
-    return Resolved(without_receptors(network))
+    return Resolved(with_indices(without_receptors(network)))
 
 
 @per_object
@@ -127,7 +128,7 @@ def _narrow(steps: npt.NDArray[Any]) -> Steps:
 
 @per_object
 def _cells(network: Network) -> dict[str, CellFormulas]:
-    return {p.name: cell_formulas(p) for p in network.populations}
+    return {p.name: cell_formulas(network, p) for p in network.populations}
 
 
 @per_object

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from neuro.compiler.resolve import delay_range, resolve, steps_of
+from neuro.language.linear import held_within_step
 from neuro.language.symbolic import comparison
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 ste
 class CellSemantics:
     """One population. threshold: ">", ">=", "logic" (comparisons joined by and, or, not) or "" (no spikes). reset: "none", "value", "subtract" or "statements".
 
-    refractory: steps. frozen: variables kept while refractory.
+    refractory: steps. frozen: variables kept while refractory. held: variables of which exponential_euler takes a part that isn't linear in
+    them at its old value, as Brian2 does.
     """
 
     integrator: str
@@ -32,6 +34,7 @@ class CellSemantics:
     reset_text: str
     refractory: int = 0
     frozen: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Semantics:
     dtype: str
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
-    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    order: str = "start, gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (
@@ -80,7 +83,10 @@ class Semantics:
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Semantics:
         """Inverse of to_data. Raises KeyError or TypeError on other data."""
-        cells = {n: CellSemantics(**{**c, "frozen": tuple(c["frozen"])}) for n, c in data["cells"].items()}
+        cells = {
+            n: CellSemantics(**{**c, "frozen": tuple(c["frozen"]), "held": tuple(c.get("held", ()))})
+            for n, c in data["cells"].items()
+        }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
         tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained")}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
@@ -130,7 +136,8 @@ def _cell(network: Network, population: Population) -> CellSemantics:
     neuron, scope = population.neuron, population.neuron.scope
     threshold = "" if scope.threshold is None else comparison(scope.threshold)
     refractory = int(steps_of(neuron.refractory, network.dt))
-    return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen)
+    held = held_within_step(scope) if neuron.method == "exponential_euler" else ()
+    return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen, held)
 
 
 def reset_kind(scope: NeuronScope) -> str:

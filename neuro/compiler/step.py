@@ -4,6 +4,7 @@ A Step is an ordered list of operations. Expressions are sympy over real symbols
 name; in synapses `x_pre`, `x_post` and the synapse's own names; `dt` and `t` are the step and its start time; `xi`
 names are standard normal numbers. In one step, in this order (Brian2's schedule):
 
+    Update      what cells, then synapses, do at the start of every n-th step
     Gather      inputs of step k: what events left since the last one, graded sums, currents
     Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then the cells' every_step statements
                 (where couplings are evaluated at each stage of an integrator: Gather and Update in turn, stage after stage)
@@ -102,14 +103,15 @@ class Update:
     """Elementwise assignments over a population or a projection's synapses.
 
     when: always; where the cell spiked; where a spike arrives (pre); where the target fired (post).
-    frozen: targets that a refractory cell keeps (and, in on_pre, doesn't take).
+    frozen: targets that a refractory cell keeps (and, in on_pre, doesn't take). every: only in steps k that are multiples of it.
     """
 
     owner: str
-    phase: Literal["stage", "integrate", "every_step", "drive", "on_pre", "on_post", "reset"]
+    phase: Literal["start", "stage", "integrate", "every_step", "drive", "on_pre", "on_post", "reset"]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
+    every: int = 1
 
     def __str__(self) -> str:
         when = {
@@ -119,7 +121,8 @@ class Update:
             "post": " where the target fired",
         }
         frozen = f", {', '.join(self.frozen)} kept while refractory" if self.frozen else ""
-        return "\n".join([f"{self.phase} {self.owner}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)])
+        every = f" of every {self.every} steps" if self.every > 1 else ""
+        return "\n".join([f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)])
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,10 @@ class Step:
     def update(self, owner: str, phase: str) -> Update | None:
         """The first one of this phase."""
         return self._updates.get((owner, phase))
+
+    def starting(self, owner: str) -> list[Update]:
+        """What it does at the start of a step."""
+        return [o for o in self.operations if isinstance(o, Update) and o.owner == owner and o.phase == "start"]
 
     def next_state(self, owner: str) -> dict[str, sp.Expr]:
         """State after integration as expressions of the old state, temporaries put in.

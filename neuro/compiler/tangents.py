@@ -128,6 +128,8 @@ class _Moment:
     def update(self, op: Update) -> None:
         if op.phase == "reset" and self.whole.resets == "ignored":
             return
+        if (self.trajectory.first + self.k) % op.every:
+            return
         gate, fired = self._acting(op)
         kept = self._refractory(self.step.population(op.owner)) if op.frozen else None
         for assign in op.assigns:

@@ -267,6 +267,8 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         fail("refractory", f"{cells.refractory} steps; it must be 0")
     if step.update(cells.name, "every_step"):
         fail("every_step", "discrete updates; only linear differential equations fit")
+    if step.starting(cells.name):
+        fail("regularly", "discrete updates; only linear differential equations fit")
     new = {n: _linear(e, cells) for n, e in step.next_state(cells.name).items()}
     for name, update in new.items():
         if update is None:

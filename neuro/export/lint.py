@@ -24,6 +24,8 @@ _FIXES = {
     "drive": "draw the spikes beforehand and send them through a projection",
     "refractory": "set refractory to 0",
     "every_step": "write it as a differential equation, or leave it out",
+    "regularly": "write it as a differential equation, or leave it out",
+    "start": "fix the weights after training: a synapse without regularly",
     "equations": "use lif, cuba_lif or leaky_integrator of the library",
     "inputs": "let one current drive each population",
     "on_pre": "use the synapse pulse (lif) or current_jump (cuba_lif)",

@@ -105,7 +105,7 @@ class _Writer:
     def fields(self, item: Any) -> dict[str, Any]:
         """Without those that came later and have their default: files, and hashes, stay what they were."""
         given = {f.name: getattr(item, f.name) for f in fields(item)}
-        absent = {f.name for f in fields(item) if "later" in f.metadata and given[f.name] == f.default}
+        absent = {f.name for f in fields(item) if "later" in f.metadata and given[f.name] == f.metadata["later"]}
         return {name: self.encode(value) for name, value in given.items() if name not in absent}
 
     def once(self, item: Neuron | Synapse) -> str:

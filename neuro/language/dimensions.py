@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal
 
-from neuro.language.equations import CONSTANTS, PLAIN_FUNCTIONS, Expression, Source, literal, suggestion
-from neuro.language.units import DIMENSIONLESS, Dimension, is_unit_name, unit
+from neuro.language.equations import CONSTANTS, PLAIN_FUNCTIONS, Expression, Source, is_condition, literal, suggestion
+from neuro.language.units import DIMENSIONLESS, Dimension, Truth, Whole, is_unit_name, unit
 
 Zeros = list[tuple[ast.expr, Dimension]]
 
@@ -26,6 +26,26 @@ def zeros(expression: Expression, variables: Mapping[str, Dimension], wanted: Di
     return [(node, dimension) for node, dimension in (*found.zeros, *whole) if not dimension.dimensionless]
 
 
+def is_whole(node: ast.expr, variables: Mapping[str, Dimension]) -> bool:
+    """Whether an expression is a whole number, whatever its variables are."""
+    match node:
+        case ast.Constant(value=value):
+            return float(value).is_integer()  # type: ignore[arg-type]
+        case ast.Name(id=name):
+            return isinstance(variables.get(name), Whole)
+        case ast.BinOp(op=ast.FloorDiv()):
+            return True
+        case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Mod(), left=left, right=right):
+            return is_whole(left, variables) and is_whole(right, variables)
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
+            return is_whole(inner, variables)
+        case ast.Call(func=ast.Name(id="abs" | "relu" | "clip"), args=args):
+            return all(is_whole(a, variables) for a in args)
+        case ast.Call(func=ast.Name(id=name)):
+            return name in ("int", "floor", "ceil", "sign", "timestep")
+    return is_condition(node)
+
+
 def fits_all(node: ast.expr) -> bool:
     """True for the number 0, which needs no unit."""
     return literal(node) == 0
@@ -38,10 +58,11 @@ class _Dimensions:
 
     def of(self, node: ast.expr) -> Dimension | Literal["boolean"]:
         match node:
-            case ast.Constant():
-                return DIMENSIONLESS
+            case ast.Constant(value=value):
+                return "boolean" if isinstance(value, bool) else DIMENSIONLESS
             case ast.Name():
-                return self.name(node)
+                found = self.name(node)
+                return "boolean" if isinstance(found, Truth) else found
             case ast.UnaryOp(op=ast.Not()):
                 return self.boolean(node.operand)
             case ast.UnaryOp():
@@ -76,13 +97,22 @@ class _Dimensions:
             raise self.source.fail("a number is needed, not a condition", "wrap the condition in int(...)", node)
         return found
 
+    def operand(self, node: ast.expr) -> Dimension:
+        """A number, or a condition as 0 or 1."""
+        found = self.of(node)
+        return DIMENSIONLESS if found == "boolean" else found
+
     def boolean(self, node: ast.expr) -> Literal["boolean"]:
         if self.of(node) != "boolean":
             raise self.source.fail("a condition is needed, not a number", "compare it, like 'v > v_th'", node)
         return "boolean"
 
     def same(self, left: ast.expr, right: ast.expr, node: ast.expr, verb: str) -> Dimension:
-        a, b = self.number(left), self.number(right)
+        kinds = [self.of(left), self.of(right)]
+        if kinds == ["boolean"] * 2 and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            message = "a sum of two conditions is another number to each of Brian2's targets"
+            raise self.source.fail(message, "wrap both in int(...), or write 'or'", node)
+        a, b = (DIMENSIONLESS if kind == "boolean" else kind for kind in kinds)
         for zero, other in ((left, b), (right, a)):
             if a != b and fits_all(zero):
                 self.zeros.append((zero, other))
@@ -107,9 +137,12 @@ class _Dimensions:
             return DIMENSIONLESS
         if name == "int":
             if self.of(first) != "boolean":
-                raise self.source.fail(
-                    "int() turns a condition into 0 or 1", "write int(v > v_th), or floor(...)", node
-                )
+                self.plain(first, "the argument of int()")
+            return DIMENSIONLESS
+        if name == "timestep":
+            for argument in node.args:
+                if (found := self.number(argument)) != unit("second").dimension:
+                    raise self.source.fail(f"timestep() takes two times, not {found}", "write timestep(t, dt)", argument)
             return DIMENSIONLESS
         if name == "sqrt":
             return self.number(first) ** Fraction(1, 2)
@@ -125,7 +158,7 @@ class _Dimensions:
         if isinstance(node.op, ast.Add | ast.Sub | ast.Mod):
             verbs = {ast.Add: "add", ast.Sub: "subtract", ast.Mod: "take the remainder of"}
             return self.same(node.left, node.right, node, verbs[type(node.op)])
-        left = self.number(node.left)
+        left = self.operand(node.left)
         if isinstance(node.op, ast.Pow):
             self.plain(node.right, "an exponent")
             if left.dimensionless:
@@ -136,7 +169,7 @@ class _Dimensions:
                     "a quantity with a unit needs a constant exponent", "write a number after **", node.right
                 )
             return left**power
-        right = self.number(node.right)
-        if isinstance(node.op, ast.Div) and literal(node.right) == 0:
+        right = self.operand(node.right)
+        if isinstance(node.op, ast.Div | ast.FloorDiv) and literal(node.right) == 0:
             raise self.source.fail("this divides by zero", "give a divisor that is not 0", node.right)
         return left * right if isinstance(node.op, ast.Mult) else left / right

@@ -187,6 +187,13 @@ class ceil_of(_Flat):  # noqa: N801
     numeric = staticmethod(math.ceil)
 
 
+class floor_ratio(_Flat):  # noqa: N801
+    """The largest whole number up to a/b. Both stand for themselves: times a reciprocal, 49/49 would be less than 1."""
+
+    nargs = 2
+    numeric = staticmethod(lambda a, b: math.floor(a / b))
+
+
 class remainder(Elementary):  # noqa: N801
     """a % b with the sign of b, as in Python and Brian2."""
 

@@ -24,10 +24,10 @@ PLAIN_FUNCTIONS = {
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
 }
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
-FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "straight_through"}
+FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "timestep", "straight_through"}
 CONSTANTS = {"pi", "inf"}
 DRAWN = "rand__"  # how the names of numbers begin that rand() draws, which no user's name does
-_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "straight_through": 2}
+_ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "timestep": 2, "straight_through": 2}
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Statement:
 
 _ALLOWED = (
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.Call, ast.Name, ast.Constant, ast.Load,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or,
-    ast.Gt, ast.GtE, ast.Lt, ast.LtE,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.Mod, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or,
+    ast.Gt, ast.GtE, ast.Lt, ast.LtE, ast.Eq, ast.NotEq,
 )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def _check_node(node: ast.AST, source: Source, draws: bool) -> None:
             f"{what} is not allowed in a model", "use arithmetic, comparisons and the listed functions", node
         )
     if isinstance(node, ast.Constant):
-        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+        if not isinstance(node.value, int | float):
             raise source.fail(f"{node.value!r} is not a number", "models hold numbers and names only", node)
         if not abs(node.value) < _LARGEST:
             raise source.fail("this number is too large", "use a smaller number, or inf", node)
@@ -371,9 +371,18 @@ def parse_expression(text: str, where: str, draws: str = "") -> Expression:
     return expression
 
 
+def is_condition(node: ast.AST) -> bool:
+    """Whether a node is a condition by its form; the name of a variable that holds one is not."""
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    return isinstance(node, ast.Compare | ast.BoolOp) or (isinstance(node, ast.Constant) and isinstance(node.value, bool))
+
+
 def literal(node: ast.expr) -> float | None:
     """The value of a number literal (with sign, sums and quotients), or None."""
     match node:
+        case ast.Constant(value=bool()):
+            return None
         case ast.Constant(value=int() | float() as value):
             return float(value)
         case ast.UnaryOp(op=ast.USub(), operand=inner):

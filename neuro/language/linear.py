@@ -110,6 +110,12 @@ def conditionally_linear(expr: sp.Expr, x: sp.Symbol) -> tuple[sp.Expr, sp.Expr]
     return closed(parts[x]), closed(parts.get(_ONE, _ZERO))
 
 
+def held_within_step(scope: NeuronScope | SynapseScope) -> tuple[str, ...]:
+    """Variables of which exponential_euler holds more than other variables for a step: what of their own slope isn't linear in them."""
+    equations = scope.of_kind("differential")
+    return tuple(e.name for e in equations if affine(inlined(e, scope), (symbol(e.name),)) is None)
+
+
 def _by_power(expr: sp.Expr, x: sp.Symbol) -> dict[sp.Expr, sp.Expr]:
     """The expanded expression's terms by the power of x that is a factor of them: 1, x, x**2, ..."""
     form = sp.expand(expr, power_exp=False, power_base=False, log=False)

@@ -15,9 +15,14 @@ from neuro.language.equations import (
     parse_expression,
     parse_statements,
 )
-from neuro.language.units import Dimension, unit
+from neuro.language.mangling import mangled
+from neuro.language.regularly import Regular, parse_regularly
+from neuro.language.units import Dimension, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
+INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
+SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
 
 
@@ -31,13 +36,19 @@ class NeuronScope:
     every_step: tuple[Statement, ...]
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        return (*self.reset, *self.every_step, *(s for r in self.regularly for s in r.statements))
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.reset, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -68,11 +79,21 @@ class NeuronScope:
         return tuple(e.name for e in self.equations if "unless refractory" in e.flags)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All that its text reads, in the order of equations, threshold, reset and every_step."""
+        parts = [*(e.expression for e in self.equations), self.threshold]
+        parts += [s.expression for s in self.statements]
+        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+
+    @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in threshold, reset and every_step: numbers that are drawn for each cell and step."""
-        parts = [e.expression for e in self.equations] + [self.threshold]
-        parts += [s.expression for s in (*self.reset, *self.every_step)]
-        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names if is_noise(n)))
+        """xi names in the equations, then what rand() is in the threshold and in statements: numbers that are drawn for each cell and step."""
+        return tuple(n for n in self.names if is_noise(n))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """Those of INDICES that its text reads."""
+        return tuple(n for n in INDICES if n in self.names and n not in self.dimensions)
 
     @property
     def white_noise(self) -> tuple[str, ...]:
@@ -92,13 +113,20 @@ class SynapseScope:
     transmits: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
+    regularly: tuple[Regular, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
 
     @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all blocks."""
+        regularly = (s for r in self.regularly for s in r.statements)
+        return (*self.on_pre, *self.on_post, *self.every_step, *regularly)
+
+    @property
     def assigned(self) -> set[str]:
-        return {s.target for s in (*self.on_pre, *self.on_post, *self.every_step)}
+        return {s.target for s in self.statements}
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -108,6 +136,18 @@ class SynapseScope:
             for e in self.equations
             if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
         )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that its text reads but for the receptor's, which is the cells'."""
+        parts = [*(e.expression for e in self.equations), self.transmits]
+        parts += [s.expression for s in self.statements]
+        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """Those of SYNAPTIC_INDICES that its text reads, which may be the cells' own names too."""
+        return tuple(n for n in SYNAPTIC_INDICES if n in self.names and n not in self.dimensions)
 
     @property
     def has_weight(self) -> bool:
@@ -142,6 +182,19 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
     return found
 
 
+def index_name(name: str) -> str:
+    """What a resolved network calls an index."""
+    return mangled("index", "_".join(reversed(name.split("_"))))  # N_pre: no variable of a cell
+
+
+def is_index(name: str) -> bool:
+    return name.startswith(mangled("index", ""))
+
+
+def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
+    return dict.fromkeys(names, Whole())
+
+
 def is_noise(name: str) -> bool:
     return name == "xi" or name.startswith("xi_") or is_uniform(name)
 
@@ -166,6 +219,10 @@ def shared_names() -> dict[str, Dimension]:
     return {"t": second, "dt": second}
 
 
+def _held(parameters: Iterable[tuple[str, Dimension]]) -> dict[str, Dimension]:
+    return {name: Whole() if is_index(name) else dimension for name, dimension in parameters}
+
+
 @lru_cache(maxsize=512)
 def neuron_scope(
     name: str,
@@ -174,11 +231,12 @@ def neuron_scope(
     reset: str,
     every_step: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
-    dimensions = shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed}
+    dimensions = shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed}
     return NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
@@ -186,6 +244,7 @@ def neuron_scope(
         every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
+        regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )
 
 
@@ -199,6 +258,7 @@ def synapse_scope(
     every_step: str,
     transmits: str,
     parameters: tuple[tuple[str, Dimension], ...],
+    regularly: tuple[tuple[str, str], ...] = (),
 ) -> SynapseScope:
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
@@ -211,5 +271,6 @@ def synapse_scope(
         every_step=parse_statements(every_step, f"{where}, every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
-        dimensions=shared_names() | dict(parameters) | {e.name: e.dimension for e in parsed},
+        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
+        regularly=parse_regularly(regularly, f"{where}, regularly"),
     )

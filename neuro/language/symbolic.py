@@ -23,6 +23,7 @@ from neuro.language.elementary import (
     expm1,
     exprel,
     floor_of,
+    floor_ratio,
     greater,
     greater_equal,
     log1p,
@@ -40,8 +41,14 @@ from neuro.language.elementary import (
     tan,
     tanh,
 )  # fmt: skip
-from neuro.language.equations import Expression
+from neuro.language.equations import Expression, is_condition
 from neuro.language.units import is_unit_name, unit
+
+
+
+def _truncated(x: sp.Expr) -> sp.Expr:
+    return sign_of(x) * floor_of(magnitude(x))
+
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": sp.exp, "log": sp.log, "log10": lambda x: sp.log(x) / sp.log(sp.Integer(10)), "log1p": log1p,
@@ -49,7 +56,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "arcsin": asin, "arccos": acos, "arctan": atan,
     "sigmoid": sigmoid_of, "abs": magnitude, "sign": sign_of, "floor": floor_of,
     "ceil": ceil_of, "relu": lambda x: maximum(sp.Integer(0), x), "clip": lambda x, a, b: minimum(maximum(x, a), b),
-    "int": lambda x: x, "straight_through": straight_through,
+    "int": _truncated, "straight_through": straight_through,
+    "timestep": lambda x, dt: _truncated((x + number(1e-3) * dt) / dt),
 }  # fmt: skip
 
 
@@ -170,9 +178,9 @@ def part(expression: Expression, node: ast.expr) -> sp.Expr:
 
 
 def comparison(expression: Expression) -> str:
-    """How a condition compares: ">" without equality, ">=" with it, "logic" where and, or, not join comparisons."""
+    """How a condition compares: ">" without equality, ">=" with it, "logic" where and, or, not join comparisons, and for everything else."""
     tree = expression.tree
-    if not isinstance(tree, ast.Compare):
+    if not isinstance(tree, ast.Compare) or isinstance(tree.ops[0], ast.Eq | ast.NotEq):
         return "logic"
     return ">=" if isinstance(tree.ops[0], ast.GtE | ast.LtE) else ">"
 
@@ -206,10 +214,15 @@ class _Reader:
                 return self.of(inner)
             case ast.BinOp(left=left, op=op, right=right):
                 return _binary(op, self.of(left), self.of(right))
+            case ast.Call(func=ast.Name(id="int"), args=[inner]) if is_condition(inner):
+                return self.of(inner)
             case ast.Call(func=ast.Name(id=name), args=args):
                 return _FUNCTIONS[name](*map(self.of, args))
             case ast.Compare(ops=[op]):
                 a, b = self.sides(node)
+                if isinstance(op, ast.Eq | ast.NotEq):
+                    equal = greater_equal(a, b) * greater_equal(b, a)
+                    return equal if isinstance(op, ast.Eq) else 1 - equal
                 return (greater_equal if isinstance(op, ast.GtE | ast.LtE) else greater)(a, b)
             case ast.BoolOp(op=ast.And(), values=values):
                 return sp.Mul(*map(self.of, values))
@@ -226,9 +239,10 @@ class _Reader:
 
     def margin(self, node: ast.expr) -> sp.Expr:
         match node:
-            case ast.Compare():
+            case ast.Compare(ops=[op]):
                 a, b = self.sides(node)
-                return a - b
+                apart = magnitude(a - b)
+                return -apart if isinstance(op, ast.Eq) else apart if isinstance(op, ast.NotEq) else a - b
             case ast.BoolOp(op=op, values=values):
                 join = minimum if isinstance(op, ast.And) else maximum
                 found = self.margin(values[0])
@@ -237,7 +251,7 @@ class _Reader:
                 return found
             case ast.UnaryOp(op=ast.Not(), operand=inner):
                 return -self.margin(inner)
-        raise TypeError(type(node).__name__)
+        return self.of(node) - sp.Rational(1, 2)  # of a variable that holds a condition, of True
 
 
 def _names_infinity(node: ast.expr) -> bool:
@@ -259,4 +273,4 @@ def _binary(op: ast.operator, a: sp.Expr, b: sp.Expr) -> sp.Expr:
             return a / b
         case ast.Pow():
             return pow(a, sp.Rational(b) if b.is_Float and (2 * b) % 1 == 0 else b)
-    return remainder(a, b)
+    return floor_ratio(a, b) if isinstance(op, ast.FloorDiv) else remainder(a, b)

@@ -79,7 +79,22 @@ class Dimension:
         return "*".join(parts) or "1"
 
 
+@dataclass(frozen=True, eq=False)
+class Whole(Dimension):
+    """No unit, and a whole number: `: integer`, indices of cells. Equal to what has no unit."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dimension) and self.exponents == other.exponents
+
+    __hash__ = Dimension.__hash__
+
+
+class Truth(Whole):
+    """No unit, and 0 or 1: `: boolean`, a condition that a variable holds."""
+
+
 DIMENSIONLESS = Dimension()
+_KINDS = {"1": DIMENSIONLESS, "integer": Whole(), "boolean": Truth()}
 
 
 @cache
@@ -239,8 +254,8 @@ def unit(text: str) -> Quantity:
 
 @cache
 def _unit(text: str) -> Quantity:
-    if text == "1":
-        return Quantity(1.0)
+    if text in _KINDS:
+        return Quantity(1.0, _KINDS[text], text)
     broken = UnitError(f"{text!r} is not a unit; write for example 'mV', 'nS', 'msiemens/cm**2' or '1'")
     if len(text) > _UNIT_LENGTH or not _UNIT_WORDS.fullmatch(_EXPONENT.sub("", text)) or not text:
         raise broken

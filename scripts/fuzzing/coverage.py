@@ -12,21 +12,22 @@ import numpy as np
 from fuzzing.editing import blocks, models
 from neuro import Network, Neuron, Normal, Projection
 from neuro.fields import Distribution
-from neuro.language.equations import CONSTANTS, FUNCTIONS
+from neuro.language.equations import CONSTANTS, FUNCTIONS, is_condition
 from neuro.language.scope import METHODS
 
 _OPERATORS = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.USub: "unary -", ast.UAdd: "unary +",
-    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=",
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%", ast.FloorDiv: "//", ast.USub: "unary -", ast.UAdd: "unary +",
+    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
 
 # What a long run must have met: every row of the report that may not be 0.
 WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
+    *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "t", "dimensions", "no state")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice", "regularly")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "regularly", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
@@ -61,10 +62,15 @@ def features(network: Network) -> Counter[str]:
 def _expression(text: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(text, mode="eval")):
         match node:
-            case ast.Call(func=ast.Name(id=name)):
+            case ast.Call(func=ast.Name(id=name), args=[first, *_]):
                 yield f"function {name}"
+                if name == "int" and not is_condition(first):
+                    yield "word int of a number"
             case ast.Name(id=name) if name in CONSTANTS:
                 yield f"constant {name}"
+            case ast.BinOp(left=left, op=op, right=right) if is_condition(left) or is_condition(right):
+                yield "word condition as a number"
+                yield f"operator {_OPERATORS[type(op)]}"
             case ast.BinOp(op=op) | ast.UnaryOp(op=op) | ast.BoolOp(op=op):
                 yield f"operator {_OPERATORS[type(op)]}"
             case ast.Compare(ops=[op]):
@@ -77,10 +83,12 @@ def _cell(neuron: Neuron) -> Iterator[str]:
     names = {n for e in scope.equations if e.expression for n in e.expression.names}
     there = {
         "reset": neuron.reset, "refractory": neuron.refractory.value, "unless refractory": neuron.refractory.value and scope.frozen_when_refractory,
-        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, "rand": len(scope.noise) > len(scope.white_noise), "t": "t" in names,
+        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, "rand": len(scope.noise) > len(scope.white_noise), "regularly": scope.regularly, "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)
+    yield from (f"word {e.unit}" for e in scope.equations if e.unit in ("boolean", "integer"))
+    yield from (f"word {name}" for name in scope.indices)
 
 
 def _synapse(synapse: Any) -> Iterator[str]:
@@ -88,10 +96,11 @@ def _synapse(synapse: Any) -> Iterator[str]:
     added = [s.target for s in scope.on_pre if s.target.endswith("_post")]
     there = {
         "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
-        "every_step": scope.every_step, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
+        "every_step": scope.every_step, "regularly": scope.regularly, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
         "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
+    yield from (f"word {'i of a synapse' if name == 'i' else name}" for name in scope.indices)
 
 
 def _projection(network: Network, p: Projection) -> Iterator[str]:
@@ -127,7 +136,7 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
         yield "frozen projection"
     if p.summed == "end":
         yield "summed at the end"
-    statements = (s.expression for block in (scope.on_pre, scope.on_post, scope.every_step) for s in block)
+    statements = (s.expression for s in scope.statements)
     if {f"{n}_post" for n in network.late_inputs[p.post]} & {n for e in statements for n in e.names}:
         yield "modulated synapse"
     if p.sign:

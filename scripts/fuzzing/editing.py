@@ -11,6 +11,7 @@ from neuro import Network, Neuron, Synapse
 from neuro.language.equations import Equation, Statement
 
 Model = Neuron | Synapse
+_REGULARLY = "regularly "  # how the names of blocks begin that have a period
 NEURON_BLOCKS, SYNAPSE_BLOCKS = ("reset", "every_step"), ("on_pre", "on_post", "every_step")
 
 
@@ -40,13 +41,14 @@ def statement_line(item: Statement) -> Line:
 
 
 def blocks(model: Model) -> dict[str, list[Line]]:
-    """Block name -> its lines; one without `left` for a threshold or a graded value."""
+    """Block name -> its lines; one without `left` for a threshold or a graded value. "regularly PERIOD" is one."""
     scope: Any = model.scope
     found = {"equations": [equation_line(e) for e in scope.equations]}
     if isinstance(model, Synapse):
         found["receptor"] = [equation_line(e) for e in scope.receptor]
     for name in NEURON_BLOCKS if isinstance(model, Neuron) else SYNAPSE_BLOCKS:
         found[name] = [statement_line(s) for s in getattr(scope, name)]
+    found |= {f"{_REGULARLY}{r.text}": [statement_line(s) for s in r.statements] for r in scope.regularly}
     single = "threshold" if isinstance(model, Neuron) else "transmits"
     expression = getattr(scope, single)
     found[single] = [Line("", "", expression.text)] if expression is not None else []
@@ -55,7 +57,12 @@ def blocks(model: Model) -> dict[str, list[Line]]:
 
 def with_blocks(model: Any, changed: dict[str, list[Line]], **options: Any) -> Any:
     """The model with these blocks."""
-    return replace(model, **{n: "\n".join(map(str, lines)) for n, lines in changed.items()}, **options)
+    texts = {n: "\n".join(map(str, lines)) for n, lines in changed.items()}
+    given: dict[str, Any] = {n: text for n, text in texts.items() if not n.startswith(_REGULARLY)}
+    periods = {n.removeprefix(_REGULARLY): text for n, text in texts.items() if n.startswith(_REGULARLY)}
+    if periods:
+        given["regularly"] = {n: text for n, text in {**model.regularly, **periods}.items() if text}
+    return replace(model, **given, **options)
 
 
 def with_model(network: Network, old: Model, new: Any) -> Network:

@@ -18,7 +18,9 @@ from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.sharing import shared
+from fuzzing.starting import starting
 from fuzzing.synapses import Draft, SynapseMaker, units_of
+from fuzzing.words import worded
 from neuro import (
     AllToAll,
     Input,
@@ -147,6 +149,8 @@ class NetworkMaker:
             network = connected(network, Dice([self.seed, 3]))
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
+            network = worded(network, Dice([self.seed, 36]))
+            network = starting(network, Dice([self.seed, 18]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

@@ -138,6 +138,8 @@ def _texts(model: Any) -> Iterator[Change]:
             yield partial(with_blocks, model, {block: rest}, **({"target": ""} if block == "transmits" else {}))
     if isinstance(model, Neuron) and model.refractory.value:
         yield partial(replace, model, refractory="0 ms")
+    if model.regularly:
+        yield partial(replace, model, regularly={})
     if model.method != "euler":
         yield partial(replace, model, method="euler")
     for name in (*model.parameters, *(line.name for line in found["equations"])):

@@ -99,6 +99,8 @@ def _model(model: Neuron | Synapse) -> str:
     if isinstance(model, Neuron) and model.refractory.value:
         parts.append(f"refractory={_value(model.refractory)}")
     parts.append(f"method={model.method!r}")
+    if model.regularly:
+        parts.append(f"regularly={dict(model.regularly)!r}")
     return f"{type(model).__name__}(\n    " + ",\n    ".join(parts) + ",\n)"
 
 

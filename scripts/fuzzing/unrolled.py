@@ -62,7 +62,7 @@ def unrolled(network: Network) -> Unrolled | None:
         len(methods) == 1
         and sum(p.size for p in network.populations) <= MOST
         and methods <= set(STAGED)
-        and not any(n.scope.threshold or n.scope.every_step or n.scope.noise for n in neurons)
+        and not any(n.scope.threshold or n.scope.every_step or n.scope.regularly or n.scope.noise for n in neurons)
         and all(p.synapse.scope.transmits is not None and not p.synapse.scope.states for p in network.projections)
         and not any(p.synapse.scope.assigned or p.synapse.scope.receptor for p in network.projections)
         and all(i.kind == "current" for i in network.inputs)
@@ -98,7 +98,8 @@ class _Writer:
         return Unrolled(self.network, whole, self.names)
 
     def of_cell(self, population: str, cell: int, suffix: str = "") -> dict[str, str]:
-        return {v + suffix: names[cell] for (owner, v), names in self.names.items() if owner == population}
+        found = {v + suffix: names[cell] for (owner, v), names in self.names.items() if owner == population}
+        return {f"N{suffix}": str(self.network.population(population).size)} | ({} if suffix else {"i": str(cell)}) | found
 
     def cell(self, population: Population, cell: int) -> None:
         own, scope = self.of_cell(population.name, cell), population.neuron.scope
@@ -139,7 +140,7 @@ class _Writer:
         for i, j, place in zip(*pairs(self.network, projection), strict=True):
             if j != cell:
                 continue
-            names = self.of_cell(projection.pre, i, "_pre") | self.of_cell(projection.post, cell, "_post")
+            names = {"i": str(i), "j": str(cell)} | self.of_cell(projection.pre, i, "_pre") | self.of_cell(projection.post, cell, "_post")
             held = [e.name for e in scope.equations if e.kind == "declaration"]
             for name in dict.fromkeys((*scope.parameters, *held)):
                 names[name] = self.fresh()

@@ -145,6 +145,16 @@ def _shared() -> Network:
     return replace(base, projections=(*base.projections, late))
 
 
+def _regular() -> Network:
+    """Cells and synapses that change at the start of every second, third and fifth step."""
+    cells = replace(
+        LIF, name="regular", equations=f"{LIF.equations}\nn : 1\nrest : volt", reset="v = E_L; n += 1",
+        regularly={"5 ms": "rest = -3*mV*n; n = 0", "2 ms": "v += 0.2*rest + 0.5*mV*rand()"},
+    )  # fmt: skip
+    changing = Synapse("changing", "w : amp\na : 1", on_pre="I_post += w*a; a = 0.4", regularly={"3 ms": "a += 0.3*(1.5 - a)"})
+    return _two("regularly", cells, changing)
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -184,6 +194,7 @@ def networks() -> dict[str, Network]:
         _one_to_one(),
         _driven(),
         _shared(),
+        _regular(),
     ]
     return {n.name: n for n in found}
 

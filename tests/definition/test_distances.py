@@ -202,7 +202,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "axes of the period": (lambda: network(Distance("1", period=[1, 1, 1]), CELLS), "'period' has the shape"),
     "unit of the profile": (lambda: network(Distance("exp(-d)"), quantity(CELLS, "um")), "argument of exp\\(\\) must be dimensionless"),
     "a length": (lambda: network(Distance("d"), quantity(CELLS, "um")), "the probability is in meter, but 1 is needed"),
-    "a condition": (lambda: network(Distance("d < 1"), CELLS), "is a condition, a number is needed[\\s\\S]*int\\("),
     "another name": (lambda: network(Distance("exp(-r)"), CELLS), "unknown identifier 'r'"),
     "no expression": (lambda: Distance("exp(-d"), "this is not an expression"),
     "nothing": (lambda: Distance(""), "the expression is empty"),

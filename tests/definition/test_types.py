@@ -73,7 +73,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "two underscores": (lambda: Population("a__b", lif, 3), "'a__b' can't be a name: two underscores in a row are kept"),
     "foreign letter": (lambda: Population("\u03c4", lif, 3), "which is not an ASCII letter"),
     "digit": (lambda: Population("9a", lif, 3), "'9a' can't be a name: it begins with a digit"),
-    "reserved word": (lambda: Neuron("n", "di/dt = 1/ms : 1"), "'i' is reserved: Brian2 numbers cells with it"),
+    "reserved word": (lambda: Neuron("n", "dxi/dt = 1/ms : 1"), "'xi' is reserved: it is noise"),
     "receptor's array": (
         lambda: Projection("p", "a", "b", library.get("exponential_current"), weights="1 nA", parameters={"tau_syn": quantity([5, 6], "ms")}),
         "'tau_syn' belongs to the receptor, which a cell has once",

@@ -30,7 +30,7 @@ from neuro import (
     quantity,
 )
 from neuro.compiler.lowering import lower
-from neuro.compiler.receptors import rename
+from neuro.compiler.rewriting import rename
 from neuro.language.equations import ModelError
 from neuro.protocols import Batch
 

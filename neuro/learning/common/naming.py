@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 
-from neuro.compiler.receptors import rename
+from neuro.compiler.rewriting import rename
 from neuro.model import Network, Neuron, Projection
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -20,14 +20,14 @@ def in_texts(*texts: str) -> set[str]:
 
 def in_neuron(neuron: Neuron) -> set[str]:
     """Names that a neuron's text knows."""
-    texts = (neuron.equations, neuron.threshold, neuron.reset, neuron.every_step)
+    texts = (neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, *neuron.regularly.values())
     return in_texts(*texts) | {*neuron.parameters, *neuron.initial}
 
 
 def in_synapse(projection: Projection) -> set[str]:
     """Names that a projection's synapse knows."""
     s = projection.synapse
-    texts = (s.equations, s.on_pre, s.on_post, s.every_step, s.transmits, s.receptor)
+    texts = (s.equations, s.on_pre, s.on_post, s.every_step, s.transmits, s.receptor, *s.regularly.values())
     return in_texts(*texts) | {*s.parameters, *s.initial, *projection.parameters, *projection.initial}
 
 

@@ -108,6 +108,8 @@ class Cells:
         self.name, self.states, self.inputs = population, self.cells.states, self.cells.inputs
         self._slope, self.detach_reset = slope, detach_reset
         self.chains = {p: self._chain(p) for p in ("integrate", "every_step", "reset")}
+        seeds = (*self.states, *self.inputs)
+        self.starting = [(u.every, Chain(u.assigns, seeds, ())) for u in self.step.starting(population)]
         self.parameters = {n.partition(".")[2]: v for n, v in parameters.items() if n.startswith(f"{population}.")}
         first = {n: initial_state(network)[f"{population}.{n}"] for n in self.states}
         self._traces = {n: recording.traces[f"{population}.{n}"] for n in (*self.states, *self.inputs)}
@@ -145,8 +147,8 @@ class Cells:
         state: dict[tuple[str, str], Any] = {(n, n): 1.0 for n in self.states}
         refractory = self._refractory(k)
         held = dict.fromkeys(self.cells.frozen, refractory) if self.cells.refractory else {}
-        for phase in ("integrate", "every_step"):
-            chain = self.chains[phase]
+        starting = [chain for every, chain in self.starting if k % every == 0]
+        for chain in (*starting, self.chains["integrate"], self.chains["every_step"]):
             if chain is not None:
                 found, tangents = chain.run(self._lookup(values, k), held)
                 state = _compose(self.states, state, tangents)

@@ -153,6 +153,8 @@ def _check(network: Network, cells: Cells, step: Step) -> None:
         raise _refusal(f"population '{cells.name}'", "a refractory period; the rule 'eprop' handles it")
     if step.update(cells.name, "every_step") is not None:
         raise _refusal(f"population '{cells.name}'", "statements in every_step")
+    if step.starting(cells.name):
+        raise _refusal(f"population '{cells.name}'", "statements in regularly")
     for name in (*cells.states, *cells.inputs):
         if neuron.scope.dimensions[name] != quantity(1.0, "").dimension:
             raise _refusal(f"population '{cells.name}'", f"'{name}' has a dimension; write the network without units")

@@ -19,6 +19,7 @@ from fuzzing.oracles.tolerance import ROUNDING, Difference, Sensitivity, first_d
 from neuro.compiler.parameters import parameters
 from neuro.export import ExportError, ForeignFileError
 from neuro.io.serialisation import content_hash, from_json, to_json
+from neuro.language.scope import is_index
 from neuro.protocols import Recording, RunError
 
 NAME = "life"
@@ -182,7 +183,7 @@ def sets(case: Case) -> Mapping[str, Any]:
     declared = parameters(case.network)
     for name in sorted(declared):
         parameter = declared[name]
-        if random.random() < 0.5 and not parameter.shares:
+        if random.random() < 0.5 and not parameter.shares and not is_index(name.partition(".")[2]):
             factors = 1 + 0.03 * random.random((SETS, *parameter.shape))
             found[name] = np.clip(parameter.value * factors, parameter.low, parameter.high)
     return found

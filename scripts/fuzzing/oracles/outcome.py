@@ -18,6 +18,7 @@ import backends
 from fuzzing.networks import Case
 from neuro.compiler.parameters import parameters
 from neuro.language.equations import ModelError
+from neuro.language.scope import is_index
 from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError
 
@@ -29,8 +30,9 @@ AGAIN = " again"  # ends the name of a second run
 
 
 def own_values(network: Network) -> dict[str, Any]:
-    """SI values of all parameters, but for those that are always another's."""
-    return {n: p.value for n, p in parameters(network).items() if not p.shares}
+    """SI values of all parameters, but for those that are always another's, and for numbers of cells."""
+    declared = parameters(network).items()
+    return {n: p.value for n, p in declared if not p.shares and not is_index(n.partition(".")[2])}
 
 
 @dataclass(frozen=True)

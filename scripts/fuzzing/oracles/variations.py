@@ -12,7 +12,7 @@ from fuzzing.editing import blocks, models, substituted, with_blocks
 from fuzzing.names import POPULATIONS, VARIABLES
 from fuzzing.oracles.drawing import as_pairs, synapses
 from neuro import AllToAll, Network, Neuron, Population, Projection, Synapse, quantity
-from neuro.compiler.receptors import rename
+from neuro.compiler.rewriting import rename
 from neuro.language.units import Quantity, is_unit_name, unit
 
 Random = np.random.Generator
@@ -239,7 +239,7 @@ def reordered(network: Network, random: Random) -> Made:
 
 
 def _reads_cells(s: Synapse) -> bool:
-    statements = (*s.scope.on_pre, *s.scope.on_post, *s.scope.every_step)
+    statements = s.scope.statements
     return any(n.endswith(("_pre", "_post")) for x in statements for n in s.scope.reached(x.expression.names))
 
 
@@ -315,7 +315,8 @@ def put_in(network: Network, random: Random) -> Made:
         table: dict[str, Any] = {}
         for owner, end in ((p.pre, "pre"), (p.post, "post")):
             if owner in cells:
-                names = {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)}
+                names = {"i": "i" if end == "pre" else "j", "N": f"N_{end}"}
+                names |= {n: f"{n}_{end}" for n in _own_names(network.population(owner).neuron)}
                 table |= {f"{n}_{end}": f"({substituted(t, names)})" for n, t in cells[owner].items()}
         inside = {n: f"({t})" for n, t in cells[p.post].items() if n not in p.synapse.scope.parameters}
         synapse = _without(p.synapse, own[p.name])

@@ -1,0 +1,131 @@
+"""Brian2's objects -> a Network, with constants, connections, weights, delays and initial values as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.cells import Cells, Outside, read_cells
+from backends.brian.importing.errors import NotImportedError as NotImportedError
+from backends.brian.importing.errors import refused_as
+from backends.brian.importing.imported import Imported as Imported
+from backends.brian.importing.imported import Place as Place
+from backends.brian.importing.imported import Placed as Placed
+from backends.brian.importing.objects import Objects, objects
+from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
+from backends.brian.importing.synapses import End, changed_outside, read_synapses
+from backends.brian.importing.words import si
+from brian2.core.namespace import get_local_namespace
+from neuro.model import Input, Network, Projection
+
+Array = npt.NDArray[Any]
+
+
+def from_brian2(*given: Any, namespace: Mapping[str, Any] | None = None, level: int = 0) -> Imported:
+    """The model that Brian2's objects make, as a Network.
+
+    given: a Network or objects; nothing means those that Brian2's run() would take. namespace: of run(); left out, names in texts mean what
+    they mean where this is called, `level` frames further up. Raises NotImportedError naming the object, the reason, and what to write instead.
+    """
+    if not given:
+        given = tuple(brian2.collect(level + 1))
+    values = dict(namespace) if namespace is not None else get_local_namespace(level + 1)
+    return _Importer(objects(given), values).imported()
+
+
+class _Importer:
+    def __init__(self, found: Objects, namespace: Mapping[str, Any]) -> None:
+        self.objects, self.namespace = found, namespace
+        self.inputs: list[Input] = []
+        self.brings: dict[str, Brings] = {}
+        self.warnings: list[str] = []
+        self.groups: dict[str, Place] = {}
+
+    def imported(self) -> Imported:
+        self.refuse_runners()
+        outside = self.outside()
+        self.cells = {g.name: read_cells(g, self.namespace, outside[g.name]) for g in self.objects.cells}
+        for cells in self.cells.values():
+            check_stages(cells)
+            self.take(currents(cells))
+        self.take([generator(group) for group in self.objects.generators])
+        for item in self.objects.drives:
+            base = self.objects.base(item._group)
+            self.inputs.append(drive(item, self.cells[base.name], item._group.start, len(item._group)))
+        projections, placed = self.projections()
+        with refused_as("network"):
+            network = Network(
+                tuple(c.population for c in self.cells.values()),
+                tuple(projections),
+                tuple(self.inputs),
+                dt=si(self.objects.dt, brian2.second.dim),
+            )
+        return Imported(network, self.bring, self.places(), placed, self.variables(placed), tuple(self.warnings))
+
+    def take(self, found: list[tuple[Input, Brings]]) -> None:
+        for item, brings in found:
+            self.inputs.append(item)
+            self.brings[item.name] = brings
+
+    def bring(self, steps: int) -> dict[str, Array]:
+        return {name: brings(steps) for name, brings in self.brings.items()}
+
+    def refuse_runners(self) -> None:
+        for item in self.objects.runners:
+            reason = f"run_regularly statements of '{item.group.name}' have no place here"
+            raise NotImportedError(item.name, reason, "write what they do as equations or in the reset")
+
+    def outside(self) -> dict[str, Outside]:
+        found = {g.name: Outside() for g in (*self.objects.cells, *self.objects.generators)}
+        for synapses in self.objects.synapses:
+            for kind, end, name in changed_outside(synapses):
+                group = self.objects.base(getattr(synapses, end))
+                (found[group.name].added if kind == "added" else found[group.name].summed).add(name)
+        for item in self.objects.drives:
+            found[self.objects.base(item._group).name].added.add(item._target_var)
+        return found
+
+    def end(self, group: Any) -> End:
+        base = self.objects.base(group)
+        place = self.groups[group.name] = Place(base.name, group.start, len(group))
+        return End(base.name, base, self.cells.get(base.name), place.first, place.size)
+
+    def projections(self) -> tuple[list[Projection], dict[str, Placed]]:
+        """In the order in which Brian2 runs their pathways."""
+        found: list[Projection] = []
+        placed: dict[str, Placed] = {}
+        for synapses in sorted(self.objects.synapses, key=_first_pathway):
+            made: list[Projection] = []
+            if not len(synapses):
+                self.warnings.append(f"'{synapses.name}' has no synapses and is left out")
+            elif not synapses._pathways and not synapses.summed_updaters:
+                self.warnings.append(f"'{synapses.name}' sends nothing to cells and is left out")
+            else:
+                made = read_synapses(synapses, self.namespace, self.end(synapses.source), self.end(synapses.target))
+            found += made
+            placed[synapses.name] = Placed(tuple(p.name for p in made), len(synapses))
+        return found, placed
+
+    def places(self) -> dict[str, Place]:
+        whole = {g.name: Place(g.name, 0, len(g)) for g in (*self.objects.cells, *self.objects.generators)}
+        parts = {s.name: Place(s.source.name, s.start, len(s)) for s in self.objects.subgroups}
+        return whole | parts | self.groups
+
+    def variables(self, placed: Mapping[str, Placed]) -> dict[str, str]:
+        found = {}
+        for name, place in self.places().items():
+            if place.name in self.cells:
+                words = self.cells[place.name].words
+                found |= {f"{name}.{theirs}": f"{place.name}.{ours}" for theirs, ours in words.names.items()}
+        for synapses in self.objects.synapses:
+            for projection in placed[synapses.name].projections[:1]:
+                found |= {f"{synapses.name}.{n}": f"{projection}.{n}" for n in synapses.equations.names}
+        return found
+
+
+def _first_pathway(synapses: Any) -> tuple[str, str]:
+    names = sorted(p.name for p in synapses._pathways)
+    return (names[0] if names else synapses.name, synapses.name)

@@ -1,0 +1,113 @@
+"""What comes from outside: SpikeGeneratorGroups, TimedArrays and PoissonInputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.brian.devices import DEFAULT_FUNCTIONS, DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.cells import Cells
+from backends.brian.importing.words import Table, Words, dimension
+from neuro.model import Input
+
+Array = npt.NDArray[Any]
+Brings = Callable[[int], Array]  # number of steps -> [1, time, channel]
+
+
+def generator(group: Any) -> tuple[Input, Brings]:
+    """A SpikeGeneratorGroup as a spike input, and its spikes."""
+    dt, size = float(group.clock.dt_), len(group)
+    bins = np.asarray((np.asarray(group._spike_time) + 1e-3 * dt) / dt, np.int64)  # as Brian2 bins them
+    cells = np.asarray(group._neuron_index, np.int64)
+    period = round(float(group.variables["period"].get_value().item()) / dt)
+
+    def spikes(steps: int) -> Array:
+        found = np.zeros((1, steps, size), bool)
+        for first in range(0, steps, period) if period else (0,):
+            inside = bins + first < steps
+            found[0, bins[inside] + first, cells[inside]] = True
+        return found
+
+    return Input(group.name, size, "spikes"), spikes
+
+
+def currents(cells: Cells) -> list[tuple[Input, Brings]]:
+    """The TimedArrays that a population reads, each as an input of its own."""
+    population = cells.population
+    found = []
+    for name, table in cells.words.tables.items():
+        item = Input(f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}")
+        found.append((item, _values(table, cells.words, population.size)))
+    return found
+
+
+def check_stages(cells: Cells) -> None:
+    """Integrators that look within a step must find the same entry of a table there. Raises NotImportedError."""
+    ahead = {"rk2": (0.5,), "rk4": (0.5, 1.0), "heun": (1.0,)}.get(cells.population.neuron.method, ())
+    scope = cells.population.neuron.scope
+    read = scope.reached(n for e in scope.of_kind("differential") if e.expression for n in e.expression.names)
+    for name, table in cells.words.tables.items():
+        if name not in read or not ahead:
+            continue
+        words, dt = cells.words, float(cells.words.group.clock.dt_)
+        steps = int(len(table.array.values) * table.array.dt / dt) + 2
+        values = _values(table, words, cells.population.size)(steps)
+        if any(not np.array_equal(values, _values(table, words, cells.population.size, part)(steps)) for part in ahead):
+            method = cells.population.neuron.method
+            reason = f"'{method}' reads the TimedArray '{name}' within a step, where it has another value than at the start"
+            raise words.refused(reason, "use method='euler' or 'exponential_euler', or a table with a longer dt")
+
+
+def _values(table: Table, words: Words, size: int, ahead: float = 0.0) -> Brings:
+    dt = float(words.group.clock.dt_)
+    look = table.array.implementations["numpy"].get_code(words.group)
+
+    def values(steps: int) -> Array:
+        times = np.arange(steps) * dt + ahead * dt
+        at = _evaluated(table.time, words, {"t": times, "dt": dt})
+        at = np.broadcast_to(at, times.shape)
+        if not table.cell:
+            return np.asarray(look(at))[None, :, None]
+        cell = np.broadcast_to(_evaluated(table.cell, words, {"i": np.arange(size)}), (size,))
+        return np.asarray(look(at[:, None], np.asarray(cell, np.int64)[None, :]))[None]
+
+    return values
+
+
+def _evaluated(text: str, words: Words, known: Mapping[str, Any]) -> Any:
+    """An argument of a table in SI: of the time, the cell's number, numbers and parameters that stay."""
+    tree = compile(words.parsed(text) and text.strip(), "", "eval")
+    values: dict[str, Any] = dict(known)
+    for name in tree.co_names:
+        if name in values:
+            continue
+        if name in DEFAULT_UNITS:
+            values[name] = float(DEFAULT_UNITS[name])
+        elif name in words.counts:
+            values[name] = int(words.counts[name])
+        elif name in DEFAULT_FUNCTIONS:
+            values[name] = DEFAULT_FUNCTIONS[name].implementations["numpy"].get_code(words.group)
+        elif name in words.names:
+            values[name] = _parameter(name, text, words)
+        else:
+            values[name] = words.resolved(name).get_value()
+    return eval(tree, {"__builtins__": {}}, values)
+
+
+def _parameter(name: str, text: str, words: Words) -> Array:
+    equation = words.group.equations[name]
+    if equation.type != "parameter":
+        reason = f"a TimedArray's argument '{text}' reads '{name}', which changes"
+        raise words.refused(reason, "give it the time, the cell's number `i`, and parameters that stay")
+    return np.asarray(words.group.variables[name].get_value())
+
+
+def drive(item: Any, cells: Cells, first: int, size: int) -> Input:
+    """A PoissonInput as a drive; cells outside of its subgroup hear nothing."""
+    population = cells.population
+    reason = "its counts are binomial ones"
+    raise cells.words.refused(f"PoissonInput '{item.name}' adds to it, and {reason}", "use a PoissonGroup and synapses")
+    raise AssertionError(population, first, size, dimension, brian2)

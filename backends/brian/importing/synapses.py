@@ -1,0 +1,256 @@
+"""Synapses -> projections with every synapse listed, as it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.cells import Cells, Outside, own_names
+from backends.brian.importing.errors import NotImportedError, refused_as
+from backends.brian.importing.methods import method_of
+from backends.brian.importing.words import Words, dimension, free, si
+from neuro.checks.common import check_positive
+from neuro.language.units import Quantity
+from neuro.model import Pairs, Projection, Synapse
+
+_PARAMETER, _DIFFERENTIAL = "parameter", "differential equation"
+_TARGET = re.compile(r"\s*(\w+)\s*(?:[-+*/%]|\*\*|//)?=(?!=)")
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of synapses: name of the population or input, its cells if it has any, first cell and number of its part."""
+
+    name: str
+    group: Any
+    cells: Cells | None
+    first: int
+    size: int
+
+    def names(self) -> dict[str, str]:
+        found = dict(self.cells.words.names) if self.cells is not None else {}
+        refractory = {n: n for n in ("lastspike", "not_refractory") if n in self.group.variables}
+        return refractory | found
+
+
+def own_equations(synapses: Any) -> dict[str, Any]:
+    """Integrated in each step, between events, or not at all."""
+    found = dict(synapses.equations)
+    between = synapses.event_driven
+    return found | {n: e for n, e in (between or {}).items() if e.type == _DIFFERENTIAL}
+
+
+def changed_outside(synapses: Any) -> Iterator[tuple[str, str, str]]:
+    """("added" or "summed", source or target, variable of it) for what these synapses do to cells."""
+    own = own_equations(synapses)
+    for pathway in synapses._pathways:
+        for name in targets(pathway.code):
+            if name not in own:
+                bare = re.sub(r"_(pre|post)$", "", name)
+                yield "added", "source" if name.endswith("_pre") else "target", bare
+    for name in synapses.summed_updaters:
+        bare, end = re.sub(r"_(pre|post)$", "", name), "source" if name.endswith("_pre") else "target"
+        yield "summed", end, bare
+
+
+def targets(code: str) -> list[str]:
+    """What statements assign."""
+    matches = (_TARGET.match(line.split("#", 1)[0]) for line in re.split(r"[;\n]", code))
+    return [m[1] for m in matches if m is not None]
+
+
+def read_synapses(synapses: Any, namespace: Mapping[str, Any], pre: End, post: End) -> list[Projection]:
+    """One projection, and one more for each further variable that they sum into cells. Raises NotImportedError."""
+    with refused_as(synapses.name):
+        return _Reader(synapses, namespace, pre, post).projections()
+
+
+class _Reader:
+    def __init__(self, synapses: Any, namespace: Mapping[str, Any], pre: End, post: End) -> None:
+        self.synapses, self.pre, self.post = synapses, pre, post
+        self.equations = own_equations(synapses)
+        names = post.names() | {f"{n}_post": f"{own}_post" for n, own in post.names().items()}
+        names = {n: own if own.endswith("_post") else f"{own}_post" for n, own in names.items()}
+        names |= {f"{n}_pre": f"{own}_pre" for n, own in pre.names().items()}
+        mine = own_names(self.equations)
+        if "w" in self.equations and self.equations["w"].expr is not None and self.equations["w"].type != _DIFFERENTIAL:
+            mine["w"] = free("w_1", mine.values())  # `w` is a weight, which has values
+        counts = {"N": str(len(synapses)), "N_pre": str(pre.size), "N_post": str(post.size)}
+        counts |= {n: f"({n} - {end.first})" for n, end in (("i", pre), ("j", post)) if end.first}
+        self.mine = mine
+        self.words = Words(synapses, namespace, names | mine, counts)
+        self.blocks = {p.objname: self.words.statements(p.code) for p in synapses._pathways}
+        self.kept: list[str] = []
+        self.parameters: dict[str, Quantity] = {}
+        self.initial: dict[str, Quantity] = {}
+        self.weights: Quantity | None = None
+
+    def projections(self) -> list[Projection]:
+        self.check_order()
+        lines = [self.line(name, equation) for name, equation in self.equations.items()]
+        sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
+        method = method_of(self.synapses, self.synapses.state_updater, self.synapses.equations, self.words.namespace)
+        if "w" in self.words.constants:
+            self.weights = self.words.constants.pop("w")
+            lines.append(f"w : {self.weights.dimension}")
+        if self.words.tables:
+            raise self.words.refused(
+                f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
+            )
+        each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
+        synapse = Synapse(
+            self.synapses.name,
+            equations="\n".join(lines),
+            on_pre=self.block("pre"),
+            on_post=self.block("post"),
+            every_step="\n".join(f"{name} = {name}" for name in self.kept),
+            transmits=sums[0][1] if sums else "",
+            target=sums[0][0] if sums else "",
+            parameters={**self.words.constants, **each},
+            method=method,
+            source="imported from Brian2",
+        )
+        found = Projection(
+            self.synapses.name,
+            self.pre.name,
+            self.post.name,
+            synapse,
+            weights=self.weights,
+            connectivity=self.pairs(),
+            delay=self.delay(),
+            parameters={n: v for n, v in self.parameters.items() if v.shape},
+            initial=self.initial,
+        )
+        return [found, *(self.further(found, *item) for item in sums[1:])]
+
+    def further(self, first: Projection, target: str, value: str) -> Projection:
+        if first.synapse.scope.states:
+            reason = f"it sums several variables into cells, and has states: {', '.join(first.synapse.scope.states)}"
+            raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
+        name = f"{first.name}_{target}"
+        synapse = replace(first.synapse, name=name, on_pre="", on_post="", transmits=value, target=target)
+        return replace(first, name=name, synapse=synapse, delay="0 ms")
+
+    def pairs(self) -> Pairs:
+        variables = self.synapses.variables
+        pre, post = (np.asarray(variables[f"_synaptic_{end}"].get_value(), np.int64) for end in ("pre", "post"))
+        return Pairs(pre, post)
+
+    def line(self, name: str, equation: Any) -> str:
+        own, tail = self.mine[name], str(dimension(equation.dim))
+        if equation.type == _PARAMETER:
+            return f"{own} : {tail}{self.declared(name, equation)}"
+        text = self.words.expression(equation.expr.code)
+        if equation.type != _DIFFERENTIAL:
+            return f"{own} = {text} : {tail}"
+        self.begins(own, self.standing(name))
+        return f"d{own}/dt = {text} : {tail}{' (event-driven)' if 'event-driven' in equation.flags else ''}"
+
+    def declared(self, name: str, equation: Any) -> str:
+        own, value = self.mine[name], self.standing(name)
+        if "linked" in equation.flags:
+            raise self.words.refused(f"'{name}' is linked to another group's variable", "make it a variable of the synapses")
+        assigned = any(line.split()[0] == own for block in self.blocks.values() for line in block)
+        if own == "w":
+            self.weights = value
+        elif not assigned and not any(check_positive(name, value, "")):
+            self.parameters[own] = value
+            return " (shared)" if "shared" in equation.flags else ""
+        else:
+            self.begins(own, value)
+            self.kept += [] if assigned else [own]
+        return ""
+
+    def begins(self, own: str, value: Quantity) -> None:
+        if own == "w":
+            self.weights = value
+        else:
+            self.initial[own] = value
+
+    def standing(self, name: str) -> Quantity:
+        variable = self.synapses.variables[name]
+        value = si(variable.get_value(), variable.dim)
+        if not np.isfinite(value.value).all():
+            raise self.words.refused(f"'{name}' holds values that are not finite", "give it finite ones")
+        return Quantity(float(np.ravel(value.value)[0]), value.dimension, value.unit) if variable.scalar else value
+
+    def sum(self, name: str, updater: Any) -> tuple[str, str]:
+        """Input of the target, and what is summed into it."""
+        if not name.endswith("_post"):
+            reason = f"it sums '{name}' into its sources"
+            raise self.words.refused(reason, "join the groups the other way round and sum into '..._post'")
+        return self.words.names[name].removesuffix("_post"), self.words.expression(updater.expression.code)
+
+    def pathways(self, end: str) -> list[Any]:
+        found = [p for p in self.synapses._pathways if p.prepost == end and self.blocks[p.objname]]
+        for pathway in found:
+            if pathway.event != "spike":
+                raise self.words.refused(f"it waits for '{pathway.event}' events", "use spikes")
+        return sorted(found, key=lambda p: (p.order, p.name))
+
+    def block(self, end: str) -> str:
+        found = self.pathways(end)
+        if len(found) > 1:
+            names = ", ".join(p.objname for p in found)
+            raise self.words.refused(f"it has several pathways: {names}", "give each a Synapses object of its own")
+        return "\n".join(self.blocks[found[0].objname]) if found else ""
+
+    def delay(self) -> Quantity:
+        for pathway in self.pathways("post"):
+            if self.steps(pathway).any():
+                raise self.words.refused("its on_post has a delay", "leave the delay out")
+        for pathway in self.pathways("pre"):
+            steps = self.steps(pathway)
+            value = steps if steps.size > 1 else steps.reshape(-1)[0] if steps.size else 0
+            return si(value * float(self.synapses.clock.dt_), brian2.second.dim)
+        return si(0.0, brian2.second.dim)
+
+    def steps(self, pathway: Any) -> Any:
+        """Delays in steps, as Brian2's queue rounds them."""
+        steps = np.floor(np.asarray(pathway._delays.get_value(), np.float64) / float(pathway.source.clock.dt_) + 0.5)
+        return steps[:1] if steps.size and (steps == steps[0]).all() else steps
+
+    def check_order(self) -> None:
+        """Equations of synapses are integrated from the cells' old values here; Brian2 goes by the names of the updaters."""
+        updater = self.synapses.state_updater
+        if updater is None:
+            return
+        for name, equation in self.synapses.equations.items():
+            read = self.reached(equation.expr.identifiers) if equation.type == _DIFFERENTIAL else set()
+            for end, suffix in ((self.pre, "_pre"), (self.post, "_post")):
+                first = getattr(end.group, "state_updater", None)
+                moving = {n for n in getattr(end.group.equations, "diff_eq_names", ()) if f"{n}{suffix}" in read} if first else set()
+                if moving and (first.order, first.name) < (updater.order, updater.name):
+                    reason = f"d{name}/dt reads {', '.join(sorted(moving))} of '{end.group.name}', which Brian2 integrates before it"
+                    fix = f"give it a name that comes before '{end.group.name}', so that both are integrated from the old values"
+                    raise self.words.refused(reason, fix)
+
+    def reached(self, names: Any) -> set[str]:
+        """Variables of cells, with their suffix, that these names are made of."""
+        pending, found = list(names), set[str]()
+        ends = {"_pre": self.pre, "_post": self.post}
+        while pending:
+            name = pending.pop()
+            if name in self.mine:
+                equation = self.equations[name]
+                inner = equation.expr.identifiers if equation.type not in (_PARAMETER, _DIFFERENTIAL) else ()
+                pending += [n for n in inner if n not in found]
+                found.add(name)
+                continue
+            suffix = "_pre" if name.endswith("_pre") else "_post"
+            bare = re.sub(r"_(pre|post)$", "", name)
+            equation = (getattr(ends[suffix].group, "equations", None) or {}).get(bare)
+            if equation is None or f"{bare}{suffix}" in found:
+                continue
+            found.add(f"{bare}{suffix}")
+            if equation.type not in (_PARAMETER, _DIFFERENTIAL):
+                pending += [f"{n}{suffix}" for n in equation.expr.identifiers]
+        return found
+
+
+__all__ = ["End", "NotImportedError", "Outside", "changed_outside", "read_synapses"]

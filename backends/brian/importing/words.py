@@ -1,0 +1,251 @@
+"""Brian2's text in this language's words: names that are free here, constants as parameters, tables of time as inputs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from backends.brian.devices import DEFAULT_FUNCTIONS, DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.errors import NotImportedError
+from neuro.checks.common import check_positive, other_name, reserved_problem
+from neuro.language.equations import CONSTANTS
+from neuro.language.units import Dimension, Quantity, is_unit_name, unit
+
+_STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/%]?=|\*\*=|//=)(?!=)\s*(?P<expr>.*)", re.S)
+_WRITTEN_OUT = {"%=": "%", "**=": "**", "//=": "//"}
+
+
+def dimension(dim: Any) -> Dimension:
+    """Brian2's dimension as ours."""
+    return Dimension(tuple(Fraction(float(d)).limit_denominator(1000) for d in dim._dims))
+
+
+def si(value: Any, dim: Any) -> Quantity:
+    """SI numbers, as Brian2 stores them."""
+    found, own = np.asarray(value, np.float64), dimension(dim)
+    return Quantity(float(found) if found.ndim == 0 else found.copy(), own, str(own))
+
+
+def free(name: str, taken: Iterable[str]) -> str:
+    """A name like this one that a variable can have and nobody has."""
+    found, number = name if reserved_problem(name) is None else other_name(name), 1
+    while found in taken or reserved_problem(found) is not None:
+        number += 1
+        found = f"{name.strip('_')}_{number}"
+    return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """A TimedArray as somebody reads it. time, cell: the text of its arguments; cell is empty where there is one column."""
+
+    array: Any
+    time: str
+    cell: str
+
+
+@dataclass
+class Words:
+    """Texts of one group. names: its variables in Brian2 -> ours. counts: names that stand for one number.
+
+    constants, tables: what the texts read so far take from outside, by our name.
+    """
+
+    group: Any
+    namespace: Mapping[str, Any]
+    names: dict[str, str]
+    counts: Mapping[str, str] = field(default_factory=dict)
+    constants: dict[str, Quantity] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)  # constants, Brian2's name -> ours
+
+    @property
+    def taken(self) -> set[str]:
+        return {*self.names.values(), *self.renamed.values(), *self.tables}
+
+    def expression(self, text: str, locals_: Mapping[str, ast.expr] | None = None) -> str:
+        """An expression. locals_: variables of the statements before it."""
+        return ast.unparse(_Rewriter(self, locals_ or {}).visit(self.parsed(text)))
+
+    def parsed(self, text: str) -> ast.expr:
+        clean = " ".join(text.split())
+        try:
+            return ast.parse(clean, mode="eval").body
+        except SyntaxError:
+            raise self.refused(f"'{clean}' is no expression", "write one expression") from None
+
+    def statements(self, code: str) -> list[str]:
+        """Statements in order, each as one line. Variables that only the statements know are put into those that read them."""
+        found: list[str] = []
+        known: dict[str, ast.expr] = {}
+        for line in re.split(r"[;\n]", code):
+            text = line.split("#", 1)[0].strip()
+            match = _STATEMENT.fullmatch(text) if text else None
+            if text and match is None:
+                raise self.refused(f"'{text}' is no statement", "write 'x = ...' or 'x += ...'")
+            if match is not None:
+                self._statement(match["target"], match["op"], match["expr"], known, found)
+        return found
+
+    def _statement(self, target: str, op: str, text: str, known: dict[str, ast.expr], found: list[str]) -> None:
+        tree: ast.expr = _Rewriter(self, known).visit(self.parsed(text))
+        if op in _WRITTEN_OUT:
+            place = known.get(target) or ast.Name(self.names.get(target, target))
+            tree = ast.parse(f"({ast.unparse(place)}) {_WRITTEN_OUT[op]} ({ast.unparse(tree)})", mode="eval").body
+            op = "="
+        if target in self.names:
+            name = self.names[target]
+            for local, value in list(known.items()):
+                if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(value)):
+                    known[local] = _Stale(local, target)
+            found.append(_line(name, op, tree))
+            return
+        if op != "=":
+            before = known.get(target)
+            if before is None:
+                raise self.refused(f"'{target}' in '{target} {op} {text}' is no variable of it", "declare it in the equations")
+            tree = ast.parse(f"({ast.unparse(before)}) {op[0]} ({ast.unparse(tree)})", mode="eval").body
+        if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("rand", "randn", "poisson") for n in ast.walk(tree)):
+            fix = f"declare '{target} : 1' in the equations"
+            raise self.refused(f"'{target}' holds a random number, and is no variable of it", fix)
+        known[target] = tree
+
+    # -- names from outside --------------------------------------------------------------------------------------------
+
+    def resolved(self, name: str) -> Any:
+        """What Brian2 finds under a name: a Constant, a Function or a variable."""
+        try:
+            return self.group._resolve(name, self.namespace, user_identifier=False)
+        except KeyError:
+            fix = "define it before the import, or give it in namespace={...}"
+            raise self.refused(f"nothing is known of '{name}' in its text", fix) from None
+
+    def name(self, name: str) -> ast.expr:
+        """A name that is no variable of the group."""
+        if name in self.counts:
+            return _tree(self.counts[name])
+        if name in CONSTANTS or name in ("t", "dt", "i", "j") or name == "xi" or name.startswith("xi_"):
+            return ast.Name(name)
+        if name == "t_in_timesteps":
+            return _tree("timestep(t, dt)")
+        if name in DEFAULT_UNITS:
+            return self.unit(name)
+        found = self.resolved(name)
+        if not isinstance(found, brian2.core.variables.Constant):
+            raise self.refused(f"'{name}' in its text is neither a variable of it nor a number", "use numbers and variables")
+        return self.constant(name, si(found.get_value(), found.dim))
+
+    def unit(self, name: str) -> ast.expr:
+        value = DEFAULT_UNITS[name]
+        same = is_unit_name(name) and unit(name).value == float(value)
+        return ast.Name(name) if same else _tree(literal(si(float(value), value.dim)))
+
+    def constant(self, name: str, value: Quantity) -> ast.expr:
+        """A number as a parameter; written out where it is none that a parameter may have."""
+        if name not in self.renamed:
+            if not np.isfinite(value.value) or any(check_positive(name, value, "")):
+                return _tree(literal(value))
+            self.renamed[name] = free(name, self.taken)
+            self.constants[self.renamed[name]] = value
+        return ast.Name(self.renamed[name])
+
+    def number(self, tree: ast.expr) -> float | None:
+        """The value of an expression of numbers alone, or None."""
+        names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        if any(isinstance(n, ast.Call) for n in ast.walk(tree)) or any(n in self.names for n in names):
+            return None
+        try:
+            values = {n: float(self.counts[n]) if n in self.counts else float(self.resolved(n).get_value()) for n in names}
+            return float(eval(compile(ast.Expression(tree), "", "eval"), {"__builtins__": {}}, values))
+        except (AttributeError, NotImportedError, ArithmeticError, TypeError, ValueError):
+            return None
+
+    def call(self, node: ast.Call, visit: Callable[[ast.AST], Any]) -> ast.expr:
+        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        if name in DEFAULT_FUNCTIONS:
+            return ast.Call(ast.Name(name), [visit(a) for a in node.args], [])
+        found = self.resolved(name)
+        if not isinstance(found, brian2.TimedArray):
+            reason = f"'{name}' is a function of its own code"
+            raise self.refused(reason, "write what it computes as an expression, or its values as a TimedArray")
+        arguments = [ast.unparse(a) for a in node.args]
+        table = Table(found, arguments[0], arguments[1] if len(arguments) > 1 else "")
+        for known, other in self.tables.items():
+            if (other.array is table.array) and (other.time, other.cell) == (table.time, table.cell):
+                return ast.Name(known)
+        own = free(name, self.taken)
+        self.tables[own] = table
+        return ast.Name(own)
+
+    def refused(self, reason: str, fix: str) -> NotImportedError:
+        return NotImportedError(self.group.name, reason, fix)
+
+
+class _Stale(ast.Name):
+    """A variable of statements, after what it was made of has changed."""
+
+    def __init__(self, local: str, changed: str) -> None:
+        super().__init__(local)
+        self.changed = changed
+
+
+class _Rewriter(ast.NodeTransformer):
+    def __init__(self, words: Words, known: Mapping[str, ast.expr]) -> None:
+        self.words, self.known = words, known
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if node.id in self.known:
+            found = self.known[node.id]
+            if isinstance(found, _Stale):
+                reason = f"'{node.id}' is read after '{found.changed}', of which it was made, has changed"
+                raise self.words.refused(reason, f"declare '{node.id}' in the equations")
+            return found
+        return ast.Name(self.words.names[node.id]) if node.id in self.words.names else self.words.name(node.id)
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        return _tree("1 > 0" if node.value else "1 < 0") if isinstance(node.value, bool) else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        power = self.words.number(node.right) if isinstance(node.op, ast.Pow) else None
+        if power is None:
+            return self.generic_visit(node)
+        whole = power.is_integer() and abs(power) < 2**31
+        return ast.BinOp(self.visit(node.left), node.op, _tree(repr(int(power) if whole else power)))
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        return self.words.call(node, self.visit)
+
+
+def literal(value: Quantity) -> str:
+    """A number with its unit, written out."""
+    number = float(value.value)
+    if np.isnan(number):
+        return "(inf - inf)"
+    text = ("inf" if number > 0 else "(-inf)") if np.isinf(number) else repr(number)
+    parts = [f"{n}**({p})" for n, p in zip(_BASES, value.dimension.exponents, strict=True) if p]
+    return f"({'*'.join([text, *parts])})"
+
+
+_BASES = ("meter", "kilogram", "second", "amp", "kelvin", "mole", "candela")
+
+
+def _tree(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
+
+
+def _line(name: str, op: str, tree: ast.expr) -> str:
+    """One statement; `x = x + y` as `x += y`."""
+    match tree:
+        case ast.BinOp(left=ast.Name(id=left), op=ast.Add() | ast.Sub() as sign, right=right) if op == "=" and left == name:
+            inner = ast.unparse(right)
+            closed = isinstance(right, ast.Name | ast.Constant | ast.Call)
+            return f"{name} {'+' if isinstance(sign, ast.Add) else '-'}= {inner if closed else f'({inner})'}"
+        case ast.BinOp(left=left, op=ast.Add(), right=ast.Name(id=right)) if op == "=" and right == name:
+            return f"{name} += {ast.unparse(left)}"
+    return f"{name} {op} {ast.unparse(tree)}"
