@@ -396,7 +396,9 @@ class Builder:
                 for name, feed in built.feeds.items():
                     feed.group.variables[feed.variable].set_value(built.arrays[name][step])
 
-            built.network.add(brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs"))
+            built.network.add(
+                brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs")
+            )
             return
         for number, (name, feed) in enumerate(built.feeds.items()):
             table = self.names.given(name, number)

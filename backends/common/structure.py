@@ -89,7 +89,11 @@ def overwritten(step: Step) -> set[tuple[str, str]]:
     found = set()
     layouts = {c.name: c for c in step.cells}
     for update in step.operations:
-        if not isinstance(update, Update) or update.phase not in ("start", "every_step", "reset") or update.owner not in layouts:
+        if (
+            not isinstance(update, Update)
+            or update.phase not in ("start", "every_step", "reset")
+            or update.owner not in layouts
+        ):
             continue
         cells = layouts[update.owner]
         for assign in update.assigns:

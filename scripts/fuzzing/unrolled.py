@@ -99,7 +99,9 @@ class _Writer:
 
     def of_cell(self, population: str, cell: int, suffix: str = "") -> dict[str, str]:
         found = {v + suffix: names[cell] for (owner, v), names in self.names.items() if owner == population}
-        return {f"N{suffix}": str(self.network.population(population).size)} | ({} if suffix else {"i": str(cell)}) | found
+        return (
+            {f"N{suffix}": str(self.network.population(population).size)} | ({} if suffix else {"i": str(cell)}) | found
+        )
 
     def cell(self, population: Population, cell: int) -> None:
         own, scope = self.of_cell(population.name, cell), population.neuron.scope
@@ -140,7 +142,11 @@ class _Writer:
         for i, j, place in zip(*pairs(self.network, projection), strict=True):
             if j != cell:
                 continue
-            names = {"i": str(i), "j": str(cell)} | self.of_cell(projection.pre, i, "_pre") | self.of_cell(projection.post, cell, "_post")
+            names = (
+                {"i": str(i), "j": str(cell)}
+                | self.of_cell(projection.pre, i, "_pre")
+                | self.of_cell(projection.post, cell, "_post")
+            )
             held = [e.name for e in scope.equations if e.kind == "declaration"]
             for name in dict.fromkeys((*scope.parameters, *held)):
                 names[name] = self.fresh()

@@ -18,8 +18,18 @@ from neuro import ModelError, Network, Neuron, lower
 
 # Factors of numbers in the text, about 1. I, J, N, M: indices and how many there are. B, K: variables that hold truth, a whole number.
 _OF_CELLS = ("(0.6 + I/(2*N))", "(0.75 + 0.5*(I == 1))", "(1.2 - 0.4*(I // 2 != 1))", "(0.8 + 0.2*(I % 3))")
-_OF_ENDS = ("(1 + 0.3*(I == J))", "(0.6 + J/(2*M))", "(0.5 + I/N)", "(1.1 - 0.4*(I // 2 == J // 3))", "(0.7 + 0.5*(I != J))")
-_OF_TIME = ("(0.8 + 0.1*(timestep(t, 3*dt) % 4))", "(0.7 + 0.15*int(t/(2.37*dt)) % 3)", "(1.3 - 0.6*((t // (2.3*dt)) % 2 == 1))")
+_OF_ENDS = (
+    "(1 + 0.3*(I == J))",
+    "(0.6 + J/(2*M))",
+    "(0.5 + I/N)",
+    "(1.1 - 0.4*(I // 2 == J // 3))",
+    "(0.7 + 0.5*(I != J))",
+)
+_OF_TIME = (
+    "(0.8 + 0.1*(timestep(t, 3*dt) % 4))",
+    "(0.7 + 0.15*int(t/(2.37*dt)) % 3)",
+    "(1.3 - 0.6*((t // (2.3*dt)) % 2 == 1))",
+)
 _OF_NUMBERS = ("(0.9 + 0.1*int(1.37*C))", "(0.9 - 0.2*(C > 0.3))", "(1.1 + 0.1*(C < 1) - 0.3*(C != 2))")
 _OF_VARIABLES = ("(0.7 + 0.5*B)", "(0.8 + 0.1*K)", "(1.2 - 0.4*(K == 2))", "(0.6 + 0.8*(B and K > 1))")
 _BOUNDED = ("arcsin", "arccos")  # whose arguments may not grow
@@ -83,14 +93,22 @@ class _Cells(_Words):
         if neuron.threshold and self.dice.chance(0.6):
             self.truth, self.whole = self.names.new(), self.names.new()
             tail = self.dice.choose(("B = not B", "B = K > 1 or not B", "B = B == (K == 0)"))
-            self.blocks["reset"] += [_statement(_put(tail, **self.parts())), _statement(_put("K = (K + 1) % 4", **self.parts()))]
-            self.blocks["equations"] += [Line(self.truth, self.truth, None, " : boolean"), Line(self.whole, self.whole, None, " : integer")]
+            self.blocks["reset"] += [
+                _statement(_put(tail, **self.parts())),
+                _statement(_put("K = (K + 1) % 4", **self.parts())),
+            ]
+            self.blocks["equations"] += [
+                Line(self.truth, self.truth, None, " : boolean"),
+                Line(self.whole, self.whole, None, " : integer"),
+            ]
             if self.dice.chance(0.4):
                 text = f"({neuron.threshold}) and ({_put('B or K != 1', **self.parts())})"
                 self.blocks["threshold"] = [Line("", "", text)]
         if self.dice.chance(0.3):
             name = self.names.new()
-            self.blocks["equations"].append(Line(name, f"{name} = ", self.dice.choose(("i // 2", "i != 1 and N > 2", "int(N/2)")), " : 1"))
+            self.blocks["equations"].append(
+                Line(name, f"{name} = ", self.dice.choose(("i // 2", "i != 1 and N > 2", "int(N/2)")), " : 1")
+            )
         return super().worded()
 
     def factors(self, block: str, line: Line) -> tuple[str, ...]:

@@ -151,7 +151,9 @@ def _regular() -> Network:
         LIF, name="regular", equations=f"{LIF.equations}\nn : 1\nrest : volt", reset="v = E_L; n += 1",
         regularly={"5 ms": "rest = -3*mV*n; n = 0", "2 ms": "v += 0.2*rest + 0.5*mV*rand()"},
     )  # fmt: skip
-    changing = Synapse("changing", "w : amp\na : 1", on_pre="I_post += w*a; a = 0.4", regularly={"3 ms": "a += 0.3*(1.5 - a)"})
+    changing = Synapse(
+        "changing", "w : amp\na : 1", on_pre="I_post += w*a; a = 0.4", regularly={"3 ms": "a += 0.3*(1.5 - a)"}
+    )
     return _two("regularly", cells, changing)
 
 

@@ -89,9 +89,7 @@ def test_brian2_means_the_same_by_run_regularly() -> None:
     group.run_regularly("u = v + t/(20*ms)", dt=7 * brian2.ms)
     monitor = brian2.StateMonitor(group, ["v", "u"], record=True, when="end", dt=1 * brian2.ms)
     brian2.Network(group, monitor).run(50 * brian2.ms, namespace={"ms": brian2.ms})
-    cell = Neuron(
-        "cell", "dv/dt = (u - v)/(10*ms) : 1\nu : 1", method="exact", regularly={"7 ms": "u = v + t/(20*ms)"}
-    )
+    cell = Neuron("cell", "dv/dt = (u - v)/(10*ms) : 1\nu : 1", method="exact", regularly={"7 ms": "u = v + t/(20*ms)"})
     net = Network((Population("p", cell, 3, initial={"v": [0.0, 1.0, 2.0]}),), dt="1 ms")
     found = backends.get("reference").compile(net).run(steps=50, batch=1, record=["p.v", "p.u"])
     for name in ("v", "u"):

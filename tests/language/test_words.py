@@ -126,7 +126,15 @@ def test_the_same_numbers_as_by_hand(backend: str) -> None:
 
 def test_indices_are_numbers_that_nobody_trains() -> None:
     declared = {n: p for n, p in parameters(NET).items() if "index" in n}
-    assert set(declared) == {"a.index__i", "a.index__N", "b.index__i", "b.index__N", "p.index__pre_N", "p.index__post_N", "q.index__pre_N"}
+    assert set(declared) == {
+        "a.index__i",
+        "a.index__N",
+        "b.index__i",
+        "b.index__N",
+        "p.index__pre_N",
+        "p.index__post_N",
+        "q.index__pre_N",
+    }
     assert all(p.frozen for p in declared.values())
     assert declared["b.index__i"].value.tolist() == list(range(7))
 
@@ -135,15 +143,27 @@ def test_an_index_stands_for_the_cell_of_its_synapse() -> None:
     """Pairs, repeated and out of order; a population that is connected to itself."""
     mark = Synapse("mark", on_pre="seen_post += 10*i + j")
     cell = Neuron("c", "dv/dt = 1/ms : 1\nseen : 1", threshold="v > 0.5", reset="v = -1000", every_step="seen = 0")
-    net = Network((Population("c", cell, 3),), (Projection("p", "c", "c", mark, connectivity=Pairs([2, 0, 2, 2], [0, 1, 0, 2])),), dt="1 ms")
-    assert backends.get("native").compile(net).run(steps=1, record=["c.seen"]).traces["c.seen"][0, 0].tolist() == [40, 1, 22]
+    net = Network(
+        (Population("c", cell, 3),),
+        (Projection("p", "c", "c", mark, connectivity=Pairs([2, 0, 2, 2], [0, 1, 0, 2])),),
+        dt="1 ms",
+    )
+    assert backends.get("native").compile(net).run(steps=1, record=["c.seen"]).traces["c.seen"][0, 0].tolist() == [
+        40,
+        1,
+        22,
+    ]
 
 
 def test_a_users_name_wins() -> None:
     cell = Neuron("c", "di/dt = (N - i)/(1*ms) : 1\nj = 2*i : 1", parameters={"N": "3"})
     send = Synapse("s", "i : 1", transmits="i*N_pre + j_pre + N_post", target="I", parameters={"i": "2"})
     take = Neuron("d", "I : 1\nx = I + i : 1")
-    net = Network((Population("c", cell, 2, initial={"i": "1"}), Population("d", take, 2)), (Projection("p", "c", "d", send),), dt="1 ms")
+    net = Network(
+        (Population("c", cell, 2, initial={"i": "1"}), Population("d", take, 2)),
+        (Projection("p", "c", "d", send),),
+        dt="1 ms",
+    )
     found = backends.get("reference").compile(net).run(steps=1, record=["c.i", "d.x"])
     assert found.traces["c.i"][0, 0].tolist() == [3, 3]
     assert found.traces["d.x"][0, 0].tolist() == [2 * (2 * 3 + 2 * 1 + 2) + i for i in range(2)]

@@ -49,6 +49,8 @@ _FUNCTIONS = {  # as numpy has them, see backends.brian.functions
     "sign_of": "np.sign, 1, plain=True",
     "truth_of": "lambda condition: np.asarray(condition, float), 1, plain=True",
     "remainder_of": "np.mod, 2",
+    "floor_ratio_of": "lambda a, b: np.floor(np.true_divide(a, b)), 2, plain=True",
+    "truncated_of": "np.trunc, 1",
     "minimum_of": "np.minimum, 2",
     "maximum_of": "np.maximum, 2",
 }

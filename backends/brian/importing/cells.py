@@ -47,7 +47,9 @@ class _Reader:
         self.group, self.outside = group, outside
         self.equations = self.given()
         self.words = Words(group, namespace, own_names(self.equations), {"N": str(len(group))})
-        self.reset = self.words.statements(group.event_codes.get("spike") or "") if hasattr(group, "event_codes") else []
+        self.reset = (
+            self.words.statements(group.event_codes.get("spike") or "") if hasattr(group, "event_codes") else []
+        )
         self.kept: list[str] = []  # variables that nothing in the group changes
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}
@@ -98,7 +100,9 @@ class _Reader:
         """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
         own = self.words.names[name]
         if "linked" in equation.flags:
-            raise self.words.refused(f"'{name}' is linked to another group's variable", "make it a variable of this group")
+            raise self.words.refused(
+                f"'{name}' is linked to another group's variable", "make it a variable of this group"
+            )
         if name in self.outside.summed:
             return ""
         value = self.standing(name)
@@ -130,7 +134,9 @@ class _Reader:
         dt = float(self.group.clock.dt_)
         if isinstance(given, str):
             raise self.words.refused(f"its refractory period is the expression '{given}'", "give one time")
-        steps = max(int((float(given) + 1e-3 * dt) / dt), 1)  # as Brian2's timestep() counts; 1 also holds what comes with the spike
+        steps = max(
+            int((float(given) + 1e-3 * dt) / dt), 1
+        )  # as Brian2's timestep() counts; 1 also holds what comes with the spike
         return si(steps * dt, brian2.second.dim)
 
     def method(self) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
+from brian2.core.namespace import get_local_namespace
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.cells import Cells, Outside, read_cells
+from backends.brian.importing.cells import Outside, read_cells
 from backends.brian.importing.errors import NotImportedError as NotImportedError
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported
@@ -18,7 +19,6 @@ from backends.brian.importing.objects import Objects, objects
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
 from backends.brian.importing.synapses import End, changed_outside, read_synapses
 from backends.brian.importing.words import si
-from brian2.core.namespace import get_local_namespace
 from neuro.model import Input, Network, Projection
 
 Array = npt.NDArray[Any]
@@ -63,7 +63,11 @@ class _Importer:
                 tuple(self.inputs),
                 dt=si(self.objects.dt, brian2.second.dim),
             )
-        return Imported(network, self.bring, self.places(), placed, self.variables(placed), tuple(self.warnings))
+        return Imported(
+            network, self.bring, self.places(), placed, self.variables(placed), tuple(self.warnings),
+            {o.name: o for o in (*self.objects.cells, *self.objects.generators, *self.objects.synapses)},
+            self.constants(network, placed),
+        )  # fmt: skip
 
     def take(self, found: list[tuple[Input, Brings]]) -> None:
         for item, brings in found:
@@ -123,6 +127,17 @@ class _Importer:
         for synapses in self.objects.synapses:
             for projection in placed[synapses.name].projections[:1]:
                 found |= {f"{synapses.name}.{n}": f"{projection}.{n}" for n in synapses.equations.names}
+        return found
+
+    def constants(self, network: Network, placed: Mapping[str, Placed]) -> dict[str, str]:
+        """Of cells by the names that their words remember; a synapse's keep theirs."""
+        found = {
+            f"{n}.{theirs}": f"{n}.{own}" for n, c in self.cells.items() for theirs, own in c.words.renamed.items()
+        }
+        for synapses in self.objects.synapses:
+            for name in placed[synapses.name].projections[:1]:
+                own = network.projection(name).synapse.parameters
+                found |= {f"{synapses.name}.{n}": f"{name}.{n}" for n in own if n not in synapses.equations.names}
         return found
 
 

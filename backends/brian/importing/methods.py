@@ -20,7 +20,9 @@ def method_of(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, 
         return "euler"
     chosen = _chosen(owner, updater, equations, namespace)
     if chosen not in OURS:
-        raise NotImportedError(owner.name, f"there is no integrator '{chosen}'", f"use one of {', '.join(sorted(OURS))}")
+        raise NotImportedError(
+            owner.name, f"there is no integrator '{chosen}'", f"use one of {', '.join(sorted(OURS))}"
+        )
     return OURS[chosen]
 
 
@@ -30,7 +32,9 @@ def _chosen(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, An
         return given.lower()
     known = StateUpdateMethod.stateupdaters
     if callable(given):
-        return next((name for name, method in known.items() if method is given), getattr(given, "__name__", repr(given)))
+        return next(
+            (name for name, method in known.items() if method is given), getattr(given, "__name__", repr(given))
+        )
     names = equations.names | equations.identifiers | {"dt"}
     variables = owner.resolve_all(names, namespace, user_identifiers=set())
     for name in given:
@@ -39,4 +43,6 @@ def _chosen(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, An
         except UnsupportedEquationsException:
             continue
         return str(name).lower()
-    raise NotImportedError(owner.name, f"none of the integrators {', '.join(given)} fits its equations", "name one: method='rk4'")
+    raise NotImportedError(
+        owner.name, f"none of the integrators {', '.join(given)} fits its equations", "name one: method='rk4'"
+    )

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.errors import NotImportedError
 from brian2.groups.group import CodeRunner
 from brian2.groups.neurongroup import Resetter, StateUpdater, SubexpressionUpdater, Thresholder
 from brian2.groups.subgroup import Subgroup
 from brian2.synapses.synapses import StateUpdater as SynapticStateUpdater
 from brian2.synapses.synapses import SummedVariableUpdater, SynapticPathway
+
+from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.importing.errors import NotImportedError
 
 SLOTS = ["start", "groups", "thresholds", "synapses", "resets", "end"]
 _WATCHES = (brian2.StateMonitor, brian2.EventMonitor, brian2.PopulationRateMonitor)
@@ -27,7 +28,10 @@ _PLACES: Mapping[type, tuple[str, int]] = {  # slot and order, beyond the owner'
     brian2.SpikeGeneratorGroup: ("thresholds", 0),
 }
 _INSTEAD = {
-    "SpatialNeuron": ("it has several compartments", "write each compartment as a point neuron, joined by graded synapses"),
+    "SpatialNeuron": (
+        "it has several compartments",
+        "write each compartment as a point neuron, joined by graded synapses",
+    ),
     "NetworkOperation": (
         "it is Python code that runs in each step",
         "write what it does as equations, run_regularly statements or a TimedArray, or leave it out of the network",
@@ -54,8 +58,12 @@ class Objects:
             if known.name == name:
                 return known
         if any(s.name == name for s in self.synapses):
-            raise NotImportedError(name, "synapses onto synapses have no place here", "give what they change to a group of cells")
-        raise NotImportedError(name, "it is joined to the network, and no part of it", "give it to from_brian2, or add it to the network")
+            raise NotImportedError(
+                name, "synapses onto synapses have no place here", "give what they change to a group of cells"
+            )
+        raise NotImportedError(
+            name, "it is joined to the network, and no part of it", "give it to from_brian2, or add it to the network"
+        )
 
 
 def objects(given: Iterable[Any]) -> Objects:
@@ -84,7 +92,9 @@ def flattened(given: Iterable[Any]) -> list[Any]:
             found[id(item)] = item
             pending += list(item.contained_objects)
         elif id(item) not in found:
-            raise NotImportedError(getattr(item, "name", repr(item)), "it is no object of Brian2's", "give a Network or its objects")
+            raise NotImportedError(
+                getattr(item, "name", repr(item)), "it is no object of Brian2's", "give a Network or its objects"
+            )
     return list(found.values())
 
 
@@ -106,8 +116,19 @@ def sort(item: Any, found: Objects) -> None:
         found.subgroups.append(item)
     elif kind is CodeRunner:
         found.runners.append(item)
-    elif not isinstance(item, StateUpdater | SynapticStateUpdater | Thresholder | Resetter | SummedVariableUpdater | SynapticPathway | SubexpressionUpdater):
-        raise NotImportedError(item.name, f"there is nothing here for a {kind.__name__}", "leave it out, or say what it does in equations")
+    elif not isinstance(
+        item,
+        StateUpdater
+        | SynapticStateUpdater
+        | Thresholder
+        | Resetter
+        | SummedVariableUpdater
+        | SynapticPathway
+        | SubexpressionUpdater,
+    ):
+        raise NotImportedError(
+            item.name, f"there is nothing here for a {kind.__name__}", "leave it out, or say what it does in equations"
+        )
 
 
 def check_place(item: Any) -> None:
@@ -130,7 +151,9 @@ def check_clocks(found: Objects, items: Iterable[Any]) -> None:
     """One dt, and time 0. What run_regularly made may have a longer one."""
     timed = [i for i in _timed(items) if i not in found.runners]
     if not timed:
-        raise NotImportedError("network", "there is nothing in it to simulate", "give groups of cells and their synapses")
+        raise NotImportedError(
+            "network", "there is nothing in it to simulate", "give groups of cells and their synapses"
+        )
     found.dt = float(timed[0].clock.dt_)
     for item in timed:
         if float(item.clock.dt_) != found.dt:

@@ -39,7 +39,9 @@ def currents(cells: Cells) -> list[tuple[Input, Brings]]:
     population = cells.population
     found = []
     for name, table in cells.words.tables.items():
-        item = Input(f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}")
+        item = Input(
+            f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}"
+        )
         found.append((item, _values(table, cells.words, population.size)))
     return found
 
@@ -57,7 +59,9 @@ def check_stages(cells: Cells) -> None:
         values = _values(table, words, cells.population.size)(steps)
         if any(not np.array_equal(values, _values(table, words, cells.population.size, part)(steps)) for part in ahead):
             method = cells.population.neuron.method
-            reason = f"'{method}' reads the TimedArray '{name}' within a step, where it has another value than at the start"
+            reason = (
+                f"'{method}' reads the TimedArray '{name}' within a step, where it has another value than at the start"
+            )
             raise words.refused(reason, "use method='euler' or 'exponential_euler', or a table with a longer dt")
 
 

@@ -154,7 +154,9 @@ class _Reader:
     def declared(self, name: str, equation: Any) -> str:
         own, value = self.mine[name], self.standing(name)
         if "linked" in equation.flags:
-            raise self.words.refused(f"'{name}' is linked to another group's variable", "make it a variable of the synapses")
+            raise self.words.refused(
+                f"'{name}' is linked to another group's variable", "make it a variable of the synapses"
+            )
         assigned = any(line.split()[0] == own for block in self.blocks.values() for line in block)
         if own == "w":
             self.weights = value
@@ -224,7 +226,11 @@ class _Reader:
             read = self.reached(equation.expr.identifiers) if equation.type == _DIFFERENTIAL else set()
             for end, suffix in ((self.pre, "_pre"), (self.post, "_post")):
                 first = getattr(end.group, "state_updater", None)
-                moving = {n for n in getattr(end.group.equations, "diff_eq_names", ()) if f"{n}{suffix}" in read} if first else set()
+                moving = (
+                    {n for n in getattr(end.group.equations, "diff_eq_names", ()) if f"{n}{suffix}" in read}
+                    if first
+                    else set()
+                )
                 if moving and (first.order, first.name) < (updater.order, updater.name):
                     reason = f"d{name}/dt reads {', '.join(sorted(moving))} of '{end.group.name}', which Brian2 integrates before it"
                     fix = f"give it a name that comes before '{end.group.name}', so that both are integrated from the old values"

@@ -109,9 +109,14 @@ class Words:
         if op != "=":
             before = known.get(target)
             if before is None:
-                raise self.refused(f"'{target}' in '{target} {op} {text}' is no variable of it", "declare it in the equations")
+                raise self.refused(
+                    f"'{target}' in '{target} {op} {text}' is no variable of it", "declare it in the equations"
+                )
             tree = ast.parse(f"({ast.unparse(before)}) {op[0]} ({ast.unparse(tree)})", mode="eval").body
-        if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("rand", "randn", "poisson") for n in ast.walk(tree)):
+        if any(
+            isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("rand", "randn", "poisson")
+            for n in ast.walk(tree)
+        ):
             fix = f"declare '{target} : 1' in the equations"
             raise self.refused(f"'{target}' holds a random number, and is no variable of it", fix)
         known[target] = tree
@@ -138,7 +143,9 @@ class Words:
             return self.unit(name)
         found = self.resolved(name)
         if not isinstance(found, brian2.core.variables.Constant):
-            raise self.refused(f"'{name}' in its text is neither a variable of it nor a number", "use numbers and variables")
+            raise self.refused(
+                f"'{name}' in its text is neither a variable of it nor a number", "use numbers and variables"
+            )
         return self.constant(name, si(found.get_value(), found.dim))
 
     def unit(self, name: str) -> ast.expr:
@@ -161,7 +168,9 @@ class Words:
         if any(isinstance(n, ast.Call) for n in ast.walk(tree)) or any(n in self.names for n in names):
             return None
         try:
-            values = {n: float(self.counts[n]) if n in self.counts else float(self.resolved(n).get_value()) for n in names}
+            values = {
+                n: float(self.counts[n]) if n in self.counts else float(self.resolved(n).get_value()) for n in names
+            }
             return float(eval(compile(ast.Expression(tree), "", "eval"), {"__builtins__": {}}, values))
         except (AttributeError, NotImportedError, ArithmeticError, TypeError, ValueError):
             return None
@@ -242,7 +251,9 @@ def _tree(text: str) -> ast.expr:
 def _line(name: str, op: str, tree: ast.expr) -> str:
     """One statement; `x = x + y` as `x += y`."""
     match tree:
-        case ast.BinOp(left=ast.Name(id=left), op=ast.Add() | ast.Sub() as sign, right=right) if op == "=" and left == name:
+        case ast.BinOp(left=ast.Name(id=left), op=ast.Add() | ast.Sub() as sign, right=right) if (
+            op == "=" and left == name
+        ):
             inner = ast.unparse(right)
             closed = isinstance(right, ast.Name | ast.Constant | ast.Call)
             return f"{name} {'+' if isinstance(sign, ast.Add) else '-'}= {inner if closed else f'({inner})'}"
