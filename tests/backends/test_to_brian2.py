@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_left_out_numbers_are_the_networks_own() -> None:
     np.testing.assert_array_equal(raster(found), wanted)
 
 
-def test_numbers_without_a_place_are_refused_before_anything_is_set() -> None:
+def test_two_of_ours_that_are_one_of_brian2s() -> None:
     """Synapses that sum into two variables are two projections here, and have their weights once there."""
     cells = brian2.NeuronGroup(3, "dx/dt = (a + b - x)/(10*ms) : 1\na : 1\nb : 1", method="euler", name="cells")
     text = "w : 1\na_post = w*x_pre : 1 (summed)\nb_post = w : 1 (summed)"
@@ -90,9 +91,21 @@ def test_numbers_without_a_place_are_refused_before_anything_is_set() -> None:
     synapses.connect()
     imported = from_brian2(cells, synapses)
     second = imported.synapses["synapses"].projections[1]
-    with pytest.raises(RunError, match=f"'{second}.w' has changed, and Brian2's objects hold no number"):
-        to_brian2(imported, {"synapses.w": np.ones(9), f"{second}.w": np.ones(9)})
+    with pytest.raises(RunError, match=rf"'synapses\.w' and '{second}\.w' are one in Brian2"):
+        to_brian2(imported, {"synapses.w": np.ones(9)})
     assert not np.any(synapses.w)
+    to_brian2(imported, {"synapses.w": np.ones(9), f"{second}.w": np.ones(9)})
+    assert np.all(np.asarray(synapses.w) == 1)
+
+
+def test_numbers_without_a_place_are_refused_before_anything_is_set() -> None:
+    found = objects()
+    imported = from_brian2(found["cells"], found["synapses"])
+    before = np.array(found["cells"].drive_)
+    lost = replace(imported, constants={})
+    with pytest.raises(RunError, match=r"'cells\.tau' has changed, and Brian2's objects hold no number"):
+        to_brian2(lost, {"cells.drive": np.full(6, 0.02), "cells.tau": 0.02})
+    np.testing.assert_array_equal(found["cells"].drive_, before)
 
 
 def test_one_number_that_all_share() -> None:

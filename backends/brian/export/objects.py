@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from brian2.units.fundamentalunits import get_or_create_dimension
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.imported import Imported
 from backends.common.arrays import check_parameters
+from brian2.units.fundamentalunits import get_or_create_dimension
 from neuro.compiler.parameters import initial_state
 from neuro.compiler.parameters import parameters as declared
 from neuro.protocols import Parameters, RunError
 
 Array = npt.NDArray[Any]
+Place = tuple[str, str]  # name of an object, and of what it holds
 
 
 def to_brian2(imported: Imported, parameters: Parameters | None = None) -> tuple[str, ...]:
@@ -23,50 +25,55 @@ def to_brian2(imported: Imported, parameters: Parameters | None = None) -> tuple
 
     parameters: SI numbers by our names, as a run takes them; what is left out gets the network's own. A number that the objects' text takes from
     outside goes into the object's namespace, which Brian2 asks first, where it has changed. Nothing is set before everything is known to have a
-    place. Raises RunError naming the parameter that has none.
+    place. Raises RunError naming the parameter that has none, or two that have one.
     """
     network = imported.network
-    values = check_parameters(network, parameters)
+    values = {**initial_state(network), **check_parameters(network, parameters)}
     own = {name: parameter.value for name, parameter in declared(network).items()}
-    places, found = _places(imported), []
-    for name, value in {**initial_state(network), **values}.items():
-        changed = name not in own or not np.array_equal(np.broadcast_to(value, np.shape(own[name])), own[name])
-        if name in places:
-            found.append((places[name], _numbers(imported, places[name], value)))
-        elif changed and name in own:
-            found.append(_constant(imported, name, value))
-    for (group, item), value in found:
-        if item in imported.objects[group].variables:
-            imported.objects[group].variables[item].set_value(value)
-        else:
-            imported.objects[group].namespace[item] = value
-    return tuple(f"{group}.{item}" for (group, item), _ in found)
-
-
-def _places(imported: Imported) -> dict[str, tuple[str, str]]:
-    """Our name -> the object that holds its numbers, and Brian2's name of the variable. Subgroups hold none of their own."""
-    found = {}
-    for theirs, ours in imported.variables.items():
-        group, _, variable = theirs.partition(".")
-        held = getattr(imported.objects.get(group), "variables", {})
-        if variable in held and hasattr(held[variable], "set_value"):
-            found[ours] = group, variable
-    return found
-
-
-def _numbers(imported: Imported, place: tuple[str, str], value: Array) -> Array:
-    """As that variable holds them."""
-    variable = imported.objects[place[0]].variables[place[1]]
-    return np.broadcast_to(value, np.shape(variable.get_value())).astype(variable.dtype)
-
-
-def _constant(imported: Imported, name: str, value: Array) -> tuple[tuple[str, str], Any]:
-    """A number of a namespace."""
-    theirs = next((theirs for theirs, ours in imported.constants.items() if ours == name), None)
-    if theirs is None:
+    changed = {n for n, value in own.items() if not np.array_equal(np.broadcast_to(values[n], value.shape), value)}
+    variables, constants = _variables(imported), _places(imported, imported.constants)
+    for name in sorted(changed - variables.keys() - constants.keys()):
         raise RunError(
             f"'{name}' has changed, and Brian2's objects hold no number that it came from; leave it out of what is trained"
         )
-    group, _, constant = theirs.partition(".")
-    dimension = get_or_create_dimension([float(e) for e in declared(imported.network)[name].dimension.exponents])
-    return (group, constant), brian2.Quantity(float(value), dim=dimension)
+    _check_one_each(variables | constants, values)
+    for name, (group, variable) in variables.items():
+        held = imported.objects[group].variables[variable]
+        held.set_value(np.broadcast_to(values[name], np.shape(held.get_value())).astype(held.dtype))
+    put = {name: constants[name] for name in changed & constants.keys()}
+    for name, (group, constant) in put.items():
+        dimension = get_or_create_dimension([float(e) for e in declared(network)[name].dimension.exponents])
+        imported.objects[group].namespace[constant] = brian2.Quantity(float(values[name]), dim=dimension)
+    return tuple(sorted({".".join(place) for place in (*variables.values(), *put.values())}))
+
+
+def _places(imported: Imported, table: Mapping[str, str]) -> dict[str, Place]:
+    """Our name -> where Brian2 has it. Synapses that are several projections here have each number once."""
+    found: dict[str, Place] = {}
+    for theirs, ours in table.items():
+        group, _, item = theirs.partition(".")
+        own = ours.partition(".")[2]
+        if group in imported.objects:
+            found[ours] = group, item
+            others = imported.synapses[group].projections if group in imported.synapses else ()
+            found |= {f"{other}.{own}": (group, item) for other in others}
+    return found
+
+
+def _variables(imported: Imported) -> dict[str, Place]:
+    """Those that hold numbers: not subexpressions, nor what a subgroup shows of its group."""
+    known = {*declared(imported.network), *initial_state(imported.network)}
+    return {
+        ours: (group, item)
+        for ours, (group, item) in _places(imported, imported.variables).items()
+        if ours in known and hasattr(imported.objects[group].variables.get(item), "set_value")
+    }
+
+
+def _check_one_each(places: Mapping[str, Place], values: Mapping[str, Array]) -> None:
+    """Raises RunError where two of ours, which differ, are one of Brian2's."""
+    first: dict[Place, str] = {}
+    for name, place in places.items():
+        other = first.setdefault(place, name)
+        if not np.array_equal(values[other], values[name]):
+            raise RunError(f"'{other}' and '{name}' are one in Brian2, {'.'.join(place)}; give both the same numbers")
