@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from neuro import checks
-from neuro.language.units import Quantity
+from neuro.language.units import Quantity, is_quantity
 
 Kept = TypeVar("Kept", covariant=True)
 
@@ -67,6 +67,13 @@ def convert(item: Any, *names: str) -> None:
     for name in names:
         where = f"{type(item).__name__.lower()} '{getattr(item, 'name', '')}', {name}"
         put(item, name, checks.read_quantity(getattr(item, name), where))
+
+
+def convert_unless_text(item: Any, name: str) -> None:
+    """A quantity; an expression stays text."""
+    value = getattr(item, name)
+    if not isinstance(value, str) or is_quantity(value):
+        convert(item, name)
 
 
 def convert_given(item: Any, *names: str) -> None:

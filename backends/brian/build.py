@@ -26,7 +26,7 @@ from backends.brian.devices import BrianObjectException, UnsupportedEquationsExc
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps
+from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
 from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
@@ -93,13 +93,12 @@ class Builder:
     def cells(self, population: Population) -> None:
         scope, name = population.neuron.scope, population.name
         own = self.names[name]
-        refractory = int(steps_of(population.neuron.refractory, self.network.dt))
         group = brian2.NeuronGroup(
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
             threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
-            refractory=refractory * self.dt if refractory else False,
+            refractory=self.refractory(population.neuron, own),
             **self.method(population.neuron),
             clock=self.clock,
             name=self.names.object("cells", name),
@@ -115,6 +114,14 @@ class Builder:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if finite := [*self.finite(scope, own)]:
             group.run_regularly("\n".join(finite), when="end", order=1, clock=self.clock)
+
+    def refractory(self, neuron: Neuron, own: Table) -> Any:
+        """Brian2's cells know of their spikes only where they have a period, be it 0."""
+        scope = neuron.scope
+        if scope.refractory is not None:
+            return words.text(scope.refractory, own, condition=not scope.timed)
+        steps = round(neuron.period / float(self.network.dt.value))
+        return steps * self.dt if steps or scope.spike_states else False
 
     def at(self, population: str, place: str, number: int) -> dict[str, Any]:
         """Slot and order of what forms a population's sums: 0 factors, 1 sums, 2 inputs."""
@@ -192,11 +199,11 @@ class Builder:
 
     def finite_lines(self, scope: NeuronScope, own: Table) -> Iterator[str]:
         """Declarations for `finite`."""
-        return (f"{finite_steps(own[name])} : integer" for name in scope.states)
+        return (f"{finite_steps(own[name])} : integer" for name in may_diverge(scope))
 
     def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
         """Statements that count the steps in which each state is finite."""
-        for name in scope.states:
+        for name in may_diverge(scope):
             counter, infinite = finite_steps(own[name]), f"inf*({unit_text(scope.dimensions[name])})"
             yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
 
@@ -222,13 +229,14 @@ class Builder:
 
     def sent_lines(self, population: Population) -> Iterator[str]:
         """Declarations for `sending`."""
-        own = {f"{n}_pre": d for n, d in population.neuron.scope.dimensions.items()}
+        own = {f"{n}_pre": d for n, d in population.neuron.scope.kinds.items()}
         for projection, factor, numbers in self.sending(population):
             dimensions = {**projection.synapse.scope.dimensions, **own}
             found = dimension_of(factor, dimensions)
             yield words.declaration(self.names.sent(projection.name), found)  # type: ignore[arg-type]
             for name in numbers:
-                yield words.declaration(self.names.number(name, projection.name), dimensions[name], "constant")
+                dimension = projection.synapse.scope.dimensions[name]
+                yield words.declaration(self.names.number(name, projection.name), dimension, "constant")
 
     def send(self, population: Population, group: Any) -> None:
         """Compute the presynaptic factors when the sums of their targets are formed."""
@@ -276,13 +284,14 @@ class Builder:
         scope, cells = projection.synapse.scope, self.network.population(projection.post)
         own, inputs = self.names[projection.name], cells.neuron.scope.inputs
         limit = self.limit(projection)
+        moved = limit if any(e.name == "w" for e in scope.event_driven) else ""
         targets = own | {f"{n}_post": f"{arriving(self.names[cells.name][n])}_post" for n in inputs}
         synapses = brian2.Synapses(
             self.built.groups[projection.pre],
             self.built.groups[projection.post],
             "\n".join(self.synapse_lines(projection)),
-            on_pre=words.statements(scope.on_pre, own, targets, limit) or None,
-            on_post=words.statements(scope.on_post, own, targets, limit) or None,
+            on_pre=self.at_event(scope.on_pre, own, targets, limit, moved),
+            on_post=self.at_event(scope.on_post, own, targets, limit, moved),
             **self.method(projection.synapse),
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
@@ -299,11 +308,15 @@ class Builder:
             synapses.post.order = len(self.network.projections) + number
         if synapses.state_updater is not None:
             synapses.state_updater.order = -2
-        if limit and any(e.name == "w" for e in scope.of_kind("differential")):
+        if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
             synapses.run_regularly(limit, when="groups", order=-1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
+
+    def at_event(self, block: Any, own: Table, targets: Table, limit: str, moved: str) -> str | None:
+        """A pathway's statements. moved: what follows when Brian2 has solved a weight's equation up to the event."""
+        return "\n".join(filter(None, [moved, words.statements(block, own, targets, limit)])) if block else None
 
     def limit(self, projection: Projection) -> str:
         """The statement that keeps a plastic projection's weights within its bounds and sign."""
@@ -320,7 +333,8 @@ class Builder:
         yield from self.shared_rates(projection.name)
         for equation in scope.equations:
             if equation.kind == "differential":
-                yield self.equation(projection.name, equation, ["clock-driven"])
+                solved = "event-driven" if equation in scope.event_driven else "clock-driven"
+                yield self.equation(projection.name, equation, [solved])
             elif equation.name not in {*scope.parameters, *scalars}:
                 yield words.equation(equation, own)
         for name in scope.parameters:  # those of a receptor live in the cell

@@ -12,13 +12,25 @@ from dataclasses import dataclass, field
 
 from backends.brian.scalars import Scalars, scalars
 from backends.brian.text import Table
-from neuro.language.scope import NeuronScope, SynapseScope
+from neuro.language.scope import LAST_EVENT, SPIKE_STATES, NeuronScope, SynapseScope
 from neuro.model import Network, Population, Projection
 
 
 def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
     own = dict.fromkeys([*(e.name for e in scope.equations), *scope.parameters])
     return {name: f"{letter}{n}" for n, name in enumerate(own)}
+
+
+def may_diverge(scope: NeuronScope) -> tuple[str, ...]:
+    """States that may leave the finite numbers."""
+    return tuple(n for n in scope.states if n not in SPIKE_STATES)
+
+
+def brian2s_own(scope: NeuronScope | SynapseScope) -> Table:
+    """Variables that Brian2's cells and synapses have by names of its own."""
+    if isinstance(scope, NeuronScope):
+        return {name: name for name in scope.spike_states}
+    return {LAST_EVENT: "lastupdate"} if scope.event_driven else {}
 
 
 # -- variables that only this backend has ------------------------------------------------------------------------------
@@ -66,11 +78,11 @@ class Names:
     def of_cells(self, population: Population) -> Table:
         """A neuron's variables and noise, which is a number drawn for the step."""
         scope = population.neuron.scope
-        return _numbered("v", scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
+        return _numbered("v", scope) | brian2s_own(scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
 
     def of_synapse(self, projection: Projection) -> Table:
         """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-        return _numbered("s", projection.synapse.scope)
+        return _numbered("s", projection.synapse.scope) | brian2s_own(projection.synapse.scope)
 
     def _by_role(self) -> dict[str, list[str]]:
         network = self.network

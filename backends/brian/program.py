@@ -16,11 +16,12 @@ import numpy.typing as npt
 from backends.brian.build import Builder
 from backends.brian.built import Built
 from backends.brian.errors import OTHERS, objections
+from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
 from backends.brian.given import Columns, Numbers, arrays, held_numbers, initial_values
 from backends.brian.integrators import Integrators
-from backends.brian.names import Names, finite_steps
+from backends.brian.names import Names, finite_steps, may_diverge
 from backends.brian.plan import Watched, watched_by
 from backends.brian.refusals import refuse
 from backends.brian.simulations import InProcess, Simulation, Standalone
@@ -66,11 +67,12 @@ class BrianProgram(Simulator):
         with session("numpy"), objections(self._names):  # refusals come now
             built = self._builder(copies).build()
             self._propagators = built.propagators
-            columns = self._numbers.columns(check_parameters(self._merged, None), (copies,))
+            values = check_parameters(self._merged, None)
+            columns = self._numbers.columns(values, (copies,))
             ties = self._numbers.ties(columns, self._propagators)
             built = self._builder(copies, ties).build() if ties else built
             try:
-                self._checked(built, columns, ties)
+                self._checked(built, values, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
@@ -97,7 +99,7 @@ class BrianProgram(Simulator):
             simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
             built = simulation.built
             try:
-                self._checked(built, columns, ties)
+                self._checked(built, values, columns, ties)
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
             given = initial_values(built, columns) | held_numbers(built, values, feed.lead)
@@ -123,8 +125,9 @@ class BrianProgram(Simulator):
             self.builds += 1
         return self._kept[key]
 
-    def _checked(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
+    def _checked(self, built: Built, values: Mapping[str, Array], columns: Columns, ties: Mapping[str, Tie]) -> None:
         """Checks the formulas of exact steps. Raises DegenerateError."""
+        check_rates(self._merged, values)
         self._numbers.add_rates(columns, self._propagators, ties)
         self._numbers.check(columns, built.propagators)
 
@@ -134,7 +137,7 @@ class BrianProgram(Simulator):
         """Raises RunError naming the state that first left the finite numbers."""
         first: tuple[int, str, int] | None = None
         for population in self._merged.populations:
-            for name in population.neuron.scope.states:
+            for name in may_diverge(population.neuron.scope):
                 counted = (
                     built.groups[population.name]
                     .variables[finite_steps(built.names[population.name][name])]

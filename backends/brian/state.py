@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.brian.built import Built
-from backends.brian.names import arriving, finite_steps
+from backends.brian.names import arriving, finite_steps, may_diverge
 from backends.brian.plan import pairs
 from backends.common.arrays import Feed
 from backends.common.starting_state import Layout, last_spikes, layout
@@ -57,7 +57,7 @@ def _values_of(network: Network, built: Built, state: State) -> Iterator[tuple[t
         yield (group, "not_refractory"), left == 0
     for population in network.populations:
         group = built.groups[population.name]
-        for name in population.neuron.scope.states:
+        for name in may_diverge(population.neuron.scope):
             yield (group, finite_steps(built.names[population.name][name])), np.full(len(group), state.step)
 
 
@@ -162,7 +162,7 @@ def _held(built: Built, name: str) -> Array | None:
     """Values of a variable; None of a projection without synapses."""
     owner, _, variable = name.partition(".")
     found = built.synapses.get(owner, built.groups.get(owner))
-    return None if found is None else _copied(found, built.names[owner][variable])
+    return None if found is None else _copied(found, built.names[owner][variable]).astype(np.float64)  # conditions too
 
 
 def _copied(group: Any, variable: str) -> Array:

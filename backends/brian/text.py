@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
-from neuro.language.equations import Equation, Expression, Statement, is_condition
-from neuro.language.scope import is_noise, is_uniform
+from neuro.language.equations import Equation, Expression, Statement, drawn_by, is_condition
+from neuro.language.scope import is_noise
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
 Table = dict[str, str]  # our name -> Brian2's: all that an expression may use but units, t, dt, pi, inf
+
+_CONDITIONS = ("not_refractory", "not_refractory_pre", "not_refractory_post")  # that Brian2 holds as such
 
 # Forms of functions whose own form in Brian2 is another on some target, or that it lacks; their values are floats.
 _FORMS = {
@@ -106,10 +108,11 @@ class _Rewriter(ast.NodeTransformer):
         return _parsed(form, X=left, Y=right) if form else ast.BinOp(left, node.op, right)
 
     def visit_Name(self, node: ast.Name) -> Any:
-        if is_noise(node.id) and not is_uniform(node.id):
+        if is_noise(node.id) and not drawn_by(node.id):
             return _parsed(f"{self.names[node.id]}/sqrt(dt)")  # Euler-Maruyama
         if node.id in self.names:
-            return ast.Name(self.names[node.id])
+            found = self.names[node.id]
+            return _parsed(f"truth_of({found})") if found in _CONDITIONS else ast.Name(found)
         return _unit(node.id) if is_unit_name(node.id) else node  # pi, inf, t, dt
 
 
@@ -236,6 +239,8 @@ def statements(block: Iterable[Statement], names: Table, targets: Table | None =
         if s.op == "=" and s.target in s.expression.names:
             # Brian2 would have sympy rewrite `v = f(v)` as a sum or a product, which drops functions and infinite values
             lines += [f"assigned_{target} = {value}", f"{target} = assigned_{target}"]
+        elif s.op in ("*=", "/="):  # where Brian2 checks units, it writes the operator before the bare text
+            lines.append(f"{target} {s.op} ({value})")
         else:
             lines.append(f"{target} {s.op} {value}")
         if limit and s.target == "w":

@@ -51,7 +51,7 @@ def values_of(built: Built, watched: Watched, trace: Trace, every: int, kept: Ke
     found = np.zeros((*lead, samples, 0))
     if watched.size:
         monitor, variable = built.traces[watched], built.names[trace.owner][trace.variable]
-        values = np.asarray(getattr(monitor, variable + "_"))[:, every - 1 :: every]
+        values = np.asarray(getattr(monitor, variable + "_"), np.float64)[:, every - 1 :: every]  # conditions too
         each = len(values) // int(np.prod(lead))
         found = np.swapaxes(values.reshape(*lead, each, samples), -1, -2)
     if not trace.synaptic or trace.index is not None:

@@ -28,10 +28,11 @@ def with_units(network: Network) -> Network:
 
 def _neuron(neuron: Neuron) -> Neuron:
     scope = neuron.scope
-    names = {**scope.dimensions, **{n: noise_dimension(n) for n in scope.noise}}
+    names = {**scope.kinds, **{n: noise_dimension(n) for n in scope.noise}}
     blocks: dict[str, Any] = {
         "equations": _equations(scope.equations, names),
         "threshold": None if scope.threshold is None else _text(scope.threshold, names, None),
+        "refractory": None if scope.refractory is None else _text(scope.refractory, names, None),
         "reset": _statements(scope.reset, names),
         "every_step": _statements(scope.every_step, names),
         "regularly": _regularly(scope.regularly, names),
@@ -44,7 +45,7 @@ def _synapse(network: Network, projection: Projection) -> Synapse:
     pre, post = ends(network, projection)
     assert post is not None
     names = synapse_names(projection, pre, post)
-    target = names.get(f"{projection.synapse.target}_post")
+    target = post.neuron.scope.dimensions.get(projection.synapse.target)
     blocks: dict[str, Any] = {
         "equations": _equations(scope.equations, names),
         "on_pre": _statements(scope.on_pre, names),

@@ -80,6 +80,11 @@ def _function(name: str, parts: list[Range]) -> Range:
         return Range(first.finite and parts[1].finite, bool(same) and first.nonzero and parts[1].nonzero, sign)
     if name == "straight_through":
         return first
+    if name == "chosen":
+        a, b = parts[1:]
+        return Range(
+            a.finite and b.finite, a.nonzero and b.nonzero and a.sign == b.sign, a.sign if a.sign == b.sign else 0
+        )
     if name == "propagator":
         return Range()
     return UNKNOWN

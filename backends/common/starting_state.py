@@ -11,7 +11,7 @@ import numpy as np
 from backends.common.values import known, named, whole
 from neuro.caching import per_object
 from neuro.compiler.parameters import initial_state
-from neuro.compiler.resolve import delay_range, resolve, steps_of
+from neuro.compiler.resolve import counted, delay_range, resolve
 from neuro.language.foreign import shown
 from neuro.model import Network
 from neuro.protocols import RunError
@@ -46,9 +46,7 @@ def layout(network: Network) -> Layout:
                 sums[f"{p.post}.{name}"] = (cells.size,)
         if scope.on_pre:
             past[p.pre] = max(past.get(p.pre, 0), delay_range(network, p)[1])
-    periods = {
-        p.name: int(steps_of(p.neuron.refractory, network.dt)) for p in network.populations if p.neuron.threshold
-    }
+    periods = {p.name: counted(p.neuron, network.dt) for p in network.populations if p.neuron.threshold}
     periods = {n: steps for n, steps in periods.items() if steps}
     return Layout(
         float(network.dt.value), variables, sums, {n: (network.population(n).size,) for n in periods},

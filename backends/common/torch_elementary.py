@@ -206,6 +206,11 @@ def straight_through(value: Any, slope_of: Any) -> torch.Tensor:
     return _StraightThrough.apply(value, slope_of)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
+    """a where the condition is 1, b where it is 0."""
+    return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
+
+
 def propagator(row: float, column: float, n: float, *entries: Any) -> torch.Tensor:
     """One entry of exp of an n x n matrix, whose entries come row by row."""
     like = next(e for e in entries if isinstance(e, torch.Tensor))
@@ -221,5 +226,5 @@ ELEMENTARY: dict[str, Any] = {
     "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
     "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "floor_ratio": floor_ratio, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
-    "propagator": propagator, "straight_through": straight_through, **STEEP,
+    "propagator": propagator, "straight_through": straight_through, "chosen": chosen, **STEEP,
 }  # fmt: skip

@@ -203,7 +203,7 @@ class Forward(Delivery):
         return found
 
     def update_cells(self, op: Update) -> list[str]:
-        if op.phase == "reset":
+        if op.when == "spikes":
             return self.reset(op)
         kernel, cells, size = self.kernel, self.kernel.populations[op.owner], self.kernel.size(op.owner)
         lines, names = kernel.cell_lines(op), kernel.cell_names(cells, None)

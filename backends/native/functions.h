@@ -20,6 +20,7 @@ static inline real greater_equal(real a, real b) { return a >= b ? 1 : 0; }
 static inline real minimum(real a, real b) { return a <= b ? a : b < a ? b : a + b; }
 static inline real maximum(real a, real b) { return a >= b ? a : b > a ? b : a + b; }
 static inline real straight_through(real value, real slope_of) { (void)slope_of; return value; }
+static inline real chosen(real condition, real a, real b) { return condition > 0 ? a : b; }
 /* The rest of an exact division, with the sign of b, as numpy has it. */
 static inline real remainder_of(real a, real b) {
     const real rest = R(fmod)(a, b);

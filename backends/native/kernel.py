@@ -205,8 +205,10 @@ class Kernel(Spikes):
 
         def gates(assign: Assign) -> dict[str, object]:
             if op.when == "spikes":
-                detached = self.training is not None and not self.training.backward.reset
-                return {"take": "fired", "passes": not (detached and assign.target in cells.membranes)}
+                kept = (
+                    self.training is not None and not self.training.backward.reset and assign.target in cells.membranes
+                )
+                return {"take": "fired", "passes": not (op.detached or kept)}
             return {"keep": "frozen"} if assign.target in op.frozen and cells.refractory else {}
 
         return in_order(op.assigns, lambda e: self.constants.cells(cells, e), gates)

@@ -33,7 +33,7 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
     "floor_ratio": "floor_ratio",
     "exprel": "exprel", "sign_of": "sign_of", "greater": "greater", "greater_equal": "greater_equal", "minimum": "minimum",
     "maximum": "maximum", "sigmoid_of": "sigmoid_of", "exprel_slope": "exprel_slope", "power_by_base": "power_by_base",
-    "power_by_exponent": "power_by_exponent", "straight_through": "straight_through",
+    "power_by_exponent": "power_by_exponent", "straight_through": "straight_through", "chosen": "chosen",
 }  # fmt: skip
 
 

@@ -223,7 +223,8 @@ class _Renderer(Writer):
             target, value = local(op.owner, assign.target), self.of_cells(op.owner, assign.expr)
             if op.when == "spikes":
                 membrane = assign.target in self.step.population(op.owner).membranes
-                self.reset(target, value, mangled("z", op.owner), detach=membrane and not self.backward.reset)
+                detach = op.detached or (membrane and not self.backward.reset)
+                self.reset(target, value, mangled("z", op.owner), detach=detach)
                 continue
             text = self.value(op.owner, value)
             if not assign.temporary and not self.is_whole(value):

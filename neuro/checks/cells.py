@@ -23,11 +23,13 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.distances import check_positions
+from neuro.checks.events import check_flags
 from neuro.checks.parts import Neuron, Population
+from neuro.checks.refractory import check_assigned, check_refractory
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import INDICES, NeuronScope, index_dimensions, is_noise, is_uniform, noise_dimension
-from neuro.language.units import Dimension, Quantity, unit
+from neuro.language.scope import INDICES, SPIKE_STATES, NeuronScope, index_dimensions, is_noise, noise_dimension
+from neuro.language.units import Dimension, Quantity
 
 
 def neuron(item: Neuron) -> Iterator[Problem]:
@@ -48,14 +50,16 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     where = f"neuron '{item.name}'"
     yield from check_name(item.name, where)
     scope = item.scope
-    known = index_dimensions(INDICES) | dict(scope.dimensions)
+    known = index_dimensions(INDICES) | dict(scope.kinds)
     names = known | {n: noise_dimension(n) for n in scope.noise}
-    drawn = known | {n: noise_dimension(n) for n in scope.noise if is_uniform(n)}
+    drawn = known | {n: noise_dimension(n) for n in scope.noise if n not in scope.white_noise}
     merged = type(item).__name__ == "MergedNeuron"
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_equations(scope.equations, names)
     yield from check_cycles(scope.equations)
+    yield from check_flags(scope.equations, synapse=False)
     yield from check_threshold(scope, names, where)
+    yield from check_refractory(item, drawn)
     for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
     yield from check_regularly(item, scope)
@@ -120,6 +124,8 @@ def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dime
         yield problem(
             f"'{name}' is a subexpression and can't be assigned", "assign the states it is made of", length=len(name)
         )
+    elif name in SPIKE_STATES:
+        yield from check_assigned(statement)
     elif name not in scope.dimensions or name in ("t", "dt"):
         fix = suggestion(name, set(scope.states)) or f"states: {', '.join(scope.states) or 'none'}"
         yield problem(f"'{name}' is not a variable of this neuron", fix, length=len(name))
@@ -152,14 +158,6 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
         else:
             fix = suggestion(name, set(item.parameters)) or "bounds belong to parameters"
             yield plain(place, f"there is no parameter '{name}'", fix, name)
-    yield from check_same_unit("refractory", item.refractory, unit("second").dimension, f"{where}, refractory")
-    if item.refractory.shape or not item.refractory.value >= 0:
-        yield plain(
-            f"{where}, refractory",
-            "the refractory period must be one time of at least 0",
-            "give one time",
-            str(item.refractory),
-        )
 
 
 def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[Problem]:

@@ -28,8 +28,8 @@ _MEANINGS = {
     "t": "it is the time",
     "dt": "it is the time step",
     "xi": "it is noise",
-    "lastspike": "Brian2 keeps the time of the last spike in it",
-    "not_refractory": "Brian2 keeps in it who is refractory",
+    "lastspike": "it is the time of a cell's last spike",
+    "not_refractory": "it says which cells are not refractory",
     "spikes": "it stands for what a run gives",
 }
 RESERVED = {*_MEANINGS} | FUNCTIONS | CONSTANTS
@@ -371,7 +371,7 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 
-        for equation in scope.of_kind("differential"):
+        for equation in (e for e in scope.of_kind("differential") if "event-driven" not in e.flags):
             term = nonlinear_term(equation, scope, method)
             if term is not None and (expression := equation.expression) is not None:
                 needs = "linear equations" if method == "exact" else f"an equation linear in {equation.name}"

@@ -14,9 +14,9 @@ from neuro.language.symbolic import NumberError, part, symbol, to_sympy
 
 def check_numbers(scope: NeuronScope | SynapseScope) -> Iterator[Problem]:
     """Numbers alone give real, finite numbers, also where subexpressions are put in."""
-    single = scope.threshold if isinstance(scope, NeuronScope) else scope.transmits
+    single = [scope.threshold, scope.refractory] if isinstance(scope, NeuronScope) else [scope.transmits]
     problems: list[Problem] = []
-    for expression in (single, *(s.expression for s in scope.statements)):
+    for expression in (*single, *(s.expression for s in scope.statements)):
         problems += unreadable(expression)
     for equation in scope.equations:
         problems += unreadable(equation.expression)

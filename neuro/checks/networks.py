@@ -19,13 +19,23 @@ from neuro.checks.common import (
 )
 from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
+from neuro.checks.events import check_ends
 from neuro.checks.integration import check_clock, check_held
 from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
+from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
 from neuro.checks.sums import check_sums
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
-from neuro.language.scope import INDICES, STAGED, SYNAPTIC_INDICES, NeuronScope, SynapseScope, index_dimensions
+from neuro.language.scope import (
+    INDICES,
+    SPIKE_STATES,
+    STAGED,
+    SYNAPTIC_INDICES,
+    NeuronScope,
+    SynapseScope,
+    index_dimensions,
+)
 from neuro.language.units import Dimension, Quantity, unit
 
 MOST_STEPS = 10**9  # what a counter of steps holds on every backend
@@ -47,7 +57,9 @@ def network(item: Network) -> Iterator[Problem]:
         yield from check_input(item, source)
     for population in item.populations:
         refractory = population.neuron.refractory
-        yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        if not isinstance(refractory, str):
+            yield from check_grid("refractory", refractory, item.dt, f"population '{population.name}', refractory")
+        yield from check_first(population, item.dt)
         yield from check_periods(population.neuron, item.dt, f"population '{population.name}', regularly")
         check_clock(population, item.dt)
         check_held(population)
@@ -119,7 +131,9 @@ def check_periods(item: Neuron | Synapse, dt: Quantity, where: str) -> Iterator[
     for regular in item.scope.regularly:
         yield from check_grid("the period", regular.period, dt, where)
         if regular.period.value < 0.5 * dt.value:
-            yield plain(where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text)
+            yield plain(
+                where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text
+            )
 
 
 def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:
@@ -198,9 +212,9 @@ def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[st
     """All names that a synapse may use, with dimensions."""
     names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
     names |= projection.synapse.scope.dimensions
-    names |= {f"{n}_post": d for n, d in post.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+    names |= {f"{n}_post": d for n, d in post.neuron.scope.kinds.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
-        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.dimensions.items() if n not in ("t", "dt")}
+        names |= {f"{n}_pre": d for n, d in pre.neuron.scope.kinds.items() if n not in ("t", "dt")}
     return names
 
 
@@ -212,9 +226,15 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
     post_names = post.neuron.scope.dimensions
     receptor = {e.name: e.dimension for e in scope.receptor}
     inputs = set(post.neuron.scope.inputs)
-    cell = index_dimensions(INDICES) | {n: d for n, d in post_names.items() if n not in inputs} | receptor | dict(scope.dimensions)
+    cell = (
+        index_dimensions(INDICES)
+        | {n: d for n, d in post_names.items() if n not in inputs}
+        | receptor
+        | dict(scope.dimensions)
+    )
     added = [e for e in scope.receptor if e.name in inputs]
     yield from check_equations(scope.equations, names)
+    yield from check_ends(projection, pre.neuron.scope if hasattr(pre, "neuron") else None, post.neuron.scope)
     yield from check_equations(scope.receptor, cell)
     for equation in added:
         if equation.dimension != post_names[equation.name]:
@@ -233,7 +253,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added}
+    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - {*SPIKE_STATES}
     for statement in scope.statements:
         yield from check_write(
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
@@ -272,6 +292,9 @@ def check_write(
     problem = statement.source.problem
     if target.endswith("_post"):
         name = target.removesuffix("_post")
+        if name in SPIKE_STATES:
+            yield from check_assigned(statement)
+            return
         if name not in writable:
             fix = suggestion(name, writable) or f"variables of '{post.neuron.name}': {', '.join(sorted(writable))}"
             message = f"population '{post.name}' (neuron '{post.neuron.name}') has no variable '{name}' to write to"
@@ -355,7 +378,7 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    states = {n: scope.dimensions[n] for n in scope.states}
+    states = {n: scope.dimensions[n] for n in scope.states if n not in SPIKE_STATES}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
             kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]
@@ -371,6 +394,10 @@ def check_drive(item: Network, source: Input, population: Population, variable: 
         yield from check_same_unit("weight", source.weight, states[variable], f"{where}, weight")
     if source.size != population.size:
         yield plain(where, f"{source.size} channels for {population.size} neurons", f"use size {population.size}")
+    often = 0.0 if source.rate is None else float(np.max(source.rate.value)) * float(item.dt.value)
+    if source.law == "binomial" and often > 1 + 1e-9:
+        message = f"a source has {often:g} events in a step of {item.dt}, and the binomial law has one at most"
+        yield plain(f"{where}, rate", message, "use law='poisson', or a smaller dt", str(source.rate))
     if source.rate is not None and np.any(np.asarray(source.rate.value) * source.sources * item.dt.value > MOST_EVENTS):
         message = f"more than {MOST_EVENTS:g} events a step: {source.sources} x {source.rate} at dt = {item.dt}"
         yield plain(where, message, "lower the rate, the number of sources or dt", str(source.rate))

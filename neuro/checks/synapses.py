@@ -22,6 +22,7 @@ from neuro.checks.common import (
     plain,
 )
 from neuro.checks.connectivity import check_numbers
+from neuro.checks.events import check_event_driven, check_flags
 from neuro.checks.parts import Input, Projection, Synapse
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.foreign import shown
@@ -38,7 +39,7 @@ def synapse(item: Synapse) -> Iterator[Problem]:
     if not problems:
         from neuro.checks.formulas import check_numbers  # sympy loads when it is first needed
 
-        problems = list(check_numbers(item.scope))
+        problems = list(check_numbers(item.scope)) or list(check_event_driven(item.scope))
         yield from problems
     if not problems:
         yield from check_method(item.method, item.scope, f"synapse '{item.name}'")
@@ -52,6 +53,8 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     yield from check_variable_names(scope.equations, scope.parameters, where, generated=merged)
     yield from check_variable_names(scope.receptor, scope.parameters, f"{where}, receptor", generated=merged)
     yield from check_cycles(scope.equations)
+    yield from check_flags(scope.equations, synapse=True)
+    yield from check_flags(scope.receptor, synapse=False)
     own_names = {e.name for e in scope.equations}
     for equation in scope.receptor:
         if equation.kind != "subexpression" and equation.name in own_names:
@@ -212,6 +215,10 @@ def input_(item: Input) -> Iterator[Problem]:
         yield plain(where, f"{shown(item.sources)} sources", f"give a whole number from 1 on, at most {_MOST_SOURCES}")
     elif item.sources != 1 and not drive:
         yield plain(where, "only a drive has several sources", "change the kind, or leave `sources` out")
+    if item.law not in ("poisson", "binomial"):
+        yield plain(f"{where}, law", f"there is no law '{item.law}'", "use 'poisson' or 'binomial'", str(item.law))
+    elif item.law != "poisson" and not drive:
+        yield plain(f"{where}, law", "only a drive has a law", "change the kind, or leave `law` out", item.law)
     if item.weight is not None:
         yield from check_finite(item.weight, f"{where}, weight")
         yield from check_positive("weight", item.weight, f"{where}, weight")

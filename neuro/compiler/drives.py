@@ -1,4 +1,4 @@
-"""Poisson drives: how many events of a cell's sources fall into a step, drawn by inversion of one uniform number.
+"""Drives: how many events of a cell's sources fall into a step, drawn by inversion of one uniform number.
 
 The cumulative probabilities are sums and products in float64, in one order, so that every backend and every machine has the same
 table, and the same counts.
@@ -44,9 +44,24 @@ def cumulative(mean: float) -> tuple[int, Reals]:
     """The least count that is drawn, and P(count <= it), P(count <= it + 1), ... up to 1, of Poisson's law with this mean."""
     reach, mode = _REACH * (np.sqrt(mean) + 1), int(mean)
     least, most = max(0, int(mean - reach)), int(mean + reach)
-    below = np.cumprod(np.arange(mode, least, -1.0) / mean) if mean else np.zeros(0)
-    above = np.cumprod(mean / np.arange(mode + 1.0, most + 1))
-    sums = np.cumsum(np.concatenate([below[::-1], [1.0], above]))
+    below = np.arange(mode, least, -1.0) / mean if mean else np.zeros(0)
+    return _summed(least, below, mean / np.arange(mode + 1.0, most + 1))
+
+
+def binomial(mean: float, sources: int) -> tuple[int, Reals]:
+    """The same of the law of a sum of so many sources that have one event or none."""
+    p = min(mean / sources, 1.0)
+    reach, mode = _REACH * (np.sqrt(mean * (1 - p)) + 1), min(int(mean + p), sources)
+    least, most = max(0, int(mean - reach)), min(int(mean + reach), sources)
+    fewer, more = np.arange(mode, least, -1.0), np.arange(mode + 1.0, most + 1)
+    below = fewer / (sources - fewer + 1) * ((1 - p) / p) if mean else np.zeros(0)
+    above = (sources - more + 1) / more * (p / (1 - p)) if p < 1 else np.zeros(0)
+    return _summed(least, below, above)
+
+
+def _summed(least: int, below: Reals, above: Reals) -> tuple[int, Reals]:
+    """From the ratios of neighbouring probabilities, from the mode downwards and upwards."""
+    sums = np.cumsum(np.concatenate([np.cumprod(below)[::-1], [1.0], np.cumprod(above)]))
     found = sums / sums[-1]
     first, last = np.searchsorted(found, (_RESOLUTION, 1.0))
     return least + int(first), found[first : last + 1]
@@ -54,15 +69,20 @@ def cumulative(mean: float) -> tuple[int, Reals]:
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """A drive's counts. means: of a step, each once. cell: which of them is a cell's; None where all have one."""
+    """A drive's counts. means: of a step, each once. cell: which of them is a cell's; None where all have one. sources: of the binomial
+    law; None for Poisson's.
+    """
 
     means: Reals
     cell: npt.NDArray[np.intp] | None
+    sources: int | None = None
 
     @cached_property
     def tables(self) -> tuple[tuple[int, Reals], ...]:
         """Of each mean: see `cumulative`."""
-        return tuple(cumulative(float(mean)) for mean in self.means)
+        if self.sources is None:
+            return tuple(cumulative(float(mean)) for mean in self.means)
+        return tuple(binomial(float(mean), self.sources) for mean in self.means)
 
     def counts(self, uniform: Reals) -> Reals:
         """Whole numbers in the place of uniform ones [..., cell]."""
@@ -94,7 +114,8 @@ def _law(item: Input, dt: float) -> Law:
     if float(np.sum(20 * (np.sqrt(means) + 1))) > _LARGEST:
         message = f"{len(means)} different rates, of up to {means[-1]:g} events a step, need tables of gigabytes"
         raise ModelError([plain(f"input '{item.name}', rate", message, "give fewer different rates, or lower ones")])
-    return Law(means, cell.reshape(-1) if len(means) > 1 else None)
+    sources = item.sources if item.law == "binomial" else None
+    return Law(means, cell.reshape(-1) if len(means) > 1 else None, sources)
 
 
 def counts(network: Network, drive: str, trial: int, batch: int, steps: int, first: int = 0) -> Reals:

@@ -45,7 +45,7 @@ _FUNCTIONS = {
     "greater": _flag(np.greater), "greater_equal": _flag(np.greater_equal),
     "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
     "floor_ratio": lambda a, b: np.floor(np.true_divide(a, b)), "ceil_of": np.ceil, "chain_product": chain_product, "remainder": np.mod, "propagator": _propagator,
-    "straight_through": lambda value, slope_of: value,
+    "straight_through": lambda value, slope_of: value, "chosen": lambda condition, a, b: np.where(condition > 0, a, b),
 }  # fmt: skip
 
 

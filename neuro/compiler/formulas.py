@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import sympy as sp
 
+from neuro.compiler.integrators import exact
 from neuro.compiler.printing import expression_text
-from neuro.compiler.step import Assign
-from neuro.compiler.systems import System, ordered_subexpressions, system_of
-from neuro.language.equations import Source, Statement
+from neuro.compiler.refractory import constant, free, still
+from neuro.compiler.step import Assign, composed
+from neuro.compiler.systems import DT, TIME, System, ordered_subexpressions, system_of
+from neuro.language.equations import Equation, Source, Statement
 from neuro.language.regularly import Regular
+from neuro.language.scope import LAST_EVENT, SynapseScope
 from neuro.language.symbolic import NumberError, margin, substituted, symbol, to_sympy
-from neuro.model import Network, Population, Projection
+from neuro.model import Network, Neuron, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Starting:
 
 @dataclass(frozen=True)
 class CellFormulas:
-    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. starting: in order."""
+    """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. free: what
+    not_refractory becomes at the start of a step, None of cells that have no such state. starting: in order."""
 
     system: System
     subexpressions: tuple[tuple[str, sp.Expr], ...]
     threshold: tuple[sp.Expr, sp.Expr] | None
+    free: sp.Expr | None
     reset: tuple[Assign, ...]
     every_step: tuple[Assign, ...]
     starting: tuple[Starting, ...]
@@ -53,6 +58,7 @@ class CellFormulas:
         """As text that a person can read."""
         lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
         lines += [line for item in self.starting for line in item.lines()]
+        lines += [] if self.free is None else [f"not_refractory = {expression_text(self.free)}"]
         lines += _rates(self.system)
         lines += [f"every step {assign}" for assign in self.every_step]
         if self.threshold is not None:
@@ -62,9 +68,10 @@ class CellFormulas:
 
 @dataclass(frozen=True)
 class SynapseFormulas:
-    """system: differential equations of each synapse. on_pre, on_post, every_step: statements in order. transmits: graded value."""
+    """system: differential equations of each synapse that are solved at each step. events: from event to event. on_pre, on_post, every_step: statements in order. transmits: graded value."""
 
     system: System
+    events: System
     on_pre: tuple[Assign | Sum, ...]
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
@@ -92,10 +99,20 @@ def cell_formulas(network: Network, population: Population) -> CellFormulas:
         system_of(neuron.name, scope.equations),
         ordered_subexpressions(scope.equations),
         None if threshold is None else (inlined(margin(threshold)), inlined(to_sympy(threshold))),
+        _free(neuron, inlined),
         block(scope.reset),
         block(scope.every_step),
         tuple(Starting(_steps(network, r), block(r.statements)) for r in scope.regularly),
     )
+
+
+def _free(neuron: Neuron, inlined: Callable[[sp.Expr], sp.Expr]) -> sp.Expr | None:
+    if not neuron.scope.spike_states:
+        return None
+    text = neuron.scope.refractory
+    if text is None:
+        return constant(neuron)
+    return (free if neuron.scope.timed else still)(inlined(to_sympy(text)))
 
 
 def synapse_formulas(network: Network, projection: Projection) -> SynapseFormulas:
@@ -106,6 +123,15 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
     ends = [] if pre is None else [_subexpressions(pre, "_pre")]
     inlined = _Inlined([(f"projection '{projection.name}'", own), *ends, _subexpressions(post, "_post")])
 
+    events = {e.name for e in scope.event_driven}
+    between = system_of(synapse.name, _of(scope, lambda e: e.name in events), inlined)
+    solved = _solved(between)
+
+    def block(statements: tuple[Statement, ...]) -> tuple[Assign | Sum, ...]:
+        """At an event: what was solved up to it, then the statements."""
+        last = (Assign(LAST_EVENT, TIME),) if events else ()
+        return (*solved, *map(formula, statements), *last) if statements else ()
+
     def formula(statement: Statement) -> Assign | Sum:
         target = statement.target.removesuffix("_post")
         if target == statement.target:
@@ -113,9 +139,10 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
         return Sum(target, inlined((-1 if statement.op == "-=" else 1) * to_sympy(statement.expression)))
 
     return SynapseFormulas(
-        system_of(synapse.name, tuple(e for e in scope.equations if e.kind != "declaration"), inlined),
-        tuple(map(formula, scope.on_pre)),
-        tuple(map(formula, scope.on_post)),
+        system_of(synapse.name, _of(scope, lambda e: e.name not in events), inlined),
+        between,
+        block(scope.on_pre),
+        block(scope.on_post),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
         tuple(
@@ -128,6 +155,18 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
 def _steps(network: Network, regular: Regular) -> int:
     """Of a period, which was checked to be a multiple of dt."""
     return round(float(regular.period.value) / float(network.dt.value))
+
+
+def _of(scope: SynapseScope, wanted: Callable[[Equation], bool]) -> tuple[Equation, ...]:
+    """Subexpressions, and those of the differential equations."""
+    return tuple(e for e in scope.equations if e.kind == "subexpression" or (e.kind == "differential" and wanted(e)))
+
+
+def _solved(system: System) -> tuple[Assign, ...]:
+    """A synapse's variables at an event, from those at the one before."""
+    elapsed = {DT: TIME - symbol(LAST_EVENT)}
+    found = composed(tuple(exact(system))) if system.rates else {}
+    return tuple(Assign(name, substituted(expr, elapsed)) for name, expr in found.items())
 
 
 def _rates(system: System) -> list[str]:

@@ -53,6 +53,7 @@ def _neuron(neuron: Neuron, names: Names, values: Mapping[str, Quantity]) -> Neu
         neuron,
         equations="\n".join(line(e, names, own) for e in scope.equations),
         threshold=rename(neuron.threshold, names),
+        refractory=rename(neuron.refractory, names) if isinstance(neuron.refractory, str) else neuron.refractory,
         reset=statements(scope.reset, own, names),
         every_step=statements(scope.every_step, own, names),
         regularly={r.text: statements(r.statements, own, names) for r in scope.regularly},

@@ -136,7 +136,7 @@ class MethodError(Exception):
 
 def exact(system: System) -> list[Assign]:
     """x(t + dt) = exp(A dt) x + integral of exp(A s) b, both in closed form or by the exponential of a matrix."""
-    matrix, constants = _matrix(system)
+    matrix, constants = matrix_of(system)
     assigns = []
     for name in system.states:
         terms = []
@@ -146,7 +146,7 @@ def exact(system: System) -> list[Assign]:
     return assigns + system.commit()
 
 
-def _matrix(system: System) -> tuple[dict[tuple[str, str], sp.Expr], dict[str, sp.Expr]]:
+def matrix_of(system: System) -> tuple[dict[tuple[str, str], sp.Expr], dict[str, sp.Expr]]:
     """A and b of dx/dt = A x + b, zeros of A left out."""
     table: dict[sp.Symbol, sp.Expr] = {}
     for sub, expr in system.subexpressions:

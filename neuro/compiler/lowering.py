@@ -11,12 +11,13 @@ from neuro.caching import per_object
 from neuro.compiler.couplings import couple, gathers
 from neuro.compiler.drives import count_of, weight_of
 from neuro.compiler.integrators import MethodError, integrate
-from neuro.compiler.resolve import Resolved, resolve, steps_of
+from neuro.compiler.refractory import FREE, keeping, noted, taking
+from neuro.compiler.resolve import Resolved, counted, resolve
 from neuro.compiler.stages import Stages
 from neuro.compiler.step import Assign, Cells, Operation, Step, Synapses, Threshold, Update
 from neuro.compiler.systems import System
 from neuro.compiler.wiring import Wiring
-from neuro.language.elementary import maximum, minimum, number
+from neuro.language.elementary import chosen, maximum, minimum, number
 from neuro.language.equations import Source
 from neuro.language.symbolic import symbol
 from neuro.language.units import Quantity
@@ -43,13 +44,19 @@ def _lower(network: Network) -> Step:
     cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
     operations: list[Operation] = [*_starting(resolved), *gathers(resolved, "start", graded=not stages.joined)]
     operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
+    operations += [
+        Update(p.name, "stage", _free(resolved, p))
+        for p in network.populations
+        if p.name in stages.joined and _free(resolved, p)
+    ]
     operations += stages.operations()
     operations += [u for p in network.populations for u in _integration(resolved, p, stages)]
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
     operations += gathers(resolved, "end")
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]
-    thresholds = {p.name: resolved.cells[p.name].threshold for p in network.populations}
-    operations += [Threshold(name, *found) for name, found in thresholds.items() if found is not None]
+    operations += [t for p in network.populations for t in _threshold(resolved, p)]
+    knowing = [p for p in network.populations if p.neuron.scope.spike_states]
+    operations += [noted(p.name, p.neuron.scope) for p in knowing]
     operations += [_drive(network, i) for i in network.inputs if i.kind == "drive"]
     for phase in ("on_pre", "on_post"):
         operations += [u for p in network.projections for u in _synaptic_block(resolved, p, phase)]
@@ -70,8 +77,8 @@ def _cells(resolved: Resolved, population: Population, arriving: list[Projection
         subexpressions=resolved.cells[population.name].subexpressions,
         noise=scope.noise,
         spikes=scope.threshold is not None,
-        frozen=neuron.frozen,
-        refractory=int(steps_of(neuron.refractory, resolved.network.dt)),
+        frozen=() if scope.spike_states else neuron.frozen,
+        refractory=counted(neuron, resolved.network.dt),
         method=neuron.method,
         membranes=_membranes(population, arriving, {_driven(i)[1] for i in drives}),
         stages=stages.variables(population.name),
@@ -89,8 +96,9 @@ def _drive(network: Network, item: Input) -> Update:
     """Where the spikes of an input of delay 0 would act, before those of all projections."""
     population, variable = _driven(item)
     added = Assign(variable, symbol(variable) + symbol(weight_of(item.name)) * symbol(count_of(item.name)))
-    frozen = tuple(n for n in network.population(population).neuron.frozen if n == variable)
-    return Update(population, "drive", (added,), frozen=frozen)
+    neuron = network.population(population).neuron
+    frozen = tuple(n for n in neuron.frozen if n == variable)
+    return keeping(Update(population, "drive", (added,), frozen=frozen), neuron)
 
 
 def _membranes(population: Population, arriving: list[Projection], driven: set[str]) -> tuple[str, ...]:
@@ -129,9 +137,24 @@ def _integration(resolved: Resolved, population: Population, stages: Stages) -> 
     if population.name in stages.joined:
         assigns = tuple(stages.method.last(system))
     else:
-        assigns = _assigns(where, neuron.method, system)
+        assigns = (*_free(resolved, population), *_assigns(where, neuron.method, system))
     if assigns:
-        yield Update(population.name, "integrate", assigns, frozen=neuron.frozen)
+        yield keeping(Update(population.name, "integrate", assigns, frozen=neuron.frozen), neuron)
+
+
+def _free(resolved: Resolved, population: Population) -> tuple[Assign, ...]:
+    """Who is refractory in this step, in cells that know; from what stands at its start."""
+    value = resolved.cells[population.name].free
+    return () if value is None else (Assign(FREE.name, value),)
+
+
+def _threshold(resolved: Resolved, population: Population) -> Iterable[Threshold]:
+    found = resolved.cells[population.name].threshold
+    if found is not None:
+        margin, condition = found
+        if population.neuron.scope.spike_states:  # the slope is that of the margin, and none while refractory
+            margin, condition = chosen(FREE, margin, -1), FREE * condition
+        yield Threshold(population.name, margin, condition)
 
 
 def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
@@ -157,7 +180,8 @@ def _block(resolved: Resolved, population: Population, phase: Any) -> Iterable[U
     assigns = getattr(resolved.cells[population.name], phase)
     if assigns:
         frozen = population.neuron.frozen if phase == "every_step" else ()
-        yield Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
+        update = Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
+        yield keeping(update, population.neuron)
 
 
 def _synaptic_integration(resolved: Resolved, projection: Projection) -> Iterable[Update]:
@@ -179,7 +203,7 @@ def _synaptic_block(resolved: Resolved, projection: Projection, phase: Any) -> I
         if pending:
             yield Update(projection.name, phase, tuple(pending), when)
             pending = []
-        yield couple(projection, statement, when)
+        yield taking(couple(projection, statement, when), resolved.network.population(projection.post).neuron)
     if pending:
         yield Update(projection.name, phase, tuple(pending), when)
 

@@ -7,11 +7,12 @@ import numpy as np
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.parameters import initial_state, parameters
 from neuro.compiler.step import Step, Threshold
+from neuro.language.scope import is_uniform
 from neuro.model import Network
 
 
 def margin_scales(step: Step, network: Network) -> dict[str, float]:
-    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI. What rand() draws is at its mean."""
+    """Distance from the initial state to the threshold, the median over cells: the surrogate's unit, SI. What is drawn is at its mean."""
     names = {p.name for p in network.populations}
     own = {n: p.value for n, p in parameters(network).items() if n.partition(".")[0] in names}
     known = {**own, **initial_state(network)}
@@ -19,7 +20,7 @@ def margin_scales(step: Step, network: Network) -> dict[str, float]:
     for op in step.operations:
         if isinstance(op, Threshold):
             cells = step.population(op.population)
-            given = dict.fromkeys(cells.inputs, 0.0) | dict.fromkeys(cells.noise, 0.5)
+            given = dict.fromkeys(cells.inputs, 0.0) | {n: 0.5 * is_uniform(n) for n in cells.noise}
             table = {
                 **known,
                 **{f"{cells.name}.{n}": v for n, v in given.items()},

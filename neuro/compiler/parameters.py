@@ -21,7 +21,7 @@ from neuro.compiler.resolve import resolve
 from neuro.compiler.sharing import mapped, spans
 from neuro.compiler.wiring import Wiring
 from neuro.language.equations import Problem
-from neuro.language.scope import is_index
+from neuro.language.scope import SPIKE_STATES, is_index
 from neuro.language.units import Dimension, Quantity, unit
 from neuro.model import (
     Network,
@@ -294,7 +294,9 @@ def _synaptic(network: Network, projection: Projection, wires: Wiring) -> dict[s
         text, dimension = _unit_of(value)
         shape = () if scalar else wires.shape
         numbers = _synaptic_numbers(network, value, f"parameter/{key}", shape, None)
-        parameter = Parameter(key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen or is_index(name))
+        parameter = Parameter(
+            key, numbers, text, dimension, () if scalar else axes, frozen=projection.frozen or is_index(name)
+        )
         found[key] = _declared(network, f"projection '{projection.name}', parameter '{name}' drawn", value, parameter)
     return found
 
@@ -327,7 +329,7 @@ def values(network: Network, given: Mapping[str, Array] | None = None) -> dict[s
 
 
 def initial_state(network: Network) -> dict[str, Array]:
-    """SI arrays of all states, "owner.state", zeros where nothing is given; weights are parameters, not states."""
+    """SI arrays of all states, "owner.state", zeros where nothing is given but for what is known of spikes; weights are parameters, not states."""
     resolved = resolve(network)
     network, wires = resolved.network, resolved.wires
     owners: list[tuple[str, tuple[str, ...], Mapping[str, Value], tuple[int, ...]]] = [
@@ -343,7 +345,8 @@ def initial_state(network: Network) -> dict[str, Array]:
         for name in states:
             key = f"{owner}.{name}"
             if key not in weights:
-                found[key] = drawn(network, given[name], f"initial/{key}", shape) if name in given else np.zeros(shape)
+                first = np.full(shape, SPIKE_STATES.get(name, 0.0))
+                found[key] = drawn(network, given[name], f"initial/{key}", shape) if name in given else first
     return found
 
 

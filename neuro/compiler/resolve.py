@@ -20,10 +20,11 @@ from neuro.compiler.connecting import wiring
 from neuro.compiler.formulas import CellFormulas, SynapseFormulas, cell_formulas, synapse_formulas
 from neuro.compiler.indices import with_indices
 from neuro.compiler.receptors import without_receptors
+from neuro.compiler.refractory import asked
 from neuro.compiler.sharing import spans
 from neuro.compiler.wiring import Steps, Wiring
 from neuro.language.units import Quantity
-from neuro.model import Drawn, Network, Projection
+from neuro.model import Drawn, Network, Neuron, Projection
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Resolved:
     def _cell_lines(self) -> list[str]:
         lines = []
         for population in self.network.populations:
-            refractory = steps_of(population.neuron.refractory, self.network.dt)
-            frozen = f", {', '.join(population.neuron.frozen)} kept for {refractory} steps" if refractory else ""
+            kept, refractory = ", ".join(population.neuron.frozen), counted(population.neuron, self.network.dt)
+            frozen = f", {kept} kept for {refractory} steps" if refractory else ""
+            frozen = f", {kept} kept while refractory" if population.neuron.scope.spike_states and kept else frozen
             lines.append(f"population {population.name}[{population.size}]: {population.neuron.method}{frozen}")
             lines += [f"    {line}" for line in self.cells[population.name].lines()]
         return lines
@@ -77,7 +79,7 @@ class Resolved:
 
 def resolve(network: Network) -> Resolved:
     """Everything is computed when it is first asked for, once for each network. Raises ModelError where it is none."""
-    return Resolved(with_indices(without_receptors(network)))
+    return Resolved(with_indices(asked(without_receptors(network))))
 
 
 @per_object
@@ -141,6 +143,12 @@ def delay_range(network: Network, projection: Projection) -> tuple[int, int]:
     given = projection.delay
     steps = steps_of(given, network.dt) if isinstance(given, Quantity) else _delays(network)[projection.name]
     return (int(np.min(steps)), int(np.max(steps))) if np.size(steps) else (0, 0)
+
+
+def counted(neuron: Neuron, dt: Quantity) -> int:
+    """Steps of a refractory period that backends count; 0 where there is none, or the cells know when they are refractory."""
+    fixed = isinstance(neuron.refractory, Quantity) and not neuron.scope.spike_states
+    return int(steps_of(neuron.refractory, dt)) if fixed else 0  # type: ignore[arg-type]
 
 
 def steps_of(quantity: Quantity, dt: Quantity) -> npt.NDArray[np.int64]:

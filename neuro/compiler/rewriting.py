@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from neuro.language.equations import Equation, Expression, Statement
+from neuro.language.equations import Equation, Statement
 from neuro.model import MergedNeuron, MergedSynapse, Neuron, Synapse
 
 Names = Mapping[str, str]

@@ -24,7 +24,7 @@ RNG = "philox4x64 keyed by sha256(seed:stream), counter (trial, block of 256 ste
 class CellSemantics:
     """One population. threshold: ">", ">=", "logic" (comparisons joined by and, or, not) or "" (no spikes). reset: "none", "value", "subtract" or "statements".
 
-    refractory: steps. frozen: variables kept while refractory. held: variables of which exponential_euler takes a part that isn't linear in
+    refractory: steps, or the text that says how long or on which condition. frozen: variables kept while refractory. held: variables of which exponential_euler takes a part that isn't linear in
     them at its old value, as Brian2 does.
     """
 
@@ -32,7 +32,7 @@ class CellSemantics:
     threshold: str
     reset: str
     reset_text: str
-    refractory: int = 0
+    refractory: int | str = 0
     frozen: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
 
@@ -45,13 +45,17 @@ class Semantics:
     dtype: str
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
-    order: str = "start, gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
+    starting: str = (
+        "regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
+    )
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (
         "events of step k drive the integration of step k + 1; currents and graded sums of step k that of step k"
     )
     drive_convention: str = "the counts of step k act in step k, after its thresholds and before on_pre; a refractory cell doesn't take what it keeps"
+    binomial: tuple[str, ...] = ()  # drives whose counts have that law; the others have Poisson's
     products: str = ""  # to which products with weights round what they multiply; "": dtype
     couplings: str = "step"  # graded sums are held for a step, or formed at every of an integrator's "stages"
     # projections whose graded sums are formed between every_step of cells and of synapses
@@ -71,9 +75,16 @@ class Semantics:
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
+    refractory_text: str = (
+        "formed at the start of a step from the values there, inputs of the step included: a time counts whole steps since lastspike, a "
+        "condition keeps a cell refractory while it holds; lastspike and not_refractory have no slope"
+    )
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
+    normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
+    # synapses whose equations are solved from event to event, exactly; their variables are those of the last event
+    event_driven: tuple[str, ...] = ()
     plastic_weights: str = "within bounds and of their sign after every statement and integration step that assigns w"
 
     def to_data(self) -> dict[str, Any]:
@@ -88,7 +99,8 @@ class Semantics:
             for n, c in data["cells"].items()
         }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        tuples = {n: tuple(data.get(n, ())) for n in ("summed_at_end", "detached", "feedback", "untrained")}
+        listed = ("summed_at_end", "detached", "feedback", "untrained", "binomial", "event_driven")
+        tuples = {n: tuple(data.get(n, ())) for n in listed}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
     def differences(self, other: Semantics) -> tuple[str, ...]:
@@ -125,7 +137,9 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
+        binomial=tuple(i.name for i in network.inputs if i.law == "binomial"),
         shared={p.name: p.shares for p in network.projections if p.shares},
+        event_driven=tuple(p.name for p in network.projections if p.synapse.scope.event_driven),
         untrained=(
             *(p.name for p in network.populations if p.frozen), *(p.name for p in network.projections if p.frozen)
         ),
@@ -135,7 +149,8 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
 def _cell(network: Network, population: Population) -> CellSemantics:
     neuron, scope = population.neuron, population.neuron.scope
     threshold = "" if scope.threshold is None else comparison(scope.threshold)
-    refractory = int(steps_of(neuron.refractory, network.dt))
+    given = neuron.refractory
+    refractory = given if isinstance(given, str) else int(steps_of(given, network.dt))
     held = held_within_step(scope) if neuron.method == "exponential_euler" else ()
     return CellSemantics(neuron.method, threshold, reset_kind(scope), neuron.reset, refractory, neuron.frozen, held)
 

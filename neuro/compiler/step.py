@@ -11,6 +11,7 @@ names are standard normal numbers. In one step, in this order (Brian2's schedule
     Gather      other inputs: graded sums that are formed at the end of a step
     Update      the synapses' every_step statements
     Threshold   spikes of step k on the new state, not while refractory
+    Update      what cells that fired remember of it
     Update      what drives add to cells
     Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
     Update      resets
@@ -104,14 +105,16 @@ class Update:
 
     when: always; where the cell spiked; where a spike arrives (pre); where the target fired (post).
     frozen: targets that a refractory cell keeps (and, in on_pre, doesn't take). every: only in steps k that are multiples of it.
+    detached: no gradient passes to the spikes.
     """
 
     owner: str
-    phase: Literal["start", "stage", "integrate", "every_step", "drive", "on_pre", "on_post", "reset"]
+    phase: Literal["start", "stage", "integrate", "every_step", "spike", "drive", "on_pre", "on_post", "reset"]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
     every: int = 1
+    detached: bool = False
 
     def __str__(self) -> str:
         when = {
@@ -122,7 +125,9 @@ class Update:
         }
         frozen = f", {', '.join(self.frozen)} kept while refractory" if self.frozen else ""
         every = f" of every {self.every} steps" if self.every > 1 else ""
-        return "\n".join([f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)])
+        return "\n".join(
+            [f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)]
+        )
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def poisson_spikes(
 def noise(
     network: Network, population: str, name: str, trial: int, batch: int, first: int, last: int
 ) -> npt.NDArray[np.float64]:
-    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1: standard normal, or uniform in [0, 1) where it is rand()."""
+    """A noise's numbers [batch, time, neuron] of the steps from first to last - 1: standard normal, or uniform in [0, 1) where rand() draws it."""
     size, drawn = network.population(population).size, uniform if is_uniform(name) else normal
     return drawn(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
 

@@ -155,6 +155,8 @@ class _Moment:
 
     def _jumps(self, op: Update, assign: Assign) -> bool:
         """Whether what a spike makes of a variable has a slope by that spike."""
+        if op.detached:
+            return False
         if op.phase != "reset" or self.whole.resets == "attached":
             return True
         return assign.target not in self.step.population(op.owner).membranes

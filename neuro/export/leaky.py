@@ -265,6 +265,8 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         fail("noise", f"'{noise_text(cells.noise[0])}' in its text; it must be deterministic")
     if cells.refractory > 1 or (cells.refractory and driven & set(cells.frozen)):  # one step freezes only arrivals
         fail("refractory", f"{cells.refractory} steps; it must be 0")
+    if "not_refractory" in cells.states:
+        fail("refractory", "its cells know of their spikes; it must be 0, and no text name lastspike or not_refractory")
     if step.update(cells.name, "every_step"):
         fail("every_step", "discrete updates; only linear differential equations fit")
     if step.starting(cells.name):

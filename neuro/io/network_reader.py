@@ -109,7 +109,7 @@ class Reader:
         readers: dict[str, Read] = {
             "parameters": _each(self.value), "initial": _each(self.value), "weights": _optional(self.value), "rate": _optional(_quantity),
             "weight": _optional(_quantity), "sources": _whole, "regularly": _each(_words),
-            "delay": self.value, "refractory": _quantity, "dt": _quantity, "mean": _quantity, "std": _quantity,
+            "delay": self.value, "refractory": _quantity_or_text, "dt": _quantity, "mean": _quantity, "std": _quantity,
             "low": _optional(_quantity), "high": _optional(_quantity), "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
             "positions": _optional(_quantity), "cutoff": _optional(_quantity), "period": _optional(_quantity),
             "n": _whole, "k": _whole, "multapses": _flag, "self_connections": _flag, "frozen": _flag, "connectivity": self.connectivity,
@@ -304,6 +304,11 @@ def _quantity(data: Any, where: str) -> units.Quantity:
         return units.from_data(data)
     except (units.UnitError, ArrayError, OverflowError) as error:
         broken(where, str(error), "write a number and a unit, like '20 ms'")
+
+
+def _quantity_or_text(data: Any, where: str) -> Any:
+    """A quantity, or an expression as it stands."""
+    return data if isinstance(data, str) and not units.is_quantity(data) else _quantity(data, where)
 
 
 def _bounds(data: Any, where: str) -> tuple[Any, Any]:

@@ -142,7 +142,9 @@ class _Dimensions:
         if name == "timestep":
             for argument in node.args:
                 if (found := self.number(argument)) != unit("second").dimension:
-                    raise self.source.fail(f"timestep() takes two times, not {found}", "write timestep(t, dt)", argument)
+                    raise self.source.fail(
+                        f"timestep() takes two times, not {found}", "write timestep(t, dt)", argument
+                    )
             return DIMENSIONLESS
         if name == "sqrt":
             return self.number(first) ** Fraction(1, 2)

@@ -218,6 +218,24 @@ class straight_through(Elementary):  # noqa: N801
         return sp.Integer(argindex == 2)
 
 
+class chosen(Elementary):  # noqa: N801
+    """chosen(condition, a, b): a where the condition is 1, b where it is 0; what isn't chosen has no slope."""
+
+    nargs = 3
+    numeric = staticmethod(lambda condition, a, b: a if condition > 0 else b)
+
+    @classmethod
+    def eval(cls, *args: sp.Expr) -> sp.Expr | None:
+        condition, a, b = args
+        if condition.is_number:
+            return a if condition > 0 else b
+        return a if a == b else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        condition = self.args[0]
+        return (sp.Integer(0), condition, 1 - condition)[argindex - 1]
+
+
 def values_alone(expr: sp.Expr) -> sp.Expr:
     """The same values, each with the slope of its own."""
     return expr.replace(straight_through, lambda value, slope_of: value)

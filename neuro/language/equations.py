@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeGuard
 
 from neuro.language.units import Dimension, UnitError, unit
 
-FLAGS = {"constant", "shared", "unless refractory"}
+FLAGS = {"constant", "shared", "unless refractory", "event-driven", "clock-driven"}
 
 # Functions of one dimensionless argument; the value is dimensionless.
 PLAIN_FUNCTIONS = {
@@ -26,7 +26,10 @@ PLAIN_FUNCTIONS = {
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
 FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "timestep", "straight_through"}
 CONSTANTS = {"pi", "inf"}
-DRAWN = "rand__"  # how the names of numbers begin that rand() draws, which no user's name does
+DRAWN = {
+    "rand": "from 0 to 1",
+    "randn": "of mean 0 and standard deviation 1",
+}  # functions that draw a number for each cell and step
 _ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "timestep": 2, "straight_through": 2}
 
 
@@ -85,7 +88,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression's text and syntax tree. draws: how the numbers that its rand() are begin; nothing where none may stand."""
+    """An expression's text and syntax tree. draws: what the names of its drawn numbers hold; nothing where none may stand."""
 
     text: str
     source: Source
@@ -149,11 +152,13 @@ _LARGEST = sys.float_info.max
 
 
 class _Drawn(ast.NodeTransformer):
-    """Each rand() by the name of its number, in the order of the text."""
+    """Each rand() and randn() by the name of its number, in the order of the text, each function's by themselves."""
 
     def __init__(self, start: str, tree: ast.expr) -> None:
-        calls = sorted((n for n in ast.walk(tree) if _is_rand(n)), key=lambda node: node.col_offset)
-        self.names = {id(node): f"{DRAWN}{start}_{number}" for number, node in enumerate(calls, start=1)}
+        self.names = {}
+        for function in DRAWN:
+            calls = sorted((n for n in ast.walk(tree) if _calls(n, function)), key=lambda node: node.col_offset)
+            self.names |= {id(node): drawn_name(function, start, number) for number, node in enumerate(calls, start=1)}
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if id(node) in self.names:
@@ -161,8 +166,19 @@ class _Drawn(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _is_rand(node: ast.AST) -> TypeGuard[ast.Call]:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "rand"
+def drawn_name(function: str, start: str, number: int) -> str:
+    """The name of a number that a function draws, which no user's name is."""
+    return f"{function}__{start}_{number}"
+
+
+def drawn_by(name: str) -> str:
+    """The function that draws the number of this name; nothing for other names."""
+    function = name.partition("__")[0]
+    return function if function in DRAWN and function != name else ""
+
+
+def _calls(node: ast.AST, function: str) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
 
 
 def _parse(text: str, source: Source, draws: bool) -> ast.expr:
@@ -246,16 +262,15 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
     if not isinstance(node.func, ast.Name) or node.keywords:
         raise source.fail("only plain function calls are allowed", f"functions: {', '.join(sorted(FUNCTIONS))}", node)
     name = node.func.id
-    if name == "rand" and draws:
+    if name in DRAWN and draws:
         if node.args:
-            raise source.fail(
-                "rand() takes no argument", "write rand(), a number from 0 to 1 for each cell and step", node
-            )
+            fix = f"write {name}(), a number {DRAWN[name]} for each cell and step"
+            raise source.fail(f"{name}() takes no argument", fix, node)
         return
-    if name in {"rand", "randn", "poisson"}:
+    if name in {*DRAWN, "poisson"}:
         what = (
-            "stands in the threshold, reset and every_step of a neuron alone"
-            if name == "rand"
+            "stands in the threshold, refractory and the statements of a neuron alone"
+            if name in DRAWN
             else "is not allowed in a model"
         )
         fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
@@ -375,7 +390,9 @@ def is_condition(node: ast.AST) -> bool:
     """Whether a node is a condition by its form; the name of a variable that holds one is not."""
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.Not)
-    return isinstance(node, ast.Compare | ast.BoolOp) or (isinstance(node, ast.Constant) and isinstance(node.value, bool))
+    return isinstance(node, ast.Compare | ast.BoolOp) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, bool)
+    )
 
 
 def literal(node: ast.expr) -> float | None:

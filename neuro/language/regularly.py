@@ -21,7 +21,9 @@ class Regular:
 
 def parse_regularly(blocks: Iterable[tuple[str, str]], where: str, draws: str = "") -> tuple[Regular, ...]:
     """Read statements by their period. draws: as for `parse_statements`. Raises ModelError on text that can't be read."""
-    read = sorted(((_period(text, where), text, block) for text, block in blocks), key=lambda item: float(item[0].value))
+    read = sorted(
+        ((_period(text, where), text, block) for text, block in blocks), key=lambda item: float(item[0].value)
+    )
     for (period, text, _), (other, again, _) in pairwise(read):
         if period.value == other.value:
             message = f"'{text}' and '{again}' are the same period, and nothing says which statements come first"

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 from neuro.language.equations import (
-    DRAWN,
     Equation,
     Expression,
     Statement,
+    drawn_by,
+    is_condition,
     parse_equations,
     parse_expression,
     parse_statements,
 )
 from neuro.language.mangling import mangled
 from neuro.language.regularly import Regular, parse_regularly
-from neuro.language.units import Dimension, Whole, unit
+from neuro.language.units import Dimension, Truth, Whole, unit
 
 METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
 SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
 INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
+LAST_EVENT = mangled("last", "event")  # a synapse's state, second
 SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
 STAGED = ("rk2", "rk4")  # those that take slopes several times within a step
+
+# What a cell with a threshold knows of its spikes, and its value before the first, SI: the time of the last one; whether no refractory
+# period is on, a condition. They are states of the neurons that use them.
+SPIKE_STATES = {"lastspike": -1e4, "not_refractory": 1.0}
 
 
 @dataclass(frozen=True)
 class NeuronScope:
-    """A neuron's text, parsed. `states`, `inputs`, `parameters` are disjoint; dimensions cover all names."""
+    """A neuron's text, parsed. `states`, `inputs`, `parameters` are disjoint; dimensions cover all names.
+
+    refractory: a time or a condition; None where the period is one number.
+    """
 
     equations: tuple[Equation, ...]
     threshold: Expression | None
     reset: tuple[Statement, ...]
     every_step: tuple[Statement, ...]
+    refractory: Expression | None
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
     regularly: tuple[Regular, ...] = ()
+
+    @property
+    def kinds(self) -> Mapping[str, Dimension]:
+        """Dimensions of all names that texts about such a cell may use."""
+        return {**self.dimensions, **({} if self.threshold is None else _KNOWN)}
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All that it computes: equations, threshold, refractory period, statements."""
+        parts = [e.expression for e in self.equations] + [self.threshold, self.refractory]
+        parts += [s.expression for s in self.statements]
+        return tuple(part for part in parts if part is not None)
 
     def of_kind(self, kind: str) -> tuple[Equation, ...]:
         return tuple(e for e in self.equations if e.kind == kind)
@@ -52,13 +75,30 @@ class NeuronScope:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Variables kept from step to step: differential ones, and declared ones that a statement assigns."""
-        return tuple(
+        """Variables kept from step to step: differential ones, declared ones that a statement assigns, and what is known of its spikes."""
+        own = (
             e.name
             for e in self.equations
             if e.kind == "differential"
             or (e.kind == "declaration" and e.name in self.assigned and e.name not in self.parameters)
         )
+        return (*own, *self.spike_states)
+
+    @cached_property
+    def spike_states(self) -> tuple[str, ...]:
+        """Those of SPIKE_STATES that it has: where a text names one, or the refractory period is a text, its cells know when they are refractory."""
+        named = SPIKE_STATES.keys() & self.names
+        if self.threshold is None or (self.refractory is None and not named):
+            return ()
+        return tuple(n for n in SPIKE_STATES if n in named or n == "not_refractory" or self.timed)
+
+    @property
+    def timed(self) -> bool:
+        """Whether its refractory period is a time, and no condition."""
+        tree = None if self.refractory is None else self.refractory.tree
+        if isinstance(tree, ast.Name):
+            return not isinstance(self.kinds.get(tree.id), Truth)
+        return tree is None or not is_condition(tree)
 
     @property
     def subexpressions(self) -> tuple[str, ...]:
@@ -80,14 +120,12 @@ class NeuronScope:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that its text reads, in the order of equations, threshold, reset and every_step."""
-        parts = [*(e.expression for e in self.equations), self.threshold]
-        parts += [s.expression for s in self.statements]
-        return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+        """All that its text reads, in the order of its expressions."""
+        return tuple(dict.fromkeys(n for part in self.expressions for n in part.names))
 
     @property
     def noise(self) -> tuple[str, ...]:
-        """xi names in the equations, then what rand() is in the threshold and in statements: numbers that are drawn for each cell and step."""
+        """xi names in the equations, then what is drawn in its other texts: numbers for each cell and step."""
         return tuple(n for n in self.names if is_noise(n))
 
     @property
@@ -98,7 +136,7 @@ class NeuronScope:
     @property
     def white_noise(self) -> tuple[str, ...]:
         """xi names alone."""
-        return tuple(n for n in self.noise if not is_uniform(n))
+        return tuple(n for n in self.noise if not drawn_by(n))
 
 
 @dataclass(frozen=True)
@@ -129,13 +167,26 @@ class SynapseScope:
         return {s.target for s in self.statements}
 
     @property
+    def event_driven(self) -> tuple[Equation, ...]:
+        """Equations that are solved from event to event."""
+        return tuple(e for e in self.of_kind("differential") if "event-driven" in e.flags)
+
+    @property
     def states(self) -> tuple[str, ...]:
-        """Per-synapse variables that change, the weight included where a statement assigns it."""
-        return tuple(
+        """Per-synapse variables that change, the weight included where a statement assigns it; where events solve equations, the time of the last one."""
+        own = (
             e.name
             for e in self.equations
             if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
         )
+        return (*own, *([LAST_EVENT] if self.event_driven else ()))
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """All that it computes."""
+        parts = [e.expression for e in (*self.equations, *self.receptor)] + [self.transmits]
+        parts += [s.expression for s in self.statements]
+        return tuple(part for part in parts if part is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -196,21 +247,21 @@ def index_dimensions(names: Iterable[str]) -> dict[str, Dimension]:
 
 
 def is_noise(name: str) -> bool:
-    return name == "xi" or name.startswith("xi_") or is_uniform(name)
+    return name == "xi" or name.startswith("xi_") or bool(drawn_by(name))
 
 
 def is_uniform(name: str) -> bool:
-    """Whether a noise's numbers are rand(): uniform from 0 to 1, without a unit."""
-    return name.startswith(DRAWN)
+    """Whether a noise's numbers are uniform from 0 to 1; others are standard normal."""
+    return drawn_by(name) == "rand"
 
 
 def noise_text(name: str) -> str:
     """As the user wrote it."""
-    return "rand()" if is_uniform(name) else name
+    return f"{drawn_by(name)}()" if drawn_by(name) else name
 
 
 def noise_dimension(name: str) -> Dimension:
-    return unit("1").dimension if is_uniform(name) else unit("second").dimension ** -0.5
+    return unit("1").dimension if drawn_by(name) else unit("second").dimension ** -0.5
 
 
 def shared_names() -> dict[str, Dimension]:
@@ -230,6 +281,7 @@ def neuron_scope(
     threshold: str,
     reset: str,
     every_step: str,
+    refractory: str,
     parameters: tuple[tuple[str, Dimension], ...],
     regularly: tuple[tuple[str, str], ...] = (),
 ) -> NeuronScope:
@@ -237,15 +289,20 @@ def neuron_scope(
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
     dimensions = shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed}
-    return NeuronScope(
+    found = NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
         reset=parse_statements(reset, f"{where}, reset", "reset"),
         every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
+        refractory=parse_expression(refractory, f"{where}, refractory", "refractory") if refractory.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
         regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )
+    return replace(found, dimensions={**dimensions, **{n: _KNOWN[n] for n in found.spike_states}})
+
+
+_KNOWN = {"lastspike": unit("second").dimension, "not_refractory": unit("boolean").dimension}
 
 
 @lru_cache(maxsize=512)
@@ -263,6 +320,7 @@ def synapse_scope(
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
     parsed = parse_equations(equations, f"{where}, equations")
+    last = {LAST_EVENT: unit("second").dimension} if any("event-driven" in e.flags for e in parsed) else {}
     return SynapseScope(
         equations=parsed,
         receptor=parse_equations(receptor, f"{where}, receptor"),
@@ -271,6 +329,6 @@ def synapse_scope(
         every_step=parse_statements(every_step, f"{where}, every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
-        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed},
+        dimensions=shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed} | last,
         regularly=parse_regularly(regularly, f"{where}, regularly"),
     )

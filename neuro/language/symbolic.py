@@ -45,7 +45,6 @@ from neuro.language.equations import Expression, is_condition
 from neuro.language.units import is_unit_name, unit
 
 
-
 def _truncated(x: sp.Expr) -> sp.Expr:
     return sign_of(x) * floor_of(magnitude(x))
 

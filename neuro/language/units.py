@@ -289,6 +289,19 @@ def is_unit_name(name: str) -> bool:
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan)\s*\*?\s*(.*)", re.S)
 
 
+def is_quantity(text: str) -> bool:
+    """Whether a text is meant as a number and a unit, and not as an expression."""
+    match = _NUMBER.fullmatch(text)
+    if match is None or text.lstrip(" \t\n+-")[:1].isalpha():  # a name that begins with inf
+        return False
+    bound = "*" in text[match.end(1) : match.start(2)]  # 2*dt are two steps, not two decitonnes
+    try:
+        unit(match[2].strip() or "1")
+    except UnitError:
+        return match[2].isidentifier() and not bound  # a unit with a mistake in it
+    return not bound or all(map(is_unit_name, re.findall(r"[A-Za-z_]\w*", match[2])))
+
+
 def quantity(value: Any, unit_text: str | None = None) -> Quantity:
     """Read a quantity: "20 ms", a number, array, list or tensor (with `unit_text`), a pint or a Brian2 quantity.
 

@@ -14,7 +14,7 @@ from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import drawn, initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
-from neuro.language.scope import noise_text
+from neuro.language.scope import SPIKE_STATES, noise_text
 from neuro.language.units import Quantity
 from neuro.model import Input, IntArray, Network, OneToOne, Pairs, Population, Projection, Value
 from neuro.options import hint
@@ -113,7 +113,7 @@ class Operation:
     def _zeros(self, p: Population) -> dict[str, Value]:
         """States whose initial value nobody gives."""
         dimensions = p.neuron.scope.dimensions
-        return {n: Quantity(0.0, dimensions[n], str(dimensions[n])) for n in p.neuron.scope.states}
+        return {n: Quantity(SPIKE_STATES.get(n, 0.0), dimensions[n], str(dimensions[n])) for n in p.neuron.scope.states}
 
     def _drawn(self, key: str) -> Array:
         """The numbers of a distribution, by the name of a parameter or state."""

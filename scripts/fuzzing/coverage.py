@@ -12,7 +12,7 @@ import numpy as np
 from fuzzing.editing import blocks, models
 from neuro import Network, Neuron, Normal, Projection
 from neuro.fields import Distribution
-from neuro.language.equations import CONSTANTS, FUNCTIONS, is_condition
+from neuro.language.equations import CONSTANTS, DRAWN, FUNCTIONS, drawn_by, is_condition
 from neuro.language.scope import METHODS
 
 _OPERATORS = {
@@ -25,9 +25,9 @@ WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
     *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
-    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "no weight", "adds twice", "regularly")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "every_step", "subexpression", "noise", "rand", "regularly", "t", "dimensions", "no state")),
+    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "reads spike times", "no weight", "adds twice", "regularly")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "regularly", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ def features(network: Network) -> Counter[str]:
         found["initial values"] += bool(population.initial_values())
     for projection in network.projections:
         found.update(_projection(network, projection))
-    found.update(f"input {i.kind}" for i in network.inputs)
+    found.update(f"input {i.kind if i.law == 'poisson' else i.law}" for i in network.inputs)
     found["loop"] += _loops(network)
     found["couplings stages"] += network.couplings == "stages"
     return +found
@@ -81,9 +81,11 @@ def _cell(neuron: Neuron) -> Iterator[str]:
     scope = neuron.scope
     yield "cell threshold" if neuron.threshold else "cell no threshold"
     names = {n for e in scope.equations if e.expression for n in e.expression.names}
+    used = {n for e in scope.expressions for n in e.names}
     there = {
-        "reset": neuron.reset, "refractory": neuron.refractory.value, "unless refractory": neuron.refractory.value and scope.frozen_when_refractory,
-        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, "rand": len(scope.noise) > len(scope.white_noise), "regularly": scope.regularly, "t": "t" in names,
+        "reset": neuron.reset, "refractory": neuron.period, "unless refractory": neuron.frozen, "refractory time": scope.refractory and scope.timed,
+        "refractory condition": scope.refractory and not scope.timed, "lastspike": "lastspike" in used, "not_refractory": "not_refractory" in used,
+        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)
@@ -98,6 +100,7 @@ def _synapse(synapse: Any) -> Iterator[str]:
         "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
         "every_step": scope.every_step, "regularly": scope.regularly, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
         "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
+        "reads spike times": any(n.startswith(("lastspike_", "not_refractory_")) for e in scope.expressions for n in e.names),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
     yield from (f"word {'i of a synapse' if name == 'i' else name}" for name in scope.indices)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from fuzzing.dice import Dice
 from fuzzing.names import POPULATIONS, VARIABLES, Names
 from neuro import Input, Network, Population, quantity
@@ -29,7 +31,17 @@ def driven(network: Network, dice: Dice) -> Network:
         return network
     chosen = [dice.choose(targets) for _ in range(dice.weighted({1: 3, 2: 1}))]
     drives = tuple(_drive(dice, names.new(), p, v, float(network.dt.value)) for p, v in chosen)
+    drives = tuple(_by_law(dice, i, float(network.dt.value)) for i in drives)
     return replace(network, inputs=(*network.inputs, *drives))
+
+
+def _by_law(dice: Dice, item: Input, dt: float) -> Input:
+    """Now and then with as many sources as the binomial law needs."""
+    if not dice.chance(0.4):
+        return item
+    mean = np.asarray(item.rate.value) * item.sources * dt  # type: ignore[union-attr]
+    sources = max(item.sources, int(np.ceil(mean.max(initial=0))) + dice.whole(0, 3), 1)
+    return replace(item, law="binomial", sources=sources, rate=quantity(mean / sources / dt, "Hz"))
 
 
 def _drive(dice: Dice, name: str, population: Population, variable: str, dt: float) -> Input:

@@ -52,6 +52,8 @@ def blocks(model: Model) -> dict[str, list[Line]]:
     single = "threshold" if isinstance(model, Neuron) else "transmits"
     expression = getattr(scope, single)
     found[single] = [Line("", "", expression.text)] if expression is not None else []
+    if isinstance(model, Neuron) and scope.refractory is not None:
+        found["refractory"] = [Line("", "", scope.refractory.text)]
     return found
 
 

@@ -76,7 +76,15 @@ MUTATIONS = (
     ),
     Mutation(
         "refractory periods are one step short", "neuro/compiler/lowering.py",
-        "refractory=int(steps_of(neuron.refractory, resolved.network.dt))", "refractory=max(0, int(steps_of(neuron.refractory, resolved.network.dt)) - 1)",
+        "refractory=counted(neuron, resolved.network.dt)", "refractory=max(0, counted(neuron, resolved.network.dt) - 1)",
+    ),
+    Mutation(
+        "refractory periods that a text gives are one step short", "neuro/compiler/refractory.py",
+        "passed = floor_of((TIME - LAST) / DT + sp.Rational(1, 2))", "passed = floor_of((TIME - LAST) / DT + sp.Rational(3, 2))",
+    ),
+    Mutation(
+        "a cell forgets its spike when its condition ends", "neuro/compiler/refractory.py",
+        "closed(1 - (1 - FREE) * condition)", "closed(1 - condition)",
     ),
     Mutation(
         "sums at the end of a step miss the cells' statements", "neuro/compiler/lowering.py",

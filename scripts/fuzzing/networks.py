@@ -17,6 +17,7 @@ from fuzzing.driving import driven
 from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
+from fuzzing.refractory import refractory
 from fuzzing.sharing import shared
 from fuzzing.starting import starting
 from fuzzing.synapses import Draft, SynapseMaker, units_of
@@ -151,6 +152,7 @@ class NetworkMaker:
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
             network = starting(network, Dice([self.seed, 18]))
+            network = refractory(network, Dice([self.seed, 37]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

@@ -136,7 +136,7 @@ def _texts(model: Any) -> Iterator[Change]:
         for number in range(len(lines)):
             rest = [*lines[:number], *lines[number + 1 :]]
             yield partial(with_blocks, model, {block: rest}, **({"target": ""} if block == "transmits" else {}))
-    if isinstance(model, Neuron) and model.refractory.value:
+    if isinstance(model, Neuron) and (model.scope.refractory or model.period):
         yield partial(replace, model, refractory="0 ms")
     if model.regularly:
         yield partial(replace, model, regularly={})

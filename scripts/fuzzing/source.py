@@ -96,7 +96,7 @@ def _model(model: Neuron | Synapse) -> str:
     parts = [repr(model.name), _text(model.equations)]
     parts += [f"{f}={_text(getattr(model, f))}" for f in fields if getattr(model, f)]
     parts += [f"{f}={_mapping(getattr(model, f))}" for f in ("parameters", "initial") if getattr(model, f)]
-    if isinstance(model, Neuron) and model.refractory.value:
+    if isinstance(model, Neuron) and (model.scope.refractory or model.period):
         parts.append(f"refractory={_value(model.refractory)}")
     parts.append(f"method={model.method!r}")
     if model.regularly:
@@ -171,6 +171,7 @@ def _input(item: Input) -> str:
     rate = f", rate={_value(item.rate)}" if item.rate is not None else ""
     rate += f", weight={_value(item.weight)}" if item.weight is not None else ""
     rate += f", sources={item.sources}" if item.sources != 1 else ""
+    rate += f", law={item.law!r}" if item.law != "poisson" else ""
     kind = f", {item.kind!r}" if item.kind != "spikes" else ""
     return f"Input({item.name!r}, {item.size}{kind}{f', target={item.target!r}' if item.target else ''}{rate})"
 

@@ -33,7 +33,7 @@ def _cells(network: Network, dice: Dice) -> Network:
     name = Names(dice, tuple(n for n in VARIABLES if n not in scope.dimensions)).new()
     free = [(e.name, SCALES[e.unit]) for e in scope.equations if e.name in scope.states and e.name not in neuron.frozen]
     lines = [f"{name} = 0.5*{name} + {dice.number(-0.5, 0.5)}", f"{name} += {dice.number(0.05, 0.3)}*(rand() - 0.5)"]
-    lines += [f"{name} = sin(t/ms)*{dice.number(0.1, 1)}"]
+    lines += [f"{name} = sin(t/ms)*{dice.number(0.1, 1)}", f"{name} = {dice.number(0.1, 0.5)}*randn()"]
     for state, scale in free:
         lines.append(f"{name} = 0.6*{name} + 0.4*tanh({state}/({scale}))")
         lines.append(f"{state} = clip({state} + {dice.number(-0.3, 0.3)}*{scale}*tanh({name}), -3*{scale}, 3*{scale})")

@@ -110,7 +110,9 @@ def test_numbers_without_a_place_are_refused_before_anything_is_set() -> None:
 
 def test_one_number_that_all_share() -> None:
     """A (shared) variable takes one number."""
-    cells = brian2.NeuronGroup(3, "dv/dt = (rest - v)/(10*ms) : 1\nrest : 1 (shared, constant)", method="euler", name="cells")
+    cells = brian2.NeuronGroup(
+        3, "dv/dt = (rest - v)/(10*ms) : 1\nrest : 1 (shared, constant)", method="euler", name="cells"
+    )
     imported = from_brian2(cells)
     to_brian2(imported, {"cells.rest": 0.5})
     assert float(cells.rest[:]) == 0.5

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import backends
 from neuro import (
     FixedTotal,
     Input,
@@ -22,9 +23,11 @@ from neuro import (
     lower,
     quantity,
 )
-from neuro.compiler.drives import counts, cumulative
+from neuro.compiler.drives import binomial, counts, cumulative
 from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve
+from neuro.compiler.semantics import semantics
+from neuro.io.serialisation import from_json, to_json
 
 DECAY = Neuron("decay", "dv/dt = -v/tau : 1", parameters={"tau": "10 ms"})
 MEANS = (0.0, 1e-9, 0.02, 0.64, 1.28, 2.32, 17.3, 1e3, 1e4)
@@ -55,6 +58,60 @@ def test_cumulative_probabilities_are_poissons(mean: float) -> None:
     np.testing.assert_allclose(table, known, rtol=1e-12, atol=0)
     assert table[-1] == 1 and (np.diff(table) > 0).all()
     assert least == 0 or scipy.stats.poisson.cdf(least - 1, mean) < 2**-53
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-9, 0.02, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("n", [1, 7, 800, 10**6])
+def test_cumulative_probabilities_are_binomial(n: int, p: float) -> None:
+    least, table = binomial(n * p, n)
+    places = least + np.arange(len(table))
+    np.testing.assert_allclose(table, scipy.stats.binom.cdf(places, n, p), rtol=1e-9, atol=1e-15)
+    assert table[-1] == 1 and (np.diff(table) > 0).all() and places[-1] <= n
+    assert least == 0 or scipy.stats.binom.cdf(least - 1, n, p) < 2**-53
+
+
+def test_binomial_counts_have_the_binomial_variance_on_every_backend() -> None:
+    """Four sources with probability 0.4 a step: mean 1.6, variance 0.96, where Poisson's is 1.6."""
+    net = driven("400 Hz", sources=4)
+    net = replace(net, inputs=(replace(net.inputs[0], law="binomial"),))
+    found = counts(resolve(net).network, "d", 0, 2, 2000)
+    assert found.max() == 4 and abs(found.mean() - 1.6) < 0.02 and abs(found.var() - 0.96) < 0.02
+    traces = [
+        backends.get(b).compile(net).run(steps=200, batch=2, record=["cells.v"]).traces["cells.v"]
+        for b in ("reference", "native", "torch", "brian2")
+    ]
+    for trace in traces[1:]:
+        np.testing.assert_allclose(trace, traces[0], rtol=1e-12)
+    assert semantics(net).binomial == ("d",)
+    assert from_json(to_json(net)) == net and "law" not in to_json(driven())
+
+
+def test_brian2s_own_sampling_has_the_same_law() -> None:
+    from brian2.input.binomial import BinomialFunction
+
+    drawn = BinomialFunction(4, 0.4).implementations["numpy"].get_code(None)(np.zeros(20000))
+    net = driven("400 Hz", sources=4)
+    net = replace(net, inputs=(replace(net.inputs[0], law="binomial"),))
+    own = counts(resolve(net).network, "d", 0, 1, 400).ravel()
+    shares = [np.bincount(np.asarray(x, int), minlength=5) / np.size(x) for x in (drawn, own)]
+    np.testing.assert_allclose(shares[0], shares[1], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"law": "normal"}, "there is no law 'normal'"),
+        ({"kind": "poisson", "target": "", "weight": None, "law": "binomial"}, "only a drive has a law"),
+        (
+            {"law": "binomial", "rate": "1.2 kHz"},
+            "has 1.2 events in a step of 1 ms, and the binomial law has one at most",
+        ),
+    ],
+)
+def test_laws_that_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        net = driven()
+        replace(net, inputs=(replace(net.inputs[0], **changed),))
 
 
 @pytest.mark.parametrize("mean", [1e6, 1e8])

@@ -100,10 +100,11 @@ def test_gradients_through_a_random_threshold() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"equations": "du/dt = rand()*Hz : 1"}, r"rand\(\) stands in the threshold, reset and every_step of a neuron alone"),
+        ({"equations": "du/dt = rand()*Hz : 1"}, r"rand\(\) stands in the threshold, refractory and the statements of a neuron alone"),
         ({"equations": "u : 1\nx = rand() : 1"}, r"rand\(\) stands in"),
         ({"threshold": "rand(3) > 0.5"}, r"rand\(\) takes no argument"),
-        ({"threshold": "randn() > 0.5"}, r"randn\(\) is not allowed"),
+        ({"threshold": "randn(2) > 0.5"}, r"randn\(\) takes no argument"),
+        ({"equations": "du/dt = randn()*Hz : 1"}, r"randn\(\) stands in the threshold, refractory and the statements of a neuron alone"),
         ({"threshold": "rand() > u*mV"}, "units|volt|dimension"),
         ({"threshold": "rand()"}, "a threshold must be a condition"),
         ({"reset": "u = rand()*mV"}, "volt|unit"),
@@ -124,3 +125,33 @@ def test_a_variable_may_be_called_rand() -> None:
         for b in ("reference", "brian2", "native", "torch")
     ]
     assert all((r == rasters[0]).all() for r in rasters) and abs(rasters[0].mean() - 0.25) < 0.03
+
+
+@every_backend
+def test_normal_numbers(backend: str) -> None:
+    """randn() has streams of its own, beside those of rand(): adding the one changes none of the other's numbers."""
+    cell = Neuron(
+        "wandering", "u : 1\nn : 1", threshold="u + 0.5*randn() > 1", reset="u = 0.1*randn()",
+        every_step="u += 0.2*randn() + 0.1*rand() + 0.05*randn()", regularly={"3 ms": "n = randn()"},
+    )  # fmt: skip
+    net = Network((Population("p", cell, 20),), dt=quantity("1 ms"), seed=4)
+    found = backends.get(backend).compile(net).run(steps=60, batch=2, record=["p.u", "p.n"])
+    step, after, level, back, regular = (
+        streams.normal(4, f"noise/p/randn__{place}", 0, 2, 60, 20)
+        for place in ("every_step_1_1", "every_step_1_2", "threshold_1", "reset_1_1", "regularly_1_1_1")
+    )
+    kick, u = streams.uniform(4, "noise/p/rand__every_step_1_1", 0, 2, 60, 20), np.zeros((2, 20))
+    for k in range(60):
+        u = u + 0.2 * step[:, k] + 0.1 * kick[:, k] + 0.05 * after[:, k]
+        fired = u + 0.5 * level[:, k] > 1
+        np.testing.assert_array_equal(found.spikes["p"][:, k], fired)
+        u = np.where(fired, 0.1 * back[:, k], u)
+        np.testing.assert_allclose(found.traces["p.u"][:, k], u, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(found.traces["p.n"][:, k], regular[:, k - k % 3], rtol=1e-12)
+    assert found.spikes["p"].sum() > 50
+
+
+def test_the_surrogate_takes_a_normal_number_at_its_mean() -> None:
+    cell = Neuron("cell", "u : 1", threshold="u + randn() > 2", reset="u = 0", every_step="u += 0.1")
+    program: Any = backends.get("torch").compile(Network((Population("p", cell, 3),)))
+    assert program.semantics.surrogate_scale == {"p": 2.0}

@@ -174,5 +174,5 @@ def test_what_synapses_may_not(statements: str, message: str) -> None:
 @pytest.mark.parametrize("period", ["2.5 ms", "0.4 ms"])
 def test_periods_are_whole_steps(period: str) -> None:
     cell = Neuron("cell", "v : 1", regularly={period: "v = 1"})
-    with pytest.raises(ModelError, match="not a multiple of dt|shorter than dt"):
+    with pytest.raises(ModelError, match=r"not a multiple of dt|shorter than dt"):
         Network((Population("p", cell, 1),), dt="1 ms")

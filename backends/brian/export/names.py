@@ -12,7 +12,7 @@ import sympy as sp
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.functions import FUNCTIONS
-from backends.brian.names import Names
+from backends.brian.names import Names, brian2s_own
 from backends.brian.text import Table
 from neuro.language.mangling import unmangled
 from neuro.language.scope import NeuronScope, SynapseScope
@@ -113,14 +113,16 @@ class ReadableNames(Names):
         scope = population.neuron.scope
         if population.name in self.numbered:
             return super().of_cells(population)
-        return _table(population.neuron) | {n: f"noise_{n.replace('__', '_')}" for n in scope.noise}
+        return (
+            _table(population.neuron) | brian2s_own(scope) | {n: f"noise_{n.replace('__', '_')}" for n in scope.noise}
+        )
 
     def of_synapse(self, projection: Projection) -> Table:
         if projection.name in self.numbered:
             return super().of_synapse(projection)
         ends = [self.tables[e] for e in (projection.pre, projection.post) if e in self.network.parts["population"]]
         taken = {name for end in ends for name in end.values()}
-        return _table(projection.synapse, taken, projection.synapse.name)
+        return _table(projection.synapse, taken, projection.synapse.name) | brian2s_own(projection.synapse.scope)
 
     def object(self, role: str, owner: str) -> str:
         found = self.objects[owner]

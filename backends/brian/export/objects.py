@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from brian2.units.fundamentalunits import get_or_create_dimension
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.imported import Imported
 from backends.common.arrays import check_parameters
-from brian2.units.fundamentalunits import get_or_create_dimension
 from neuro.compiler.parameters import initial_state
 from neuro.compiler.parameters import parameters as declared
 from neuro.protocols import Parameters, RunError

@@ -131,7 +131,8 @@ class Printer:
 
     def variables(self, name: str, group: Any, values: Mapping[str, Array]) -> Iterator[str]:
         for variable, given in values.items():
-            if np.any(given) or group.variables[variable].constant:
+            held = group.variables[variable]
+            if held.constant or not np.array_equal(given, held.get_value()):
                 text = self.numbers(f"{name}.{variable}", given, dimension_of(group.variables[variable].dim))
                 yield f"{name}.{variable} = {text}"
 

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from backends.brian.built import Built
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.errors import OTHERS, described, objections
+from backends.brian.events import check_rates
+from backends.brian.exact import DegenerateError
 from backends.brian.export.builder import ScriptBuilder
 from backends.brian.export.expressions import quantity_text
 from backends.brian.export.names import ReadableNames
@@ -132,6 +134,10 @@ def _built(
     network: Network, known: Mapping[str, Parameter], values: Mapping[str, Array], feed: Feed, numbered: frozenset[str] = frozenset()
 ) -> tuple[Built, Columns]:  # fmt: skip
     """The objects and their numbers, where need be with numbered names."""
+    try:
+        check_rates(network, values)
+    except DegenerateError as error:
+        raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
     names = ReadableNames(network, numbered)
     numbers = Numbers(network, names, known)
     columns = numbers.columns(values, (1,))

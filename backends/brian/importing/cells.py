@@ -1,7 +1,8 @@
-"""NeuronGroups and PoissonGroups -> populations."""
+"""NeuronGroups, PoissonGroups and SpikeGeneratorGroups -> populations."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,22 +10,29 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.errors import NotImportedError, refused_as
+from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
-from backends.brian.importing.words import Words, dimension, free, si
+from backends.brian.importing.regular import Runner, regularly
+from backends.brian.importing.words import PARAMETER, Words, dimension, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
 from neuro.model import Neuron, Population
 
-_PARAMETER, _DIFFERENTIAL = "parameter", "differential equation"
+_DIFFERENTIAL = "differential equation"
+RELAY = "s"  # of a SpikeGeneratorGroup that is a population: what makes a cell of it fire
 
 
 @dataclass(frozen=True)
 class Outside:
-    """What the rest of the network does to a group's variables. added: events change it; summed: synapses form it in each step."""
+    """What the rest of the network does to a group's variables. added: events change it; summed: synapses form it in each step.
+
+    runners: statements that run now and then. before: those of `summed` that others read as they were in the step before.
+    """
 
     added: set[str] = field(default_factory=set)
     summed: set[str] = field(default_factory=set)
+    runners: list[Runner] = field(default_factory=list)
+    before: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,24 @@ class Cells:
 
     population: Population
     words: Words
+    before: Mapping[str, str] = field(
+        default_factory=dict
+    )  # a sum of the cells' -> the state that holds it for a step more
 
 
 def read_cells(group: Any, namespace: Mapping[str, Any], outside: Outside) -> Cells:
     """A group as a population. Raises NotImportedError."""
-    reader = _PoissonReader if isinstance(group, brian2.PoissonGroup) else _Reader
     with refused_as(group.name):
+        if isinstance(group, brian2.SpikeGeneratorGroup):
+            return relay(group, namespace)
+        reader = _PoissonReader if isinstance(group, brian2.PoissonGroup) else _Reader
         return reader(group, namespace, outside).cells()
+
+
+def relay(group: Any, namespace: Mapping[str, Any]) -> Cells:
+    """Cells that fire when they are told to: a SpikeGeneratorGroup whose cells synapses ask for more than spikes."""
+    neuron = Neuron(group.name, f"{RELAY} : 1", threshold=f"{RELAY} > 0.5", source="imported from Brian2")
+    return Cells(Population(group.name, neuron, len(group)), Words(group, namespace, {}))
 
 
 class _Reader:
@@ -47,15 +66,26 @@ class _Reader:
         self.group, self.outside = group, outside
         self.equations = self.given()
         self.words = Words(group, namespace, own_names(self.equations), {"N": str(len(group))})
-        self.reset = (
-            self.words.statements(group.event_codes.get("spike") or "") if hasattr(group, "event_codes") else []
-        )
+        self.write_out_noise()
+        codes = getattr(group, "event_codes", {})
+        self.reset = self.words.statements(codes.get("spike") or "")
+        self.regularly = regularly(self.words, outside.runners)
+        written = "\n".join([*self.reset, *self.regularly.values()])
+        self.assigned = {line.split()[0] for line in written.splitlines()}
         self.kept: list[str] = []  # variables that nothing in the group changes
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}
 
-    def given(self) -> Mapping[str, Any]:
+    def given(self) -> dict[str, Any]:
         return dict(self.group.user_equations)
+
+    def write_out_noise(self) -> None:
+        """Subexpressions with noise in them are put into the equations that read them: noise stands nowhere else."""
+        for equation in brian2.Equations(list(self.equations.values())).ordered if self.equations else ():
+            noisy = {n for n in equation.identifiers if n == "xi" or n.startswith("xi_") or n in self.words.inlined}
+            if equation.type == "subexpression" and noisy:
+                self.words.inlined[equation.varname] = self.words.tree(equation.expr.code)
+                del self.equations[equation.varname]
 
     def cells(self) -> Cells:
         group = self.group
@@ -63,20 +93,26 @@ class _Reader:
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         threshold = self.threshold()
         lines += [f"{name} : {dimension(table.array.dim)}" for name, table in self.words.tables.items()]
+        before = {n: free(f"{self.words.names[n]}_before", self.words.taken) for n in sorted(self.outside.before)}
+        for name, own in before.items():
+            lines.append(f"{own} : {unit_of(self.equations[name])}")
+            self.initial[own] = self.standing(name)
+        every_step = [f"{n} = {n}" for n in self.kept] + [f"{own} = {self.words.names[n]}" for n, own in before.items()]
         each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
         neuron = Neuron(
             group.name,
             equations="\n".join(lines),
             threshold=threshold,
             reset="\n".join(self.reset),
-            every_step="\n".join(f"{name} = {name}" for name in self.kept),
+            every_step="\n".join(every_step),
             parameters={**self.words.constants, **each},
             refractory=self.refractory(),
             method=self.method(),
             source="imported from Brian2",
+            regularly=self.regularly,
         )
         arrays = {n: v for n, v in self.parameters.items() if v.shape}
-        return Cells(Population(group.name, neuron, len(group), arrays, self.initial), self.words)
+        return Cells(Population(group.name, neuron, len(group), arrays, self.initial), self.words, before)
 
     def check(self) -> None:
         events = sorted(set(self.group.events) - {"spike"})
@@ -87,8 +123,8 @@ class _Reader:
             raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
 
     def line(self, name: str, equation: Any) -> str:
-        own, tail = self.words.names[name], str(dimension(equation.dim))
-        if equation.type == _PARAMETER:
+        own, tail = self.words.names[name], unit_of(equation)
+        if equation.type == PARAMETER:
             return f"{own} : {tail}{self.declared(name, equation)}"
         text = self.words.expression(equation.expr.code)
         if equation.type != _DIFFERENTIAL:
@@ -100,13 +136,12 @@ class _Reader:
         """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
         own = self.words.names[name]
         if "linked" in equation.flags:
-            raise self.words.refused(
-                f"'{name}' is linked to another group's variable", "make it a variable of this group"
-            )
+            reason = f"'{name}' is linked to another group's variable"
+            raise self.words.refused(reason, "make it a variable of this group")
         if name in self.outside.summed:
             return ""
         value = self.standing(name)
-        assigned = any(line.split()[0] == own for line in self.reset)
+        assigned = own in self.assigned
         if not assigned and name not in self.outside.added and not any(check_positive(name, value, "")):
             self.parameters[own] = value
             return " (shared)" if "shared" in equation.flags else ""
@@ -117,11 +152,7 @@ class _Reader:
 
     def standing(self, name: str) -> Quantity:
         """The values that stand in a variable: one number where it is shared."""
-        variable = self.group.variables[name]
-        value = si(variable.get_value(), variable.dim)
-        if not np.isfinite(value.value).all():
-            raise self.words.refused(f"'{name}' holds values that are not finite", "give it finite ones")
-        return compact(value) if variable.scalar else value
+        return standing(self.words, self.group.variables[name], name)
 
     def threshold(self) -> str:
         condition = self.group.events.get("spike")
@@ -131,9 +162,9 @@ class _Reader:
         given = self.group._refractory
         if given is False:
             return "0 ms"
-        dt = float(self.group.clock.dt_)
         if isinstance(given, str):
-            raise self.words.refused(f"its refractory period is the expression '{given}'", "give one time")
+            return self.words.expression(given)
+        dt = float(self.group.clock.dt_)
         steps = max(
             int((float(given) + 1e-3 * dt) / dt), 1
         )  # as Brian2's timestep() counts; 1 also holds what comes with the spike
@@ -146,22 +177,27 @@ class _Reader:
 class _PoissonReader(_Reader):
     """A PoissonGroup: cells that spike with a probability of rates*dt."""
 
-    def given(self) -> Mapping[str, Any]:
+    def given(self) -> dict[str, Any]:
         rates = self.group._rates
-        kind = "parameter" if not isinstance(rates, str) else "subexpression"
-        text = brian2.Equations("rates = 1*Hz : Hz" if kind == "subexpression" else "rates : Hz")
-        return dict(text)
+        return dict(brian2.Equations(f"rates = {rates} : Hz" if isinstance(rates, str) else "rates : Hz"))
 
     def check(self) -> None:
         pass
 
-    def line(self, name: str, equation: Any) -> str:
-        if isinstance(self.group._rates, str):
-            return f"rates = {self.words.expression(self.group._rates)} : hertz"
-        return super().line(name, equation)
-
     def method(self) -> str:
         return "euler"
+
+
+def standing(words: Words, variable: Any, name: str) -> Quantity:
+    value = si(variable.get_value(), variable.dim)
+    if not np.isfinite(value.value).all():
+        raise words.refused(f"'{name}' holds values that are not finite", "give it finite ones")
+    return Quantity(float(np.ravel(value.value)[0]), value.dimension, value.unit) if variable.scalar else value
+
+
+def unit_of(equation: Any) -> str:
+    """integer, boolean, or a unit."""
+    return {"integer": "integer", "boolean": "boolean"}.get(equation.var_type, str(dimension(equation.dim)))
 
 
 def own_names(equations: Iterable[str]) -> dict[str, str]:
@@ -174,12 +210,6 @@ def own_names(equations: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def compact(value: Quantity) -> Quantity:
-    """One number where all are the same."""
-    numbers = np.ravel(value.value)
-    same = bool(numbers.size) and bool((numbers == numbers[0]).all())
-    return Quantity(float(numbers[0]), value.dimension, value.unit) if same else value
-
-
-def fail(owner: str, reason: str, fix: str) -> NotImportedError:
-    return NotImportedError(owner, reason, fix)
+def bare(name: str) -> str:
+    """A cell's variable as a synapse calls it, without the end."""
+    return re.sub(r"_(pre|post)$", "", name)

@@ -9,13 +9,15 @@ import numpy.typing as npt
 from brian2.core.namespace import get_local_namespace
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.cells import Outside, read_cells
+from backends.brian.importing.cells import RELAY, Outside, read_cells
 from backends.brian.importing.errors import NotImportedError as NotImportedError
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported
 from backends.brian.importing.imported import Place as Place
 from backends.brian.importing.imported import Placed as Placed
 from backends.brian.importing.objects import Objects, objects
+from backends.brian.importing.order import check_order, read_before
+from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
 from backends.brian.importing.synapses import End, changed_outside, read_synapses
 from backends.brian.importing.words import si
@@ -45,13 +47,16 @@ class _Importer:
         self.groups: dict[str, Place] = {}
 
     def imported(self) -> Imported:
-        self.refuse_runners()
+        check_order(self.objects)
+        self.late = frozenset(read_before(self.objects))
         outside = self.outside()
-        self.cells = {g.name: read_cells(g, self.namespace, outside[g.name]) for g in self.objects.cells}
+        relays = self.relays()
+        groups = [*self.objects.cells, *relays]
+        self.cells = {g.name: read_cells(g, self.namespace, outside[g.name]) for g in groups}
         for cells in self.cells.values():
             check_stages(cells)
             self.take(currents(cells))
-        self.take([generator(group) for group in self.objects.generators])
+        self.take([generator(g, f"{g.name}.{RELAY}" if g in relays else "") for g in self.objects.generators])
         for item in self.objects.drives:
             base = self.objects.base(item._group)
             self.inputs.append(drive(item, self.cells[base.name], item._group.start, len(item._group)))
@@ -71,16 +76,20 @@ class _Importer:
 
     def take(self, found: list[tuple[Input, Brings]]) -> None:
         for item, brings in found:
+            brings(1)  # refuses what it can't bring
             self.inputs.append(item)
             self.brings[item.name] = brings
 
     def bring(self, steps: int) -> dict[str, Array]:
         return {name: brings(steps) for name, brings in self.brings.items()}
 
-    def refuse_runners(self) -> None:
-        for item in self.objects.runners:
-            reason = f"run_regularly statements of '{item.group.name}' have no place here"
-            raise NotImportedError(item.name, reason, "write what they do as equations or in the reset")
+    def relays(self) -> list[Any]:
+        """SpikeGeneratorGroups whose cells are asked for more than spikes: targets, and sources of sums."""
+        found = []
+        for synapses in self.objects.synapses:
+            found += [synapses.target, *([synapses.source] if synapses.summed_updaters else [])]
+        asked = {id(self.objects.base(end)) for end in found}
+        return [g for g in self.objects.generators if id(g) in asked]
 
     def outside(self) -> dict[str, Outside]:
         found = {g.name: Outside() for g in (*self.objects.cells, *self.objects.generators)}
@@ -90,12 +99,18 @@ class _Importer:
                 (found[group.name].added if kind == "added" else found[group.name].summed).add(name)
         for item in self.objects.drives:
             found[self.objects.base(item._group).name].added.add(item._target_var)
+        for _, group_name, variable in self.late:
+            found[group_name].before.add(variable)
+        for item in self.objects.runners:
+            if item.group not in self.objects.synapses:
+                runner = Runner(item, item.group.start, len(item.group))
+                found[self.objects.base(item.group).name].runners.append(runner)
         return found
 
     def end(self, group: Any) -> End:
         base = self.objects.base(group)
         place = self.groups[group.name] = Place(base.name, group.start, len(group))
-        return End(base.name, base, self.cells.get(base.name), place.first, place.size)
+        return End(base.name, base, self.cells.get(base.name), place.first, place.size, self.late)
 
     def projections(self) -> tuple[list[Projection], dict[str, Placed]]:
         """In the order in which Brian2 runs their pathways."""
@@ -108,7 +123,9 @@ class _Importer:
             elif not synapses._pathways and not synapses.summed_updaters:
                 self.warnings.append(f"'{synapses.name}' sends nothing to cells and is left out")
             else:
-                made = read_synapses(synapses, self.namespace, self.end(synapses.source), self.end(synapses.target))
+                runners = [Runner(r, 0, len(synapses)) for r in self.objects.runners if r.group.name == synapses.name]
+                ends = self.end(synapses.source), self.end(synapses.target)
+                made = read_synapses(synapses, self.namespace, *ends, runners)
             found += made
             placed[synapses.name] = Placed(tuple(p.name for p in made), len(synapses))
         return found, placed
@@ -129,11 +146,10 @@ class _Importer:
                 found |= {f"{synapses.name}.{n}": f"{projection}.{n}" for n in synapses.equations.names}
         return found
 
+
     def constants(self, network: Network, placed: Mapping[str, Placed]) -> dict[str, str]:
         """Of cells by the names that their words remember; a synapse's keep theirs."""
-        found = {
-            f"{n}.{theirs}": f"{n}.{own}" for n, c in self.cells.items() for theirs, own in c.words.renamed.items()
-        }
+        found = {f"{n}.{theirs}": f"{n}.{own}" for n, c in self.cells.items() for theirs, own in c.words.renamed.items()}
         for synapses in self.objects.synapses:
             for name in placed[synapses.name].projections[:1]:
                 own = network.projection(name).synapse.parameters

@@ -18,14 +18,24 @@ from backends.brian.importing.errors import NotImportedError
 SLOTS = ["start", "groups", "thresholds", "synapses", "resets", "end"]
 _WATCHES = (brian2.StateMonitor, brian2.EventMonitor, brian2.PopulationRateMonitor)
 _GROUPS = (brian2.NeuronGroup, brian2.PoissonGroup, brian2.SpikeGeneratorGroup)
-_PLACES: Mapping[type, tuple[str, int]] = {  # slot and order, beyond the owner's own order, of what a group consists of
-    StateUpdater: ("groups", 0),
-    SynapticStateUpdater: ("groups", 0),
-    Thresholder: ("thresholds", 0),
-    Resetter: ("resets", 0),
-    SummedVariableUpdater: ("groups", -1),
-    brian2.PoissonInput: ("synapses", 0),
-    brian2.SpikeGeneratorGroup: ("thresholds", 0),
+_PARTS = (
+    StateUpdater,
+    SynapticStateUpdater,
+    Thresholder,
+    Resetter,
+    SummedVariableUpdater,
+    SynapticPathway,
+    SubexpressionUpdater,
+)
+_SLOTS: Mapping[type, str] = {  # of what a group consists of; orders within them are looked at where they matter
+    StateUpdater: "groups",
+    SynapticStateUpdater: "groups",
+    SummedVariableUpdater: "groups",
+    Thresholder: "thresholds",
+    SynapticPathway: "synapses",
+    Resetter: "resets",
+    brian2.PoissonInput: "synapses",
+    brian2.SpikeGeneratorGroup: "thresholds",
 }
 _INSTEAD = {
     "SpatialNeuron": (
@@ -116,29 +126,19 @@ def sort(item: Any, found: Objects) -> None:
         found.subgroups.append(item)
     elif kind is CodeRunner:
         found.runners.append(item)
-    elif not isinstance(
-        item,
-        StateUpdater
-        | SynapticStateUpdater
-        | Thresholder
-        | Resetter
-        | SummedVariableUpdater
-        | SynapticPathway
-        | SubexpressionUpdater,
-    ):
+    elif not isinstance(item, _PARTS):
         raise NotImportedError(
             item.name, f"there is nothing here for a {kind.__name__}", "leave it out, or say what it does in equations"
         )
 
 
 def check_place(item: Any) -> None:
-    """Objects run in the slots and orders of Brian2's default schedule; pathways are sorted by theirs."""
+    """Everything runs in the slot that Brian2 gives it."""
     if not item.active:
         raise NotImportedError(item.name, "it is not active", "leave it out of the network, or make it active")
-    for kind, (slot, order) in _PLACES.items():
-        if isinstance(item, kind) and (item.when != slot or item.order != order):
-            place = f"it runs in the slot '{item.when}' with order {item.order}"
-            raise NotImportedError(item.name, place, f"leave it in the slot '{slot}' with order {order}")
+    for kind, slot in _SLOTS.items():
+        if isinstance(item, kind) and item.when != slot:
+            raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
 
 
 def check_schedule(network: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,15 +11,16 @@ import numpy.typing as npt
 
 from backends.brian.devices import DEFAULT_FUNCTIONS, DEFAULT_UNITS, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import Cells
-from backends.brian.importing.words import Table, Words, dimension
+from backends.brian.importing.words import Table, Words, si
+from neuro.language.units import Quantity
 from neuro.model import Input
 
 Array = npt.NDArray[Any]
 Brings = Callable[[int], Array]  # number of steps -> [1, time, channel]
 
 
-def generator(group: Any) -> tuple[Input, Brings]:
-    """A SpikeGeneratorGroup as a spike input, and its spikes."""
+def generator(group: Any, target: str) -> tuple[Input, Brings]:
+    """A SpikeGeneratorGroup as a spike input, or as what makes the cells fire that stand for it, and its spikes."""
     dt, size = float(group.clock.dt_), len(group)
     bins = np.asarray((np.asarray(group._spike_time) + 1e-3 * dt) / dt, np.int64)  # as Brian2 bins them
     cells = np.asarray(group._neuron_index, np.int64)
@@ -31,6 +33,8 @@ def generator(group: Any) -> tuple[Input, Brings]:
             found[0, bins[inside] + first, cells[inside]] = True
         return found
 
+    if target:
+        return Input(f"{group.name}_spikes", size, "current", target), lambda steps: spikes(steps).astype(np.float64)
     return Input(group.name, size, "spikes"), spikes
 
 
@@ -40,7 +44,10 @@ def currents(cells: Cells) -> list[tuple[Input, Brings]]:
     found = []
     for name, table in cells.words.tables.items():
         item = Input(
-            f"{population.name}_{name}", population.size if table.cell else 1, "current", f"{population.name}.{name}"
+            f"{population.name}_{name}",
+            population.size if _each(table, cells.words) else 1,
+            "current",
+            f"{population.name}.{name}",
         )
         found.append((item, _values(table, cells.words, population.size)))
     return found
@@ -70,15 +77,26 @@ def _values(table: Table, words: Words, size: int, ahead: float = 0.0) -> Brings
     look = table.array.implementations["numpy"].get_code(words.group)
 
     def values(steps: int) -> Array:
-        times = np.arange(steps) * dt + ahead * dt
-        at = _evaluated(table.time, words, {"t": times, "dt": dt})
-        at = np.broadcast_to(at, times.shape)
+        known = {"t": (np.arange(steps) * dt + ahead * dt)[:, None], "dt": dt, "i": np.arange(size)[None, :]}
+        time = np.asarray(_evaluated(table.time, words, known), np.float64)
         if not table.cell:
-            return np.asarray(look(at))[None, :, None]
-        cell = np.broadcast_to(_evaluated(table.cell, words, {"i": np.arange(size)}), (size,))
-        return np.asarray(look(at[:, None], np.asarray(cell, np.int64)[None, :]))[None]
+            return np.asarray(look(np.broadcast_to(time, (steps, size if _each(table, words) else 1))))[None]
+        cell = np.asarray(_evaluated(table.cell, words, known), np.int64)
+        return np.asarray(look(*np.broadcast_arrays(time, cell, np.empty((steps, size)))[:2]))[None]
 
     return values
+
+
+def _each(table: Table, words: Words) -> bool:
+    """Whether cells read the table at times or in columns of their own."""
+    names = {
+        n.id
+        for text in (table.time, table.cell)
+        if text
+        for n in ast.walk(words.parsed(text))
+        if isinstance(n, ast.Name)
+    }
+    return bool(table.cell) or bool(names & {"i", *words.names})
 
 
 def _evaluated(text: str, words: Words, known: Mapping[str, Any]) -> Any:
@@ -110,8 +128,28 @@ def _parameter(name: str, text: str, words: Words) -> Array:
 
 
 def drive(item: Any, cells: Cells, first: int, size: int) -> Input:
-    """A PoissonInput as a drive; cells outside of its subgroup hear nothing."""
-    population = cells.population
-    reason = "its counts are binomial ones"
-    raise cells.words.refused(f"PoissonInput '{item.name}' adds to it, and {reason}", "use a PoissonGroup and synapses")
-    raise AssertionError(population, first, size, dimension, brian2)
+    """A PoissonInput as a drive, with binomial counts as Brian2 draws them; cells outside of its subgroup hear nothing."""
+    population, words = cells.population, cells.words
+    if "law" not in Input.__dataclass_fields__:
+        raise words.refused(f"'{item.name}' adds binomial counts to it", "use a PoissonGroup and synapses")
+    rate = np.zeros(population.size)
+    rate[first : first + size] = float(item.rate)
+    return Input(
+        item.name,
+        population.size,
+        "drive",
+        f"{population.name}.{words.names[item._target_var]}",
+        rate=si(rate if size < population.size else float(item.rate), brian2.Hz.dim),
+        weight=_weight(item, words),
+        sources=int(item.N),
+        law="binomial",
+    )
+
+
+def _weight(item: Any, words: Words) -> Quantity:
+    """As Brian2's code has it, which holds a quantity as text."""
+    text = item._weight if isinstance(item._weight, str) else repr(item._weight)
+    value = words.number(words.parsed(text))
+    if value is None:
+        raise words.refused(f"the weight '{text}' of '{item.name}' is no number", "give one weight")
+    return si(value, words.group.variables[item._target_var].dim)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.cells import Cells, Outside, own_names
-from backends.brian.importing.errors import NotImportedError, refused_as
+from backends.brian.importing.cells import Cells, bare, own_names, standing, unit_of
+from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
-from backends.brian.importing.words import Words, dimension, free, si
+from backends.brian.importing.regular import Runner, regularly
+from backends.brian.importing.words import PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
-_PARAMETER, _DIFFERENTIAL = "parameter", "differential equation"
+_DIFFERENTIAL = "differential equation"
 _TARGET = re.compile(r"\s*(\w+)\s*(?:[-+*/%]|\*\*|//)?=(?!=)")
 
 
@@ -31,6 +32,12 @@ class End:
     cells: Cells | None
     first: int
     size: int
+    late: frozenset[tuple[str, str, str]] = frozenset()  # see order.read_before
+
+    def before(self, updater: Any, suffix: str) -> dict[str, str]:
+        """Names of what this sum reads as it was in the step before."""
+        read = [n for by, group, n in self.late if by == updater.name and group == self.name]
+        return {f"{n}{suffix}": f"{self.cells.before[n]}{suffix}" for n in read if self.cells is not None}
 
     def names(self) -> dict[str, str]:
         found = dict(self.cells.words.names) if self.cells is not None else {}
@@ -51,11 +58,9 @@ def changed_outside(synapses: Any) -> Iterator[tuple[str, str, str]]:
     for pathway in synapses._pathways:
         for name in targets(pathway.code):
             if name not in own:
-                bare = re.sub(r"_(pre|post)$", "", name)
-                yield "added", "source" if name.endswith("_pre") else "target", bare
+                yield "added", "source" if name.endswith("_pre") else "target", bare(name)
     for name in synapses.summed_updaters:
-        bare, end = re.sub(r"_(pre|post)$", "", name), "source" if name.endswith("_pre") else "target"
-        yield "summed", end, bare
+        yield "summed", "source" if name.endswith("_pre") else "target", bare(name)
 
 
 def targets(code: str) -> list[str]:
@@ -64,19 +69,42 @@ def targets(code: str) -> list[str]:
     return [m[1] for m in matches if m is not None]
 
 
-def read_synapses(synapses: Any, namespace: Mapping[str, Any], pre: End, post: End) -> list[Projection]:
+def reached(synapses: Any, names: Iterable[str]) -> set[str]:
+    """Variables that these names of a synapse's text are made of, those of cells with their suffix."""
+    own = own_equations(synapses)
+    pending, found = list(names), set[str]()
+    while pending:
+        name = pending.pop()
+        if name not in own:
+            name = name if name.endswith(("_pre", "_post")) else f"{name}_post"
+        if name in found:
+            continue
+        found.add(name)
+        suffix = "" if name in own else name[len(bare(name)) :]
+        group = synapses.source if suffix == "_pre" else synapses.target
+        equation = own.get(name) or (getattr(group, "equations", None) or {}).get(bare(name))
+        if equation is not None and equation.type == "subexpression":
+            pending += [f"{n}{suffix}" for n in equation.identifiers]
+    return found
+
+
+def read_synapses(
+    synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
+) -> list[Projection]:
     """One projection, and one more for each further variable that they sum into cells. Raises NotImportedError."""
     with refused_as(synapses.name):
-        return _Reader(synapses, namespace, pre, post).projections()
+        return _Reader(synapses, namespace, pre, post, runners).projections()
 
 
 class _Reader:
-    def __init__(self, synapses: Any, namespace: Mapping[str, Any], pre: End, post: End) -> None:
+    def __init__(
+        self, synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
+    ) -> None:
         self.synapses, self.pre, self.post = synapses, pre, post
         self.equations = own_equations(synapses)
         names = post.names() | {f"{n}_post": f"{own}_post" for n, own in post.names().items()}
         names = {n: own if own.endswith("_post") else f"{own}_post" for n, own in names.items()}
-        names |= {f"{n}_pre": f"{own}_pre" for n, own in pre.names().items()}
+        names |= {f"{n}_pre": f"{own}{'_post' if self.to_itself() else '_pre'}" for n, own in pre.names().items()}
         mine = own_names(self.equations)
         if "w" in self.equations and self.equations["w"].expr is not None and self.equations["w"].type != _DIFFERENTIAL:
             mine["w"] = free("w_1", mine.values())  # `w` is a weight, which has values
@@ -85,13 +113,16 @@ class _Reader:
         self.mine = mine
         self.words = Words(synapses, namespace, names | mine, counts)
         self.blocks = {p.objname: self.words.statements(p.code) for p in synapses._pathways}
+        self.regularly = regularly(self.words, runners)
+        written = [line for block in self.blocks.values() for line in block]
+        written += [line for block in self.regularly.values() for line in block.splitlines()]
+        self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}
         self.weights: Quantity | None = None
 
     def projections(self) -> list[Projection]:
-        self.check_order()
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
         method = method_of(self.synapses, self.synapses.state_updater, self.synapses.equations, self.words.namespace)
@@ -114,6 +145,7 @@ class _Reader:
             parameters={**self.words.constants, **each},
             method=method,
             source="imported from Brian2",
+            regularly=self.regularly,
         )
         found = Projection(
             self.synapses.name,
@@ -141,9 +173,14 @@ class _Reader:
         pre, post = (np.asarray(variables[f"_synaptic_{end}"].get_value(), np.int64) for end in ("pre", "post"))
         return Pairs(pre, post)
 
+    def to_itself(self) -> bool:
+        """Whether each synapse joins a cell to itself: both ends' variables are then one."""
+        pairs = self.pairs()
+        return self.pre.name == self.post.name and bool((pairs.pre == pairs.post).all())
+
     def line(self, name: str, equation: Any) -> str:
-        own, tail = self.mine[name], str(dimension(equation.dim))
-        if equation.type == _PARAMETER:
+        own, tail = self.mine[name], unit_of(equation)
+        if equation.type == PARAMETER:
             return f"{own} : {tail}{self.declared(name, equation)}"
         text = self.words.expression(equation.expr.code)
         if equation.type != _DIFFERENTIAL:
@@ -157,7 +194,7 @@ class _Reader:
             raise self.words.refused(
                 f"'{name}' is linked to another group's variable", "make it a variable of the synapses"
             )
-        assigned = any(line.split()[0] == own for block in self.blocks.values() for line in block)
+        assigned = own in self.assigned
         if own == "w":
             self.weights = value
         elif not assigned and not any(check_positive(name, value, "")):
@@ -175,18 +212,16 @@ class _Reader:
             self.initial[own] = value
 
     def standing(self, name: str) -> Quantity:
-        variable = self.synapses.variables[name]
-        value = si(variable.get_value(), variable.dim)
-        if not np.isfinite(value.value).all():
-            raise self.words.refused(f"'{name}' holds values that are not finite", "give it finite ones")
-        return Quantity(float(np.ravel(value.value)[0]), value.dimension, value.unit) if variable.scalar else value
+        return standing(self.words, self.synapses.variables[name], name)
 
     def sum(self, name: str, updater: Any) -> tuple[str, str]:
         """Input of the target, and what is summed into it."""
         if not name.endswith("_post"):
             reason = f"it sums '{name}' into its sources"
             raise self.words.refused(reason, "join the groups the other way round and sum into '..._post'")
-        return self.words.names[name].removesuffix("_post"), self.words.expression(updater.expression.code)
+        before = self.pre.before(updater, "_pre") | self.post.before(updater, "_post")
+        words = replace(self.words, names=self.words.names | before)  # it shares constants
+        return self.words.names[name].removesuffix("_post"), words.expression(updater.expression.code)
 
     def pathways(self, end: str) -> list[Any]:
         found = [p for p in self.synapses._pathways if p.prepost == end and self.blocks[p.objname]]
@@ -216,47 +251,3 @@ class _Reader:
         """Delays in steps, as Brian2's queue rounds them."""
         steps = np.floor(np.asarray(pathway._delays.get_value(), np.float64) / float(pathway.source.clock.dt_) + 0.5)
         return steps[:1] if steps.size and (steps == steps[0]).all() else steps
-
-    def check_order(self) -> None:
-        """Equations of synapses are integrated from the cells' old values here; Brian2 goes by the names of the updaters."""
-        updater = self.synapses.state_updater
-        if updater is None:
-            return
-        for name, equation in self.synapses.equations.items():
-            read = self.reached(equation.expr.identifiers) if equation.type == _DIFFERENTIAL else set()
-            for end, suffix in ((self.pre, "_pre"), (self.post, "_post")):
-                first = getattr(end.group, "state_updater", None)
-                moving = (
-                    {n for n in getattr(end.group.equations, "diff_eq_names", ()) if f"{n}{suffix}" in read}
-                    if first
-                    else set()
-                )
-                if moving and (first.order, first.name) < (updater.order, updater.name):
-                    reason = f"d{name}/dt reads {', '.join(sorted(moving))} of '{end.group.name}', which Brian2 integrates before it"
-                    fix = f"give it a name that comes before '{end.group.name}', so that both are integrated from the old values"
-                    raise self.words.refused(reason, fix)
-
-    def reached(self, names: Any) -> set[str]:
-        """Variables of cells, with their suffix, that these names are made of."""
-        pending, found = list(names), set[str]()
-        ends = {"_pre": self.pre, "_post": self.post}
-        while pending:
-            name = pending.pop()
-            if name in self.mine:
-                equation = self.equations[name]
-                inner = equation.expr.identifiers if equation.type not in (_PARAMETER, _DIFFERENTIAL) else ()
-                pending += [n for n in inner if n not in found]
-                found.add(name)
-                continue
-            suffix = "_pre" if name.endswith("_pre") else "_post"
-            bare = re.sub(r"_(pre|post)$", "", name)
-            equation = (getattr(ends[suffix].group, "equations", None) or {}).get(bare)
-            if equation is None or f"{bare}{suffix}" in found:
-                continue
-            found.add(f"{bare}{suffix}")
-            if equation.type not in (_PARAMETER, _DIFFERENTIAL):
-                pending += [f"{n}{suffix}" for n in equation.expr.identifiers]
-        return found
-
-
-__all__ = ["End", "NotImportedError", "Outside", "changed_outside", "read_synapses"]

@@ -15,8 +15,9 @@ from backends.brian.devices import DEFAULT_FUNCTIONS, DEFAULT_UNITS, brian2  # p
 from backends.brian.importing.errors import NotImportedError
 from neuro.checks.common import check_positive, other_name, reserved_problem
 from neuro.language.equations import CONSTANTS
-from neuro.language.units import Dimension, Quantity, is_unit_name, unit
+from neuro.language.units import Dimension, Quantity, is_unit_name, unit, usual_unit
 
+PARAMETER = "parameter"  # a declared variable, in Brian2's words
 _STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/%]?=|\*\*=|//=)(?!=)\s*(?P<expr>.*)", re.S)
 _WRITTEN_OUT = {"%=": "%", "**=": "**", "//=": "//"}
 
@@ -27,9 +28,9 @@ def dimension(dim: Any) -> Dimension:
 
 
 def si(value: Any, dim: Any) -> Quantity:
-    """SI numbers, as Brian2 stores them."""
+    """SI numbers, as Brian2 stores them, and a unit in which rules of learning find them of some size."""
     found, own = np.asarray(value, np.float64), dimension(dim)
-    return Quantity(float(found) if found.ndim == 0 else found.copy(), own, str(own))
+    return Quantity(float(found) if found.ndim == 0 else found.copy(), own, usual_unit(own))
 
 
 def free(name: str, taken: Iterable[str]) -> str:
@@ -64,14 +65,18 @@ class Words:
     constants: dict[str, Quantity] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)  # constants, Brian2's name -> ours
+    inlined: dict[str, ast.expr] = field(default_factory=dict)  # variables that are written out wherever they are read
 
     @property
     def taken(self) -> set[str]:
         return {*self.names.values(), *self.renamed.values(), *self.tables}
 
-    def expression(self, text: str, locals_: Mapping[str, ast.expr] | None = None) -> str:
-        """An expression. locals_: variables of the statements before it."""
-        return ast.unparse(_Rewriter(self, locals_ or {}).visit(self.parsed(text)))
+    def expression(self, text: str) -> str:
+        return ast.unparse(self.tree(text))
+
+    def tree(self, text: str) -> ast.expr:
+        found: ast.expr = _Rewriter(self, self.inlined).visit(self.parsed(text))
+        return found
 
     def parsed(self, text: str) -> ast.expr:
         clean = " ".join(text.split())
@@ -83,7 +88,7 @@ class Words:
     def statements(self, code: str) -> list[str]:
         """Statements in order, each as one line. Variables that only the statements know are put into those that read them."""
         found: list[str] = []
-        known: dict[str, ast.expr] = {}
+        known = dict(self.inlined)
         for line in re.split(r"[;\n]", code):
             text = line.split("#", 1)[0].strip()
             match = _STATEMENT.fullmatch(text) if text else None
@@ -165,20 +170,30 @@ class Words:
     def number(self, tree: ast.expr) -> float | None:
         """The value of an expression of numbers alone, or None."""
         names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-        if any(isinstance(n, ast.Call) for n in ast.walk(tree)) or any(n in self.names for n in names):
+        if any(isinstance(n, ast.Call) for n in ast.walk(tree)) or any(
+            n in self.names or n in ("t", "dt", "i", "j") for n in names
+        ):
             return None
         try:
-            values = {
-                n: float(self.counts[n]) if n in self.counts else float(self.resolved(n).get_value()) for n in names
-            }
+            values = {n: self.value(n) for n in names}
             return float(eval(compile(ast.Expression(tree), "", "eval"), {"__builtins__": {}}, values))
         except (AttributeError, NotImportedError, ArithmeticError, TypeError, ValueError):
             return None
 
+    def open_end(self, node: ast.expr) -> ast.expr | None:
+        """`inf*mV` as inf, which clip() takes without a unit."""
+        return ast.Name("inf") if self.number(node) == np.inf else None
+
+    def value(self, name: str) -> float:
+        """SI value of a number's name or a unit's."""
+        if name in self.counts:
+            return float(self.counts[name])
+        return float(DEFAULT_UNITS[name] if name in DEFAULT_UNITS else self.resolved(name).get_value())
+
     def call(self, node: ast.Call, visit: Callable[[ast.AST], Any]) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name in DEFAULT_FUNCTIONS:
-            return ast.Call(ast.Name(name), [visit(a) for a in node.args], [])
+            return ast.Call(ast.Name(name), [self.open_end(a) or visit(a) for a in node.args], [])
         found = self.resolved(name)
         if not isinstance(found, brian2.TimedArray):
             reason = f"'{name}' is a function of its own code"

@@ -49,7 +49,7 @@ _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     )},
     "exprel": _exprel, "sign_of": torch.sign, "magnitude": torch.abs, "sigmoid_of": torch.sigmoid, "floor_of": torch.floor,
     "ceil_of": torch.ceil, "floor_ratio": lambda a, b: torch.floor(a / b), "greater": _flag(torch.gt), "greater_equal": _flag(torch.ge), "chain_product": product,
-    "propagator": _propagator,
+    "propagator": _propagator, "chosen": lambda condition, a, b: torch.where(condition > 0, a, b),
 }  # fmt: skip
 
 

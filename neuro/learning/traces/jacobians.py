@@ -107,7 +107,7 @@ class Cells:
         self.cells = self.step.population(population)
         self.name, self.states, self.inputs = population, self.cells.states, self.cells.inputs
         self._slope, self.detach_reset = slope, detach_reset
-        self.chains = {p: self._chain(p) for p in ("integrate", "every_step", "reset")}
+        self.chains = {p: self._chain(p) for p in ("integrate", "every_step", "spike", "reset")}
         seeds = (*self.states, *self.inputs)
         self.starting = [(u.every, Chain(u.assigns, seeds, ())) for u in self.step.starting(population)]
         self.parameters = {n.partition(".")[2]: v for n, v in parameters.items() if n.startswith(f"{population}.")}
@@ -158,6 +158,9 @@ class Cells:
         if held and self.spikes is not None:
             taking = dict.fromkeys(self.cells.frozen, np.where(refractory | self.spikes[:, k], 0.0, 1.0))
         values |= {n: values[n] + a[:, k] * taking.get(n, 1.0) for n, a in self._landed.items()}
+        remembered = self.chains["spike"]
+        if remembered is not None and self.spikes is not None:
+            values |= remembered.run(self._lookup(values, k), dict.fromkeys(self.states, ~self.spikes[:, k]))[0]
         after, jump = self._after(values, k)
         return Slopes(state, fire, after, jump, taking)
 

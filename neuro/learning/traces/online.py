@@ -149,7 +149,7 @@ def _check(network: Network, cells: Cells, step: Step) -> None:
     neuron = resolve(network).network.population(cells.name).neuron
     if step.staged:
         raise _refusal(f"population '{step.staged[0]}'", "couplings='stages'; use couplings='step'")
-    if cells.refractory:
+    if cells.refractory or "not_refractory" in cells.states:
         raise _refusal(f"population '{cells.name}'", "a refractory period; the rule 'eprop' handles it")
     if step.update(cells.name, "every_step") is not None:
         raise _refusal(f"population '{cells.name}'", "statements in every_step")

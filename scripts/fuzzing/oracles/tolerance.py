@@ -101,7 +101,7 @@ def relative(a: Any, b: Any) -> np.ndarray[Any, Any]:
 
 SUMS = ("add", "subtract")
 EXACT = ("minimum", "maximum", "floor", "ceil", "sign", "absolute", "negative", "positive", "remainder")
-EXACT_FUNCTIONS = ("floor", "ceil", "sign", "abs", "relu", "clip", "int", "straight_through", "rand")
+EXACT_FUNCTIONS = ("floor", "ceil", "sign", "abs", "relu", "clip", "int", "straight_through", "rand", "randn")
 
 
 class Inexact(np.ndarray[Any, Any]):

@@ -74,7 +74,7 @@ def renamed_variables(network: Network, random: Random) -> Made:
     for i in network.inputs:
         owner, _, variable = i.target.partition(".")
         inputs.append(replace(i, target=f"{owner}.{tables[owner][variable]}") if i.target else i)
-    names = {f"{p.name}.{v}": f"{p.name}.{tables[p.name][v]}" for p in network.populations for v in _recorded(p)}
+    names = {f"{p.name}.{v}": f"{p.name}.{tables[p.name].get(v, v)}" for p in network.populations for v in _recorded(p)}
     return replace(network, populations=populations, projections=projections, inputs=tuple(inputs)), names
 
 

@@ -1,0 +1,112 @@
+"""Whether Brian2 runs the parts of a step in the order in which they run here: what would read other values is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from backends.brian.importing.cells import bare
+from backends.brian.importing.errors import NotImportedError
+from backends.brian.importing.objects import Objects
+from backends.brian.importing.synapses import reached
+
+Key = tuple[int, str]
+
+
+def key(item: Any) -> Key:
+    """Brian2 sorts what stands in one slot by order, then by name."""
+    return item.order, item.name
+
+
+def check_order(found: Objects) -> None:
+    """Sums are formed first, then synapses are integrated, then cells; on_pre comes before on_post. Raises NotImportedError."""
+    for synapses in found.synapses:
+        for name, updater in synapses.summed_updaters.items():
+            _check_sum(found, synapses, name, updater)
+        _check_integration(found, synapses)
+    _check_pathways(found)
+
+
+def _check_sum(found: Objects, synapses: Any, name: str, updater: Any) -> None:
+    read = reached(synapses, updater.expression.identifiers)
+    for owner, moved in _moved_before(found, synapses, updater, read):
+        reason = f"it sums {moved} after '{owner}' has been integrated"
+        raise NotImportedError(
+            synapses.name, reason, f"leave the orders of '{synapses.name}' and '{owner}' as they are"
+        )
+    target = found.base(synapses.target if name.endswith("_post") else synapses.source)
+    mover = getattr(target, "state_updater", None)
+    if mover is not None and key(mover) < key(updater):
+        reason = f"it sums '{name}' after '{target.name}' has been integrated"
+        raise NotImportedError(
+            synapses.name, reason, f"leave the orders of '{synapses.name}' and '{target.name}' as they are"
+        )
+
+
+def read_before(found: Objects) -> set[tuple[str, str, str]]:
+    """(sums' updater, group, variable) where Brian2 forms a sum from another sum of the step before, which it forms later in a step."""
+    sums = [(s, name, updater) for s in found.synapses for name, updater in s.summed_updaters.items()]
+    late = set()
+    for synapses, _, updater in sums:
+        read = reached(synapses, updater.expression.identifiers)
+        for other, name, former in sums:
+            group = found.base(other.target if name.endswith("_post") else other.source)
+            ends = [e for e, end in (("_pre", synapses.source), ("_post", synapses.target)) if found.base(end) is group]
+            if any(f"{bare(name)}{end}" in read for end in ends) and key(former) >= key(updater):
+                late.add((updater.name, group.name, bare(name)))
+    return late
+
+
+def _check_integration(found: Objects, synapses: Any) -> None:
+    updater = synapses.state_updater
+    if updater is None:
+        return
+    for name in synapses.equations.diff_eq_names:
+        read = {n for n in reached(synapses, synapses.equations[name].identifiers) if n.endswith(("_pre", "_post"))}
+        for owner, moved in _moved_before(found, synapses, updater, read):
+            reason = f"d{name}/dt reads {moved}, which Brian2 integrates before it"
+            fix = f"give it a name that comes before '{owner}', so that both are integrated from the old values"
+            raise NotImportedError(synapses.name, reason, fix)
+
+
+def _moved_before(found: Objects, synapses: Any, updater: Any, read: set[str]) -> Iterator[tuple[str, str]]:
+    """Owner and names of what is read and has been integrated by then."""
+    owners = [(found.base(synapses.source), "_pre"), (found.base(synapses.target), "_post"), (synapses, "")]
+    for owner, suffix in owners:
+        mover = getattr(owner, "state_updater", None)
+        if mover is None or mover is updater or key(mover) > key(updater):
+            continue
+        moved = sorted(f"{n}{suffix}" for n in owner.equations.diff_eq_names if f"{n}{suffix}" in read)
+        if moved:
+            yield owner.name, ", ".join(moved)
+
+
+def _check_pathways(found: Objects) -> None:
+    pathways = sorted((p for s in found.synapses for p in s._pathways), key=key)
+    ends = [p.prepost for p in pathways]
+    if ends != sorted(ends, key=["pre", "post"].index):
+        late = pathways[next(n for n in range(1, len(ends)) if (ends[n - 1], ends[n]) == ("post", "pre"))]
+        raise NotImportedError(late.name, "it runs after a pathway of postsynaptic spikes", "leave its order at -1")
+    for item in found.drives:
+        _check_drive(found, item)
+
+
+def _check_drive(found: Objects, item: Any) -> None:
+    """A drive acts before all pathways here, after on_pre in Brian2: nobody may read its variable in between."""
+    group = found.base(item._group)
+    for synapses in found.synapses:
+        ends = [s for s, end in (("_pre", synapses.source), ("_post", synapses.target)) if found.base(end) is group]
+        for pathway in synapses._pathways if pathway_reads(synapses, item._target_var, ends) else ():
+            reason = f"its '{pathway.objname}' reads '{item._target_var}', to which '{item.name}' adds in the same slot"
+            raise NotImportedError(synapses.name, reason, "read another variable, or write the input as a PoissonGroup")
+
+
+def pathway_reads(synapses: Any, name: str, ends: list[str]) -> bool:
+    from brian2.utils.stringtools import get_identifiers
+
+    for pathway in synapses._pathways:
+        texts = [line.split("=", 1)[-1] for line in pathway.code.splitlines()]
+        read = reached(synapses, {n for text in texts for n in get_identifiers(text)})
+        if any(f"{name}{end}" in read for end in ends):
+            return True
+    return False
