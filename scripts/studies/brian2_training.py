@@ -146,13 +146,13 @@ class Matching:
 
 
 def rules(study: Study) -> dict[str, tuple[Any, int]]:
-    """Rule, and its updates. The optimisers' numbers are in siemens, as Brian2 keeps the weight."""
+    """Rule, and its updates. The optimisers' numbers are in nS."""
     from neuro import learning
 
     one = {"trainable": (WEIGHT,)}
     return {
-        "BPTT": (learning.get("bptt", **one, learning_rate=1.5e-10, truncate=100), 60),
-        "ES": (learning.get("es", **one, samples=8, sigma=3e-10, learning_rate=1.5e-10), 60),
+        "BPTT": (learning.get("bptt", **one, learning_rate=0.15, truncate=100), 60),
+        "ES": (learning.get("es", **one, samples=8, sigma=0.3, learning_rate=0.15), 60),
     }
 
 

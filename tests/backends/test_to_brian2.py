@@ -29,7 +29,7 @@ def _numpy() -> Iterator[None]:
 
 def objects() -> dict[str, Any]:
     """Cells of a parameter and a constant each, driven, and plastic synapses among them."""
-    ms, mV, Hz = brian2.ms, brian2.mV, brian2.Hz
+    ms, mV = brian2.ms, brian2.mV
     clock = brian2.Clock(dt=0.5 * ms, name="clock*")
     cells = brian2.NeuronGroup(
         6, "dv/dt = (drive - v)/tau + kick*20*Hz : volt\ndrive : volt (constant)\nkick : volt", method="euler", clock=clock,
