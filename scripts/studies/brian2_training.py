@@ -22,7 +22,7 @@ MINUTES = 4
 DT = 0.05  # ms
 WINDOW = 25.0  # ms that the loss looks at
 WEIGHT, TRUE = "exc.w_exc", 6.0  # nS
-STARTS = (2.0, 3.0, 4.0)
+QUICK, STARTS = 3.0, (2.0, 3.0, 4.0, 8.0)
 Array = np.ndarray[Any, Any]
 
 CELLS = """
@@ -87,7 +87,6 @@ def script(size: int, weight: float, seed: int) -> Objects:
     )  # fmt: skip
 
     random, excitatory = np.random.default_rng(seed), 4 * size // 5
-    assert Hz
     clock = Clock(dt=DT * ms)
     constants = {
         "capacity": 200 * pF, "g_leak": 10 * nS, "g_na": 20 * uS, "g_k": 6 * uS, "v_t": -63 * mV, "tau_exc": 5 * ms, "tau_inh": 10 * ms,
@@ -233,7 +232,7 @@ def run(study: Study) -> None:
     from backends.brian.functions import settings
 
     size = 50 if study.quick else 100
-    starts = STARTS[1:2] if study.quick else STARTS
+    starts = (QUICK,) if study.quick else STARTS
     with settings("numpy"):
         same(study, size)
         rows = [row for start in starts for row in fitted(study, size, start, study.seed)]
@@ -241,7 +240,10 @@ def run(study: Study) -> None:
     study.table(f"{size} cells, {WINDOW:g} ms; the true weight is {TRUE:g} nS", header, rows)
     control = {row[1]: row[4] for row in rows if row[0].startswith("none")}
     for label in rules(study):
-        share = max(row[4] / control[row[1]] for row in rows if row[0] == label)
-        study.criterion(f"{label}: loss in Brian2 over the control's, worst start", share, "<= 0.05", share <= 0.05)
+        shares = {row[1]: row[4] / control[row[1]] for row in rows if row[0] == label}
+        first, worst = shares[QUICK], max(shares.values())
+        name = f"{label}: loss in Brian2 over the control's"
+        study.criterion(f"{name}, from {QUICK:g} nS", first, "<= 0.05", first <= 0.05)
+        study.criterion(f"{name}, worst of {len(STARTS)} starts", worst, "<= 0.05", worst <= 0.05, full=True)
     apart = max(abs(row[3] - row[4]) / row[4] for row in rows if row[4])
     study.criterion("loss here and in Brian2: largest relative difference", apart, "<= 1e-6", apart <= 1e-6)

@@ -66,9 +66,11 @@ def _means_something(name: str) -> bool:
 
 def _free(name: str, taken: Collection[str], read: bool = False) -> str:
     """The name, or one like it that Brian2 allows and nothing has. read: by sympy too."""
-    found, number = name, 1
+    base, number = name if not _MADE.fullmatch(name) else f"own_{name}", 1
+    found = base
     while found in taken or not _allowed(found) or (read and _means_something(found)):
-        number, found = number + 1, f"{name.strip('_')}_{number}"
+        number += 1
+        found = f"{base.strip('_')}_{number}"
     return found
 
 
@@ -167,8 +169,10 @@ class ReadableNames(Names):
 def _objects(network: Network) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in (*network.populations, *network.inputs, *network.projections):
-        name, number, taken = part.name, 1, {*_objects_of_brian2(), *found.values()}
-        while name in taken or _PART.fullmatch(name):
-            number, name = number + 1, f"{part.name.rstrip('_')}{number}" if number < 9 else f"part{len(found)}"
+        base = part.name if not _PART.fullmatch(part.name) else f"part_{len(found)}"
+        name, number, taken = base, 1, {*_objects_of_brian2(), *found.values()}
+        while name in taken:
+            number += 1
+            name = f"{base.rstrip('_')}{number}"
         found[part.name] = name
     return found
