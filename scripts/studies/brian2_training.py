@@ -71,7 +71,6 @@ def script(size: int, weight: float, seed: int) -> Objects:
     """As a script would make them. weight: nS. size: four of five cells are excitatory."""
     from brian2 import (
         Clock,
-        Hz,
         Network,
         NeuronGroup,
         SpikeMonitor,
@@ -217,7 +216,7 @@ def fitted(study: Study, size: int, start: float, seed: int) -> Iterator[tuple[A
 
     def row(label: str, weight: float, loss: float) -> tuple[Any, ...]:
         objects.network.restore()
-        to_brian2(imported, {WEIGHT: weight})
+        to_brian2(imported, {WEIGHT: np.asarray(weight)})
         return label, start, weight * 1e9, loss, task.of(objects.ran(WINDOW)[1])
 
     for label, (rule, updates) in rules(study).items():
@@ -229,7 +228,7 @@ def fitted(study: Study, size: int, start: float, seed: int) -> Iterator[tuple[A
 
 
 def run(study: Study) -> None:
-    from backends.brian.functions import settings
+    from backends.brian.devices import settings
 
     size = 50 if study.quick else 100
     starts = (QUICK,) if study.quick else STARTS

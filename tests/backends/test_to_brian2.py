@@ -14,8 +14,8 @@ from neuro import RunError
 
 brian2 = pytest.importorskip("brian2")
 
+from backends.brian.devices import settings  # noqa: E402
 from backends.brian.export.objects import to_brian2  # noqa: E402
-from backends.brian.functions import settings  # noqa: E402
 from backends.brian.importing.importer import from_brian2  # noqa: E402
 
 STEPS = 1000

@@ -168,11 +168,11 @@ class ReadableNames(Names):
 
 def _objects(network: Network) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in (*network.populations, *network.inputs, *network.projections):
-        base = part.name if not _PART.fullmatch(part.name) else f"part_{len(found)}"
+    for own in [part.name for kind in ("population", "input", "projection") for part in network.parts[kind].values()]:
+        base = own if not _PART.fullmatch(own) else f"part_{len(found)}"
         name, number, taken = base, 1, {*_objects_of_brian2(), *found.values()}
         while name in taken:
             number += 1
             name = f"{base.rstrip('_')}{number}"
-        found[part.name] = name
+        found[own] = name
     return found

@@ -199,8 +199,8 @@ class _Writer:
 
     def _synapses(self, printer: Printer, name: str) -> Iterator[str]:
         projection = self.network.projection(name)
-        ends = (self.names.objects[end] for end in (projection.pre, projection.post))
-        return printer.synapses(self.built.synapses[name], *ends, self._values(name))
+        source, target = (self.names.objects[end] for end in (projection.pre, projection.post))
+        return printer.synapses(self.built.synapses[name], source, target, self._values(name))
 
     def _monitors(self, printer: Printer) -> Iterator[str]:
         for name, monitor in self.built.spikes.items():

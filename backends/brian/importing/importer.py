@@ -146,10 +146,12 @@ class _Importer:
                 found |= {f"{synapses.name}.{n}": f"{projection}.{n}" for n in synapses.equations.names}
         return found
 
-
     def constants(self, network: Network, placed: Mapping[str, Placed]) -> dict[str, str]:
         """Of cells by the names that their words remember; a synapse's keep theirs."""
-        found = {f"{n}.{theirs}": f"{n}.{own}" for n, c in self.cells.items() for theirs, own in c.words.renamed.items()}
+        renamed = {name: cells.words.renamed for name, cells in self.cells.items()}
+        found = {
+            f"{name}.{theirs}": f"{name}.{own}" for name, table in renamed.items() for theirs, own in table.items()
+        }
         for synapses in self.objects.synapses:
             for name in placed[synapses.name].projections[:1]:
                 own = network.projection(name).synapse.parameters

@@ -82,7 +82,7 @@ def ran(script: Any, folder: Path) -> Mapping[str, Any]:
 @contextlib.contextmanager
 def as_before() -> Iterator[None]:
     """Brian2's preferences, which a script sets, are put back."""
-    from backends.brian.functions import settings
+    from backends.brian.devices import settings
 
     with settings("numpy"), warnings.catch_warnings():
         yield
