@@ -56,7 +56,7 @@ class _Simulation:
             if "w" in synapses.states:
                 weights = np.broadcast_to(self.parameters[f"{synapses.name}.w"], (*lead, *synapses.shape))
                 self.values[f"{synapses.name}.w"] = weights.astype(dtype)
-        depth = 1 + max((s.max_delay for s in step.synapses), default=0)
+        depth = 1 + max((max(s.longest, s.behind) for s in step.synapses), default=0)
         sizes = dict(step.sources) | {c.name: c.size for c in step.cells if c.spikes}
         self.history = {n: np.zeros((depth, *lead, size), bool) for n, size in sizes.items()}
         if feed.state is not None:
@@ -135,28 +135,28 @@ class _Simulation:
         history = self.history[source]
         history[self.k % len(history)] = spikes
 
-    def arrivals(self, synapses: Synapses) -> Array:
+    def arrivals(self, synapses: Synapses, late: int | None) -> Array:
         """Which synapses a spike reaches in this step: bool, broadcastable to [batch, *layout]."""
-        history = self.history[synapses.pre]
-        if isinstance(synapses.delay, int):
-            spikes = self.spread_pre(synapses, history[(self.k - synapses.delay) % len(history)])
+        history, delay = self.history[synapses.pre], synapses.delay if late is None else late
+        if isinstance(delay, int):
+            spikes = self.spread_pre(synapses, history[(self.k - delay) % len(history)])
         else:
-            slot = (self.k - synapses.delay.astype(np.int64)) % len(history)
+            slot = (self.k - delay.astype(np.int64)) % len(history)
             pre = np.arange(synapses.shape[0])[:, None] if synapses.kind == "dense" else synapses.pre_index
             axes = len(self.feed.lead)
             spikes = np.moveaxis(np.moveaxis(history, -1, 1)[slot, pre], range(-axes, 0), range(axes))
         return spikes if synapses.mask is None else spikes & synapses.mask
 
-    def fired(self, synapses: Synapses) -> Array:
+    def fired(self, synapses: Synapses, late: int) -> Array:
         history = self.history[synapses.post]
-        spikes = self.spread_post(synapses, history[self.k % len(history)])
+        spikes = self.spread_post(synapses, history[(self.k - late) % len(history)])
         return spikes if synapses.mask is None else spikes & synapses.mask
 
-    def gate(self, synapses: Synapses, when: When) -> Any:
+    def gate(self, synapses: Synapses, when: When, late: int | None) -> Any:
         """Which synapses there are (always), a spike reaches (pre), or whose target fired (post)."""
         if when == "always":
             return True if synapses.mask is None else synapses.mask
-        return self.arrivals(synapses) if when == "pre" else self.fired(synapses)
+        return self.arrivals(synapses, late) if when == "pre" else self.fired(synapses, late or 0)
 
     def refractory(self, cells: Cells) -> Array:
         return self.k - self.last_spike[cells.name] < cells.refractory
@@ -192,10 +192,11 @@ class _Simulation:
     def total(self, op: Couple) -> Array:
         """Sum of a coupling's values in each postsynaptic cell [batch, post], in the dtype of the run."""
         synapses = self.step.projection(op.projection)
-        if synapses.kind == "dense" and op.factors and op.when != "post" and isinstance(synapses.delay, int):
+        one = isinstance(synapses.delay, int) and op.late is None
+        if synapses.kind == "dense" and op.factors and op.when != "post" and one:
             return self.product(op.factors, synapses, op.when)
         values = evaluate(op.value, self.of_synapses(synapses))
-        values = np.where(self.gate(synapses, op.when), values, 0).astype(self.dtype)
+        values = np.where(self.gate(synapses, op.when, op.late), values, 0).astype(self.dtype)
         values = np.broadcast_to(values, (*self.feed.lead, *synapses.shape))
         if synapses.kind == "dense":
             return values.sum(axis=-2)  # type: ignore[no-any-return]
@@ -235,7 +236,7 @@ class _Simulation:
         synapses = self.synapses.get(op.owner)
         gate: Any = None
         if synapses is not None:
-            gate = self.gate(synapses, op.when)
+            gate = self.gate(synapses, op.when, op.late)
         elif op.when == "spikes":
             gate = self.last_spike[op.owner] == self.k
         kept = self.refractory(self.step.population(op.owner)) if op.frozen else None

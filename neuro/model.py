@@ -42,6 +42,7 @@ from neuro.fields import (
     later,
     put,
 )
+from neuro.language.equations import labelled
 from neuro.language.scope import SYNONYMS, NeuronScope, SynapseScope, neuron_scope, synapse_scope
 from neuro.language.units import Dimension, Quantity
 
@@ -116,7 +117,8 @@ class MergedNeuron(Neuron):
 class Synapse:
     """A synapse as text. `w` is the weight; declare it ("w : amp"). `x_pre`, `x_post` are the cells' variables.
 
-    equations: per-synapse state. on_pre, on_post: statements run when a spike arrives or the target fires.
+    equations: per-synapse state. on_pre, on_post: statements run when a spike arrives or the target fires. Statements of on_pre may have a
+    label before them ("down: I_post -= w", or {"down": "I_post -= w"}): a pathway, which has a delay of its own in the projection.
     transmits: a graded value, summed into the postsynaptic variable `target` each step. every_step: per-synapse
     updates. receptor: equations that live once in each postsynaptic cell; a line "I = expr : amp" for one of its
     inputs adds to that input. regularly: as of a neuron, after those of all neurons; it assigns the synapse's own variables.
@@ -124,7 +126,7 @@ class Synapse:
 
     name: str
     equations: str = ""
-    on_pre: str = ""
+    on_pre: Converted[str] = default("")
     on_post: str = ""
     every_step: str = ""
     transmits: str = ""
@@ -137,6 +139,8 @@ class Synapse:
     regularly: Mapping[str, str] = later({})
 
     def __post_init__(self) -> None:
+        if isinstance(self.on_pre, Mapping):
+            put(self, "on_pre", labelled(self.on_pre))
         checks.types(self)
         put(self, "method", SYNONYMS.get(self.method, self.method))
         convert_table(self, "parameters", quantities_only=True)
@@ -193,7 +197,8 @@ class Projection:
 
     weights: quantity or distribution: a scalar, [pre, post] for all-to-all, or one per synapse otherwise. delay: a scalar, one
     per synapse, or a distribution, whose numbers are rounded to steps, those below 0 to 0 (axonal: spike k of the source arrives at
-    step k + delay/dt). sign: "+" or "-" (Dale).
+    step k + delay/dt). delays: of labelled pathways of on_pre, and of on_post as "post"; one time each, 0 where nothing is said; they may be given
+    in `delay` too: {"pre": those of statements without a label, "down": "1 ms", "post": "2 ms"}. sign: "+" or "-" (Dale).
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
     in the same step, and for modulators that synapses read there. shares: projection whose weights it has, those that are drawn for that one
@@ -215,9 +220,14 @@ class Projection:
     summed: Literal["start", "end"] = "start"
     shares: str = later("")
     frozen: bool = later(False)
+    delays: Converted[Mapping[str, Quantity]] = later({})
 
     def __post_init__(self) -> None:
         checks.types(self)
+        if isinstance(self.delay, Mapping) and set(self.delay) != {"si", "unit"}:
+            put(self, "delays", {**self.delays, **{n: v for n, v in self.delay.items() if n != "pre"}})
+            put(self, "delay", self.delay.get("pre", "0 ms"))
+        convert_table(self, "delays", quantities_only=True)
         if self.weights is not None:
             put(self, "weights", converted(self.weights, f"projection '{self.name}', weights"))
         put(self, "delay", converted(self.delay, f"projection '{self.name}', delay"))

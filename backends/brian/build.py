@@ -32,9 +32,9 @@ from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import parameters
-from neuro.compiler.resolve import resolve, steps_of
+from neuro.compiler.resolve import late, resolve, steps_of
 from neuro.language.dimensions import dimension_of
-from neuro.language.equations import Equation, Expression
+from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.regularly import Regular
 from neuro.language.scope import NeuronScope
 from neuro.language.units import unit
@@ -45,6 +45,7 @@ Array = npt.NDArray[Any]
 
 
 FIRST = -(2**30)  # the order of what is done before everything else of a slot
+Block = tuple[Statement, ...]
 Ties = Mapping[str, Tie]  # by population and projection
 
 
@@ -64,6 +65,8 @@ class Builder:
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
         self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
+        self.pre_order = count()
+        self.post_order = count(sum(len(p.synapse.scope.pathways) for p in network.projections))
         self.every_step_order = count(3 * len(network.populations) + 2)
         self.clocks = {1: self.clock}
         self.starting_order = count(FIRST + 1)
@@ -290,7 +293,7 @@ class Builder:
             self.built.groups[projection.pre],
             self.built.groups[projection.post],
             "\n".join(self.synapse_lines(projection)),
-            on_pre=self.at_event(scope.on_pre, own, targets, limit, moved),
+            on_pre={n: self.at_event(b, own, targets, limit, moved) for n, b in self.pathways(projection)} or None,
             on_post=self.at_event(scope.on_post, own, targets, limit, moved),
             **self.method(projection.synapse),
             clock=self.clock,
@@ -299,13 +302,13 @@ class Builder:
         shift = np.arange(self.batch)[:, None]
         size = self.network.source_size(projection.pre)
         synapses.connect(i=(pre + shift * size).ravel(), j=(post + shift * cells.size).ravel())
-        if scope.on_pre:
-            resolved = resolve(self.network)
-            steps = np.broadcast_to(resolved.delays[projection.name], resolved.wires[projection.name].shape)
-            synapses.pre.delay = np.tile(steps.ravel()[chosen], self.batch) * self.dt
-            synapses.pre.order = number
+        for name, label in zip((n for n, _ in self.pathways(projection)), scope.pathways, strict=True):
+            pathway = getattr(synapses, name)
+            pathway.delay = np.tile(self.delays(projection, label)[chosen], self.batch) * self.dt
+            pathway.order = next(self.pre_order)
         if scope.on_post:
-            synapses.post.order = len(self.network.projections) + number
+            synapses.post.delay = (late(self.network, projection, "post") or 0) * self.dt
+            synapses.post.order = next(self.post_order)
         if synapses.state_updater is not None:
             synapses.state_updater.order = -2
         if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
@@ -317,6 +320,16 @@ class Builder:
     def at_event(self, block: Any, own: Table, targets: Table, limit: str, moved: str) -> str | None:
         """A pathway's statements. moved: what follows when Brian2 has solved a weight's equation up to the event."""
         return "\n".join(filter(None, [moved, words.statements(block, own, targets, limit)])) if block else None
+
+    def pathways(self, projection: Projection) -> list[tuple[str, Block]]:
+        """Brian2's name of each pathway of on_pre, and its statements."""
+        return [(f"pre{n}" if n else "pre", b) for n, b in enumerate(projection.synapse.scope.pathways.values())]
+
+    def delays(self, projection: Projection, label: str) -> Array:
+        """Steps of a pathway, one per entry of the flattened layout."""
+        resolved = resolve(self.network)
+        own, shape = late(self.network, projection, label), resolved.wires[projection.name].shape
+        return np.broadcast_to(resolved.delays[projection.name] if own is None else own, shape).ravel()
 
     def limit(self, projection: Projection) -> str:
         """The statement that keeps a plastic projection's weights within its bounds and sign."""

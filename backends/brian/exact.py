@@ -172,7 +172,8 @@ class Propagator:
 
     def _value(self, text: str, table: Mapping[str, Any]) -> Array:
         with np.errstate(all="ignore"):
-            found: Array = np.asarray(eval(text, {"__builtins__": {}}, {**_WORDS, **table}), np.float64)
+            words = {**_WORDS, "not_refractory": True, **table}
+            found: Array = np.asarray(eval(text, {"__builtins__": {}}, words), np.float64)
         return found
 
     def _system(self, known: Mapping[str, Array], inputs: Mapping[str, float]) -> Array:
@@ -185,20 +186,23 @@ class Propagator:
 
     def _wrong(self, known: Mapping[str, Array], dt: float) -> Array:
         """Rows in which some coefficient of the formula is not the matrix exponential's, in refractory cells or others."""
+        wrong = self._wrong_while(True, known, dt)
+        texts = (*self.formula, *self.constants, *(entry for row in self.matrix for entry in row))
+        return wrong | self._wrong_while(False, known, dt) if "not_refractory" in " ".join(texts) else wrong
+
+    def _wrong_while(self, free: bool, known: Mapping[str, Array], dt: float) -> Array:
         names = self._names(*self.formula, *self.constants) - set(known)
         for value in (1.0, 0.0, 1e-9):  # what inputs may be is not known; some value has a finite effect
-            inputs = dict.fromkeys(names, value)
+            inputs = {**dict.fromkeys(names, value), "not_refractory": free}
             system = self._system(known, inputs)
             if np.isfinite(system).all():
                 break
-        table = {**inputs, **known, "dt": dt}
         whole = np.zeros((len(system), len(self.states) + 1, len(self.states) + 1))
         whole[:, :-1] = np.where(np.isfinite(system), system, 0)
         bound = _exponential(np.where(np.eye(whole.shape[1], dtype=bool), whole, np.abs(whole)) * dt)[:, :-1]
-        wrong = self._differs(_exponential(whole * dt)[:, :-1], bound, {**table, "not_refractory": True})
-        if "not_refractory" in " ".join(self.formula):
+        if not free:
             whole[:, :-1][:, np.array(self.frozen)] = 0
-            wrong |= self._differs(_exponential(whole * dt)[:, :-1], bound, {**table, "not_refractory": False})
+        wrong = self._differs(_exponential(whole * dt)[:, :-1], bound, {**inputs, **known, "dt": dt})
         return wrong | ~np.isfinite(system).all((1, 2))
 
     def _differs(self, right: Array, bound: Array, table: Mapping[str, Any]) -> Array:

@@ -76,11 +76,12 @@ def _replay(network: Network, built: Built, state: State) -> None:
         for name, spikes in state.spikes.items()
     }
     for projection in network.projections:
-        if projection.name in built.synapses and projection.pre in past and projection.synapse.scope.on_pre:
-            queue = built.synapses[projection.name].pre.queue
-            for spikes in past[projection.pre]:
-                queue.push(np.flatnonzero(spikes).astype(np.int32))
-                queue.advance()
+        synapses = built.synapses.get(projection.name)
+        for pathway in () if synapses is None else synapses._pathways:
+            source = projection.post if pathway.prepost == "post" else projection.pre
+            for spikes in past.get(source, ()):
+                pathway.queue.push(np.flatnonzero(spikes).astype(np.int32))
+                pathway.queue.advance()
 
 
 # -- out -----------------------------------------------------------------------------------------------------------------

@@ -98,4 +98,4 @@ def _statements(block: Iterable[Statement], names: Names) -> str | None:
         texts.append((s, _text(s.expression, names, wanted)))
     if all(text is None for _, text in texts):
         return None
-    return "\n".join(f"{s.target} {s.op} {s.expression.text if text is None else text}" for s, text in texts)
+    return "\n".join(f"{s.label}{s.target} {s.op} {s.expression.text if text is None else text}" for s, text in texts)

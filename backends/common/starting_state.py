@@ -11,7 +11,7 @@ import numpy as np
 from backends.common.values import known, named, whole
 from neuro.caching import per_object
 from neuro.compiler.parameters import initial_state
-from neuro.compiler.resolve import counted, delay_range, resolve
+from neuro.compiler.resolve import counted, remembered, resolve
 from neuro.language.foreign import shown
 from neuro.model import Network
 from neuro.protocols import RunError
@@ -35,7 +35,7 @@ def layout(network: Network) -> Layout:
     """What the state of this network holds."""
     network = resolve(network).network
     variables = {n: v.shape for n, v in initial_state(network).items()}
-    sums, past = {}, dict[str, int]()
+    sums, past = {}, remembered(network)
     for p in network.projections:
         scope, cells = p.synapse.scope, network.population(p.post)
         if "w" in scope.states:
@@ -44,8 +44,6 @@ def layout(network: Network) -> Layout:
             name = statement.target.removesuffix("_post")
             if statement.target != name and name in cells.neuron.scope.inputs:
                 sums[f"{p.post}.{name}"] = (cells.size,)
-        if scope.on_pre:
-            past[p.pre] = max(past.get(p.pre, 0), delay_range(network, p)[1])
     periods = {p.name: counted(p.neuron, network.dt) for p in network.populations if p.neuron.threshold}
     periods = {n: steps for n, steps in periods.items() if steps}
     return Layout(

@@ -74,7 +74,13 @@ def with_feedback(declared: dict[str, Parameter], backward: Backward) -> dict[st
 def is_static(step: Step, couple: Couple) -> bool:
     """An event coupling of fixed per-synapse amounts: its sum is (spikes, some steps ago) @ matrix."""
     synapses, factors = step.projection(couple.projection), couple.factors
-    if couple.when != "pre" or factors is None or factors.pre.free_symbols or factors.post.free_symbols:
+    if (
+        couple.when != "pre"
+        or couple.late is not None
+        or factors is None
+        or factors.pre.free_symbols
+        or factors.post.free_symbols
+    ):
         return False
     names = {s.name for s in factors.synapse.free_symbols}
     return not names & {*synapses.states, "t"}

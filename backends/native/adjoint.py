@@ -280,26 +280,32 @@ class Adjoint(Writer):
 
         def text(ends: str) -> list[str]:
             body, _ = self.of_synapses(synapses, lines, seeds, ends)
-            gate = self.to_gate(synapses, op.when, f"times(g, {c_code(value, names)})", ends)
-            head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op.when)};"]
+            gate = self.to_gate(synapses, op, f"times(g, {c_code(value, names)})", ends)
+            head = [f"const real g = {g};", f"const int gate = {self.gate(synapses, op)};"]
             return [*head, *body, *gate] if ends == BOTH or body or gate else []
 
         return self.over_trials(synapses, self.over_synapses(synapses, text))
 
-    def gate(self, synapses: Synapses, when: str) -> str:
-        if when == "post":
-            return self.kernel.fired(synapses.post, "0", "j")
-        return self.kernel.fired(synapses.pre, self.kernel.delay(synapses), "i")
+    def gate(self, synapses: Synapses, op: Couple | Update) -> str:
+        if op.when == "post":
+            return self.kernel.fired(synapses.post, str(op.late or 0), "j")
+        return self.kernel.fired(synapses.pre, self.late(synapses, op), "i")
 
-    def to_gate(self, synapses: Synapses, when: str, value: str, ends: str) -> list[str]:
+    def late(self, synapses: Synapses, op: Couple | Update) -> str:
+        """C of the steps from a presynaptic spike to what an operation does at synapse s."""
+        return self.kernel.delay(synapses) if op.late is None else str(op.late)
+
+    def to_gate(self, synapses: Synapses, op: Couple | Update, value: str, ends: str) -> list[str]:
         """Adjoint of the spike that opens a gate, if it is that of one of these ends."""
-        if ("j" if when == "post" else "i") not in ends:
+        if ("j" if op.when == "post" else "i") not in ends:
             return []
-        if when == "post":
-            return [f"({self.spikes(synapses.post)})[b*{synapses.ends[1]} + j] += {value};"]
+        if op.when == "post":
+            behind = str(op.late or 0)
+            there = f"({self.spikes(synapses.post, behind)})[b*{synapses.ends[1]} + j]"
+            return [f"if (k >= {behind}) {there} += {value};"]
         if synapses.pre not in self.kernel.populations or synapses.name in self.training.backward.detached:
             return []
-        late = self.kernel.delay(synapses)
+        late = self.late(synapses, op)
         return [f"if (k >= {late}) ({self.spikes(synapses.pre, late)})[b*{synapses.ends[0]} + i] += {value};"]
 
     def update_synapses(self, op: Update) -> list[str]:
@@ -312,10 +318,10 @@ class Adjoint(Writer):
             if op.when == "always":
                 return body
             # the gate's adjoint reads what the statements have made, so it follows them
-            gate = self.to_gate(synapses, op.when, found.gate, ends) if found.gate else []
+            gate = self.to_gate(synapses, op, found.gate, ends) if found.gate else []
             if not body and not gate and ends != BOTH:
                 return []
-            return [f"const int gate = {self.gate(synapses, op.when)};", *(body or found.statements), *gate]
+            return [f"const int gate = {self.gate(synapses, op)};", *(body or found.statements), *gate]
 
         return self.over_trials(synapses, self.over_synapses(synapses, text))
 

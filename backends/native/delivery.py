@@ -243,7 +243,7 @@ class Delivery:
         coming, depth = self.target(op), kernel.depth[kernel.slot(op)]
         value = c_code(kernel.constants.synapses(synapses, op.value), kernel.synapse_names(synapses, None))
         body = [f"{coming}[({_slot(0, depth)}*TILE + b)*{post} + j] += {value};"]
-        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body, op.late), "}"]
 
     def deliver(self, op: Couple, cells: Cells) -> list[str]:
         """Add what has arrived in this step to a state, but not to a refractory cell's frozen one."""
@@ -257,9 +257,12 @@ class Delivery:
             f"{self.dialect.cleared(f'in{begin}', total)}; }}",
         ]  # fmt: skip
 
-    def where(self, synapses: Synapses, when: str, body: Sequence[str]) -> list[str]:
-        """A loop over trial b's synapses s from i to j at which a spike arrives (pre), or whose target fired (post)."""
+    def where(self, synapses: Synapses, when: str, body: Sequence[str], steps: int | None = None) -> list[str]:
+        """A loop over trial b's synapses s from i to j at which a spike arrives (pre), or whose target fired (post). steps: so late, and
+        not by the synapses' own delays."""
         kernel = self.kernel
+        if when == "pre" and steps is not None:
+            return kernel.spikes_of(synapses.pre, steps, kernel.of_source(synapses, body))
         if when == "always":
             return kernel.each_synapse(synapses, body)
         if when == "pre" and isinstance(synapses.delay, int):
@@ -276,7 +279,18 @@ class Delivery:
                 *kernel.spikes_of(synapses.pre, "late", of_one), "}",
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
+        if steps:
+            return kernel.spikes_of(synapses.post, steps, ["const long target = i;", *self.of_target(synapses, body)])
         return [f"if ({kernel.some(synapses.post)}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
+
+    def of_target(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
+        """A loop over the synapses s from i that end at cell `target`, j."""
+        if synapses.kind == "sparse":
+            return self.kernel.each_synapse(synapses, ["if (j != target) continue;", *body])
+        ends = "0", str(synapses.ends[0]) if synapses.kind == "dense" else "1"
+        place = f"i*{synapses.ends[1]} + j" if synapses.kind == "dense" else "j"
+        head = f"for (long i = {ends[0]}; i < {ends[1]}; i++) {{ const long j = target, s = {place};"
+        return [head, self.kernel.missing(synapses), *body, "}"]
 
 
 def _index(each: str) -> str:

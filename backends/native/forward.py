@@ -253,7 +253,7 @@ class Forward(Delivery):
         names, size = kernel.synapse_names(synapses, None), count(synapses)
         body = forward(lines, names)
         body += [f"{local(op.owner, v)}[b*{size} + s] = {name};" for v, name in results(lines).items()]
-        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body), "}"]
+        return ["for (long b = 0; b < active; b++) {", *self.where(synapses, op.when, body, op.late), "}"]
 
     def threshold(self, op: Threshold) -> list[str]:
         kernel, cells = self.kernel, self.kernel.populations[op.population]

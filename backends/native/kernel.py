@@ -62,7 +62,8 @@ class Kernel(Spikes):
         self.last = {self.slot(op): op for op in events if not self.direct(op)}
         for name in self.changing():
             s = self.step.projection(name)
-            self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.max_delay + 1)
+            self.reach[s.pre] = max(self.reach.get(s.pre, 1), s.longest + 1)
+            self.reach[s.post] = max(self.reach.get(s.post, 1), s.behind + 1)
 
     def couples(self) -> list[Couple]:
         found: list[Couple] = []

@@ -200,9 +200,13 @@ class _Renderer(Writer):
                 self.line(f"{key} = {found}")
                 return
         elif op.when != "always" and not (
-            isinstance(synapses.delay, int) and synapses.kind == "dense" and op.factors and op.when == "pre"
+            isinstance(synapses.delay, int)
+            and op.late is None
+            and synapses.kind == "dense"
+            and op.factors
+            and op.when == "pre"
         ):
-            found = self.summed(synapses, op, self.gate(synapses, op.when))
+            found = self.summed(synapses, op, self.gate(synapses, op.when, op.late))
         elif op.factors is not None and synapses.kind == "dense":
             gate = self.spikes(synapses.pre, int(synapses.delay)) if op.when == "pre" else None
             found = self.product(synapses, op.factors, gate)
@@ -254,7 +258,7 @@ class _Renderer(Writer):
 
     def update_synapses(self, op: Update) -> None:
         synapses = self.synapses[op.owner]
-        gate = self.gate(synapses, op.when)
+        gate = self.gate(synapses, op.when, op.late)
         for assign in op.assigns:
             target, value = local(op.owner, assign.target), self.of_synapses(synapses, assign.expr)
             text = self.value(op.owner, value)

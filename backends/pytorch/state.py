@@ -77,7 +77,8 @@ def past_spikes(step: Step, spikes: Tensors, before: Beginning | None) -> Tensor
     """Those that are still on their way. spikes: source -> [step, ..., neuron], of all steps. before: what the pass began with."""
     past: dict[str, int] = {}
     for synapses in step.synapses:
-        past[synapses.pre] = max(past.get(synapses.pre, 0), synapses.max_delay)
+        past[synapses.pre] = max(past.get(synapses.pre, 0), synapses.longest)
+        past[synapses.post] = max(past.get(synapses.post, 0), synapses.behind)
     earlier = {} if before is None else before.spikes
     return {name: _last(spikes[name], earlier.get(name), steps) for name, steps in past.items() if steps}
 

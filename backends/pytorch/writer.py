@@ -131,7 +131,7 @@ class Writer:
         """A presynaptic value as a projection sends it; a detached one brings no gradient back."""
         return f"{value}.detach()" if synapses.name in self.backward.detached else value
 
-    def gate(self, synapses: Synapses, when: str) -> str | None:
+    def gate(self, synapses: Synapses, when: str, late: int | None) -> str | None:
         """Which synapses a spike reaches (pre), whose target fired (post), or which there are (always; None: all of them);
         broadcastable to the layout.
         """
@@ -140,16 +140,17 @@ class Writer:
             there = self.function("mask", synapses.name, wires.mask)
         if when == "always":
             return there
-        name = mangled("gate", synapses.name, when)
+        name = mangled("gate", synapses.name, when, "" if late is None else str(late))
         if name in self._gates:
             return name
         self._gates.add(name)
-        terms = [] if when == "pre" else [self.spread(synapses, "post", mangled("z", synapses.post))]
-        for delay in synapses.delays if when == "pre" else ():
+        terms = [] if when == "pre" else [self.spread(synapses, "post", self.spikes(synapses.post, late or 0))]
+        own = synapses.delays if late is None else (late,)
+        for delay in own if when == "pre" else ():
             spread = self.passed(synapses, self.spread(synapses, "pre", self.spikes(synapses.pre, delay)))
-            late = wires.late[delay]
-            if late is not None:
-                spread = f"{spread}*{self.function('at', synapses.name, late)}"
+            some = wires.late[delay] if late is None else None
+            if some is not None:
+                spread = f"{spread}*{self.function('at', synapses.name, some)}"
             terms.append(spread)
         text = " + ".join(terms)
         if there is not None:

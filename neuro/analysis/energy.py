@@ -257,6 +257,10 @@ def _operations(run: _Run, synapses: Synapses) -> Operations:
             activation = _sent(run, couple)
             plain = couple.factors is not None and bool(np.isin(activation, (0, 1)).all())
         else:
+            if couple.late is not None:
+                raise EnergyError(
+                    f"projection '{synapses.name}' has pathways with delays of their own; count a network with one"
+                )
             activation = _events(run, synapses.pre)
             plain = couple.factors is not None and couple.factors.pre == 1 and couple.factors.post == 1
         dense += activation.shape[0] * activation.shape[1] * pairs

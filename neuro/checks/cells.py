@@ -25,6 +25,7 @@ from neuro.checks.common import (
 from neuro.checks.distances import check_positions
 from neuro.checks.events import check_flags
 from neuro.checks.parts import Neuron, Population
+from neuro.checks.pathways import check_unlabelled
 from neuro.checks.refractory import check_assigned, check_refractory
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Problem, Statement, suggestion
@@ -60,6 +61,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     yield from check_flags(scope.equations, synapse=False)
     yield from check_threshold(scope, names, where)
     yield from check_refractory(item, drawn)
+    yield from check_unlabelled(scope.statements)
     for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
     yield from check_regularly(item, scope)

@@ -194,6 +194,8 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
     drawn = not isinstance(projection.delay, Quantity)
     if not drawn:
         yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
+    for name, delay in projection.delays.items():
+        yield from check_grid("delay", delay, item.dt, f"{where}, delay of '{name}'")
     if scope.transmits is not None and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
         yield plain(
             f"{where}, delay",
@@ -260,7 +262,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
         )
     for statement in (s for r in scope.regularly for s in r.statements):
         yield from check_early(statement, partial(inputs_of, scope, {"_pre": pre, "_post": post}))
-    for block in (scope.on_pre, scope.on_post):
+    for block in (*scope.pathways.values(), scope.on_post):
         yield from check_order(block, scope, post.neuron.scope)
     if scope.transmits is not None:
         target = projection.synapse.target

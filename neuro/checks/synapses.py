@@ -24,6 +24,7 @@ from neuro.checks.common import (
 from neuro.checks.connectivity import check_numbers
 from neuro.checks.events import check_event_driven, check_flags
 from neuro.checks.parts import Input, Projection, Synapse
+from neuro.checks.pathways import check_delays, check_labels
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.foreign import shown
 from neuro.language.scope import SynapseScope
@@ -55,6 +56,7 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     yield from check_cycles(scope.equations)
     yield from check_flags(scope.equations, synapse=True)
     yield from check_flags(scope.receptor, synapse=False)
+    yield from check_labels(scope)
     own_names = {e.name for e in scope.equations}
     for equation in scope.receptor:
         if equation.kind != "subexpression" and equation.name in own_names:
@@ -138,6 +140,7 @@ def projection(item: Projection) -> Iterator[Problem]:
         yield plain(
             f"{where}, delay", "a delay is negative or not a number", "give delays of at least 0", str(item.delay)
         )
+    yield from check_delays(item)
     yield from check_numbers(item.connectivity, where)
     for name, value in item.parameters.items():
         if name not in scope.parameters:

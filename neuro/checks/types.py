@@ -55,7 +55,7 @@ def _of_field(item: Any, name: str, declared: str) -> Iterator[Problem]:
         yield from _part(value, declared, where, f"{name}=")
     elif name == "name" and not isinstance(value, str):
         yield from check_name(value, where)
-    elif declared == "str" and not isinstance(value, str):
+    elif declared in ("str", "Converted[str]") and not isinstance(value, str):
         yield plain(where, f"{_named(value)} is no text", f"write {name}='...'")
     elif declared.startswith("Literal[") and not isinstance(value, str | None):
         yield plain(

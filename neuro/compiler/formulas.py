@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -68,11 +68,12 @@ class CellFormulas:
 
 @dataclass(frozen=True)
 class SynapseFormulas:
-    """system: differential equations of each synapse that are solved at each step. events: from event to event. on_pre, on_post, every_step: statements in order. transmits: graded value."""
+    """system: differential equations of each synapse that are solved at each step. events: from event to event. pathways: of on_pre, by
+    label. on_post, every_step: statements in order. transmits: graded value."""
 
     system: System
     events: System
-    on_pre: tuple[Assign | Sum, ...]
+    pathways: Mapping[str, tuple[Assign | Sum, ...]]
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
     transmits: Sum | None
@@ -83,7 +84,8 @@ class SynapseFormulas:
         lines = [line for item in self.starting for line in item.lines()]
         lines += _rates(self.system)
         lines += [] if self.transmits is None else [f"transmits {self.transmits}"]
-        blocks = {"every step": self.every_step, "on pre": self.on_pre, "on post": self.on_post}
+        own = {f"on pre {label}".strip(): block for label, block in self.pathways.items()}
+        blocks = {"every step": self.every_step, **own, "on post": self.on_post}
         return lines + [f"{when} {statement}" for when, block in blocks.items() for statement in block]
 
 
@@ -141,7 +143,7 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
     return SynapseFormulas(
         system_of(synapse.name, _of(scope, lambda e: e.name not in events), inlined),
         between,
-        block(scope.on_pre),
+        {label: block(b) for label, b in scope.pathways.items()},
         block(scope.on_post),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),

@@ -70,13 +70,17 @@ class Linearised:
         found: dict[str, int] = {}
         for s in self.step.synapses:
             if s.pre in self.surrogate:
-                found[s.pre] = max(found.get(s.pre, 0), s.max_delay)
+                found[s.pre] = max(found.get(s.pre, 0), s.longest)
+            if s.post in self.surrogate and s.behind:
+                found[s.post] = max(found.get(s.post, 0), s.behind)
         return found
 
     @cached_property
     def start(self) -> int:
         """The first step of the trajectory before which everything is recorded that it depends on."""
-        return max((1, *(s.max_delay for s in self.step.synapses), *(c.refractory for c in self.step.cells)))
+        return max(
+            (1, *(max(s.longest, s.behind) for s in self.step.synapses), *(c.refractory for c in self.step.cells))
+        )
 
     @cached_property
     def held(self) -> dict[str, str]:

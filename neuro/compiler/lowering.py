@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import sympy as sp
@@ -10,9 +11,10 @@ import sympy as sp
 from neuro.caching import per_object
 from neuro.compiler.couplings import couple, gathers
 from neuro.compiler.drives import count_of, weight_of
+from neuro.compiler.formulas import Sum
 from neuro.compiler.integrators import MethodError, integrate
 from neuro.compiler.refractory import FREE, keeping, noted, taking
-from neuro.compiler.resolve import Resolved, counted, resolve
+from neuro.compiler.resolve import Resolved, counted, late, resolve
 from neuro.compiler.stages import Stages
 from neuro.compiler.step import Assign, Cells, Operation, Step, Synapses, Threshold, Update
 from neuro.compiler.systems import System
@@ -58,8 +60,8 @@ def _lower(network: Network) -> Step:
     knowing = [p for p in network.populations if p.neuron.scope.spike_states]
     operations += [noted(p.name, p.neuron.scope) for p in knowing]
     operations += [_drive(network, i) for i in network.inputs if i.kind == "drive"]
-    for phase in ("on_pre", "on_post"):
-        operations += [u for p in network.projections for u in _synaptic_block(resolved, p, phase)]
+    operations += [u for p in network.projections for u in _pathways(resolved, p)]
+    operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "on_post")]
     operations += [u for p in network.populations for u in _block(resolved, p, "reset")]
     sources = {i.name: i.size for i in network.inputs if i.sends}
     return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
@@ -127,6 +129,8 @@ def _synapses(resolved: Resolved, projection: Projection, wires: Wiring) -> Syna
         states=scope.states,
         parameters=scope.parameters,
         weight=scope.has_weight,
+        later=tuple(steps for label in scope.pathways if (steps := late(network, projection, label)) is not None),
+        behind=late(network, projection, "post") or 0,
         **vars(wires),
     )
 
@@ -192,20 +196,34 @@ def _synaptic_integration(resolved: Resolved, projection: Projection) -> Iterabl
         yield Update(projection.name, "integrate", assigns)
 
 
+def _pathways(resolved: Resolved, projection: Projection) -> Iterable[Operation]:
+    """What a presynaptic spike does, pathway after pathway."""
+    for label, block in resolved.synapses[projection.name].pathways.items():
+        yield from _statements(resolved, projection, block, "on_pre", late(resolved.network, projection, label))
+
+
 def _synaptic_block(resolved: Resolved, projection: Projection, phase: Any) -> Iterable[Operation]:
-    """Statements of a synapse in order; sums into cells become Couples."""
+    behind = late(resolved.network, projection, "post") if phase == "on_post" else None
+    return _statements(resolved, projection, getattr(resolved.synapses[projection.name], phase), phase, behind)
+
+
+def _statements(
+    resolved: Resolved, projection: Projection, block: Iterable[Assign | Sum], phase: Any, steps: int | None
+) -> Iterable[Operation]:
+    """Statements of a synapse in order; sums into cells become Couples. steps: late after the spike."""
     when: Any = {"on_pre": "pre", "on_post": "post", "every_step": "always"}[phase]
     pending: list[Assign] = []
-    for statement in getattr(resolved.synapses[projection.name], phase):
+    for statement in block:
         if isinstance(statement, Assign):
             pending.append(_kept_within(statement, projection))
             continue
         if pending:
-            yield Update(projection.name, phase, tuple(pending), when)
+            yield Update(projection.name, phase, tuple(pending), when, late=steps)
             pending = []
-        yield taking(couple(projection, statement, when), resolved.network.population(projection.post).neuron)
+        coupling = replace(couple(projection, statement, when), late=steps)
+        yield taking(coupling, resolved.network.population(projection.post).neuron)
     if pending:
-        yield Update(projection.name, phase, tuple(pending), when)
+        yield Update(projection.name, phase, tuple(pending), when, late=steps)
 
 
 def _kept_within(assign: Assign, projection: Projection) -> Assign:

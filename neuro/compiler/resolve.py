@@ -145,6 +145,27 @@ def delay_range(network: Network, projection: Projection) -> tuple[int, int]:
     return (int(np.min(steps)), int(np.max(steps))) if np.size(steps) else (0, 0)
 
 
+def late(network: Network, projection: Projection, pathway: str) -> int | None:
+    """Steps from a spike to what a labelled pathway, or "post", does; None where that is the synapses' delay, or at once."""
+    steps = int(steps_of(projection.delays[pathway], network.dt)) if pathway in projection.delays else 0
+    if pathway == "post":
+        return steps or None
+    return None if not pathway or steps == _delays(network)[projection.name] else steps
+
+
+def remembered(network: Network) -> dict[str, int]:
+    """Population or input -> steps over which something still waits for its spikes; those alone whose spikes do anything."""
+    found: dict[str, int] = {}
+    for p in network.projections:
+        scope = p.synapse.scope
+        if scope.on_pre:
+            own = [late(network, p, label) or 0 for label in scope.pathways]
+            found[p.pre] = max(found.get(p.pre, 0), delay_range(network, p)[1], *own)
+        if scope.on_post and (behind := late(network, p, "post")):
+            found[p.post] = max(found.get(p.post, 0), behind)
+    return found
+
+
 def counted(neuron: Neuron, dt: Quantity) -> int:
     """Steps of a refractory period that backends count; 0 where there is none, or the cells know when they are refractory."""
     fixed = isinstance(neuron.refractory, Quantity) and not neuron.scope.spike_states

@@ -28,7 +28,9 @@ def line(equation: Equation, names: Names, own: Names | None = None) -> str:
 
 def statements(block: Iterable[Statement], targets: Names, read: Names) -> str:
     """targets, read: names where they are assigned, and where they are read (an input is read as the whole sum)."""
-    return "\n".join(f"{targets.get(s.target, s.target)} {s.op} {rename(s.expression.text, read)}" for s in block)
+    return "\n".join(
+        f"{s.label}{targets.get(s.target, s.target)} {s.op} {rename(s.expression.text, read)}" for s in block
+    )
 
 
 def merged(neuron: Neuron, **changed: Any) -> MergedNeuron:

@@ -39,7 +39,8 @@ class CellSemantics:
 
 @dataclass(frozen=True)
 class Semantics:
-    """All conventions of one compiled network. dt: seconds. delays: projection -> (shortest, longest), steps."""
+    """All conventions of one compiled network. dt: seconds. delays: projection, and "projection.pathway" of those that have
+    their own -> (shortest, longest), steps."""
 
     dt: float
     dtype: str
@@ -134,6 +135,8 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     network = resolve(network).network
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: delay_range(network, p) for p in network.projections}
+    for p in network.projections:
+        delays |= {f"{p.name}.{n}": (int(steps_of(d, network.dt)),) * 2 for n, d in p.delays.items()}
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,

@@ -65,7 +65,7 @@ class Factors:
 class Couple:
     """`target[post] += sum over synapses of value`. when: "always" (graded), "pre" or "post" (events).
 
-    factors: None where the value doesn't split into a product.
+    factors: None where the value doesn't split into a product. late: steps after the spike; None where the synapses' own delays say it.
     """
 
     projection: str
@@ -74,6 +74,7 @@ class Couple:
     value: sp.Expr
     factors: Factors | None
     when: When
+    late: int | None = None
 
     def __str__(self) -> str:
         f = self.factors
@@ -81,7 +82,8 @@ class Couple:
         if f is not None:
             parts = {"pre": f.pre, "synapse": f.synapse, "post": f.post}
             value = " ".join(f"{name}[{expression_text(e)}]" for name, e in parts.items() if e != 1) or "1"
-        return f"{self.target} += sum({value})  via {self.projection}"
+        late = "" if self.late is None else f", {self.late} steps after"
+        return f"{self.target} += sum({value})  via {self.projection}{late}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Update:
 
     when: always; where the cell spiked; where a spike arrives (pre); where the target fired (post).
     frozen: targets that a refractory cell keeps (and, in on_pre, doesn't take). every: only in steps k that are multiples of it.
-    detached: no gradient passes to the spikes.
+    detached: no gradient passes to the spikes. late: as in Couple.
     """
 
     owner: str
@@ -115,6 +117,7 @@ class Update:
     frozen: tuple[str, ...] = ()
     every: int = 1
     detached: bool = False
+    late: int | None = None
 
     def __str__(self) -> str:
         when = {
@@ -207,7 +210,8 @@ class Cells:
 
 @dataclass(frozen=True, kw_only=True)
 class Synapses(Wiring):
-    """A projection's layout: its wiring, and what stands in it. delay: steps, one number or one per synapse in its shape."""
+    """A projection's layout: its wiring, and what stands in it. delay: steps, one number or one per synapse in its shape. later: delays of
+    pathways that have their own. behind: steps from the target's spike to on_post."""
 
     name: str
     pre: str
@@ -217,6 +221,13 @@ class Synapses(Wiring):
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
+    later: tuple[int, ...] = ()
+    behind: int = 0
+
+    @property
+    def longest(self) -> int:
+        """Steps from a source's spike to the last that it does here."""
+        return max((self.max_delay, *self.later))
 
     def __str__(self) -> str:
         delay = f"{self.delay}" if isinstance(self.delay, int) else f"0..{self.max_delay}"

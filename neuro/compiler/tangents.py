@@ -188,13 +188,19 @@ class _Moment:
     def _total(self, op: Couple) -> tuple[Any, Any]:
         """What a coupling sums into each cell [batch, post], and its tangent."""
         synapses, size = self.step.projection(op.projection), self.step.population(op.population).size
-        if synapses.kind == "dense" and op.factors and op.when != "post" and isinstance(synapses.delay, int):
+        if (
+            synapses.kind == "dense"
+            and op.factors
+            and op.when != "post"
+            and isinstance(synapses.delay, int)
+            and op.late is None
+        ):
             changing = (f"{synapses.name}.{name}" for name in self.whole.names(op.factors.synapse))
             if not any(name in self.tangents for name in changing):
                 return self._product(op, synapses)
         shape = (*self.lead, *synapses.shape)
         sent, moved = self._evaluated(op.value, op.projection)
-        gate, fired = self._passing(synapses, op.when)
+        gate, fired = self._passing(synapses, op)
         sent, moved = self._full(sent, shape), self._whole(moved, shape)
         moved = self._chosen(gate, moved, None)
         if fired is not None:
@@ -246,18 +252,19 @@ class _Moment:
         if op.when == "spikes":
             return self.trajectory.spikes[op.owner][:, self.k], self.fired.get(op.owner)
         synapses = self.whole.synapses.get(op.owner)
-        return (None, None) if synapses is None else self._passing(synapses, op.when)
+        return (None, None) if synapses is None else self._passing(synapses, op)
 
-    def _passing(self, synapses: Synapses, when: str) -> tuple[Any, Any]:
+    def _passing(self, synapses: Synapses, op: Couple | Update) -> tuple[Any, Any]:
         """Which synapses there are (always), a spike reaches (pre), or whose target fired (post); and the tangent of those spikes."""
         there = self.a.array(np.ones((), bool) if synapses.mask is None else synapses.mask)
-        if when == "always":
+        delay = synapses.delay if op.late is None else op.late
+        if op.when == "always":
             return there, None
-        if when == "post":
-            gate, moved = self._arrived(synapses.post, 0), self.fired.get(synapses.post)
+        if op.when == "post":
+            gate, moved = self._arrived(synapses.post, op.late or 0), self._sent(synapses.post, op.late or 0)
             end = "post"
-        elif isinstance(synapses.delay, int):
-            gate, moved = self._arrived(synapses.pre, synapses.delay), self._sent(synapses.pre, synapses.delay)
+        elif isinstance(delay, int):
+            gate, moved = self._arrived(synapses.pre, delay), self._sent(synapses.pre, delay)
             end = "pre"
         else:
             return self._passing_late(synapses, there)

@@ -212,6 +212,8 @@ def _link(step: Step, couple: Couple) -> Link:
     synapses, where = step.projection(couple.projection), f"projection '{couple.projection}'"
     if couple.when != "pre":
         raise NotLeakyError(where, "on_post", "a spike acts on its targets only")
+    if couple.late is not None:
+        raise NotLeakyError(where, "delay", "a pathway with a delay of its own; a projection has one")
     factors = couple.factors
     known = {symbol(n) for n in (*synapses.parameters, "w", "dt")}
     if factors is None or factors.pre != 1 or factors.post != 1 or not factors.synapse.free_symbols <= known:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeGuard
@@ -132,12 +132,18 @@ class Equation:
 
 @dataclass(frozen=True)
 class Statement:
-    """`target op expression`, op one of = += -= *= /=."""
+    """`target op expression`, op one of = += -= *= /=. pathway: the label before it, "" where it has none."""
 
     target: str
     op: str
     expression: Expression
     source: Source
+    pathway: str = ""
+
+    @property
+    def label(self) -> str:
+        """As text stands before it."""
+        return f"{self.pathway}: " if self.pathway else ""
 
 
 _ALLOWED = (
@@ -305,7 +311,7 @@ def _lines(block: str, where: str) -> Iterator[Source]:
 
 
 _EQUATION = re.compile(r"(?:d(?P<state>\w+)\s*/\s*dt\s*=|(?P<sub>\w+)\s*=|(?P<plain>\w+)\s*(?=:))\s*(?P<rest>.*)", re.S)
-_STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/]?=)(?!=)\s*(?P<expr>.*)", re.S)
+_STATEMENT = re.compile(r"(?:(?P<pathway>\w+)\s*:\s*)?(?P<target>\w+)\s*(?P<op>[-+*/]?=)(?!=)\s*(?P<expr>.*)", re.S)
 
 
 def parse_equations(block: str, where: str) -> tuple[Equation, ...]:
@@ -351,6 +357,16 @@ def _unit_and_flags(tail: str, source: Source) -> tuple[str, frozenset[str]]:
     return text, flags
 
 
+def labelled(blocks: Mapping[str, str]) -> str:
+    """Blocks of statements as one, each statement after the label of its block; those of "pre" have none."""
+    lines = []
+    for label, block in blocks.items():
+        bare = "\n".join(line.split("#", 1)[0] for line in str(block).splitlines())
+        parts = (part.strip() for line in bare.splitlines() for part in line.split(";"))
+        lines += [part if label == "pre" else f"{label}: {part}" for part in parts if part]
+    return "\n".join(lines)
+
+
 def parse_statements(block: str, where: str, draws: str = "") -> tuple[Statement, ...]:
     """Read statements, one per line or separated by ';'. draws: see Expression. Raises ModelError with the line and a caret."""
     found: list[Statement] = []
@@ -373,7 +389,7 @@ def _statement(text: str, source: Source, draws: str) -> Statement:
     if not expression.text:
         raise source.fail("the statement has no right-hand side", "write an expression after the operator")
     _ = expression.tree
-    return Statement(match["target"], match["op"], expression, source)
+    return Statement(match["target"], match["op"], expression, source, match["pathway"] or "")
 
 
 def parse_expression(text: str, where: str, draws: str = "") -> Expression:

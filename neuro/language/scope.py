@@ -201,6 +201,14 @@ class SynapseScope:
         return tuple(n for n in SYNAPTIC_INDICES if n in self.names and n not in self.dimensions)
 
     @property
+    def pathways(self) -> Mapping[str, tuple[Statement, ...]]:
+        """Label -> the statements of on_pre that have it, "" for those without one; in order of appearance."""
+        found: dict[str, tuple[Statement, ...]] = {}
+        for statement in self.on_pre:
+            found[statement.pathway] = (*found.get(statement.pathway, ()), statement)
+        return found
+
+    @property
     def has_weight(self) -> bool:
         return any(e.name == "w" for e in self.equations)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.parameters import initial_state, parameters
-from neuro.compiler.resolve import delay_range, resolve
+from neuro.compiler.resolve import remembered, resolve
 from neuro.model import IntArray, Network
 from neuro.options import hint
 from neuro.state import State
@@ -109,11 +109,7 @@ class Surgery:
 
     def _spikes(self, state: State) -> dict[str, Array]:
         """Spikes on their way, as many steps of them as the longest delay of the network after has."""
-        late: dict[str, int] = {}
-        network = resolve(self.after).network
-        for p in network.projections:
-            if p.synapse.scope.on_pre:
-                late[p.pre] = max(late.get(p.pre, 0), delay_range(network, p)[1])
+        late = remembered(resolve(self.after).network)
         found = {}
         for name, steps in late.items():
             if not steps:

@@ -37,7 +37,7 @@ def equation_line(item: Equation) -> Line:
 
 
 def statement_line(item: Statement) -> Line:
-    return Line(item.target, f"{item.target} {item.op} ", item.expression.text)
+    return Line(item.target, f"{item.label}{item.target} {item.op} ", item.expression.text)
 
 
 def blocks(model: Model) -> dict[str, list[Line]]:

@@ -72,7 +72,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a delay of its own is one step short", "backends/reference.py",
-        "slot = (self.k - synapses.delay.astype(np.int64)) %", "slot = (self.k + 1 - synapses.delay.astype(np.int64)) %",
+        "slot = (self.k - delay.astype(np.int64)) %", "slot = (self.k + 1 - delay.astype(np.int64)) %",
     ),
     Mutation(
         "refractory periods are one step short", "neuro/compiler/lowering.py",

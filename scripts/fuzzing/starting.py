@@ -31,7 +31,11 @@ def _cells(network: Network, dice: Dice) -> Network:
     neuron: Neuron = chosen.neuron
     scope = neuron.scope
     name = Names(dice, tuple(n for n in VARIABLES if n not in scope.dimensions)).new()
-    free = [(e.name, SCALES[e.unit]) for e in scope.equations if e.name in scope.states and e.name not in neuron.frozen]
+    free = [
+        (e.name, SCALES[e.unit])
+        for e in scope.equations
+        if e.unit in SCALES and e.name in scope.states and e.name not in neuron.frozen
+    ]
     lines = [f"{name} = 0.5*{name} + {dice.number(-0.5, 0.5)}", f"{name} += {dice.number(0.05, 0.3)}*(rand() - 0.5)"]
     lines += [f"{name} = sin(t/ms)*{dice.number(0.1, 1)}", f"{name} = {dice.number(0.1, 0.5)}*randn()"]
     for state, scale in free:

@@ -13,6 +13,7 @@ from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAcce
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
+from backends.brian.importing.statements import statements
 from backends.brian.importing.words import PARAMETER, Words, dimension, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
@@ -68,7 +69,7 @@ class _Reader:
         self.words = Words(group, namespace, own_names(self.equations), {"N": str(len(group))})
         self.write_out_noise()
         codes = getattr(group, "event_codes", {})
-        self.reset = self.words.statements(codes.get("spike") or "")
+        self.reset = statements(self.words, codes.get("spike") or "")
         self.regularly = regularly(self.words, outside.runners)
         written = "\n".join([*self.reset, *self.regularly.values()])
         self.assigned = {line.split()[0] for line in written.splitlines()}
@@ -91,7 +92,8 @@ class _Reader:
         group = self.group
         self.check()
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
-        threshold = self.threshold()
+        threshold, refractory = self.threshold(), self.refractory()
+        lines += self.words.held_lines()
         lines += [f"{name} : {dimension(table.array.dim)}" for name, table in self.words.tables.items()]
         before = {n: free(f"{self.words.names[n]}_before", self.words.taken) for n in sorted(self.outside.before)}
         for name, own in before.items():
@@ -106,7 +108,7 @@ class _Reader:
             reset="\n".join(self.reset),
             every_step="\n".join(every_step),
             parameters={**self.words.constants, **each},
-            refractory=self.refractory(),
+            refractory=refractory,
             method=self.method(),
             source="imported from Brian2",
             regularly=self.regularly,

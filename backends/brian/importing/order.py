@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from brian2.utils.stringtools import get_identifiers
+
 from backends.brian.importing.cells import bare
 from backends.brian.importing.errors import NotImportedError
 from backends.brian.importing.objects import Objects
+from backends.brian.importing.statements import values
 from backends.brian.importing.synapses import reached
 
 Key = tuple[int, str]
@@ -87,6 +90,14 @@ def _check_pathways(found: Objects) -> None:
     if ends != sorted(ends, key=["pre", "post"].index):
         late = pathways[next(n for n in range(1, len(ends)) if (ends[n - 1], ends[n]) == ("post", "pre"))]
         raise NotImportedError(late.name, "it runs after a pathway of postsynaptic spikes", "leave its order at -1")
+    for end in ("pre", "post"):
+        owners = [p.synapses.name for p in pathways if p.prepost == end]
+        for name in set(owners):
+            first, last = owners.index(name), len(owners) - owners[::-1].index(name)
+            between = {*owners[first:last]} - {name}
+            if between:
+                reason = f"pathways of '{min(between)}' run between its own"
+                raise NotImportedError(name, reason, "give one of the two another name")
     for item in found.drives:
         _check_drive(found, item)
 
@@ -96,17 +107,13 @@ def _check_drive(found: Objects, item: Any) -> None:
     group = found.base(item._group)
     for synapses in found.synapses:
         ends = [s for s, end in (("_pre", synapses.source), ("_post", synapses.target)) if found.base(end) is group]
-        for pathway in synapses._pathways if pathway_reads(synapses, item._target_var, ends) else ():
+        for pathway in synapses._pathways:
+            if not pathway_reads(synapses, pathway, item._target_var, ends):
+                continue
             reason = f"its '{pathway.objname}' reads '{item._target_var}', to which '{item.name}' adds in the same slot"
             raise NotImportedError(synapses.name, reason, "read another variable, or write the input as a PoissonGroup")
 
 
-def pathway_reads(synapses: Any, name: str, ends: list[str]) -> bool:
-    from brian2.utils.stringtools import get_identifiers
-
-    for pathway in synapses._pathways:
-        texts = [line.split("=", 1)[-1] for line in pathway.code.splitlines()]
-        read = reached(synapses, {n for text in texts for n in get_identifiers(text)})
-        if any(f"{name}{end}" in read for end in ends):
-            return True
-    return False
+def pathway_reads(synapses: Any, pathway: Any, name: str, ends: list[str]) -> bool:
+    read = reached(synapses, {n for text in values(pathway.code) for n in get_identifiers(text)})
+    return any(f"{name}{end}" in read for end in ends)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from backends.brian.importing.statements import statements
 from backends.brian.importing.words import Words
 
 _LINE = re.compile(r"(\w+) ([-+*/]?=) (.*)", re.S)
@@ -40,12 +41,12 @@ def regularly(words: Words, runners: Sequence[Runner]) -> dict[str, str]:
 def _statements(words: Words, runner: Runner) -> list[str]:
     group = runner.item.group
     if runner.first == 0 and runner.size == len(words.group):
-        return words.statements(runner.item.abstract_code)
+        return statements(words, runner.item.abstract_code)
     counts = {**words.counts, "N": str(len(group))}
     if runner.first:
         counts["i"] = f"(i - {runner.first})"
     part = replace(words, counts=counts)  # it shares constants and tables
-    return [_within(line, runner) for line in part.statements(runner.item.abstract_code)]
+    return [_within(line, runner) for line in statements(part, runner.item.abstract_code)]
 
 
 def _within(line: str, runner: Runner) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,8 +17,6 @@ from neuro.language.equations import CONSTANTS
 from neuro.language.units import Dimension, Quantity, is_unit_name, unit, usual_unit
 
 PARAMETER = "parameter"  # a declared variable, in Brian2's words
-_STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/%]?=|\*\*=|//=)(?!=)\s*(?P<expr>.*)", re.S)
-_WRITTEN_OUT = {"%=": "%", "**=": "**", "//=": "//"}
 
 
 def dimension(dim: Any) -> Dimension:
@@ -66,6 +63,7 @@ class Words:
     tables: dict[str, Table] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)  # constants, Brian2's name -> ours
     inlined: dict[str, ast.expr] = field(default_factory=dict)  # variables that are written out wherever they are read
+    held: dict[str, Dimension] = field(default_factory=dict)  # variables that only statements knew, by our name
 
     @property
     def taken(self) -> set[str]:
@@ -75,7 +73,7 @@ class Words:
         return ast.unparse(self.tree(text))
 
     def tree(self, text: str) -> ast.expr:
-        found: ast.expr = _Rewriter(self, self.inlined).visit(self.parsed(text))
+        found: ast.expr = Rewriter(self, self.inlined).visit(self.parsed(text))
         return found
 
     def parsed(self, text: str) -> ast.expr:
@@ -85,46 +83,13 @@ class Words:
         except SyntaxError:
             raise self.refused(f"'{clean}' is no expression", "write one expression") from None
 
-    def statements(self, code: str) -> list[str]:
-        """Statements in order, each as one line. Variables that only the statements know are put into those that read them."""
-        found: list[str] = []
-        known = dict(self.inlined)
-        for line in re.split(r"[;\n]", code):
-            text = line.split("#", 1)[0].strip()
-            match = _STATEMENT.fullmatch(text) if text else None
-            if text and match is None:
-                raise self.refused(f"'{text}' is no statement", "write 'x = ...' or 'x += ...'")
-            if match is not None:
-                self._statement(match["target"], match["op"], match["expr"], known, found)
-        return found
+    def hold(self, name: str, kept: Dimension) -> None:
+        """A variable that only statements know gets a place among the variables."""
+        self.names[name] = free(name, self.taken)
+        self.held[self.names[name]] = kept
 
-    def _statement(self, target: str, op: str, text: str, known: dict[str, ast.expr], found: list[str]) -> None:
-        tree: ast.expr = _Rewriter(self, known).visit(self.parsed(text))
-        if op in _WRITTEN_OUT:
-            place = known.get(target) or ast.Name(self.names.get(target, target))
-            tree = ast.parse(f"({ast.unparse(place)}) {_WRITTEN_OUT[op]} ({ast.unparse(tree)})", mode="eval").body
-            op = "="
-        if target in self.names:
-            name = self.names[target]
-            for local, value in list(known.items()):
-                if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(value)):
-                    known[local] = _Stale(local, target)
-            found.append(_line(name, op, tree))
-            return
-        if op != "=":
-            before = known.get(target)
-            if before is None:
-                raise self.refused(
-                    f"'{target}' in '{target} {op} {text}' is no variable of it", "declare it in the equations"
-                )
-            tree = ast.parse(f"({ast.unparse(before)}) {op[0]} ({ast.unparse(tree)})", mode="eval").body
-        if any(
-            isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("rand", "randn", "poisson")
-            for n in ast.walk(tree)
-        ):
-            fix = f"declare '{target} : 1' in the equations"
-            raise self.refused(f"'{target}' holds a random number, and is no variable of it", fix)
-        known[target] = tree
+    def held_lines(self) -> list[str]:
+        return [f"{name} : {kept}" for name, kept in self.held.items()]
 
     # -- names from outside --------------------------------------------------------------------------------------------
 
@@ -211,25 +176,15 @@ class Words:
         return NotImportedError(self.group.name, reason, fix)
 
 
-class _Stale(ast.Name):
-    """A variable of statements, after what it was made of has changed."""
+class Rewriter(ast.NodeTransformer):
+    """Brian2's tree in our words. known: what is put in the place of a name."""
 
-    def __init__(self, local: str, changed: str) -> None:
-        super().__init__(local)
-        self.changed = changed
-
-
-class _Rewriter(ast.NodeTransformer):
     def __init__(self, words: Words, known: Mapping[str, ast.expr]) -> None:
         self.words, self.known = words, known
 
     def visit_Name(self, node: ast.Name) -> Any:
         if node.id in self.known:
-            found = self.known[node.id]
-            if isinstance(found, _Stale):
-                reason = f"'{node.id}' is read after '{found.changed}', of which it was made, has changed"
-                raise self.words.refused(reason, f"declare '{node.id}' in the equations")
-            return found
+            return self.known[node.id]
         return ast.Name(self.words.names[node.id]) if node.id in self.words.names else self.words.name(node.id)
 
     def visit_Constant(self, node: ast.Constant) -> Any:
@@ -261,17 +216,3 @@ _BASES = ("meter", "kilogram", "second", "amp", "kelvin", "mole", "candela")
 
 def _tree(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
-
-
-def _line(name: str, op: str, tree: ast.expr) -> str:
-    """One statement; `x = x + y` as `x += y`."""
-    match tree:
-        case ast.BinOp(left=ast.Name(id=left), op=ast.Add() | ast.Sub() as sign, right=right) if (
-            op == "=" and left == name
-        ):
-            inner = ast.unparse(right)
-            closed = isinstance(right, ast.Name | ast.Constant | ast.Call)
-            return f"{name} {'+' if isinstance(sign, ast.Add) else '-'}= {inner if closed else f'({inner})'}"
-        case ast.BinOp(left=left, op=ast.Add(), right=ast.Name(id=right)) if op == "=" and right == name:
-            return f"{name} += {ast.unparse(left)}"
-    return f"{name} {op} {ast.unparse(tree)}"

@@ -170,7 +170,7 @@ def summed_input_of(network: Network, projection: str) -> SummedInput:
     if len(own) != 1:
         raise NoSummedInput("only weights of projections that add to one variable have a sum of their own")
     couple, synapses, factors = own[0], step.projection(projection), own[0].factors
-    if factors is None or factors.post.free_symbols or not isinstance(synapses.delay, int):
+    if couple.late is not None or factors is None or factors.post.free_symbols or not isinstance(synapses.delay, int):
         raise NoSummedInput("its value must be a product of weight and presynaptic activity, with one delay")
     slope = sp.diff(factors.synapse * factors.post, symbol("w"))
     straight = not slope.free_symbols and slope != 0 and symbol("w") not in within_functions(factors.synapse)
