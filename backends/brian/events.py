@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.brian.exact import DegenerateError
+from backends.brian.names import Names
 from backends.brian.plan import pairs
 from neuro.compiler.evaluation import evaluate
 from neuro.compiler.integrators import matrix_of
@@ -16,19 +17,23 @@ from neuro.compiler.resolve import resolve
 from neuro.model import Network, Projection
 
 Array = npt.NDArray[Any]
+Columns = Mapping[str, Mapping[str, Array]]
 
 _SLOWEST = 1e-6  # of a rate, in 1/dt: below it the formula has lost ten digits
 
 
-def check_rates(network: Network, values: Mapping[str, Array]) -> None:
-    """values: of all parameters. Raises DegenerateError where a formula is wrong with these."""
+def check_rates(names: Names, columns: Columns) -> None:
+    """columns: initial values and parameters by owner and Brian2's name. Raises DegenerateError where a formula is wrong with these."""
+    network = names.network
     for projection in network.projections:
         for name, rate in _divisors(network, projection):
             where, scope = f"projection '{projection.name}', d{name}/dt", projection.synapse.scope
             moving = sorted({s.name for s in rate.free_symbols} & set(scope.states))
             if moving:
-                raise DegenerateError(f"the rate depends on {moving[0]}, which changes during a run, and its formula divides by it", where)
-            found = np.abs(evaluate(rate, lambda n, p=projection: _of_synapses(network, p, n, values)))  # type: ignore[misc]
+                raise DegenerateError(
+                    f"the rate depends on {moving[0]}, which changes during a run, and its formula divides by it", where
+                )
+            found = np.abs(evaluate(rate, lambda n, p=projection: _of_synapses(names, p, n, columns)))  # type: ignore[misc]
             if not np.all(found * float(network.dt.value) > _SLOWEST):
                 raise DegenerateError(f"its formula divides by the rate, which is {np.min(found):g}/s", where)
 
@@ -42,18 +47,12 @@ def _divisors(network: Network, projection: Projection) -> Iterator[tuple[str, A
             yield name, matrix[name, name]
 
 
-def _of_synapses(network: Network, projection: Projection, name: str, values: Mapping[str, Array]) -> Array:
-    """A parameter of the projection or of its cells, [*lead, synapse]."""
-    pre, post, chosen = pairs(network, projection)
+def _of_synapses(names: Names, projection: Projection, name: str, columns: Columns) -> Array:
+    """A parameter of the projection or of its cells, for every synapse, trial after trial."""
+    network = names.network
+    pre, post, _ = pairs(network, projection)
     for owner, suffix, cells in ((projection.pre, "_pre", pre), (projection.post, "_post", post)):
         if name.endswith(suffix):
-            return _picked(values[f"{owner}.{name.removesuffix(suffix)}"], 1, cells)
-    return _picked(values[f"{projection.name}.{name}"], len(resolve(network).wires[projection.name].shape), chosen)
-
-
-def _picked(array: Array, axes: int, places: Array) -> Array:
-    """Those numbers; one number, of each parameter set, for all of them."""
-    found = np.asarray(array)
-    if found.ndim < axes or found.ndim == 1 < axes:
-        return found[..., None]
-    return found.reshape(*found.shape[: found.ndim - axes], -1)[..., places]
+            held = columns[owner][names[owner][name.removesuffix(suffix)]]
+            return held.reshape(-1, network.population(owner).size)[:, cells].ravel()
+    return columns[projection.name][names[projection.name][name]]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from backends.brian.built import Built
 from backends.brian.errors import described
+from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Propagator, Tie
 from backends.brian.names import HIGHEST, LOWEST, Names
 from backends.brian.plan import limits, pairs
@@ -68,7 +69,8 @@ class Numbers:
             columns[owner] |= propagators[owner].rates(tie, columns[owner])
 
     def check(self, columns: Columns, propagators: Mapping[str, Propagator]) -> None:
-        """Raises DegenerateError where a formula is wrong with these numbers."""
+        """Raises DegenerateError where a formula is wrong with these numbers: of an exact step, or from event to event."""
+        check_rates(self.names, columns)
         for owner, reason in self.wrong(columns, propagators):
             raise DegenerateError(reason, described(self.network, owner))
 

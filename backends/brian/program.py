@@ -16,7 +16,6 @@ import numpy.typing as npt
 from backends.brian.build import Builder
 from backends.brian.built import Built
 from backends.brian.errors import OTHERS, objections
-from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
 from backends.brian.given import Columns, Numbers, arrays, held_numbers, initial_values
@@ -67,12 +66,11 @@ class BrianProgram(Simulator):
         with session("numpy"), objections(self._names):  # refusals come now
             built = self._builder(copies).build()
             self._propagators = built.propagators
-            values = check_parameters(self._merged, None)
-            columns = self._numbers.columns(values, (copies,))
+            columns = self._numbers.columns(check_parameters(self._merged, None), (copies,))
             ties = self._numbers.ties(columns, self._propagators)
             built = self._builder(copies, ties).build() if ties else built
             try:
-                self._checked(built, values, columns, ties)
+                self._checked(built, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
@@ -99,7 +97,7 @@ class BrianProgram(Simulator):
             simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
             built = simulation.built
             try:
-                self._checked(built, values, columns, ties)
+                self._checked(built, columns, ties)
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
             given = initial_values(built, columns) | held_numbers(built, values, feed.lead)
@@ -125,9 +123,8 @@ class BrianProgram(Simulator):
             self.builds += 1
         return self._kept[key]
 
-    def _checked(self, built: Built, values: Mapping[str, Array], columns: Columns, ties: Mapping[str, Tie]) -> None:
-        """Checks the formulas of exact steps. Raises DegenerateError."""
-        check_rates(self._merged, values)
+    def _checked(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
+        """Checks Brian2's formulas. Raises DegenerateError."""
         self._numbers.add_rates(columns, self._propagators, ties)
         self._numbers.check(columns, built.propagators)
 

@@ -186,7 +186,7 @@ def _value(node: ast.AST) -> Any:
 def _applied(function: Callable[..., Any], arguments: Iterable[ast.AST]) -> Any:
     values = [_value(a) for a in arguments]
     with np.errstate(all="ignore"):
-        return None if any(v is None for v in values) else function(*values)
+        return None if any(v is None for v in values) else np.float64(function(*values))  # numpy's exp(True) is a half
 
 
 def _constant(value: float) -> ast.expr:

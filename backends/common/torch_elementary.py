@@ -152,6 +152,8 @@ class _Jump(torch.autograd.Function):
 
 def jump(gate: torch.Tensor, value: Any, before: Any) -> torch.Tensor:
     """value where the gate, which is 0 or 1, is open, else before; the gate's slope is their difference."""
+    if not isinstance(value, torch.Tensor):
+        value = _beside(gate, value)  # of two numbers torch would choose the precision
     if not gate.requires_grad or not torch.is_grad_enabled():
         return torch.where(gate > 0, value, before)
     value, before = (_beside(gate, a) for a in (value, before))

@@ -71,7 +71,9 @@ def _early(scope: SynapseScope, names: set[str]) -> Iterator[Problem]:
             read = sorted(scope.reached([node.id]) & names)
             if read:
                 message = f"'{read[0]}' has a value at events alone, and this is read at every step"
-                yield expression.source.problem(message, f"read it in on_pre or on_post, or {_CLOCK} where it is defined", node)
+                yield expression.source.problem(
+                    message, f"read it in on_pre or on_post, or {_CLOCK} where it is defined", node
+                )
     for statement in (s for s in scope.every_step if s.target in names):
         message = f"'{statement.target}' has a value at events alone, and this sets it at every step"
         yield statement.source.problem(message, f"set it in on_pre or on_post, or {_CLOCK} where it is defined")
@@ -84,6 +86,8 @@ def check_ends(projection: Projection, pre: NeuronScope | None, post: NeuronScop
         for node in equation.expression.name_nodes() if equation.expression is not None else ():
             for suffix, cells in (("_pre", pre), ("_post", post)):
                 read = {n.removesuffix(suffix) for n in scope.reached([node.id]) if n.endswith(suffix)}
-                changing = sorted(cells.reached(read) - {*cells.parameters, *cells.subexpressions, "N", "i"} if cells else ())
+                changing = sorted(
+                    cells.reached(read) - {*cells.parameters, *cells.subexpressions, "N", "i"} if cells else ()
+                )
                 if changing and equation.expression is not None:
                     yield _changes(equation, equation.expression, node, node.id, f"{changing[0]}{suffix}")

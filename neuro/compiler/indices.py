@@ -21,8 +21,10 @@ _ENDS = {"i": "_pre", "j": "_post"}  # of a synapse's indices those that cells h
 
 def with_indices(network: Network) -> Network:
     """The network whose text reads parameters in their place; itself where no text reads one."""
-    scopes = (*(p.neuron.scope for p in network.populations), *(p.synapse.scope for p in network.projections))
-    return _with_indices(network) if any(scope.indices for scope in scopes) else network
+    read = any(p.neuron.scope.indices for p in network.populations) or any(
+        p.synapse.scope.indices for p in network.projections
+    )
+    return _with_indices(network) if read else network
 
 
 @per_object

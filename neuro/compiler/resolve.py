@@ -150,7 +150,8 @@ def late(network: Network, projection: Projection, pathway: str) -> int | None:
     steps = int(steps_of(projection.delays[pathway], network.dt)) if pathway in projection.delays else 0
     if pathway == "post":
         return steps or None
-    return None if not pathway or steps == _delays(network)[projection.name] else steps
+    own = _delays(network)[projection.name] if pathway else None
+    return None if not pathway or (isinstance(own, int) and own == steps) else steps
 
 
 def remembered(network: Network) -> dict[str, int]:

@@ -75,6 +75,10 @@ class Semantics:
         "abs has slope 0 at 0; floor, ceil, sign, int and comparisons have slope 0; x % y has slope 1 in x; x**p has slope 0 in p "
         "where x <= 0; straight_through(x, y) has the value of x and the slope of y"
     )
+    words: str = (
+        "a condition is 0 or 1; a // b = floor(a/b); int(x) cuts towards 0; timestep(t, dt) = int((t + 0.001*dt)/dt); ==, != and all of these "
+        "have slope 0; i and j count cells from 0 on"
+    )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
     refractory_text: str = (
         "formed at the start of a step from the values there, inputs of the step included: a time counts whole steps since lastspike, a "

@@ -127,6 +127,7 @@ class Update:
             "post": " where the target fired",
         }
         frozen = f", {', '.join(self.frozen)} kept while refractory" if self.frozen else ""
+        frozen += "" if self.late is None else f", {self.late} steps after"
         every = f" of every {self.every} steps" if self.every > 1 else ""
         return "\n".join(
             [f"{self.phase} {self.owner}{every}{when[self.when]}{frozen}", *(f"    {a}" for a in self.assigns)]

@@ -58,8 +58,8 @@ class _Dimensions:
 
     def of(self, node: ast.expr) -> Dimension | Literal["boolean"]:
         match node:
-            case ast.Constant(value=value):
-                return "boolean" if isinstance(value, bool) else DIMENSIONLESS
+            case ast.Constant():
+                return "boolean" if is_condition(node) else DIMENSIONLESS
             case ast.Name():
                 found = self.name(node)
                 return "boolean" if isinstance(found, Truth) else found

@@ -14,7 +14,7 @@ from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import drawn, initial_state, parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.wiring import Wiring
-from neuro.language.scope import SPIKE_STATES, noise_text
+from neuro.language.scope import SPIKE_STATES, is_index, noise_text
 from neuro.language.units import Quantity
 from neuro.model import Input, IntArray, Network, OneToOne, Pairs, Population, Projection, Value
 from neuro.options import hint
@@ -22,6 +22,14 @@ from neuro.surgery.arrays import Axes, indices, moved, problem, wired
 from neuro.surgery.moving import Surgery
 
 Array = npt.NDArray[Any]
+
+
+def numbered(network: Network, population: str) -> bool:
+    """Whether a text reads numbers of these cells, or how many there are."""
+    merged = resolve(network).network
+    touched = (p.synapse for p in merged.projections if population in (p.pre, p.post))
+    held = (merged.population(population).neuron.parameters, *(s.parameters for s in touched))
+    return any(is_index(name) for parameters in held for name in parameters)
 
 
 class Operation:
@@ -69,6 +77,9 @@ class Operation:
         if random and self.noise != "anew":
             why = f"its {random[0]} is drawn for all its cells at once, by their places, so other cells would get other numbers"
             raise problem(where, why, "give noise='anew' where they may")
+        if numbered(self.network, item.name):
+            why = "its text, or that of a synapse, reads numbers of cells ('i', 'j', 'N'), and other cells would have other ones"
+            raise problem(where, why, "give the cells a parameter in place of the index")
         for name, pair in item.neuron.bounds.items():
             if any(b is not None and b.shape for b in pair):
                 raise problem(where, f"the bounds of '{name}' have one number for each cell", "give one for all")

@@ -25,8 +25,8 @@ WANTED = (
     *(f"function {n}" for n in sorted(FUNCTIONS)), *(f"constant {n}" for n in sorted(CONSTANTS)), *(f"operator {n}" for n in _OPERATORS.values()),
     *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
-    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "reads cells", "reads spike times", "no weight", "adds twice", "regularly")),
+    *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn", "pathway", "on_post")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "no weight", "adds twice", "pathways", "regularly")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "regularly", "t", "dimensions", "no state")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
@@ -98,8 +98,9 @@ def _synapse(synapse: Any) -> Iterator[str]:
     added = [s.target for s in scope.on_pre if s.target.endswith("_post")]
     there = {
         "event": scope.on_pre, "graded": synapse.transmits, "receptor": synapse.receptor, "plastic": scope.plastic, "on_post": scope.on_post,
-        "every_step": scope.every_step, "regularly": scope.regularly, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight,
-        "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)),
+        "every_step": scope.every_step, "regularly": scope.regularly, "state": set(scope.states) - {"w"}, "no weight": not scope.has_weight, "event-driven": scope.event_driven,
+        "event-driven constant": any("Hz" in e.source.text or "(1 -" in e.source.text for e in scope.event_driven),
+        "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)), "pathways": any(scope.pathways),
         "reads spike times": any(n.startswith(("lastspike_", "not_refractory_")) for e in scope.expressions for n in e.names),
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
@@ -125,6 +126,7 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
             if np.any(p.delay.value)
             else "delay zero"
         )
+    yield from ("delay on_post" if n == "post" else "delay pathway" for n, d in p.delays.items() if d.value)
     if any(isinstance(v, Distribution) for v in p.parameters.values()):
         yield "values drawn per synapse"
     yield from (name for name in ("cutoff", "period") if getattr(c, name, None) is not None)

@@ -74,7 +74,7 @@ def with_model(network: Network, old: Model, new: Any) -> Network:
         for p in network.populations
     )
     projections = tuple(
-        _kept(replace(p, synapse=new, parameters={}, initial={}, weights=_weights(p, new)), p)
+        _kept(replace(p, synapse=new, parameters={}, initial={}, weights=_weights(p, new), delays=_delays(p, new)), p)
         if p.synapse is old
         else p
         for p in network.projections
@@ -84,6 +84,11 @@ def with_model(network: Network, old: Model, new: Any) -> Network:
 
 def _weights(projection: Any, synapse: Synapse) -> Any:
     return projection.weights if synapse.scope.has_weight else None
+
+
+def _delays(projection: Any, synapse: Synapse) -> dict[str, Any]:
+    known = {*synapse.scope.pathways, *(["post"] if synapse.scope.on_post else [])}
+    return {n: v for n, v in projection.delays.items() if n in known}
 
 
 def _kept(new: Any, old: Any) -> Any:

@@ -14,9 +14,11 @@ from fuzzing.chips import chain
 from fuzzing.connections import connected
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
+from fuzzing.events import event_driven
 from fuzzing.integration import integrated
 from fuzzing.modulation import modulated
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
+from fuzzing.pathways import pathways
 from fuzzing.refractory import refractory
 from fuzzing.sharing import shared
 from fuzzing.starting import starting
@@ -151,8 +153,10 @@ class NetworkMaker:
             network = driven(network, Dice([self.seed, 4]))
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
+            network = event_driven(network, Dice([self.seed, 36, 1]))
             network = starting(network, Dice([self.seed, 18]))
             network = refractory(network, Dice([self.seed, 37]))
+            network = pathways(network, Dice([self.seed, 73]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

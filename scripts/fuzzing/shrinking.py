@@ -107,7 +107,7 @@ def _values(network: Network) -> Iterator[Change]:
             yield partial(changed, network, p, frozen=False)
     for j in network.projections:
         plain: dict[str, Any] = {"connectivity": AllToAll(), "delay": quantity(0, "s"), "parameters": {}, "initial": {}}
-        plain |= {"sign": None, "bounds": (None, None), "frozen": False}
+        plain |= {"delays": {}, "sign": None, "bounds": (None, None), "frozen": False}
         yield from (partial(changed, network, j, **{f: v}) for f, v in plain.items() if getattr(j, f) != v)
         if j.shares:
             yield partial(changed, network, j, shares="", weights=network.holder(j).weights)

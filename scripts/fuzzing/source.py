@@ -158,6 +158,8 @@ def _links(p: Any) -> str:
         text += f", connectivity={_value(c)}"
     if not isinstance(p.delay, Quantity) or np.any(p.delay.value):
         text += f", delay={_value(p.delay)}"
+    if p.delays:
+        text += f", delays={_mapping(p.delays)}"
     if p.shares:
         text += f", shares={p.shares!r}"
     if p.sign:

@@ -21,6 +21,7 @@ from neuro.compiler.parameters import initial_state, parameters, values
 from neuro.compiler.resolve import resolve
 from neuro.surgery import Surgery, rearranged, removed
 from neuro.surgery.arrays import moved, wired
+from neuro.surgery.operation import numbered
 
 SEEDS = range(70)
 NOTHING = (3, 40, 17, 54)  # seeds of a removal of nothing
@@ -41,9 +42,10 @@ def cases() -> list[tuple[int, Case, dict[str, Any]]]:
 
 
 def chosen(network: Network, seed: int) -> tuple[str, np.ndarray[Any, Any]] | None:
-    """A population of at least three cells without noise, and one or two of them."""
+    """A population of at least three cells without noise or indices, and one or two of them."""
     random, merged = np.random.default_rng([seed, 5]), resolve(network).network
     fitting = [p for p in network.populations if p.size > 2 and not merged.population(p.name).neuron.scope.noise]
+    fitting = [p for p in fitting if not numbered(network, p.name)]
     if not fitting:
         return None
     population = fitting[random.integers(len(fitting))]

@@ -177,6 +177,15 @@ def test_noise_is_refused_until_other_numbers_will_do() -> None:
     assert removed(noisy(), "a", [0], noise="anew").after.population("a").size == 2
 
 
+@pytest.mark.parametrize("text", ["x = i : 1", "x = N : 1", "x = 0 : 1"])
+def test_numbers_of_cells_are_refused(text: str) -> None:
+    synapse = Synapse("s", transmits="x_pre" if "0" not in text else "i + N_post", target="y")
+    cells = Population("a", Neuron("c", f"{text}\ny : 1"), 3), Population("b", Neuron("d", "y : 1"), 3)
+    net = Network(cells, (Projection("p", "a", "b", synapse),), dt="1 ms")
+    with pytest.raises(ModelError, match="reads numbers of cells"):
+        removed(net, "a", [0])
+
+
 def with_receptor(initial: Any) -> Network:
     cell = Neuron("cell", "dv/dt = (I - v)/(10*ms) : 1\nI : 1", threshold="v > 1", reset="v = 0")
     synapse = Synapse(

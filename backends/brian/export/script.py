@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from backends.brian.built import Built
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.errors import OTHERS, described, objections
-from backends.brian.events import check_rates
+from backends.brian.errors import OTHERS, objections
 from backends.brian.exact import DegenerateError
 from backends.brian.export.builder import ScriptBuilder
 from backends.brian.export.expressions import quantity_text
@@ -134,10 +133,6 @@ def _built(
     network: Network, known: Mapping[str, Parameter], values: Mapping[str, Array], feed: Feed, numbered: frozenset[str] = frozenset()
 ) -> tuple[Built, Columns]:  # fmt: skip
     """The objects and their numbers, where need be with numbered names."""
-    try:
-        check_rates(network, values)
-    except DegenerateError as error:
-        raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
     names = ReadableNames(network, numbered)
     numbers = Numbers(network, names, known)
     columns = numbers.columns(values, (1,))
@@ -147,11 +142,13 @@ def _built(
         ties = numbers.ties(columns, before)
         built = ScriptBuilder(network, names, feed, ties).build() if ties else built
     numbers.add_rates(columns, before, ties)
-    wrong = dict(numbers.wrong(columns, built.propagators))
-    if wrong.keys() - numbered:
-        return _built(network, known, values, feed, numbered | wrong.keys())
-    for owner, reason in wrong.items():
-        raise UnsupportedError("brian2", described(network, owner), reason, OTHERS)
+    wrong = {owner for owner, _ in numbers.wrong(columns, built.propagators)}
+    if wrong - numbered:
+        return _built(network, known, values, feed, numbered | wrong)
+    try:
+        numbers.check(columns, built.propagators)
+    except DegenerateError as error:
+        raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
     return built, columns
 
 
