@@ -144,9 +144,8 @@ def test_what_a_script_cannot_say_is_refused_by_name() -> None:
         to_brian2_script(NETWORKS["delay"], steps=10)
 
 
-def test_every_function_of_ours_has_its_text() -> None:
+def test_functions_of_ours_are_the_same_in_a_script() -> None:
     x, y = np.array([-2.5, -0.0, 0.3, 7.0]), np.array([2.0, -1.5, 0.7, 3.0])
-    assert {*_FUNCTIONS} == {*FUNCTIONS}
     for name, text in _FUNCTIONS.items():
         function, arguments, *_ = eval(f"({text.replace('plain=True', 'True')})", {"np": np})
         given = (x > 0,) if name == "truth_of" else (x, y)[:arguments]

@@ -217,6 +217,9 @@ class _Writer:
         if printer.arrays:
             lines.append("from pathlib import Path")
         functions = printer.functions()
+        for name in (n for n in functions if n not in _FUNCTIONS):
+            why = "a script has no text for it; run the network with backend 'brian2'"
+            raise UnsupportedError("brian2", f"a script that calls {name}()", why, OTHERS)
         if functions:
             lines.append("import sympy")
         lines += ["", 'prefs.codegen.target = "numpy"', f"defaultclock.dt = {self._dt()}"]
