@@ -16,6 +16,7 @@ SEEDS: dict[str, Sequence[int]] = {
     "metamorphic": (18, 35, *range(200, 213)),  # the first two: receptors whose names are taken, or alike
     "life": range(300, 330, 5),
     "continuation": range(400, 408),
+    "script": (3, 17, 66, 95, 303),  # names that Brian2 keeps; a state that sympy takes for a function; ends of one cell
     "sharing": (501, 502, 505, 517, 518, 521),  # those of the first that share
 }
 

@@ -91,7 +91,17 @@ class Plain(ast.NodeTransformer):
 
 def plain(text: str, method: str = "") -> str:
     """An expression, or statements."""
-    return re.sub(r" ([*/]) ", r"\1", ast.unparse(Plain(method).visit(ast.parse(text))))
+    tree = Plain(method).visit(ast.parse(text))
+    return "\n".join(re.sub(r" ([*/]) ", r"\1", _line(statement)) for statement in tree.body)
+
+
+def _line(statement: ast.stmt) -> str:
+    """One statement. Where Brian2 checks units of `x *= ...`, it writes the operator before the bare text."""
+    match statement:
+        case ast.AugAssign(target=target, op=ast.Mult() | ast.Div() as op, value=ast.BinOp() | ast.UnaryOp() as value):
+            sign = "*" if isinstance(op, ast.Mult) else "/"
+            return f"{ast.unparse(target)} {sign}= ({ast.unparse(value)})"
+    return ast.unparse(statement)
 
 
 def functions_in(texts: Iterable[str]) -> list[str]:
