@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 import backends
+from backends.brian.devices import settings
+from backends.brian.export.objects import to_brian2
+from backends.brian.importing.importer import from_brian2
 from neuro import RunError
 
 brian2 = pytest.importorskip("brian2")
-
-from backends.brian.devices import settings  # noqa: E402
-from backends.brian.export.objects import to_brian2  # noqa: E402
-from backends.brian.importing.importer import from_brian2  # noqa: E402
 
 STEPS = 1000
 

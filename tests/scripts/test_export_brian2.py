@@ -9,9 +9,6 @@ import cli
 import export_brian2
 import numpy as np
 import pytest
-
-pytest.importorskip("brian2")
-
 from fuzzing.oracles.script import ran
 
 import backends
@@ -19,6 +16,8 @@ from neuro import Input, Network, Normal, Population, Projection, quantity
 from neuro.io.serialisation import to_json
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
+
+pytest.importorskip("brian2")
 
 
 def network() -> Network:

@@ -136,6 +136,16 @@ class Printer:
                 text = self.numbers(f"{name}.{variable}", given, dimension_of(group.variables[variable].dim))
                 yield f"{name}.{variable} = {text}"
 
+    def links(self, group: Any) -> Iterator[str]:
+        """Variables that are another group's."""
+        for name in sorted(group._linked_variables):
+            index, other = group.variables.indices[name], group.variables[name]
+            chosen = (
+                "" if index in ("_idx", "0") else self.whole(f"{group.name}.{name}", group.variables[index].get_value())
+            )
+            given = f", index={chosen}" if chosen else ""
+            yield f'{group.name}.{name} = linked_var({other.owner.name}, "{other.name}"{given})'
+
     def regularly(self, group: Any) -> Iterator[str]:
         """Statements of run_regularly. Raises UnsupportedError for what is another part than those that are written."""
         for item in group.contained_objects:
