@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -19,7 +20,9 @@ PATIENCE = timedelta(
     hours=1
 )  # that a process waits for the others; the first one measures on all test examples meanwhile
 GRACE = 10.0  # seconds in which somebody else may say why a process is gone
+LOOK = 1.0  # seconds between two looks whether torchrun is there
 _ASKED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun says to each process
+_AGENT = "TORCHELASTIC_RUN_ID"  # where torch's agent started this process, ours or torchrun's
 _OURS = "TWINSPIKE_STARTED"  # by `start`, which says what ended all processes
 _PRELOADED = (
     "neuro.learning.loop",
@@ -133,6 +136,8 @@ def run(command: Callable[..., None]) -> None:
     """As cli.run. Of several processes one says what went wrong."""
     if not launched():
         return cli.run(command)
+    if _AGENT in os.environ:
+        end_with_starter()
     _meet()
     code = 0
     try:
@@ -146,6 +151,22 @@ def run(command: Callable[..., None]) -> None:
 
     leave()  # torch's agent keeps this process until all are done, and those that wait for it must hear that it is
     sys.exit(code)
+
+
+def end_with_starter() -> None:
+    """End this process once whoever started it is gone, killed even: it would go on for hours, and keep the run for itself."""
+    from multiprocessing import connection, parent_process
+
+    asked, parent = parent_process(), os.getppid()
+
+    def wait() -> None:
+        if asked is not None:  # its parent is the server that it was forked from, which ends after it
+            connection.wait([asked.sentinel])
+        while asked is None and os.getppid() == parent:
+            time.sleep(LOOK)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def own_threads(threads: int) -> int:
@@ -169,6 +190,11 @@ def own_device(device: Any) -> Any:
             f"{local} processes on this machine, and it has {found} GPUs; start {found} at most, or use --device cpu"
         )
     return f"cuda:{place}"
+
+
+def again(out: Path, resume: bool, overwrite: bool) -> tuple[bool, bool, bool]:
+    """`after_a_loss` where all processes have begun again; else as asked for, and not complete."""
+    return from_first(lambda: after_a_loss(out, resume, overwrite)) if restarts() else (resume, overwrite, False)
 
 
 def after_a_loss(out: Path, resume: bool, overwrite: bool) -> tuple[bool, bool, bool]:

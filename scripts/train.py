@@ -12,8 +12,9 @@ import cli
 import launching
 import spreading
 import typer
-from keeping import kept_if_begun, resumed, shown, written
-from run_settings import asked, fitting, own_data, read_config, recommended, unchanged
+from beginning import Beginning, Fresh, Resumed, Wish
+from keeping import kept_if_begun, shown
+from run_settings import asked, fitting, own_data, read_config
 
 
 def readout_of(settings: dict[str, Any], task: Any) -> list[str]:
@@ -133,6 +134,59 @@ def processes_of(given: int | None, config: Path | None, out: Path, resume: bool
     return found or 1
 
 
+def added(settings: dict[str, Any], task: Any, control: bool, quantise: str | None) -> dict[str, Any]:
+    """What --control and --quantise add to the rule's options. Raises UserError."""
+    if control and settings.get("floss"):
+        raise cli.UserError(
+            "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
+        )
+    found: dict[str, Any] = {"trainable": readout_of(settings, task)} if control else {}
+    if quantise:
+        from neuro.export.quantisation.calibration import options_of
+
+        found["quantise"] = options_of(quantise)
+    return found
+
+
+def check_rules(settings: dict[str, Any], program: Any, rule: Any, before: Any) -> None:
+    """Raises UserError where a rule's options don't fit the program."""
+    with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
+        rule.init(program, None)
+    if before is not None:
+        with fitting("flossing", settings.get("floss_options", {})):
+            before.rule.init(program, None)
+
+
+def carry_out(begin: Beginning, task: Any, out: Path) -> None:
+    """Train, into the file of the run. Nothing is written before all that can be refused was."""
+    import torch
+
+    from neuro.learning.loop import Before, check_processes, metrics_of, train
+
+    settings = begin.settings
+    torch.set_num_threads(launching.own_threads(settings["threads"]))
+    torch.manual_seed(settings["seed"])
+    check_patience(settings, task)
+    program, rule = prepare(settings, task)
+    before = flossing(settings)
+    for one in (rule, *((before.rule,) if before else ())):
+        check_processes(one, program, task)
+    if begin.fresh:
+        check_rules(settings, program, rule, before)
+    metrics = (*metrics_of(rule, task), *((Before.metric,) if before else ()))
+    run, saved = begin.file(task, program, metrics)
+    with (
+        shown(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update,
+        kept_if_begun(run, begin.fresh),
+    ):
+        train(
+            task, program, rule, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
+            before=before, patience=settings.get("patience", 0), saved=saved, update=update,
+        )  # fmt: skip
+    if launching.first():
+        print(f"{outcome(run.history, bool(settings.get('patience')))}; {out}")
+
+
 def _any_order() -> Any:
     import numpy as np
 
@@ -179,101 +233,30 @@ def main(
     ] = False,
 ) -> None:
     """Train a task's network; metrics, checkpoints and parameters go to one HDF5 file."""
-    from continuing import continued, same_network, same_version
     from given import task_of
-
-    from neuro.io.results import Run
 
     cli.writable(out)
     own = own_data(task, network, data, answer)
     given = {
-        "task": task or (own and "arrays"),
-        "task_options": own,
-        "backend": backend,
-        "rule": rule,
-        "seed": seed,
-        "epochs": epochs,
-        "batch": batch,
-    }
-    given |= {"workers": workers, "engine": engine, "address": address}
-    given |= {"confirm": confirm, "floss": floss, "patience": patience}
+        "task": task or (own and "arrays"), "task_options": own, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch,
+        "workers": workers, "engine": engine, "address": address, "confirm": confirm, "floss": floss, "patience": patience,
+    }  # fmt: skip
     if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
         if not resume:
             refuse_processes({**asked(config, given), "processes": number})
         return launching.start(Path(__file__), number)
-    if launching.restarts():
-        asked_for = out, resume, overwrite
-        resume, overwrite, done = launching.from_first(lambda: launching.after_a_loss(*asked_for))
-        if done:
-            return None
+    resume, overwrite, done = launching.again(out, resume, overwrite)
+    if done:
+        return None
     if resume and overwrite:
         raise cli.UserError("--resume continues the file that --overwrite replaces; leave one of them out")
-    saved = None
-    if resume:
-        shared = launching.shared(processes) | spreading.moved(given)
-        header, changes = launching.from_first(lambda: continued(out, epochs, own, shared))
-        settings = header["config"]
-    else:
-        settings = asked(config, given) | (launching.shared(processes) if launching.launched() else {})
-    spreading.check_workers(settings)
-    found = task_of(settings, task or "", f"run '{out}'" if resume else "the settings")
     places = {"device": device} if device else {}
-    if not resume:
-        settings = recommended(settings, found)
-        settings["backend_options"] = {**settings["backend_options"], **places}
-    if control and settings.get("floss"):
-        raise cli.UserError(
-            "--control trains the readout alone, and --floss changes the weights that it keeps; leave one out"
-        )
-    added: dict[str, Any] = {"trainable": readout_of(settings, found)} if control else {}
-    if quantise:
-        from neuro.export.quantisation.calibration import options_of
-
-        added["quantise"] = options_of(quantise)
-    if resume:
-        unchanged(settings, config, given | ({"backend_options": places} if places else {}), added)
-        same_version(settings, found)
-    else:
-        settings["rule_options"] = {**settings["rule_options"], **added}
-    import torch
-
-    from neuro.io.serialisation import to_json
-    from neuro.learning.loop import Before, check_processes, metrics_of, train
-
-    torch.set_num_threads(launching.own_threads(settings["threads"]))
-    torch.manual_seed(settings["seed"])
-    check_patience(settings, found)
-    program, learner = prepare(settings, found)
-    before = flossing(settings)
-    for one in (learner, *((before.rule,) if before else ())):
-        check_processes(one, program, found)
-    metrics = (*metrics_of(learner, found), *((Before.metric,) if before else ()))
-    if resume:  # nothing is refused any more, and the file is begun anew
-        same_network(header["model"], program.network, found)
-        run, saved = resumed(out, changes, metrics)
-    else:
-        with fitting(f"rule '{settings['rule']}'", settings["rule_options"]):
-            learner.init(program, None)  # refusals before the file is begun
-        if before is not None:
-            with fitting("flossing", settings.get("floss_options", {})):
-                before.rule.init(program, None)
-        config_of_run = {**settings, "task_version": found.version, "command": cli.command_line()}
-        run = written(
-            lambda: Run.create(
-                out, model=to_json(program.network), semantics=program.semantics.to_data(), config=config_of_run,
-                seed=settings["seed"], metrics=metrics, overwrite=overwrite,
-            )
-        )  # fmt: skip
-    with (
-        shown(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update,
-        kept_if_begun(run, not resume),
-    ):
-        train(
-            found, program, learner, run, epochs=settings["epochs"], seed=settings["seed"], batch=settings["batch"],
-            before=before, patience=settings.get("patience", 0), saved=saved, update=update,
-        )  # fmt: skip
-    if launching.first():
-        print(f"{outcome(run.history, bool(settings.get('patience')))}; {out}")
+    wish = Wish(out, config, given, own, places, processes, overwrite)
+    begin: Beginning = Resumed(wish) if resume else Fresh(wish)
+    spreading.check_workers(begin.settings)
+    found = task_of(begin.settings, task or "", begin.name)
+    begin.complete(found, added(begin.settings, found, control, quantise))
+    carry_out(begin, found, out)
 
 
 if __name__ == "__main__":

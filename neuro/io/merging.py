@@ -4,7 +4,7 @@ Run files are read with what reads them everywhere, block by block, and stay as 
 another one reads.
 
 /table/COLUMN [run], kind "run", "setting" or "metric" (attributes `kind`; of /table, `columns`: their order). Texts where not all are numbers, lists and tables as
-JSON; NaN and "" where a run has none. /runs/NAME: a run without its recordings and what was measured of it; `open_member` reads it as a run.
+JSON; NaN and "" where a run has none. A setting that is called as one of the run's columns is "setting NAME" there. /runs/NAME: a run without its recordings and what was measured of it; `open_member` reads it as a run.
 """
 
 from __future__ import annotations
@@ -113,9 +113,11 @@ def _check(target: Path, rows: Sequence[Row], overwrite: bool) -> None:
         raise ResultsError(f"'{target}' exists; replace it with --overwrite, or choose another name")
     check_place(target, SCHEMA, "no merged file")
     names = [row.name for row in rows]
-    for name in names:
-        if names.count(name) > 1:
-            raise ResultsError(f"two runs are called '{name}'; rename a file")
+    for row in rows:
+        if names.count(row.name) > 1:
+            raise ResultsError(f"two runs are called '{row.name}'; rename a file")
+        if row.name in ("", ".") or "/" in row.name:
+            raise ResultsError(f"'{row.path}': no run of a file can be called '{row.name}'; rename it")
 
 
 def _refusal(rows: Sequence[Row]) -> str:
@@ -222,7 +224,8 @@ def _write_table(file: h5py.File, rows: Sequence[Row], folder: Path) -> None:
     paths = [os.path.relpath(row.path, folder) for row in rows]
     columns: list[tuple[str, str, list[Any]]] = [("name", "run", [row.name for row in rows]), ("path", "run", paths)]
     columns += [(name, "run", [getattr(row, name) for row in rows]) for name in ("status", "error")]
-    columns += [(name, "setting", values) for name, values in _settings(rows).items()]
+    taken = {name for name, *_ in columns} | {"columns"}
+    columns += [(f"setting {n}" if n in taken else n, "setting", values) for n, values in _settings(rows).items()]
     for name in dict.fromkeys(name for row in rows for name in row.metrics):
         summaries = [row.metrics.get(name, _NONE) for row in rows]
         columns += [

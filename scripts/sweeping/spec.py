@@ -1,7 +1,8 @@
 """A sweep as its file says it: settings of train.py, and which of them take many values.
 
 The file is one for `train.py --config` with one or two tables more: `[grid]`, `[samples]`, `[search]`. Options of the command line are settings too
-(`quantise = "linear4"`, `control = true`). A setting's name has dots: "rule_options.learning_rate".
+(`quantise = "linear4"`, `control = true`). A setting's name has dots: "rule_options.learning_rate". What has dots itself is in quotes there, as in TOML:
+"rule_options.learning_rates.'hidden.w'".
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ PLACES = {n for n, kind in OPTIONS.items() if Path in get_args(kind)}  # that na
 THREADS = 1  # of a run whose file doesn't say: jobs fill the processors
 KINDS = ("uniform", "loguniform", "int", "choice")
 LONGEST = 100_000  # trials
+_PART = r"""[^.'"]+|'[^']+'|"[^"]+\""""  # of a setting's name
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Spec:
         """All settings of the trial with these. Raises UserError."""
         found = deepcopy(dict(self.base))
         for name, value in chosen.items():
-            *above, last = name.split(".")
+            *above, last = parts(name)
             table = found
             for part in above:
                 table = table.setdefault(part, {})
@@ -124,6 +127,22 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def parts(name: str) -> list[str]:
+    """What a setting's name leads through, from the outermost table on. Raises UserError."""
+    if not re.fullmatch(rf"({_PART})(\.({_PART}))*", name):
+        raise cli.UserError(
+            f"\"{name}\" is no setting's name; write table.option, and what has dots itself in quotes: table.'a.b'"
+        )
+    return [part.strip("'\"") for part in re.findall(_PART, name)]
+
+
+def _part(key: str) -> str:
+    """A table's key within a setting's name."""
+    if re.fullmatch(r"""[^.'"]+""", key):
+        return key
+    return f'"{key}"' if "'" in key else f"'{key}'"
+
+
 def label(settings: Mapping[str, Any]) -> str:
     """What names a trial: a checksum of its settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
@@ -140,7 +159,7 @@ def read(path: Path) -> Spec:
             f"{where} has a value that is neither text, number, flag, list nor table: {error}"
         ) from None
     base = {k: v for k, v in data.items() if k not in ("grid", "samples", "search", "best")}
-    grid = {n: _values(where, n, v) for n, v in _flat(where, "grid", data, list)}
+    grid = {n: _values(where, n, v) for n, v in _flat(where, "grid", data, list).items()}
     samples = _made(Samples, where, "samples", data)
     search = _made(Search, where, "search", data)
     best = _made(Best, where, "best", data) or Best()
@@ -200,8 +219,8 @@ def split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _check_names(where: str, names: Sequence[str]) -> None:
     from neuro.options import hint
 
-    for name in names:
-        first, _, rest = name.partition(".")
+    found = {name: parts(name) for name in names}
+    for name, (first, *rest) in found.items():
         if first not in run_settings.KEYS and first not in OPTIONS:
             raise cli.UserError(
                 f"{where} sweeps over '{name}', which is no setting; {hint(first, (*run_settings.KEYS, *OPTIONS))}"
@@ -210,7 +229,7 @@ def _check_names(where: str, names: Sequence[str]) -> None:
             raise cli.UserError(
                 f"{where} sweeps over '{name}', and {first} has no parts; {', '.join(run_settings.TABLES)} have"
             )
-        if whole := [n for n in names if name.startswith(f"{n}.")]:
+        if whole := [n for n, path in found.items() if path == [first, *rest][: len(path)] and n != name]:
             raise cli.UserError(f"{where} sweeps over {whole[0]} and over a part of it, {name}; leave one of them out")
         if names.count(name) > 1:
             raise cli.UserError(f"{where} sweeps over {name} twice; leave one of them out")
@@ -233,7 +252,7 @@ def _made(make: Any, where: str, table: str, data: Mapping[str, Any]) -> Any:
     given = dict(data[table])
     try:
         if "over" in inspect.signature(make).parameters:
-            given["over"] = dict(_flat(f"{where}, [{table}]", "over", given, dict))
+            given["over"] = _flat(f"{where}, [{table}]", "over", given, dict)
             _check_drawn(f"{where}, [{table}.over]", given["over"])
         found = make(**checked(make, given))
     except OptionError as error:
@@ -244,20 +263,26 @@ def _made(make: Any, where: str, table: str, data: Mapping[str, Any]) -> Any:
     return found
 
 
-def _flat(where: str, table: str, data: Mapping[str, Any], leaf: type) -> Iterator[tuple[str, Any]]:
-    """Settings by their names with dots; TOML makes tables of dots that nobody put in quotes."""
+def _flat(where: str, table: str, data: Mapping[str, Any], leaf: type) -> dict[str, Any]:
+    """Settings by their names with dots, whether these stand in quotes or as the tables that TOML makes of them."""
     given = data.get(table, {})
     if not isinstance(given, dict):
         raise cli.UserError(f"{where}, {table}: {given!r} is not a table: [{table}]")
 
-    def walk(found: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-        for name, value in found.items():
+    def walk(found: Mapping[str, Any], above: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        for key, value in found.items():
+            path = [*above, key] if above else parts(key)
             if isinstance(value, dict) and not (leaf is dict and _is_drawn(value)):
-                yield from walk(value, f"{above}{name}.")
+                yield from walk(value, path)
             else:
-                yield f"{above}{name}", value
+                yield ".".join(map(_part, path)), value
 
-    return walk(given, "")
+    flat: dict[str, Any] = {}
+    for name, value in walk(given, []):
+        if name in flat:
+            raise cli.UserError(f"{where}, [{table}]: {name} stands there twice; leave one of them out")
+        flat[name] = value
+    return flat
 
 
 def _is_drawn(value: Mapping[str, Any]) -> bool:

@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import launching
 
 COMPLETE, FAILED, STOPPED, WAITING, ELSEWHERE = "complete", "failed", "stopped", "waiting", "in use"
 
@@ -101,7 +101,7 @@ class Trial:
 
 def carry_out(trial: Trial, code: str) -> None:
     """Train from where the trial stands, in this process, which does nothing else. code: the "module:Class" that it may name as its task."""
-    _end_with_whoever_started_this()
+    launching.end_with_starter()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this
     with trial.file("log").open("a", encoding="utf-8") as log:
         for stream in (1, 2):
@@ -160,18 +160,3 @@ def _free(trial: Trial) -> bool:
     except InUseError:
         return False
     return True
-
-
-def _end_with_whoever_started_this() -> None:
-    """A process whose parent was killed would go on for hours, and keep the run for itself."""
-    from multiprocessing import connection, parent_process
-
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

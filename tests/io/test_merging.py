@@ -93,6 +93,14 @@ def test_settings_of_all_kinds_stand_in_the_table(tmp_path: Path) -> None:
     assert table["c"] == ["x", "", "z"] and table["d"] == ["true", "", ""]
 
 
+def test_settings_with_names_of_columns(tmp_path: Path) -> None:
+    paths = [whole(tmp_path / f"{k}.h5") for k in range(2)]
+    merge(tmp_path / "all.h5", [Row(p.stem, p, {"name": f"my {p.stem}", "columns": k}) for k, p in enumerate(paths)])
+    table = read_table(tmp_path / "all.h5")
+    assert table["name"] == ["0", "1"] and table["setting name"] == ["my 0", "my 1"]
+    assert list(table["setting columns"]) == [0, 1]
+
+
 def test_what_is_not_whole_is_refused_by_name(tmp_path: Path) -> None:
     begun(tmp_path / "half.h5").close()
     (tmp_path / "text.h5").write_text("no run")
@@ -166,6 +174,10 @@ def test_names(tmp_path: Path) -> None:
         named([a, tmp_path / "b" / ".." / "a" / "run.h5"])
     with pytest.raises(ResultsError, match="two runs are called 'x'"):
         merge(tmp_path / "all.h5", [Row("x", a), Row("x", b)])
+    with pytest.raises(ResultsError, match=r"\.\.h5': no run of a file can be called '\.'; rename it"):
+        merge(tmp_path / "all.h5", named([whole(tmp_path / "..h5")]))
+    with pytest.raises(ResultsError, match="can be called 'x/y'"):
+        merge(tmp_path / "all.h5", [Row("x/y", a)])
 
 
 def test_nothing_is_replaced_that_is_no_merged_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 import train
 
+from neuro.io.hdf5 import in_use
 from neuro.io.results import ResultsError, Run, checkpoint_path, open_run
-from tests.children import environment
+from tests.children import environment, marked, until
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import files, graded
 
@@ -108,6 +109,55 @@ def test_a_killed_process_costs_time_and_nothing_else(tmp_path: Path, call: Any)
     for name, values in histories(alone).items():
         np.testing.assert_allclose(histories(shared)[name], values, rtol=1e-8, atol=1e-12, err_msg=name)
     assert open_run(shared).config["processes"] == 1 and len(open_run(shared).metrics()["communication_s"]) == len(sent)
+
+
+LAUNCHERS = {
+    "ours": (train.__file__, "--processes", "2"),
+    "torchrun": ("-m", "torch.distributed.run", "--nproc-per-node", "2", train.__file__),
+}
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Any]:
+    """Starts a run of many epochs in two processes; `marked(tmp_path)` are all that belong to it. None of them outlives the test."""
+
+    def start(launcher: str) -> subprocess.Popen[bytes]:
+        command = [*LAUNCHERS[launcher], *map(str, ours(tmp_path)), "--epochs", "100000", "--overwrite"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(
+            [sys.executable, *command, "--out", str(tmp_path / "run.h5")],
+            env=environment(MARK=str(tmp_path)), **quiet,
+        )  # fmt: skip
+
+    yield start
+    for number in marked(tmp_path):
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("launcher", ["ours", pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_nobody_stays_when_the_launcher_is_killed(launcher: str, tmp_path: Path, launched: Any) -> None:
+    """Nor keeps the run for itself, which can go on."""
+    out = tmp_path / "run.h5"
+    process = launched(launcher)
+    until(lambda: written(out, 0.0) or process.poll() is not None)
+    assert process.poll() is None and len(marked(tmp_path)) >= 3
+    process.kill()
+    process.wait()
+    until(lambda: not marked(tmp_path), 10.0)
+    assert not in_use(out) and not Run.stopped(out)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_nobody_stays_whenever_the_launcher_is_killed(launcher: str, tmp_path: Path, launched: Any) -> None:
+    moments = np.random.default_rng(0)
+    for _ in range(10):
+        process = launched(launcher)
+        time.sleep(moments.uniform(0.0, 8.0))
+        process.kill()
+        process.wait()
+        until(lambda: not marked(tmp_path), 30.0)  # who imports at that moment does it to the end
 
 
 def test_two_launches_of_one_name_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from neuro.io.checkpoints import checkpoint_path
 from neuro.io.hdf5 import alone, in_use
 from neuro.io.merging import open_member, read_table
 from neuro.io.results import ResultsError, Run, open_run
-from tests.children import ROOT, environment
+from tests.children import ROOT, environment, until
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import examples, files, graded
 
@@ -275,13 +275,6 @@ def started(folder: Path, spec: Path, *more: str, pause: float = 0.0) -> subproc
     return subprocess.Popen(
         command, cwd=folder, env=environment(PAUSE=str(pause)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )  # fmt: skip
-
-
-def until(what: Callable[[], Any], seconds: float = 120.0) -> None:
-    last = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < last, "nothing came"
-        time.sleep(0.05)
 
 
 def ours(folder: Path, seeds: int, epochs: int) -> Path:

@@ -70,6 +70,19 @@ def test_a_grid_within_samples(tmp_path: Path) -> None:
     assert [c["seed"] for c in found] == [0, 1] * 8 and found[0]["batch"] == found[1]["batch"]
 
 
+@pytest.mark.parametrize("name", ["\"rule_options.learning_rates.'*.tau_*'\"", 'rule_options.learning_rates."*.tau_*"'])
+def test_what_has_dots_itself(name: str, tmp_path: Path) -> None:
+    """In quotes within the name, or as TOML writes it."""
+    grid = spec(tmp_path, f"[grid]\n{name} = [0.5, 1.0]\n")
+    samples = spec(tmp_path, f"[samples]\ncount = 2\n[samples.over]\n{name} = {{choice = [0.5, 1.0]}}\n")
+    for found in (grid, samples):
+        assert found.swept == ("rule_options.learning_rates.'*.tau_*'",)
+        for chosen in listed(found):
+            settings = found.settings(chosen)
+            assert settings["rule_options"] == {"learning_rates": {"*.tau_*": chosen[found.swept[0]]}}
+            check(found, settings, "")
+
+
 WRONG: dict[str, tuple[str, str]] = {
     "no sweep": ('task = "digits"\n', r"sweeps over nothing; give it a table \[grid\], \[samples\] or \[search\]"),
     "an empty grid": ("[grid]\n", "sweeps over nothing"),
@@ -80,6 +93,9 @@ WRONG: dict[str, tuple[str, str]] = {
     "no parts": ("[grid]\nseed.x = [1]\n", "seed has no parts; task_options"),
     "a part and the whole": ('[grid]\ntask_options = [{}]\n"task_options.a" = [1]\n', "leave one of them out"),
     "twice": ("[grid]\nseed = [1]\n[samples]\ncount = 2\nover = {seed = {int = [0, 9]}}\n", "over seed twice"),
+    "twice in one table": ('[grid]\nrule_options.a = [1]\n"rule_options.a" = [2]\n', "rule_options.a stands there twice"),
+    "half a quote": ("[grid]\n\"rule_options.a.'b\" = [1]\n", "is no setting's name; write table.option"),
+    "no name": ('[grid]\n"rule_options..a" = [1]\n', "is no setting's name"),
     "the folder": ('[grid]\nout = ["a.h5"]\n', "'out', which is no setting"),
     "a date": ("[grid]\nseed = [2024-01-01]\n", "neither text, number, flag, list nor table"),
     "too many": (f"[grid]\nseed = {list(range(400))}\nbatch = {list(range(1, 400))}\n", "159600 trials, more than"),
