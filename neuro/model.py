@@ -201,7 +201,8 @@ class Projection:
     in `delay` too: {"pre": those of statements without a label, "down": "1 ms", "post": "2 ms"}. sign: "+" or "-" (Dale).
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
-    in the same step, and for modulators that synapses read there. shares: projection whose weights it has, those that are drawn for that one
+    in the same step, and for modulators that synapses read there; or at the target's "turn" to be integrated, which comes in the order of
+    the network's populations: from the new states of those before it and the old ones of those behind (Brian2's linked variables). shares: projection whose weights it has, those that are drawn for that one
     and every number that it learns; both have the same synapses, and it has no weights, sign or bounds of its own. frozen: no rule trains its
     weights and parameters.
     """
@@ -217,7 +218,7 @@ class Projection:
     bounds: Converted[tuple[Quantity | None, Quantity | None]] = default((None, None))
     parameters: Converted[Mapping[str, Value]] = default({})
     initial: Converted[Mapping[str, Value]] = default({})
-    summed: Literal["start", "end"] = "start"
+    summed: Literal["start", "turn", "end"] = "start"
     shares: str = later("")
     frozen: bool = later(False)
     delays: Converted[Mapping[str, Quantity]] = later({})
@@ -309,7 +310,7 @@ class Network:
         ]
         lines += [
             f"projection {p.name}: {p.pre} -> {p.post}, {p.synapse.name}, {type(p.connectivity).__name__}"
-            + (", summed at the end of a step" if p.summed == "end" else "")
+            + {"end": ", summed at the end of a step", "turn": ", summed at the target's turn"}.get(p.summed, "")
             + (f", weights of {p.shares}" if p.shares else "")
             + (", frozen" if p.frozen else "")
             for p in self.projections
@@ -330,7 +331,12 @@ class Network:
     @property
     def late_inputs(self) -> Mapping[str, frozenset[str]]:
         """Population -> its inputs that are summed at the end of a step."""
-        return _late_inputs(self)
+        return _inputs_summed(self)["end"]
+
+    @property
+    def turn_inputs(self) -> Mapping[str, frozenset[str]]:
+        """Population -> its inputs that are summed at its turn to be integrated."""
+        return _inputs_summed(self)["turn"]
 
     def _part(self, kind: str, name: str) -> Any:
         if name not in self.parts[kind]:
@@ -356,12 +362,15 @@ class Network:
 
 
 @per_object
-def _late_inputs(network: Network) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {p.name: set() for p in network.populations}
+def _inputs_summed(network: Network) -> dict[str, dict[str, frozenset[str]]]:
+    """Place in a step -> population -> inputs."""
+    found: dict[str, dict[str, set[str]]] = {
+        place: {p.name: set() for p in network.populations} for place in ("turn", "end")
+    }
     for p in network.projections:
-        if p.summed == "end" and p.post in found:
-            found[p.post].add(p.synapse.target)
-    return {name: frozenset(inputs) for name, inputs in found.items()}
+        if p.summed in found and p.post in found[p.summed]:
+            found[p.summed][p.post].add(p.synapse.target)
+    return {place: {n: frozenset(inputs) for n, inputs in table.items()} for place, table in found.items()}
 
 
 @per_object

@@ -3,7 +3,9 @@
 Brian2's slots, and our order within them:
     start       inputs written (FIRST); what cells, then synapses, do regularly, in an order below 0; by population, sources first: presynaptic factors of its graded sums (3n), the sums
                 (3n + 1), then inputs gathered (3n + 2)
-    groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1); by population
+    groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1); where
+                something is summed at turns: before all of these -4 for each population, then by population the factors (0), sums (1),
+                inputs (2) and equations (3); by population
                 the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
     thresholds
     synapses    what drives add (-1), on_pre of all projections in order, then on_post
@@ -67,6 +69,7 @@ class Builder:
         self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
         self.pre_order = count()
         self.post_order = count(sum(len(p.synapse.scope.pathways) for p in network.projections))
+        self.turns = -4 * len(network.populations) if any(network.turn_inputs.values()) else 0
         self.every_step_order = count(3 * len(network.populations) + 2)
         self.clocks = {1: self.clock}
         self.starting_order = count(FIRST + 1)
@@ -110,7 +113,10 @@ class Builder:
         self.solve(name, group, population.neuron.method)
         self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
         self.gather(population, group, "start")
+        self.gather(population, group, "turn")
         self.gather(population, group, "end")
+        if self.turns:
+            group.state_updater.order = self.at(name, "turn", 3)["order"]
         self.send(population, group)
         self.drive(population, group)
         if scope.every_step:
@@ -128,6 +134,9 @@ class Builder:
 
     def at(self, population: str, place: str, number: int) -> dict[str, Any]:
         """Slot and order of what forms a population's sums: 0 factors, 1 sums, 2 inputs."""
+        if place == "turn":
+            turn = next(n for n, p in enumerate(self.network.populations) if p.name == population)
+            return {"when": "groups", "order": self.turns + 4 * turn + number}
         slot, rank = ("start", self.rank) if place == "start" else ("groups", self.late_rank)
         return {"when": slot, "order": rank[population] + number}
 
@@ -310,9 +319,9 @@ class Builder:
             synapses.post.delay = (late(self.network, projection, "post") or 0) * self.dt
             synapses.post.order = next(self.post_order)
         if synapses.state_updater is not None:
-            synapses.state_updater.order = -2
+            synapses.state_updater.order = self.turns - 2
         if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
-            synapses.run_regularly(limit, when="groups", order=-1, clock=self.clock)
+            synapses.run_regularly(limit, when="groups", order=self.turns - 1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)

@@ -164,6 +164,9 @@ def _counted(network: Network) -> Step:
     step = lower(network)
     struck = {c.name for c in step.cells if c.spikes} | {c.population for c in _couplings(step) if c.when == "pre"}
     for projection in network.projections:
+        if projection.summed == "turn":
+            why = "it sends what its sources are when the target is integrated, which no recording holds; use summed='start'"
+            raise EnergyError(f"projection '{projection.name}': {why}")
         if projection.summed == "end" and projection.pre in struck:
             why = f"it sends what '{projection.pre}' is before spikes act on it, which no recording holds; use summed='start'"
             raise EnergyError(f"projection '{projection.name}': {why}")

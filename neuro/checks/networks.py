@@ -74,6 +74,11 @@ def check_couplings(item: Network, where: str) -> Iterator[Problem]:
         yield plain(f"{where}, couplings", f"'{item.couplings}' is none", "use 'step' or 'stages'", str(item.couplings))
     if item.couplings != "stages":
         return
+    for projection in (p for p in item.projections if p.summed == "turn"):
+        message = "couplings='stages', where all that cells send each other is summed at once"
+        yield plain(
+            f"projection '{projection.name}', summed", message, "use summed='start' or couplings='step'", "turn"
+        )
     graded = [p for p in item.projections if p.synapse.scope.transmits is not None and p.summed == "start"]
     for projection in graded:
         own = {e.name for e in projection.synapse.scope.of_kind("differential")}
@@ -196,7 +201,7 @@ def check_projection(item: Network, projection: Projection) -> Iterator[Problem]
         yield from check_grid("delay", projection.delay, item.dt, f"{where}, delay")
     for name, delay in projection.delays.items():
         yield from check_grid("delay", delay, item.dt, f"{where}, delay of '{name}'")
-    if scope.transmits is not None and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
+    if scope.transmits is not None and not scope.on_pre and (drawn or np.any(np.asarray(projection.delay.value) > 0)):
         yield plain(
             f"{where}, delay",
             "graded transmission has no delay",

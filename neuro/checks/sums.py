@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from neuro.checks.common import plain
@@ -13,16 +13,17 @@ from neuro.language.equations import Expression, Problem
 def check_sums(item: Network) -> Iterator[Problem]:
     """An input is summed at one place of a step, and nothing reads it in the same step before."""
     graded = [p for p in item.projections if p.synapse.scope.transmits is not None]
-    at_start = {(p.post, p.synapse.target): p.name for p in graded if p.summed == "start"}
-    for projection in (p for p in graded if p.summed == "end"):
+    first: dict[tuple[str, str], Projection] = {}
+    for projection in sorted(graded, key=lambda p: p.summed != "start"):
         target = projection.synapse.target
-        other = at_start.get((projection.post, target))
-        if other is not None:
-            message = (
-                f"input '{target}' of '{projection.post}' is summed at the start of a step by projection '{other}'"
-            )
-            yield plain(f"projection '{projection.name}', summed", message, "give both the same, or two inputs", "end")
-    late = _Late(item)
+        other = first.setdefault((projection.post, target), projection)
+        if other.summed != projection.summed:
+            where = {"start": "start of a step", "turn": "target's turn", "end": "end of a step"}[other.summed]
+            message = f"input '{target}' of '{projection.post}' is summed at the {where} by projection '{other.name}'"
+            fix = "give both the same, or two inputs"
+            yield plain(f"projection '{projection.name}', summed", message, fix, projection.summed)
+    yield from _check_turns(item)
+    late = _Late(item, item.late_inputs)
     if not late.inputs:
         return
     for population in item.populations:
@@ -32,16 +33,30 @@ def check_sums(item: Network) -> Iterator[Problem]:
     for projection in item.projections:
         scope = projection.synapse.scope
         early = [e.expression for e in scope.of_kind("differential")]
-        if scope.transmits is not None and projection.summed == "start":
+        if scope.transmits is not None and projection.summed != "end":
             early.append(scope.transmits)
         yield from _read_early(early, partial(late.in_synapses, projection))
 
 
-class _Late:
-    """What names are made of that is summed at the end of a step."""
+def _check_turns(item: Network) -> Iterator[Problem]:
+    """What is summed at a population's turn has no value before: for synapses' equations, for sums of the start and of earlier turns."""
+    late = _Late(item, item.turn_inputs)
+    order = [p.name for p in item.populations]
+    for projection in item.projections if late.inputs else ():
+        scope = projection.synapse.scope
+        early = [e.expression for e in scope.of_kind("differential")]
+        if projection.summed != "end":
+            early.append(scope.transmits)
+        turn = order.index(projection.post) if projection.summed == "turn" and projection.post in order else 0
+        behind = _Late(item, {n: i for n, i in late.inputs.items() if order.index(n) >= turn})
+        yield from _read_early(early, partial(behind.in_synapses, projection), "turn")
 
-    def __init__(self, network: Network) -> None:
-        self.inputs = {name: inputs for name, inputs in network.late_inputs.items() if inputs}
+
+class _Late:
+    """What names are made of that is summed later. inputs: by population."""
+
+    def __init__(self, network: Network, inputs: Mapping[str, frozenset[str]]) -> None:
+        self.inputs = {name: own for name, own in inputs.items() if own}
         self.scopes = {p.name: p.neuron.scope for p in network.populations}
 
     def in_cells(self, population: str, *names: str) -> set[str]:
@@ -58,10 +73,12 @@ class _Late:
         return found
 
 
-def _read_early(texts: Iterable[Expression | None], late: Callable[[str], set[str]]) -> Iterator[Problem]:
+def _read_early(
+    texts: Iterable[Expression | None], late: Callable[[str], set[str]], summed: str = "end"
+) -> Iterator[Problem]:
     fix = "read it in statements of synapses, in a threshold or a reset, or use summed='start'"
     for text, node in ((t, node) for t in texts if t is not None for node in t.name_nodes()):
         for name in sorted(late(node.id))[:1]:
             through = "" if node.id in (name, f"{name}_pre", f"{name}_post") else f" (through '{node.id}')"
-            message = f"'{name}' is read{through} before it is summed: its projection has summed='end'"
+            message = f"'{name}' is read{through} before it is summed: its projection has summed='{summed}'"
             yield text.source.problem(message, fix, node)

@@ -158,13 +158,13 @@ def projection(item: Projection) -> Iterator[Problem]:
             yield from check_positive(name, value, f"{where}, parameter '{name}'")
     yield from check_initial(item.initial, {n: scope.dimensions[n] for n in scope.states if n != "w"}, where)
     yield from check_sign(item, where)
-    if item.summed not in ("start", "end"):
-        yield plain(f"{where}, summed", f"'{item.summed}' is none", "use 'start' or 'end'", str(item.summed))
-    elif item.summed == "end" and scope.transmits is None:
+    if item.summed not in ("start", "turn", "end"):
+        yield plain(f"{where}, summed", f"'{item.summed}' is none", "use 'start', 'turn' or 'end'", str(item.summed))
+    elif item.summed != "start" and scope.transmits is None:
         message = (
             f"synapse '{item.synapse.name}' sends no graded value to sum; events arrive after the thresholds anyway"
         )
-        yield plain(f"{where}, summed", message, "leave it out", "end")
+        yield plain(f"{where}, summed", message, "leave it out", item.summed)
 
 
 def check_shares(item: Projection, where: str) -> Iterator[Problem]:

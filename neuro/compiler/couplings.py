@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import sympy as sp
@@ -15,7 +15,7 @@ from neuro.language.symbolic import symbol
 from neuro.language.units import Quantity
 from neuro.model import Network, Projection
 
-Place = Literal["start", "end"]  # of a step
+Place = Literal["start", "turn", "end"]  # of a step
 
 
 def couple(projection: Projection, item: Sum, when: When) -> Couple:
@@ -58,20 +58,31 @@ def gathers(resolved: Resolved, summed: Place, *, graded: bool = True) -> list[G
 
     Raises ModelError where graded units form a loop within a step.
     """
-    network, sums = resolved.network, graded_sums(resolved, summed) if graded else {}
-    found = []
-    for name in sources_first(resolved, summed):
-        inputs = inputs_summed(network, name, summed)
-        if inputs:
-            couplings = tuple(couple(p, item, "always") for p, item in sums.get(name, ()))
-            found.append(Gather(name, inputs, couplings, currents(network, name, inputs)))
-    return found
+    sums = graded_sums(resolved, summed) if graded else {}
+    return [g for name in sources_first(resolved, summed) for g in _gather(resolved, name, summed, sums)]
+
+
+def gathers_at_turns(resolved: Resolved) -> dict[str, list[Gather]]:
+    """Population -> what it gathers when its turn comes to be integrated."""
+    sums = graded_sums(resolved, "turn")
+    return {p.name: list(_gather(resolved, p.name, "turn", sums)) for p in resolved.network.populations}
+
+
+def _gather(
+    resolved: Resolved, name: str, summed: Place, sums: Mapping[str, list[tuple[Projection, Sum]]]
+) -> Iterator[Gather]:
+    inputs = inputs_summed(resolved.network, name, summed)
+    if inputs:
+        couplings = tuple(couple(p, item, "always") for p, item in sums.get(name, ()))
+        yield Gather(name, inputs, couplings, currents(resolved.network, name, inputs))
 
 
 def inputs_summed(network: Network, population: str, summed: Place) -> tuple[str, ...]:
-    """A population's inputs that are summed at the start of a step, or at its end."""
-    late = network.late_inputs[population]
-    return tuple(n for n in network.population(population).neuron.scope.inputs if (n in late) == (summed == "end"))
+    """A population's inputs that are summed at the start of a step, at its turn, or at the end."""
+    places = dict.fromkeys(network.late_inputs[population], "end") | dict.fromkeys(
+        network.turn_inputs[population], "turn"
+    )
+    return tuple(n for n in network.population(population).neuron.scope.inputs if places.get(n, "start") == summed)
 
 
 def currents(network: Network, population: str, inputs: Sequence[str]) -> tuple[tuple[str, str], ...]:

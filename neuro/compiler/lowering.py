@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from neuro.caching import per_object
-from neuro.compiler.couplings import couple, gathers
+from neuro.compiler.couplings import couple, gathers, gathers_at_turns
 from neuro.compiler.drives import count_of, weight_of
 from neuro.compiler.formulas import Sum
 from neuro.compiler.integrators import MethodError, integrate
@@ -52,7 +52,8 @@ def _lower(network: Network) -> Step:
         if p.name in stages.joined and _free(resolved, p)
     ]
     operations += stages.operations()
-    operations += [u for p in network.populations for u in _integration(resolved, p, stages)]
+    turns = gathers_at_turns(resolved)
+    operations += [o for p in network.populations for o in (*turns[p.name], *_integration(resolved, p, stages))]
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
     operations += gathers(resolved, "end")
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]

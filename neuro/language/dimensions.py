@@ -100,7 +100,7 @@ class _Dimensions:
     def operand(self, node: ast.expr) -> Dimension:
         """A number, or a condition as 0 or 1."""
         found = self.of(node)
-        return DIMENSIONLESS if found == "boolean" else found
+        return DIMENSIONLESS if isinstance(found, str) else found
 
     def boolean(self, node: ast.expr) -> Literal["boolean"]:
         if self.of(node) != "boolean":
@@ -112,7 +112,7 @@ class _Dimensions:
         if kinds == ["boolean"] * 2 and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
             message = "a sum of two conditions is another number to each of Brian2's targets"
             raise self.source.fail(message, "wrap both in int(...), or write 'or'", node)
-        a, b = (DIMENSIONLESS if kind == "boolean" else kind for kind in kinds)
+        a, b = (DIMENSIONLESS if isinstance(kind, str) else kind for kind in kinds)
         for zero, other in ((left, b), (right, a)):
             if a != b and fits_all(zero):
                 self.zeros.append((zero, other))

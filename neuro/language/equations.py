@@ -345,6 +345,10 @@ def _equation(source: Source) -> Equation:
 def _unit_and_flags(tail: str, source: Source) -> tuple[str, frozenset[str]]:
     match = re.fullmatch(r"\s*(?P<unit>[^()]*(?:\([^()]*\)[^()]+)?)\s*(?:\((?P<flags>[^()]*)\))?\s*", tail)
     flags = frozenset(f.strip() for f in (match["flags"] or "").split(",") if f.strip()) if match else frozenset()
+    if "linked" in flags:
+        message = "a linked variable is an input that a projection brings at the cells' turn to be integrated"
+        fix = "leave '(linked)' out, and add a projection with transmits='y_pre', target='x' and summed='turn'"
+        raise source.fail(message, fix)
     for flag in flags - FLAGS:
         raise source.fail(f"unknown flag '{flag}'", suggestion(flag, FLAGS) or f"flags: {', '.join(sorted(FLAGS))}")
     text = match["unit"].strip() if match else tail.strip()

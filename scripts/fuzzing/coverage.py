@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fuzzing.editing import blocks, models
-from neuro import Network, Neuron, Normal, Projection
+from neuro import Network, Neuron, Normal, Projection, Quantity
 from neuro.fields import Distribution
 from neuro.language.equations import CONSTANTS, DRAWN, FUNCTIONS, drawn_by, is_condition
 from neuro.language.scope import METHODS
@@ -26,9 +26,9 @@ WANTED = (
     *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn", "pathway", "on_post")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "no weight", "adds twice", "pathways", "regularly")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "graded and late", "no weight", "adds twice", "pathways", "regularly")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "regularly", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
 
@@ -126,6 +126,8 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
             if np.any(p.delay.value)
             else "delay zero"
         )
+    if p.synapse.transmits and isinstance(p.delay, Quantity) and np.any(p.delay.value):
+        yield "synapse graded and late"
     yield from ("delay on_post" if n == "post" else "delay pathway" for n, d in p.delays.items() if d.value)
     if any(isinstance(v, Distribution) for v in p.parameters.values()):
         yield "values drawn per synapse"
@@ -141,6 +143,8 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
         yield "frozen projection"
     if p.summed == "end":
         yield "summed at the end"
+    if p.summed == "turn":
+        yield "summed at a turn"
     statements = (s.expression for s in scope.statements)
     if {f"{n}_post" for n in network.late_inputs[p.post]} & {n for e in statements for n in e.names}:
         yield "modulated synapse"

@@ -1,4 +1,4 @@
-"""Random networks in which something is summed at the end of a step: readouts, and modulators that synapses read there.
+"""Random networks in which something is summed at the end of a step (readouts, and modulators that synapses read there), or at turns.
 
 What they were made with is drawn before, so that a seed's network stays what it was but for this.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 from fuzzing.dice import Dice
 from fuzzing.editing import models
@@ -47,9 +48,19 @@ def modulated(network: Network, dice: Dice) -> Network:
     return _Modulator(network, dice).added() if dice.chance(0.2) else network
 
 
-def _late(network: Network, post: str, target: str) -> dict[str, tuple[Projection, ...]]:
+def turned(network: Network, dice: Dice) -> Network:
+    """Some graded sums at their target's turn to be integrated, where nothing reads them before."""
+    for post, target in sorted({(p.post, p.synapse.target) for p in network.projections if p.synapse.transmits}):
+        if dice.chance(0.2):
+            network = _accepted(network, _late(network, post, target, "turn"))
+    return network
+
+
+def _late(
+    network: Network, post: str, target: str, place: Literal["turn", "end"] = "end"
+) -> dict[str, tuple[Projection, ...]]:
     def moved(p: Projection) -> Projection:
-        return replace(p, summed="end") if p.synapse.transmits and (p.post, p.synapse.target) == (post, target) else p
+        return replace(p, summed=place) if p.synapse.transmits and (p.post, p.synapse.target) == (post, target) else p
 
     return {"projections": tuple(map(moved, network.projections))}
 

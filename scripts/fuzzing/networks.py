@@ -12,11 +12,12 @@ import numpy as np
 from fuzzing.cells import UNITS, CellMaker, Setting, population, spread
 from fuzzing.chips import chain
 from fuzzing.connections import connected
+from fuzzing.delaying import delayed
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.events import event_driven
 from fuzzing.integration import integrated
-from fuzzing.modulation import modulated
+from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.pathways import pathways
 from fuzzing.refractory import refractory
@@ -155,8 +156,10 @@ class NetworkMaker:
             network = worded(network, Dice([self.seed, 36]))
             network = event_driven(network, Dice([self.seed, 36, 1]))
             network = starting(network, Dice([self.seed, 18]))
+            network = delayed(network, Dice([self.seed, 39]))
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
+            network = turned(network, Dice([self.seed, 36, 2]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

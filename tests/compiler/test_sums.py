@@ -210,7 +210,7 @@ def test_what_cannot_be_summed_at_the_end_is_refused() -> None:
     )
     events = Synapse("events", "w : 1", on_pre="z_post += w")
     assert "leave it out" in refusal(lambda: Projection("p", "a", "b", events, 1.0, summed="end"))
-    assert "use 'start' or 'end'" in refusal(lambda: replace(network.projections[4], summed="middle"))  # type: ignore[arg-type]
+    assert "use 'start', 'turn' or 'end'" in refusal(lambda: replace(network.projections[4], summed="middle"))  # type: ignore[arg-type]
     assert "is no text" in refusal(lambda: replace(network.projections[4], summed=1))  # type: ignore[arg-type]
     shown = Projection("shown", "readout", "readout", replace(ENTER, name="shown"), 1.0, summed="end")
     text = refusal(lambda: lower(replace(network, projections=(*network.projections, shown))))

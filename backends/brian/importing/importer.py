@@ -45,6 +45,7 @@ class _Importer:
         self.brings: dict[str, Brings] = {}
         self.warnings: list[str] = []
         self.groups: dict[str, Place] = {}
+        self.names: dict[str, dict[str, str]] = {}  # of synapses' variables
 
     def imported(self) -> Imported:
         check_order(self.objects)
@@ -69,7 +70,7 @@ class _Importer:
                 dt=si(self.objects.dt, brian2.second.dim),
             )
         return Imported(
-            network, self.bring, self.places(), placed, self.variables(placed), tuple(self.warnings),
+            network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings),
             {o.name: o for o in (*self.objects.cells, *self.objects.generators, *self.objects.synapses)},
             self.constants(network, placed),
         )  # fmt: skip
@@ -125,7 +126,8 @@ class _Importer:
             else:
                 runners = [Runner(r, 0, len(synapses)) for r in self.objects.runners if r.group.name == synapses.name]
                 ends = self.end(synapses.source), self.end(synapses.target)
-                made = read_synapses(synapses, self.namespace, *ends, runners)
+                made, names = read_synapses(synapses, self.namespace, *ends, runners)
+                self.names[synapses.name] = {n: f"{made[0].name}.{own}" for n, own in names.items()}
             found += made
             placed[synapses.name] = Placed(tuple(p.name for p in made), len(synapses))
         return found, placed
@@ -135,15 +137,14 @@ class _Importer:
         parts = {s.name: Place(s.source.name, s.start, len(s)) for s in self.objects.subgroups}
         return whole | parts | self.groups
 
-    def variables(self, placed: Mapping[str, Placed]) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         found = {}
         for name, place in self.places().items():
             if place.name in self.cells:
                 words = self.cells[place.name].words
                 found |= {f"{name}.{theirs}": f"{place.name}.{ours}" for theirs, ours in words.names.items()}
-        for synapses in self.objects.synapses:
-            for projection in placed[synapses.name].projections[:1]:
-                found |= {f"{synapses.name}.{n}": f"{projection}.{n}" for n in synapses.equations.names}
+        for owner, names in self.names.items():
+            found |= {f"{owner}.{theirs}": ours for theirs, ours in names.items()}
         return found
 
     def constants(self, network: Network, placed: Mapping[str, Placed]) -> dict[str, str]:
@@ -154,8 +155,9 @@ class _Importer:
         }
         for synapses in self.objects.synapses:
             for name in placed[synapses.name].projections[:1]:
+                declared = self.names[synapses.name].values()
                 own = network.projection(name).synapse.parameters
-                found |= {f"{synapses.name}.{n}": f"{name}.{n}" for n in own if n not in synapses.equations.names}
+                found |= {f"{synapses.name}.{n}": f"{name}.{n}" for n in own if f"{name}.{n}" not in declared}
         return found
 
 

@@ -78,6 +78,8 @@ class Objects:
 
 def objects(given: Iterable[Any]) -> Objects:
     """The parts of Brian2's network, or of the objects given. Raises NotImportedError."""
+    given = list(given)
+    check_start(given)
     found = Objects()
     for item in sorted(flattened(given), key=lambda item: item.name):
         if isinstance(item, _WATCHES):
@@ -151,7 +153,7 @@ def check_schedule(network: Any) -> None:
 
 
 def check_clocks(found: Objects, items: Iterable[Any]) -> None:
-    """One dt, and time 0. What run_regularly made may have a longer one."""
+    """One dt. What run_regularly made may have a longer one."""
     timed = [i for i in _timed(items) if i not in found.runners]
     if not timed:
         raise NotImportedError(
@@ -162,8 +164,17 @@ def check_clocks(found: Objects, items: Iterable[Any]) -> None:
         if float(item.clock.dt_) != found.dt:
             reason = f"its clock has dt = {item.clock.dt}, that of '{timed[0].name}' {timed[0].clock.dt}"
             raise NotImportedError(item.name, reason, "give all objects one clock")
-        if item.clock.variables["t"].get_value().item() != 0:
-            reason = f"it has been run to t = {item.clock.t}, and spikes may be on their way"
+
+
+def check_start(given: Iterable[Any]) -> None:
+    """Nothing has been run yet: a Network knows its time, an object only whether it is in one, and its clock's."""
+    for item in given:
+        network = isinstance(item, brian2.Network)
+        time = item.t_ if network else 0.0
+        if not network and getattr(item, "_network", None) is not None:
+            time = item.clock.variables["t"].get_value().item()
+        if time != 0:
+            reason = f"it has been run to t = {float(time):g} s, and spikes may be on their way"
             raise NotImportedError(item.name, reason, "import before the first run, or after restore()")
 
 

@@ -83,10 +83,11 @@ def reached(synapses: Any, names: Iterable[str]) -> set[str]:
 
 def read_synapses(
     synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
-) -> list[Projection]:
-    """One projection, and one more for each further variable that they sum into cells. Raises NotImportedError."""
+) -> tuple[list[Projection], dict[str, str]]:
+    """One projection, and one more for each further variable that they sum into cells; their own variables' names. Raises NotImportedError."""
     with refused_as(synapses.name):
-        return _Reader(synapses, namespace, pre, post, runners).projections()
+        reader = _Reader(synapses, namespace, pre, post, runners)
+        return reader.projections(), reader.mine
 
 
 class _Reader:

@@ -167,6 +167,8 @@ def summed_input_of(network: Network, projection: str) -> SummedInput:
         raise NoSummedInput("what it sends is summed at every stage of a step (couplings='stages')")
     if network.projection(projection).summed == "end":
         raise NoSummedInput("what it sends is summed at the end of a step (summed='end')")
+    if network.projection(projection).summed == "turn":
+        raise NoSummedInput("what it sends is summed when its target is integrated (summed='turn')")
     if len(own) != 1:
         raise NoSummedInput("only weights of projections that add to one variable have a sum of their own")
     couple, synapses, factors = own[0], step.projection(projection), own[0].factors

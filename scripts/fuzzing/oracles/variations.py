@@ -228,10 +228,12 @@ def silent_projection(network: Network, random: Random) -> Made:
 
 
 def reordered(network: Network, random: Random) -> Made:
-    """Populations and inputs in another order; projections too, where no statement reads what another may have written."""
+    """Populations, where nothing is summed at their turns, and inputs in another order; projections too, where no statement reads what another may have written."""
     populations, inputs = (
         tuple(items[i] for i in random.permutation(len(items))) for items in (network.populations, network.inputs)
     )
+    if any(network.turn_inputs.values()):
+        populations = network.populations  # whose order says who is integrated first
     projections: Any = network.projections
     if not any(_reads_cells(p.synapse) for p in projections):
         projections = tuple(projections[i] for i in random.permutation(len(projections)))
