@@ -130,10 +130,26 @@ def test_states_that_sympy_takes_for_something_else(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.spikes["cells"], wanted.spikes["cells"])
 
 
+def test_heun_gets_the_noise_that_is_given(tmp_path: Path) -> None:
+    """Brian2's would draw it, and takes a given number for a constant of the step; the steps are written out."""
+    text = "dv/dt = (E_L - v + R*I)/tau_m + (2*mV + 0.3*abs(v - E_L))*sqrt(2/tau_m)*xi : volt\nI : amp"
+    neuron = replace(NOISY, equations=text, method="heun")
+    network = replace(NETWORKS["noise"], populations=(Population("cells", neuron, 5),))
+    wanted, found, script = both(network, tmp_path, ("cells.v",))
+    assert "def steps_of_cells(equations" in script.text
+    assert wanted.spikes["cells"].sum() > 100
+    np.testing.assert_array_equal(found.spikes["cells"], wanted.spikes["cells"])
+    np.testing.assert_allclose(found.traces["cells.v"], wanted.traces["cells.v"], rtol=1e-9)
+
+
+def test_a_networks_name_is_no_code(tmp_path: Path) -> None:
+    network = replace(NETWORKS["delay"], name='a"""\nraise SystemExit\n"""')
+    _, found, script = both(network, tmp_path)
+    assert "raise SystemExit" in script.text.splitlines()[0]
+    assert found.spikes["cells"].any()
+
+
 def test_what_a_script_cannot_say_is_refused_by_name() -> None:
-    heun = replace(NOISY, method="heun")
-    with pytest.raises(UnsupportedError, match=r"population 'cells', method 'heun'.*given the numbers of its noise"):
-        to_brian2_script(Network((Population("cells", heun, 2),), dt="1 ms"), steps=5)
     with pytest.raises(UnsupportedError, match="method 'rosenbrock'"):
         stiff = replace(LIF, method="rosenbrock")
         to_brian2_script(Network((Population("cells", stiff, 2),), dt="1 ms"), steps=5)

@@ -34,6 +34,8 @@ class ScriptBuilder(Builder):
         """By name, so that Brian2 integrates as in anybody's script; sympy shortens no formulas, which takes it ten times as long."""
         if not model.scope.of_kind("differential"):
             return {"method": "euler"}  # of nothing
+        if model.method == "heun" and isinstance(model, Neuron) and model.scope.white_noise:
+            return super().method(model)  # Brian2's takes a number that is given for a constant of the step
         options = {"method_options": {"simplify": False}} if model.method == "exact" else {}
         return {"method": model.method, **options}
 

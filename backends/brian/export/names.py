@@ -19,13 +19,19 @@ from neuro.language.scope import NeuronScope, SynapseScope
 from neuro.model import Network, Neuron, Population, Projection, Synapse
 
 OWN = ("np", "data", "network", "own", *FUNCTIONS)  # the script's
-_ARGUMENTS = ("self", "scalar_code", "vector_code")  # of what Brian2 calls with variables' names
+_WORDS = (
+    *dir(builtins),
+    "self",
+    "scalar_code",
+    "vector_code",
+    "LazyArange",
+)  # of the code that Brian2 makes, and of what it calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
     r"(next|assigned|noise|sum|current|count|values)_.*|rate\d+|[sv]\d+|draw\d+|(xi|rand).*_of_.*|lowest|highest"
 )
 _PART = re.compile(
-    r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces)_.*|(xi|rand).*_of_.*"
+    r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand).*_of_.*"
 )
 _MEANINGS = {  # of the parts of names that this package makes, in the order in which `unmangled` gives them
     "in": "{}_events",
@@ -39,7 +45,7 @@ def _kept_by_brian2() -> frozenset[str]:
     group = brian2.NeuronGroup(1, "", name="names*")
     synapses = brian2.Synapses(group, group, name="names*")
     return frozenset(
-        (*dir(group), *dir(synapses), *group.variables, *synapses.variables, *_ARGUMENTS, "lastupdate", "lastspike")
+        (*dir(group), *dir(synapses), *group.variables, *synapses.variables, *_WORDS, "lastupdate", "lastspike")
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.devices import StateUpdateMethod, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.export.expressions import array_text, dimension_of, functions_in, plain, quantity_text
 from backends.brian.text import unit_text
 from neuro.protocols import UnsupportedError
@@ -33,7 +33,8 @@ class Printer:
     def cells(self, group: Any, values: Mapping[str, Array]) -> Iterator[str]:
         """A NeuronGroup. values: variable -> numbers."""
         method = group.method_choice
-        lines = [self.equation(e, method) for e in group.user_equations.values()]
+        known = method if isinstance(method, str) else ""
+        lines = [self.equation(e, known or "given") for e in group.user_equations.values()]
         options = {"threshold": self.statements(group.events.get("spike") or "")}
         options |= {event: self.statements(code) for event, code in group.event_codes.items() if event == "spike"}
         options["reset"] = options.pop("spike", "")
@@ -41,6 +42,8 @@ class Printer:
         given = [f"{name}={quoted(text)}" for name, text in options.items() if text]
         if refractory is not False:
             given.append(f"refractory={refractory_text(refractory)}")
+        if callable(method):
+            yield from self.steps(group)
         given += [*self.integration(group.state_updater), f'name="{group.name}"']
         yield call(f"{group.name} = NeuronGroup", [str(len(group)), block(lines), *given])
         yield from self.variables(group.name, group, values)
@@ -108,7 +111,17 @@ class Printer:
     def statements(self, text: str) -> str:
         return self.expression(text.strip(), "") if text else ""
 
+    def steps(self, group: Any) -> Iterator[str]:
+        """A method that is given as a function: the statements that it writes."""
+        code = StateUpdateMethod.apply_stateupdater(
+            group.equations, group.variables, group.method_choice, group_name=group.name
+        )
+        self.texts.append(code)
+        yield f"def steps_of_{group.name}(equations, variables, options=None):\n    return {block(code.splitlines())}\n"
+
     def integration(self, updater: Any) -> list[str]:
+        if callable(updater.method_choice):
+            return [f"method=steps_of_{updater.group.name}"]
         options = f", method_options={updater.method_options!r}" if updater.method_options else ""
         return [f'method="{updater.method_choice}"{options}']
 

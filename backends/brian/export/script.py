@@ -6,6 +6,7 @@ that are drawn (noise, Poisson spikes, counts of drives) are those of one of our
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -42,6 +43,7 @@ from neuro.protocols import Inputs, Parameters, Record, Request, RunError, Unsup
 
 Array = npt.NDArray[Any]
 
+_NO_WORD = re.compile(r"[^\w .,:;()-]")  # a network's name may hold anything, and a script runs
 _FUNCTIONS = {  # as numpy has them, see backends.brian.functions
     "floor_of": "np.floor, 1",
     "ceil_of": "np.ceil, 1",
@@ -104,29 +106,18 @@ def to_brian2_script(
     """
     merged = with_units(resolve(network).network)
     refuse(merged, "numpy")
-    refuse_given_noise(merged)
     feed = feed_of(Request(parameters, inputs, steps=steps, trial=trial), merged)
     if feed.batch != 1:
         raise RunError(f"a script has one trial, and the inputs are of {feed.batch}; give one: {{name: array[:1]}}")
     wanted = check_record(merged, record, 1)
     values, known = check_parameters(merged, parameters), declared(merged)
     with session("numpy"):
-        built, columns = _built(merged, known, values, feed)
+        noisy = {p.name for p in merged.populations if p.neuron.method == "heun" and p.neuron.scope.white_noise}
+        built, columns = _built(
+            merged, known, values, feed, frozenset(noisy)
+        )  # whose steps are written with the backend's names
         monitors(built, watched_by(merged, wanted, 1))
         return _Writer(merged, built, columns, arrays(merged, built, feed), feed).script(network.name)
-
-
-def refuse_given_noise(network: Network) -> None:
-    """Brian2's heun takes white noise for what it is, and a number that is given for a constant of the step.
-
-    Raises UnsupportedError naming the population.
-    """
-    for population in network.populations:
-        if population.neuron.method == "heun" and population.neuron.scope.white_noise:
-            why = (
-                "the script is given the numbers of its noise, and Brian2's heun wants to draw them; use method='euler'"
-            )
-            raise UnsupportedError("brian2", f"a script of population '{population.name}', method 'heun'", why, OTHERS)
 
 
 def _built(
@@ -213,7 +204,7 @@ class _Writer:
 
     def _head(self, title: str, printer: Printer) -> str:
         lines = [
-            f'"""{title}: a network of twinspike {version("twinspike")}, for Brian2 {brian2.__version__}.',
+            f'"""{_NO_WORD.sub(" ", title)}: a network of twinspike {version("twinspike")}, for Brian2 {brian2.__version__}.',
             "",
             *self._notes(),
         ]
