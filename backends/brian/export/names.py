@@ -18,7 +18,7 @@ from neuro.language.mangling import unmangled
 from neuro.language.scope import NeuronScope, SynapseScope
 from neuro.model import Network, Neuron, Population, Projection, Synapse
 
-OWN = ("np", "data", "network", "own", *FUNCTIONS)  # the script's
+OWN = ("np", "data", "network", "own", "sympy", "Path", "DEFAULT_FUNCTIONS", *FUNCTIONS)  # the script's
 _WORDS = (
     *dir(builtins),
     "self",
@@ -28,7 +28,7 @@ _WORDS = (
 )  # of the code that Brian2 makes, and of what it calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
-    r"(next|assigned|noise|sum|current|count|values)_.*|rate\d+|[sv]\d+|draw\d+|(xi|rand).*_of_.*|lowest|highest"
+    r"(next|assigned|noise|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand).*_of_.*|lowest|highest"
 )
 _PART = re.compile(
     r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand).*_of_.*"
@@ -127,7 +127,7 @@ class ReadableNames(Names):
 
     def of_synapse(self, projection: Projection) -> Table:
         if projection.name in self.numbered:
-            return super().of_synapse(projection)
+            return {n: f"numbered_{own}" for n, own in super().of_synapse(projection).items()}
         ends = [self.tables[e] for e in (projection.pre, projection.post) if e in self.network.parts["population"]]
         taken = {name for end in ends for name in end.values()}
         return _table(projection.synapse, taken, projection.synapse.name) | brian2s_own(projection.synapse.scope)

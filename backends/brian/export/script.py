@@ -59,13 +59,13 @@ _FUNCTIONS = {  # as numpy has them, see backends.brian.functions
 }
 _OWN = '''\
 def own(name, function, arguments, plain=False):
-    """A function that means the same in all of Brian2's code, and that sympy leaves as it is."""
+    """A function that means the same in all of Brian2's code, and that sympy knows to be real and leaves as it is."""
     made = Function(
         function, sympy_func=type(name, (sympy.Function,), {"is_real": True}), arg_units=[None]*arguments,
         return_unit=1 if plain else lambda *units: units[0],
     )
     made.implementations.add_implementation("numpy", code=function)
-    return made
+    DEFAULT_FUNCTIONS[name] = made
 '''
 
 
@@ -216,12 +216,12 @@ class _Writer:
             why = "a script has no text for it; run the network with backend 'brian2'"
             raise UnsupportedError("brian2", f"a script that calls {name}()", why, OTHERS)
         if functions:
-            lines.append("import sympy")
+            lines += ["import sympy", "from brian2.core.functions import DEFAULT_FUNCTIONS"]
         lines += ["", 'prefs.codegen.target = "numpy"', f"defaultclock.dt = {self._dt()}"]
         if printer.arrays:
             lines.append('data = np.load(Path(__file__).with_suffix(".npz"))')
         if functions:
-            lines += ["", "", _OWN, *(f'{name} = own("{name}", {_FUNCTIONS[name]})' for name in functions)]
+            lines += ["", "", _OWN, *(f'own("{name}", {_FUNCTIONS[name]})' for name in functions)]
         return "\n".join([*lines, ""])
 
     def _dt(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -81,11 +80,16 @@ def ran(script: Any, folder: Path) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def as_before() -> Iterator[None]:
-    """Brian2's preferences, which a script sets, are put back."""
-    from backends.brian.devices import settings
+    """Brian2's preferences and functions, which a script adds to, are put back."""
+    from backends.brian.devices import DEFAULT_FUNCTIONS, settings
 
-    with settings("numpy"), warnings.catch_warnings():
-        yield
+    known = dict(DEFAULT_FUNCTIONS)
+    try:
+        with settings("numpy"):
+            yield
+    finally:
+        DEFAULT_FUNCTIONS.clear()
+        DEFAULT_FUNCTIONS.update(known)
 
 
 def recording_of(script: Any, found: Mapping[str, Any], wanted: Recording) -> Recording:
