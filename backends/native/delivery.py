@@ -290,7 +290,7 @@ class Delivery:
         ends = "0", str(synapses.ends[0]) if synapses.kind == "dense" else "1"
         place = f"i*{synapses.ends[1]} + j" if synapses.kind == "dense" else "j"
         head = f"for (long i = {ends[0]}; i < {ends[1]}; i++) {{ const long j = target, s = {place};"
-        return [head, self.kernel.missing(synapses), *body, "}"]
+        return [head, self.kernel.missing(synapses), *self.dialect.own("j"), *body, "}"]
 
 
 def _index(each: str) -> str:

@@ -53,7 +53,9 @@ def _lower(network: Network) -> Step:
     ]
     operations += stages.operations()
     turns = gathers_at_turns(resolved)
-    operations += [o for p in network.populations for o in (*turns[p.name], *_integration(resolved, p, stages))]
+    for p in network.populations:
+        operations += turns[p.name]
+        operations += _integration(resolved, p, stages)
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
     operations += gathers(resolved, "end")
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]

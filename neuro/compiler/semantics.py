@@ -141,7 +141,8 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
     cells = {p.name: _cell(network, p) for p in network.populations}
     delays = {p.name: delay_range(network, p) for p in network.projections}
     for p in network.projections:
-        delays |= {f"{p.name}.{n}": (int(steps_of(d, network.dt)),) * 2 for n, d in p.delays.items()}
+        for name, steps in ((n, int(steps_of(d, network.dt))) for n, d in p.delays.items()):
+            delays[f"{p.name}.{name}"] = (steps, steps)
     late = tuple(p.name for p in network.projections if p.summed == "end")
     return Semantics(
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,

@@ -292,7 +292,7 @@ _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|na
 def is_quantity(text: str) -> bool:
     """Whether a text is meant as a number and a unit, and not as an expression."""
     match = _NUMBER.fullmatch(text)
-    if match is None or text.lstrip(" \t\n+-")[:1].isalpha():  # a name that begins with inf
+    if match is None or (match[1][-1].isalpha() and text[match.end(1) : match.end(1) + 1].isidentifier()):  # "infected"
         return False
     bound = "*" in text[match.end(1) : match.start(2)]  # 2*dt are two steps, not two decitonnes
     try:

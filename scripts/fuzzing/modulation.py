@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from fuzzing.dice import Dice
 from fuzzing.editing import models
@@ -150,7 +150,7 @@ class _Modulator:
         target, mark = inputs[dice.choose(tuple(inputs))], self.names.new()
         statement = self.statement(pre.neuron, post.neuron, mark, received)
         lines, amount = f"w : {target.unit}\n{mark} : 1", f"w*(1 + 0.5*{mark})"
-        blocks = {"every_step": statement}
+        blocks: dict[str, Any] = {"every_step": statement}
         if pre.neuron.threshold and dice.chance(0.6):
             blocks["on_pre"] = f"{target.name}_post += {amount}"
             where = dice.choose(("every_step", "on_pre", "on_post" if post.neuron.threshold else "on_pre"))

@@ -51,7 +51,7 @@ def test_the_example_of_the_architecture_page(capsys: pytest.CaptureFixture[str]
 
 def test_formulas_stand_over_states_inputs_and_parameters_alone() -> None:
     synapse = resolve(network()).synapses["loop"]
-    names = {s.name for s in synapse.on_pre[0].expr.free_symbols}  # type: ignore[union-attr]  # an assignment
+    names = {s.name for s in synapse.pathways[""][0].expr.free_symbols}  # type: ignore[union-attr]  # an assignment
     assert "drive_post" not in names and {"R_post", "in__I_post"} <= names
     cell = resolve(network()).cells["cells"]
     assert [name for name, _ in cell.system.rates] == ["v", "I_syn_exponential_current"] and cell.threshold is not None

@@ -137,10 +137,7 @@ class _Reader:
     def declared(self, name: str, equation: Any) -> str:
         """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
         own = self.words.names[name]
-        if "linked" in equation.flags:
-            reason = f"'{name}' is linked to another group's variable"
-            raise self.words.refused(reason, "make it a variable of this group")
-        if name in self.outside.summed:
+        if "linked" in equation.flags or name in self.outside.summed:
             return ""
         value = self.standing(name)
         assigned = own in self.assigned
@@ -188,6 +185,19 @@ class _PoissonReader(_Reader):
 
     def method(self) -> str:
         return "euler"
+
+
+def reached_in(group: Any, names: Iterable[str]) -> set[str]:
+    """Variables of a group that these names are made of, themselves included."""
+    pending, found = list(names), set[str]()
+    while pending:
+        name = pending.pop()
+        equation = group.equations.get(name)
+        if equation is None or name in found:
+            continue
+        found.add(name)
+        pending += list(equation.identifiers) if equation.type == "subexpression" else []
+    return found
 
 
 def standing(words: Words, variable: Any, name: str) -> Quantity:

@@ -15,11 +15,12 @@ from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported
 from backends.brian.importing.imported import Place as Place
 from backends.brian.importing.imported import Placed as Placed
+from backends.brian.importing.links import check_links, links, project
 from backends.brian.importing.objects import Objects, objects
-from backends.brian.importing.order import check_order, read_before
+from backends.brian.importing.order import check_order, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
-from backends.brian.importing.synapses import End, changed_outside, read_synapses
+from backends.brian.importing.synapses import Around, End, changed_outside, read_synapses
 from backends.brian.importing.words import si
 from neuro.model import Input, Network, Projection
 
@@ -62,6 +63,9 @@ class _Importer:
             base = self.objects.base(item._group)
             self.inputs.append(drive(item, self.cells[base.name], item._group.start, len(item._group)))
         projections, placed = self.projections()
+        linked = links(self.objects)
+        check_links(self.objects, linked)
+        projections += [project(link, self.cells, self.namespace) for link in linked]
         with refused_as("network"):
             network = Network(
                 tuple(c.population for c in self.cells.values()),
@@ -125,8 +129,10 @@ class _Importer:
                 self.warnings.append(f"'{synapses.name}' sends nothing to cells and is left out")
             else:
                 runners = [Runner(r, 0, len(synapses)) for r in self.objects.runners if r.group.name == synapses.name]
-                ends = self.end(synapses.source), self.end(synapses.target)
-                made, names = read_synapses(synapses, self.namespace, *ends, runners)
+                sums = synapses.summed_updaters.items()
+                places = {name: summed_at(self.objects, synapses, name, updater) for name, updater in sums}
+                around = Around(self.end(synapses.source), self.end(synapses.target), runners, places)
+                made, names = read_synapses(synapses, self.namespace, around)
                 self.names[synapses.name] = {n: f"{made[0].name}.{own}" for n, own in names.items()}
             found += made
             placed[synapses.name] = Placed(tuple(p.name for p in made), len(synapses))

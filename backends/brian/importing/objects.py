@@ -51,7 +51,7 @@ _INSTEAD = {
 
 @dataclass
 class Objects:
-    """A network's parts, in the order of their names, as Brian2 takes them. runners: what run_regularly made."""
+    """A network's parts, in the order in which Brian2 takes them. runners: what run_regularly made."""
 
     cells: list[Any] = field(default_factory=list)  # NeuronGroups and PoissonGroups
     generators: list[Any] = field(default_factory=list)
@@ -76,6 +76,11 @@ class Objects:
         )
 
 
+def key(item: Any) -> tuple[int, str]:
+    """Brian2 sorts what stands in one slot by order, then by name."""
+    return item.order, item.name
+
+
 def objects(given: Iterable[Any]) -> Objects:
     """The parts of Brian2's network, or of the objects given. Raises NotImportedError."""
     given = list(given)
@@ -86,6 +91,7 @@ def objects(given: Iterable[Any]) -> Objects:
             continue
         sort(item, found)
     check_clocks(found, flattened(given))
+    found.cells.sort(key=lambda g: key(getattr(g, "state_updater", g)))
     return found
 
 

@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from brian2.utils.stringtools import get_identifiers
 
 from backends.brian.importing.cells import bare
 from backends.brian.importing.errors import NotImportedError
-from backends.brian.importing.objects import Objects
+from backends.brian.importing.objects import Objects, key
 from backends.brian.importing.statements import values
 from backends.brian.importing.synapses import reached
 
-Key = tuple[int, str]
-
-
-def key(item: Any) -> Key:
-    """Brian2 sorts what stands in one slot by order, then by name."""
-    return item.order, item.name
+Place = Literal["start", "turn"]
 
 
 def check_order(found: Objects) -> None:
     """Sums are formed first, then synapses are integrated, then cells; on_pre comes before on_post. Raises NotImportedError."""
     for synapses in found.synapses:
-        for name, updater in synapses.summed_updaters.items():
-            _check_sum(found, synapses, name, updater)
         _check_integration(found, synapses)
     _check_pathways(found)
 
 
-def _check_sum(found: Objects, synapses: Any, name: str, updater: Any) -> None:
+def summed_at(found: Objects, synapses: Any, name: str, updater: Any) -> Place:
+    """Where in a step a sum is formed, by what it reads that has been integrated by then. Raises NotImportedError."""
     read = reached(synapses, updater.expression.identifiers)
-    for owner, moved in _moved_before(found, synapses, updater, read):
-        reason = f"it sums {moved} after '{owner}' has been integrated"
-        raise NotImportedError(
-            synapses.name, reason, f"leave the orders of '{synapses.name}' and '{owner}' as they are"
-        )
     target = found.base(synapses.target if name.endswith("_post") else synapses.source)
+    new = {owner for owner, _ in _moved_before(found, synapses, updater, read)}
+    old = {owner for owner, _ in _read(found, synapses, read)} - new
     mover = getattr(target, "state_updater", None)
     if mover is not None and key(mover) < key(updater):
         reason = f"it sums '{name}' after '{target.name}' has been integrated"
         raise NotImportedError(
             synapses.name, reason, f"leave the orders of '{synapses.name}' and '{target.name}' as they are"
         )
+    if not new:
+        return "start"
+    names = [synapses.name, *(g.name for g in found.cells)]
+    before = set(names[: names.index(target.name)])
+    if new <= before and not old & before:
+        return "turn"
+    reason = f"it sums '{name}' when {', '.join(sorted(new))} has been integrated, and {', '.join(sorted(old | {target.name}))} has not"
+    raise NotImportedError(
+        synapses.name, reason, "leave orders and names so that groups are integrated after all sums are formed"
+    )
 
 
 def read_before(found: Objects) -> set[tuple[str, str, str]]:
@@ -74,14 +75,23 @@ def _check_integration(found: Objects, synapses: Any) -> None:
 
 def _moved_before(found: Objects, synapses: Any, updater: Any, read: set[str]) -> Iterator[tuple[str, str]]:
     """Owner and names of what is read and has been integrated by then."""
-    owners = [(found.base(synapses.source), "_pre"), (found.base(synapses.target), "_post"), (synapses, "")]
-    for owner, suffix in owners:
-        mover = getattr(owner, "state_updater", None)
-        if mover is None or mover is updater or key(mover) > key(updater):
-            continue
-        moved = sorted(f"{n}{suffix}" for n in owner.equations.diff_eq_names if f"{n}{suffix}" in read)
-        if moved:
-            yield owner.name, ", ".join(moved)
+    for owner, moved in _read(found, synapses, read):
+        mover = next(g for g in (synapses, *found.cells) if g.name == owner).state_updater
+        if mover is not updater and key(mover) < key(updater):
+            yield owner, moved
+
+
+def _read(found: Objects, synapses: Any, read: set[str]) -> Iterator[tuple[str, str]]:
+    """Owner and names of what is read and integrated at some time in a step."""
+    for owner, suffix in (
+        (found.base(synapses.source), "_pre"),
+        (found.base(synapses.target), "_post"),
+        (synapses, ""),
+    ):
+        if getattr(owner, "state_updater", None) is not None:
+            moving = sorted(f"{n}{suffix}" for n in owner.equations.diff_eq_names if f"{n}{suffix}" in read)
+            if moving:
+                yield owner.name, ", ".join(moving)
 
 
 def _check_pathways(found: Objects) -> None:

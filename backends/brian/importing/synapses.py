@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -81,20 +81,29 @@ def reached(synapses: Any, names: Iterable[str]) -> set[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Around:
+    """What the network says of synapses: their ends, statements that run now and then, where in a step each of their sums is formed."""
+
+    pre: End
+    post: End
+    runners: Sequence[Runner]
+    places: Mapping[str, Literal["start", "turn"]]
+
+
 def read_synapses(
-    synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
+    synapses: Any, namespace: Mapping[str, Any], around: Around
 ) -> tuple[list[Projection], dict[str, str]]:
     """One projection, and one more for each further variable that they sum into cells; their own variables' names. Raises NotImportedError."""
     with refused_as(synapses.name):
-        reader = _Reader(synapses, namespace, pre, post, runners)
+        reader = _Reader(synapses, namespace, around)
         return reader.projections(), reader.mine
 
 
 class _Reader:
-    def __init__(
-        self, synapses: Any, namespace: Mapping[str, Any], pre: End, post: End, runners: Sequence[Runner]
-    ) -> None:
-        self.synapses, self.pre, self.post = synapses, pre, post
+    def __init__(self, synapses: Any, namespace: Mapping[str, Any], around: Around) -> None:
+        self.synapses, self.around = synapses, around
+        self.pre, self.post = pre, post = around.pre, around.post
         self.equations = own_equations(synapses)
         names = post.names() | {f"{n}_post": f"{own}_post" for n, own in post.names().items()}
         names = {n: own if own.endswith("_post") else f"{own}_post" for n, own in names.items()}
@@ -107,7 +116,7 @@ class _Reader:
         self.mine = mine
         self.words = Words(synapses, namespace, names | mine, counts)
         self.blocks = {p.objname: statements(self.words, p.code) for p in synapses._pathways}
-        self.regularly = regularly(self.words, runners)
+        self.regularly = regularly(self.words, around.runners)
         written = [line for block in self.blocks.values() for line in block]
         written += [line for block in self.regularly.values() for line in block.splitlines()]
         self.assigned = {line.split()[0] for line in written}
@@ -142,6 +151,7 @@ class _Reader:
             source="imported from Brian2",
             regularly=self.regularly,
         )
+        places = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
             self.pre.name,
@@ -152,16 +162,17 @@ class _Reader:
             delay=self.delays(),
             parameters={n: v for n, v in self.parameters.items() if v.shape},
             initial=self.initial,
+            summed=places[0] if places else "start",
         )
-        return [found, *(self.further(found, *item) for item in sums[1:])]
+        return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
 
-    def further(self, first: Projection, target: str, value: str) -> Projection:
+    def further(self, first: Projection, target: str, value: str, place: Literal["start", "turn"]) -> Projection:
         if first.synapse.scope.states:
             reason = f"it sums several variables into cells, and has states: {', '.join(first.synapse.scope.states)}"
             raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
         name = f"{first.name}_{target}"
         synapse = replace(first.synapse, name=name, on_pre="", on_post="", transmits=value, target=target)
-        return replace(first, name=name, synapse=synapse, delay="0 ms", delays={})
+        return replace(first, name=name, synapse=synapse, delay="0 ms", delays={}, summed=place)
 
     def pairs(self) -> Pairs:
         variables = self.synapses.variables

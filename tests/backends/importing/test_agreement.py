@@ -43,7 +43,12 @@ def excitable() -> Objects:
     cells.v, cells.I, cells.tau_i = (-70 + 15 * DRAWN.random(40)) * b.mV, (350 * DRAWN.random(40)) * b.pA, 8 * b.ms
     excites = b.Synapses(cells[:30], cells, "w : siemens", on_pre="ge += w", name="excites", namespace={})
     inhibits = b.Synapses(
-        cells[30:], cells[5:], on_pre="gi += strength", delay=1.5 * b.ms, name="inhibits", namespace={"strength": 3 * b.nS}
+        cells[30:],
+        cells[5:],
+        on_pre="gi += strength",
+        delay=1.5 * b.ms,
+        name="inhibits",
+        namespace={"strength": 3 * b.nS},
     )
     excites.connect(i=DRAWN.integers(0, 30, 200), j=DRAWN.integers(0, 40, 200))
     excites.w, excites.delay = DRAWN.random(200) * 2 * b.nS, DRAWN.integers(0, 30, 200) * 0.1 * b.ms
@@ -93,10 +98,39 @@ def plastic() -> Objects:
     return senders, cells, synapses
 
 
+def in_turn() -> Objects:
+    """Variables linked to a group integrated behind, and to a subexpression of one before; sums of new states, and of sums of the step before."""
+    first = b.NeuronGroup(
+        3, "dv/dt = (2*u + 0.1*r - v)/(3*ms) : 1\nu : 1 (linked)\nr : 1", threshold="v > 1", reset="v = 0", method="euler",
+        namespace={}, name="a_first",
+    )  # fmt: skip
+    source = b.NeuronGroup(
+        4, "dx/dt = (1 - x)/(5*ms) : 1\ny = factor*x : 1", method="exact", namespace={"factor": 3}, name="b_source"
+    )
+    second = b.NeuronGroup(
+        4, "dv/dt = (u + k - v)/(3*ms) : 1\nu : 1 (linked)\nk : 1", threshold="v > 1.5", reset="v = 0", method="rk2", order=1,
+        namespace={"factor": 3}, name="c_second",
+    )  # fmt: skip
+    pool = b.NeuronGroup(1, "s : 1", namespace={}, name="d_pool")
+    source.x = [0.3, 0.9, 0.1, 0.5]
+    first.u = b.linked_var(source, "x", index=np.array([2, 0, 1]))
+    second.u = b.linked_var(source, "y")
+    summed = b.Synapses(
+        first, second, "dg/dt = -g/(4*ms) : 1 (clock-driven)\nk_post = g : 1 (summed)", on_pre="g += 0.3", method="exact",
+        namespace={}, name="a_summed",
+    )  # fmt: skip
+    gather = b.Synapses(second, pool, "s_post = v_pre : 1 (summed)", namespace={}, name="z_gather")
+    spread = b.Synapses(pool, first, "r_post = s_pre : 1 (summed)", namespace={}, name="b_spread")
+    for synapses in (summed, gather, spread):
+        synapses.connect()
+    return first, source, second, pool, summed, gather, spread
+
+
 Read = Mapping[str, tuple[str, ...]]  # of each object
 NETWORKS: dict[Callable[[], Objects], Read] = {
     excitable: {"cells": ("v", "ge", "gi")},
     driven: {"cells": ("x", "lift", "count", "events")},
+    in_turn: {"a_first": ("v",), "b_source": ("x",), "c_second": ("v",)},
     plastic: {"senders": ("v",), "cells": ("v",), "synapses": ("w", "gate", "seen")},
 }
 
@@ -118,7 +152,9 @@ def test_an_imported_network_runs_as_brian2_runs_it(make: Callable[[], Objects],
     imported = from_brian2(*objects)
     spikes, traces = brian_run(objects, read)
     record = [imported.variables[name] for name in traces]
-    found = backends.get(backend).compile(imported.network).run(inputs=imported.inputs(STEPS), record=record, steps=STEPS)
+    found = (
+        backends.get(backend).compile(imported.network).run(inputs=imported.inputs(STEPS), record=record, steps=STEPS)
+    )
     for name, theirs in spikes.items():
         assert len(theirs) > 5
         assert set(zip(*np.nonzero(np.asarray(found.spikes[name][0])))) == theirs
