@@ -14,7 +14,6 @@ from fuzzing.oracles.script import ran, recording_of
 
 import backends
 from backends.brian.export.expressions import array_text, plain, quantity_text
-from backends.brian.export.printing import Printer
 from backends.brian.export.script import _FUNCTIONS, BrianScript, to_brian2_script
 from backends.brian.functions import FUNCTIONS
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError, quantity
@@ -23,7 +22,7 @@ from neuro.protocols import Recording
 
 from .networks import LIF, NOISY, drive, networks
 
-brian2 = pytest.importorskip("brian2")
+pytest.importorskip("brian2")
 
 STEPS = 150
 NETWORKS = networks()
@@ -183,18 +182,6 @@ def test_numbers_are_short_and_exact(value: float, of: str, text: str) -> None:
 def test_arrays_are_short_and_exact() -> None:
     assert array_text(np.array([0.005, 0.008]), unit("second").dimension) == "[5, 8]*ms"
     assert array_text(np.array([1 / 3, 2.0]), unit("1").dimension) == "[0.3333333333333333, 2]"
-
-
-def test_linked_variables_are_linked_again() -> None:
-    source = brian2.NeuronGroup(3, "y : volt", name="source")
-    for index, text in (
-        ([2, 0], 'cells.x = linked_var(source, "y", index=[2, 0])'),
-        (None, 'cells.x = linked_var(source, "y")'),
-    ):
-        cells = brian2.NeuronGroup(2 if index else 3, "x : volt (linked)", name="cells")
-        cells.x = brian2.linked_var(source, "y", index=index)
-        assert [*Printer(None).links(cells)] == [text]
-        brian2.start_scope()
 
 
 def test_forms_become_brian2s_own_functions_where_numpy_computes_the_same() -> None:

@@ -46,6 +46,9 @@ class Printer:
             yield from self.steps(group)
         given += [*self.integration(group.state_updater), f'name="{group.name}"']
         yield call(f"{group.name} = NeuronGroup", [str(len(group)), block(lines), *given])
+        for part, item in parts(group):
+            if item.order:
+                yield f"{group.name}.{part}.order = {item.order}"
         yield from self.variables(group.name, group, values)
         yield from self.regularly(group)
 
@@ -149,16 +152,6 @@ class Printer:
                 text = self.numbers(f"{name}.{variable}", given, dimension_of(group.variables[variable].dim))
                 yield f"{name}.{variable} = {text}"
 
-    def links(self, group: Any) -> Iterator[str]:
-        """Variables that are another group's."""
-        for name in sorted(group._linked_variables):
-            index, other = group.variables.indices[name], group.variables[name]
-            chosen = (
-                "" if index in ("_idx", "0") else self.whole(f"{group.name}.{name}", group.variables[index].get_value())
-            )
-            given = f", index={chosen}" if chosen else ""
-            yield f'{group.name}.{name} = linked_var({other.owner.name}, "{other.name}"{given})'
-
     def regularly(self, group: Any) -> Iterator[str]:
         """Statements of run_regularly. Raises UnsupportedError for what is another part than those that are written."""
         for item in group.contained_objects:
@@ -204,6 +197,13 @@ def rules(pre: int, post: int) -> Iterator[tuple[str, int, Callable[[], tuple[Ar
     if pre == post:
         yield 'condition="i != j"', pre * (pre - 1), lambda: np.nonzero(~np.eye(pre, dtype=bool))
         yield 'j="i"', pre, lambda: np.nonzero(np.eye(pre, dtype=bool))
+
+
+def parts(group: Any) -> Iterator[tuple[str, Any]]:
+    """What a NeuronGroup has one of, and how a script names it."""
+    yield "state_updater", group.state_updater
+    for kind in ("thresholder", "resetter"):
+        yield from ((f'{kind}["{event}"]', item) for event, item in getattr(group, kind).items())
 
 
 def event_driven(synapses: Any) -> list[Any]:

@@ -163,7 +163,6 @@ class _Writer:
         parts = [("what comes from outside", [*self._outside(printer)])]
         for p in self.network.populations:
             parts.append((f"population {p.name}", [*printer.cells(self.built.groups[p.name], self._values(p.name))]))
-        parts.append(("what cells know of others", [line for g in self._cells() for line in printer.links(g)]))
         parts += [(f"projection {n}", [*self._synapses(printer, n)]) for n in self.built.synapses]
         parts.append(("what is recorded", [*self._monitors(printer)]))
         body = "\n\n".join("\n".join([f"# {of}", *lines]) for of, lines in parts if lines)
@@ -175,9 +174,6 @@ class _Writer:
     def _variable(self, name: str) -> str:
         owner, _, variable = name.partition(".")
         return self.names[owner][variable]
-
-    def _cells(self) -> list[Any]:
-        return [self.built.groups[p.name] for p in self.network.populations]
 
     def _values(self, owner: str) -> dict[str, Array]:
         return self.columns.get(owner, {})
