@@ -61,7 +61,7 @@ class Neuron:
     left out). bounds: parameter -> (low, high), either may be None; training keeps within them. refractory: a time; or text, evaluated
     at each step from the values at its start: an expression in seconds, how long a cell stays refractory after a spike, or a condition, on which
     it does. `lastspike` and `not_refractory` may stand in every text of a neuron with a threshold.
-    method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun (noise read as Stratonovich's) or rosenbrock (stiff equations).
+    method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun and milstein (noise read as Stratonovich's) or rosenbrock (stiff equations).
     source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
     (Brian2's run_regularly); the shortest period first.
     """

@@ -30,14 +30,14 @@ from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
+from backends.brian.starting import feeds, starting
 from backends.brian.text import Table, unit_text
 from neuro.compiler.couplings import Place, inputs_summed
 from neuro.compiler.drives import weight_of
 from neuro.compiler.parameters import parameters
-from neuro.compiler.resolve import late, resolve, steps_of
+from neuro.compiler.resolve import late, resolve
 from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Equation, Expression, Statement
-from neuro.language.regularly import Regular
 from neuro.language.scope import NeuronScope
 from neuro.language.units import unit
 from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
@@ -46,7 +46,6 @@ from neuro.protocols import UnsupportedError
 Array = npt.NDArray[Any]
 
 
-FIRST = -(2**30)  # the order of what is done before everything else of a slot
 Block = tuple[Statement, ...]
 Ties = Mapping[str, Tie]  # by population and projection
 
@@ -71,8 +70,6 @@ class Builder:
         self.post_order = count(sum(len(p.synapse.scope.pathways) for p in network.projections))
         self.turns = -4 * len(network.populations) if any(network.turn_inputs.values()) else 0
         self.every_step_order = count(3 * len(network.populations) + 2)
-        self.clocks = {1: self.clock}
-        self.starting_order = count(FIRST + 1)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
     def build(self) -> Built:
@@ -84,12 +81,12 @@ class Builder:
                 self.source(source)
         for number, projection in enumerate(network.projections):
             self.projection(projection, number)
-        self.starting()
+        starting(network, built, self.limit)
         for population in network.populations:
             if population.neuron.threshold:
                 name = population.name
                 built.spikes[name] = brian2.SpikeMonitor(built.groups[name], name=self.names.object("spikes", name))
-        self.feeds()
+        feeds(built, self.steps)
         objects = [*built.groups.values(), *built.synapses.values(), *built.spikes.values()]
         built.network.add(*objects)
         return built
@@ -397,48 +394,5 @@ class Builder:
             name = arriving(name) if found.target in inputs else name
             self.regularly(group, f"{name} {statement.op} {found.variable}")
 
-    def starting(self) -> None:
-        """What runs at the start of every n-th step, by clocks of its own, in the order of the Step."""
-        for name in [p.name for p in self.network.populations]:
-            self.starts(self.built.groups[name], self.network.population(name).neuron.scope.regularly, self.names[name])
-        for projection in self.network.projections:
-            if projection.name in self.built.synapses:
-                group, blocks = self.built.synapses[projection.name], projection.synapse.scope.regularly
-                self.starts(group, blocks, self.names[projection.name], self.limit(projection))
-
-    def starts(self, group: Any, blocks: Iterable[Regular], own: Table, limit: str = "") -> None:
-        for regular in blocks:
-            steps = int(steps_of(regular.period, self.network.dt))
-            if steps not in self.clocks:
-                self.clocks[steps] = brian2.Clock(dt=steps * self.dt, name=f"every{steps}")
-            code = words.statements(regular.statements, own, limit=limit)
-            group.run_regularly(code, when="start", order=next(self.starting_order), clock=self.clocks[steps])
-
     def regularly(self, group: Any, code: str) -> None:
         group.run_regularly(code, when="groups", order=next(self.every_step_order), clock=self.clock)
-
-    # -- inputs --------------------------------------------------------------------------------------------
-
-    def feeds(self) -> None:
-        """Write each step's inputs and noise: from tables in a program built in C++, by Python elsewhere.
-
-        The generated code holds a table's shape, so tables would be compiled again for each number of steps.
-        """
-        built, clock = self.built, self.clock
-        if self.steps is None:
-
-            def write() -> None:
-                step = int(np.asarray(clock.timestep[:]).item()) - built.first
-                for name, feed in built.feeds.items():
-                    feed.group.variables[feed.variable].set_value(built.arrays[name][step])
-
-            built.network.add(
-                brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs")
-            )
-            return
-        for number, (name, feed) in enumerate(built.feeds.items()):
-            table = self.names.given(name, number)
-            values = np.zeros((self.steps, len(feed.group)))
-            built.tables[name] = brian2.TimedArray(values, dt=self.dt, name=table)
-            code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
-            feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 from backends.brian.devices import DEFAULT_FUNCTIONS, brian2, settings  # pyright: ignore[reportAttributeAccessIssue]
+from neuro.language.counts import poisson
 
 _REMAINDER_CPP = """
 static inline double _remainder_of(double a, double b)
@@ -25,6 +26,42 @@ _REMAINDER_CYTHON = """
 cdef inline double _remainder_of(double a, double b):
     cdef double r = fmod(a, b)
     return r + b if r != 0.0 and (r < 0.0) != (b < 0.0) else r
+"""
+
+_POISSON_CPP = """
+static inline double _poisson_of(double m, double u)
+{
+    double left = m, p = 1, s = 1, k = 0, scale = exp(-m);
+    if (!(m > 0)) return m != m ? m : 0;
+    if (m > 1e6) return INFINITY;
+    while (u >= s * scale && !(k > m && p < s * 1e-17)) {
+        k += 1; p *= m / k; s += p;
+        if (p > 1e200 && left > 0) {
+            const double shift = left < 400 ? left : 400;
+            p *= exp(-shift); s *= exp(-shift); left -= shift; scale = exp(-left);
+        }
+    }
+    return k;
+}
+"""
+_POISSON_CYTHON = """
+cdef inline double _poisson_of(double m, double u):
+    cdef double left = m, p = 1, s = 1, k = 0, scale = exp(-m), shift
+    if not m > 0:
+        return m if m != m else 0
+    if m > 1e6:
+        return 1e300*1e300
+    while u >= s * scale and not (k > m and p < s * 1e-17):
+        k += 1
+        p *= m / k
+        s += p
+        if p > 1e200 and left > 0:
+            shift = left if left < 400 else 400
+            p *= exp(-shift)
+            s *= exp(-shift)
+            left -= shift
+            scale = exp(-left)
+    return k
 """
 
 
@@ -86,6 +123,7 @@ FUNCTIONS: Mapping[str, brian2.Function] = {
         *_code("_floor_ratio_of", "double a, double b", "floor(a / b)", "floor(a / b) if b != 0.0 else a*(1e308*10)"), plain=True,
     ),
     "remainder_of": _function("remainder_of", np.mod, 2, _REMAINDER_CPP, _REMAINDER_CYTHON),
+    "poisson_of": _function("poisson_of", poisson, 2, _POISSON_CPP, _POISSON_CYTHON, plain=True),
     "minimum_of": _function("minimum_of", np.minimum, 2, *_extremum("_minimum_of", "<")),
     "maximum_of": _function("maximum_of", np.maximum, 2, *_extremum("_maximum_of", ">")),
 }  # fmt: skip

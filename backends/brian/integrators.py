@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from backends.brian.devices import SingleEquation, StateUpdateMethod, StringExpression, brian2, get_linear_system  # pyright: ignore[reportAttributeAccessIssue]
+from neuro.language.scope import STRATONOVICH
 
 Integrator = Callable[..., str]
 _GIVEN = re.compile(r"\b(draw\d+) */ *sqrt\(dt\)")  # noise as Euler-Maruyama's method has it: a number that is given
@@ -43,7 +44,7 @@ def written(method: str, equations: Any, variables: Any) -> str:
     integrator = StateUpdateMethod.stateupdaters[method]
     if method == "exact":
         return "\n".join(integrator(part, variables, _EXACT) for part in systems(equations, variables))
-    if method == "heun":
+    if method in STRATONOVICH:
         code = integrator(brian2.Equations([_as_noise(e) for e in equations.values()]), variables, None)
         return _DRAWN.sub(r"xi_\1 = dt**.5 * \1", code)
     return str(integrator(equations, variables, None))

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from backends.brian.devices import DEFAULT_UNITS  # pyright: ignore[reportAttributeAccessIssue]
-from neuro.language.equations import Equation, Expression, Statement, drawn_by, is_condition
+from neuro.language.counts import poisson
+from neuro.language.drawn import drawn_by
+from neuro.language.equations import Equation, Expression, Statement, is_condition
 from neuro.language.scope import is_noise
 from neuro.language.units import BASE_UNITS, Dimension, is_unit_name, unit
 
@@ -37,6 +39,7 @@ _FORMS = {
     "int": "truncated_of(X)",
     "timestep": "truncated_of((X + 0.001*Y)/Y)",
     "straight_through": "X",
+    "poisson": "poisson_of(X, Y)",
 }
 
 
@@ -146,6 +149,7 @@ _NUMERIC: Mapping[str, Callable[..., Any]] = {
     "int": np.trunc,
     "timestep": lambda x, dt: np.trunc((x + 1e-3 * dt) / dt),
     "straight_through": lambda x, slope_of: x,
+    "poisson": poisson,
 }  # fmt: skip
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
@@ -265,7 +269,7 @@ def limited(name: str, low: str, high: str, dimension: Dimension) -> str:
 def equation(item: Equation, names: Table, flags: Iterable[str] = ()) -> str:
     """One line of equations."""
     name = names[item.name]
-    if item.expression is None:
+    if item.expression is None or item.kind == "held":
         return declaration(name, item.dimension, *flags)
     left = f"d{name}/dt" if item.kind == "differential" else name
     return declaration(f"{left} = {text(item.expression, names)}", item.dimension, *flags)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import hardtanh
 
+from neuro.language.counts import poisson
+
 Function = Callable[..., torch.Tensor]
 _SERIES = 1 / 50  # below it exprel's slope is a sum of powers
 
@@ -208,6 +210,12 @@ def straight_through(value: Any, slope_of: Any) -> torch.Tensor:
     return _StraightThrough.apply(value, slope_of)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def poisson_of(mean: Any, uniform: torch.Tensor) -> torch.Tensor:
+    """A count of this mean from a uniform number; it has no slope."""
+    given = (a.detach().cpu().numpy() if isinstance(a, torch.Tensor) else a for a in (mean, uniform))
+    return torch.as_tensor(poisson(*given), dtype=uniform.dtype, device=uniform.device)
+
+
 def chosen(condition: torch.Tensor, a: Any, b: Any) -> torch.Tensor:
     """a where the condition is 1, b where it is 0."""
     return torch.where(condition > 0, _beside(condition, a), _beside(condition, b))
@@ -228,5 +236,5 @@ ELEMENTARY: dict[str, Any] = {
     "torch": torch, "exp": exp, "expm1": expm1, "exprel": exprel, "sqrt": sqrt, "log": log, "log1p": log1p, "sinh": sinh, "cosh": cosh,
     "asin": asin, "acos": acos, "power": power, "times": times, "ratio": ratio, "remainder": remainder, "floor_ratio": floor_ratio, "jump": jump,
     "greater": greater, "greater_equal": greater_equal, "minimum": minimum, "maximum": maximum, "at_most": at_most, "at_least": at_least,
-    "propagator": propagator, "straight_through": straight_through, "chosen": chosen, **STEEP,
+    "propagator": propagator, "straight_through": straight_through, "chosen": chosen, "poisson_of": poisson_of, **STEEP,
 }  # fmt: skip

@@ -18,7 +18,7 @@ _CALLS = {
     "floor_of": "torch.floor", "ceil_of": "torch.ceil", "sigmoid_of": "torch.sigmoid", "greater": "greater",
     "greater_equal": "greater_equal", "remainder": "remainder", "floor_ratio": "floor_ratio", "pow": "power", "propagator": "propagator",
     "minimum": "minimum", "maximum": "maximum", "straight_through": "straight_through",
-    "chosen": "chosen",
+    "chosen": "chosen", "poisson_of": "poisson_of",
 }  # fmt: skip
 _INFINITE_SLOPES = {"log", "log1p", "asin", "acos", "pow"}
 _BOUNDS = {"minimum": "at_most", "maximum": "at_least"}

@@ -26,5 +26,25 @@ static inline real remainder_of(real a, real b) {
     const real rest = R(fmod)(a, b);
     return rest == 0 ? R(copysign)(rest, b) : (rest < 0) != (b < 0) ? rest + b : rest;
 }
+/* A count of this mean from a uniform number; see neuro/language/counts.py, whose order of operations this is. */
+static inline real poisson_of(real mean, real uniform) {
+    const double m = (double)mean, u = (double)uniform;
+    double left = m, p = 1, s = 1, k = 0, scale = exp(-m);
+    if (!(m > 0)) return m != m ? mean : 0;
+    if (m > 1e6) return (real)INFINITY;
+    while (u >= s * scale && !(k > m && p < s * 1e-17)) {
+        k += 1;
+        p *= m / k;
+        s += p;
+        if (p > 1e200 && left > 0) {
+            const double shift = left < 400 ? left : 400;
+            p *= exp(-shift);
+            s *= exp(-shift);
+            left -= shift;
+            scale = exp(-left);
+        }
+    }
+    return (real)k;
+}
 static inline real floor_ratio(real a, real b) { return R(floor)(a / b); }
 static inline long wrapped(long k, long depth) { return ((k % depth) + depth) % depth; }

@@ -34,6 +34,7 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
     "exprel": "exprel", "sign_of": "sign_of", "greater": "greater", "greater_equal": "greater_equal", "minimum": "minimum",
     "maximum": "maximum", "sigmoid_of": "sigmoid_of", "exprel_slope": "exprel_slope", "power_by_base": "power_by_base",
     "power_by_exponent": "power_by_exponent", "straight_through": "straight_through", "chosen": "chosen",
+    "poisson_of": "poisson_of",
 }  # fmt: skip
 
 

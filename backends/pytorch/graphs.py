@@ -10,6 +10,10 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from backends.common.storage import Storage
+from neuro.compiler.lowering import lower
+from neuro.compiler.step import Threshold, Update
+from neuro.language.elementary import poisson_of
+from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError
 
 DEVICES = ("cuda",)  # of torch, that have graphs
@@ -17,9 +21,17 @@ KEPT = 8  # forms whose graphs are kept: each holds the memory of a pass
 Pass = Callable[[Any], Any]
 
 
-def refuse(backend: str, storage: Storage) -> None:
+def refuse(backend: str, storage: Storage, network: Network) -> None:
     """Raises UnsupportedError where a pass can't be captured."""
     what = "option 'compile'='graph'"
+    for op in lower(network).operations:
+        texts = [a.expr for a in op.assigns] if isinstance(op, Update) else []
+        texts += [op.condition] if isinstance(op, Threshold) else []
+        if any(expr.has(poisson_of) for expr in texts):
+            owner = op.owner if isinstance(op, Update) else op.population
+            raise UnsupportedError(
+                backend, f"poisson() in '{owner}' with {what}", "counts are made on the CPU; leave the option out"
+            )
     if storage.device.type not in DEVICES:
         raise UnsupportedError(backend, what, f"'{storage.device}' has no graphs; use device='cuda', or compile=True")
     if storage.dtype != torch.float32:

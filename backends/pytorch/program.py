@@ -48,7 +48,7 @@ class TorchProgram(DifferentiableSimulator):
         self.storage = Storage(getattr(torch, dtype), device, _products(self.backend, dtype, matmul_dtype, backward))
         self.graphs: Graphs | None = None
         if compile == GRAPH:
-            refuse(self.backend, self.storage)
+            refuse(self.backend, self.storage, network)
             self.graphs = Graphs()
         self._spike = spike(surrogate)
         self.compiled = CompiledNetwork.of(network, backward, self.storage, self._spike, compile is True)

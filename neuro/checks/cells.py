@@ -28,8 +28,17 @@ from neuro.checks.parts import Neuron, Population
 from neuro.checks.pathways import check_unlabelled
 from neuro.checks.refractory import check_assigned, check_refractory
 from neuro.language.dimensions import dimension_of
+from neuro.language.drawn import drawn_by
 from neuro.language.equations import Problem, Statement, suggestion
-from neuro.language.scope import INDICES, SPIKE_STATES, NeuronScope, index_dimensions, is_noise, noise_dimension
+from neuro.language.scope import (
+    INDICES,
+    SPIKE_STATES,
+    STRATONOVICH,
+    NeuronScope,
+    index_dimensions,
+    is_noise,
+    noise_dimension,
+)
 from neuro.language.units import Dimension, Quantity
 
 
@@ -65,7 +74,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
     yield from check_regularly(item, scope)
-    for equation in scope.of_kind("subexpression"):
+    for equation in (*scope.of_kind("subexpression"), *scope.of_kind("held")):
         if "unless refractory" in equation.flags:
             message = f"'{equation.name}' is a subexpression, so there is nothing that a refractory cell could keep"
             yield equation.source.problem(
@@ -77,7 +86,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
 
 def check_regularly(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
     """Statements at the start of a step read no input, which is formed after them, and assign nothing that a refractory cell keeps."""
-    for statement in (s for r in scope.regularly for s in r.statements):
+    for statement in (*scope.held, *(s for r in scope.regularly for s in r.statements)):
         yield from check_early(statement, lambda name: scope.reached([name]) & {*scope.inputs})
         if statement.target in item.frozen:
             message = f"a refractory cell keeps '{statement.target}', and at the start of a step nobody has said which cells are refractory in it"
@@ -122,7 +131,7 @@ def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dime
         yield problem(
             f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' as a variable", length=len(name)
         )
-    elif name in scope.subexpressions:
+    elif name in {*scope.subexpressions, *(e.name for e in scope.of_kind("held"))}:
         yield problem(
             f"'{name}' is a subexpression and can't be assigned", "assign the states it is made of", length=len(name)
         )
@@ -164,9 +173,11 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
 
 def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[Problem]:
     values: dict[str, object] = dict(initial)  # type: ignore[call-overload]
+    held = {e.name for e in scope.of_kind("held")}
+    states = [n for n in scope.states if n not in held]
     for name, value in values.items():
-        if name not in scope.states:
-            fix = suggestion(name, set(scope.states)) or f"states: {', '.join(scope.states) or 'none'}"
+        if name not in states:
+            fix = suggestion(name, set(states)) or f"states: {', '.join(states) or 'none'}"
             yield plain(f"{where}, initial", f"'{name}' is not a state variable", fix, name)
             continue
         for part in parts_of(value):
@@ -177,10 +188,11 @@ def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[P
 def check_noise(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
     """Noise stands linearly in differential equations and is integrated by Euler-Maruyama's method or Heun's."""
     for equation in scope.equations:
-        used = [n for n in equation.expression.names if is_noise(n)] if equation.expression is not None else []
+        names = () if equation.expression is None else equation.expression.names
+        used = [n for n in names if is_noise(n) and not drawn_by(n)]
         if used and equation.kind != "differential":
             yield equation.source.problem(f"noise '{used[0]}' stands outside a differential equation", "move it there")
-        elif used and item.method not in ("euler", "heun"):
+        elif used and item.method not in ("euler", *STRATONOVICH):
             fix = "use method='euler' (Euler-Maruyama), or 'heun' (Stratonovich)"
             yield equation.source.problem(f"noise '{used[0]}' can't be integrated by '{item.method}'", fix)
 

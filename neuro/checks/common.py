@@ -21,7 +21,7 @@ from neuro.language.equations import (
     suggestion,
 )
 from neuro.language.foreign import shown
-from neuro.language.scope import METHODS, NeuronScope, SynapseScope
+from neuro.language.scope import METHODS, STRATONOVICH, NeuronScope, SynapseScope
 from neuro.language.units import Dimension, Quantity, Truth, UnitError, Whole, is_unit_name, quantity, unit, usual_unit
 
 _MEANINGS = {
@@ -220,7 +220,7 @@ def check_statement(statement: Statement, names: Mapping[str, Dimension]) -> Ite
 
 def check_cycles(equations: Iterable[Equation]) -> Iterator[Problem]:
     """Subexpressions must not need themselves."""
-    table = {e.name: e for e in equations if e.kind == "subexpression"}
+    table = {e.name: e for e in equations if e.kind in ("subexpression", "held")}
 
     def reaches(name: str, goal: str, seen: set[str]) -> bool:
         expression = table[name].expression
@@ -363,11 +363,11 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
         fix = suggestion(method, set(METHODS)) or f"methods: {', '.join(METHODS)}"
         yield plain(f"{where}, method", f"there is no integrator '{method}'", fix, method)
     elif (
-        method == "heun"
+        method in STRATONOVICH
         and scope.of_kind("differential")
         and not (isinstance(scope, NeuronScope) and scope.white_noise)
     ):
-        yield plain(f"{where}, method", "'heun' is for noise, and there is none", "use method='rk2'", method)
+        yield plain(f"{where}, method", f"'{method}' is for noise, and there is none", "use method='rk2'", method)
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 

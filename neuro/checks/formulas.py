@@ -8,7 +8,7 @@ import sympy as sp
 
 from neuro.language.equations import Equation, Expression, ModelError, Problem
 from neuro.language.linear import affine, culprit, inlined
-from neuro.language.scope import NeuronScope, SynapseScope, is_noise
+from neuro.language.scope import STRATONOVICH, NeuronScope, SynapseScope, is_noise
 from neuro.language.symbolic import NumberError, part, symbol, to_sympy
 
 
@@ -58,8 +58,25 @@ def check_noise(scope: NeuronScope, method: str) -> Iterator[Problem]:
                 "let each noise stand by itself, times numbers, parameters or time, such as sigma*xi/sqrt(tau)", node,
             )  # fmt: skip
             continue
-        for name, slope in found[0].items() if method != "heun" else ():
+        for name, slope in found[0].items() if method not in STRATONOVICH else ():
             yield from _multiplied(equation, expression, name, slope, scope)
+    if method == "milstein":
+        yield from _shared_noise(scope)
+
+
+def _shared_noise(scope: NeuronScope) -> Iterator[Problem]:
+    """Each noise stands in one equation, and each equation has one at most, subexpressions put in."""
+    first: dict[sp.Symbol, str] = {}
+    for equation in scope.of_kind("differential"):
+        found = sorted((s for s in inlined(equation, scope).free_symbols if is_noise(s.name)), key=lambda s: s.name)
+        other = next((first[s] for s in found if s in first), "")
+        why = f"has {len(found)} noises" if len(found) > 1 else f"has the noise of d{other}/dt" if other else ""
+        if why:
+            message = f"d{equation.name}/dt {why}, and 'milstein' takes one noise for each equation, of its own"
+            yield equation.source.problem(
+                message, "use method='heun', or give noises that are independent names of their own"
+            )
+        first |= dict.fromkeys(found, equation.name)
 
 
 def _multiplied(

@@ -24,7 +24,7 @@ from neuro.checks.integration import check_clock, check_held
 from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
-from neuro.checks.sums import check_sums
+from neuro.checks.sums import check_sums, inputs_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
 from neuro.language.scope import (
@@ -260,12 +260,13 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - {*SPIKE_STATES}
+    formed = {*SPIKE_STATES, *(e.name for e in post.neuron.scope.of_kind("held"))}
+    writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - formed
     for statement in scope.statements:
         yield from check_write(
             statement, names | {f"{n}_post": d for n, d in receptor.items()}, writable, projection, post
         )
-    for statement in (s for r in scope.regularly for s in r.statements):
+    for statement in (*scope.held, *(s for r in scope.regularly for s in r.statements)):
         yield from check_early(statement, partial(inputs_of, scope, {"_pre": pre, "_post": post}))
     for block in (*scope.pathways.values(), scope.on_post):
         yield from check_order(block, scope, post.neuron.scope)
@@ -278,17 +279,6 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
             )
         else:
             yield from check_expression(scope.transmits, names, post_names[target], f"the value for '{target}'")
-
-
-def inputs_of(scope: SynapseScope, ends: Mapping[str, Any], name: str) -> set[str]:
-    """Inputs of the cells that a synapse's name is made of. ends: suffix -> population or input."""
-    read = scope.reached([name])
-    found: set[str] = set()
-    for suffix, end in ends.items():
-        if hasattr(end, "neuron"):
-            names = {n.removesuffix(suffix) for n in read if n.endswith(suffix)}
-            found |= end.neuron.scope.reached(names) & {*end.neuron.scope.inputs}
-    return found
 
 
 def check_write(
@@ -313,7 +303,7 @@ def check_write(
                 "use += or -=",
                 length=len(target),
             )
-    elif target not in {e.name for e in scope.equations if e.kind != "subexpression"}:
+    elif target not in {e.name for e in scope.equations if e.kind in ("differential", "declaration")}:
         own = {e.name for e in scope.equations}
         yield problem(
             f"'{target}' is not a variable of synapse '{projection.synapse.name}'",
@@ -385,7 +375,8 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    states = {n: scope.dimensions[n] for n in scope.states if n not in SPIKE_STATES}
+    formed = {*SPIKE_STATES, *(e.name for e in scope.of_kind("held"))}
+    states = {n: scope.dimensions[n] for n in scope.states if n not in formed}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):
             kept = [e for e in p.synapse.scope.receptor if e.kind == "differential"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from neuro.checks.common import plain
 from neuro.checks.parts import Network, Projection
 from neuro.language.equations import Expression, Problem
+from neuro.language.scope import SynapseScope
 
 
 def check_sums(item: Network) -> Iterator[Problem]:
@@ -82,3 +84,14 @@ def _read_early(
             through = "" if node.id in (name, f"{name}_pre", f"{name}_post") else f" (through '{node.id}')"
             message = f"'{name}' is read{through} before it is summed: its projection has summed='{summed}'"
             yield text.source.problem(message, fix, node)
+
+
+def inputs_of(scope: SynapseScope, ends: Mapping[str, Any], name: str) -> set[str]:
+    """Inputs of the cells that a synapse's name is made of. ends: suffix -> population or input."""
+    read = scope.reached([name])
+    found: set[str] = set()
+    for suffix, end in ends.items():
+        if hasattr(end, "neuron"):
+            names = {n.removesuffix(suffix) for n in read if n.endswith(suffix)}
+            found |= end.neuron.scope.reached(names) & {*end.neuron.scope.inputs}
+    return found

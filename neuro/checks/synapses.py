@@ -58,6 +58,9 @@ def check_text(item: Synapse) -> Iterator[Problem]:
     yield from check_flags(scope.receptor, synapse=False)
     yield from check_labels(scope)
     own_names = {e.name for e in scope.equations}
+    for equation in (e for e in scope.receptor if e.kind == "held"):
+        message = f"'{equation.name}' is part of a receptor, in which nothing is held for a step"
+        yield equation.source.problem(message, "leave out '(constant over dt)', or write it into the neuron")
     for equation in scope.receptor:
         if equation.kind != "subexpression" and equation.name in own_names:
             message = f"'{equation.name}' is a variable of the synapse too, and initial values could mean either"
@@ -82,7 +85,7 @@ def check_text(item: Synapse) -> Iterator[Problem]:
             fix = "add it in every_step, or assign it in the neuron's own regularly"
             yield statement.source.problem(message, fix, length=len(statement.target))
     receptor = {e.name: e.dimension for e in scope.receptor if e.kind != "subexpression"}
-    own = {n: scope.dimensions[n] for n in scope.states if n != "w"}
+    own = {n: scope.dimensions[n] for n in _begun(scope)}
     yield from check_initial(item.initial, own | receptor, where)
     if scope.transmits is not None and not item.target:
         yield scope.transmits.source.problem(
@@ -94,6 +97,12 @@ def check_text(item: Synapse) -> Iterator[Problem]:
         )
     if scope.transmits is None and not (scope.on_pre or scope.on_post):
         yield plain(where, "the synapse transmits nothing", "add on_pre or transmits")
+
+
+def _begun(scope: SynapseScope) -> list[str]:
+    """States that begin with a value of their own."""
+    held = {e.name for e in scope.of_kind("held")}
+    return [n for n in scope.states if n != "w" and n not in held]
 
 
 def check_target(statement: Statement, scope: SynapseScope) -> Iterator[Problem]:
@@ -156,7 +165,7 @@ def projection(item: Projection) -> Iterator[Problem]:
             yield from check_finite(part, f"{where}, parameter '{name}'")
         if isinstance(value, Quantity):
             yield from check_positive(name, value, f"{where}, parameter '{name}'")
-    yield from check_initial(item.initial, {n: scope.dimensions[n] for n in scope.states if n != "w"}, where)
+    yield from check_initial(item.initial, {n: scope.dimensions[n] for n in _begun(scope)}, where)
     yield from check_sign(item, where)
     if item.summed not in ("start", "turn", "end"):
         yield plain(f"{where}, summed", f"'{item.summed}' is none", "use 'start', 'turn' or 'end'", str(item.summed))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,8 @@ def cumulative(mean: float) -> tuple[int, Reals]:
     reach, mode = _REACH * (np.sqrt(mean) + 1), int(mean)
     least, most = max(0, int(mean - reach)), int(mean + reach)
     below = np.arange(mode, least, -1.0) / mean if mean else np.zeros(0)
-    return _summed(least, below, mean / np.arange(mode + 1.0, most + 1))
+    above = mean / np.arange(mode + 1.0, most + 1)
+    return _summed(least, below, above)
 
 
 def binomial(mean: float, sources: int) -> tuple[int, Reals]:
@@ -59,7 +61,7 @@ def binomial(mean: float, sources: int) -> tuple[int, Reals]:
     return _summed(least, below, above)
 
 
-def _summed(least: int, below: Reals, above: Reals) -> tuple[int, Reals]:
+def _summed(least: int, below: npt.NDArray[Any], above: npt.NDArray[Any]) -> tuple[int, Reals]:
     """From the ratios of neighbouring probabilities, from the mode downwards and upwards."""
     sums = np.cumsum(np.concatenate([np.cumprod(below)[::-1], [1.0], np.cumprod(above)]))
     found = sums / sums[-1]

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.special
 import sympy as sp
 
+from neuro.language.counts import poisson
 from neuro.language.mangling import mangled
 from neuro.language.matrices import exponential
 from neuro.language.symbolic import symbol
@@ -45,7 +46,7 @@ _FUNCTIONS = {
     "greater": _flag(np.greater), "greater_equal": _flag(np.greater_equal),
     "sigmoid_of": _sigmoid, "pow": np.power, "minimum": np.minimum, "maximum": np.maximum, "floor_of": np.floor,
     "floor_ratio": lambda a, b: np.floor(np.true_divide(a, b)), "ceil_of": np.ceil, "chain_product": chain_product, "remainder": np.mod, "propagator": _propagator,
-    "straight_through": lambda value, slope_of: value, "chosen": lambda condition, a, b: np.where(condition > 0, a, b),
+    "straight_through": lambda value, slope_of: value, "chosen": lambda condition, a, b: np.where(condition > 0, a, b), "poisson_of": poisson,
 }  # fmt: skip
 
 

@@ -32,13 +32,14 @@ class Sum:
 
 @dataclass(frozen=True)
 class Starting:
-    """Statements at the start of every so many steps."""
+    """Statements at the start of every so many steps; of every step where they form what is held for it."""
 
     steps: int
     assigns: tuple[Assign, ...]
 
     def lines(self) -> list[str]:
-        return [f"start of every {self.steps} steps {assign}" for assign in self.assigns]
+        when = f"start of every {self.steps} steps" if self.steps > 1 else "start"
+        return [f"{when} {assign}" for assign in self.assigns]
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class CellFormulas:
     free: sp.Expr | None
     reset: tuple[Assign, ...]
     every_step: tuple[Assign, ...]
+    held: tuple[Assign, ...]
     starting: tuple[Starting, ...]
 
     def lines(self) -> list[str]:
         """As text that a person can read."""
         lines = [f"{name} = {expression_text(expr)}" for name, expr in self.subexpressions]
-        lines += [line for item in self.starting for line in item.lines()]
+        lines += [line for item in (Starting(1, self.held), *self.starting) for line in item.lines()]
         lines += [] if self.free is None else [f"not_refractory = {expression_text(self.free)}"]
         lines += _rates(self.system)
         lines += [f"every step {assign}" for assign in self.every_step]
@@ -77,11 +79,12 @@ class SynapseFormulas:
     on_post: tuple[Assign | Sum, ...]
     every_step: tuple[Assign | Sum, ...]
     transmits: Sum | None
+    held: tuple[Assign, ...]
     starting: tuple[Starting, ...]
 
     def lines(self) -> list[str]:
         """As text that a person can read."""
-        lines = [line for item in self.starting for line in item.lines()]
+        lines = [line for item in (Starting(1, self.held), *self.starting) for line in item.lines()]
         lines += _rates(self.system)
         lines += [] if self.transmits is None else [f"transmits {self.transmits}"]
         own = {f"on pre {label}".strip(): block for label, block in self.pathways.items()}
@@ -104,6 +107,7 @@ def cell_formulas(network: Network, population: Population) -> CellFormulas:
         _free(neuron, inlined),
         block(scope.reset),
         block(scope.every_step),
+        block(scope.held),
         tuple(Starting(_steps(network, r), block(r.statements)) for r in scope.regularly),
     )
 
@@ -140,6 +144,9 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
             return Assign(target, inlined(_value(statement, target)))
         return Sum(target, inlined((-1 if statement.op == "-=" else 1) * to_sympy(statement.expression)))
 
+    def own_block(statements: Iterable[Statement]) -> tuple[Assign, ...]:
+        return tuple(Assign(s.target, inlined(_value(s, s.target))) for s in statements)
+
     return SynapseFormulas(
         system_of(synapse.name, _of(scope, lambda e: e.name not in events), inlined),
         between,
@@ -147,10 +154,8 @@ def synapse_formulas(network: Network, projection: Projection) -> SynapseFormula
         block(scope.on_post),
         tuple(map(formula, scope.every_step)),
         None if scope.transmits is None else Sum(synapse.target, inlined(to_sympy(scope.transmits))),
-        tuple(
-            Starting(_steps(network, r), tuple(Assign(s.target, inlined(_value(s, s.target))) for s in r.statements))
-            for r in scope.regularly
-        ),
+        own_block(scope.held),
+        tuple(Starting(_steps(network, r), own_block(r.statements)) for r in scope.regularly),
     )
 
 

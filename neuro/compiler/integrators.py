@@ -2,10 +2,12 @@
 
 euler: Euler-Maruyama where there is noise. exponential_euler: exact in the variable's own linear part; coefficients that
 follow the variable itself are taken at its old value, as in Brian2. exact: the propagator of a linear system. rk2: midpoint.
-rk4: classical. heun: noise that may depend on states, read as Stratonovich's, as in Brian2. rosenbrock: ROS3, linearly implicit,
+rk4: classical. heun: noise that may depend on states, read as Stratonovich's, as in Brian2; milstein: the same without a second drift, for
+noises each of which stands in one equation alone. rosenbrock: ROS3, linearly implicit,
 L-stable and of order 3, for stiff equations. Inputs are constant within a step.
 Sources: Hairer, Norsett & Wanner (1993), Solving ODEs I; Rotter & Diesmann (1999), Biol Cybern 81:381 (exact); Sandu et al. (1997),
-Atmos Environ 31:3459 (ROS3); Ruemelin (1982), SIAM J Numer Anal 19:604 (heun).
+Atmos Environ 31:3459 (ROS3); Ruemelin (1982), SIAM J Numer Anal 19:604 (heun); Kloeden & Platen (1992), Numerical Solution of Stochastic Differential
+Equations, 11.1 (milstein without derivatives).
 """
 
 from __future__ import annotations
@@ -50,6 +52,24 @@ def heun(system: System) -> list[Assign]:
         assigns += lets
         for n, factor in here.items():
             changes[n].append(jump * (factor + there[n]) / 2)
+    ends = [system.new(n, symbol(n) + sp.Add(*changes[n])) for n in system.states]
+    return _needed(assigns, ends) + ends + system.commit()
+
+
+def milstein(system: System) -> list[Assign]:
+    """Each noise's factor before the step, corrected by its slope along the noise, which a step of its standard deviation shows; the drift as by euler."""
+    parts = {n: _by_noise(rate) for n, rate in system.rates}
+    drifts = replace(system, rates=tuple((n, drift) for n, (drift, _) in parts.items()))
+    assigns, slopes = drifts.stage(1, system.now, TIME)
+    changes, root = {n: [DT * slope] for n, slope in slopes.items()}, sp.sqrt(DT)
+    for number, noise in enumerate(_noises(system), start=2):
+        factors = replace(system, rates=tuple((n, g[noise]) for n, (_, g) in parts.items() if noise in g))
+        here = factors.stage(1, system.now, TIME)[1]
+        moved = {n: symbol(n) + DT * slope + root * here.get(n, _ZERO) for n, slope in slopes.items()}
+        lets, there = factors.stage(number, moved, TIME)
+        assigns += lets
+        for n, factor in here.items():
+            changes[n] += [root * noise * factor, root * noise**2 * (there[n] - factor) / 2]
     ends = [system.new(n, symbol(n) + sp.Add(*changes[n])) for n in system.states]
     return _needed(assigns, ends) + ends + system.commit()
 
@@ -171,6 +191,7 @@ INTEGRATORS: dict[str, Callable[[System], list[Assign]]] = {
     "exact": exact,
     **RUNGE_KUTTA,
     "heun": heun,
+    "milstein": milstein,
     "rosenbrock": ROS3,
 }
 

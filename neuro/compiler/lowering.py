@@ -173,7 +173,9 @@ def _assigns(where: str, method: str, system: System) -> tuple[Assign, ...]:
 
 
 def _starting(resolved: Resolved) -> Iterable[Update]:
-    """What cells do at the start of a step, then what synapses do."""
+    """What is held for a step is formed first; then follows what cells do at its start, then what synapses do."""
+    held = {n: f.held for n, f in resolved.cells.items()} | {n: f.held for n, f in resolved.synapses.items()}
+    yield from (Update(name, "start", assigns) for name, assigns in held.items() if assigns)
     for name, cells in resolved.cells.items():
         yield from (Update(name, "start", item.assigns, every=item.steps) for item in cells.starting)
     for projection in resolved.network.projections:

@@ -47,9 +47,7 @@ class Semantics:
     cells: Mapping[str, CellSemantics]
     delays: Mapping[str, tuple[int, int]]
     order: str = "gather, integrate, every_step, threshold, on_pre, on_post, reset, record"
-    starting: str = (
-        "regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
-    )
+    starting: str = "constant over dt: formed first in a step; regularly: at the start of steps 0, n, 2n, ..., before sums are formed; cells by period, then synapses"
     reset_timing: str = "same step, after arrivals"
     delay_convention: str = "axonal: a spike of step k arrives in step k + delay, after the thresholds of that step"
     input_convention: str = (
@@ -81,11 +79,17 @@ class Semantics:
         "have slope 0; i and j count cells from 0 on"
     )
     noise: str = "euler: additive, Euler-Maruyama; heun: read as Stratonovich's, each noise by itself"
+    diagonal_noise: str = (
+        "milstein: read as Stratonovich's, one noise in one equation, its factor's slope from a step of drift and noise"
+    )
     refractory_text: str = (
         "formed at the start of a step from the values there, inputs of the step included: a time counts whole steps since lastspike, a "
         "condition keeps a cell refractory while it holds; lastspike and not_refractory have no slope"
     )
     random: str = "rand(): from 0 to below 1, one number for each place in the text, cell and step"
+    poisson: str = (
+        "poisson(x): the least count whose cumulative probability is above a uniform number; 0 where x <= 0; slope 0"
+    )
     normal: str = "randn(): standard normal, from streams as rand() has them"
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains

@@ -4,7 +4,7 @@ A Step is an ordered list of operations. Expressions are sympy over real symbols
 name; in synapses `x_pre`, `x_post` and the synapse's own names; `dt` and `t` are the step and its start time; `xi`
 names are standard normal numbers. In one step, in this order (Brian2's schedule):
 
-    Update      what cells, then synapses, do at the start of every n-th step
+    Update      what is held for the step; what cells, then synapses, do at the start of every n-th one
     Gather      inputs of step k: what events left since the last one, graded sums, currents
     Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then the cells' every_step statements
                 (where couplings are evaluated at each stage of an integrator: Gather and Update in turn, stage after stage)

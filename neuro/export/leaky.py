@@ -272,7 +272,7 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
     if step.update(cells.name, "every_step"):
         fail("every_step", "discrete updates; only linear differential equations fit")
     if step.starting(cells.name):
-        fail("regularly", "discrete updates; only linear differential equations fit")
+        fail("regularly", "discrete updates at the start of a step; only linear differential equations fit")
     new = {n: _linear(e, cells) for n, e in step.next_state(cells.name).items()}
     for name, update in new.items():
         if update is None:

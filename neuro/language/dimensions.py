@@ -132,7 +132,7 @@ class _Dimensions:
     def call(self, node: ast.Call) -> Dimension:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         first = node.args[0]
-        if name in PLAIN_FUNCTIONS:
+        if name in PLAIN_FUNCTIONS or name == "poisson":
             self.plain(first, f"the argument of {name}()")
             return DIMENSIONLESS
         if name == "int":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from neuro.language.counts import poisson
 from neuro.language.matrices import exponential
 
 
@@ -123,6 +124,13 @@ class greater_equal(_Flat):  # noqa: N801
 
     nargs = 2
     numeric = staticmethod(lambda a, b: float(a >= b))
+
+
+class poisson_of(_Flat):  # noqa: N801
+    """A count of this mean, from a uniform number: see `neuro.language.counts`."""
+
+    nargs = 2
+    numeric = staticmethod(lambda mean, uniform: float(poisson(mean, uniform)))
 
 
 class sign_of(_Flat):  # noqa: N801

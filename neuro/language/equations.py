@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
+from neuro.language.drawn import DRAWN, Named
 from neuro.language.units import Dimension, UnitError, unit
 
-FLAGS = {"constant", "shared", "unless refractory", "event-driven", "clock-driven"}
+FLAGS = {"constant", "shared", "unless refractory", "event-driven", "clock-driven", "constant over dt"}
 
 # Functions of one dimensionless argument; the value is dimensionless.
 PLAIN_FUNCTIONS = {
@@ -26,10 +27,6 @@ PLAIN_FUNCTIONS = {
 KEEP_FUNCTIONS = {"abs", "floor", "ceil", "relu"}  # the value has the argument's dimension
 FUNCTIONS = PLAIN_FUNCTIONS | KEEP_FUNCTIONS | {"sqrt", "sign", "clip", "int", "timestep", "straight_through"}
 CONSTANTS = {"pi", "inf"}
-DRAWN = {
-    "rand": "from 0 to 1",
-    "randn": "of mean 0 and standard deviation 1",
-}  # functions that draw a number for each cell and step
 _ARITY = dict.fromkeys(FUNCTIONS, 1) | {"clip": 3, "timestep": 2, "straight_through": 2}
 
 
@@ -97,7 +94,7 @@ class Expression:
     @cached_property
     def tree(self) -> ast.expr:
         tree = _parse(self.text, self.source, bool(self.draws))
-        return _Drawn(self.draws, tree).visit(tree) if self.draws else tree
+        return Named(self.draws, tree).visit(tree) if self.draws else tree
 
     def piece(self, node: ast.expr) -> str:
         """The user's text of one node of the tree."""
@@ -116,10 +113,10 @@ class Expression:
 
 @dataclass(frozen=True)
 class Equation:
-    """One line of an equations block."""
+    """One line of an equations block. held: a subexpression that is formed at the start of a step, and kept for it."""
 
     name: str
-    kind: Literal["differential", "subexpression", "declaration"]
+    kind: Literal["differential", "subexpression", "declaration", "held"]
     unit: str
     flags: frozenset[str]
     source: Source
@@ -155,36 +152,6 @@ _ALLOWED = (
 
 _MAX_LENGTH, _MAX_DEPTH, _MAX_POWER = 5000, 100, 100
 _LARGEST = sys.float_info.max
-
-
-class _Drawn(ast.NodeTransformer):
-    """Each rand() and randn() by the name of its number, in the order of the text, each function's by themselves."""
-
-    def __init__(self, start: str, tree: ast.expr) -> None:
-        self.names = {}
-        for function in DRAWN:
-            calls = sorted((n for n in ast.walk(tree) if _calls(n, function)), key=lambda node: node.col_offset)
-            self.names |= {id(node): drawn_name(function, start, number) for number, node in enumerate(calls, start=1)}
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        if id(node) in self.names:
-            return ast.copy_location(ast.Name(self.names[id(node)], ast.Load()), node)
-        return self.generic_visit(node)
-
-
-def drawn_name(function: str, start: str, number: int) -> str:
-    """The name of a number that a function draws, which no user's name is."""
-    return f"{function}__{start}_{number}"
-
-
-def drawn_by(name: str) -> str:
-    """The function that draws the number of this name; nothing for other names."""
-    function = name.partition("__")[0]
-    return function if function in DRAWN and function != name else ""
-
-
-def _calls(node: ast.AST, function: str) -> TypeGuard[ast.Call]:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
 
 
 def _parse(text: str, source: Source, draws: bool) -> ast.expr:
@@ -269,16 +236,13 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
         raise source.fail("only plain function calls are allowed", f"functions: {', '.join(sorted(FUNCTIONS))}", node)
     name = node.func.id
     if name in DRAWN and draws:
-        if node.args:
-            fix = f"write {name}(), a number {DRAWN[name]} for each cell and step"
-            raise source.fail(f"{name}() takes no argument", fix, node)
+        wanted = int(name == "poisson")
+        if len(node.args) != wanted:
+            takes = "one argument" if wanted else "no argument"
+            raise source.fail(f"{name}() takes {takes}", f"write {DRAWN[name]} for each cell and step", node)
         return
-    if name in {*DRAWN, "poisson"}:
-        what = (
-            "stands in the threshold, refractory and the statements of a neuron alone"
-            if name in DRAWN
-            else "is not allowed in a model"
-        )
+    if name in DRAWN:
+        what = "stands in a neuron's threshold, refractory, statements and what is constant over dt alone"
         fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
         raise source.fail(f"{name}() {what}", fix, node)
     if name not in FUNCTIONS:
@@ -314,12 +278,16 @@ _EQUATION = re.compile(r"(?:d(?P<state>\w+)\s*/\s*dt\s*=|(?P<sub>\w+)\s*=|(?P<pl
 _STATEMENT = re.compile(r"(?:(?P<pathway>\w+)\s*:\s*)?(?P<target>\w+)\s*(?P<op>[-+*/]?=)(?!=)\s*(?P<expr>.*)", re.S)
 
 
-def parse_equations(block: str, where: str) -> tuple[Equation, ...]:
-    """Read an equations block. Raises ModelError with the line and a caret."""
-    return tuple(_equation(source) for source in _lines(block, where))
+def parse_equations(block: str, where: str, draws: str = "") -> tuple[Equation, ...]:
+    """Read an equations block. draws: see Expression, of what is constant over dt. Raises ModelError with the line and a caret."""
+    found: list[Equation] = []
+    for source in _lines(block, where):
+        number = 1 + sum(e.kind == "held" for e in found)
+        found.append(_equation(source, f"{draws}_{number}" if draws else ""))
+    return tuple(found)
 
 
-def _equation(source: Source) -> Equation:
+def _equation(source: Source, draws: str) -> Equation:
     match = _EQUATION.fullmatch(source.text)
     if match is None:
         raise source.fail("this is not an equation", "write 'dv/dt = ... : volt', 'x = ... : 1' or 'I : amp'")
@@ -331,11 +299,16 @@ def _equation(source: Source) -> Equation:
             f"the equation of '{name}' has no unit", "end the line with ': volt', or ': 1' for a dimensionless variable"
         )
     unit_text, flags = _unit_and_flags(tail, source.piece(start + len(body) + 1))
-    kind: Literal["differential", "subexpression", "declaration"]
+    kind: Literal["differential", "subexpression", "declaration", "held"]
     kind = "differential" if match["state"] else "subexpression" if match["sub"] else "declaration"
+    if "constant over dt" in flags:
+        if kind != "subexpression":
+            message = f"'{name}' is no subexpression, and only such can be constant over dt"
+            raise source.fail(message, f"write '{name} = ...', or leave the flag out")
+        kind = "held"
     expression = None
     if kind != "declaration":
-        expression = Expression(body.strip(), source.piece(start))
+        expression = Expression(body.strip(), source.piece(start), draws if kind == "held" else "")
         if not expression.text:
             raise source.fail(f"the equation of '{name}' has no right-hand side", "write an expression after '='")
         _ = expression.tree

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
+from neuro.language.drawn import drawn_by
 from neuro.language.equations import (
     Equation,
     Expression,
     Statement,
-    drawn_by,
     is_condition,
     parse_equations,
     parse_expression,
@@ -21,8 +21,9 @@ from neuro.language.mangling import mangled
 from neuro.language.regularly import Regular, parse_regularly
 from neuro.language.units import Dimension, Truth, Whole, unit
 
-METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "rosenbrock")
+METHODS = ("euler", "exponential_euler", "exact", "rk2", "rk4", "heun", "milstein", "rosenbrock")
 SYNONYMS = {"linear": "exact", "independent": "exact"}  # names that Brian2 has for them
+STRATONOVICH = ("heun", "milstein")  # those that take noise whose factors follow states, and how they read it
 INDICES = ("i", "N")  # a cell's number from 0 on and how many there are, where its text doesn't call something so
 LAST_EVENT = mangled("last", "event")  # a synapse's state, second
 SYNAPTIC_INDICES = ("i", "j", "N_pre", "N_post")  # the same of a synapse's two cells
@@ -75,11 +76,11 @@ class NeuronScope:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Variables kept from step to step: differential ones, declared ones that a statement assigns, and what is known of its spikes."""
+        """Variables kept from step to step: differential ones, those held for a step, declared ones that a statement assigns, and what is known of its spikes."""
         own = (
             e.name
             for e in self.equations
-            if e.kind == "differential"
+            if e.kind in ("differential", "held")
             or (e.kind == "declaration" and e.name in self.assigned and e.name not in self.parameters)
         )
         return (*own, *self.spike_states)
@@ -99,6 +100,11 @@ class NeuronScope:
         if isinstance(tree, ast.Name):
             return not isinstance(self.kinds.get(tree.id), Truth)
         return tree is None or not is_condition(tree)
+
+    @property
+    def held(self) -> tuple[Statement, ...]:
+        """What forms, at the start of every step, what is constant over dt."""
+        return _formed(self.equations)
 
     @property
     def subexpressions(self) -> tuple[str, ...]:
@@ -177,7 +183,7 @@ class SynapseScope:
         own = (
             e.name
             for e in self.equations
-            if e.kind == "differential" or (e.kind == "declaration" and e.name in self.assigned)
+            if e.kind in ("differential", "held") or (e.kind == "declaration" and e.name in self.assigned)
         )
         return (*own, *([LAST_EVENT] if self.event_driven else ()))
 
@@ -207,6 +213,11 @@ class SynapseScope:
         for statement in self.on_pre:
             found[statement.pathway] = (*found.get(statement.pathway, ()), statement)
         return found
+
+    @property
+    def held(self) -> tuple[Statement, ...]:
+        """What forms, at the start of every step, what is constant over dt."""
+        return _formed(self.equations)
 
     @property
     def has_weight(self) -> bool:
@@ -241,6 +252,28 @@ def _reached(names: Iterable[str], subexpressions: tuple[Equation, ...]) -> set[
     return found
 
 
+def _formed(equations: tuple[Equation, ...]) -> tuple[Statement, ...]:
+    """Each after those that it is made of, directly or through subexpressions."""
+    table = {e.name: e for e in equations if e.kind in ("held", "subexpression")}
+    done: dict[str, Statement | None] = {}
+
+    def visit(name: str) -> None:
+        equation = table[name]
+        if name in done or equation.expression is None:
+            return
+        done[name] = None  # loops are refused elsewhere
+        for used in equation.expression.names:
+            if used in table:
+                visit(used)
+        done.pop(name)
+        made = Statement(name, "=", equation.expression, equation.source)
+        done[name] = made if equation.kind == "held" else None
+
+    for name in table:
+        visit(name)
+    return tuple(s for s in done.values() if s is not None)
+
+
 def index_name(name: str) -> str:
     """What a resolved network calls an index."""
     return mangled("index", "_".join(reversed(name.split("_"))))  # N_pre: no variable of a cell
@@ -260,7 +293,7 @@ def is_noise(name: str) -> bool:
 
 def is_uniform(name: str) -> bool:
     """Whether a noise's numbers are uniform from 0 to 1; others are standard normal."""
-    return drawn_by(name) == "rand"
+    return drawn_by(name) in ("rand", "poisson")
 
 
 def noise_text(name: str) -> str:
@@ -295,7 +328,7 @@ def neuron_scope(
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
-    parsed = parse_equations(equations, f"{where}, equations")
+    parsed = parse_equations(equations, f"{where}, equations", "held")
     dimensions = shared_names() | _held(parameters) | {e.name: e.dimension for e in parsed}
     found = NeuronScope(
         equations=parsed,

@@ -31,6 +31,7 @@ from neuro.language.elementary import (
     maximum,
     minimum,
     number,
+    poisson_of,
     pow,
     remainder,
     sigmoid_of,
@@ -55,7 +56,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "arcsin": asin, "arccos": acos, "arctan": atan,
     "sigmoid": sigmoid_of, "abs": magnitude, "sign": sign_of, "floor": floor_of,
     "ceil": ceil_of, "relu": lambda x: maximum(sp.Integer(0), x), "clip": lambda x, a, b: minimum(maximum(x, a), b),
-    "int": _truncated, "straight_through": straight_through,
+    "int": _truncated, "straight_through": straight_through, "poisson": poisson_of,
     "timestep": lambda x, dt: _truncated((x + number(1e-3) * dt) / dt),
 }  # fmt: skip
 

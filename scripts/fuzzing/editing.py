@@ -30,9 +30,8 @@ class Line:
 
 def equation_line(item: Equation) -> Line:
     flags = f" ({', '.join(sorted(item.flags))})" if item.flags else ""
-    left = {"differential": f"d{item.name}/dt = ", "subexpression": f"{item.name} = ", "declaration": item.name}[
-        item.kind
-    ]
+    lefts = {"differential": f"d{item.name}/dt = ", "declaration": item.name}
+    left = lefts.get(item.kind, f"{item.name} = ")
     return Line(item.name, left, item.expression.text if item.expression else None, f" : {item.unit}{flags}")
 
 

@@ -42,6 +42,15 @@ def _multiplied(neuron: Neuron) -> Neuron:
     return with_blocks(neuron, {"equations": lines}, method="heun")  # type: ignore[no-any-return]
 
 
+def diagonal(network: Network, dice: Dice) -> Network:
+    """Half of the cells whose noise is made stronger by a method that takes one noise for each equation."""
+    for model in models(network):
+        if model.method == "heun" and dice.chance(0.5):
+            with suppress(ModelError):  # two of its equations have one noise
+                network = with_model(network, model, replace(model, method="milstein"))
+    return network
+
+
 def staged(network: Network, dice: Dice) -> Network:
     """Half of the networks with graded synapses whose cells can be integrated together; any other as it is."""
     graded = [p for p in network.projections if p.synapse.scope.transmits is not None]

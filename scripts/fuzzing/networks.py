@@ -16,7 +16,7 @@ from fuzzing.delaying import delayed
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.events import event_driven
-from fuzzing.integration import integrated
+from fuzzing.integration import diagonal, integrated
 from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.pathways import pathways
@@ -155,7 +155,7 @@ class NetworkMaker:
             network = shared(network, Dice([self.seed, 7]))
             network = worded(network, Dice([self.seed, 36]))
             network = event_driven(network, Dice([self.seed, 36, 1]))
-            network = starting(network, Dice([self.seed, 18]))
+            network = diagonal(starting(network, Dice([self.seed, 18])), Dice([self.seed, 19]))
             network = delayed(network, Dice([self.seed, 39]))
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))

@@ -30,7 +30,8 @@ def _cells(network: Network, dice: Dice) -> Network:
     chosen: Population = dice.choose(network.populations)
     neuron: Neuron = chosen.neuron
     scope = neuron.scope
-    name = Names(dice, tuple(n for n in VARIABLES if n not in scope.dimensions)).new()
+    names = Names(dice, tuple(n for n in VARIABLES if n not in scope.dimensions))
+    name, held = names.new(), names.new()
     free = [
         (e.name, SCALES[e.unit])
         for e in scope.equations
@@ -38,11 +39,21 @@ def _cells(network: Network, dice: Dice) -> Network:
     ]
     lines = [f"{name} = 0.5*{name} + {dice.number(-0.5, 0.5)}", f"{name} += {dice.number(0.05, 0.3)}*(rand() - 0.5)"]
     lines += [f"{name} = sin(t/ms)*{dice.number(0.1, 1)}", f"{name} = {dice.number(0.1, 0.5)}*randn()"]
+    lines += [
+        f"{name} = 0.1*poisson({dice.number(0.5, 8)})",
+        f"{name} += 0.05*poisson({dice.number(0.5, 5)}*abs({name})) - 0.1",
+    ]
     for state, scale in free:
         lines.append(f"{name} = 0.6*{name} + 0.4*tanh({state}/({scale}))")
         lines.append(f"{state} = clip({state} + {dice.number(-0.3, 0.3)}*{scale}*tanh({name}), -3*{scale}, 3*{scale})")
-    blocks = _blocks(network, dice, [*dice.some(lines, dice.whole(1, 3)), f"{name} = clip({name}, -2, 2)"])
-    changed = replace(neuron, equations=f"{neuron.equations}\n{name} : 1", regularly=blocks)
+    chosen_lines, more = [*dice.some(lines, dice.whole(1, 3)), f"{name} = clip({name}, -2, 2)"], f"{name} : 1"
+    if dice.chance(0.5):
+        read = [f"{name}", "cos(t/ms)", *(f"tanh({state}/({scale}))" for state, scale in free)]
+        drawn = dice.choose(("", f" + {dice.number(0.1, 0.3)}*randn()", f" - {dice.number(0.1, 0.5)}*rand()"))
+        more += f"\n{held} = {dice.number(-0.9, 0.9)}*{dice.choose(read)}{drawn} : 1 (constant over dt)"
+        chosen_lines.append(f"{name} += 0.3*{held}")
+    blocks = _blocks(network, dice, chosen_lines)
+    changed = replace(neuron, equations=f"{neuron.equations}\n{more}", regularly=blocks)
     return replace(
         network, populations=tuple(replace(p, neuron=changed) if p is chosen else p for p in network.populations)
     )
@@ -54,9 +65,15 @@ def _synapses(network: Network, dice: Dice) -> Network:
     scope = synapse.scope
     read = [f"tanh({e.name}_post/({SCALES[e.unit]}))" for e in post.scope.equations if e.name in post.scope.states]
     target = dice.choose([f"{dice.number(-0.3, 0.6)}", *read])
-    lines = [f"{n} = 0.8*{n} + 0.2*{target}" for n in scope.states if n != "w" and scope.dimensions[n].dimensionless]
+    held, equations = Names(dice, tuple(n for n in VARIABLES if n not in scope.dimensions)).new(), synapse.equations
+    if dice.chance(0.4):
+        equations, target = f"{equations}\n{held} = 0.9*{target} : 1 (constant over dt)", f"({target} - {held})"
+    declared = {e.name for e in scope.equations if e.kind != "held"} - {"w"}
+    lines = [
+        f"{n} = 0.8*{n} + 0.2*{target}" for n in scope.states if n in declared and scope.dimensions[n].dimensionless
+    ]
     lines += [f"w = {dice.number(0.8, 0.99)}*w"] if scope.has_weight and (scope.plastic or not lines) else []
-    changed = replace(synapse, regularly=_blocks(network, dice, lines)) if lines else synapse
+    changed = replace(synapse, equations=equations, regularly=_blocks(network, dice, lines)) if lines else synapse
     return replace(
         network, projections=tuple(replace(p, synapse=changed) if p is chosen else p for p in network.projections)
     )

@@ -62,7 +62,10 @@ def unrolled(network: Network) -> Unrolled | None:
         len(methods) == 1
         and sum(p.size for p in network.populations) <= MOST
         and methods <= set(STAGED)
-        and not any(n.scope.threshold or n.scope.every_step or n.scope.regularly or n.scope.noise for n in neurons)
+        and not any(
+            n.scope.threshold or n.scope.every_step or n.scope.regularly or n.scope.held or n.scope.noise
+            for n in neurons
+        )
         and all(p.synapse.scope.transmits is not None and not p.synapse.scope.states for p in network.projections)
         and not any(p.synapse.scope.assigned or p.synapse.scope.receptor for p in network.projections)
         and all(i.kind == "current" for i in network.inputs)

@@ -17,6 +17,7 @@ from backends.brian.export.expressions import array_text, plain, quantity_text
 from backends.brian.export.script import _FUNCTIONS, BrianScript, to_brian2_script
 from backends.brian.functions import FUNCTIONS
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError, quantity
+from neuro.language import counts
 from neuro.language.units import unit
 from neuro.protocols import Recording
 
@@ -141,6 +142,15 @@ def test_heun_gets_the_noise_that_is_given(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.traces["cells.v"], wanted.traces["cells.v"], rtol=1e-9)
 
 
+def test_counts_that_follow_a_mean(tmp_path: Path) -> None:
+    neuron = replace(LIF, every_step="v += poisson(2 + v/(-35*mV))*mV", method="euler")
+    network = replace(NETWORKS["feed-forward"], populations=(Population("cells", neuron, 5),))
+    wanted, found, script = both(network, tmp_path)
+    assert "def poisson(mean" in script.text
+    assert wanted.spikes["cells"].sum() > 100
+    np.testing.assert_array_equal(found.spikes["cells"], wanted.spikes["cells"])
+
+
 def test_a_networks_name_is_no_code(tmp_path: Path) -> None:
     network = replace(NETWORKS["delay"], name='a"""\nraise SystemExit\n"""')
     _, found, script = both(network, tmp_path)
@@ -162,7 +172,7 @@ def test_what_a_script_cannot_say_is_refused_by_name() -> None:
 def test_functions_of_ours_are_the_same_in_a_script() -> None:
     x, y = np.array([-2.5, -0.0, 0.3, 7.0]), np.array([2.0, -1.5, 0.7, 3.0])
     for name, text in _FUNCTIONS.items():
-        function, arguments, *_ = eval(f"({text.replace('plain=True', 'True')})", {"np": np})
+        function, arguments, *_ = eval(f"({text.replace('plain=True', 'True')})", {"np": np, "poisson": counts.poisson})
         given = (x > 0,) if name == "truth_of" else (x, y)[:arguments]
         np.testing.assert_array_equal(function(*given), FUNCTIONS[name].pyfunc(*given))
 

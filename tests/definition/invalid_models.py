@@ -725,7 +725,7 @@ ATTACKS: dict[str, tuple[str, str]] = {  # expression, what is said about it
     "division by zero": ("v/0", "this divides by zero"),
     "null byte": ("v\0", "the character '\\x00' is not allowed"),
     "chained comparison": ("int(0 < v < 1)", "chained comparisons are not allowed"),
-    "random number": ("randn()", "randn() is not allowed in a model"),
+    "random number": ("random()", "unknown function 'random'"),
     "int of a number": ("int(v*mV)", "the argument of int() must be dimensionless, not volt"),
     "arguments": ("clip(v, 0)", "clip() takes 3 argument(s), not 2"),
     "condition": ("(v > 0) + (v > 1)", "a sum of two conditions is another number to each of Brian2's targets"),

@@ -100,11 +100,11 @@ def test_gradients_through_a_random_threshold() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"equations": "du/dt = rand()*Hz : 1"}, r"rand\(\) stands in the threshold, refractory and the statements of a neuron alone"),
+        ({"equations": "du/dt = rand()*Hz : 1"}, r"rand\(\) stands in a neuron's threshold, refractory, statements and what is constant over dt alone"),
         ({"equations": "u : 1\nx = rand() : 1"}, r"rand\(\) stands in"),
         ({"threshold": "rand(3) > 0.5"}, r"rand\(\) takes no argument"),
         ({"threshold": "randn(2) > 0.5"}, r"randn\(\) takes no argument"),
-        ({"equations": "du/dt = randn()*Hz : 1"}, r"randn\(\) stands in the threshold, refractory and the statements of a neuron alone"),
+        ({"equations": "du/dt = randn()*Hz : 1"}, r"randn\(\) stands in a neuron's threshold, refractory, statements and what is constant over dt alone"),
         ({"threshold": "rand() > u*mV"}, "units|volt|dimension"),
         ({"threshold": "rand()"}, "a threshold must be a condition"),
         ({"reset": "u = rand()*mV"}, "volt|unit"),

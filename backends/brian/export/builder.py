@@ -17,10 +17,15 @@ from backends.brian.export.names import ReadableNames
 from backends.brian.text import Table
 from backends.common.arrays import Feed
 from neuro.language.equations import Expression
-from neuro.language.scope import NeuronScope
+from neuro.language.scope import STRATONOVICH, NeuronScope
 from neuro.model import Input, Network, Neuron, Projection, Synapse
 
 Array = npt.NDArray[Any]
+
+
+def is_given_noise(model: Neuron | Synapse) -> bool:
+    """Whether Brian2's method would take a noise's numbers, which are given, for constants of the step: its steps are then written out."""
+    return isinstance(model, Neuron) and model.method in STRATONOVICH and bool(model.scope.white_noise)
 
 
 class ScriptBuilder(Builder):
@@ -34,8 +39,8 @@ class ScriptBuilder(Builder):
         """By name, so that Brian2 integrates as in anybody's script; sympy shortens no formulas, which takes it ten times as long."""
         if not model.scope.of_kind("differential"):
             return {"method": "euler"}  # of nothing
-        if model.method == "heun" and isinstance(model, Neuron) and model.scope.white_noise:
-            return super().method(model)  # Brian2's takes a number that is given for a constant of the step
+        if is_given_noise(model):
+            return super().method(model)
         options = {"method_options": {"simplify": False}} if model.method == "exact" else {}
         return {"method": model.method, **options}
 

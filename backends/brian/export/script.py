@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from inspect import getsource
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -21,7 +22,7 @@ from backends.brian.built import Built
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.errors import OTHERS, objections
 from backends.brian.exact import DegenerateError
-from backends.brian.export.builder import ScriptBuilder
+from backends.brian.export.builder import ScriptBuilder, is_given_noise
 from backends.brian.export.expressions import quantity_text
 from backends.brian.export.names import ReadableNames
 from backends.brian.export.printing import Printer
@@ -38,6 +39,7 @@ from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared
 from neuro.compiler.resolve import resolve
 from neuro.io.files import replaced_text
+from neuro.language import counts
 from neuro.model import Network
 from neuro.protocols import Inputs, Parameters, Record, Request, RunError, UnsupportedError
 
@@ -54,6 +56,7 @@ _FUNCTIONS = {  # as numpy has them, see backends.brian.functions
     "remainder_of": "np.mod, 2",
     "floor_ratio_of": "lambda a, b: np.floor(np.true_divide(a, b)), 2, plain=True",
     "truncated_of": "np.trunc, 1",
+    "poisson_of": "poisson, 2, plain=True",
     "minimum_of": "np.minimum, 2",
     "maximum_of": "np.maximum, 2",
 }
@@ -112,7 +115,7 @@ def to_brian2_script(
     wanted = check_record(merged, record, 1)
     values, known = check_parameters(merged, parameters), declared(merged)
     with session("numpy"):
-        noisy = {p.name for p in merged.populations if p.neuron.method == "heun" and p.neuron.scope.white_noise}
+        noisy = {p.name for p in merged.populations if is_given_noise(p.neuron)}
         built, columns = _built(
             merged, known, values, feed, frozenset(noisy)
         )  # whose steps are written with the backend's names
@@ -141,6 +144,13 @@ def _built(
     except DegenerateError as error:
         raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
     return built, columns
+
+
+def _poisson() -> str:
+    """The text of counts that follow a mean."""
+    constants = {name: getattr(counts, name) for name in ("MOST", "LARGE", "SHIFT", "TAIL")}
+    given = f"{', '.join(constants)} = {', '.join(map(repr, constants.values()))}"
+    return f"from typing import Any\n\n{given}\n\n\n{getsource(counts.poisson)}\n"
 
 
 @dataclass(frozen=True)
@@ -217,7 +227,13 @@ class _Writer:
         if printer.arrays:
             lines.append('data = np.load(Path(__file__).with_suffix(".npz"))')
         if functions:
-            lines += ["", "", _OWN, *(f'own("{name}", {_FUNCTIONS[name]})' for name in functions)]
+            lines += [
+                "",
+                "",
+                _OWN,
+                *([_poisson()] if "poisson_of" in functions else ()),
+                *(f'own("{name}", {_FUNCTIONS[name]})' for name in functions),
+            ]
         return "\n".join([*lines, ""])
 
     def _dt(self) -> str:

@@ -11,6 +11,7 @@ import sympy as sp
 import torch
 
 from neuro.compiler.trajectory import Arithmetic
+from neuro.language.counts import poisson
 from neuro.language.mangling import mangled
 from neuro.language.symbolic import symbol
 
@@ -26,6 +27,10 @@ def _propagator(row: float, column: float, n: float, *entries: torch.Tensor) -> 
     matrix = torch.stack(parts, dim=-1).reshape(*parts[0].shape, int(n), int(n))
     found: torch.Tensor = torch.linalg.matrix_exp(matrix)[..., int(row), int(column)]
     return found
+
+
+def _poisson(mean: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(poisson(mean.detach().numpy(), uniform.numpy()))
 
 
 def product(slope: Any, tangent: Any) -> torch.Tensor:
@@ -49,7 +54,7 @@ _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     )},
     "exprel": _exprel, "sign_of": torch.sign, "magnitude": torch.abs, "sigmoid_of": torch.sigmoid, "floor_of": torch.floor,
     "ceil_of": torch.ceil, "floor_ratio": lambda a, b: torch.floor(a / b), "greater": _flag(torch.gt), "greater_equal": _flag(torch.ge), "chain_product": product,
-    "propagator": _propagator, "chosen": lambda condition, a, b: torch.where(condition > 0, a, b),
+    "propagator": _propagator, "chosen": lambda condition, a, b: torch.where(condition > 0, a, b), "poisson_of": _poisson,
 }  # fmt: skip
 
 

@@ -181,8 +181,10 @@ def _check_cell(network: Network, name: str, cell: CellFormulas) -> None:
         raise refusal(what, "its cells have noise and never settle; leave xi out")
     if found.counts:
         raise refusal(what, f"the drive '{found.counts[0][1]}' never lets its cells settle; leave it out")
-    if neuron.regularly:
-        raise refusal(what, "'regularly' changes its cells beside their equations; leave it out")
+    if neuron.regularly or neuron.scope.held:
+        raise refusal(
+            what, "'regularly' or '(constant over dt)' changes its cells beside their equations; leave it out"
+        )
     if neuron.every_step:
         raise refusal(what, "'every_step' changes its cells beside their equations; write it as an equation")
     if len(cell.system.states) > 1:

@@ -154,7 +154,7 @@ def _check(network: Network, cells: Cells, step: Step) -> None:
     if step.update(cells.name, "every_step") is not None:
         raise _refusal(f"population '{cells.name}'", "statements in every_step")
     if step.starting(cells.name):
-        raise _refusal(f"population '{cells.name}'", "statements in regularly")
+        raise _refusal(f"population '{cells.name}'", "statements at the start of a step (regularly, constant over dt)")
     for name in (*cells.states, *cells.inputs):
         if neuron.scope.dimensions[name] != quantity(1.0, "").dimension:
             raise _refusal(f"population '{cells.name}'", f"'{name}' has a dimension; write the network without units")
