@@ -156,10 +156,10 @@ class NetworkMaker:
             network = worded(network, Dice([self.seed, 36]))
             network = event_driven(network, Dice([self.seed, 36, 1]))
             network = diagonal(starting(network, Dice([self.seed, 18])), Dice([self.seed, 19]))
-            network = delayed(network, Dice([self.seed, 39]))
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
             network = turned(network, Dice([self.seed, 36, 2]))
+            network = delayed(network, Dice([self.seed, 39]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

@@ -121,8 +121,6 @@ class _Reader:
         if events:
             reason = f"it has events of its own: {', '.join(events)}"
             raise self.words.refused(reason, "make them spikes of a group of their own, or leave them out")
-        if self.group.subexpression_updater is not None:
-            raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
 
     def line(self, name: str, equation: Any) -> str:
         own, tail = self.words.names[name], unit_of(equation)
@@ -130,7 +128,7 @@ class _Reader:
             return f"{own} : {tail}{self.declared(name, equation)}"
         text = self.words.expression(equation.expr.code)
         if equation.type != _DIFFERENTIAL:
-            return f"{own} = {text} : {tail}"
+            return f"{own} = {text} : {tail}{' (constant over dt)' if 'constant over dt' in equation.flags else ''}"
         self.initial[own] = self.standing(name)
         return f"d{own}/dt = {text} : {tail}{' (unless refractory)' if 'unless refractory' in equation.flags else ''}"
 

@@ -20,7 +20,7 @@ from backends.brian.importing.objects import Objects, objects
 from backends.brian.importing.order import check_order, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
-from backends.brian.importing.synapses import Around, End, changed_outside, read_synapses
+from backends.brian.importing.synapses import Around, End, Summed, changed_outside, read_synapses
 from backends.brian.importing.words import si
 from neuro.model import Input, Network, Projection
 
@@ -130,7 +130,9 @@ class _Importer:
             else:
                 runners = [Runner(r, 0, len(synapses)) for r in self.objects.runners if r.group.name == synapses.name]
                 sums = synapses.summed_updaters.items()
-                places = {name: summed_at(self.objects, synapses, name, updater) for name, updater in sums}
+                places: dict[str, Summed] = {
+                    name: summed_at(self.objects, synapses, name, updater) for name, updater in sums
+                }
                 around = Around(self.end(synapses.source), self.end(synapses.target), runners, places)
                 made, names = read_synapses(synapses, self.namespace, around)
                 self.names[synapses.name] = {n: f"{made[0].name}.{own}" for n, own in names.items()}
@@ -144,7 +146,7 @@ class _Importer:
         return whole | parts | self.groups
 
     def variables(self) -> dict[str, str]:
-        found = {}
+        found: dict[str, str] = {}
         for name, place in self.places().items():
             if place.name in self.cells:
                 words = self.cells[place.name].words

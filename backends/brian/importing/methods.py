@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from backends.brian.devices import StateUpdateMethod, UnsupportedEquationsException
+from backends.brian.devices import StateUpdateMethod, UnsupportedEquationsException  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.errors import NotImportedError
 
 OURS = {
     "exact": "exact", "linear": "exact", "independent": "exact", "euler": "euler", "exponential_euler": "exponential_euler",
-    "rk2": "rk2", "rk4": "rk4", "heun": "heun",
+    "rk2": "rk2", "rk4": "rk4", "heun": "heun", "milstein": "milstein",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ _PARTS = (
     SynapticPathway,
     SubexpressionUpdater,
 )
-_SLOTS: Mapping[type, str] = {  # of what a group consists of; orders within them are looked at where they matter
+_SLOTS: Mapping[Any, str] = {  # of what a group consists of; orders within them are looked at where they matter
     StateUpdater: "groups",
     SynapticStateUpdater: "groups",
     SummedVariableUpdater: "groups",
@@ -147,9 +147,9 @@ def check_place(item: Any) -> None:
     if isinstance(item, Thresholder | Resetter) and item.event != "spike":
         reason = f"it belongs to '{item.event}', an event of the user's own"
         raise NotImportedError(item.name, reason, "let cells of a group of their own spike in its place")
-    for kind, slot in _SLOTS.items():
-        if isinstance(item, kind) and item.when != slot:
-            raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
+    slot = next((slot for kind, slot in _SLOTS.items() if isinstance(item, kind)), item.when)
+    if item.when != slot:
+        raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
 
 
 def check_schedule(network: Any) -> None:

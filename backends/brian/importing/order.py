@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from brian2.utils.stringtools import get_identifiers
 
@@ -11,9 +11,7 @@ from backends.brian.importing.cells import bare
 from backends.brian.importing.errors import NotImportedError
 from backends.brian.importing.objects import Objects, key
 from backends.brian.importing.statements import values
-from backends.brian.importing.synapses import reached
-
-Place = Literal["start", "turn"]
+from backends.brian.importing.synapses import Summed, reached
 
 
 def check_order(found: Objects) -> None:
@@ -23,7 +21,7 @@ def check_order(found: Objects) -> None:
     _check_pathways(found)
 
 
-def summed_at(found: Objects, synapses: Any, name: str, updater: Any) -> Place:
+def summed_at(found: Objects, synapses: Any, name: str, updater: Any) -> Summed:
     """Where in a step a sum is formed, by what it reads that has been integrated by then. Raises NotImportedError."""
     read = reached(synapses, updater.expression.identifiers)
     target = found.base(synapses.target if name.endswith("_post") else synapses.source)

@@ -101,7 +101,7 @@ def _each(table: Table, words: Words) -> bool:
 
 def _evaluated(text: str, words: Words, known: Mapping[str, Any]) -> Any:
     """An argument of a table in SI: of the time, the cell's number, numbers and parameters that stay."""
-    tree = compile(words.parsed(text) and text.strip(), "", "eval")
+    tree = compile(ast.Expression(words.parsed(text)), "", "eval")
     values: dict[str, Any] = dict(known)
     for name in tree.co_names:
         if name in values:

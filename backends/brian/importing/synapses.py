@@ -20,6 +20,7 @@ from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
 _DIFFERENTIAL = "differential equation"
+Summed = Literal["start", "turn"]  # where in a step a sum is formed
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Around:
     pre: End
     post: End
     runners: Sequence[Runner]
-    places: Mapping[str, Literal["start", "turn"]]
+    places: Mapping[str, Summed]
 
 
 def read_synapses(
@@ -126,6 +127,8 @@ class _Reader:
         self.weights: Quantity | None = None
 
     def projections(self) -> list[Projection]:
+        if self.synapses.subexpression_updater is not None:
+            raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         lines += self.words.held_lines()
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
@@ -151,7 +154,7 @@ class _Reader:
             source="imported from Brian2",
             regularly=self.regularly,
         )
-        places = [self.around.places[name] for name in self.synapses.summed_updaters]
+        places: list[Summed] = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
             self.pre.name,
@@ -166,7 +169,7 @@ class _Reader:
         )
         return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
 
-    def further(self, first: Projection, target: str, value: str, place: Literal["start", "turn"]) -> Projection:
+    def further(self, first: Projection, target: str, value: str, place: Summed) -> Projection:
         if first.synapse.scope.states:
             reason = f"it sums several variables into cells, and has states: {', '.join(first.synapse.scope.states)}"
             raise self.words.refused(reason, "give each summed variable a Synapses object of its own")
