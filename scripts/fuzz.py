@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def main(
     networks: Annotated[int, typer.Option(help="how many")] = 1000,
-    oracle: Annotated[str, typer.Option(help="forward,gradients,life,metamorphic,continuation,sharing or all")] = "all",
+    oracle: Annotated[
+        str, typer.Option(help="forward,gradients,life,metamorphic,continuation,sharing,script or all")
+    ] = "all",
     seed: Annotated[int, typer.Option(help="of the first network; a new one where left out")] = -1,
     device: Annotated[
         str, typer.Option(help="a CUDA device, such as cuda, in place of CUDA's text on the CPU; of every network")

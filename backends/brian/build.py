@@ -40,7 +40,7 @@ from neuro.language.dimensions import dimension_of
 from neuro.language.equations import Equation, Expression, Statement
 from neuro.language.scope import NeuronScope
 from neuro.language.units import unit
-from neuro.model import Input, Network, Neuron, Population, Projection
+from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
@@ -54,13 +54,14 @@ class Builder:
     """Makes the objects of one network. steps: known only to programs that are built in C++."""
 
     def __init__(
-        self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None, integrators: Integrators | None = None
+        self, network: Network, batch: int, steps: int | None = None, ties: Ties | None = None, integrators: Integrators | None = None,
+        names: Names | None = None,
     ) -> None:  # fmt: skip
         self.network, self.batch, self.steps, self.ties = network, batch, steps, ties or {}
         self.integrators = integrators or Integrators()
         self.dt = float(network.dt.value) * brian2.second
         self.clock = brian2.Clock(dt=self.dt, name="steps")
-        self.names = Names(network)
+        self.names = Names(network) if names is None else names
         self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
@@ -101,7 +102,7 @@ class Builder:
             threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
             reset=words.statements(scope.reset, own) or None,
             refractory=self.refractory(population.neuron, own),
-            method=self.integrators[population.neuron.method],
+            **self.method(population.neuron),
             clock=self.clock,
             name=self.names.object("cells", name),
         )
@@ -117,8 +118,8 @@ class Builder:
         self.drive(population, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
-        if may_diverge(scope):
-            group.run_regularly("\n".join(self.finite(scope, own)), when="end", order=1, clock=self.clock)
+        if finite := [*self.finite(scope, own)]:
+            group.run_regularly("\n".join(finite), when="end", order=1, clock=self.clock)
 
     def refractory(self, neuron: Neuron, own: Table) -> Any:
         """Brian2's cells know of their spikes only where they have a period, be it 0."""
@@ -166,8 +167,7 @@ class Builder:
             yield words.declaration(arriving(own[name]), dimension[name])
         for name in scope.noise:
             yield f"{own[name]} : 1"
-        for name in may_diverge(scope):
-            yield f"{finite_steps(own[name])} : integer"
+        yield from self.finite_lines(scope, own)
         for source in self.currents(population.name):
             name = source.target.partition(".")[2]
             yield words.declaration(self.names.part(own[name], source.name), dimension[name])
@@ -202,7 +202,16 @@ class Builder:
         )
         return words.declaration(line, item.dimension, *flags)
 
+    def method(self, model: Neuron | Synapse) -> dict[str, Any]:
+        """How Brian2 is told to integrate it."""
+        return {"method": self.integrators[model.method]}
+
+    def finite_lines(self, scope: NeuronScope, own: Table) -> Iterator[str]:
+        """Declarations for `finite`."""
+        return (f"{finite_steps(own[name])} : integer" for name in may_diverge(scope))
+
     def finite(self, scope: NeuronScope, own: Table) -> Iterator[str]:
+        """Statements that count the steps in which each state is finite."""
         for name in may_diverge(scope):
             counter, infinite = finite_steps(own[name]), f"inf*({unit_text(scope.dimensions[name])})"
             yield f"{counter} += int({counter} == t_in_timesteps and abs({own[name]}) < {infinite})"
@@ -292,7 +301,7 @@ class Builder:
             "\n".join(self.synapse_lines(projection)),
             on_pre={n: self.at_event(b, own, targets, limit, moved) for n, b in self.pathways(projection)} or None,
             on_post=self.at_event(scope.on_post, own, targets, limit, moved),
-            method=self.integrators[projection.synapse.method],
+            **self.method(projection.synapse),
             clock=self.clock,
             name=self.names.object("synapses", projection.name),
         )

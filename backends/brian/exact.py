@@ -98,8 +98,9 @@ class Propagator:
             raise DegenerateError(
                 f"its formula for more than {_VARIABLES} variables that depend on each other takes sympy minutes to find; {_ADVICE}"
             )
+        updater = group.state_updater
         code = StateUpdateMethod.apply_stateupdater(
-            group.equations, group.variables, group.state_updater.method_choice, group_name=group.name
+            group.equations, group.variables, updater.method_choice, updater.method_options, group_name=group.name
         )
         new = dict(line.split(" = ", 1) for line in code.splitlines())
         count = range(len(states))

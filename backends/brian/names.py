@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from backends.brian.scalars import Scalars, scalars
 from backends.brian.text import Table
 from neuro.language.scope import LAST_EVENT, SPIKE_STATES, NeuronScope, SynapseScope
-from neuro.model import Network, Projection
+from neuro.model import Network, Population, Projection
 
 
 def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
@@ -21,21 +21,16 @@ def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
     return {name: f"{letter}{n}" for n, name in enumerate(own)}
 
 
-def of_cells(scope: NeuronScope) -> Table:
-    """A neuron's variables and noise, which is a number drawn for the step."""
-    known = {name: name for name in scope.spike_states}  # Brian2's own names, as its cells have them
-    return _numbered("v", scope) | known | {name: draw(n) for n, name in enumerate(scope.noise)}
-
-
 def may_diverge(scope: NeuronScope) -> tuple[str, ...]:
     """States that may leave the finite numbers."""
     return tuple(n for n in scope.states if n not in SPIKE_STATES)
 
 
-def of_synapse(scope: SynapseScope) -> Table:
-    """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-    last = {LAST_EVENT: "lastupdate"} if scope.event_driven else {}
-    return _numbered("s", scope) | last
+def brian2s_own(scope: NeuronScope | SynapseScope) -> Table:
+    """Variables that Brian2's cells and synapses have by names of its own."""
+    if isinstance(scope, NeuronScope):
+        return {name: name for name in scope.spike_states}
+    return {LAST_EVENT: "lastupdate"} if scope.event_driven else {}
 
 
 # -- variables that only this backend has ------------------------------------------------------------------------------
@@ -75,10 +70,19 @@ class Names:
         for names in self._by_role().values():
             self.numbers.update({name: n for n, name in enumerate(names)})
         for population in network.populations:
-            self.tables[population.name] = of_cells(population.neuron.scope)
+            self.tables[population.name] = self.of_cells(population)
         for projection in network.projections:
             self.scalars[projection.name] = self._scalars_of(projection)
             self.tables[projection.name] = self._with_cells(projection)
+
+    def of_cells(self, population: Population) -> Table:
+        """A neuron's variables and noise, which is a number drawn for the step."""
+        scope = population.neuron.scope
+        return _numbered("v", scope) | brian2s_own(scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
+
+    def of_synapse(self, projection: Projection) -> Table:
+        """A synapse's own variables; Brian2 wants them to differ from the cells'."""
+        return _numbered("s", projection.synapse.scope) | brian2s_own(projection.synapse.scope)
 
     def _by_role(self) -> dict[str, list[str]]:
         network = self.network
@@ -89,7 +93,7 @@ class Names:
         }
 
     def _with_cells(self, projection: Projection) -> Table:
-        found = of_synapse(projection.synapse.scope)
+        found = self.of_synapse(projection)
         for _, end, suffix in self._ends(projection):
             found |= {f"{name}{suffix}": f"{variable}{suffix}" for name, variable in self.tables[end].items()}
         return found | {name: scalar.text for name, scalar in self.scalars[projection.name].items()}
@@ -112,6 +116,10 @@ class Names:
     def object(self, role: str, owner: str) -> str:
         """A Brian2 object that belongs to a population, input or projection."""
         return f"{role}{self.numbers[owner]}"
+
+    def given(self, feed: str, number: int) -> str:
+        """The TimedArray of an input's or noise's values. feed: "input", or "population.noise"; number: of the feed."""
+        return f"table{number}"
 
     def part(self, variable: str, source: str) -> str:
         """What a current input or projection adds to a variable."""

@@ -15,23 +15,23 @@ import numpy.typing as npt
 
 from backends.brian.build import Builder
 from backends.brian.built import Built
-from backends.brian.errors import OTHERS, described, objections
-from backends.brian.events import check_rates
+from backends.brian.errors import OTHERS, objections
 from backends.brian.exact import DegenerateError, Tie
 from backends.brian.functions import session
+from backends.brian.given import Columns, Numbers, arrays, held_numbers, initial_values
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, finite_steps, may_diverge
-from backends.brian.plan import Watched, limits, pairs, watched_by
+from backends.brian.names import Names, finite_steps, may_diverge
+from backends.brian.plan import Watched, watched_by
 from backends.brian.refusals import refuse
 from backends.brian.simulations import InProcess, Simulation, Standalone
 from backends.brian.state import Kept
 from backends.brian.traces import values_of
 from backends.brian.zeros import with_units
-from backends.common.arrays import Feed, check_parameters, draw_noise
+from backends.common.arrays import Feed, check_parameters
 from backends.common.options import at_least_one, choice
 from backends.common.recording import Wanted, check_record
 from backends.common.simulator import Simulator, feed_of
-from neuro.compiler.parameters import initial_state, parameters
+from neuro.compiler.parameters import parameters
 from neuro.compiler.resolve import resolve
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.language.foreign import shown
@@ -40,7 +40,6 @@ from neuro.protocols import Capabilities, Recording, Request, RunError, Unsuppor
 
 Array = npt.NDArray[Any]
 
-Columns = dict[str, dict[str, Array]]
 TARGETS = ("numpy", "cython", "cpp_standalone")
 _KEPT = 4  # built simulations
 
@@ -62,16 +61,16 @@ class BrianProgram(Simulator):
         refuse(self._merged, target)
         self._kept: dict[tuple[Any, ...], Simulation] = {}
         self._names, self._integrators = Names(self._merged), Integrators()
-        self._declared = parameters(self._merged)
+        self._numbers = Numbers(self._merged, self._names, parameters(self._merged))
         copies = trials if target == "numpy" else 1  # only numpy's is kept
         with session("numpy"), objections(self._names):  # refusals come now
             built = self._builder(copies).build()
             self._propagators = built.propagators
-            columns = self._columns(check_parameters(self._merged, None), (copies,))
-            ties = self._ties(columns)
+            columns = self._numbers.columns(check_parameters(self._merged, None), (copies,))
+            ties = self._numbers.ties(columns, self._propagators)
             built = self._builder(copies, ties).build() if ties else built
             try:
-                self._check_formulas(built, columns, ties)
+                self._checked(built, columns, ties)
             except DegenerateError as error:
                 raise UnsupportedError("brian2", error.owner, str(error), OTHERS) from None
             trial = InProcess(self._merged, built)
@@ -92,17 +91,17 @@ class BrianProgram(Simulator):
         wanted = check_record(self._merged, asked.record, asked.every)
         watched = tuple(watched_by(self._merged, wanted, int(np.prod(feed.lead))))
         values = check_parameters(self._merged, asked.parameters, asked.population)
-        columns = self._columns(values, feed.lead)
+        columns = self._numbers.columns(values, feed.lead)
         with session(self.target), objections(self._names):
-            ties = self._ties(columns)
+            ties = self._numbers.ties(columns, self._propagators)
             simulation = self._simulation(int(np.prod(feed.lead)), ties, watched, feed.steps)
             built = simulation.built
             try:
-                self._check_formulas(built, columns, ties)
+                self._checked(built, columns, ties)
             except DegenerateError as error:
                 raise RunError(f"{error.owner}: {error}") from None
-            given = self._values(built, columns) | self._numbers(built, values, feed.lead)
-            simulation.run(given, self._arrays(built, feed), feed.steps, watched, feed.state)
+            given = initial_values(built, columns) | held_numbers(built, values, feed.lead)
+            simulation.run(given, arrays(self._merged, built, feed), feed.steps, watched, feed.state)
             self._check(built, feed)
             spikes = self._spikes(built, feed)
             kept = Kept.of(self._merged, built, feed, spikes, values)
@@ -124,73 +123,10 @@ class BrianProgram(Simulator):
             self.builds += 1
         return self._kept[key]
 
-    # -- formulas of exact steps ---------------------------------------------------------------------------
-
-    def _ties(self, columns: Columns) -> dict[str, Tie]:
-        """Rates that are equal in value, where Brian2's formula must know it."""
-        found = {o: p.tie(columns.get(o, {}), self.semantics.dt) for o, p in self._propagators.items()}
-        return {owner: tie for owner, tie in found.items() if tie is not None}
-
-    def _check_formulas(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
-        """Raises DegenerateError where one is wrong with these numbers. Puts the values of tied rates into the columns."""
-        check_rates(self._names, columns)
-        for owner, tie in ties.items():
-            columns[owner] |= self._propagators[owner].rates(tie, columns[owner])
-        for owner, propagator in built.propagators.items():
-            try:
-                propagator.check(columns.get(owner, {}), self.semantics.dt)
-            except DegenerateError as error:
-                reason = self._names.translated(str(error), owner)
-                raise DegenerateError(reason, described(self._merged, owner)) from None
-
-    # -- what goes in --------------------------------------------------------------------------------------
-
-    def _columns(self, parameters: Mapping[str, Array], lead: tuple[int, ...]) -> Columns:
-        """Population or projection -> Brian2's variable -> initial values, trial after trial."""
-        found: Columns = {}
-        for name, value in {**initial_state(self._merged), **parameters}.items():
-            owner, _, variable = name.partition(".")
-            projection = next((p for p in self._merged.projections if p.name == owner), None)
-            if projection is None:
-                flat = np.broadcast_to(value, (*lead, self._merged.population(owner).size))
-            else:
-                shape, chosen = resolve(self._merged).wires[projection.name].shape, pairs(self._merged, projection)[2]
-                flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
-            found.setdefault(owner, {})[self._names[owner][variable]] = flat.ravel()
-        for projection in self._merged.projections:
-            bounds = limits(projection, self._declared) or ()
-            for name, bound in zip((LOWEST, HIGHEST), bounds, strict=False):
-                if bound.ndim:
-                    chosen = pairs(self._merged, projection)[2]
-                    found[projection.name][name] = np.tile(bound.ravel()[chosen], int(np.prod(lead)))
-        return found
-
-    def _values(self, built: Built, columns: Columns) -> dict[tuple[Any, str], Array]:
-        """(Brian2 object, variable) -> initial values."""
-        objects = {**built.groups, **built.synapses}
-        return {(objects[o], n): v for o, table in columns.items() if o in objects for n, v in table.items()}
-
-    def _numbers(
-        self, built: Built, parameters: Mapping[str, Array], lead: tuple[int, ...]
-    ) -> dict[tuple[Any, str], Array]:
-        """Parameters of projections that presynaptic cells hold."""
-        found = {}
-        for name, (group, held) in built.numbers.items():
-            value = parameters[name]
-            number = np.reshape(value, (-1, 1, 1) if np.ndim(value) else ())
-            found[group, held] = np.broadcast_to(number, (*lead, len(group) // int(np.prod(lead)))).ravel()
-        return found
-
-    def _arrays(self, built: Built, feed: Feed) -> dict[str, Array]:
-        """Our name of an input or noise -> [time, copies * size]."""
-        noise = draw_noise(self._merged, feed)
-        found = {}
-        for name, variable in built.feeds.items():
-            array = noise[name] if name in noise else feed.arrays[name].astype(float)
-            size = len(variable.group) // int(np.prod(feed.lead))
-            array = np.broadcast_to(array, (*array.shape[:2], size))  # one channel may serve the whole population
-            found[name] = np.tile(np.moveaxis(array, 0, 1).reshape(feed.steps, -1), feed.population or 1)
-        return found
+    def _checked(self, built: Built, columns: Columns, ties: Mapping[str, Tie]) -> None:
+        """Checks Brian2's formulas. Raises DegenerateError."""
+        self._numbers.add_rates(columns, self._propagators, ties)
+        self._numbers.check(columns, built.propagators)
 
     # -- what comes out ------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def feeds(built: Built, steps: int | None) -> None:
         built.network.add(brian2.NetworkOperation(write, when="start", order=FIRST, clock=clock, name="write_inputs"))
         return
     for number, (name, feed) in enumerate(built.feeds.items()):
-        table = f"table{number}"
+        table = built.names.given(name, number)
         built.tables[name] = brian2.TimedArray(np.zeros((steps, len(feed.group))), dt=clock.dt, name=table)
         code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
         feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
@@ -44,7 +45,10 @@ _FORMS = {
 
 @cache
 def unit_text(dimension: Dimension) -> str:
-    """A dimension as Brian2 writes it."""
+    """A dimension as Brian2 writes it, by the name of its unit where Brian2 has all of that name."""
+    named = str(dimension)
+    if set(re.findall(r"[a-z]+", named)) <= {*DEFAULT_UNITS} and not re.search(r"\*\*\(|\.", named):
+        return named
     parts = [f"{n}**{float(p):g}" for n, p in zip(BASE_UNITS, dimension.exponents, strict=True) if p]
     return "*".join(parts) or "1"
 

@@ -16,6 +16,16 @@ SEEDS: dict[str, Sequence[int]] = {
     "metamorphic": (18, 35, *range(200, 213)),  # the first two: receptors whose names are taken, or alike
     "life": range(300, 330, 5),
     "continuation": range(400, 408),
+    "script": (
+        3,
+        17,
+        66,
+        83,
+        95,
+        356,
+        413,
+        431,
+    ),  # names that Brian2, sympy or Python keep; sums at a turn; `*=`; conditions in conditions
     "sharing": (501, 502, 505, 517, 518, 521),  # those of the first that share
 }
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from fuzzing.coverage import features
 from fuzzing.networks import Case, NetworkMaker
-from fuzzing.oracles import continuation, forward, gradients, life, metamorphic, sharing
+from fuzzing.oracles import continuation, forward, gradients, life, metamorphic, script, sharing
 from fuzzing.oracles.outcome import Failure, Outcome, Programs, summary
 from fuzzing.sizes import as_if_large
 
 Check = Callable[[Case, Programs], Outcome]
-ORACLES: Mapping[str, Check] = {o.NAME: o.check for o in (forward, gradients, life, metamorphic, continuation, sharing)}
+ORACLES: Mapping[str, Check] = {
+    o.NAME: o.check for o in (forward, gradients, life, metamorphic, continuation, sharing, script)
+}
 TURNS: Mapping[str, int] = {
     "forward": 1,
     "gradients": 5,
@@ -22,6 +24,7 @@ TURNS: Mapping[str, int] = {
     "metamorphic": 4,
     "continuation": 4,
     "sharing": 1,
+    "script": 6,
 }  # every n-th seed
 
 

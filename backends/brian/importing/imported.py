@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
@@ -36,7 +36,8 @@ class Imported:
 
     inputs: number of steps -> what TimedArrays and SpikeGeneratorGroups bring, input name -> [1, time, channel]. groups: name of a
     Brian2 group or subgroup -> its place. synapses: name of a Synapses object -> its projections. variables: "object.variable" of
-    Brian2 -> "population.variable" or "projection.variable". warnings: what is worth knowing and changes no number.
+    Brian2 -> "population.variable" or "projection.variable". warnings: what is worth knowing and changes no number. objects: groups and
+    Synapses themselves, by name. constants: "object.name" of a number that a text of it takes from outside -> "population.parameter" or "projection.parameter".
     """
 
     network: Network
@@ -45,3 +46,5 @@ class Imported:
     synapses: Mapping[str, Placed]
     variables: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)

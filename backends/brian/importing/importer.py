@@ -76,7 +76,11 @@ class _Importer:
                 tuple(self.inputs),
                 dt=si(self.objects.dt, brian2.second.dim),
             )
-        return Imported(network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings))
+        return Imported(
+            network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings),
+            {o.name: o for o in (*self.objects.cells, *self.objects.generators, *self.objects.synapses)},
+            self.constants(network, placed),
+        )  # fmt: skip
 
     def warn_of_normal(self, drive_: Any) -> None:
         """Brian2 takes another law where counts are large."""
@@ -167,6 +171,19 @@ class _Importer:
                 found |= {f"{name}.{theirs}": f"{place.name}.{ours}" for theirs, ours in words.names.items()}
         for owner, names in self.names.items():
             found |= {f"{owner}.{theirs}": ours for theirs, ours in names.items()}
+        return found
+
+    def constants(self, network: Network, placed: Mapping[str, Placed]) -> dict[str, str]:
+        """Of cells by the names that their words remember; a synapse's keep theirs."""
+        renamed = {name: cells.words.renamed for name, cells in self.cells.items()}
+        found = {
+            f"{name}.{theirs}": f"{name}.{own}" for name, table in renamed.items() for theirs, own in table.items()
+        }
+        for synapses in self.objects.synapses:
+            for name in placed[synapses.name].projections[:1]:
+                declared = self.names[synapses.name].values()
+                own = network.projection(name).synapse.parameters
+                found |= {f"{synapses.name}.{n}": f"{name}.{n}" for n in own if f"{name}.{n}" not in declared}
         return found
 
 

@@ -14,7 +14,7 @@ from backends.brian.devices import DEFAULT_FUNCTIONS, DEFAULT_UNITS, brian2  # p
 from backends.brian.importing.errors import NotImportedError
 from neuro.checks.common import check_positive, other_name, reserved_problem
 from neuro.language.equations import CONSTANTS
-from neuro.language.units import Dimension, Quantity, is_unit_name, unit
+from neuro.language.units import Dimension, Quantity, is_unit_name, unit, usual_unit
 
 PARAMETER = "parameter"  # a declared variable, in Brian2's words
 
@@ -25,9 +25,9 @@ def dimension(dim: Any) -> Dimension:
 
 
 def si(value: Any, dim: Any) -> Quantity:
-    """SI numbers, as Brian2 stores them."""
+    """SI numbers, as Brian2 stores them, and a unit in which rules of learning find them of some size."""
     found, own = np.asarray(value, np.float64), dimension(dim)
-    return Quantity(float(found) if found.ndim == 0 else found.copy(), own, str(own))
+    return Quantity(float(found) if found.ndim == 0 else found.copy(), own, usual_unit(own))
 
 
 def free(name: str, taken: Iterable[str]) -> str:
