@@ -38,7 +38,7 @@ def main(
     """Write the script, and the numbers that it reads."""
     from given import read
 
-    from backends.brian.export.script import to_brian2_script
+    from backends.brian import to_brian2_script
 
     if out.suffix != ".py":
         raise cli.UserError(f"--out {out}: a script's name ends in .py")

@@ -180,7 +180,7 @@ def _tensors(traces: Mapping[str, Any]) -> dict[str, Any]:
 def same(study: Study, size: int) -> None:
     """Brian2's run and the import's."""
     import backends
-    from backends.brian.importing.importer import from_brian2
+    from backends.brian import from_brian2
 
     milliseconds = 50.0 if study.quick else 200.0
     objects = script(size, TRUE, study.seed)
@@ -204,8 +204,7 @@ def same(study: Study, size: int) -> None:
 def fitted(study: Study, size: int, start: float, seed: int) -> Iterator[tuple[Any, ...]]:
     """One row for the control and each rule: weight and loss here, and Brian2's loss with that weight in its objects."""
     import backends
-    from backends.brian.export.objects import to_brian2
-    from backends.brian.importing.importer import from_brian2
+    from backends.brian import from_brian2, to_brian2
 
     steps = round(WINDOW / DT)
     _, target = script(size, TRUE, seed).ran(WINDOW)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import backends
+from backends.brian import from_brian2, to_brian2
 from backends.brian.devices import settings
-from backends.brian.export.objects import to_brian2
-from backends.brian.importing.importer import from_brian2
 from neuro import RunError
 
 brian2 = pytest.importorskip("brian2")

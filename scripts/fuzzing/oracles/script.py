@@ -60,7 +60,7 @@ def first_trial(case: Case) -> Case:
 
 def recorded(case: Case, wanted: Recording) -> Recording:
     """The script's spikes and the traces of its cells."""
-    from backends.brian.export.script import to_brian2_script
+    from backends.brian import to_brian2_script
 
     cells = {p.name for p in case.network.populations}
     record = [name for name in case.record() if name.partition(".")[0] in cells]
