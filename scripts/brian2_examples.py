@@ -56,7 +56,7 @@ def line(found: dict[str, Any]) -> str:
     if compared is None:
         return _row(found["script"], found["outcome"], *[""] * 8, _short(found.get("reason", "")))
     speed = compared["theirs"] / max(compared["ours"], 1e-9)
-    cython = f"{found['compiled'] / max(compared['ours'], 1e-9):.3g}x" if found.get("compiled") else ""
+    cython = _times(found["compiled"] / max(compared["ours"], 1e-9)) if found.get("compiled") else ""
     length = f"{compared['steps'] * found['dt']:.4g} of {found['asked']:.4g}"
     note = ""
     if compared["first"] is not None:
@@ -70,8 +70,12 @@ def line(found: dict[str, Any]) -> str:
         )
     return _row(
         found["script"], found["outcome"], str(found["cells"]), str(found["synapses"]), length,
-        str(compared["spikes"]), str(compared["differing"]), f"{max(compared['trace'], compared['end']):.1g}", f"{speed:.3g}x", cython, note.lstrip("; "),
+        str(compared["spikes"]), str(compared["differing"]), f"{max(compared['trace'], compared['end']):.1g}", _times(speed), cython, note.lstrip("; "),
     )  # fmt: skip
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
 
 
 def _row(*cells: str) -> str:
