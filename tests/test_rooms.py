@@ -46,8 +46,10 @@ def _imported(name: str, path: Path, known: Mapping[str, Path]) -> set[str]:
 
 
 def room(name: str, known: Mapping[str, Path]) -> str:
-    """The folder that a module lies in; a package's __init__, its door, and a module that lies beside rooms stand for themselves."""
-    return name if known[name].name == "__init__.py" or "." not in name.partition(".")[2] else name.rpartition(".")[0]
+    """The folder that a module lies in; a package's __init__, its door ("neuro.io."), and a module that lies beside rooms stand for themselves."""
+    if known[name].name == "__init__.py":
+        return f"{name}."
+    return name if "." not in name.partition(".")[2] else name.rpartition(".")[0]
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
@@ -122,7 +124,7 @@ def test_a_circle_is_seen(tmp_path: Path, text: str) -> None:
 def test_the_architecture_page_draws_every_room() -> None:
     known = modules(("neuro", "backends"))
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = {room(name, known).removeprefix("neuro.").removeprefix("backends.") for name in known} - {
+    rooms = {room(name, known).rstrip(".").removeprefix("neuro.").removeprefix("backends.") for name in known} - {
         "neuro",
         "backends",
     }
