@@ -41,7 +41,7 @@ class Printer:
         refractory = group._refractory
         given = [f"{name}={quoted(text)}" for name, text in options.items() if text]
         if refractory is not False:
-            given.append(f"refractory={refractory_text(refractory)}")
+            given.append(f"refractory={self.refractory(refractory)}")
         if callable(method):
             yield from self.steps(group)
         given += [*self.integration(group.state_updater), f'name="{group.name}"']
@@ -113,6 +113,11 @@ class Printer:
 
     def statements(self, text: str) -> str:
         return self.expression(text.strip(), "") if text else ""
+
+    def refractory(self, given: Any) -> str:
+        """A period, or the text that says how long or whether."""
+        second = dimension_of(brian2.second.dim)
+        return quoted(self.statements(given)) if isinstance(given, str) else quantity_text(float(given), second)
 
     def steps(self, group: Any) -> Iterator[str]:
         """A method that is given as a function: the statements that it writes."""
@@ -210,10 +215,6 @@ def event_driven(synapses: Any) -> list[Any]:
     """Differential equations that are solved between events."""
     found = synapses.event_driven
     return [] if found is None else [e for e in found.values() if e.type == "differential equation"]
-
-
-def refractory_text(given: Any) -> str:
-    return f'"{given}"' if isinstance(given, str) else quantity_text(float(given), dimension_of(brian2.second.dim))
 
 
 def quoted(text: str) -> str:
