@@ -49,6 +49,8 @@ class Printer:
         for part, item in parts(group):
             if item.order:
                 yield f"{group.name}.{part}.order = {item.order}"
+        for variable in kept(group):
+            yield f'{group.name}.variables["{variable}"].set_conditional_write({group.name}.variables["not_refractory"])'
         yield from self.variables(group.name, group, values)
         yield from self.regularly(group)
 
@@ -209,6 +211,12 @@ def parts(group: Any) -> Iterator[tuple[str, Any]]:
     yield "state_updater", group.state_updater
     for kind in ("thresholder", "resetter"):
         yield from ((f'{kind}["{event}"]', item) for event, item in getattr(group, kind).items())
+
+
+def kept(group: Any) -> list[str]:
+    """What a refractory cell keeps and no flag says: variables without an equation of their own."""
+    variables = {n: v for n, v in group.variables.items() if n in group.equations.parameter_names}
+    return [n for n, v in variables.items() if getattr(v, "conditional_write", None) is not None]
 
 
 def event_driven(synapses: Any) -> list[Any]:
