@@ -107,6 +107,8 @@ class Builder:
             name=self.names.object("cells", name),
         )
         self.built.groups[name] = group
+        for kept in {own[n] for n in population.neuron.frozen} - group.equations.diff_eq_names:  # which have no flag
+            group.variables[kept].set_conditional_write(group.variables["not_refractory"])
         self.solve(name, group, population.neuron.method)
         self.built.feeds |= {f"{name}.{n}": Feed(group, own[n]) for n in scope.noise}
         self.gather(population, group, "start")
@@ -160,7 +162,8 @@ class Builder:
         yield from self.shared_rates(population.name)
         for equation in scope.equations:
             if equation.name not in scope.parameters:
-                yield self.equation(population.name, equation, equation.flags & {"unless refractory"})
+                flags = equation.flags & {"unless refractory"} if equation.kind == "differential" else ()
+                yield self.equation(population.name, equation, flags)
         for name in scope.parameters:
             yield words.declaration(own[name], dimension[name], "constant")
         for name in scope.inputs:

@@ -80,9 +80,12 @@ def _extremum(name: str, sign: str) -> tuple[str, str]:
 
 
 class _Real(sp.Function):  # type: ignore[misc]
-    """What sympy must know, or it takes real and imaginary parts of what may be complex."""
+    """What sympy must know, or it takes real and imaginary parts of what may be complex. It asks for slopes to see what is constant: that of a condition too."""
 
     is_real = True
+
+    def _eval_derivative(self, s: Any) -> Any:
+        return sp.Derivative(self, s, evaluate=False)
 
 
 def _function(

@@ -74,14 +74,24 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
     yield from check_regularly(item, scope)
-    for equation in (*scope.of_kind("subexpression"), *scope.of_kind("held")):
-        if "unless refractory" in equation.flags:
-            message = f"'{equation.name}' is a subexpression, so there is nothing that a refractory cell could keep"
-            yield equation.source.problem(
-                message, "flag the variables that it is made of, or leave out '(unless refractory)'"
-            )
+    yield from check_kept(scope)
     yield from check_values(item, scope, where)
     yield from check_noise(item, scope)
+
+
+def check_kept(scope: NeuronScope) -> Iterator[Problem]:
+    """A refractory cell keeps states, and nothing else."""
+    for equation in scope.equations:
+        name, fix = equation.name, "leave out '(unless refractory)'"
+        if "unless refractory" not in equation.flags or (name in scope.states and equation.kind != "held"):
+            continue
+        if name in scope.parameters:
+            kind = "a parameter"
+        elif equation.kind == "declaration":
+            kind = "an input, which lives for one step"
+        else:
+            kind, fix = "a subexpression", f"flag the variables that it is made of, or {fix}"
+        yield equation.source.problem(f"'{name}' is {kind}, so there is nothing that a refractory cell could keep", fix)
 
 
 def check_regularly(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:

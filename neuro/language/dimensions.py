@@ -42,7 +42,7 @@ def is_whole(node: ast.expr, variables: Mapping[str, Dimension]) -> bool:
         case ast.Call(func=ast.Name(id="abs" | "relu" | "clip"), args=args):
             return all(is_whole(a, variables) for a in args)
         case ast.Call(func=ast.Name(id=name)):
-            return name in ("int", "floor", "ceil", "sign", "timestep")
+            return name in ("int", "floor", "ceil", "sign", "timestep", "poisson")
     return is_condition(node)
 
 

@@ -383,6 +383,14 @@ METHODS: dict[str, Case] = {
         lambda: Neuron("n", "dv/dt = -v/ms : 1\ny = 2*v : 1 (unless refractory)"),
         ["line 2: 'y' is a subexpression, so there is nothing that a refractory cell could keep", "fix: flag the variables"],
     ),
+    "an input kept while refractory": (
+        lambda: Neuron("n", "dv/dt = (I - v)/ms : 1\nI : 1 (unless refractory)"),
+        ["line 2: 'I' is an input, which lives for one step, so there is nothing that a refractory cell could keep", "fix: leave out"],
+    ),
+    "a parameter kept while refractory": (
+        lambda: Neuron("n", "dv/dt = (I - v)/ms : 1\nI : 1 (unless refractory)", parameters={"I": "1"}),
+        ["line 2: 'I' is a parameter, so there is nothing that a refractory cell could keep", "fix: leave out"],
+    ),
     "noise and exact": (
         lambda: Neuron("n", "dv/dt = -v/ms + xi*ms**-0.5 : 1", method="exact"),
         ["noise 'xi' can't be integrated by 'exact'", "fix: use method='euler' (Euler-Maruyama)"],

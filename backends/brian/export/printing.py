@@ -41,7 +41,7 @@ class Printer:
         refractory = group._refractory
         given = [f"{name}={quoted(text)}" for name, text in options.items() if text]
         if refractory is not False:
-            given.append(f"refractory={refractory_text(refractory)}")
+            given.append(f"refractory={self.refractory(refractory)}")
         if callable(method):
             yield from self.steps(group)
         given += [*self.integration(group.state_updater), f'name="{group.name}"']
@@ -49,6 +49,8 @@ class Printer:
         for part, item in parts(group):
             if item.order:
                 yield f"{group.name}.{part}.order = {item.order}"
+        for variable in kept(group):
+            yield f'{group.name}.variables["{variable}"].set_conditional_write({group.name}.variables["not_refractory"])'
         yield from self.variables(group.name, group, values)
         yield from self.regularly(group)
 
@@ -113,6 +115,11 @@ class Printer:
 
     def statements(self, text: str) -> str:
         return self.expression(text.strip(), "") if text else ""
+
+    def refractory(self, given: Any) -> str:
+        """A period, or the text that says how long or whether."""
+        second = dimension_of(brian2.second.dim)
+        return quoted(self.statements(given)) if isinstance(given, str) else quantity_text(float(given), second)
 
     def steps(self, group: Any) -> Iterator[str]:
         """A method that is given as a function: the statements that it writes."""
@@ -206,14 +213,16 @@ def parts(group: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f'{kind}["{event}"]', item) for event, item in getattr(group, kind).items())
 
 
+def kept(group: Any) -> list[str]:
+    """What a refractory cell keeps and no flag says: variables without an equation of their own."""
+    variables = {n: v for n, v in group.variables.items() if n in group.equations.parameter_names}
+    return [n for n, v in variables.items() if getattr(v, "conditional_write", None) is not None]
+
+
 def event_driven(synapses: Any) -> list[Any]:
     """Differential equations that are solved between events."""
     found = synapses.event_driven
     return [] if found is None else [e for e in found.values() if e.type == "differential equation"]
-
-
-def refractory_text(given: Any) -> str:
-    return f'"{given}"' if isinstance(given, str) else quantity_text(float(given), dimension_of(brian2.second.dim))
 
 
 def quoted(text: str) -> str:

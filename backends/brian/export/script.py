@@ -63,8 +63,9 @@ _FUNCTIONS = {  # as numpy has them, see backends.brian.functions
 _OWN = '''\
 def own(name, function, arguments, plain=False):
     """A function that means the same in all of Brian2's code, and that sympy knows to be real and leaves as it is."""
+    known = {"is_real": True, "_eval_derivative": lambda self, s: sympy.Derivative(self, s, evaluate=False)}
     made = Function(
-        function, sympy_func=type(name, (sympy.Function,), {"is_real": True}), arg_units=[None]*arguments,
+        function, sympy_func=type(name, (sympy.Function,), known), arg_units=[None]*arguments,
         return_unit=1 if plain else lambda *units: units[0],
     )
     made.implementations.add_implementation("numpy", code=function)
