@@ -130,6 +130,8 @@ class _Reader:
     def projections(self) -> list[Projection]:
         if self.synapses.subexpression_updater is not None:
             raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
+        if "lastupdate" in self.synapses.variables and np.any(self.synapses.variables["lastupdate"].get_value()):
+            raise self.words.refused("'lastupdate' holds times at which nothing has happened here", "leave it as it is")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         lines += self.words.held_lines()
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]
