@@ -144,6 +144,9 @@ class _Reader:
         """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
         own = self.words.names[name]
         if "linked" in equation.flags or name in self.outside.summed:
+            if own in self.assigned or name in self.outside.added:
+                reason = f"'{name}' is summed or linked, and statements or events change it too"
+                raise self.words.refused(reason, "let them change a variable of its own, and read both")
             return ""
         value = self.standing(name)
         assigned = own in self.assigned

@@ -138,6 +138,38 @@ def cells_after_synapses() -> tuple[Any, ...]:
     return group, synapses
 
 
+def summed_for_some() -> tuple[Any, ...]:
+    group = cells("dv/dt = (1 + u - v)/(3*ms) : 1\nu : 1", name="z_cells")
+    group.u = 0.3
+    synapses = b.Synapses(group, group[1:], "u_post = 0.1*v_pre : 1 (summed)", namespace={}, name="synapses")
+    synapses.connect()
+    return group, synapses
+
+
+def summed_and_reset() -> tuple[Any, ...]:
+    group = cells("dv/dt = (1 + u - v)/(3*ms) : 1\nu : 1", reset="v = 0; u = 1", name="z_cells")
+    synapses = b.Synapses(group, group, "u_post = 0.1*v_pre : 1 (summed)", namespace={}, name="synapses")
+    synapses.connect()
+    return group, synapses
+
+
+def summed_and_added() -> tuple[Any, ...]:
+    group = cells("dv/dt = (1 + u - v)/(3*ms) : 1\nu : 1", name="z_cells")
+    synapses = b.Synapses(
+        group, group, "u_post = 0.1*v_pre : 1 (summed)", on_pre="u_post += 1", namespace={}, name="synapses"
+    )
+    synapses.connect()
+    return group, synapses
+
+
+def linked_and_added() -> tuple[Any, ...]:
+    group, other = cells("dv/dt = (1 + u - v)/(3*ms) : 1\nu : 1 (linked)", name="z_cells"), cells(name="other")
+    group.u = b.linked_var(other, "u")
+    synapses = b.Synapses(group, group, on_pre="u_post += 1", namespace={}, name="synapses")
+    synapses.connect()
+    return group, other, synapses
+
+
 REFUSED: dict[Callable[[], tuple[Any, ...]], tuple[str, str]] = {
     changed_by_a_reset: ("cells", "reads 'late', which changes"),
     changed_now_and_then: ("cells", "reads 'late', which changes"),
@@ -146,6 +178,10 @@ REFUSED: dict[Callable[[], tuple[Any, ...]], tuple[str, str]] = {
     read_at_a_local: ("cells", "reads 'late_by', which"),
     spiked_before: ("cells", "'lastspike' holds times"),
     happened_before: ("synapses", "'lastupdate' holds times"),
+    summed_for_some: ("synapses", "for some cells of 'z_cells'"),
+    summed_and_reset: ("z_cells", "'u' is summed or linked"),
+    summed_and_added: ("z_cells", "'u' is summed or linked"),
+    linked_and_added: ("z_cells", "'u' is summed or linked"),
     cells_after_synapses: ("synapses", "reads v_post before"),
 }
 
