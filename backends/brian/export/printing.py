@@ -41,7 +41,7 @@ class Printer:
         refractory = group._refractory
         given = [f"{name}={quoted(text)}" for name, text in options.items() if text]
         if refractory is not False:
-            given.append(f"refractory={refractory_text(refractory)}")
+            given.append(f"refractory={self.refractory(refractory)}")
         if callable(method):
             yield from self.steps(group)
         given += [*self.integration(group.state_updater), f'name="{group.name}"']
@@ -169,6 +169,11 @@ class Printer:
             code = quoted(self.statements(item.abstract_code))
             yield call(f"{group.name}.run_regularly", [code, *often, f'when="{item.when}"', f"order={item.order}"])
 
+    def refractory(self, given: Any) -> str:
+        if isinstance(given, str):
+            return quoted(self.statements(given))
+        return quantity_text(float(given), dimension_of(brian2.second.dim))
+
     # -- numbers -------------------------------------------------------------------------------------------------------
 
     def numbers(self, name: str, values: Array, dimension: Any) -> str:
@@ -210,10 +215,6 @@ def event_driven(synapses: Any) -> list[Any]:
     """Differential equations that are solved between events."""
     found = synapses.event_driven
     return [] if found is None else [e for e in found.values() if e.type == "differential equation"]
-
-
-def refractory_text(given: Any) -> str:
-    return f'"{given}"' if isinstance(given, str) else quantity_text(float(given), dimension_of(brian2.second.dim))
 
 
 def quoted(text: str) -> str:
