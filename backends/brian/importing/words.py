@@ -163,7 +163,7 @@ class Words:
             return float(self.counts[name])
         return float(DEFAULT_UNITS[name] if name in DEFAULT_UNITS else self.resolved(name).get_value())
 
-    def call(self, node: ast.Call, visit: Callable[[ast.AST], Any]) -> ast.expr:
+    def call(self, node: ast.Call, visit: Callable[[ast.expr], ast.expr]) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name in DEFAULT_FUNCTIONS:
             return ast.Call(ast.Name(name), [visit(a) for a in node.args], [])
