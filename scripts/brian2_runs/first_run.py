@@ -38,6 +38,9 @@ class FirstRun:
         return next(o.clock for o in self.objects if isinstance(o, brian2.NeuronGroup | brian2.PoissonGroup))
 
 
+_MAGIC = 3  # frames of Brian2's own run() between the caller and Network.run, which it counts in its `level`
+
+
 class NoRun(Exception):
     """The script ended, or failed, before it ran anything."""
 
@@ -45,9 +48,12 @@ class NoRun(Exception):
 class _Reached(BaseException):
     """Ends a script at its first run; no `except Exception` of the script's own stops it."""
 
+    times = 0  # more than one where the script caught the first
+
     def __init__(self, found: FirstRun) -> None:
         super().__init__("first run")
         self.found = found
+        _Reached.times += 1
 
 
 def first_run(path: Path, *, arguments: tuple[str, ...] = ()) -> FirstRun:
@@ -57,19 +63,31 @@ def first_run(path: Path, *, arguments: tuple[str, ...] = ()) -> FirstRun:
     nowhere; a pool of processes is this process.
 
     Raises:
-        NoRun: the script ended or failed before.
+        NoRun: the script ended or failed before, or went on behind it.
     """
     path = path.resolve()
+    _Reached.times = 0
     try:
         with _surroundings(path, arguments):
             runpy.run_path(str(path), run_name="__main__")
     except _Reached as reached:
-        return reached.found
-    except SystemExit as error:
-        raise NoRun(f"{path.name} exits with {error.code!r} before it runs anything") from error
-    except Exception as error:
-        raise NoRun(f"{path.name} fails before it runs anything: {type(error).__name__}: {error}") from error
+        if _Reached.times == 1:
+            return reached.found
+    except (SystemExit, Exception) as error:
+        if not _Reached.times:
+            raise _before(path, error) from error
+    if _Reached.times:
+        raise NoRun(
+            f"{path.name} goes on behind its first run, since an `except:` of its own catches what ends it there; "
+            "let it name what it catches, such as `except Exception:`"
+        )
     raise NoRun(f"{path.name} runs no network")
+
+
+def _before(path: Path, error: BaseException) -> NoRun:
+    if isinstance(error, SystemExit):
+        return NoRun(f"{path.name} exits with {error.code!r} before it runs anything")
+    return NoRun(f"{path.name} fails before it runs anything: {type(error).__name__}: {error}")
 
 
 @contextmanager
@@ -106,12 +124,14 @@ def _replaced() -> Iterator[None]:
 
     def reached(self: BrianNetwork, duration: Any, *args: Any, **options: Any) -> None:
         if float(duration) == 0:
-            run(self, duration, *args, **{**options, "namespace": options.get("namespace") or _caller()})
+            run(self, duration, *args, **{**options, "namespace": options.get("namespace") or _caller(self, options)})
             return
         namespace = options.get("namespace", args[2] if len(args) > 2 else None)
         objects = tuple(self.sorted_objects)
         raise _Reached(
-            FirstRun(self, objects, float(duration), dict(namespace) if namespace is not None else _caller())
+            FirstRun(
+                self, objects, float(duration), dict(namespace) if namespace is not None else _caller(self, options)
+            )
         )
 
     places = [
@@ -130,12 +150,15 @@ def _replaced() -> Iterator[None]:
             setattr(place, name, value)
 
 
-def _caller() -> dict[str, Any]:
-    """The globals and locals of the nearest caller that belongs neither to Brian2 nor to this module."""
+def _caller(network: BrianNetwork, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The globals and locals of the caller whom run() asks: the nearest that belongs neither to Brian2 nor to this module, or `level` further up."""
     frame: FrameType | None = sys._getframe(1)
     root = str(Path(str(brian2.__file__)).parent)
     while frame is not None and (frame.f_code.co_filename == __file__ or frame.f_code.co_filename.startswith(root)):
         frame = frame.f_back
+    given = int(options.get("level", 0)) - (_MAGIC if isinstance(network, brian2.MagicNetwork) else 0)
+    for _ in range(given):
+        frame = frame.f_back if frame is not None else None
     return {} if frame is None else {**frame.f_globals, **frame.f_locals}
 
 

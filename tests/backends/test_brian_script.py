@@ -55,6 +55,22 @@ def test_scripts_give_the_references_spikes_and_traces(name: str, tmp_path: Path
         )
 
 
+@pytest.mark.parametrize("place", ["refractory", "threshold", "reset", "regularly"])
+def test_a_script_brings_the_functions_of_every_text(place: str, tmp_path: Path) -> None:
+    """A period counts whole steps, and Brian2's int() is not ours."""
+    texts = {
+        "refractory": {"refractory": "int(1.7 + i)*ms"},
+        "threshold": {"threshold": "v > 0.5*int(1.7 + i)"},
+        "reset": {"reset": "v = 0.1*int(1.7 + i)"},
+        "regularly": {"regularly": {"1 ms": "v += 0.1*int(1.7 + i)"}},
+    }
+    known = {"threshold": "v > 1", "reset": "v = 0", "method": "euler"}
+    neuron = Neuron("n", "dv/dt = (3 - v)/(5*ms) : 1", **{**known, **texts[place]})  # type: ignore[arg-type]
+    wanted, found, _ = both(Network([Population("cells", neuron, 3)], dt="0.1 ms"), tmp_path)
+    assert wanted.spikes["cells"].sum() > 5
+    np.testing.assert_array_equal(found.spikes["cells"], wanted.spikes["cells"])
+
+
 def test_a_script_runs_by_itself(tmp_path: Path) -> None:
     network = NETWORKS["conductance"]
     wanted, _, script = both(network, tmp_path)

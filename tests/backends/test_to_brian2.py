@@ -114,3 +114,22 @@ def test_one_number_that_all_share() -> None:
     imported = from_brian2(cells)
     to_brian2(imported, {"cells.rest": 0.5})
     assert float(cells.rest[:]) == 0.5
+
+
+def test_a_shared_variable_that_is_each_cells_own_here() -> None:
+    """What statements change, and a weight, are numbers of each cell and synapse here; Brian2 takes one."""
+    cells = brian2.NeuronGroup(
+        3, "dv/dt = (rest - v)/(10*ms) : 1\nrest : 1 (shared)", threshold="v > 1", method="euler", name="cells"
+    )
+    cells.run_regularly("rest = 0.9*rest", dt=1 * brian2.ms)
+    cells.rest = 0.7
+    synapses = brian2.Synapses(cells, cells, "w : 1 (shared)", on_pre="v_post += w", name="synapses")
+    synapses.connect()
+    synapses.w = 0.1
+    imported = from_brian2(cells, synapses)
+    to_brian2(imported, {"synapses.w": np.full(9, 0.2)})
+    assert (float(cells.rest[:]), float(synapses.w[:])) == (0.7, 0.2)
+    cells.v = 0.5
+    with pytest.raises(RunError, match=r"'synapses\.w' is shared in Brian2"):
+        to_brian2(imported, {"synapses.w": np.arange(9.0)})
+    np.testing.assert_array_equal(cells.v[:], 0.5)

@@ -107,6 +107,30 @@ def test_scripts_that_run_nothing(tmp_path: Path, text: str, said: str) -> None:
         first_run(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("call", "tau"), [("run(1*ms)", 3), ("run(1*ms, level=1)", 10), ("Network(cells).run(1*ms, level=1)", 10)]
+)
+def test_names_are_looked_up_where_the_run_says(tmp_path: Path, call: str, tau: int) -> None:
+    text = f"""
+from brian2 import *
+tau = 10*ms
+def simulate():
+    tau = 3*ms
+    {call}
+cells = NeuronGroup(1, "dv/dt = -v/tau : 1", method="euler", name="cells")
+simulate()
+"""
+    made = examined.imported(written(tmp_path, text), 1)[1]
+    assert made.network.population("cells").neuron.parameters["tau"].to("ms") == pytest.approx(tau)
+
+
+@pytest.mark.parametrize("end", ["print(1)", "raise SystemExit(0)", "run(1*ms)", "1/0"])
+def test_a_script_that_catches_its_end_is_told_so(tmp_path: Path, end: str) -> None:
+    text = f"from brian2 import *\ncells = NeuronGroup(1, 'x : 1')\ntry:\n    run(1*ms)\nexcept:\n    pass\n{end}\n"
+    with pytest.raises(NoRun, match="goes on behind its first run"):
+        first_run(written(tmp_path, text))
+
+
 def test_everything_that_is_drawn_is_the_same_on_both_sides(tmp_path: Path) -> None:
     found = both(written(tmp_path, NOISY), 2000)
     assert found.spikes > 300 and found.differing == 0

@@ -25,7 +25,7 @@ def to_brian2(imported: Imported, parameters: Parameters | None = None) -> tuple
 
     parameters: SI numbers by our names, as a run takes them; what is left out gets the network's own. A number that the objects' text takes from
     outside goes into the object's namespace, which Brian2 asks first, where it has changed. Nothing is set before everything is known to have a
-    place. Raises RunError naming the parameter that has none, or two that have one.
+    place. Raises RunError naming the parameter that has none, two that have one, or one that Brian2 has once for all and that differs.
     """
     network = imported.network
     values = {**initial_state(network), **check_parameters(network, parameters)}
@@ -37,9 +37,10 @@ def to_brian2(imported: Imported, parameters: Parameters | None = None) -> tuple
             f"'{name}' has changed, and Brian2's objects hold no number that it came from; leave it out of what is trained"
         )
     _check_one_each(variables | constants, values)
-    for name, (group, variable) in variables.items():
-        held = imported.objects[group].variables[variable]
-        held.set_value(np.broadcast_to(values[name], np.shape(held.get_value())).astype(held.dtype))
+    held = {name: imported.objects[group].variables[variable] for name, (group, variable) in variables.items()}
+    arrays = {name: _fitting(name, values[name], variable) for name, variable in held.items()}
+    for name, variable in held.items():
+        variable.set_value(arrays[name])
     put = {name: constants[name] for name in changed & constants.keys()}
     for name, (group, constant) in put.items():
         dimension = get_or_create_dimension([float(e) for e in declared(network)[name].dimension.exponents])
@@ -68,6 +69,16 @@ def _variables(imported: Imported) -> dict[str, Place]:
         for ours, (group, item) in _places(imported, imported.variables).items()
         if ours in known and hasattr(imported.objects[group].variables.get(item), "set_value")
     }
+
+
+def _fitting(name: str, given: Array, variable: Any) -> Array:
+    """Numbers as Brian2's variable holds them: one where it is shared."""
+    each = np.asarray(given)
+    if variable.scalar and each.size:
+        if (each != each.flat[0]).any():
+            raise RunError(f"'{name}' is shared in Brian2, one number for all; give it the same number everywhere")
+        each = each.ravel()[:1]
+    return np.broadcast_to(each, np.shape(variable.get_value())).astype(variable.dtype)
 
 
 def _check_one_each(places: Mapping[str, Place], values: Mapping[str, Array]) -> None:

@@ -20,6 +20,7 @@ from neuro.language.units import Quantity
 from neuro.model import Neuron, Population
 
 _DIFFERENTIAL = "differential equation"
+NEVER = -1e4  # seconds: `lastspike` in Brian2 before the first
 RELAY = "s"  # of a SpikeGeneratorGroup that is a population: what makes a cell of it fire
 
 
@@ -38,10 +39,11 @@ class Outside:
 
 @dataclass(frozen=True)
 class Cells:
-    """A population, and the words that its group's text was read with: names and tables of time."""
+    """A population, and the words that its group's text was read with: names and tables of time. stays: variables, in Brian2's words, that nobody changes."""
 
     population: Population
     words: Words
+    stays: frozenset[str] = frozenset()
     before: Mapping[str, str] = field(
         default_factory=dict
     )  # a sum of the cells' -> the state that holds it for a step more
@@ -75,6 +77,7 @@ class _Reader:
         check_shared(self.words, self.equations, written)
         self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []  # variables that nothing in the group changes
+        self.stays: set[str] = set()
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}
 
@@ -115,13 +118,17 @@ class _Reader:
             regularly=self.regularly,
         )
         arrays = {n: v for n, v in self.parameters.items() if v.shape}
-        return Cells(Population(group.name, neuron, len(group), arrays, self.initial), self.words, before)
+        population = Population(group.name, neuron, len(group), arrays, self.initial)
+        return Cells(population, self.words, frozenset(self.stays), before)
 
     def check(self) -> None:
         events = sorted(set(self.group.events) - {"spike"})
         if events:
             reason = f"it has events of its own: {', '.join(events)}"
             raise self.words.refused(reason, "make them spikes of a group of their own, or leave them out")
+        last = self.group.variables.get("lastspike")
+        if last is not None and (np.asarray(last.get_value()) != NEVER).any():
+            raise self.words.refused("'lastspike' holds times at which nobody has spiked here", "leave it as it is")
 
     def line(self, name: str, equation: Any) -> str:
         own, tail = self.words.names[name], unit_of(equation)
@@ -137,12 +144,17 @@ class _Reader:
         """Flags of a declared variable: an input, a state that somebody changes, or a parameter."""
         own = self.words.names[name]
         if "linked" in equation.flags or name in self.outside.summed:
+            if own in self.assigned or name in self.outside.added:
+                reason = f"'{name}' is summed or linked, and statements or events change it too"
+                raise self.words.refused(reason, "let them change a variable of its own, and read both")
             return ""
         value = self.standing(name)
         assigned = own in self.assigned
-        if not assigned and name not in self.outside.added and not any(check_positive(name, value, "")):
-            self.parameters[own] = value
-            return " (shared)" if "shared" in equation.flags else ""
+        if not assigned and name not in self.outside.added:
+            self.stays.add(name)
+            if not any(check_positive(name, value, "")):
+                self.parameters[own] = value
+                return " (shared)" if "shared" in equation.flags else ""
         self.initial[own] = value
         if not assigned:
             self.kept.append(own)

@@ -21,7 +21,7 @@ from backends.brian.importing.objects import Objects, objects
 from backends.brian.importing.order import check_order, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
-from backends.brian.importing.synapses import Around, End, Summed, changed_outside, read_synapses
+from backends.brian.importing.synapses import Around, End, Summed, changed_outside, check_rest, read_synapses
 from backends.brian.importing.words import si
 from neuro.model import Input, Network, Projection
 
@@ -120,6 +120,8 @@ class _Importer:
             for kind, end, name in changed_outside(synapses):
                 group = self.objects.base(getattr(synapses, end))
                 (found[group.name].added if kind == "added" else found[group.name].summed).add(name)
+                if kind == "summed":
+                    check_rest(synapses, end, group, name)
         for item in self.objects.drives:
             found[self.objects.base(item._group).name].added.add(item._target_var)
         for _, group_name, variable in self.late:

@@ -10,7 +10,7 @@ from brian2.utils.stringtools import get_identifiers
 from backends.brian.importing.cells import bare
 from backends.brian.importing.errors import NotImportedError
 from backends.brian.importing.objects import Objects, key
-from backends.brian.importing.statements import values
+from backends.brian.importing.statements import targets, values
 from backends.brian.importing.synapses import Summed, reached
 
 
@@ -18,6 +18,7 @@ def check_order(found: Objects) -> None:
     """Sums are formed first, then synapses are integrated, then cells; on_pre comes before on_post. Raises NotImportedError."""
     for synapses in found.synapses:
         _check_integration(found, synapses)
+        _check_runners(found, synapses)
     _check_pathways(found)
 
 
@@ -69,6 +70,21 @@ def _check_integration(found: Objects, synapses: Any) -> None:
             reason = f"d{name}/dt reads {moved}, which Brian2 integrates before it"
             fix = f"give it a name that comes before '{owner}', so that both are integrated from the old values"
             raise NotImportedError(synapses.name, reason, fix)
+
+
+def _check_runners(found: Objects, synapses: Any) -> None:
+    """Statements of synapses that run now and then see what those of cells have made of the cells."""
+    others = [r for r in found.runners if not any(r.group.name == s.name for s in found.synapses)]
+    for runner in (r for r in found.runners if r.group.name == synapses.name):
+        read = reached(synapses, {n for text in values(runner.abstract_code) for n in get_identifiers(text)})
+        for suffix, end in (("_pre", synapses.source), ("_post", synapses.target)):
+            late = (r for r in others if key(r) > key(runner))
+            for other in (r for r in late if found.base(r.group) is found.base(end)):
+                changed = sorted({f"{n}{suffix}" for n in targets(other.abstract_code)} & read)
+                if changed:
+                    reason = f"'{runner.name}' reads {', '.join(changed)} before '{other.name}' changes it"
+                    fix = f"give '{runner.name}' a later name or order than '{other.name}'"
+                    raise NotImportedError(synapses.name, reason, fix)
 
 
 def _moved_before(found: Objects, synapses: Any, updater: Any, read: set[str]) -> Iterator[tuple[str, str]]:

@@ -49,7 +49,7 @@ def currents(cells: Cells) -> list[tuple[Input, Brings]]:
             "current",
             f"{population.name}.{name}",
         )
-        found.append((item, _values(table, cells.words, population.size)))
+        found.append((item, _values(table, cells)))
     return found
 
 
@@ -63,8 +63,8 @@ def check_stages(cells: Cells) -> None:
             continue
         words, dt = cells.words, float(cells.words.group.clock.dt_)
         steps = int(len(table.array.values) * table.array.dt / dt) + 2
-        values = _values(table, words, cells.population.size)(steps)
-        if any(not np.array_equal(values, _values(table, words, cells.population.size, part)(steps)) for part in ahead):
+        values = _values(table, cells)(steps)
+        if any(not np.array_equal(values, _values(table, cells, part)(steps)) for part in ahead):
             method = cells.population.neuron.method
             reason = (
                 f"'{method}' reads the TimedArray '{name}' within a step, where it has another value than at the start"
@@ -72,16 +72,17 @@ def check_stages(cells: Cells) -> None:
             raise words.refused(reason, "use method='euler' or 'exponential_euler', or a table with a longer dt")
 
 
-def _values(table: Table, words: Words, size: int, ahead: float = 0.0) -> Brings:
+def _values(table: Table, cells: Cells, ahead: float = 0.0) -> Brings:
+    words, size = cells.words, cells.population.size
     dt = float(words.group.clock.dt_)
     look = table.array.implementations["numpy"].get_code(words.group)
 
     def values(steps: int) -> Array:
         known = {"t": (np.arange(steps) * dt + ahead * dt)[:, None], "dt": dt, "i": np.arange(size)[None, :]}
-        time = np.asarray(_evaluated(table.time, words, known), np.float64)
+        time = np.asarray(_evaluated(table.time, cells, known), np.float64)
         if not table.cell:
             return np.asarray(look(np.broadcast_to(time, (steps, size if _each(table, words) else 1))))[None]
-        cell = np.asarray(_evaluated(table.cell, words, known), np.int64)
+        cell = np.asarray(_evaluated(table.cell, cells, known), np.int64)
         return np.asarray(look(*np.broadcast_arrays(time, cell, np.empty((steps, size)))[:2]))[None]
 
     return values
@@ -99,8 +100,9 @@ def _each(table: Table, words: Words) -> bool:
     return bool(table.cell) or bool(names & {"i", *words.names})
 
 
-def _evaluated(text: str, words: Words, known: Mapping[str, Any]) -> Any:
+def _evaluated(text: str, cells: Cells, known: Mapping[str, Any]) -> Any:
     """An argument of a table in SI: of the time, the cell's number, numbers and parameters that stay."""
+    words = cells.words
     tree = compile(ast.Expression(words.parsed(text)), "", "eval")
     values: dict[str, Any] = dict(known)
     for name in tree.co_names:
@@ -113,18 +115,17 @@ def _evaluated(text: str, words: Words, known: Mapping[str, Any]) -> Any:
         elif name in DEFAULT_FUNCTIONS:
             values[name] = DEFAULT_FUNCTIONS[name].implementations["numpy"].get_code(words.group)
         elif name in words.names:
-            values[name] = _parameter(name, text, words)
+            values[name] = _parameter(name, text, cells)
         else:
             values[name] = words.resolved(name).get_value()
     return eval(tree, {"__builtins__": {}}, values)
 
 
-def _parameter(name: str, text: str, words: Words) -> Array:
-    equation = words.group.equations[name]
-    if equation.type != "parameter":
+def _parameter(name: str, text: str, cells: Cells) -> Array:
+    if name not in cells.stays:
         reason = f"a TimedArray's argument '{text}' reads '{name}', which changes"
-        raise words.refused(reason, "give it the time, the cell's number `i`, and parameters that stay")
-    return np.asarray(words.group.variables[name].get_value())
+        raise cells.words.refused(reason, "give it the time, the cell's number `i`, and parameters that stay")
+    return np.asarray(cells.words.group.variables[name].get_value())
 
 
 def drive(item: Any, cells: Cells, first: int, size: int) -> Input:

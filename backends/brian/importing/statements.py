@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from brian2.parsing.expressions import parse_expression_dimensions
@@ -20,12 +21,14 @@ _DRAWN = ("rand", "randn", "poisson")
 
 def statements(words: Words, code: str) -> list[str]:
     """Statements in order. Raises NotImportedError on text that is none."""
+    places: dict[str, str] = {}
     while True:
-        block = _Block(words)
+        block = _Block(replace(words, names={**words.names, **places}), places)  # it shares constants and tables
         try:
             return block.read(code)
         except _NeedsPlace as local:
-            words.hold(local.name, dimension(get_dimensions(_dimensions(words, block.sources[local.name]))))
+            kept = dimension(get_dimensions(_dimensions(words, block.sources[local.name])))
+            places[local.name] = words.hold(local.name, kept)
 
 
 def check_shared(words: Words, equations: Mapping[str, Any], lines: Iterable[str]) -> None:
@@ -67,10 +70,13 @@ class _NeedsPlace(Exception):
 
 
 class _Block:
-    """known: variables of the statements so far, written out; None of those that have changed since. sources: the same in Brian2's words."""
+    """known: variables of the statements so far, written out; None of those that have changed since. sources: the same in Brian2's words.
 
-    def __init__(self, words: Words) -> None:
-        self.words = words
+    places: of those that have one, by their names.
+    """
+
+    def __init__(self, words: Words, places: Mapping[str, str]) -> None:
+        self.words, self.places = words, places
         self.known: dict[str, ast.expr | None] = dict(words.inlined)
         self.sources: dict[str, ast.expr] = {}
         self.lines: list[str] = []
@@ -91,11 +97,12 @@ class _Block:
         elif op == "=":
             source, op = _added(target, source)
         tree = self.rewritten(source)
+        if op == "=" and (target in self.places or target not in self.words.names):
+            self.sources[target] = _put(source, self.sources)
         if target in self.words.names:
             self.lines.append(f"{self.words.names[target]} {op} {ast.unparse(tree)}")
             self.changed(self.words.names[target])
             return
-        self.sources[target] = _put(source, self.sources)
         if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") in _DRAWN for n in ast.walk(tree)):
             raise _NeedsPlace(target)
         self.known[target] = tree

@@ -10,7 +10,7 @@ import numpy as np
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import Cells, bare, own_names, standing, unit_of
-from backends.brian.importing.errors import refused_as
+from backends.brian.importing.errors import NotImportedError, refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
 from backends.brian.importing.statements import check_shared, statements, targets
@@ -61,6 +61,16 @@ def changed_outside(synapses: Any) -> Iterator[tuple[str, str, str]]:
                 yield "added", "source" if name.endswith("_pre") else "target", bare(name)
     for name in synapses.summed_updaters:
         yield "summed", "source" if name.endswith("_pre") else "target", bare(name)
+
+
+def check_rest(synapses: Any, end: str, group: Any, name: str) -> None:
+    """Cells that a sum isn't formed for keep in Brian2 what stands in their variable; here they have no sum. Raises NotImportedError."""
+    part = getattr(synapses, end)
+    rest = np.array(group.variables[name].get_value())
+    rest[part.start : part.start + len(part)] = 0
+    if rest.any():
+        reason = f"it sums '{name}' for some cells of '{group.name}', and others hold values of their own"
+        raise NotImportedError(synapses.name, reason, f"let them hold 0, or give '{name}' to a group of its own")
 
 
 def reached(synapses: Any, names: Iterable[str]) -> set[str]:
@@ -130,6 +140,8 @@ class _Reader:
     def projections(self) -> list[Projection]:
         if self.synapses.subexpression_updater is not None:
             raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
+        if "lastupdate" in self.synapses.variables and np.any(self.synapses.variables["lastupdate"].get_value()):
+            raise self.words.refused("'lastupdate' holds times at which nothing has happened here", "leave it as it is")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         lines += self.words.held_lines()
         sums = [self.sum(name, updater) for name, updater in self.synapses.summed_updaters.items()]

@@ -67,7 +67,7 @@ class Words:
 
     @property
     def taken(self) -> set[str]:
-        return {*self.names.values(), *self.renamed.values(), *self.tables}
+        return {*self.names.values(), *self.renamed.values(), *self.tables, *self.held}
 
     def expression(self, text: str) -> str:
         return ast.unparse(self.tree(text))
@@ -83,10 +83,11 @@ class Words:
         except SyntaxError:
             raise self.refused(f"'{clean}' is no expression", "write one expression") from None
 
-    def hold(self, name: str, kept: Dimension) -> None:
-        """A variable that only statements know gets a place among the variables."""
-        self.names[name] = free(name, self.taken)
-        self.held[self.names[name]] = kept
+    def hold(self, name: str, kept: Dimension) -> str:
+        """A variable that only some statements know gets a place among the variables, whose name no other text can mean."""
+        own = free(name, self.taken)
+        self.held[own] = kept
+        return own
 
     def held_lines(self) -> list[str]:
         return [f"{name} : {kept}" for name, kept in self.held.items()]
@@ -105,7 +106,7 @@ class Words:
         """A name that is no variable of the group."""
         if name in self.counts:
             return _tree(self.counts[name])
-        if name in CONSTANTS or name in ("t", "dt", "i", "j") or name == "xi" or name.startswith("xi_"):
+        if name in CONSTANTS or name in self.given or name in self.noise:
             return ast.Name(name)
         if name == "t_in_timesteps":
             return _tree("timestep(t, dt)")
@@ -117,6 +118,17 @@ class Words:
                 f"'{name}' in its text is neither a variable of it nor a number", "use numbers and variables"
             )
         return self.constant(name, si(found.get_value(), found.dim))
+
+    @property
+    def given(self) -> set[str]:
+        """Names that mean the same here; `j` is a user's own where there are no synapses."""
+        return {"t", "dt", *({"i", "j", "lastspike", "not_refractory"} & self.group.variables.keys())}
+
+    @property
+    def noise(self) -> set[str]:
+        """Brian2 takes `xi` and `xi_...` for noise in equations alone."""
+        equations = getattr(self.group, "equations", None)
+        return set(equations.stochastic_variables) if equations is not None else set()
 
     def unit(self, name: str) -> ast.expr:
         value = DEFAULT_UNITS[name]
@@ -145,20 +157,16 @@ class Words:
         except (AttributeError, NotImportedError, ArithmeticError, TypeError, ValueError):
             return None
 
-    def open_end(self, node: ast.expr) -> ast.expr | None:
-        """`inf*mV` as inf, which clip() takes without a unit."""
-        return ast.Name("inf") if self.number(node) == np.inf else None
-
     def value(self, name: str) -> float:
         """SI value of a number's name or a unit's."""
         if name in self.counts:
             return float(self.counts[name])
         return float(DEFAULT_UNITS[name] if name in DEFAULT_UNITS else self.resolved(name).get_value())
 
-    def call(self, node: ast.Call, visit: Callable[[ast.AST], Any]) -> ast.expr:
+    def call(self, node: ast.Call, visit: Callable[[ast.expr], ast.expr]) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name in DEFAULT_FUNCTIONS:
-            return ast.Call(ast.Name(name), [self.open_end(a) or visit(a) for a in node.args], [])
+            return ast.Call(ast.Name(name), [visit(a) for a in node.args], [])
         found = self.resolved(name)
         if not isinstance(found, brian2.TimedArray):
             reason = f"'{name}' is a function of its own code"
@@ -191,14 +199,30 @@ class Rewriter(ast.NodeTransformer):
         return _tree("1 > 0" if node.value else "1 < 0") if isinstance(node.value, bool) else node
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
-        power = self.words.number(node.right) if isinstance(node.op, ast.Pow) else None
+        power = self.number(node.right) if isinstance(node.op, ast.Pow) else None
         if power is None:
             return self.generic_visit(node)
         whole = power.is_integer() and abs(power) < 2**31
         return ast.BinOp(self.visit(node.left), node.op, _tree(repr(int(power) if whole else power)))
 
     def visit_Call(self, node: ast.Call) -> Any:
-        return self.words.call(node, self.visit)
+        own = self.own(node)
+        if own and ast.unparse(node.func) not in DEFAULT_FUNCTIONS:
+            reason = f"'{ast.unparse(node)}' reads '{min(own)}', which a text of it assigns or draws"
+            raise self.words.refused(reason, "give it the time, the cell's number `i`, and parameters that stay")
+        return self.words.call(node, self.argument)
+
+    def argument(self, node: ast.expr) -> ast.expr:
+        """`inf*mV` as inf, which clip() takes without a unit."""
+        found: ast.expr = ast.Name("inf") if self.number(node) == np.inf else self.visit(node)
+        return found
+
+    def number(self, node: ast.expr) -> float | None:
+        """What a name stands for here comes before what it means outside."""
+        return None if self.own(node) else self.words.number(node)
+
+    def own(self, node: ast.AST) -> set[str]:
+        return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in self.known}
 
 
 def literal(value: Quantity) -> str:
