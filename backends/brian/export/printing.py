@@ -176,11 +176,6 @@ class Printer:
             code = quoted(self.statements(item.abstract_code))
             yield call(f"{group.name}.run_regularly", [code, *often, f'when="{item.when}"', f"order={item.order}"])
 
-    def refractory(self, given: Any) -> str:
-        if isinstance(given, str):
-            return quoted(self.statements(given))
-        return quantity_text(float(given), dimension_of(brian2.second.dim))
-
     # -- numbers -------------------------------------------------------------------------------------------------------
 
     def numbers(self, name: str, values: Array, dimension: Any) -> str:
