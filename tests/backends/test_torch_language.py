@@ -23,10 +23,10 @@ from neuro.language.symbolic import symbol, to_sympy
 KINKS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, 0.02, -0.02, 1e-6, -1e-9]
 FAR = [30.0, -30.0, 100.0, -100.0, 709.0, 710.5, -745.0, 800.0, -800.0, 1e5, -1e5, 1e300, -1e300]
 POINTS = np.concatenate([np.random.default_rng(0).normal(0, 2, 200), KINKS, FAR])
-CALLS = [f"{name}(x)" for name in sorted(LANGUAGE - {"clip", "int", "straight_through"})]
+CALLS = [f"{name}(x)" for name in sorted(LANGUAGE - {"clip", "straight_through", "timestep"})]
 TEXTS = [
     *CALLS, "clip(x, -0.5, 1)", "clip(x, y, 2)", "clip(1, x, y)", "clip(x, x, x)", "int(x > y)", "int(x >= y and x < 2)",
-    "int(not (x >= 1) or y < x)", "x % y", "x % 3", "2.5 % x", "x**2", "x**3", "x**5", "x**-1", "x**-2", "x**0.5", "x**-0.5",
+    "int(not (x >= 1) or y < x)", "int(x == y) + int(x != 2)", "x // 3", "x // y", "timestep(x, 0.5)", "x % y", "x % 3", "2.5 % x", "x**2", "x**3", "x**5", "x**-1", "x**-2", "x**0.5", "x**-0.5",
     "x**1.7", "x**y", "2**x", "x*y", "x/y", "(x - y)/(1 + x**2)", "1/(1 + exp(-x))", "1/(1 + 0.25*exp(-x/2))**2", "y/(2 + 3*exp(x))",
     "1/(1 + y*exp(x))", "x*exp(x)", "exp(x)*y/x", "(x**2)**0.5", "-x**2", "2 - (x - (y - 3))", "x/y/(x*y)", "x/(y/x)", "relu(x)*y",
     "abs(x - y)", "sign(x)*x", "floor(x)*ceil(y)", "exp(-abs(x))", "log(1 + x**2)", "sqrt(1 + x**2)", "cosh(x)*sinh(y)",
