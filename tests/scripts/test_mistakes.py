@@ -44,6 +44,7 @@ INNER = {
     "TsError",
     "WorkerTraceback",
     "MovedOn",
+    "_NeedsPlace",
 }
 READERS = ("compare_backends", "export_weights", "quantise", "inspect_run", "import_weights", "audit_gradients")
 DRAWN = """
