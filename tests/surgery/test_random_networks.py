@@ -111,11 +111,13 @@ def restored(cut: Surgery) -> Surgery:
     touched = [p for p in network.projections if name in (p.pre, p.post)]
     owners = {name, *(p.name for p in touched)}
     item = network.population(name)
+    texts = {name: item.neuron.scope} | {p.name: p.synapse.scope for p in touched}
+    formed = {f"{owner}.{e.name}" for owner, scope in texts.items() for e in scope.of_kind("held")}  # anew in each step
     own = {f"{name}.{n}" for n in (*item.values(), *item.neuron.scope.states)}
     held = {n: p.value for n, p in parameters(network).items()} | initial_state(network)
     given = {
         n: v for n, v in held.items()
-        if n.partition(".")[0] in owners and np.ndim(v) and (n in own or n.partition(".")[0] != name)
+        if n.partition(".")[0] in owners and np.ndim(v) and n not in formed and (n in own or n.partition(".")[0] != name)
     }  # fmt: skip
     for drive in (i for i in network.inputs if i.kind == "drive" and wired(i, item)):
         of_each = {f"{drive.name}.rate": drive.rate, f"{name}.{weight_of(drive.name)}": drive.weight}
@@ -135,7 +137,7 @@ def test_removed_and_added_again_is_the_same_network() -> None:
         network = case.network
         random = np.random.default_rng([seed, 6])
         item = network.populations[random.integers(len(network.populations))]
-        if item.size < 3:
+        if item.size < 3 or numbered(network, item.name):
             continue
         cut = removed(
             network, item.name, random.choice(item.size, random.integers(1, item.size - 1), replace=False), noise="anew"
