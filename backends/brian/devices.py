@@ -64,27 +64,35 @@ def _quickened() -> Iterator[None]:
 
 
 @contextmanager
+def preferences(wanted: Mapping[str, Any]) -> Iterator[None]:
+    """Brian2 with these preferences."""
+    before = {name: brian2.prefs[name] for name in wanted}
+    try:
+        for name, value in wanted.items():
+            brian2.prefs[name] = value
+        yield
+    finally:
+        for name, value in before.items():
+            brian2.prefs[name] = value
+
+
+@contextmanager
 def settings(target: str) -> Iterator[None]:
     """Brian2 with this code generation target, IEEE arithmetic, room for deep expressions, and without log, warnings or traces left behind."""
     wanted: Mapping[str, Any] = {
         "codegen.target": "numpy" if target == "numpy" else "cython",
         "codegen.cpp.extra_compile_args": _FLAGS,
     }
-    before = {name: brian2.prefs[name] for name in wanted}
     log = logging.getLogger("brian2")
     level = log.level
     log.setLevel(logging.CRITICAL)
     calls = sys.getrecursionlimit()
     sys.setrecursionlimit(max(calls, DEPTH))
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"), _quickened():
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _quickened(), preferences(wanted):
             warnings.simplefilter("ignore")
-            for name, value in wanted.items():
-                brian2.prefs[name] = value
             yield
     finally:
-        for name, value in before.items():
-            brian2.prefs[name] = value
         log.setLevel(level)
         sys.setrecursionlimit(calls)
 

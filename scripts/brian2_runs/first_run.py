@@ -17,6 +17,8 @@ from typing import Any
 import brian2
 from brian2.core.network import Network as BrianNetwork
 
+from backends.brian.devices import preferences
+
 
 @dataclass(frozen=True)
 class FirstRun:
@@ -103,19 +105,6 @@ def _surroundings(path: Path, arguments: tuple[str, ...]) -> Iterator[None]:
     finally:
         sys.argv, sys.path[:], os.environ["MPLBACKEND"] = before[0], before[1], before[3]
         os.chdir(before[2])
-
-
-@contextmanager
-def preferences(wanted: Mapping[str, Any]) -> Iterator[None]:
-    """Brian2 with these preferences."""
-    before = {name: brian2.prefs[name] for name in wanted}
-    try:
-        for name, value in wanted.items():
-            brian2.prefs[name] = value
-        yield
-    finally:
-        for name, value in before.items():
-            brian2.prefs[name] = value
 
 
 @contextmanager

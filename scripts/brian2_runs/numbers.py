@@ -25,7 +25,7 @@ from brian2_runs.first_run import FirstRun
 from neuro.compiler import drives, streams
 from neuro.compiler.resolve import resolve
 from neuro.language.counts import poisson
-from neuro.language.drawn import drawn_by
+from neuro.language.drawn import DRAWN, drawn_by
 from neuro.language.equations import Expression
 from neuro.language.scope import NeuronScope
 
@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 Draw = Callable[[int, int], Array]  # steps from first to last - 1 -> numbers [time, cell]
 _PHASES = {Thresholder: "threshold", Resetter: "reset", SubexpressionUpdater: "held", CodeRunner: "regularly"}
 _XI = re.compile(r"^\s*(xi\w*)\s*=.*\brandn\(\)", re.MULTILINE)
-_CALLS = re.compile(r"\b(rand|randn|poisson)\(")
+_CALLS = re.compile(rf"\b({'|'.join(DRAWN)})\(")
 
 
 class NumbersError(Exception):

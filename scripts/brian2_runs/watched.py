@@ -12,8 +12,9 @@ import numpy.typing as npt
 from brian2.core.network import Network as BrianNetwork
 from brian2.devices.device import get_device
 
+from backends.brian.devices import preferences
 from backends.brian.importing.importer import Imported
-from brian2_runs.first_run import FirstRun, preferences
+from brian2_runs.first_run import FirstRun
 from brian2_runs.numbers import OurNumbers
 
 Array = npt.NDArray[Any]

@@ -14,13 +14,12 @@ from backends.brian.importing.errors import refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
 from backends.brian.importing.statements import check_shared, statements
-from backends.brian.importing.words import PARAMETER, Words, dimension, free, si
+from backends.brian.importing.words import DIFFERENTIAL, PARAMETER, Words, dimension, free, si
 from neuro.checks.common import check_positive
+from neuro.language.scope import SPIKE_STATES
 from neuro.language.units import Quantity
 from neuro.model import Neuron, Population
 
-_DIFFERENTIAL = "differential equation"
-NEVER = -1e4  # seconds: `lastspike` in Brian2 before the first
 RELAY = "s"  # of a SpikeGeneratorGroup that is a population: what makes a cell of it fire
 
 
@@ -104,14 +103,13 @@ class _Reader:
             lines.append(f"{own} : {unit_of(self.equations[name])}")
             self.initial[own] = self.standing(name)
         every_step = [f"{n} = {n}" for n in self.kept] + [f"{own} = {self.words.names[n]}" for n, own in before.items()]
-        each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
         neuron = Neuron(
             group.name,
             equations="\n".join(lines),
             threshold=threshold,
             reset="\n".join(self.reset),
             every_step="\n".join(every_step),
-            parameters={**self.words.constants, **each},
+            parameters={**self.words.constants, **defaults(self.parameters)},
             refractory=refractory,
             method=self.method(),
             source="imported from Brian2",
@@ -127,7 +125,7 @@ class _Reader:
             reason = f"it has events of its own: {', '.join(events)}"
             raise self.words.refused(reason, "make them spikes of a group of their own, or leave them out")
         last = self.group.variables.get("lastspike")
-        if last is not None and (np.asarray(last.get_value()) != NEVER).any():
+        if last is not None and (np.asarray(last.get_value()) != SPIKE_STATES["lastspike"]).any():
             raise self.words.refused("'lastspike' holds times at which nobody has spiked here", "leave it as it is")
 
     def line(self, name: str, equation: Any) -> str:
@@ -135,7 +133,7 @@ class _Reader:
         if equation.type == PARAMETER:
             return f"{own} : {tail}{self.declared(name, equation)}"
         text = self.words.expression(equation.expr.code)
-        if equation.type != _DIFFERENTIAL:
+        if equation.type != DIFFERENTIAL:
             return f"{own} = {text} : {tail}{' (constant over dt)' if 'constant over dt' in equation.flags else ''}"
         self.initial[own] = self.standing(name)
         return f"d{own}/dt = {text} : {tail}{' (unless refractory)' if 'unless refractory' in equation.flags else ''}"
@@ -215,7 +213,17 @@ def standing(words: Words, variable: Any, name: str) -> Quantity:
     value = si(variable.get_value(), variable.dim)
     if not np.isfinite(value.value).all():
         raise words.refused(f"'{name}' holds values that are not finite", "give it finite ones")
-    return Quantity(float(np.ravel(value.value)[0]), value.dimension, value.unit) if variable.scalar else value
+    return first(value) if variable.scalar else value
+
+
+def first(value: Quantity) -> Quantity:
+    """The first of its numbers."""
+    return Quantity(float(np.ravel(value.value)[0]), value.dimension, value.unit)
+
+
+def defaults(parameters: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    """One number for each parameter, which those of every cell or synapse come before."""
+    return {name: first(value) for name, value in parameters.items()}
 
 
 def unit_of(equation: Any) -> str:

@@ -7,11 +7,9 @@ from typing import Any
 
 from backends.brian.devices import StateUpdateMethod, UnsupportedEquationsException  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.errors import NotImportedError
+from neuro.language.scope import METHODS, SYNONYMS
 
-OURS = {
-    "exact": "exact", "linear": "exact", "independent": "exact", "euler": "euler", "exponential_euler": "exponential_euler",
-    "rk2": "rk2", "rk4": "rk4", "heun": "heun", "milstein": "milstein",
-}  # fmt: skip
+KNOWN = {*METHODS, *SYNONYMS} & {*StateUpdateMethod.stateupdaters}
 
 
 def method_of(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, Any]) -> str:
@@ -19,11 +17,11 @@ def method_of(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, 
     if updater is None or not equations.diff_eq_names:
         return "euler"
     chosen = _chosen(owner, updater, equations, namespace)
-    if chosen not in OURS:
+    if chosen not in KNOWN:
         raise NotImportedError(
-            owner.name, f"there is no integrator '{chosen}'", f"use one of {', '.join(sorted(OURS))}"
+            owner.name, f"there is no integrator '{chosen}'", f"use one of {', '.join(sorted(KNOWN))}"
         )
-    return OURS[chosen]
+    return SYNONYMS.get(chosen, chosen)
 
 
 def _chosen(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, Any]) -> str:

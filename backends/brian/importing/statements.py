@@ -13,10 +13,10 @@ from brian2.units.fundamentalunits import get_dimensions
 from brian2.utils.stringtools import get_identifiers
 
 from backends.brian.importing.words import Rewriter, Words, dimension
+from neuro.language.drawn import DRAWN
 
 _STATEMENT = re.compile(r"(?P<target>\w+)\s*(?P<op>[-+*/%]?=|\*\*=|//=)(?!=)\s*(?P<expr>.*)", re.S)
 _WRITTEN_OUT = {"%=": "%", "**=": "**", "//=": "//"}
-_DRAWN = ("rand", "randn", "poisson")
 
 
 def statements(words: Words, code: str) -> list[str]:
@@ -37,7 +37,7 @@ def check_shared(words: Words, equations: Mapping[str, Any], lines: Iterable[str
     drawn = [(e.varname, e.expr.code) for e in equations.values() if "shared" in e.flags and e.expr is not None]
     drawn += [(shared[line.split()[0]], line) for line in lines if line.split()[0] in shared]
     for name, text in drawn:
-        if get_identifiers(text) & set(_DRAWN):
+        if get_identifiers(text) & DRAWN.keys():
             reason = f"'{name}' is shared and gets a random number, one for all"
             raise words.refused(reason, f"leave out '(shared)', so that each has its own '{name}'")
 
@@ -103,7 +103,7 @@ class _Block:
             self.lines.append(f"{self.words.names[target]} {op} {ast.unparse(tree)}")
             self.changed(self.words.names[target])
             return
-        if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") in _DRAWN for n in ast.walk(tree)):
+        if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") in DRAWN for n in ast.walk(tree)):
             raise _NeedsPlace(target)
         self.known[target] = tree
 

@@ -9,17 +9,16 @@ from typing import Any, Literal
 import numpy as np
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.cells import Cells, bare, own_names, standing, unit_of
+from backends.brian.importing.cells import Cells, bare, defaults, own_names, standing, unit_of
 from backends.brian.importing.errors import NotImportedError, refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
 from backends.brian.importing.statements import check_shared, statements, targets
-from backends.brian.importing.words import PARAMETER, Words, free, si
+from backends.brian.importing.words import DIFFERENTIAL, PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
-_DIFFERENTIAL = "differential equation"
 Summed = Literal["start", "turn"]  # where in a step a sum is formed
 
 
@@ -49,7 +48,7 @@ def own_equations(synapses: Any) -> dict[str, Any]:
     """Integrated in each step, between events, or not at all."""
     found = dict(synapses.equations)
     between = synapses.event_driven
-    return found | {n: e for n, e in (between or {}).items() if e.type == _DIFFERENTIAL}
+    return found | {n: e for n, e in (between or {}).items() if e.type == DIFFERENTIAL}
 
 
 def changed_outside(synapses: Any) -> Iterator[tuple[str, str, str]]:
@@ -120,7 +119,7 @@ class _Reader:
         names = {n: own if own.endswith("_post") else f"{own}_post" for n, own in names.items()}
         names |= {f"{n}_pre": f"{own}{'_post' if self.to_itself() else '_pre'}" for n, own in pre.names().items()}
         mine = own_names(self.equations)
-        if "w" in self.equations and self.equations["w"].expr is not None and self.equations["w"].type != _DIFFERENTIAL:
+        if "w" in self.equations and self.equations["w"].expr is not None and self.equations["w"].type != DIFFERENTIAL:
             mine["w"] = free("w_1", mine.values())  # `w` is a weight, which has values
         counts = {"N": str(len(synapses)), "N_pre": str(pre.size), "N_post": str(post.size)}
         counts |= {n: f"({n} - {end.first})" for n, end in (("i", pre), ("j", post)) if end.first}
@@ -153,7 +152,6 @@ class _Reader:
             raise self.words.refused(
                 f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
             )
-        each = {n: Quantity(float(np.ravel(v.value)[0]), v.dimension, v.unit) for n, v in self.parameters.items()}
         synapse = Synapse(
             self.synapses.name,
             equations="\n".join(lines),
@@ -162,7 +160,7 @@ class _Reader:
             every_step="\n".join(f"{name} = {name}" for name in self.kept),
             transmits=sums[0][1] if sums else "",
             target=sums[0][0] if sums else "",
-            parameters={**self.words.constants, **each},
+            parameters={**self.words.constants, **defaults(self.parameters)},
             method=method,
             source="imported from Brian2",
             regularly=self.regularly,
@@ -205,7 +203,7 @@ class _Reader:
         if equation.type == PARAMETER:
             return f"{own} : {tail}{self.declared(name, equation)}"
         text = self.words.expression(equation.expr.code)
-        if equation.type != _DIFFERENTIAL:
+        if equation.type != DIFFERENTIAL:
             return f"{own} = {text} : {tail}"
         self.begins(own, self.standing(name))
         return f"d{own}/dt = {text} : {tail}{' (event-driven)' if 'event-driven' in equation.flags else ''}"

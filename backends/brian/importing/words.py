@@ -16,7 +16,10 @@ from neuro.checks.common import check_positive, other_name, reserved_problem
 from neuro.language.equations import CONSTANTS
 from neuro.language.units import Dimension, Quantity, is_unit_name, unit, usual_unit
 
-PARAMETER = "parameter"  # a declared variable, in Brian2's words
+PARAMETER, DIFFERENTIAL = (
+    "parameter",
+    "differential equation",
+)  # kinds of equations, in Brian2's words; a parameter is a declared variable
 
 
 def dimension(dim: Any) -> Dimension:
