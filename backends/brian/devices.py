@@ -39,6 +39,7 @@ brian2.BrianLogger.suppress_name("unused_brian_object")  # a network may be buil
 # Brian2's default has -ffast-math, under which NaN goes unnoticed and targets differ in the last digits.
 _FLAGS = ["-w", "-O2", "-std=c++11", "-ffp-contract=off"]
 
+NEW_CLOCK = 0.1 * brian2.ms  # the time step of the default clock in a new process
 
 DEPTH = 5000  # of calls: Brian2 walks through expressions by recursion, and an integrator's may be deeper than Python's 1,000
 
@@ -74,6 +75,17 @@ def preferences(wanted: Mapping[str, Any]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             brian2.prefs[name] = value
+
+
+@contextmanager
+def fresh_clock() -> Iterator[None]:
+    """Brian2's default clock with the time step that a new process finds; afterwards with what it had before."""
+    before = float(brian2.defaultclock.dt)
+    brian2.defaultclock.dt = NEW_CLOCK
+    try:
+        yield
+    finally:
+        brian2.defaultclock.dt = before * brian2.second
 
 
 @contextmanager

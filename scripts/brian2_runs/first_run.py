@@ -17,7 +17,7 @@ from typing import Any
 import brian2
 from brian2.core.network import Network as BrianNetwork
 
-from backends.brian.devices import preferences
+from backends.brian.devices import NEW_CLOCK, preferences
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def _surroundings(path: Path, arguments: tuple[str, ...]) -> Iterator[None]:
     """What a script sees while it is executed: its folder, its arguments, no windows, no second process, no device."""
     before = sys.argv, list(sys.path), os.getcwd(), os.environ.get("MPLBACKEND", "")
     sys.argv, os.environ["MPLBACKEND"] = [str(path), *arguments], "Agg"
+    brian2.defaultclock.dt = NEW_CLOCK  # and it keeps what the script sets: the network runs later
     sys.path.insert(0, str(path.parent))
     os.chdir(path.parent)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from brian2_runs import examined, numbers, ours, watched
 from brian2_runs.examined import Settings, examine
 from brian2_runs.first_run import NoRun, first_run
 
+from backends.brian.devices import fresh_clock
 from backends.brian.importing.importer import Imported
 from neuro.io.serialisation import read_network
 
@@ -70,6 +72,13 @@ cells = NeuronGroup(
 cells.x = 1.1; cells.y = 1
 run(100*second)
 """
+
+
+@pytest.fixture(autouse=True)
+def _clock() -> Iterator[None]:
+    """A script's clock is kept for its network's run."""
+    with fresh_clock():
+        yield
 
 
 def written(folder: Path, text: str, name: str = "user.py") -> Path:
@@ -129,6 +138,15 @@ def test_a_script_that_catches_its_end_is_told_so(tmp_path: Path, end: str) -> N
     text = f"from brian2 import *\ncells = NeuronGroup(1, 'x : 1')\ntry:\n    run(1*ms)\nexcept:\n    pass\n{end}\n"
     with pytest.raises(NoRun, match="goes on behind its first run"):
         first_run(written(tmp_path, text))
+
+
+def test_a_script_finds_the_clock_of_a_new_process(tmp_path: Path) -> None:
+    text = "from brian2 import *\n{clock}\ncells = NeuronGroup(1, 'x : 1', name='cells')\nrun(1*ms)\n"
+    coarse, plain = (
+        written(tmp_path, text.format(clock=c), f"{n}.py") for n, c in enumerate(("defaultclock.dt = 2*ms", ""))
+    )
+    assert float(examined.imported(coarse, 1)[1].network.dt.to("ms")) == pytest.approx(2)
+    assert float(examined.imported(plain, 1)[1].network.dt.to("ms")) == pytest.approx(0.1)
 
 
 def test_everything_that_is_drawn_is_the_same_on_both_sides(tmp_path: Path) -> None:

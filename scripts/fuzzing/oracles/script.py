@@ -80,12 +80,12 @@ def ran(script: Any, folder: Path) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def as_before() -> Iterator[None]:
-    """Brian2's preferences and functions, which a script adds to, are put back."""
-    from backends.brian.devices import DEFAULT_FUNCTIONS, settings
+    """Brian2's preferences, functions and default clock, which a script sets, are put back."""
+    from backends.brian.devices import DEFAULT_FUNCTIONS, fresh_clock, settings
 
     known = dict(DEFAULT_FUNCTIONS)
     try:
-        with settings("numpy"):
+        with settings("numpy"), fresh_clock():
             yield
     finally:
         DEFAULT_FUNCTIONS.clear()
