@@ -53,7 +53,7 @@ wheel: setup
 	cd / && $(CURDIR)/$(WHEEL)/environment/bin/python -I $(CURDIR)/tests/packaging/readme_example.py $(CURDIR)/README.md
 
 bench: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r scripts/benches/peers/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r twinspike/benches/peers/requirements.txt
 	$(BIN)/python scripts/bench.py all
 
 # Environments of their own, git-ignored: clients pin what we don't, and two are copyleft. One that can't be had is skipped by its tests.

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import cli
 import typer
+
+from twinspike import cli
 
 BEGIN, END = "<!-- table: scripts/brian2_examples.py -->", "<!-- end of the table -->"
 COMMAND = Path(__file__).parent / "import_brian2.py"

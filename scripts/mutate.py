@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import cli
 import typer
-from fuzzing.mutations import MUTATIONS, judged
+
+from twinspike import cli
+from twinspike.fuzzing.mutations import MUTATIONS, judged
 
 
 def main(

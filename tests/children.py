@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 def environment(**more: str) -> dict[str, str]:
     """Variables with which a process finds this checkout and its scripts, wherever it starts."""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
+    path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
     return {**os.environ, "PYTHONPATH": path, **more}
 
 

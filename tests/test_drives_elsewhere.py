@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing.networks import Case
-from fuzzing.oracles.gradients import Loss, Task
 
 import backends
 from neuro import (
@@ -38,6 +36,8 @@ from neuro.export import ExportError, targets
 from neuro.io.serialisation import content_hash, from_data, from_json, read_network, to_data, to_json
 from neuro.protocols import Batch
 from neuro.surgery import added, rearranged, removed
+from twinspike.fuzzing.networks import Case
+from twinspike.fuzzing.oracles.gradients import Loss, Task
 
 LIF = library.get("lif")
 # dx/dt = x - x^3, pushed to and fro, and read by its own reset

@@ -8,9 +8,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from models.drives import DRIVES
-from models.mixed_network import mixed_network
-from studies.agreement import SILENT, driven
 
 import backends
 from neuro import Network, Projection, Recording, UnsupportedError, library, quantity
@@ -19,6 +16,9 @@ from neuro.compiler.semantics import semantics
 from tests.backends.able import REFUSED, compiled
 from tests.backends.networks import DELTA, drive, networks, tie
 from tests.library.networks import two_populations
+from twinspike.models.drives import DRIVES
+from twinspike.models.mixed_network import mixed_network
+from twinspike.studies.agreement import SILENT, driven
 
 PAIRS = tuple(itertools.combinations(backends.names(), 2))
 

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from fuzzing import corpus
 
 import backends
 from backends.brian import devices
@@ -28,6 +27,7 @@ from neuro import (
 from neuro.analysis.comparison import compare
 from neuro.compiler.parameters import parameters
 from neuro.protocols import Recording
+from twinspike.fuzzing import corpus
 
 pytest.importorskip("brian2")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzzing.oracles.script import ran, recording_of
 
 import backends
 from backends.brian.export.expressions import array_text, plain, quantity_text
@@ -20,6 +19,7 @@ from neuro import Input, Network, Neuron, Population, Projection, RunError, Syna
 from neuro.language import counts
 from neuro.language.units import unit
 from neuro.protocols import Recording
+from twinspike.fuzzing.oracles.script import ran, recording_of
 
 from .networks import LIF, NOISY, drive, networks
 

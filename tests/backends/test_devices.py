@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fuzzing.networks import NetworkMaker
 
 import backends
 import tasks
@@ -23,6 +22,7 @@ from tests.backends.able import NETWORKS
 from tests.backends.networks import drive
 from tests.backends.test_modules import NETWORK, SPIKES
 from tests.elsewhere import DEVICE, elsewhere
+from twinspike.fuzzing.networks import NetworkMaker
 
 TORCH = backends.get("torch")
 EMULATED = "emulated"

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import scipy.special
 import sympy as sp
-from models.drives import DRIVES
 from scipy.integrate import solve_ivp
 
 import backends
@@ -20,6 +19,7 @@ from neuro.compiler.parameters import initial_state, values
 from neuro.language.elementary import exprel
 from neuro.language.symbolic import symbol
 from tests.library.networks import one_population
+from twinspike.models.drives import DRIVES
 
 Array = np.ndarray
 Slope = Callable[[float, Array, float], list[float]]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing.unrolled import unrolled
 from scipy.integrate import solve_ivp
 
 import backends
@@ -20,6 +19,7 @@ from neuro.export import targets
 from neuro.export.lint import lint
 from neuro.io.serialisation import from_json, to_json
 from neuro.protocols import Recording
+from twinspike.fuzzing.unrolled import unrolled
 
 Array = np.ndarray
 SIZE, TAU = 5, 10e-3

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing.networks import generate
 
 import backends
 from neuro import Input, ModelError, Network, Neuron, Population, Projection, Synapse, UnsupportedError, learning, lower
@@ -15,6 +14,7 @@ from neuro.compiler.parameters import values
 from neuro.compiler.semantics import Semantics, semantics
 from neuro.io.serialisation import from_json, to_json
 from neuro.state import State
+from twinspike.fuzzing.networks import generate
 
 Array = np.ndarray
 SIZE, STEPS, BATCH = 5, 10, 2

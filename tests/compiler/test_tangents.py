@@ -23,8 +23,8 @@ from tests.backends.networks import drive, networks
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from fuzzing.networks import generate
-from fuzzing.oracles.gradients import complete
+from twinspike.fuzzing.networks import generate
+from twinspike.fuzzing.oracles.gradients import complete
 
 NETWORKS = networks()
 AHEAD = 1  # steps that autograd goes back through

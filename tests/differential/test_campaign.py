@@ -8,17 +8,17 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-import fuzzing.campaign
 import pytest
-from fuzzing.campaign import Campaign
-from fuzzing.examination import Examination
-from fuzzing.journal import Journal, Plan
-from fuzzing.mutations import MUTATIONS, ROOT, Mutation
-from fuzzing.oracles import outcome
-from fuzzing.oracles.outcome import Failure
-from fuzzing.report import Report
 
 from neuro.protocols import UnsupportedError
+from twinspike.fuzzing import campaign
+from twinspike.fuzzing.campaign import Campaign
+from twinspike.fuzzing.examination import Examination
+from twinspike.fuzzing.journal import Journal, Plan
+from twinspike.fuzzing.mutations import MUTATIONS, ROOT, Mutation
+from twinspike.fuzzing.oracles import outcome
+from twinspike.fuzzing.oracles.outcome import Failure
+from twinspike.fuzzing.report import Report
 
 
 def examined(seed: int, oracles: Iterable[str]) -> Examination:
@@ -59,7 +59,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_processes_that_die_or_hang_are_reported_with_their_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzzing.campaign, "examine", examined)
+    monkeypatch.setattr(campaign, "examine", examined)
     found = {x.seed: [f.kind for f in x.failures] for x in Campaign(("forward",), 2, timeout=2).run(range(7))}
     assert found == {
         0: [], 1: [], 2: [], 6: [], 3: ["the process dies (SIGKILL)"], 4: ["takes longer than 2 s"], 5: ["differs"],

@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fuzzing import corpus
-from fuzzing.budget import SEEDS
-from fuzzing.campaign import QUICK
-from fuzzing.coverage import WANTED, features
-from fuzzing.examination import examine, examine_case
-from fuzzing.networks import generate
+
+from twinspike.fuzzing import corpus
+from twinspike.fuzzing.budget import SEEDS
+from twinspike.fuzzing.campaign import QUICK
+from twinspike.fuzzing.coverage import WANTED, features
+from twinspike.fuzzing.examination import examine, examine_case
+from twinspike.fuzzing.networks import generate
 
 ENTRIES = list(corpus.read())
 _CHUNK = 5

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fuzzing.networks import Case
-from fuzzing.oracles.tolerance import Difference, Sensitivity, steady, trace_difference
 
 import backends
 from neuro import Network, Neuron, Population
+from twinspike.fuzzing.networks import Case
+from twinspike.fuzzing.oracles.tolerance import Difference, Sensitivity, steady, trace_difference
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models.row_digits import leak_free
 
 from backends.reference import ReferenceBackend
 from neuro import AllToAll, Input, Network, Neuron, Normal, Population, Projection, library, quantity
@@ -17,6 +16,7 @@ from neuro.compiler.parameters import values
 from neuro.export import targets
 from neuro.export.quantisation.calibration import Calibrated, NetworkQuantiser, Scheme
 from neuro.export.quantisation.quantisers import Quantiser
+from twinspike.models.row_digits import leak_free
 
 TERNARY = {"kind": "ternary"}
 THREE = {"kind": "linear", "bits": 3, "fit": "error"}

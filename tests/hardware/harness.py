@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from given import read
 
 from backends.reference import ReferenceBackend
 from neuro.model import Network
 from neuro.protocols import Parameters, Recording
+from twinspike.given import read
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent

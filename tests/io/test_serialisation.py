@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from models.mixed_network import mixed_network
 
 from neuro import ModelError
 from neuro.io.serialisation import content_hash, from_json, read_network, to_json
 from tests.backends.networks import networks
+from twinspike.models.mixed_network import mixed_network
 
 NETWORKS = {**networks(), "mixed": mixed_network()}
 

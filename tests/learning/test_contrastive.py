@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.relaxation import true_gradient
 from scipy.optimize import root
 from scipy.special import expit
 
@@ -33,6 +32,7 @@ from neuro.options import OptionError
 from neuro.protocols import Batch
 from tasks.relaxing_networks import activity, held, relaxing_network, settled_error, source, symmetric_stds
 from tests.backends.able import able
+from twinspike.models.relaxation import true_gradient
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 D = np.array([[0.1], [0.9], [0.9], [0.1]])

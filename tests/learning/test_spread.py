@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import train
 
 import backends
 import tasks
@@ -23,6 +22,7 @@ from neuro.learning.search.spread import SPENT
 from neuro.model import Network
 from neuro.protocols import Batch
 from tests.learning.fatal import Fatal
+from twinspike import train
 
 ONE = {"threads": 1}
 SEARCHES = {

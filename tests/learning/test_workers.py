@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import train
 
 import backends
 from backends.parallel import ParallelProgram, crew_of
@@ -28,6 +27,7 @@ from tasks.acting import ContinuousTask
 from tasks.cue_reward import CueReward
 from tasks.motor_networks import motor_network
 from tests.children import ROOT, environment
+from twinspike import train
 
 RNG = np.random.default_rng
 

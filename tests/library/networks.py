@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from models.drives import DRIVES, Needed
-
 from neuro import Input, Network, Population, Projection, library, quantity
+from twinspike.models.drives import DRIVES, Needed
 
 _WEIGHTS = {
     "alpha": "0.5 nA",

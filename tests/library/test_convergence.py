@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models.drives import DRIVES
 from scipy.integrate import solve_ivp
 
 from neuro import Network, Neuron, Population, library, quantity
@@ -13,6 +12,7 @@ from neuro.compiler.parameters import initial_state, values
 from neuro.compiler.resolve import resolve
 from neuro.library.morris_lecar import PRESETS
 from tests.compiler.test_integrators import ORDERS, Array, final, silent
+from twinspike.models.drives import DRIVES
 
 STEPS = 20  # of the coarsest dt
 WEAK = 0.2  # of the current that makes it fire

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.drives import DRIVES
 
 import backends
 from neuro import ModelError, Network, Neuron, Recording, library, lower, quantity
 from tests.library.networks import WEIGHTS, one_population, two_populations
+from twinspike.models.drives import DRIVES
 
 STEPS = 1000
 SPIKING = tuple(n for n in library.neurons() if library.get(n).threshold)
@@ -101,7 +101,8 @@ def test_unit_without_threshold_settles_at_its_steady_state(name: str) -> None:
 
 def test_a_model_without_test_data_is_told_where_it_goes() -> None:
     with pytest.raises(
-        KeyError, match=r"'foo' has no drive; write one, such as Drive\('0.3 nA'\).*, into DRIVES in scripts/models/dr"
+        KeyError,
+        match=r"'foo' has no drive; write one, such as Drive\('0.3 nA'\).*, into DRIVES in twinspike/models/dr",
     ):
         one_population("foo")
     with pytest.raises(KeyError, match=r"'foo' has no weight; write one.*, into WEIGHTS in tests/library/networks.py"):

@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from models import morris_lecar as fixture
 
 import backends
 from neuro import library, quantity
@@ -17,6 +16,7 @@ from neuro.language.units import unit
 from neuro.library.morris_lecar import PRESETS
 from tasks.single_neuron import crossings
 from tests.backends.able import REFUSED
+from twinspike.models import morris_lecar as fixture
 
 BACKENDS = [b for b in backends.names() if b not in REFUSED]
 BOTH = {"trapezoid": fixture.stepped, "rk4": fixture.continuous}

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benches import microcircuit as bench
-from benches.peers import microcircuit as peers
-from benchmark import Bench
-from timing import CONTROL, in_fresh_process
 
 import backends
 from tasks import microcircuit
+from twinspike.benches import microcircuit as bench
+from twinspike.benches.peers import microcircuit as peers
+from twinspike.benchmark import Bench
+from twinspike.timing import CONTROL, in_fresh_process
 
 SCALE, STEPS = 0.01, 400
 

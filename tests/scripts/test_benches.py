@@ -8,18 +8,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import benches
 import numpy as np
 import pytest
-import timing
-from benches.peers import balanced
-from benchmark import Bench, Figure
 
 import backends
+from twinspike import benches, timing
+from twinspike.benches.peers import balanced
+from twinspike.benchmark import Bench, Figure
 
 
 def definitions() -> dict[str, Callable[[], Any]]:
-    from benches import coba, cuba, es, scaling, training
+    from twinspike.benches import coba, cuba, es, scaling, training
 
     few = np.arange(5), np.arange(5, 10)
     rest = {n: np.zeros(balanced.CELLS) for n in ("v", "ge", "gi")}
@@ -44,14 +43,14 @@ def test_its_definition_compiles(name: str) -> None:
 
 
 def test_a_training_step_of_ours_gives_a_loss() -> None:
-    from benches import training
+    from twinspike.benches import training
 
     x, labels = training.data(batch=2, steps=5)
     assert 0.0 < training.ours("torch", x, labels)() < 20.0
 
 
 def test_candidates_of_es_spike_as_the_interpreter_says() -> None:
-    from benches import es
+    from twinspike.benches import es
 
     candidates = np.random.default_rng(0).normal(0.0, 0.02, (8, 100, 100))
     expected, found = (es.ours(name, "euler", candidates, steps=200)() for name in ("reference", "native"))
@@ -60,9 +59,8 @@ def test_candidates_of_es_spike_as_the_interpreter_says() -> None:
 
 
 def test_eprop_by_random_feedback_has_the_same_gradient_on_native_and_torch() -> None:
-    from benches import eprop
-
     import tasks
+    from twinspike.benches import eprop
 
     rule = "e-prop, random feedback"
     expected, found = (
@@ -114,7 +112,7 @@ def test_peak_memory_of_a_fresh_process_counts_what_it_allocates() -> None:
 
 def test_a_stream_s_and_a_session_s_benchmarks_do_what_they_say() -> None:
     """The networks fire, and the figures name what they hold."""
-    from benches import going_on
+    from twinspike.benches import going_on
 
     for network in (going_on.cells(20), going_on.cells(20, noise=True)):
         assert backends.get("native").compile(network).run(steps=2000).spike_count() > 20
@@ -123,7 +121,7 @@ def test_a_stream_s_and_a_session_s_benchmarks_do_what_they_say() -> None:
 
 def test_all_kernels_of_binary_products_give_the_same_whole_numbers() -> None:
     """Also where naive loops do some of the rows alone."""
-    from benches import xnor
+    from twinspike.benches import xnor
 
     rng = np.random.default_rng(0)
     wide = xnor.products(1000, rng), xnor.networks((13, 2100, 2100, 9), rng)

@@ -10,22 +10,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import fuzz
 import gpu_installed
 import numpy as np
 import pytest
 import torch
-from benches import on_device, training
-from benches.on_device import es, measuring
-from benches.peers import by_hand
-from benchmark import Bench
-from device import Device
-from fuzzing.networks import generate
-from fuzzing.oracles import outcome
-from timing import CONTROL
 
 from backends.native import devices
 from neuro import UnsupportedError
+from twinspike import fuzz
+from twinspike.benches import on_device, training
+from twinspike.benches.on_device import es, measuring
+from twinspike.benches.peers import by_hand
+from twinspike.benchmark import Bench
+from twinspike.device import Device
+from twinspike.fuzzing.networks import generate
+from twinspike.fuzzing.oracles import outcome
+from twinspike.timing import CONTROL
 
 ROOT = Path(__file__).parents[2]
 X, LABELS = training.data(batch=4, steps=40)

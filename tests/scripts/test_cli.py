@@ -9,10 +9,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import cli
 import pytest
 
 from neuro.export import targets
+from twinspike import cli
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 import typer
-from sweeping.drawing import listed, suggested
-from sweeping.spec import check, read
+
+from twinspike.sweeping.drawing import listed, suggested
+from twinspike.sweeping.spec import check, read
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"

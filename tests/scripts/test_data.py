@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import data
 import pytest
 
 import tasks
 from tasks.ecg import TEST, TRAIN
 from tasks.files import FOLDER, File
+from twinspike import data
 
 
 def test_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

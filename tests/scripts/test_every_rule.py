@@ -8,10 +8,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import train
 
 from neuro import learning
 from neuro.io.results import Run, open_run
+from twinspike import train
 
 RATES = 'task = "rflo"\n[task_options]\nhidden = 6\nupdates = 14\n'
 REWARDS = 'task = "delayed-choice"\nbatch = 2\n[task_options]\ndelay = 1\nlif = 4\nalif = 4\n'

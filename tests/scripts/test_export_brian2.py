@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import cli
-import export_brian2
 import numpy as np
 import pytest
-from fuzzing.oracles.script import ran
 
 import backends
 from neuro import Input, Network, Normal, Population, Projection, quantity
 from neuro.io.serialisation import to_json
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
+from twinspike import cli, export_brian2
+from twinspike.fuzzing.oracles.script import ran
 
 pytest.importorskip("brian2")
 

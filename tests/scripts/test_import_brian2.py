@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import brian2_examples
-import cli
-import import_brian2 as script
 import numpy as np
 import pytest
-from brian2_runs import examined, numbers, ours, watched
-from brian2_runs.examined import Settings, examine
-from brian2_runs.first_run import NoRun, first_run
 
 from backends.brian.devices import fresh_clock
 from backends.brian.importing.importer import Imported
 from neuro.io.serialisation import read_network
+from twinspike import cli
+from twinspike import import_brian2 as script
+from twinspike.brian2_runs import examined, numbers, ours, watched
+from twinspike.brian2_runs.examined import Settings, examine
+from twinspike.brian2_runs.first_run import NoRun, first_run
 
 NOISY = """
 from multiprocessing import Pool

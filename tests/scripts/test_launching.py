@@ -15,17 +15,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import cli
-import launching
 import numpy as np
 import pytest
-import train
 
 from neuro.io.hdf5 import in_use
 from neuro.io.results import ResultsError, Run, checkpoint_path, open_run
 from tests.children import environment, marked, until
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import files, graded
+from twinspike import cli, launching, train
 
 EPOCHS = 100
 SAME = ("loss", "gradient_norm", "test_accuracy")
@@ -263,7 +261,7 @@ def test_processes_that_begin_again_take_up_what_is_theirs(tmp_path: Path, call:
 
 SCRIPT = """
 import os, sys
-import launching
+from twinspike import launching
 from neuro import RunError
 
 def main() -> None:

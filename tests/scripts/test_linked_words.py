@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import linked_words
-from models.linked_words import APART, LINKED, RANDOM, TOGETHER, WHOLE, Sizes, run_all
-from models.linked_words import linked_words as study_part
-from study import Study
 
 from neuro.options import OptionError
 from tasks.spoken_digits import Recordings
+from twinspike.models import linked_words
+from twinspike.models.linked_words import APART, LINKED, RANDOM, TOGETHER, WHOLE, Sizes, run_all
+from twinspike.models.linked_words import linked_words as study_part
+from twinspike.study import Study
 
 
 def made_up(channels: int) -> Recordings:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lyapunov as script
 import numpy as np
 import pytest
-import train
 
 from neuro.io.results import Run, open_run
+from twinspike import lyapunov as script
+from twinspike import train
 
 CONFIG = """
 task = "match-to-sample"

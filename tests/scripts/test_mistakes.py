@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import cli
 import h5py
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from neuro.io.serialisation import read_network, to_json
 from tests.export.hostile import HUGE, NIR, whole, zipped
 from tests.io.test_hostile_runs import HOSTILE
 from tests.io.test_hostile_runs import whole as recorded
+from twinspike import cli
 
 # Errors that other errors take the place of before they reach a user.
 INNER = {
@@ -317,7 +317,7 @@ def test_every_error_of_the_packages_ends_in_one_line() -> None:
 
 def test_a_run_that_continues_keeps_its_settings(tmp_path: Path) -> None:
     """Other settings are refused, the same ones are taken, however they are given."""
-    import run_settings
+    from twinspike import run_settings
 
     config = tmp_path / "c.toml"
     config.write_text("epochs = 2\n[rule_options]\nlearning_rate = 0.01\n")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
-import inspect_run
 import pytest
 
 from neuro.io.hdf5 import in_use
 from tests.io.test_merging import begun, whole
 from tests.scripts.test_mistakes import called
+from twinspike import inspect_run
 
 Call = Callable[..., tuple[int, str, str]]
 

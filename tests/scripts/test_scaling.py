@@ -8,15 +8,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import bench
-import cli
 import numpy as np
 import pytest
-from scaling import cost, page
-from scaling.cost import Link, Row
-from scaling.group import Group
 
 from neuro import RunError
+from twinspike import bench, cli
+from twinspike.scaling import cost, page
+from twinspike.scaling.cost import Link, Row
+from twinspike.scaling.group import Group
 
 DOCS = Path(__file__).parents[2] / "docs"
 VALUES = {

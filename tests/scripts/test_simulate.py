@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-import cli
 import numpy as np
 import pytest
-import simulate as script
 
 import backends
 from neuro import Input, Network, Normal, Population, Probability, Projection
@@ -23,6 +21,8 @@ from neuro.io.serialisation import to_json
 from neuro.language.units import quantity
 from neuro.library.lif import lif
 from neuro.library.pulse import pulse
+from twinspike import cli
+from twinspike import simulate as script
 
 ROOT = Path(script.__file__).parent
 

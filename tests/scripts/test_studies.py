@@ -9,16 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cli
 import h5py
 import numpy as np
 import pytest
-import reproduce
-import studies
 import typer
-from study import Study, curves
 
 from tests import extras
+from twinspike import cli, reproduce, studies
+from twinspike.study import Study, curves
 
 
 def criteria(name: str, folder: Path) -> list[dict[str, Any]]:

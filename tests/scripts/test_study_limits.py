@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import xor
-from studies import contrastive, evolved_plasticity_night, gradient_audit, rflo
+
+from twinspike.models import xor
+from twinspike.studies import contrastive, evolved_plasticity_night, gradient_audit, rflo
 
 
 def test_chance_alignment_passes_each_limit_as_rarely_as_said() -> None:

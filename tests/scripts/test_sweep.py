@@ -12,11 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cli
 import numpy as np
 import pytest
-import sweeping.engines
-from sweeping.trials import Trial, train_it
 
 from neuro.io.checkpoints import checkpoint_path
 from neuro.io.hdf5 import alone, in_use
@@ -25,6 +22,9 @@ from neuro.io.results import ResultsError, Run, open_run
 from tests.children import ROOT, environment, until
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import examples, files, graded
+from twinspike import cli
+from twinspike.sweeping import engines
+from twinspike.sweeping.trials import Trial, train_it
 
 CODE = """
 import os, time
@@ -89,7 +89,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Sweeps train in this process; gives the names of the trials that the last one started."""
-    monkeypatch.setattr(sweeping.engines, "Local", Inline)
+    monkeypatch.setattr(engines, "Local", Inline)
     return lambda: Inline.last.started
 
 

@@ -8,14 +8,14 @@ import random
 from pathlib import Path
 from typing import Any
 
-import cli
 import pytest
-from sweeping.drawing import drawn, listed
-from sweeping.folder import Folder
-from sweeping.plans import Listing, Searching
-from sweeping.spec import Best, Spec, check, read
 
 from tests.tasks.own_data import files
+from twinspike import cli
+from twinspike.sweeping.drawing import drawn, listed
+from twinspike.sweeping.folder import Folder
+from twinspike.sweeping.plans import Listing, Searching
+from twinspike.sweeping.spec import Best, Spec, check, read
 
 GRID = 'task = "digits"\n[task_options]\nhidden = 6\n[grid]\nseed = [0, 1]\n"rule_options.learning_rate" = [0.1, 0.2, 0.3]\n'
 OVER = "rule_options.learning_rate = {loguniform = [1e-4, 1.0]}\ntask_options.hidden = {int = [4, 64]}\nbatch = {choice = [8, 16]}\n"
@@ -285,7 +285,7 @@ def test_what_is_best() -> None:
 
 def test_files_that_changed_make_other_trials(tmp_path: Path) -> None:
     """A trial's settings name a file; what a finished one has read, another one must read too."""
-    import sweep
+    from twinspike import sweep
 
     options = files(tmp_path)
     (tmp_path / "parts.toml").write_text('[parts.one]\nfile = "net.json"\n')

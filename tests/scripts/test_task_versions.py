@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cli
 import pytest
-from continuing import same_version
 
 from neuro.io.results import open_run
 from tasks.digits import Digits
 from tests.scripts.test_mistakes import called
+from twinspike import cli
+from twinspike.continuing import same_version
 
 
 def test_another_version_is_no_continuation_and_no_comparison(

@@ -7,16 +7,14 @@ import subprocess
 from pathlib import Path
 from threading import Thread
 
-import cli
-import inspect_run
 import numpy as np
 import pytest
-import train
 
 from neuro.io.hdf5 import alone
 from neuro.io.results import ResultsError, Run, open_run
 from tests.children import running, until
 from tests.tasks.own_data import files, graded
+from twinspike import cli, inspect_run, train
 
 WAITING = """
 import time

@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing.networks import Case, generate, with_network
-from fuzzing.oracles.drawing import as_pairs, drawn
-from fuzzing.oracles.sharing import by_hand
 
 import backends
 from neuro import ModelError, Network, Pairs, Recording
@@ -22,6 +19,9 @@ from neuro.compiler.resolve import resolve
 from neuro.surgery import Surgery, rearranged, removed
 from neuro.surgery.arrays import moved, wired
 from neuro.surgery.operation import numbered
+from twinspike.fuzzing.networks import Case, generate, with_network
+from twinspike.fuzzing.oracles.drawing import as_pairs, drawn
+from twinspike.fuzzing.oracles.sharing import by_hand
 
 SEEDS = range(70)
 NOTHING = (3, 40, 17, 54)  # seeds of a removal of nothing

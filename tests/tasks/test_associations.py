@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies.associations import EXACT, forced, isolated
 
 import backends
 from neuro.compiler.parameters import parameters
@@ -42,6 +41,7 @@ from tasks.associations import (
     nearby,
     steady,
 )  # fmt: skip
+from twinspike.studies.associations import EXACT, forced, isolated
 
 every_backend = pytest.mark.parametrize("backend", ["reference", "native", "torch", "brian2"])
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies.energy_complexity import SIZES, kinds_of, reachable, transitions
 
 import backends
 from neuro import quantity
@@ -20,6 +19,7 @@ from neuro.export import ExportError, targets
 from neuro.options import OptionError
 from tasks.automata import Automaton, counter, from_regex, random_automaton
 from tasks.automaton_networks import automaton_network
+from twinspike.studies.energy_complexity import SIZES, kinds_of, reachable, transitions
 
 make: Any = automaton_network
 EACH = [("one-shot", 1), ("successive", 1), ("blocks", 1), ("blocks", 4)]

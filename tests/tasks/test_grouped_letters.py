@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies.differentiable_structure import easy_surprise, hard_surprise
 
 import tasks
 from neuro.compiler.parameters import values
 from tasks.grouped_letters import ALPHABET, FIRST, GROUPS, STEPS, easy, optimum
+from twinspike.studies.differentiable_structure import easy_surprise, hard_surprise
 
 LONG = 200_000
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.trajectory_adjoint import Rates, of_equations, of_steps
-from studies.pearlmutter import apart, by_autograd, drawn
 
 import tasks
 from tasks.trajectory import DT, FINE, PERIOD, curve, distances
+from twinspike.models.trajectory_adjoint import Rates, of_equations, of_steps
+from twinspike.studies.pearlmutter import apart, by_autograd, drawn
 
 PARTS = tuple(f.name for f in fields(Rates))
 whichever = pytest.mark.parametrize("which", ["circle", "eight"])

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing.networks import generate
 
 import backends
 from backends.common.structure import Backward
@@ -33,6 +32,7 @@ from neuro import (
 )
 from tests.backends.native.emulation import BATCH, STEPS, Planted, compiled, gradients, run, same, wide
 from tests.backends.networks import drive, networks
+from twinspike.fuzzing.networks import generate
 
 NETWORKS = networks()
 EMULATED = "cuda-emulated"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studies.agreement import driven
 
 import backends
 from backends.native import executable
@@ -18,6 +17,7 @@ from neuro.compiler import surrogates
 from neuro.compiler.parameters import parameters
 from tests.backends.networks import LIF, PULSE, drive, networks
 from tests.library.networks import two_populations
+from twinspike.studies.agreement import driven
 
 NETWORKS = networks()
 CELLS, SYNAPSES = library.neurons(), sorted(set(library.names()) - set(library.neurons()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fuzzing.networks import NetworkMaker
 
 import backends
 from backends.native import executable
@@ -27,6 +26,7 @@ from tests.backends.native.driver import (
 from tests.backends.native.emulation import gradients
 from tests.backends.networks import networks
 from tests.backends.test_modules import NETWORK, SPIKES
+from twinspike.fuzzing.networks import NetworkMaker
 
 NETWORKS = networks()
 

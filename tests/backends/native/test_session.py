@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing.networks import generate
 
 import backends
 from backends.common.arrays import draw_poisson
@@ -18,6 +17,7 @@ from neuro import Input, Network, Neuron, Population, Recording, RunError, Unsup
 from neuro.compiler.parameters import parameters
 from neuro.events import Events, Rasters
 from tests.backends.networks import LEAKY, drive, networks
+from twinspike.fuzzing.networks import generate
 
 NETWORKS = networks()
 ROOMS = (2**26, 1, 2000)  # windows of 256 steps, of one, and of a few

@@ -1,0 +1,1 @@
+"""The command `twinspike`, and what its subcommands share."""
