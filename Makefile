@@ -11,7 +11,7 @@ help:
 	@echo "make test    set up, run the tests that take seconds"
 	@echo "make fuzz    set up, send 500 new random networks through the oracles of differential testing"
 	@echo "make lint    set up, check style, types and imports"
-	@echo "make wheel   build the wheel, run the README's example from it in a fresh environment"
+	@echo "make wheel   build the wheel, go a stranger's path with it in a fresh environment"
 	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
 	@echo "make bench   set up, time everything against its peers, print one table"
 	@echo "make clean   remove what the others made, but not runs/"
@@ -43,14 +43,15 @@ lint: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-# The extras that the README's example needs and no others, away from the checkout.
+# The extras that the README's example needs, and the command's; no others, and away from the checkout.
 WHEEL := build/wheel
 wheel: setup
 	rm -rf $(WHEEL)
 	$(BIN)/hatchling build --target wheel --directory $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)/environment
-	$(WHEEL)/environment/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(WHEEL)/twinspike-*.whl)[brian2,torch]"
+	$(WHEEL)/environment/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(WHEEL)/twinspike-*.whl)[cli,brian2,torch]"
 	cd / && $(CURDIR)/$(WHEEL)/environment/bin/python -I $(CURDIR)/tests/packaging/readme_example.py $(CURDIR)/README.md
+	cd / && $(CURDIR)/$(WHEEL)/environment/bin/python -I $(CURDIR)/tests/packaging/stranger.py $(CURDIR)/$(WHEEL)/stranger
 
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r twinspike/benches/peers/requirements.txt

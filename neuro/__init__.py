@@ -10,6 +10,7 @@ from neuro import moved
 
 if TYPE_CHECKING:
     from neuro import library as library  # noqa: I001  one block a module
+    from neuro.beside import compile as compile, task as task
     from neuro.io.appending import append_recording as append_recording
     from neuro.language.equations import ModelError as ModelError
     from neuro.compiler.lowering import levels as levels, lower as lower
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 moved.install()
 
 _HOMES = {
+    "neuro.beside": "compile task",
     "neuro.io.appending": "append_recording",
     "neuro.model": "AllToAll Distance FixedInDegree FixedOutDegree FixedTotal Gamma Input LogNormal Network Neuron Normal OneToOne Pairs Population Probability "
     "Projection Synapse Uniform",

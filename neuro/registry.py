@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -16,7 +17,7 @@ from neuro.options import OptionError, checked, hint
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-_OURS = ("neuro", "backends", "tasks")
+_OURS = ("neuro", "backends", "tasks", "twinspike")
 EXTRAS = {
     "brian2": "brian2",
     "torch": "torch",
@@ -26,6 +27,10 @@ EXTRAS = {
     "nirtorch": "nir",
     "tonic": "events",
 }
+EXTRAS |= dict.fromkeys(("typer", "rich", "packaging"), "cli")
+EXTRAS |= dict.fromkeys(("elephant", "neo", "quantities"), "analysis")
+EXTRAS |= dict.fromkeys(("joblib", "cloudpickle"), "workers")
+EXTRAS |= {"matplotlib": "plots", "sklearn": "tasks", "scikit-learn": "tasks"}
 EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
 EXTRAS |= dict.fromkeys(("ray", "optuna"), "distributed")
 EXTRAS |= dict.fromkeys(("cuda-bindings", "nvidia-cuda-nvrtc"), "cuda")
@@ -38,6 +43,18 @@ class MissingPackageError(Exception):
 def missing(what: str, package: str) -> str:
     """The message for a package that isn't installed."""
     return f"{what} needs the package '{package}'; install it: {command(package)}"
+
+
+@contextmanager
+def needed_by(what: str) -> Iterator[None]:
+    """Around imports of packages that not every installation has. Raises MissingPackageError, with the command that installs the absent one."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
+            raise
+        raise MissingPackageError(missing(what, package)) from None
 
 
 def command(package: str) -> str:

@@ -1,6 +1,6 @@
 """`twinspike audit`, from a checkout: see twinspike/audit_gradients.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("audit")
+    main("audit")

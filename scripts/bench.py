@@ -1,6 +1,6 @@
 """`twinspike bench`, from a checkout: see twinspike/bench.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("bench")
+    main("bench")

@@ -1,6 +1,6 @@
 """`twinspike data`, from a checkout: see twinspike/data.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("data")
+    main("data")

@@ -1,6 +1,6 @@
 """`twinspike export-brian2`, from a checkout: see twinspike/export_brian2.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("export-brian2")
+    main("export-brian2")

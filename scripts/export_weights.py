@@ -1,6 +1,6 @@
 """`twinspike export`, from a checkout: see twinspike/export_weights.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("export")
+    main("export")

@@ -1,6 +1,6 @@
 """`twinspike fuzz`, from a checkout: see twinspike/fuzz.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("fuzz")
+    main("fuzz")

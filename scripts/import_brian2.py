@@ -1,6 +1,6 @@
 """`twinspike import-brian2`, from a checkout: see twinspike/import_brian2.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("import-brian2")
+    main("import-brian2")

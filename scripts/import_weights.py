@@ -1,6 +1,6 @@
 """`twinspike import`, from a checkout: see twinspike/import_weights.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("import")
+    main("import")

@@ -1,6 +1,6 @@
 """`twinspike lyapunov`, from a checkout: see twinspike/lyapunov.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("lyapunov")
+    main("lyapunov")

@@ -1,6 +1,6 @@
 """`twinspike merge`, from a checkout: see twinspike/merge.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("merge")
+    main("merge")

@@ -1,6 +1,6 @@
 """`twinspike quantise`, from a checkout: see twinspike/quantise.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("quantise")
+    main("quantise")

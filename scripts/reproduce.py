@@ -1,6 +1,6 @@
 """`twinspike reproduce`, from a checkout: see twinspike/reproduce.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("reproduce")
+    main("reproduce")

@@ -1,6 +1,6 @@
 """`twinspike simulate`, from a checkout: see twinspike/simulate.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("simulate")
+    main("simulate")

@@ -1,6 +1,6 @@
 """`twinspike sweep`, from a checkout: see twinspike/sweep.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("sweep")
+    main("sweep")

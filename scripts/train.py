@@ -1,6 +1,6 @@
 """`twinspike train`, from a checkout: see twinspike/train.py."""
 
-from twinspike.__main__ import run
+from twinspike.__main__ import main
 
 if __name__ == "__main__":
-    run("train")
+    main("train")

@@ -14,7 +14,7 @@ import numpy as np
 from neuro.events import Events
 from neuro.model import Network
 from neuro.options import OptionError
-from neuro.registry import MissingPackageError, missing
+from neuro.registry import needed_by
 from tasks.arrays import Arrays, from_arrays
 
 
@@ -24,10 +24,8 @@ def from_tonic(
     """A task of a tonic data set, sliced or not: pairs of events (fields t, x, p, and y of a camera) and a label. time_window: microseconds of a step, from a recording's first event on.
     sensor_size: x, y, p; the data set's own unless given. Channels are [p, y, x], the last one fastest; several events of one in a step are one spike; shorter recordings are filled up
     with nothing and masked. options: see tasks.from_arrays. Raises OptionError, MissingPackageError."""
-    try:
+    with needed_by("from_tonic"):
         frame = import_module("tonic.transforms").ToFrame
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(missing("from_tonic", (error.name or "tonic").partition(".")[0])) from None
     size = (
         tuple(sensor_size)
         or getattr(dataset, "sensor_size", None)

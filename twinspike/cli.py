@@ -53,13 +53,14 @@ def run(
             sys.exit(0)
         if not is_user_error(error):
             raise
-        fail(str(error).strip())
+        fail(_absent(error) or str(error).strip())
 
 
 def is_user_error(error: Exception) -> bool:
     """Errors that name culprit and fix. Their modules are looked at only if somebody has loaded them."""
     kinds: list[type[BaseException]] = [UserError, OSError]
     for module, names in {
+        "neuro.beside": ("ClashError",),
         "neuro.language.equations": ("ModelError",),
         "neuro.protocols": ("UnsupportedError", "RunError"),
         "neuro.io.hdf5": ("ResultsError",),
@@ -92,16 +93,32 @@ def is_user_error(error: Exception) -> bool:
     }.items():
         loaded = sys.modules.get(module)
         kinds += [getattr(loaded, name) for name in names if hasattr(loaded, name)]
-    return isinstance(error, tuple(kinds))
+    return isinstance(error, tuple(kinds)) or bool(_absent(error))
+
+
+def _absent(error: Exception) -> str:
+    """What to do about a package of an extra that isn't installed."""
+    from neuro.registry import EXTRAS, missing
+
+    package = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return missing("this", package) if package in EXTRAS else ""
 
 
 def command_line() -> str:
     """How this process was called."""
     import shlex
 
-    if Path(sys.argv[0]).stem in ("twinspike", "__main__"):
-        return shlex.join(["twinspike", *sys.argv[1:]])
-    return shlex.join(["python", *sys.argv])
+    return shlex.join(["twinspike", *sys.argv[1:]] if _installed() else ["python", *sys.argv])
+
+
+def arguments() -> list[str]:
+    """This process's, behind the subcommand."""
+    return sys.argv[2 if _installed() else 1 :]
+
+
+def _installed() -> bool:
+    """Whether this is the command `twinspike`, not a script that stands for one of its subcommands."""
+    return Path(sys.argv[0]).stem in ("twinspike", "__main__")
 
 
 def note(message: str) -> None:

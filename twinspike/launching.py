@@ -52,8 +52,8 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
-def start(script: Path, number: int) -> None:
-    """Run the script with this command line in so many processes; returns when they are done. A lost process makes all begin again, RESTARTS times."""
+def start(subcommand: str, number: int) -> None:
+    """Run the subcommand with this process's arguments in so many processes; returns when they are done. A lost process makes all begin again, RESTARTS times."""
     import logging
     import multiprocessing
     import uuid
@@ -70,7 +70,7 @@ def start(script: Path, number: int) -> None:
         rdzv_endpoint="localhost:0", max_restarts=RESTARTS, start_method="forkserver",
     )  # fmt: skip
     try:
-        codes = elastic_launch(config, _worked)(str(script), sys.argv[1:])
+        codes = elastic_launch(config, _worked)(["twinspike", subcommand, *cli.arguments()])
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
@@ -82,14 +82,14 @@ def start(script: Path, number: int) -> None:
         sys.exit(code)
 
 
-def _worked(script: str, arguments: list[str]) -> int:
-    """The script in this process, and the code with which it ends. It fails only where processes don't meet: torch's agent then begins again."""
-    import runpy
+def _worked(words: list[str]) -> int:
+    """The command of these words in this process, and the code with which it ends. It fails only where processes don't meet: torch's agent then begins again."""
+    from twinspike.__main__ import main
 
     os.environ[_OURS] = "1"
-    sys.argv = [script, *arguments]
+    sys.argv = words
     try:
-        runpy.run_path(script, run_name="__main__")
+        main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0

@@ -5,7 +5,6 @@ python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -244,7 +243,7 @@ def main(
     if not launching.launched() and (number := processes_of(processes, config, out, resume)) > 1:
         if not resume:
             refuse_processes({**asked(config, given), "processes": number})
-        return launching.start(Path(sys.argv[0]), number)
+        return launching.start("train", number)
     resume, overwrite, done = launching.again(out, resume, overwrite)
     if done:
         return None

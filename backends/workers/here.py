@@ -13,6 +13,7 @@ from typing import Any
 
 from backends.workers.crew import Lost
 from backends.workers.worker import answer
+from neuro.registry import needed_by
 
 _COUNTS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "BLIS_NUM", "VECLIB_MAXIMUM", "NUMBA_NUM", "NUMEXPR_NUM")
 NO_THREADS = {f"{name}_THREADS": "1" for name in _COUNTS}  # a worker has its own processor, no more
@@ -48,8 +49,9 @@ class Here:
         return self.workers - len(self._under_way)
 
     def submit(self, message: bytes, places: Mapping[str, Any]) -> Any:
-        from joblib.externals.loky import ProcessPoolExecutor
-        from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
+        with needed_by("several workers"):
+            from joblib.externals.loky import ProcessPoolExecutor
+            from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
         if self._executor is None:
             self._executor = ProcessPoolExecutor(self.workers, timeout=None, env=NO_THREADS)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from neuro.protocols import RunError
+from neuro.registry import needed_by
 
 KEPT = 12  # shared things that a worker keeps, and that who sends them keeps ready for it
 _held: OrderedDict[str, Any] = OrderedDict()
@@ -20,7 +21,8 @@ _held: OrderedDict[str, Any] = OrderedDict()
 
 def dumps(value: Any) -> bytes:
     """Pickled; functions and classes of `__main__` by value. Raises RunError naming what can't be."""
-    import cloudpickle
+    with needed_by("several workers"):
+        import cloudpickle
 
     try:
         found: bytes = cloudpickle.dumps(value)

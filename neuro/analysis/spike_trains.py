@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuro.registry import needed_by
+
 Raster = npt.NDArray[np.bool_]
 Steps = npt.NDArray[np.intp]
 
@@ -131,8 +133,9 @@ def van_rossum(
     step = _step(dt) * MS_PER_SECOND
 
     def distance() -> Callable[[Steps, Steps], float]:
-        import quantities as pq
-        from elephant.spike_train_dissimilarity import van_rossum_distance
+        with needed_by("van_rossum"):
+            import quantities as pq
+            from elephant.spike_train_dissimilarity import van_rossum_distance
 
         filter_time = milliseconds * pq.ms
 
@@ -161,8 +164,9 @@ def victor_purpura(
     step = _step(dt) * MS_PER_SECOND
 
     def distance() -> Callable[[Steps, Steps], float]:
-        import quantities as pq
-        from elephant.spike_train_dissimilarity import victor_purpura_distance
+        with needed_by("victor_purpura"):
+            import quantities as pq
+            from elephant.spike_train_dissimilarity import victor_purpura_distance
 
         rate = per_millisecond / pq.ms
 

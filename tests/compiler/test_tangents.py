@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,6 @@ from neuro.compiler.tangents import Tangents
 from neuro.protocols import Record
 from neuro.state import State
 from tests.backends.networks import drive, networks
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
 from twinspike.fuzzing.networks import generate
 from twinspike.fuzzing.oracles.gradients import complete
 

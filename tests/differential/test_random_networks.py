@@ -1,4 +1,4 @@
-"""Every failure ever found, then random networks of fixed seeds, through the oracles of scripts/fuzzing."""
+"""Every failure ever found, then random networks of fixed seeds, through the oracles of twinspike.fuzzing."""
 
 from __future__ import annotations
 

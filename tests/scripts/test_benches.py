@@ -33,7 +33,7 @@ def definitions() -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("name", benches.names())
 def test_a_benchmark_imports_and_can_be_run(name: str) -> None:
-    assert callable(import_module(f"benches.{name}").run)
+    assert callable(import_module(f"twinspike.benches.{name}").run)
 
 
 @pytest.mark.parametrize("name", sorted(definitions()))

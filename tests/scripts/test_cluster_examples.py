@@ -37,7 +37,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def options_of(script: str) -> set[str]:
     app = typer.Typer()
-    app.command()(import_module(Path(script).stem).main)
+    app.command()(import_module(f"twinspike.{Path(script).stem}").main)
     found: set[str] = set()
     for parameter in typer.main.get_command(app).params:
         found |= {*parameter.opts, *parameter.secondary_opts}

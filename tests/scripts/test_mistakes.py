@@ -61,7 +61,7 @@ def called(
     """Exit code, what was printed, what the error says."""
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
-        cli.run(import_module(script).main)
+        cli.run(import_module(f"twinspike.{script}").main)
     found = capsys.readouterr()
     return int(left.value.code or 0), found.out, found.err
 

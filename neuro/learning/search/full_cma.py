@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from neuro.learning.search.searches import Array, Search, State
-from neuro.registry import MissingPackageError, missing
+from neuro.registry import needed_by
 
 
 @dataclass
@@ -59,12 +59,9 @@ class FullCMA(Search):
 
 
 def _strategy(random: np.random.Generator, n: int, candidates: int) -> _Strategy:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import cma
-    except ModuleNotFoundError:
-        raise MissingPackageError(missing("rule 'cma'", "cma")) from None
+    with needed_by("rule 'cma'"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import cma
     found = _Strategy(random)
     options: dict[str, Any] = {"verbose": -9, "randn": found.normal, "seed": np.nan}
     if candidates:
