@@ -30,7 +30,7 @@ EXTRAS = {
 EXTRAS |= dict.fromkeys(("typer", "rich", "packaging"), "cli")
 EXTRAS |= dict.fromkeys(("elephant", "neo", "quantities"), "analysis")
 EXTRAS |= dict.fromkeys(("joblib", "cloudpickle"), "workers")
-EXTRAS |= {"matplotlib": "plots", "sklearn": "tasks", "scikit-learn": "tasks"}
+EXTRAS |= {"matplotlib": "plots", "scikit-learn": "tasks"}
 EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
 EXTRAS |= dict.fromkeys(("ray", "optuna"), "distributed")
 EXTRAS |= dict.fromkeys(("cuda-bindings", "nvidia-cuda-nvrtc"), "cuda")
@@ -38,6 +38,12 @@ EXTRAS |= dict.fromkeys(("cuda-bindings", "nvidia-cuda-nvrtc"), "cuda")
 
 class MissingPackageError(Exception):
     """A package that something needs is not installed; the message names both, and the command that installs it."""
+
+
+def package_of(error: ModuleNotFoundError) -> str:
+    """The package whose module wasn't found."""
+    module = (error.name or "").partition(".")[0]
+    return "scikit-learn" if module == "sklearn" else module
 
 
 def missing(what: str, package: str) -> str:
@@ -51,10 +57,9 @@ def needed_by(what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in _OURS:
+        if package_of(error) in _OURS:
             raise
-        raise MissingPackageError(missing(what, package)) from None
+        raise MissingPackageError(missing(what, package_of(error))) from None
 
 
 def command(package: str) -> str:
@@ -190,7 +195,7 @@ class Registry:
 
     def _refuse_missing(self, name: str, error: ModuleNotFoundError, own: str = "") -> None:
         """Raises `error` where somebody's package is missing. own: a module that can't be installed by another command."""
-        package = (error.name or "").partition(".")[0]
+        package = package_of(error)
         if package in _OURS:
             where = f" ({self.ours[name]})" if name in self.ours else ""
             why = (

@@ -10,12 +10,11 @@ def main(*given: str) -> None:
     try:
         from twinspike.commands import run
     except ModuleNotFoundError as error:
-        from neuro.registry import EXTRAS, missing
+        from neuro.registry import EXTRAS, missing, package_of
 
-        package = (error.name or "").partition(".")[0]
-        if EXTRAS.get(package) != "cli":
+        if EXTRAS.get(package_of(error)) != "cli":
             raise
-        sys.exit(f"error: {missing('the command twinspike', package)}")
+        sys.exit(f"error: {missing('the command twinspike', package_of(error))}")
     run(*given)
 
 

@@ -98,9 +98,9 @@ def is_user_error(error: Exception) -> bool:
 
 def _absent(error: Exception) -> str:
     """What to do about a package of an extra that isn't installed."""
-    from neuro.registry import EXTRAS, missing
+    from neuro.registry import EXTRAS, missing, package_of
 
-    package = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    package = package_of(error) if isinstance(error, ModuleNotFoundError) else ""
     return missing("this", package) if package in EXTRAS else ""
 
 

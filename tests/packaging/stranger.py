@@ -36,7 +36,7 @@ def main(folder: Path) -> str:
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             return f"{' '.join(words)[:200]}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        print("from the wheel:", " ".join(words[:3])[:80].replace(sys.prefix, ""))
+        print("from the wheel:", Path(words[0]).name, *words[1:4] if words[1] != "-c" else ["own arrays"])
     return ""
 
 
