@@ -1,7 +1,7 @@
 """How the updates of learning rules compare with the true gradient and with each other.
 
-python scripts/audit_gradients.py --task rflo --rules eprop,rflo,snap1,uoro
-python scripts/audit_gradients.py runs/digits.h5 --rules eprop,wp --draws 50
+twinspike audit --task rflo --rules eprop,rflo,snap1,uoro
+twinspike audit runs/digits.h5 --rules eprop,wp --draws 50
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def prepare(run: Path | None, task: str, backend: str, rules: str) -> tuple[Any,
         found = task_of({"task": task, "task_options": {}}, task, "the call")
         network, parameters = found.network(0), None
     else:
-        given = with_task(run, "to learn from", "scripts/audit_gradients.py --task rflo", task)
+        given = with_task(run, "to learn from", "twinspike audit --task rflo", task)
         found, network, parameters = given.task, given.network, given.parameters
     chosen = rules_of(rules, found)
     for rule in chosen.values():

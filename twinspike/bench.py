@@ -1,11 +1,11 @@
 """Time our backends against other libraries on the same work: interleaved rounds, CPU time, medians, ratios.
 
-python scripts/bench.py training --rounds 7
-python scripts/bench.py training --device cuda
-python scripts/bench.py microcircuit --scale 1 --threads 2
-python scripts/bench.py microcircuit --scale 0.1 --threads 2
-python scripts/bench.py distributed --page docs/scaling.md
-python scripts/bench.py all
+twinspike bench training --rounds 7
+twinspike bench training --device cuda
+twinspike bench microcircuit --scale 1 --threads 2
+twinspike bench microcircuit --scale 0.1 --threads 2
+twinspike bench distributed --page docs/scaling.md
+twinspike bench all
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Run a network in several backends, a trained one on its test set, and say where they differ.
 
-python scripts/compare_backends.py runs/digits.h5 --backends brian2,torch,snntorch,reference
-python scripts/compare_backends.py runs/digits.h5 --export loihi2 --backends brian2,reference
-python scripts/compare_backends.py net.toml --steps 1000 --backends brian2,native,reference
+twinspike compare runs/digits.h5 --backends brian2,torch,snntorch,reference
+twinspike compare runs/digits.h5 --export loihi2 --backends brian2,reference
+twinspike compare net.toml --steps 1000 --backends brian2,native,reference
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def compare_export(run: Path, target: str, names: list[str], code: str) -> None:
     from neuro.protocols import UnsupportedError
     from twinspike.given import with_task
 
-    given = with_task(run, "for the stages of an export", f"scripts/compare_backends.py {run} --steps 1000", code)
+    given = with_task(run, "for the stages of an export", f"twinspike compare {run} --steps 1000", code)
     task, batch = given.task, given.task.test_batch()
     stages = stored(given.network, given.parameters, given.reader.group(f"export/{target}"))
     found: dict[str, Any] = {}
@@ -177,7 +177,7 @@ def main(
     if steps is not None:
         compare_free(read(run, code=task), names, steps, trials)
         return
-    given = with_task(run, "to replay", f"scripts/compare_backends.py {run} --steps 1000", task)
+    given = with_task(run, "to replay", f"twinspike compare {run} --steps 1000", task)
     learned, network, parameters = given.task, given.network, given.parameters
     with cli.progress("replay") as update:
         update(0, len(names) + 2, "compiling")

@@ -1,6 +1,6 @@
 """What recordings of the tasks are on this machine, and how to get what isn't.
 
-python scripts/data.py --list
+twinspike data --list
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write a network, trained or not, as a Brian2 script that gives the spikes of one of its trials here.
 
-python scripts/export_brian2.py runs/digits.h5 --trial 3 --out digits.py
-python scripts/export_brian2.py network.toml --steps 1000 --out network.py
+twinspike export-brian2 runs/digits.h5 --trial 3 --out digits.py
+twinspike export-brian2 network.toml --steps 1000 --out network.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Export a trained network to a simulator or chip, with a fixture of expected spikes and a report of what each step lost.
 
-python scripts/export_weights.py runs/digits.h5 --target nir --out runs/digits.nir
+twinspike export runs/digits.h5 --target nir --out runs/digits.nir
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def export(run: Path, target: str, out: Path, budget: float, force: bool, code: 
     from neuro.io.results import write_group
     from twinspike.given import with_task
 
-    alone = f"scripts/export_weights.py {run} --target {target} --out {out} --files-only"
+    alone = f"twinspike export {run} --target {target} --out {out} --files-only"
     given = with_task(run, "for a fixture and a report", alone, code)
     task, network, parameters = given.task, given.network, given.parameters
     batch = task.test_batch()

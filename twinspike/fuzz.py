@@ -1,8 +1,8 @@
 """Run random networks through the oracles of differential testing, over several processes.
 
-python scripts/fuzz.py --networks 1000 --oracle all --seed 0 --jobs 2 --out campaign.jsonl
-python scripts/fuzz.py --out campaign.jsonl --resume
-python scripts/fuzz.py --networks 100 --oracle forward,gradients --device cuda --minutes 1
+twinspike fuzz --networks 1000 --oracle all --seed 0 --jobs 2 --out campaign.jsonl
+twinspike fuzz --out campaign.jsonl --resume
+twinspike fuzz --networks 100 --oracle forward,gradients --device cuda --minutes 1
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(
             journal.begin(plan)
     print(
         f"seeds {plan.first} to {plan.first + plan.networks - 1}: "
-        f"python scripts/fuzz.py --networks {plan.networks} --oracle {','.join(plan.oracles)} --seed {plan.first}"
+        f"twinspike fuzz --networks {plan.networks} --oracle {','.join(plan.oracles)} --seed {plan.first}"
         + (f" --device {device}" if device else ""),
         flush=True,
     )

@@ -41,7 +41,7 @@ def with_task(path: Path, purpose: str, instead: str, code: str = "") -> Given:
     found = read(path, code=code)
     if found.task is None:
         what = f"'{path}' is a network, not a run" if found.reader is None else f"run '{path}' names no task"
-        raise cli.UserError(f"{what}, so there is no test set {purpose}; use: python {instead}")
+        raise cli.UserError(f"{what}, so there is no test set {purpose}; use: {instead}")
     return found
 
 

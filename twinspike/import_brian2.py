@@ -2,8 +2,8 @@
 
 The script is its author's code and is executed as such, up to its first run: only give scripts that you would run yourself.
 
-python scripts/import_brian2.py cuba.py --out net.json            # then: train.py --network net.json, simulate.py net.json, ...
-python scripts/import_brian2.py cuba.py --run --duration "200 ms"
+twinspike import-brian2 cuba.py --out net.json            # then: train.py --network net.json, simulate.py net.json, ...
+twinspike import-brian2 cuba.py --run --duration "200 ms"
 """
 
 from __future__ import annotations

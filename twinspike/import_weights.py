@@ -1,7 +1,7 @@
 """Read a NIR file, ours or another tool's: what it leaves open, and the network as JSON.
 
-python scripts/import_weights.py net.nir --out net.json
-python scripts/import_weights.py theirs.nir --dt "1 ms" --time-constants exact --out net.json
+twinspike import net.nir --out net.json
+twinspike import theirs.nir --dt "1 ms" --time-constants exact --out net.json
 """
 
 from __future__ import annotations

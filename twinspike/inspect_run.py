@@ -1,6 +1,6 @@
 """Say what a run file holds.
 
-python scripts/inspect_run.py runs/digits.h5
+twinspike inspect runs/digits.h5
 """
 
 from __future__ import annotations

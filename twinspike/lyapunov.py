@@ -1,8 +1,8 @@
 """Lyapunov exponents of a trained network before and after training, along its task's test trials.
 
-python scripts/lyapunov.py runs/match.h5
-python scripts/lyapunov.py runs/digits.h5 --exponents 5 --surrogate fast_sigmoid
-python scripts/lyapunov.py net.toml --steps 2000
+twinspike lyapunov runs/match.h5
+twinspike lyapunov runs/digits.h5 --exponents 5 --surrogate fast_sigmoid
+twinspike lyapunov net.toml --steps 2000
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Put many run files into one, with a table of what they were and what they reached.
 
-python scripts/merge.py runs/*.h5 --out runs/all.h5
+twinspike merge runs/*.h5 --out runs/all.h5
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Quantise a trained network's parameters, and say what that loses.
 
-python scripts/quantise.py runs/digits.h5 --to linear8 --per neuron
+twinspike quantise runs/digits.h5 --to linear8 --per neuron
 """
 
 from __future__ import annotations

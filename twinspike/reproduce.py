@@ -1,8 +1,8 @@
 """Reproduce a published result: tables, criteria with the measured figures, plots and one HDF5 file.
 
-python scripts/reproduce.py perturbation
-python scripts/reproduce.py perturbation --quick
-python scripts/reproduce.py --list
+twinspike reproduce perturbation
+twinspike reproduce perturbation --quick
+twinspike reproduce --list
 """
 
 from __future__ import annotations

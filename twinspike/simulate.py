@@ -1,8 +1,8 @@
 """Run a network for as long as you like into a file that others can read meanwhile, and that outlives whoever writes it.
 
-python scripts/simulate.py net.toml --duration "100 s" --out run.h5 --record cells.v --every 10
-python scripts/simulate.py runs/digits.h5 --duration "2 s" --inputs spikes.npz --out run.h5
-python scripts/simulate.py --out run.h5 --resume
+twinspike simulate net.toml --duration "100 s" --out run.h5 --record cells.v --every 10
+twinspike simulate runs/digits.h5 --duration "2 s" --inputs spikes.npz --out run.h5
+twinspike simulate --out run.h5 --resume
 """
 
 from __future__ import annotations

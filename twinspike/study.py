@@ -101,7 +101,7 @@ class Study:
         cli.table(f"{self.name}: what it must show", ("criterion", "measured", "wanted", "holds"), rows)
         left = sum(c.holds is None and not c.lacks for c in self.criteria)
         if left:
-            command = f"python scripts/reproduce.py {self.name}"
+            command = f"twinspike reproduce {self.name}"
             judged = sum(c.holds is not None for c in self.criteria)
             print(f"{judged} judged, {left} need the full run of about {self.minutes:g} minutes: {command}")
 

@@ -1,6 +1,6 @@
 """Train many networks: a grid, samples or a search over any setting of train.py.
 
-python scripts/sweep.py docs/examples/sweep.toml --out runs/sweep
+twinspike sweep docs/examples/sweep.toml --out runs/sweep
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main(
             engine.close()
         if not whole:
             print(
-                f"{plan.total} trials of share {share} are done; when all shares are: python scripts/sweep.py {spec} --out {out}"
+                f"{plan.total} trials of share {share} are done; when all shares are: twinspike sweep {spec} --out {out}"
             )
             return
         failed = report(out, found, plan.trials())

@@ -1,6 +1,6 @@
 """Train a task's network and keep everything in one HDF5 file.
 
-python scripts/train.py --task digits --backend torch --rule bptt --seed 0 --out runs/digits.h5
+twinspike train --task digits --backend torch --rule bptt --seed 0 --out runs/digits.h5
 """
 
 from __future__ import annotations

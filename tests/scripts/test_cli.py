@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from neuro.export import targets
 from twinspike import cli
+from twinspike.__main__ import main
+from twinspike.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,3 +133,56 @@ def test_an_interrupt_that_python_swallows_is_not_lost() -> None:
     finally:
         signal.signal(signal.SIGINT, first)
     assert heard == [signal.SIGINT]
+
+
+def test_one_command_for_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every subcommand explains itself under the command's name, which a run then records."""
+    for name in COMMANDS:
+        monkeypatch.setattr(sys, "argv", ["/bin/twinspike", name, "--help"])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 0 and f"Usage: twinspike {name} " in capsys.readouterr().out
+        assert cli.command_line() == f"twinspike {name} --help" and cli.arguments() == ["--help"]
+    monkeypatch.setattr(sys, "argv", ["/bin/twinspike", "tarin"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2 and "No such command 'tarin'" in capsys.readouterr().err
+
+
+def test_scripts_stand_for_subcommands() -> None:
+    """One for each that had a script before there was a command; `doctor` is for those who have none."""
+    said = {p.stem: p.read_text() for p in (ROOT / "scripts").glob("*.py")}
+    for name, module in COMMANDS.items():
+        assert name == "doctor" or f'main("{name}")' in said[module]
+
+
+def test_a_package_that_lacks_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.delitem(sys.modules, "twinspike.commands", raising=False)
+    with pytest.raises(SystemExit, match=r"needs the package 'typer'; install it: pip install 'twinspike\[cli\]'"):
+        main()
+    assert cli.is_user_error(ModuleNotFoundError("No module named 'sklearn'", name="sklearn"))
+    assert not cli.is_user_error(ModuleNotFoundError("No module named 'mine'", name="mine"))
+
+
+def test_the_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What works, what lacks with the command that brings it, and exit code 1 for what is there and fails."""
+    monkeypatch.setattr(sys, "argv", ["twinspike", "doctor", "--json"])
+    found = json.loads(_out(capsys, 0))
+    states = {what: state for what, state, _ in found["backends"]}
+    assert states["reference"].startswith("works") and states["brian2"].startswith("works")
+    assert found["extras"] and all((state == "complete") != bool(what) for _, state, what in found["extras"])
+
+    def broken(*given: object) -> None:
+        raise RuntimeError("it broke\nhere")
+
+    monkeypatch.setattr("backends.reference.ReferenceBackend.compile", broken)
+    found = json.loads(_out(capsys, 1))
+    assert ["reference", "fails: RuntimeError", "it broke"] in found["backends"]
+
+
+def _out(capsys: pytest.CaptureFixture[str], code: int) -> str:
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == code
+    return capsys.readouterr().out

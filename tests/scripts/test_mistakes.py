@@ -26,6 +26,7 @@ from tests.export.hostile import HUGE, NIR, whole, zipped
 from tests.io.test_hostile_runs import HOSTILE
 from tests.io.test_hostile_runs import whole as recorded
 from twinspike import cli
+from twinspike.commands import COMMANDS
 
 # Errors that other errors take the place of before they reach a user.
 INNER = {
@@ -161,8 +162,8 @@ def test_without_a_task_the_error_prints_a_call_that_works(
         code, _, error = call(script, path, *options)
         what = f"'{path}' is a network, not a run" if kind == "network" else f"run '{path}' names no task"
         assert code == 2 and error.startswith(f"error: {what}, so there is no test set")
-        again = error.partition("use: python scripts/")[2].split()
-        code, out, error = call(again[0].removesuffix(".py"), *again[1:])
+        again = error.partition("use: twinspike ")[2].split()
+        code, out, error = call(COMMANDS[again[0]], *again[1:])
         assert code == 0, error
         assert out
     assert len(import_nir(tmp_path / "out" / "network.nir").populations) == 1

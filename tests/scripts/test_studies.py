@@ -108,7 +108,7 @@ def test_what_needs_the_full_run_is_shown_and_stored(
     rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
     assert "yes" in rows["short"] and " 3 " in rows["long"] and " - " in rows["longer"]
     assert all("needs the full run" in rows[name] for name in ("long", "longer"))
-    assert "1 judged, 2 need the full run of about 12.5 minutes: python scripts/reproduce.py invented" in out
+    assert "1 judged, 2 need the full run of about 12.5 minutes: twinspike reproduce invented" in out
 
 
 def test_the_list_says_what_full_runs_take(capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,7 @@ def test_a_grid_from_file_to_table(tmp_path: Path, call: Call, inline: Callable[
     for name, path, final in zip(table["name"], table["path"], table["final test_accuracy"], strict=True):
         run = open_run(out / path)
         assert run.metrics()["test_accuracy"][-1, 1] == final and Path(path).stem == name
-        assert run.config["command"].startswith("python scripts/train.py --config ")
+        assert run.config["command"].startswith("twinspike train --config ")
         assert open_member(out / "sweep.h5", name).config == run.config
     assert len({open_run(out / p).metrics()["loss"][-1, 1] for p in table["path"]}) == 4
     best = max(range(4), key=lambda i: (table["final test_accuracy"][i], -i))
@@ -309,7 +309,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path, call: Call, monkeypatch:
     monkeypatch.delenv("PAUSE", raising=False)
     code, said, error = call("sweep", spec, "--out", "out", "--task", "killer:Mine", "--jobs", 2)
     assert code == 1 and "2 complete, 1 failed" in said and "its process was ended by SIGKILL" in error, error
-    logs = {r.stem[:4]: r.with_suffix(".log").read_text().count("python scripts/train.py") for r in runs}
+    logs = {r.stem[:4]: r.with_suffix(".log").read_text().count("twinspike train") for r in runs}
     assert logs == {"0000": 1, "0002": 2} and " --resume " in runs[1].with_suffix(".log").read_text()
     code, _, error = call(
         "train", "--config", runs[1].with_suffix(".json"), "--task", "killer:Mine", "--out", tmp_path / "whole.h5"

@@ -19,7 +19,7 @@ from twinspike.fuzzing.source import script
 def reproduce(seed: int, failure: Failure, seconds: float = 60.0) -> str:
     """A script that shows the failure, with the line for the corpus at its end; without either where a process died."""
     if failure.oracle not in ORACLES:
-        return f"# {failure}: python scripts/fuzz.py --networks 1 --seed {seed}\n"
+        return f"# {failure}: twinspike fuzz --networks 1 --seed {seed}\n"
     small = smallest(generate(seed), failure, seconds)
     again = [f for f in examine_case(small, [failure.oracle]).failures if f.signature == failure.signature]
     title = f"seed {seed}, {again[0] if again else failure}"

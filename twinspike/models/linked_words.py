@@ -149,7 +149,7 @@ class Words:
 
 
 def learned(path: Path, network: Network, task: Any, epochs: int, seed: int, update: Any = None) -> float:
-    """Train as scripts/train.py does, into a run file; returns the test accuracy."""
+    """Train as twinspike train does, into a run file; returns the test accuracy."""
     network = task.network(seed) if seed != network.seed else network
     program = backends.get("native").compile(network, dtype="float32")
     rule = learning.get("bptt", learning_rate=5e-3, trainable=("*.w", "*.bias"), clip=1.0)

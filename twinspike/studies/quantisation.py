@@ -28,7 +28,7 @@ BUDGETS = {("8 bits", "after"): 0.5, ("4 bits", "in training"): 1.0, ("binary", 
 
 
 def train(seed: int, epochs: int, quantise: dict[str, Any], update: Any) -> tuple[float, dict[str, Any]]:
-    """Test accuracy and parameters after training as scripts/train.py does it, for integers where there is a scheme."""
+    """Test accuracy and parameters after training as twinspike train does it, for integers where there is a scheme."""
     import tasks
     from neuro.io.results import Run
     from neuro.io.serialisation import to_json

@@ -133,7 +133,7 @@ class Plasticity:
 
 @dataclass(frozen=True)
 class LocalRule:
-    """A local rule for scripts/train.py: each update is one run of the plastic network; its weights, averaged over the trials of
+    """A local rule for twinspike train: each update is one run of the plastic network; its weights, averaged over the trials of
     the batch, are where the next one starts.
 
     projection: the one that learns. constants: see Plasticity.attach.
