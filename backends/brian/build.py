@@ -323,6 +323,7 @@ class Builder:
         if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
             synapses.run_regularly(limit, when="groups", order=self.turns - 1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
+        self.built.feeds |= {f"{projection.name}.{n}": Feed(synapses, own[n]) for n in scope.noise}
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
 
@@ -362,6 +363,7 @@ class Builder:
         for name in scope.parameters:  # those of a receptor live in the cell
             if f"{projection.name}.{name}" in self.declared:
                 yield words.declaration(own[name], scope.dimensions[name], "constant")
+        yield from (f"{own[name]} : 1" for name in scope.noise)
         for limit, name in zip(limits(projection, self.declared) or (), (LOWEST, HIGHEST), strict=False):
             if limit.ndim:
                 yield words.declaration(name, unit("1").dimension, "constant")

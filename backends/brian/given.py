@@ -101,11 +101,20 @@ def held_numbers(built: Built, parameters: Mapping[str, Array], lead: tuple[int,
 
 def arrays(network: Network, built: Built, feed: Feed) -> dict[str, Array]:
     """Our name of an input or noise -> [time, copies * size]."""
-    noise = draw_noise(network, feed)
+    noise = {n: _there(network, n, array) for n, array in draw_noise(network, feed).items()}
     found = {}
     for name, variable in built.feeds.items():
         array = noise[name] if name in noise else feed.arrays[name].astype(float)
         size = len(variable.group) // int(np.prod(feed.lead))
         array = np.broadcast_to(array, (*array.shape[:2], size))  # one channel may serve the whole population
         found[name] = np.tile(np.moveaxis(array, 0, 1).reshape(feed.steps, -1), feed.population or 1)
+    return found
+
+
+def _there(network: Network, name: str, array: Array) -> Array:
+    """Of what synapses draw [batch, time, *layout] the numbers of those that exist, [batch, time, synapse]; noise of cells as it is."""
+    projection = network.parts["projection"].get(name.partition(".")[0])
+    if projection is None:
+        return array
+    found: Array = array.reshape(*array.shape[:2], -1)[..., pairs(network, projection)[2]]
     return found

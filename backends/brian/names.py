@@ -40,7 +40,7 @@ LOWEST, HIGHEST = "lowest", "highest"  # of plastic weights that have bounds of 
 
 
 def draw(number: int) -> str:
-    """The step's standard normal number."""
+    """A number drawn for the step."""
     return f"draw{number}"
 
 
@@ -81,8 +81,9 @@ class Names:
         return _numbered("v", scope) | brian2s_own(scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
 
     def of_synapse(self, projection: Projection) -> Table:
-        """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-        return _numbered("s", projection.synapse.scope) | brian2s_own(projection.synapse.scope)
+        """A synapse's own variables, and what it draws for the step; Brian2 wants them to differ from the cells'."""
+        scope = projection.synapse.scope
+        return _numbered("s", scope) | brian2s_own(scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
 
     def _by_role(self) -> dict[str, list[str]]:
         network = self.network

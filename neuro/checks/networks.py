@@ -28,6 +28,7 @@ from neuro.checks.sums import check_sums, inputs_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
 from neuro.language.scope import (
+    noise_dimension,
     INDICES,
     SPIKE_STATES,
     STAGED,
@@ -219,6 +220,7 @@ def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[st
     """All names that a synapse may use, with dimensions."""
     names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
     names |= projection.synapse.scope.dimensions
+    names |= {n: noise_dimension(n) for n in projection.synapse.scope.noise}
     names |= {f"{n}_post": d for n, d in post.neuron.scope.kinds.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
         names |= {f"{n}_pre": d for n, d in pre.neuron.scope.kinds.items() if n not in ("t", "dt")}

@@ -131,6 +131,7 @@ def _synapses(resolved: Resolved, projection: Projection, wires: Wiring) -> Syna
         states=scope.states,
         parameters=scope.parameters,
         weight=scope.has_weight,
+        noise=scope.noise,
         later=tuple(steps for label in scope.pathways if (steps := late(network, projection, label)) is not None),
         behind=late(network, projection, "post") or 0,
         **vars(wires),

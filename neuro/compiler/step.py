@@ -223,6 +223,7 @@ class Synapses(Wiring):
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
+    noise: tuple[str, ...] = ()
     later: tuple[int, ...] = ()
     behind: int = 0
 

@@ -203,6 +203,11 @@ class SynapseScope:
         return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
 
     @property
+    def noise(self) -> tuple[str, ...]:
+        """What its text draws: numbers for each synapse and step."""
+        return tuple(n for n in self.names if drawn_by(n))
+
+    @property
     def indices(self) -> tuple[str, ...]:
         """Those of SYNAPTIC_INDICES that its text reads, which may be the cells' own names too."""
         return tuple(n for n in SYNAPTIC_INDICES if n in self.names and n not in self.dimensions)
@@ -361,16 +366,16 @@ def synapse_scope(
 ) -> SynapseScope:
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
-    parsed = parse_equations(equations, f"{where}, equations")
+    parsed = parse_equations(equations, f"{where}, equations", "held")
     last = {LAST_EVENT: unit("second").dimension} if any("event-driven" in e.flags for e in parsed) else {}
     return SynapseScope(
         equations=parsed,
         receptor=parse_equations(receptor, f"{where}, receptor"),
-        on_pre=parse_statements(on_pre, f"{where}, on_pre"),
-        on_post=parse_statements(on_post, f"{where}, on_post"),
-        every_step=parse_statements(every_step, f"{where}, every_step"),
+        on_pre=parse_statements(on_pre, f"{where}, on_pre", "on_pre"),
+        on_post=parse_statements(on_post, f"{where}, on_post", "on_post"),
+        every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=shared_names() | _given(parameters) | {e.name: e.dimension for e in parsed} | last,
-        regularly=parse_regularly(regularly, f"{where}, regularly"),
+        regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )
