@@ -28,7 +28,7 @@ from backends.brian.devices import BrianObjectException, UnsupportedEquationsExc
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps, may_diverge
+from backends.brian.names import HIGHEST, LOWEST, PLACE, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
 from backends.brian.starting import feeds, starting
 from backends.brian.text import Table, unit_text
@@ -323,7 +323,7 @@ class Builder:
         if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
             synapses.run_regularly(limit, when="groups", order=self.turns - 1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
-        self.built.feeds |= {f"{projection.name}.{n}": Feed(synapses, own[n]) for n in scope.noise}
+        self.built.feeds |= {f"{projection.name}.{n}": Feed(synapses, own[n], place=PLACE) for n in scope.noise}
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
 
@@ -364,6 +364,7 @@ class Builder:
             if f"{projection.name}.{name}" in self.declared:
                 yield words.declaration(own[name], scope.dimensions[name], "constant")
         yield from (f"{own[name]} : 1" for name in scope.noise)
+        yield from (f"{PLACE} : integer (constant)" for _ in scope.noise[:1])
         for limit, name in zip(limits(projection, self.declared) or (), (LOWEST, HIGHEST), strict=False):
             if limit.ndim:
                 yield words.declaration(name, unit("1").dimension, "constant")

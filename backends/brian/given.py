@@ -13,7 +13,7 @@ from backends.brian.built import Built
 from backends.brian.errors import described
 from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Propagator, Tie
-from backends.brian.names import HIGHEST, LOWEST, Names
+from backends.brian.names import HIGHEST, LOWEST, PLACE, Names
 from backends.brian.plan import limits, pairs
 from backends.common.arrays import Feed, draw_noise
 from neuro.compiler.parameters import Parameter, initial_state
@@ -45,6 +45,9 @@ class Numbers:
                 flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
             found.setdefault(owner, {})[self.names[owner][variable]] = flat.ravel()
         for projection in network.projections:
+            if projection.synapse.scope.noise:
+                drawing = len(pairs(network, projection)[2]) * int(np.prod(lead))
+                found.setdefault(projection.name, {})[PLACE] = np.arange(drawing)
             bounds = limits(projection, self.declared) or ()
             for name, bound in zip((LOWEST, HIGHEST), bounds, strict=False):
                 if bound.ndim:

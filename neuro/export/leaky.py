@@ -214,6 +214,9 @@ def _link(step: Step, couple: Couple) -> Link:
         raise NotLeakyError(where, "on_post", "a spike acts on its targets only")
     if couple.late is not None:
         raise NotLeakyError(where, "delay", "a pathway with a delay of its own; a projection has one")
+    if synapses.noise:
+        what = f"'{noise_text(synapses.noise[0])}' in its text; it must be deterministic"
+        raise NotLeakyError(where, "noise", what)
     factors = couple.factors
     known = {symbol(n) for n in (*synapses.parameters, "w", "dt")}
     if factors is None or factors.pre != 1 or factors.post != 1 or not factors.synapse.free_symbols <= known:

@@ -21,6 +21,7 @@ from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.pathways import pathways
 from fuzzing.refractory import refractory
+from fuzzing.releasing import releasing
 from fuzzing.sharing import shared
 from fuzzing.starting import starting
 from fuzzing.synapses import Draft, SynapseMaker, units_of
@@ -160,6 +161,7 @@ class NetworkMaker:
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
             network = turned(network, Dice([self.seed, 36, 2]))
+            network = releasing(network, Dice([self.seed, 42]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

@@ -28,10 +28,10 @@ _WORDS = (
 )  # of the code that Brian2 makes, and of what it calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
-    r"(next|assigned|noise|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand).*_of_.*|lowest|highest"
+    r"(next|assigned|noise|drawn|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand|poisson).*_of_.*|lowest|highest|place"
 )
 _PART = re.compile(
-    r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand).*_of_.*"
+    r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand|poisson).*_of_.*"
 )
 _MEANINGS = {  # of the parts of names that this package makes, in the order in which `unmangled` gives them
     "in": "{}_events",
@@ -102,6 +102,10 @@ def _variables(scope: NeuronScope | SynapseScope) -> Iterable[str]:
     return (*(e.name for e in scope.equations), *scope.parameters)
 
 
+def _drawn(scope: NeuronScope | SynapseScope, prefix: str) -> Table:
+    return {n: f"{prefix}_{n.replace('__', '_')}" for n in scope.noise}
+
+
 class ReadableNames(Names):
     """Those of a script. objects: Python's names of populations, inputs and projections, which are Brian2's too.
 
@@ -121,16 +125,15 @@ class ReadableNames(Names):
         scope = population.neuron.scope
         if population.name in self.numbered:
             return super().of_cells(population)
-        return (
-            _table(population.neuron) | brian2s_own(scope) | {n: f"noise_{n.replace('__', '_')}" for n in scope.noise}
-        )
+        return _table(population.neuron) | brian2s_own(scope) | _drawn(scope, "noise")
 
     def of_synapse(self, projection: Projection) -> Table:
         if projection.name in self.numbered:
             return {n: f"numbered_{own}" for n, own in super().of_synapse(projection).items()}
         ends = [self.tables[e] for e in (projection.pre, projection.post) if e in self.network.parts["population"]]
         taken = {name for end in ends for name in end.values()}
-        return _table(projection.synapse, taken, projection.synapse.name) | brian2s_own(projection.synapse.scope)
+        own, scope = _table(projection.synapse, taken, projection.synapse.name), projection.synapse.scope
+        return own | brian2s_own(scope) | _drawn(scope, "drawn")
 
     def object(self, role: str, owner: str) -> str:
         found = self.objects[owner]
