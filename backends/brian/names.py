@@ -84,7 +84,9 @@ class Names:
     def of_synapse(self, projection: Projection) -> Table:
         """A synapse's own variables, and what it draws for the step; Brian2 wants them to differ from the cells'."""
         scope = projection.synapse.scope
-        return _numbered("s", scope) | brian2s_own(scope) | {name: f"own_{draw(n)}" for n, name in enumerate(scope.noise)}
+        return (
+            _numbered("s", scope) | brian2s_own(scope) | {name: f"own_{draw(n)}" for n, name in enumerate(scope.noise)}
+        )
 
     def _by_role(self) -> dict[str, list[str]]:
         network = self.network

@@ -54,7 +54,9 @@ def _drawn(network: Network) -> tuple[int, int, list[Input]]:
 def random_numbers(network: Network, given: Any, *, drives: bool = True) -> int:
     """How many a trial needs in each step: noise of cells, Poisson inputs that nobody gives, and with `drives` those and what synapses draw."""
     cells, noise, inputs = _drawn(network)
-    return (noise if drives else cells) + sum(i.size for i in inputs if i.name not in named(given, "inputs") and (drives or i.sends))
+    return (noise if drives else cells) + sum(
+        i.size for i in inputs if i.name not in named(given, "inputs") and (drives or i.sends)
+    )
 
 
 class Simulator(Program, ABC):

@@ -28,7 +28,6 @@ from neuro.checks.sums import check_sums, inputs_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
 from neuro.language.scope import (
-    noise_dimension,
     INDICES,
     SPIKE_STATES,
     STAGED,
@@ -36,6 +35,7 @@ from neuro.language.scope import (
     NeuronScope,
     SynapseScope,
     index_dimensions,
+    noise_dimension,
 )
 from neuro.language.units import Dimension, Quantity, unit
 

@@ -91,6 +91,10 @@ class Semantics:
         "poisson(x): the least count whose cumulative probability is above a uniform number; 0 where x <= 0; slope 0"
     )
     normal: str = "randn(): standard normal, from streams as rand() has them"
+    synaptic: str = (
+        "what a synapse draws: one number for each place in the text, synapse and step, be it used or not; counter (trial, step), the "
+        "synapse's place in its layout; randn() by Box and Muller from two uniform ones"
+    )
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
     # synapses whose equations are solved from event to event, exactly; their variables are those of the last event

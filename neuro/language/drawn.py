@@ -13,7 +13,9 @@ DRAWN = {  # functions that draw a number for each cell, or synapse, and step
     "randn": "randn(), a number of mean 0 and standard deviation 1",
     "poisson": "poisson(x), a count of mean x",
 }
-_NAME = re.compile(rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held|on_pre|on_post)(_[0-9]+)+")
+_NAME = re.compile(
+    rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held|on_pre|on_post)(_[0-9]+)+"
+)
 
 
 class Named(ast.NodeTransformer):

@@ -22,8 +22,8 @@ from brian2.groups.subgroup import Subgroup
 from brian2.synapses.synapses import SynapticPathway
 
 from backends.brian.importing.importer import Imported
-from brian2_runs.first_run import FirstRun
 from backends.brian.importing.words import free
+from brian2_runs.first_run import FirstRun
 from neuro.compiler import drives, streams
 from neuro.compiler.noise import synapses_of
 from neuro.compiler.resolve import resolve
@@ -142,7 +142,9 @@ class _Giver:
     def scope(self, owner: str) -> NeuronScope | SynapseScope:
         parts = self.network.parts
         found = parts["population"].get(owner)
-        scope: NeuronScope | SynapseScope = parts["projection"][owner].synapse.scope if found is None else found.neuron.scope
+        scope: NeuronScope | SynapseScope = (
+            parts["projection"][owner].synapse.scope if found is None else found.neuron.scope
+        )
         return scope
 
     def noise(self, item: Any, name: str) -> Draw:
@@ -167,7 +169,9 @@ class _Giver:
                 return row[vectorisation_idx]  # type: ignore[no-any-return]
             if isinstance(vectorisation_idx, int):
                 raise NumbersError(f"'{item.name}' draws one number for all cells")
-            indices = getattr(vectorisation_idx, "indices", vectorisation_idx)  # of cells, or of synapses that a spike reaches
+            indices = getattr(
+                vectorisation_idx, "indices", vectorisation_idx
+            )  # of cells, or of synapses that a spike reaches
             chosen: Array = row[: len(vectorisation_idx)] if indices is None else row[np.asarray(indices)]
             return chosen
 

@@ -157,6 +157,15 @@ def _regular() -> Network:
     return _two("regularly", cells, changing)
 
 
+def _releasing() -> Network:
+    """Synapses that release by chance, and whose weights change by chance at either end's spike."""
+    synapse = Synapse(
+        "releasing", "w : volt\nu : 1", on_pre="v_post += w*int(rand() < 0.7)*(1 + 0.2*randn()); u += 0.2*poisson(1.5)",
+        on_post="w = clip(w + 0.4*mV*(rand() - 0.5)*u, 0*mV, 20*mV)", every_step="u *= 0.8 + 0.1*rand()",
+    )  # fmt: skip
+    return _two("releasing", synapse=synapse, weights="9 mV", connectivity=Probability(0.8), delay="2 ms")
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -197,6 +206,7 @@ def networks() -> dict[str, Network]:
         _driven(),
         _shared(),
         _regular(),
+        _releasing(),
     ]
     return {n.name: n for n in found}
 

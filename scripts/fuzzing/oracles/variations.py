@@ -294,7 +294,13 @@ def split_projection(network: Network, random: Random) -> Made:
     for p in network.projections:
         count = synapses(network, p)
         drawing = bool(p.synapse.scope.noise)  # by their places
-        if p.name in tied or count < 2 or drawing or p.synapse.scope.every_step or (p.pre == p.post and _reads_cells(p.synapse)):
+        if (
+            p.name in tied
+            or count < 2
+            or drawing
+            or p.synapse.scope.every_step
+            or (p.pre == p.post and _reads_cells(p.synapse))
+        ):
             projections.append(p)
             continue
         first = random.random(count) < 0.5
