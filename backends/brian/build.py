@@ -9,6 +9,8 @@ Brian2's slots, and our order within them:
                 the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
     thresholds
     synapses    what drives add (-1), on_pre of all projections in order, then on_post
+    after       of the thresholds: what says which events happened is 0 (-1), their conditions (0), and 1 where one holds (1); of the resets:
+                their statements
     resets
     end         monitors (0), count of the steps with finite states (1)
 """
@@ -100,6 +102,7 @@ class Builder:
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
             threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
+            events=dict(self.asked(scope, own)),
             reset=words.statements(scope.reset, own) or None,
             refractory=self.refractory(population.neuron, own),
             **self.method(population.neuron),
@@ -118,10 +121,27 @@ class Builder:
             group.state_updater.order = self.at(name, "turn", 3)["order"]
         self.send(population, group)
         self.drive(population, group)
+        self.happen(scope, own, group)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if finite := [*self.finite(scope, own)]:
             group.run_regularly("\n".join(finite), when="end", order=1, clock=self.clock)
+
+    def asked(self, scope: NeuronScope, own: Table) -> Iterator[tuple[str, str]]:
+        """Brian2's events: of each of ours one that says that it happened, and one that runs its statements; Brian2 gives an event code once."""
+        for event in scope.events:
+            condition = words.text(event.condition, own, condition=True)
+            yield own[event.name], condition
+            if event.statements:
+                yield f"{own[event.name]}_runs", condition
+
+    def happen(self, scope: NeuronScope, own: Table, group: Any) -> None:
+        for order, event in enumerate(scope.events):
+            said = own[event.name]
+            group.run_regularly(f"{said} = 0", when="after_thresholds", order=-1, clock=self.clock)
+            group.run_on_event(said, f"{said} = 1", when="after_thresholds", order=1)
+            if event.statements:
+                group.run_on_event(f"{said}_runs", words.statements(event.statements, own), order=order)
 
     def refractory(self, neuron: Neuron, own: Table) -> Any:
         """Brian2's cells know of their spikes only where they have a period, be it 0."""
@@ -168,7 +188,7 @@ class Builder:
             yield words.declaration(own[name], dimension[name], "constant")
         for name in scope.inputs:
             yield words.declaration(arriving(own[name]), dimension[name])
-        for name in scope.noise:
+        for name in (*scope.noise, *scope.event_states):
             yield f"{own[name]} : 1"
         yield from self.finite_lines(scope, own)
         for source in self.currents(population.name):

@@ -97,7 +97,7 @@ def overwritten(step: Step) -> set[tuple[str, str]]:
     for update in step.operations:
         if (
             not isinstance(update, Update)
-            or update.phase not in ("start", "every_step", "reset")
+            or update.phase not in ("start", "every_step", "reset", "on_event")
             or update.owner not in layouts
         ):
             continue

@@ -262,7 +262,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    held = {*SPIKE_STATES, *(e.name for e in post.neuron.scope.of_kind("held"))}
+    held = {*SPIKE_STATES, *post.neuron.scope.formed}
     writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - held
     for statement in scope.statements:
         yield from check_write(
@@ -377,7 +377,7 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    held = {*SPIKE_STATES, *(e.name for e in scope.of_kind("held"))}
+    held = {*SPIKE_STATES, *scope.formed}
     states = {n: scope.dimensions[n] for n in scope.states if n not in held}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):

@@ -274,6 +274,8 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         fail("refractory", "its cells know of their spikes; it must be 0, and no text name lastspike or not_refractory")
     if step.update(cells.name, "every_step"):
         fail("every_step", "discrete updates; only linear differential equations fit")
+    if step.update(cells.name, "event"):
+        fail("events", "events of the cells' own beside their spikes, which alone are sent")
     if step.starting(cells.name):
         fail("regularly", "discrete updates at the start of a step; only linear differential equations fit")
     new = {n: _linear(e, cells) for n, e in step.next_state(cells.name).items()}

@@ -14,7 +14,7 @@ DRAWN = {  # functions that draw a number for each cell, or synapse, and step
     "poisson": "poisson(x), a count of mean x",
 }
 _NAME = re.compile(
-    rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held|on_pre|on_post)(_[0-9]+)+"
+    rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held|event|on_event|on_pre|on_post)(_[0-9]+)+"
 )
 
 
