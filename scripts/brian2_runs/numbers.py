@@ -133,11 +133,20 @@ class _Giver:
         """The population or projection whose numbers an object draws."""
         name = _whole(item.group)[0]
         if name in self.imported.synapses:
-            return self.imported.synapses[name].projections[0]
+            return self.projection(self.imported.synapses[name].projections, item)
         place = self.imported.groups.get(name)
         if place is None or place.name not in self.network.parts["population"]:
             raise NumbersError(f"'{item.name}' draws numbers, and '{name}' is no population here")
         return place.name
+
+    def projection(self, made: tuple[str, ...], item: Any) -> str:
+        """Of the projections of one Synapses object that which has an object's statements: those of another event have one of their own."""
+        if isinstance(item, SynapticPathway):
+            for name in made:
+                labels = self.network.projection(name).synapse.scope.pathways
+                if name == f"{made[0]}_{item.objname}" or free(item.objname, ["pre", "post"]) in labels:
+                    return name
+        return made[0]
 
     def scope(self, owner: str) -> NeuronScope | SynapseScope:
         parts = self.network.parts
@@ -191,6 +200,8 @@ def _whole(group: Any) -> tuple[str, int]:
 def _phase(item: Any) -> str:
     if isinstance(item, SynapticPathway):
         return f"{item.prepost}: {item.objname}"
+    if isinstance(item, Thresholder | Resetter) and item.event != "spike":
+        return f"{'event' if isinstance(item, Thresholder) else 'on_event'}: {item.event}"
     for kind, phase in _PHASES.items():
         if isinstance(item, kind):
             return phase
@@ -198,15 +209,19 @@ def _phase(item: Any) -> str:
 
 
 def _expressions(scope: NeuronScope | SynapseScope, phase: str) -> Iterator[Expression]:
-    end, _, pathway = phase.partition(": ")
+    end, _, own = phase.partition(": ")
     if end == "threshold" and isinstance(scope, NeuronScope):
         yield from (e for e in (scope.threshold,) if e is not None)
         return
     regularly = [s for r in scope.regularly for s in r.statements]
     blocks: dict[str, Iterable[Statement]] = {"held": scope.held, "regularly": regularly}
     if isinstance(scope, SynapseScope):
-        label = free(pathway, ["pre", "post"])
+        label = free(own, ["pre", "post"])
         blocks |= {"pre": scope.pathways.get(label if label in scope.pathways else "", ()), "post": scope.on_post}
     else:
         blocks["reset"] = scope.reset
+        blocks["on_event"] = [s for e in scope.events if e.name == own for s in e.statements]
+        if end == "event":
+            yield from (e.condition for e in scope.events if e.name == own)
+            return
     yield from (s.expression for s in blocks[end])

@@ -160,7 +160,7 @@ def _regular() -> Network:
 def _releasing() -> Network:
     """Synapses that release by chance, and whose weights change by chance at either end's spike."""
     synapse = Synapse(
-        "releasing", "w : volt\nu : 1", on_pre="v_post += w*int(rand() < 0.7)*(1 + 0.2*randn()); u += 0.2*poisson(1.5)",
+        "releasing", "w : volt\nu : 1", on_pre="v_post += w*int(rand() < 0.7)*(1 + 0.2*randn()); u += 0.2*rand()",
         on_post="w = clip(w + 0.4*mV*(rand() - 0.5)*u, 0*mV, 20*mV)", every_step="u *= 0.8 + 0.1*rand()",
     )  # fmt: skip
     return _two("releasing", synapse=synapse, weights="9 mV", connectivity=Probability(0.8), delay="2 ms")

@@ -28,7 +28,7 @@ _WORDS = (
 )  # of the code that Brian2 makes, and of what it calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
-    r"(next|assigned|noise|drawn|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand|poisson).*_of_.*|lowest|highest|place"
+    r"(next|assigned|noise|drawn|had|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand|poisson).*_of_.*|lowest|highest|place"
 )
 _PART = re.compile(
     r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand|poisson).*_of_.*"
@@ -125,7 +125,8 @@ class ReadableNames(Names):
         scope = population.neuron.scope
         if population.name in self.numbered:
             return super().of_cells(population)
-        return _table(population.neuron) | brian2s_own(scope) | _drawn(scope, "noise")
+        own = {name: f"had_{name}" for name in scope.event_states}
+        return _table(population.neuron) | brian2s_own(scope) | own | _drawn(scope, "noise")
 
     def of_synapse(self, projection: Projection) -> Table:
         if projection.name in self.numbered:
