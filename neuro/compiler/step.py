@@ -114,7 +114,9 @@ class Update:
     """
 
     owner: str
-    phase: Literal["start", "stage", "integrate", "every_step", "spike", "event", "drive", "on_pre", "on_post", "reset", "on_event"]
+    phase: Literal[
+        "start", "stage", "integrate", "every_step", "spike", "event", "drive", "on_pre", "on_post", "reset", "on_event"
+    ]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()

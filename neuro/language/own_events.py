@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from neuro.language.equations import Expression, ModelError, Problem, Statement, parse_expression, parse_statements, suggestion
+from neuro.language.equations import (
+    Expression,
+    ModelError,
+    Problem,
+    Statement,
+    parse_expression,
+    parse_statements,
+    suggestion,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,10 @@ def parse_events(events: Mapping[str, str], statements: Mapping[str, str], where
         if name not in events:
             fix = suggestion(name, [*events]) or f"events: {', '.join(events) or 'none'}; the spike has its reset"
             raise ModelError([Problem(f"{where}, on_event", name, 0, len(name), f"there is no event '{name}'", fix)])
-    return tuple(_event(number, name, events[name], statements.get(name, ""), where) for number, name in enumerate(sorted(events), start=1))
+    return tuple(
+        _event(number, name, events[name], statements.get(name, ""), where)
+        for number, name in enumerate(sorted(events), start=1)
+    )
 
 
 def _event(number: int, name: str, condition: str, block: str, where: str) -> Event:

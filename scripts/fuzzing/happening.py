@@ -49,9 +49,15 @@ def _eventful(neuron: Neuron, dice: Dice) -> Any:
     for _ in range(dice.weighted({1: 3, 2: 2, 3: 1})):
         name = names.new()
         first = f"{dice.choose(read)} {dice.choose(('>', '<', '>='))} {dice.number(-0.5, 0.8)}{dice.choose(('', '', ' + 0.3*rand()'))}"
-        second = f"{dice.choose(read)} > {dice.number(-0.8, 0.3)}" + (" and not_refractory" if neuron.threshold and dice.chance(0.3) else "")
+        second = f"{dice.choose(read)} > {dice.number(-0.8, 0.3)}" + (
+            " and not_refractory" if neuron.threshold and dice.chance(0.3) else ""
+        )
         events[name] = dice.choose((first, first, f"{first} and {second}", f"{second} or {first}", f"not ({first})"))
-        lines = [f"{counter} += {dice.number(0.1, 0.6)}", f"{counter} = 0.5*{counter} - 0.2*rand()", f"{counter} *= 0.7"]
+        lines = [
+            f"{counter} += {dice.number(0.1, 0.6)}",
+            f"{counter} = 0.5*{counter} - 0.2*rand()",
+            f"{counter} *= 0.7",
+        ]
         for state in kept:
             size = sizes[state]
             lines.append(f"{state} = 0.6*{state} + {dice.number(-0.3, 0.3)}*{size}*tanh({counter})")

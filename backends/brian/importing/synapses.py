@@ -201,8 +201,14 @@ class _Reader:
         event, texts = run[0].event, "\n".join(line for p in run for line in self.blocks[p.objname])
         read = re.findall(r"\b\w+_pre\b", texts)
         if read or self.synapses.summed_updaters:
-            reason = f"it follows the event '{event}', and reads '{read[0]}' of the cells that had it" if read else f"it follows the event '{event}', and sums"
-            raise self.words.refused(reason, "let the spikes' pathways read the cells, in a Synapses object of their own")
+            reason = (
+                f"it follows the event '{event}', and reads '{read[0]}' of the cells that had it"
+                if read
+                else f"it follows the event '{event}', and sums"
+            )
+            raise self.words.refused(
+                reason, "let the spikes' pathways read the cells, in a Synapses object of their own"
+            )
         return event_name(self.pre.name, event)
 
     def run(self, first: Projection, run: list[Any]) -> Projection:
@@ -212,7 +218,9 @@ class _Reader:
             raise self.words.refused(reason, "give each event a Synapses object of its own")
         name = f"{first.name}_{run[0].objname}"
         synapse = replace(first.synapse, name=name, on_pre=self.on_pre(run), on_post="", transmits="", target="")
-        return replace(first, name=name, pre=self.sender(run), synapse=synapse, delay=self.delays(run), delays={}, summed="start")
+        return replace(
+            first, name=name, pre=self.sender(run), synapse=synapse, delay=self.delays(run), delays={}, summed="start"
+        )
 
     def on_pre(self, run: list[Any]) -> dict[str, str]:
         return {label: "\n".join(self.blocks[p.objname]) for label, p in self.labels(run).items()}
