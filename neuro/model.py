@@ -64,9 +64,8 @@ class Neuron:
     it does. `lastspike` and `not_refractory` may stand in every text of a neuron with a threshold.
     method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun and milstein (noise read as Stratonovich's) or rosenbrock (stiff equations).
     source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
-    (Brian2's run_regularly); the shortest period first. events: name -> condition, asked in every step after the thresholds, refractory or
-    not. on_event: name of an event -> statements that run where it happened, after all resets; events in the order of their names. An event's
-    name is a condition in every text of the cell and its synapses: whether it happened when that was last asked; it is recorded as a variable.
+    (Brian2's run_regularly); the shortest period first. events: name -> condition, asked in every step after the thresholds; its name is a condition in
+    every text: whether it happened when last asked. on_event: name -> statements where it happened, after all resets, in the order of the names.
     """
 
     name: str

@@ -29,6 +29,7 @@ from backends.brian.built import Built, Feed, PreparedNetwork
 from backends.brian.devices import BrianObjectException, UnsupportedEquationsException, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
+from backends.brian.happening import happen, own_events
 from backends.brian.integrators import Integrators
 from backends.brian.names import HIGHEST, LOWEST, PLACE, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
@@ -102,7 +103,7 @@ class Builder:
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
             threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
-            events=dict(self.asked(scope, own)),
+            events=dict(own_events(scope, own)),
             reset=words.statements(scope.reset, own) or None,
             refractory=self.refractory(population.neuron, own),
             **self.method(population.neuron),
@@ -121,27 +122,11 @@ class Builder:
             group.state_updater.order = self.at(name, "turn", 3)["order"]
         self.send(population, group)
         self.drive(population, group)
-        self.happen(scope, own, group)
+        happen(group, scope, own, self.clock)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if finite := [*self.finite(scope, own)]:
             group.run_regularly("\n".join(finite), when="end", order=1, clock=self.clock)
-
-    def asked(self, scope: NeuronScope, own: Table) -> Iterator[tuple[str, str]]:
-        """Brian2's events: of each of ours one that says that it happened, and one that runs its statements; Brian2 gives an event code once."""
-        for event in scope.events:
-            condition = words.text(event.condition, own, condition=True)
-            yield own[event.name], condition
-            if event.statements:
-                yield f"{own[event.name]}_runs", condition
-
-    def happen(self, scope: NeuronScope, own: Table, group: Any) -> None:
-        for order, event in enumerate(scope.events):
-            said = own[event.name]
-            group.run_regularly(f"{said} = 0", when="after_thresholds", order=-1, clock=self.clock)
-            group.run_on_event(said, f"{said} = 1", when="after_thresholds", order=1)
-            if event.statements:
-                group.run_on_event(f"{said}_runs", words.statements(event.statements, own), order=order)
 
     def refractory(self, neuron: Neuron, own: Table) -> Any:
         """Brian2's cells know of their spikes only where they have a period, be it 0."""

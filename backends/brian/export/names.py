@@ -89,7 +89,8 @@ def _readable(name: str) -> str:
 def _table(model: Neuron | Synapse, taken: Collection[str] = (), instead: str = "") -> Table:
     """instead: what is added to a name that is taken."""
     found: Table = {}
-    solved = {e.name for e in model.scope.of_kind("differential")} if model.method == "exact" else set[str]()
+    differential = model.scope.of_kind("differential")  # solved exactly: in each step, or from event to event
+    solved = {e.name for e in differential if model.method == "exact" or "event-driven" in e.flags}
     for name in dict.fromkeys(_variables(model.scope)):
         wanted = _readable(name)
         if instead and wanted in taken:

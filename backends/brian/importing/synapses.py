@@ -160,6 +160,7 @@ class _Reader:
                 f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
             )
         runs = self.runs()
+        self.check_runs(runs)
         synapse = Synapse(
             self.synapses.name,
             equations="\n".join(lines),
@@ -211,11 +212,15 @@ class _Reader:
             )
         return event_name(self.pre.name, event)
 
+    def check_runs(self, runs: list[list[Any]]) -> None:
+        """Projections of one object have each variable of their own."""
+        states = sorted({*self.initial, *({"w"} & self.assigned)})
+        if len(runs) > 1 and states:
+            reason = f"its pathways follow several events, and share states: {', '.join(states)}"
+            raise self.words.refused(reason, "give each event a Synapses object of its own")
+
     def run(self, first: Projection, run: list[Any]) -> Projection:
         """Pathways that follow another event than those before them."""
-        if first.synapse.scope.states:
-            reason = f"its pathways follow several events, and share states: {', '.join(first.synapse.scope.states)}"
-            raise self.words.refused(reason, "give each event a Synapses object of its own")
         name = f"{first.name}_{run[0].objname}"
         synapse = replace(first.synapse, name=name, on_pre=self.on_pre(run), on_post="", transmits="", target="")
         return replace(
