@@ -43,6 +43,7 @@ from neuro.fields import (
     put,
 )
 from neuro.language.equations import labelled
+from neuro.language.own_events import as_items
 from neuro.language.scope import SYNONYMS, NeuronScope, SynapseScope, neuron_scope, synapse_scope
 from neuro.language.units import Dimension, Quantity
 
@@ -63,7 +64,8 @@ class Neuron:
     it does. `lastspike` and `not_refractory` may stand in every text of a neuron with a threshold.
     method: euler, exponential_euler, exact (Brian2's linear and independent too), rk2, rk4, heun and milstein (noise read as Stratonovich's) or rosenbrock (stiff equations).
     source: citation. regularly: period -> statements at the start of a step, before its sums are formed: of the first step, then once a period
-    (Brian2's run_regularly); the shortest period first.
+    (Brian2's run_regularly); the shortest period first. events: name -> condition, asked in every step after the thresholds; its name is a condition in
+    every text: whether it happened when last asked. on_event: name -> statements where it happened, after all resets, in the order of the names.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Neuron:
     method: str = "euler"
     source: str = ""
     regularly: Mapping[str, str] = later({})
+    events: Mapping[str, str] = later({})
+    on_event: Mapping[str, str] = later({})
 
     def __post_init__(self) -> None:
         checks.types(self)
@@ -377,7 +381,8 @@ def _inputs_summed(network: Network) -> dict[str, dict[str, frozenset[str]]]:
 def _neuron_scope(neuron: Neuron) -> NeuronScope:
     refractory = neuron.refractory if isinstance(neuron.refractory, str) else ""
     texts = (neuron.name, neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, refractory)
-    return neuron_scope(*texts, _dimensions(neuron.parameters), tuple(neuron.regularly.items()))
+    events = (as_items(neuron.events), as_items(neuron.on_event))
+    return neuron_scope(*texts, _dimensions(neuron.parameters), tuple(neuron.regularly.items()), *events)
 
 
 @per_object

@@ -9,6 +9,8 @@ Brian2's slots, and our order within them:
                 the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
     thresholds
     synapses    what drives add (-1), on_pre of all projections in order, then on_post
+    after       of the thresholds: what says which events happened is 0 (-1), their conditions (0), and 1 where one holds (1); of the resets:
+                their statements
     resets
     end         monitors (0), count of the steps with finite states (1)
 """
@@ -27,8 +29,9 @@ from backends.brian.built import Built, Feed, PreparedNetwork
 from backends.brian.devices import BrianObjectException, UnsupportedEquationsException, brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.errors import OTHERS, described
 from backends.brian.exact import DegenerateError, Propagator, Tie, symbol_of
+from backends.brian.happening import happen, own_events
 from backends.brian.integrators import Integrators
-from backends.brian.names import HIGHEST, LOWEST, Names, arriving, finite_steps, may_diverge
+from backends.brian.names import HIGHEST, LOWEST, PLACE, Names, arriving, finite_steps, may_diverge
 from backends.brian.plan import Sum, limits, pairs, sources_first, sums
 from backends.brian.starting import feeds, starting
 from backends.brian.text import Table, unit_text
@@ -100,6 +103,7 @@ class Builder:
             self.batch * population.size,
             "\n".join(self.cell_lines(population)),
             threshold=words.text(scope.threshold, own, condition=True) if scope.threshold else None,
+            events=dict(own_events(scope, own)),
             reset=words.statements(scope.reset, own) or None,
             refractory=self.refractory(population.neuron, own),
             **self.method(population.neuron),
@@ -118,6 +122,7 @@ class Builder:
             group.state_updater.order = self.at(name, "turn", 3)["order"]
         self.send(population, group)
         self.drive(population, group)
+        happen(group, scope, own, self.clock)
         if scope.every_step:
             group.run_regularly(words.statements(scope.every_step, own), when="groups", order=1, clock=self.clock)
         if finite := [*self.finite(scope, own)]:
@@ -168,7 +173,7 @@ class Builder:
             yield words.declaration(own[name], dimension[name], "constant")
         for name in scope.inputs:
             yield words.declaration(arriving(own[name]), dimension[name])
-        for name in scope.noise:
+        for name in (*scope.noise, *scope.event_states):
             yield f"{own[name]} : 1"
         yield from self.finite_lines(scope, own)
         for source in self.currents(population.name):
@@ -323,6 +328,7 @@ class Builder:
         if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
             synapses.run_regularly(limit, when="groups", order=self.turns - 1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
+        self.built.feeds |= {f"{projection.name}.{n}": Feed(synapses, own[n], place=PLACE) for n in scope.noise}
         self.solve(projection.name, synapses, projection.synapse.method)
         self.synaptic_steps(projection, synapses)
 
@@ -362,6 +368,8 @@ class Builder:
         for name in scope.parameters:  # those of a receptor live in the cell
             if f"{projection.name}.{name}" in self.declared:
                 yield words.declaration(own[name], scope.dimensions[name], "constant")
+        yield from (f"{own[name]} : 1" for name in scope.noise)
+        yield from (f"{PLACE} : integer (constant)" for _ in scope.noise[:1])
         for limit, name in zip(limits(projection, self.declared) or (), (LOWEST, HIGHEST), strict=False):
             if limit.ndim:
                 yield words.declaration(name, unit("1").dimension, "constant")

@@ -17,11 +17,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Feed:
-    """A variable of a Brian2 group that is written in each step, and its unit in Brian2's words."""
+    """A variable of a Brian2 group that is written in each step, and its unit in Brian2's words. place: the group's number of each of its cells or synapses."""
 
     group: Any
     variable: str
     unit: str = "1"
+    place: str = "i"
 
 
 @dataclass

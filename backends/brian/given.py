@@ -13,7 +13,7 @@ from backends.brian.built import Built
 from backends.brian.errors import described
 from backends.brian.events import check_rates
 from backends.brian.exact import DegenerateError, Propagator, Tie
-from backends.brian.names import HIGHEST, LOWEST, Names
+from backends.brian.names import HIGHEST, LOWEST, PLACE, Names
 from backends.brian.plan import limits, pairs
 from backends.common.arrays import Feed, draw_noise
 from neuro.compiler.parameters import Parameter, initial_state
@@ -45,6 +45,9 @@ class Numbers:
                 flat = np.broadcast_to(value, (*lead, *shape)).reshape(*lead, -1)[..., chosen]
             found.setdefault(owner, {})[self.names[owner][variable]] = flat.ravel()
         for projection in network.projections:
+            if projection.synapse.scope.noise:
+                drawing = len(pairs(network, projection)[2]) * int(np.prod(lead))
+                found.setdefault(projection.name, {})[PLACE] = np.arange(drawing)
             bounds = limits(projection, self.declared) or ()
             for name, bound in zip((LOWEST, HIGHEST), bounds, strict=False):
                 if bound.ndim:
@@ -101,11 +104,20 @@ def held_numbers(built: Built, parameters: Mapping[str, Array], lead: tuple[int,
 
 def arrays(network: Network, built: Built, feed: Feed) -> dict[str, Array]:
     """Our name of an input or noise -> [time, copies * size]."""
-    noise = draw_noise(network, feed)
+    noise = {n: _there(network, n, array) for n, array in draw_noise(network, feed).items()}
     found = {}
     for name, variable in built.feeds.items():
         array = noise[name] if name in noise else feed.arrays[name].astype(float)
         size = len(variable.group) // int(np.prod(feed.lead))
         array = np.broadcast_to(array, (*array.shape[:2], size))  # one channel may serve the whole population
         found[name] = np.tile(np.moveaxis(array, 0, 1).reshape(feed.steps, -1), feed.population or 1)
+    return found
+
+
+def _there(network: Network, name: str, array: Array) -> Array:
+    """Of what synapses draw [batch, time, *layout] the numbers of those that exist, [batch, time, synapse]; noise of cells as it is."""
+    projection = network.parts["projection"].get(name.partition(".")[0])
+    if projection is None:
+        return array
+    found: Array = array.reshape(*array.shape[:2], -1)[..., pairs(network, projection)[2]]
     return found

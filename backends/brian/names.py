@@ -23,13 +23,13 @@ def _numbered(letter: str, scope: NeuronScope | SynapseScope) -> dict[str, str]:
 
 def may_diverge(scope: NeuronScope) -> tuple[str, ...]:
     """States that may leave the finite numbers."""
-    return tuple(n for n in scope.states if n not in SPIKE_STATES)
+    return tuple(n for n in scope.states if n not in (*SPIKE_STATES, *scope.event_states))
 
 
 def brian2s_own(scope: NeuronScope | SynapseScope) -> Table:
     """Variables that Brian2's cells and synapses have by names of its own."""
     if isinstance(scope, NeuronScope):
-        return {name: name for name in scope.spike_states}
+        return {name: name for name in scope.spike_states} | {e: happened(n) for n, e in enumerate(scope.event_states)}
     return {LAST_EVENT: "lastupdate"} if scope.event_driven else {}
 
 
@@ -37,11 +37,17 @@ def brian2s_own(scope: NeuronScope | SynapseScope) -> Table:
 
 
 LOWEST, HIGHEST = "lowest", "highest"  # of plastic weights that have bounds of their own, SI numbers
+PLACE = "place"  # of a synapse that draws numbers, among all of its projection
 
 
 def draw(number: int) -> str:
-    """The step's standard normal number."""
+    """A number drawn for the step."""
     return f"draw{number}"
+
+
+def happened(number: int) -> str:
+    """Whether a cell had an event of its own, 1 or 0."""
+    return f"happened{number}"
 
 
 def arriving(variable: str) -> str:
@@ -81,8 +87,11 @@ class Names:
         return _numbered("v", scope) | brian2s_own(scope) | {name: draw(n) for n, name in enumerate(scope.noise)}
 
     def of_synapse(self, projection: Projection) -> Table:
-        """A synapse's own variables; Brian2 wants them to differ from the cells'."""
-        return _numbered("s", projection.synapse.scope) | brian2s_own(projection.synapse.scope)
+        """A synapse's own variables, and what it draws for the step; Brian2 wants them to differ from the cells'."""
+        scope = projection.synapse.scope
+        return (
+            _numbered("s", scope) | brian2s_own(scope) | {name: f"own_{draw(n)}" for n, name in enumerate(scope.noise)}
+        )
 
     def _by_role(self) -> dict[str, list[str]]:
         network = self.network

@@ -57,5 +57,5 @@ def feeds(built: Built, steps: int | None) -> None:
     for number, (name, feed) in enumerate(built.feeds.items()):
         table = built.names.given(name, number)
         built.tables[name] = brian2.TimedArray(np.zeros((steps, len(feed.group))), dt=clock.dt, name=table)
-        code = f"{feed.variable} = {table}(t, i)*({feed.unit})"
+        code = f"{feed.variable} = {table}(t, {feed.place})*({feed.unit})"
         feed.group.run_regularly(code, when="start", order=FIRST, clock=clock)

@@ -36,6 +36,10 @@ def _neuron(neuron: Neuron) -> Neuron:
         "reset": _statements(scope.reset, names),
         "every_step": _statements(scope.every_step, names),
         "regularly": _regularly(scope.regularly, names),
+        "events": {e.name: _text(e.condition, names, None) or e.condition.text for e in scope.events},
+        "on_event": {
+            e.name: _statements(e.statements, names) or neuron.on_event[e.name] for e in scope.events if e.statements
+        },
     }
     return replace(neuron, **{k: v for k, v in blocks.items() if v is not None})
 

@@ -13,6 +13,7 @@ from backends.common.starting_state import check_state
 from backends.common.values import given_parameters, input_array, known, named, of_input, on_device, whole
 from neuro import checks
 from neuro.compiler import drives, streams
+from neuro.compiler.noise import noise, synapses_of
 from neuro.compiler.parameters import Parameter
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
@@ -153,6 +154,9 @@ def check_room(network: Network, steps: int, batch: int, sets: int, events: bool
         sizes[f"the states of population '{population.name}'"] = 4 * states * len(population.neuron.scope.states)
         if population.neuron.threshold and not events:
             sizes[f"the spikes of population '{population.name}'"] = states * steps
+    for p in (p for p in network.projections if p.synapse.scope.noise and not events):
+        numbers = synapses_of(network, p.name) * len(p.synapse.scope.noise)
+        sizes[f"the numbers that the synapses of projection '{p.name}' draw"] = 8 * batch * drawn * numbers
     for item in network.inputs:
         if item.kind == "poisson":
             sizes[f"input '{item.name}'"] = (1 if events else batch) * drawn * item.size
@@ -207,14 +211,9 @@ def draw_poisson(
     return streams.poisson(network, item, trial, batch, steps, first)
 
 
-def draw_noise(network: Network, feed: Feed) -> dict[str, Array]:
-    """A run's standard normal numbers [batch, time, neuron], "population.xi" -> array; the network without receptors."""
-    last = feed.start + feed.steps
-    return {
-        f"{p.name}.{name}": streams.noise(network, p.name, name, feed.trial, feed.batch, feed.start, last)
-        for p in network.populations
-        for name in p.neuron.scope.noise
-    }
+def draw_noise(network: Network, feed: Feed, *, synapses: bool = True) -> dict[str, Array]:
+    """A run's random numbers, "owner.name" -> array: see neuro.compiler.noise. network: without receptors."""
+    return noise(network, feed.trial, feed.batch, feed.start, feed.start + feed.steps, synapses=synapses)
 
 
 def check_finite(owner: str, variable: str, values: Array, step: int, feed: Feed) -> None:

@@ -12,6 +12,8 @@ from backends.common.streaming import Session, Source, one_after_another, stream
 from backends.common.values import named
 from neuro.caching import per_object
 from neuro.compiler import streams
+from neuro.compiler.noise import per_step
+from neuro.compiler.resolve import resolve
 from neuro.model import Input, Network
 from neuro.protocols import Parameters, Program, Record, Recording, Request, UnsupportedError
 from neuro.state import State
@@ -42,15 +44,19 @@ def feed_of(asked: Request, network: Network, **options: Any) -> Feed:
 
 
 @per_object
-def _drawn(network: Network) -> tuple[int, list[Input]]:
-    """Numbers that a trial draws in each step: noise, and by input."""
-    return sum(p.size * len(p.neuron.scope.noise) for p in network.populations), [i for i in network.inputs if i.drawn]
+def _drawn(network: Network) -> tuple[int, int, list[Input]]:
+    """Numbers that a trial draws in each step: noise of cells, with that of synapses, and by input."""
+    merged = resolve(network).network
+    noise = per_step(merged, synapses=False), per_step(merged)
+    return *noise, [i for i in network.inputs if i.drawn]
 
 
 def random_numbers(network: Network, given: Any, *, drives: bool = True) -> int:
-    """How many a trial needs in each step: noise, Poisson inputs that nobody gives, and with `drives` those."""
-    noise, inputs = _drawn(network)
-    return noise + sum(i.size for i in inputs if i.name not in named(given, "inputs") and (drives or i.sends))
+    """How many a trial needs in each step: noise of cells, Poisson inputs that nobody gives, and with `drives` those and what synapses draw."""
+    cells, noise, inputs = _drawn(network)
+    return (noise if drives else cells) + sum(
+        i.size for i in inputs if i.name not in named(given, "inputs") and (drives or i.sends)
+    )
 
 
 class Simulator(Program, ABC):

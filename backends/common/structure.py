@@ -83,7 +83,7 @@ def is_static(step: Step, couple: Couple) -> bool:
     ):
         return False
     names = {s.name for s in factors.synapse.free_symbols}
-    return not names & {*synapses.states, "t"}
+    return not names & {*synapses.states, *synapses.noise, "t"}
 
 
 def overwritten(step: Step) -> set[tuple[str, str]]:
@@ -97,7 +97,7 @@ def overwritten(step: Step) -> set[tuple[str, str]]:
     for update in step.operations:
         if (
             not isinstance(update, Update)
-            or update.phase not in ("start", "every_step", "reset")
+            or update.phase not in ("start", "every_step", "reset", "on_event")
             or update.owner not in layouts
         ):
             continue

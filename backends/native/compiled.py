@@ -13,7 +13,7 @@ from backends.common.arrays import Feed, draw_noise
 from backends.common.recording import Wanted
 from backends.common.simulator import feed_of
 from backends.common.structure import Backward, with_feedback
-from backends.native import drives
+from backends.native import drives, synaptic
 from backends.native.arrangement import Arrangement, Orders, arrangements
 from backends.native.build import compiler_for
 from backends.native.constants import Constant, Constants, in_parts, lookup, values_of
@@ -140,7 +140,7 @@ class CompiledNetwork:
 
     def inputs(self, feed: Feed) -> Arrays:
         """What all parameter sets share: wiring, inputs, noise, initial states."""
-        found = self.fixed | drives.of_run(self.network, feed)
+        found = self.fixed | drives.of_run(self.network, feed) | synaptic.of_run(self.network, feed)
         for name, value in feed.arrays.items():
             if self.network.input(name).kind == "drive":
                 continue
@@ -149,7 +149,8 @@ class CompiledNetwork:
                 found[mangled("offsets", name)], found[mangled("channels", name)] = lists
             else:
                 found[mangled("current", name)], found[mangled("channels", name)] = value, np.array([value.shape[2]])
-        found |= {mangled("stream", *n.split(".", 1)): v for n, v in draw_noise(self.network, feed).items()}
+        noise = draw_noise(self.network, feed, synapses=False)
+        found |= {mangled("stream", *n.split(".", 1)): v for n, v in noise.items()}
         return found
 
     def constants(self, executable: Executable, given: Parameters, population: int | None) -> Arrays:
@@ -265,7 +266,7 @@ class CompiledNetwork:
                 found[mangled("delay", s.name)] = np.broadcast_to(np.asarray(s.delay), s.shape)
                 continue
             arrangement = self.arrangements[s.name]
-            found |= self.order.arranged(s.name) | self._late(arrangement, executable)
+            found |= self.order.arranged(s.name) | self._late(arrangement, executable) | synaptic.places(s, self.order)
             if arrangement.grouped:
                 found[mangled("groups", s.name)] = arrangement.groups()
             for name in executable.constants_read:  # while the order is at hand

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
 from backends.native.layout import Arrays, Layout
+from backends.native.printer import header
 from neuro.compiler import streams
 from neuro.compiler.drives import Law, count_of, laws, stream_of
 from neuro.compiler.step import Update
@@ -25,7 +25,7 @@ _ARRAYS = {"sums": "long", "guide": "int", "table": "int", "shift": "long"}
 @cache
 def text() -> str:
     """What a kernel's text has besides where it draws counts."""
-    return files("backends.native").joinpath("drives.h").read_text(encoding="utf-8")
+    return header("drives.h")
 
 
 def counted(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
-from backends.native import drives
+from backends.native import synaptic
 from backends.native.adjoint import Adjoint
 from backends.native.arrangement import Arrangement
 from backends.native.build import load
@@ -121,14 +121,14 @@ class Executable:
         self.rooms["forward"] = layout.scratch_bytes(bytes_)
         widest = max((c.size for c in step.cells), default=1)
         facts = Facts(layout, self.kernel.parts, widest, bytes_, network, self.kernel.fixed())
-        drawn = [drives.text()] if any(c.counts for c in step.cells) else []
+        drawn = synaptic.text(driven=any(c.counts for c in step.cells), drawing=any(s.noise for s in step.synapses))
         written = {"forward": dialect.function("forward", facts, forth, back=False)}
         if back is not None:
             layout.scratch = rooms
             written["backward"] = dialect.function("backward", facts, back, back=True)
             written["added"] = dialect.added(facts)
         self.shared = {name: w.shared for name, w in written.items()}  # bytes of a block's
-        texts = [dialect.prelude(facts, dtype, tile, step.dt), *drawn, *(w.text for w in written.values() if w.text)]
+        texts = [dialect.prelude(facts, dtype, tile, step.dt), drawn, *(w.text for w in written.values() if w.text)]
         self.source, self.threads = "\n".join(texts), dialect.block(facts)
         self.network = network
         self.formulas: dict[str, Any] = {}  # constants as torch code

@@ -20,6 +20,7 @@ from backends.native.lines import Line, in_order
 from backends.native.operations import count
 from backends.native.recording import Recorded
 from backends.native.spikes import Spikes
+from backends.native.synaptic import drawn
 from backends.native.training import Training
 from neuro.compiler.step import Assign, Cells, Couple, Gather, Operation, Step, Synapses, Threshold, Update
 from neuro.language.mangling import mangled, unmangled
@@ -185,6 +186,7 @@ class Kernel(Spikes):
                 found[name] = f"{local(synapses.name, name)}[b*{size} + s]"
             else:
                 found.later[name] = (synapses.name, name, at, "q_own + s")
+        found.drawing = synapses
         for end, suffix, index in ((synapses.pre, "_pre", "i"), (synapses.post, "_post", "j")):
             cells = self.populations.get(end)
             for name in () if cells is None else cells.variables:
@@ -381,6 +383,7 @@ class _Names(dict[str, str]):
         self.kernel, self.index = kernel, index
         self.later: dict[str, tuple[str, str, int, str]] = {}
         self.noise: dict[str, tuple[Cells, str]] = {}
+        self.drawing: Synapses | None = None
 
     def __missing__(self, name: str) -> str:
         if name in self.later:
@@ -390,4 +393,6 @@ class _Names(dict[str, str]):
             cells, xi = self.noise[name]
             stream = self.kernel.layout.given(mangled("stream", cells.name, xi))
             return f"{stream}[((first + b)*steps + k)*{cells.size} + i]"
+        if self.drawing is not None and name in self.drawing.noise:
+            return drawn(self.kernel.layout, self.drawing, name)
         return self.kernel.constant(name, self.index)

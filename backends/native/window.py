@@ -13,7 +13,7 @@ import numpy.typing as npt
 from backends.common.arrays import Feed
 from backends.common.recording import Wanted
 from backends.common.starting_state import layout
-from backends.native import drives
+from backends.native import drives, synaptic
 from backends.native.calls import Call
 from backends.native.compiled import CompiledNetwork
 from backends.native.executable import Executable
@@ -113,7 +113,7 @@ class Window:
         }
 
     def _inputs(self) -> Arrays:
-        found = drives.of_run(self.compiled.network, self.feed)
+        found = drives.of_run(self.compiled.network, self.feed) | synaptic.of_run(self.compiled.network, self.feed)
         for item in self.compiled.network.inputs:
             if item.kind == "drive":
                 continue

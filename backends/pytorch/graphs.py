@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from backends.common.storage import Storage
 from neuro.compiler.lowering import lower
-from neuro.compiler.step import Threshold, Update
+from neuro.compiler.step import Couple, Threshold, Update
 from neuro.language.elementary import poisson_of
 from neuro.model import Network
 from neuro.protocols import RunError, UnsupportedError
@@ -26,9 +26,9 @@ def refuse(backend: str, storage: Storage, network: Network) -> None:
     what = "option 'compile'='graph'"
     for op in lower(network).operations:
         texts = [a.expr for a in op.assigns] if isinstance(op, Update) else []
-        texts += [op.condition] if isinstance(op, Threshold) else []
+        texts += [op.condition] if isinstance(op, Threshold) else [op.value] if isinstance(op, Couple) else []
         if any(expr.has(poisson_of) for expr in texts):
-            owner = op.owner if isinstance(op, Update) else op.population
+            owner = op.owner if isinstance(op, Update) else op.projection if isinstance(op, Couple) else op.population
             raise UnsupportedError(
                 backend, f"poisson() in '{owner}' with {what}", "counts are made on the CPU; leave the option out"
             )

@@ -59,6 +59,7 @@ class _Renderer(Writer):
             self.states += [local(synapses.name, v) for v in synapses.states]
         self.states += self.pending.values()
         noise = tuple(local(c.name, x) for c in cells for x in (*c.noise, *(count for count, _ in c.counts)))
+        noise += tuple(local(s.name, x) for s in self.synapses.values() for x in s.noise)
         self.whole |= {*self.states, *noise}
         owners = {*self.names, *self.synapses}
         rare = {o.every for o in self.step.operations if isinstance(o, Update) and o.every > 1 and o.owner in owners}

@@ -266,6 +266,7 @@ def _operations(run: _Run, synapses: Synapses) -> Operations:
                 )
             activation = _events(run, synapses.pre)
             plain = couple.factors is not None and couple.factors.pre == 1 and couple.factors.post == 1
+            plain = plain and not {symbol(n) for n in synapses.noise} & couple.value.free_symbols
         dense += activation.shape[0] * activation.shape[1] * pairs
         count = _meetings(synapses, exists, activation != 0)
         acs, macs = (acs + count, macs) if plain else (acs, macs + count)

@@ -10,6 +10,8 @@ import sympy as sp
 
 from neuro.compiler import drives, streams
 from neuro.compiler.lowering import lower
+from neuro.compiler.noise import noise as noise_of
+from neuro.compiler.noise import per_step
 from neuro.compiler.parameters import different, for_all
 from neuro.compiler.parameters import parameters as declared_parameters
 from neuro.compiler.resolve import resolve
@@ -50,11 +52,7 @@ def trajectory(
     merged = resolve(network).network
     batch, steps = _trials_and_steps(network, recording)
     trial, first = _place(network, recording, steps, trial, first)
-    noise = {
-        f"{p.name}.{n}": streams.noise(merged, p.name, n, trial, batch, first, first + steps)
-        for p in merged.populations
-        for n in p.neuron.scope.noise
-    }
+    noise = noise_of(merged, trial, batch, first, first + steps)
     spikes = dict(recording.spikes) | _sent(merged, inputs or {}, trial, batch, steps, first)
     for cells in lower(network).cells:
         for count, name in cells.counts:
@@ -119,7 +117,7 @@ def _place(network: Network, recording: Recording, steps: int, trial: int | None
 def _clocked(network: Network) -> bool:
     """Whether a step depends on when it is: on the time, on noise, on Poisson inputs and drives, or by what runs regularly."""
     merged = resolve(network).network
-    if any(p.neuron.scope.noise for p in merged.populations) or any(i.drawn for i in merged.inputs):
+    if per_step(merged) or any(i.drawn for i in merged.inputs):
         return True
     exprs: list[sp.Expr] = []
     for op in lower(network).operations:

@@ -13,7 +13,8 @@ from neuro.checks.common import (
 from neuro.checks.distances import distance
 from neuro.checks.distributions import distribution
 from neuro.checks.memory import in_words, machine_memory, memory, too_many
-from neuro.checks.networks import delays_drawn, network
+from neuro.checks.networks import network
+from neuro.checks.steps import delays_drawn
 from neuro.checks.synapses import input_, projection, synapse
 from neuro.checks.types import indices, part, types
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from neuro.checks.common import (
     caught,
@@ -10,6 +10,7 @@ from neuro.checks.common import (
     check_cycles,
     check_early,
     check_equations,
+    check_expression,
     check_finite,
     check_method,
     check_name,
@@ -21,6 +22,7 @@ from neuro.checks.common import (
     check_variable_names,
     parts_of,
     plain,
+    reserved_problem,
 )
 from neuro.checks.distances import check_positions
 from neuro.checks.events import check_flags
@@ -39,7 +41,7 @@ from neuro.language.scope import (
     is_noise,
     noise_dimension,
 )
-from neuro.language.units import Dimension, Quantity
+from neuro.language.units import Dimension, Quantity, unit
 
 
 def neuron(item: Neuron) -> Iterator[Problem]:
@@ -74,6 +76,7 @@ def check_text(item: Neuron) -> Iterator[Problem]:
     for statement in scope.statements:
         yield from check_target(statement, scope, drawn)
     yield from check_regularly(item, scope)
+    yield from check_events(scope, drawn)
     yield from check_kept(scope)
     yield from check_values(item, scope, where)
     yield from check_noise(item, scope)
@@ -117,6 +120,23 @@ def check_frozen(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
             )
 
 
+def check_events(scope: NeuronScope, names: Mapping[str, Dimension]) -> Iterator[Problem]:
+    """An event has a name that is free, and a condition of what stands after the thresholds, other events left out."""
+    declared = {*scope.parameters, *(e.name for e in scope.equations)}
+    for event in scope.events:
+        problem = event.condition.source.problem
+        why = "it is what its threshold asks for" if event.name == "spike" else reserved_problem(event.name)
+        why = "a variable or parameter is called so" if event.name in declared else why
+        if why is not None:
+            yield problem(f"an event can't be called '{event.name}': {why}", "give it another name")
+            continue
+        for node in event.condition.name_nodes():
+            for other in sorted(scope.reached([node.id]) & {*scope.event_states})[:1]:
+                message = f"'{other}' is an event, and conditions of events are asked all at once"
+                yield event.condition.source.problem(message, "write its condition out", node)
+        yield from check_expression(event.condition, names, unit("boolean").dimension, f"event '{event.name}'")
+
+
 def check_threshold(scope: NeuronScope, names: dict[str, Dimension], where: str) -> Iterator[Problem]:
     """A threshold is a condition; a reset needs one."""
     threshold = scope.threshold
@@ -141,7 +161,9 @@ def check_target(statement: Statement, scope: NeuronScope, names: dict[str, Dime
         yield problem(
             f"'{name}' is a parameter and can't be assigned", f"declare '{name} : ...' as a variable", length=len(name)
         )
-    elif name in {*scope.subexpressions, *(e.name for e in scope.of_kind("held"))}:
+    elif name in scope.event_states:
+        yield problem(f"'{name}' is an event and can't be assigned", "set what its condition reads", length=len(name))
+    elif name in {*scope.subexpressions, *scope.formed}:
         yield problem(
             f"'{name}' is a subexpression and can't be assigned", "assign the states it is made of", length=len(name)
         )
@@ -183,8 +205,7 @@ def check_values(item: Neuron, scope: NeuronScope, where: str) -> Iterator[Probl
 
 def check_initial(initial: object, scope: NeuronScope, where: str) -> Iterator[Problem]:
     values: dict[str, object] = dict(initial)  # type: ignore[call-overload]
-    held = {e.name for e in scope.of_kind("held")}
-    states = [n for n in scope.states if n not in held]
+    states = [n for n in scope.states if n not in scope.formed]
     for name, value in values.items():
         if name not in states:
             fix = suggestion(name, set(states)) or f"states: {', '.join(states) or 'none'}"

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from neuro.checks.common import (
     check_early,
@@ -21,9 +20,10 @@ from neuro.checks.connectivity import check_connectivity
 from neuro.checks.distances import check_distance
 from neuro.checks.events import check_ends
 from neuro.checks.integration import check_clock, check_held
-from neuro.checks.parts import Input, Network, Neuron, Population, Projection, Synapse
+from neuro.checks.parts import Input, Network, Population, Projection
 from neuro.checks.refractory import check_assigned, check_first
 from neuro.checks.shared import check_shared
+from neuro.checks.steps import check_grid, check_periods
 from neuro.checks.sums import check_sums, inputs_of
 from neuro.language.equations import Problem, Statement, suggestion
 from neuro.language.mangling import mangled
@@ -35,12 +35,11 @@ from neuro.language.scope import (
     NeuronScope,
     SynapseScope,
     index_dimensions,
+    noise_dimension,
 )
 from neuro.language.units import Dimension, Quantity, unit
 
-MOST_STEPS = 10**9  # what a counter of steps holds on every backend
 MOST_EVENTS = 1e8  # of a drive's mean in a step and cell: the table of its probabilities is then of some megabytes
-DELAY_TOLERANCE = 1e-6  # of one step; far above rounding of "0.3 ms" / "0.1 ms", far below any meant delay
 
 
 def network(item: Network) -> Iterator[Problem]:
@@ -116,41 +115,6 @@ def check_unique(item: Network, where: str) -> Iterator[Problem]:
         seen.add(name)
 
 
-def check_grid(name: str, item: Quantity, dt: Quantity, where: str) -> Iterator[Problem]:
-    """Delays and refractory periods are whole numbers of steps."""
-    steps = np.asarray(item.value) / dt.value
-    if np.any(steps > MOST_STEPS):
-        message = f"{name} {np.max(item.value):.6g} s is more than {MOST_STEPS} steps of {dt}"
-        yield plain(where, message, "give a shorter time", str(item))
-        return
-    off = np.abs(steps - np.round(steps))
-    if np.any(off > DELAY_TOLERANCE):
-        worst = float(np.ravel(np.asarray(item.value))[np.argmax(np.ravel(off))]) * 1e3
-        below, above = (f"{float(f(worst / dt.to('ms'))) * dt.to('ms'):.6g} ms" for f in (np.floor, np.ceil))
-        message = f"{name} {worst:.6g} ms is not a multiple of dt = {dt}"
-        yield plain(where, message, f"use {below} or {above}, or change dt", str(item))
-
-
-def check_periods(item: Neuron | Synapse, dt: Quantity, where: str) -> Iterator[Problem]:
-    """What runs regularly does so once in a whole number of steps, one at least."""
-    for regular in item.scope.regularly:
-        yield from check_grid("the period", regular.period, dt, where)
-        if regular.period.value < 0.5 * dt.value:
-            yield plain(
-                where, f"the period {regular.text} is shorter than dt = {dt}", "give dt or longer", regular.text
-            )
-
-
-def delays_drawn(steps: npt.NDArray[np.float64], projection: Projection, dt: Quantity) -> Iterator[Problem]:
-    """Delays drawn from a distribution, in steps."""
-    if steps.size and not steps.max() <= MOST_STEPS:
-        where, message = (
-            f"projection '{projection.name}', delay drawn",
-            f"a delay is more than {MOST_STEPS} steps of {dt}",
-        )
-        yield plain(where, message, "use a narrower distribution, or give it a high=", str(projection.delay))
-
-
 def ends(item: Network, projection: Projection) -> tuple[Population | Input | None, Population | None]:
     cells, inputs = {p.name: p for p in item.populations}, {i.name: i for i in item.inputs}
     return cells.get(projection.pre) or inputs.get(projection.pre), cells.get(projection.post)
@@ -219,6 +183,7 @@ def synapse_names(projection: Projection, pre: Any, post: Population) -> dict[st
     """All names that a synapse may use, with dimensions."""
     names = index_dimensions(SYNAPTIC_INDICES if hasattr(pre, "neuron") else SYNAPTIC_INDICES[1:])
     names |= projection.synapse.scope.dimensions
+    names |= {n: noise_dimension(n) for n in projection.synapse.scope.noise}
     names |= {f"{n}_post": d for n, d in post.neuron.scope.kinds.items() if n not in ("t", "dt")}
     if hasattr(pre, "neuron"):
         names |= {f"{n}_pre": d for n, d in pre.neuron.scope.kinds.items() if n not in ("t", "dt")}
@@ -260,7 +225,7 @@ def check_synapse(projection: Projection, pre: Any, post: Population) -> Iterato
                 f"neuron '{post.neuron.name}' has no input '{equation.name}'",
                 f"inputs: {', '.join(sorted(inputs)) or 'none'}",
             )
-    held = {*SPIKE_STATES, *(e.name for e in post.neuron.scope.of_kind("held"))}
+    held = {*SPIKE_STATES, *post.neuron.scope.formed}
     writable = (set(post.neuron.scope.states) | inputs | set(receptor)) - {e.name for e in added} - held
     for statement in scope.statements:
         yield from check_write(
@@ -375,7 +340,7 @@ def check_input(item: Network, source: Input) -> Iterator[Problem]:
 def check_drive(item: Network, source: Input, population: Population, variable: str) -> Iterator[Problem]:
     """A drive adds to a state of each cell; receptors' states are called as in the cells."""
     where, scope = f"input '{source.name}'", population.neuron.scope
-    held = {*SPIKE_STATES, *(e.name for e in scope.of_kind("held"))}
+    held = {*SPIKE_STATES, *scope.formed}
     states = {n: scope.dimensions[n] for n in scope.states if n not in held}
     for p in (p for p in item.projections if p.post == population.name):
         for suffix in (p.synapse.name, p.name, mangled(p.synapse.name, p.name)):

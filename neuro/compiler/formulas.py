@@ -45,7 +45,7 @@ class Starting:
 @dataclass(frozen=True)
 class CellFormulas:
     """system: its differential equations. subexpressions: in dependency order. threshold: margin and condition, as in Step. free: what
-    not_refractory becomes at the start of a step, None of cells that have no such state. starting: in order."""
+    not_refractory becomes at the start of a step, None of cells that have no such state. starting: in order. events: which of them happen, 1 or 0. on_event: what each then does, in order."""
 
     system: System
     subexpressions: tuple[tuple[str, sp.Expr], ...]
@@ -55,6 +55,8 @@ class CellFormulas:
     every_step: tuple[Assign, ...]
     held: tuple[Assign, ...]
     starting: tuple[Starting, ...]
+    events: tuple[Assign, ...] = ()
+    on_event: tuple[tuple[str, tuple[Assign, ...]], ...] = ()
 
     def lines(self) -> list[str]:
         """As text that a person can read."""
@@ -65,7 +67,8 @@ class CellFormulas:
         lines += [f"every step {assign}" for assign in self.every_step]
         if self.threshold is not None:
             lines.append(f"threshold {expression_text(self.threshold[1])}")
-        return lines + [f"reset {assign}" for assign in self.reset]
+        lines += [f"event {assign}" for assign in self.events] + [f"reset {assign}" for assign in self.reset]
+        return lines + [f"on {name} {assign}" for name, block in self.on_event for assign in block]
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def cell_formulas(network: Network, population: Population) -> CellFormulas:
         block(scope.every_step),
         block(scope.held),
         tuple(Starting(_steps(network, r), block(r.statements)) for r in scope.regularly),
+        tuple(Assign(e.name, inlined(to_sympy(e.condition))) for e in scope.events),
+        tuple((e.name, block(e.statements)) for e in scope.events if e.statements),
     )
 
 

@@ -59,6 +59,8 @@ def _neuron(neuron: Neuron, names: Names, values: Mapping[str, Quantity]) -> Neu
         reset=statements(scope.reset, own, names),
         every_step=statements(scope.every_step, own, names),
         regularly={r.text: statements(r.statements, own, names) for r in scope.regularly},
+        events={e.name: rename(e.condition.text, names) for e in scope.events},
+        on_event={e.name: statements(e.statements, own, names) for e in scope.events if e.statements},
         parameters={**neuron.parameters, **dict.fromkeys(values, Quantity(0.0))},
     )
 

@@ -61,10 +61,12 @@ def _lower(network: Network) -> Step:
     operations += [t for p in network.populations for t in _threshold(resolved, p)]
     knowing = [p for p in network.populations if p.neuron.scope.spike_states]
     operations += [noted(p.name, p.neuron.scope) for p in knowing]
+    operations += [Update(n, "event", f.events) for n, f in resolved.cells.items() if f.events]
     operations += [_drive(network, i) for i in network.inputs if i.kind == "drive"]
     operations += [u for p in network.projections for u in _pathways(resolved, p)]
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "on_post")]
     operations += [u for p in network.populations for u in _block(resolved, p, "reset")]
+    operations += [_on_event(n, *own) for n, f in resolved.cells.items() for own in f.on_event]
     sources = {i.name: i.size for i in network.inputs if i.sends}
     return Step(float(network.dt.value), cells, synapses, sources, tuple(operations))
 
@@ -131,6 +133,7 @@ def _synapses(resolved: Resolved, projection: Projection, wires: Wiring) -> Syna
         states=scope.states,
         parameters=scope.parameters,
         weight=scope.has_weight,
+        noise=scope.noise,
         later=tuple(steps for label in scope.pathways if (steps := late(network, projection, label)) is not None),
         behind=late(network, projection, "post") or 0,
         **vars(wires),
@@ -190,6 +193,12 @@ def _block(resolved: Resolved, population: Population, phase: Any) -> Iterable[U
         frozen = population.neuron.frozen if phase == "every_step" else ()
         update = Update(population.name, phase, assigns, "spikes" if phase == "reset" else "always", frozen)
         yield keeping(update, population.neuron)
+
+
+def _on_event(population: str, event: str, block: tuple[Assign, ...]) -> Update:
+    """Statements where an event happened; a refractory cell takes them too."""
+    assigns = (Assign(a.target, chosen(symbol(event), a.expr, symbol(a.target))) for a in block)
+    return Update(population, "on_event", tuple(assigns))
 
 
 def _synaptic_integration(resolved: Resolved, projection: Projection) -> Iterable[Update]:

@@ -91,6 +91,14 @@ class Semantics:
         "poisson(x): the least count whose cumulative probability is above a uniform number; 0 where x <= 0; slope 0"
     )
     normal: str = "randn(): standard normal, from streams as rand() has them"
+    synaptic: str = (
+        "what a synapse draws: one number for each place in the text, synapse and step, be it used or not; counter (trial, step), the "
+        "synapse's place in its layout; randn() by Box and Muller from two uniform ones"
+    )
+    events: str = (
+        "asked after the thresholds and what spikes note, refractory or not, of the state there; their statements after all resets, events by name, "
+        "refractory cells too; whether one happens has no slope"
+    )
     shared: Mapping[str, str] = field(default_factory=dict)  # projection -> the one whose weights it has, and learns
     untrained: tuple[str, ...] = ()  # populations and projections that no rule trains
     # synapses whose equations are solved from event to event, exactly; their variables are those of the last event

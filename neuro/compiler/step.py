@@ -13,9 +13,11 @@ names are standard normal numbers. In one step, in this order (Brian2's schedule
     Update      the synapses' every_step statements
     Threshold   spikes of step k on the new state, not while refractory
     Update      what cells that fired remember of it
+    Update      which events of their own cells have
     Update      what drives add to cells
     Update      on_pre statements of the spikes that arrive (Couple: their sums into cells), then on_post
     Update      resets
+    Update      what cells do where they had an event
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ class Update:
     """
 
     owner: str
-    phase: Literal["start", "stage", "integrate", "every_step", "spike", "drive", "on_pre", "on_post", "reset"]
+    phase: Literal[
+        "start", "stage", "integrate", "every_step", "spike", "event", "drive", "on_pre", "on_post", "reset", "on_event"
+    ]
     assigns: tuple[Assign, ...]
     when: When = "always"
     frozen: tuple[str, ...] = ()
@@ -223,6 +227,7 @@ class Synapses(Wiring):
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     weight: bool
+    noise: tuple[str, ...] = ()
     later: tuple[int, ...] = ()
     behind: int = 0
 

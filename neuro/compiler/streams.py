@@ -144,6 +144,34 @@ def noise(
     return drawn(network.seed, f"noise/{population}/{name}", trial, batch, last - first, size, first)
 
 
+def synaptic_stream(projection: str, name: str) -> str:
+    """The stream of a number that synapses draw."""
+    return f"noise/{projection}/{name}"
+
+
+def synaptic(
+    seed: int, projection: str, name: str, trial: int, batch: int, size: int, first: int, last: int
+) -> npt.NDArray[np.float64]:
+    """Numbers [batch, time, synapse] that each synapse draws: uniform in [0, 1), or standard normal where randn() draws them.
+
+    A synapse's number follows from its place, the trial and the step alone, so that a kernel can draw one without the others: the uniform
+    number at its place in the stream's part for this trial and step, or (Box and Muller's) of the two at twice its place.
+    """
+    keys, normal_, found = key(seed, synaptic_stream(projection, name)), not is_uniform(name), []
+    for b in range(batch):
+        for step in range(first, last):
+            counter = np.array([0, 0, trial + b, step], np.uint64)
+            draw = np.random.Generator(np.random.Philox(key=keys, counter=counter))
+            found.append(_normal_of(draw.random((size, 2))) if normal_ else draw.random(size))
+    return np.reshape(found, (batch, last - first, size))
+
+
+def _normal_of(pairs_: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of pairs of uniform numbers, the first of which is taken from above 0."""
+    radius = np.sqrt(-2.0 * np.log(1.0 - pairs_[:, 0]))
+    return np.asarray(radius * np.cos(2.0 * np.pi * pairs_[:, 1]))
+
+
 def poisson(network: Network, item: Input, trial: int, batch: int, steps: int, first: int = 0) -> npt.NDArray[np.bool_]:
     """Spikes [batch, time, channel] of a Poisson input that has a rate."""
     assert item.rate is not None

@@ -214,6 +214,9 @@ def _link(step: Step, couple: Couple) -> Link:
         raise NotLeakyError(where, "on_post", "a spike acts on its targets only")
     if couple.late is not None:
         raise NotLeakyError(where, "delay", "a pathway with a delay of its own; a projection has one")
+    if synapses.noise:
+        what = f"'{noise_text(synapses.noise[0])}' in its text; it must be deterministic"
+        raise NotLeakyError(where, "noise", what)
     factors = couple.factors
     known = {symbol(n) for n in (*synapses.parameters, "w", "dt")}
     if factors is None or factors.pre != 1 or factors.post != 1 or not factors.synapse.free_symbols <= known:
@@ -271,6 +274,8 @@ def _cell(step: Step, cells: Cells, driven: set[str], initial: Mapping[str, Arra
         fail("refractory", "its cells know of their spikes; it must be 0, and no text name lastspike or not_refractory")
     if step.update(cells.name, "every_step"):
         fail("every_step", "discrete updates; only linear differential equations fit")
+    if step.update(cells.name, "event"):
+        fail("events", "events of the cells' own beside their spikes, which alone are sent")
     if step.starting(cells.name):
         fail("regularly", "discrete updates at the start of a step; only linear differential equations fit")
     new = {n: _linear(e, cells) for n, e in step.next_state(cells.name).items()}

@@ -25,6 +25,7 @@ _FIXES = {
     "refractory": "set refractory to 0",
     "every_step": "write it as a differential equation, or leave it out",
     "regularly": "write it as a differential equation, or leave it out",
+    "events": "make them the spikes of a population of their own, or leave them out",
     "start": "fix the weights after training: a synapse without regularly",
     "equations": "use lif, cuba_lif or leaky_integrator of the library",
     "inputs": "let one current drive each population",

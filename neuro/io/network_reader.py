@@ -108,7 +108,7 @@ class Reader:
         """How a field is read."""
         readers: dict[str, Read] = {
             "parameters": _each(self.value), "initial": _each(self.value), "weights": _optional(self.value), "rate": _optional(_quantity),
-            "weight": _optional(_quantity), "sources": _whole, "regularly": _each(_words), "delays": _each(_quantity),
+            "weight": _optional(_quantity), "sources": _whole, "regularly": _each(_words), "events": _each(_words), "on_event": _each(_words), "delays": _each(_quantity),
             "delay": self.value, "refractory": _quantity_or_text, "dt": _quantity, "mean": _quantity, "std": _quantity,
             "low": _optional(_quantity), "high": _optional(_quantity), "size": _whole, "seed": _whole, "sign": _optional(_words), "p": _real,
             "positions": _optional(_quantity), "cutoff": _optional(_quantity), "period": _optional(_quantity),

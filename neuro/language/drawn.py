@@ -1,5 +1,5 @@
-"""Numbers that a text draws: each call of rand(), randn() or poisson(x) has a name, under which every backend finds its number for each cell and
-step. poisson(x) is made of a uniform one.
+"""Numbers that a text draws: each call of rand(), randn() or poisson(x) has a name, under which every backend finds its number for each cell, or
+synapse, and step. poisson(x) is made of a uniform one.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ import ast
 import re
 from typing import TypeGuard
 
-DRAWN = {  # functions that draw a number for each cell and step
+DRAWN = {  # functions that draw a number for each cell, or synapse, and step
     "rand": "rand(), a number from 0 to 1",
     "randn": "randn(), a number of mean 0 and standard deviation 1",
     "poisson": "poisson(x), a count of mean x",
 }
-_NAME = re.compile(rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held)(_[0-9]+)+")
+_NAME = re.compile(
+    rf"({'|'.join(DRAWN)})__(threshold|refractory|reset|every_step|regularly|held|event|on_event|on_pre|on_post)(_[0-9]+)+"
+)
 
 
 class Named(ast.NodeTransformer):

@@ -239,10 +239,12 @@ def _check_call(node: ast.Call, source: Source, draws: bool) -> None:
         wanted = int(name == "poisson")
         if len(node.args) != wanted:
             takes = "one argument" if wanted else "no argument"
-            raise source.fail(f"{name}() takes {takes}", f"write {DRAWN[name]} for each cell and step", node)
+            raise source.fail(
+                f"{name}() takes {takes}", f"write {DRAWN[name]} for each cell, or synapse, and step", node
+            )
         return
     if name in DRAWN:
-        what = "stands in a neuron's threshold, its refractory text, its statements and what is constant over dt alone"
+        what = "stands in a neuron's threshold, its refractory text, its statements and what is constant over dt alone; and in a synapse's of these"
         fix = "write noise as xi (units second**-0.5), inputs as Input(...)"
         raise source.fail(f"{name}() {what}", fix, node)
     if name not in FUNCTIONS:

@@ -18,6 +18,7 @@ from neuro.language.equations import (
     parse_statements,
 )
 from neuro.language.mangling import mangled
+from neuro.language.own_events import Event, parse_events
 from neuro.language.regularly import Regular, parse_regularly
 from neuro.language.units import Dimension, Truth, Whole, unit
 
@@ -49,6 +50,7 @@ class NeuronScope:
     parameters: tuple[str, ...]
     dimensions: Mapping[str, Dimension]
     regularly: tuple[Regular, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def kinds(self) -> Mapping[str, Dimension]:
@@ -59,6 +61,7 @@ class NeuronScope:
     def expressions(self) -> tuple[Expression, ...]:
         """All that it computes: equations, threshold, refractory period, statements."""
         parts = [e.expression for e in self.equations] + [self.threshold, self.refractory]
+        parts += [e.condition for e in self.events]
         parts += [s.expression for s in self.statements]
         return tuple(part for part in parts if part is not None)
 
@@ -68,7 +71,8 @@ class NeuronScope:
     @property
     def statements(self) -> tuple[Statement, ...]:
         """Those of all blocks."""
-        return (*self.reset, *self.every_step, *(s for r in self.regularly for s in r.statements))
+        regularly = (s for r in self.regularly for s in r.statements)
+        return (*self.reset, *self.every_step, *regularly, *(s for e in self.events for s in e.statements))
 
     @property
     def assigned(self) -> set[str]:
@@ -76,15 +80,25 @@ class NeuronScope:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Variables kept from step to step: differential ones, those held for a step, declared ones that a statement assigns, and what is
-        known of its spikes."""
+        """Variables kept from step to step: differential ones, those held for a step, declared ones that a statement assigns, what is
+        known of its spikes, and whether it had its events."""
         own = (
             e.name
             for e in self.equations
             if e.kind in ("differential", "held")
             or (e.kind == "declaration" and e.name in self.assigned and e.name not in self.parameters)
         )
-        return (*own, *self.spike_states)
+        return (*own, *self.spike_states, *self.event_states)
+
+    @property
+    def event_states(self) -> tuple[str, ...]:
+        """Names of its events, which say whether it had them."""
+        return tuple(e.name for e in self.events)
+
+    @property
+    def formed(self) -> set[str]:
+        """States that no statement may assign and that have no initial value: those held for a step, and events."""
+        return {*(e.name for e in self.of_kind("held")), *self.event_states}
 
     @cached_property
     def spike_states(self) -> tuple[str, ...]:
@@ -201,6 +215,11 @@ class SynapseScope:
         parts = [*(e.expression for e in self.equations), self.transmits]
         parts += [s.expression for s in self.statements]
         return tuple(dict.fromkeys(n for part in parts if part is not None for n in part.names))
+
+    @property
+    def noise(self) -> tuple[str, ...]:
+        """What its text draws: numbers for each synapse and step."""
+        return tuple(n for n in self.names if drawn_by(n))
 
     @property
     def indices(self) -> tuple[str, ...]:
@@ -326,11 +345,15 @@ def neuron_scope(
     refractory: str,
     parameters: tuple[tuple[str, Dimension], ...],
     regularly: tuple[tuple[str, str], ...] = (),
+    events: tuple[tuple[str, str], ...] = (),
+    on_event: tuple[tuple[str, str], ...] = (),
 ) -> NeuronScope:
     """Parse a neuron's text. Raises ModelError on text that can't be read."""
     where = f"neuron '{name}'"
     parsed = parse_equations(equations, f"{where}, equations", "held")
+    own = parse_events(dict(events), dict(on_event), where)
     dimensions = shared_names() | _given(parameters) | {e.name: e.dimension for e in parsed}
+    dimensions |= {e.name: unit("boolean").dimension for e in own if e.name not in dimensions}
     found = NeuronScope(
         equations=parsed,
         threshold=parse_expression(threshold, f"{where}, threshold", "threshold") if threshold.strip() else None,
@@ -340,6 +363,7 @@ def neuron_scope(
         parameters=tuple(n for n, _ in parameters),
         dimensions=dimensions,
         regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
+        events=own,
     )
     return replace(found, dimensions={**dimensions, **{n: _KNOWN[n] for n in found.spike_states}})
 
@@ -361,16 +385,16 @@ def synapse_scope(
 ) -> SynapseScope:
     """Parse a synapse's text. Raises ModelError on text that can't be read."""
     where = f"synapse '{name}'"
-    parsed = parse_equations(equations, f"{where}, equations")
+    parsed = parse_equations(equations, f"{where}, equations", "held")
     last = {LAST_EVENT: unit("second").dimension} if any("event-driven" in e.flags for e in parsed) else {}
     return SynapseScope(
         equations=parsed,
         receptor=parse_equations(receptor, f"{where}, receptor"),
-        on_pre=parse_statements(on_pre, f"{where}, on_pre"),
-        on_post=parse_statements(on_post, f"{where}, on_post"),
-        every_step=parse_statements(every_step, f"{where}, every_step"),
+        on_pre=parse_statements(on_pre, f"{where}, on_pre", "on_pre"),
+        on_post=parse_statements(on_post, f"{where}, on_post", "on_post"),
+        every_step=parse_statements(every_step, f"{where}, every_step", "every_step"),
         transmits=parse_expression(transmits, f"{where}, transmits") if transmits.strip() else None,
         parameters=tuple(n for n, _ in parameters),
         dimensions=shared_names() | _given(parameters) | {e.name: e.dimension for e in parsed} | last,
-        regularly=parse_regularly(regularly, f"{where}, regularly"),
+        regularly=parse_regularly(regularly, f"{where}, regularly", "regularly"),
     )

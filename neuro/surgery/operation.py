@@ -73,6 +73,11 @@ class Operation:
         item, where = self.item, f"population '{self.item.name}'"
         noise = resolve(self.network).network.population(item.name).neuron.scope.noise
         random = [f"noise '{noise_text(name)}'" for name in noise]
+        random += [
+            f"projection '{p.name}', whose '{noise_text(p.synapse.scope.noise[0])}'"
+            for p in self.network.projections
+            if p.synapse.scope.noise and item.name in (p.pre, p.post)
+        ]
         random += [f"drive '{i.name}'" for i in self.network.inputs if i.kind == "drive" and wired(i, item)]
         if random and self.noise != "anew":
             why = f"its {random[0]} is drawn for all its cells at once, by their places, so other cells would get other numbers"

@@ -157,6 +157,25 @@ def _regular() -> Network:
     return _two("regularly", cells, changing)
 
 
+def _releasing() -> Network:
+    """Synapses that release by chance, and whose weights change by chance at either end's spike."""
+    synapse = Synapse(
+        "releasing", "w : volt\nu : 1", on_pre="v_post += w*int(rand() < 0.7)*(1 + 0.2*randn()); u += 0.2*rand()",
+        on_post="w = clip(w + 0.4*mV*(rand() - 0.5)*u, 0*mV, 20*mV)", every_step="u *= 0.8 + 0.1*rand()",
+    )  # fmt: skip
+    return _two("releasing", synapse=synapse, weights="9 mV", connectivity=Probability(0.8), delay="2 ms")
+
+
+def _eventful() -> Network:
+    """Cells with events of their own: an early one that lifts the threshold's variable, a late one that changes an input's."""
+    cells = replace(
+        LIF, name="eventful", equations=f"{LIF.equations}\nn : 1", refractory=quantity("2 ms"), reset="v = E_L; n += 1",
+        every_step="n *= 0.98", events={"near": "v > -60*mV and not (n > 2)", "tired": "n > 1.5 + 0.5*rand()"},
+        on_event={"near": "v += 0.3*mV; n += 0.01", "tired": "v -= 2*mV; n = 0.5*n*tired"},
+    )  # fmt: skip
+    return _two("events", cells)
+
+
 def networks() -> dict[str, Network]:
     """Feature -> network. Inputs are `x` (spikes, or currents for "graded")."""
     delays = quantity(np.tile([0.0, 1.0, 2.0, 5.0, 3.0], (7, 1)), "ms")
@@ -197,6 +216,8 @@ def networks() -> dict[str, Network]:
         _driven(),
         _shared(),
         _regular(),
+        _releasing(),
+        _eventful(),
     ]
     return {n.name: n for n in found}
 

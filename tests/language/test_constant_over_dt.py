@@ -113,8 +113,6 @@ def test_what_is_refused(changed: dict[str, Any], message: str) -> None:
 def test_what_synapses_may_not() -> None:
     with pytest.raises(ModelError, match=r"part of a receptor, in which nothing is held"):
         Synapse("s", "w : 1", on_pre="g_post += w", receptor="g : 1\nh = 2*g : 1 (constant over dt)")
-    with pytest.raises(ModelError, match=r"rand\(\) stands in"):
-        Synapse("s", "w : 1\nh = rand() : 1 (constant over dt)", on_pre="v_post += w*h")
     adds = Synapse("s", "w : 1", on_pre="a_post += w")
     with pytest.raises(ModelError, match="has no variable 'a' to write to"):
         Network(network().populations, (Projection("loop", "p", "p", adds, 1.0),), (), "1 ms")

@@ -162,7 +162,6 @@ def test_what_is_refused(changed: dict[str, Any], message: str) -> None:
     [
         ("v_post += 1", r"'v_post' belongs to the cells"),
         ("a = x_post", r"'x_post'|'x' is read"),
-        ("a = rand()", r"rand\(\) stands in"),
         ("v_pre = 1", r"'v_pre' belongs to the presynaptic cell"),
     ],
 )

@@ -52,6 +52,30 @@ if __name__ == "__main__":
     with Pool() as pool:
         pool.map(simulate, [1, 2])
 """
+RELEASING = """
+from brian2 import *
+cells = NeuronGroup(
+    20, "dv/dt = (1.2 - v)/(10*ms) + 0.3*xi/sqrt(10*ms) : 1\\ndg/dt = -g/(5*ms) : 1\\nc : integer", threshold="v > 1", reset="v = 0",
+    method="euler", refractory=3*ms, events={"kick": "g > 0.5 or v > 0.9", "rest": "g < 0.1 and v < 0.3 + 0.1*rand()"}, name="cells",
+)
+cells.run_on_event("kick", "g *= 0.5; c += 1")
+cells.run_on_event("rest", "g += 0.2*rand()")
+heard = NeuronGroup(7, "dx/dt = -x/(10*ms) : 1\\ndy/dt = -y/(10*ms) : 1", threshold="x + y > 1", reset="x = 0", method="exact", name="heard")
+sends = Synapses(cells, heard, "w : 1", on_pre={"pre": "x += w*int(rand() < 0.6)", "told": "y += 0.1*w*poisson(0.8)"}, on_event={"told": "kick"}, name="sends")
+sends.connect(p=0.4)
+sends.w = "0.3*rand()"
+sends.told.delay = 1*ms
+learns = Synapses(
+    cells, heard, "u : 1\\ndm/dt = -m/(20*ms) : 1 (event-driven)",
+    on_pre={"pre": "x_post += u*(1 + 0.2*randn()); m += 0.1*randn()", "up": "r = rand(); x_post += 0.01*r; m += 0.01*r"},
+    on_post="u = clip(u + 0.01*(rand() - 0.5)*m, 0, 1)", name="learns",
+)
+learns.connect(p=0.3)
+learns.u = 0.05
+learns.pre.delay = "1*ms*rand()"
+learns.run_regularly("u = clip(u + 0.002*randn(), 0, 1)", dt=5*ms)
+run(200*ms)
+"""
 SPATIAL = """
 from brian2 import *
 cell = SpatialNeuron(Cylinder(length=100*um, diameter=1*um, n=3), "Im = (-70*mV - v)*(1*siemens/meter**2) : amp/meter**2")
@@ -153,6 +177,12 @@ def test_everything_that_is_drawn_is_the_same_on_both_sides(tmp_path: Path) -> N
     found = both(written(tmp_path, NOISY), 2000)
     assert found.spikes > 300 and found.differing == 0
     assert found.states == ("cells.u", "cells.v") and max(found.trace, found.end) < 1e-12
+
+
+def test_synapses_draw_and_follow_events_as_brian2s_do(tmp_path: Path) -> None:
+    """Numbers of every pathway, spikes and events, statements of events: all of it Brian2's own code, but for where its numbers come from."""
+    found = both(written(tmp_path, RELEASING), 2000)
+    assert found.differing == 0 and found.spikes > 2000 and max(found.trace, found.end) < 1e-12
 
 
 def test_numbers_of_its_own_give_another_raster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,10 +42,11 @@ def cases() -> list[tuple[int, Case, dict[str, Any]]]:
 
 
 def chosen(network: Network, seed: int) -> tuple[str, np.ndarray[Any, Any]] | None:
-    """A population of at least three cells without noise or indices, and one or two of them."""
+    """A population of at least three cells without noise or indices, at synapses that draw no numbers either, and one or two of them."""
     random, merged = np.random.default_rng([seed, 5]), resolve(network).network
     fitting = [p for p in network.populations if p.size > 2 and not merged.population(p.name).neuron.scope.noise]
-    fitting = [p for p in fitting if not numbered(network, p.name)]
+    drawing = {end for p in merged.projections if p.synapse.scope.noise for end in (p.pre, p.post)}
+    fitting = [p for p in fitting if not numbered(network, p.name) and p.name not in drawing]
     if not fitting:
         return None
     population = fitting[random.integers(len(fitting))]

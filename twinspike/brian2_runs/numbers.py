@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import brian2
@@ -19,21 +19,26 @@ from brian2.core.base import BrianObject
 from brian2.groups.group import CodeRunner
 from brian2.groups.neurongroup import Resetter, StateUpdater, SubexpressionUpdater, Thresholder
 from brian2.groups.subgroup import Subgroup
+from brian2.synapses.synapses import SynapticPathway
 
 from backends.brian.importing.importer import Imported
+from backends.brian.importing.words import free
+from twinspike.brian2_runs.first_run import FirstRun
 from neuro.compiler import drives, streams
+from neuro.compiler.noise import synapses_of
 from neuro.compiler.resolve import resolve
 from neuro.language.counts import poisson
 from neuro.language.drawn import DRAWN, drawn_by
-from neuro.language.equations import Expression
-from neuro.language.scope import NeuronScope
-from twinspike.brian2_runs.first_run import FirstRun
+from neuro.language.equations import Expression, Statement
+from neuro.language.scope import NeuronScope, SynapseScope
 
 Array = npt.NDArray[Any]
 Draw = Callable[[int, int], Array]  # steps from first to last - 1 -> numbers [time, cell]
 _PHASES = {Thresholder: "threshold", Resetter: "reset", SubexpressionUpdater: "held", CodeRunner: "regularly"}
 _XI = re.compile(r"^\s*(xi\w*)\s*=.*\brandn\(\)", re.MULTILINE)
 _CALLS = re.compile(rf"\b({'|'.join(DRAWN)})\(")
+
+_COMMENT = re.compile(r"#.*")  # statements are repeated there
 
 
 class NumbersError(Exception):
@@ -48,7 +53,7 @@ def drawing(found: FirstRun) -> bool:
 def _calls(item: Any) -> list[str]:
     """The functions that draw numbers, in the order in which an object's code calls them."""
     code = getattr(item, "codeobj", None)
-    return [] if code is None else _CALLS.findall(str(getattr(code.code, "run", code.code)))
+    return [] if code is None else _CALLS.findall(_COMMENT.sub("", str(getattr(code.code, "run", code.code))))
 
 
 class OurNumbers(BrianObject):  # type: ignore[misc]
@@ -104,36 +109,59 @@ class _Giver:
 
     def names(self, item: Any, kind: str, number: int) -> list[str]:
         """Of our numbers those that this object's code draws, in the order of its calls."""
-        population = self.population(item)
+        owner = self.owner(item)
         if isinstance(item, StateUpdater):
             names = _XI.findall(item.abstract_code)
         else:
-            waiting = self.waiting_for(population, _phase(item), kind)
+            waiting = self.waiting_for(owner, _phase(item), kind)
             names = [waiting.popleft() for _ in range(min(number, len(waiting)))]
-        known = self.network.population(population).neuron.scope.noise
+        known = self.scope(owner).noise
         if len(names) != number or any(n not in known for n in names):
             raise NumbersError(
                 f"'{item.name}' calls {kind}() {number} times, and our text draws {len(names)} numbers there"
             )
         return names
 
-    def waiting_for(self, population: str, phase: str, kind: str) -> deque[str]:
-        place = population, phase, kind
+    def waiting_for(self, owner: str, phase: str, kind: str) -> deque[str]:
+        place = owner, phase, kind
         if place not in self.waiting:
-            scope = self.network.population(population).neuron.scope
+            scope = self.scope(owner)
             self.waiting[place] = deque(n for e in _expressions(scope, phase) for n in e.names if drawn_by(n) == kind)
         return self.waiting[place]
 
-    def population(self, item: Any) -> str:
+    def owner(self, item: Any) -> str:
+        """The population or projection whose numbers an object draws."""
         name = _whole(item.group)[0]
+        if name in self.imported.synapses:
+            return self.projection(self.imported.synapses[name].projections, item)
         place = self.imported.groups.get(name)
         if place is None or place.name not in self.network.parts["population"]:
             raise NumbersError(f"'{item.name}' draws numbers, and '{name}' is no population here")
         return place.name
 
+    def projection(self, made: tuple[str, ...], item: Any) -> str:
+        """Of the projections of one Synapses object that which has an object's statements: those of another event have one of their own."""
+        if isinstance(item, SynapticPathway):
+            for name in made:
+                labels = self.network.projection(name).synapse.scope.pathways
+                if name == f"{made[0]}_{item.objname}" or free(item.objname, ["pre", "post"]) in labels:
+                    return name
+        return made[0]
+
+    def scope(self, owner: str) -> NeuronScope | SynapseScope:
+        parts = self.network.parts
+        found = parts["population"].get(owner)
+        scope: NeuronScope | SynapseScope = (
+            parts["projection"][owner].synapse.scope if found is None else found.neuron.scope
+        )
+        return scope
+
     def noise(self, item: Any, name: str) -> Draw:
-        population = self.population(item)
-        return lambda first, last: streams.noise(self.network, population, name, 0, 1, first, last)[0]
+        owner, network = self.owner(item), self.network
+        if owner in network.parts["population"]:
+            return lambda first, last: streams.noise(network, owner, name, 0, 1, first, last)[0]
+        size = synapses_of(network, owner)
+        return lambda first, last: streams.synaptic(network.seed, owner, name, 0, 1, size, first, last)[0]
 
     def counts(self, item: Any) -> Draw:
         return lambda first, last: drives.counts(self.network, item.name, 0, 1, last - first, first)[0]
@@ -146,9 +174,13 @@ class _Giver:
         def drawn(vectorisation_idx: Any) -> Array:
             rows.rotate(-1)
             row = rows[-1].now()[first:]
+            if isinstance(vectorisation_idx, np.integer):  # of a loop over synapses, one after another
+                return row[vectorisation_idx]  # type: ignore[no-any-return]
             if isinstance(vectorisation_idx, int):
                 raise NumbersError(f"'{item.name}' draws one number for all cells")
-            indices = getattr(vectorisation_idx, "indices", vectorisation_idx)
+            indices = getattr(
+                vectorisation_idx, "indices", vectorisation_idx
+            )  # of cells, or of synapses that a spike reaches
             chosen: Array = row[: len(vectorisation_idx)] if indices is None else row[np.asarray(indices)]
             return chosen
 
@@ -166,16 +198,30 @@ def _whole(group: Any) -> tuple[str, int]:
 
 
 def _phase(item: Any) -> str:
+    if isinstance(item, SynapticPathway):
+        return f"{item.prepost}: {item.objname}"
+    if isinstance(item, Thresholder | Resetter) and item.event != "spike":
+        return f"{'event' if isinstance(item, Thresholder) else 'on_event'}: {item.event}"
     for kind, phase in _PHASES.items():
         if isinstance(item, kind):
             return phase
     raise NumbersError(f"'{item.name}', a {type(item).__name__}, draws numbers, and there is no place for them")
 
 
-def _expressions(scope: NeuronScope, phase: str) -> Iterator[Expression]:
-    if phase == "threshold":
+def _expressions(scope: NeuronScope | SynapseScope, phase: str) -> Iterator[Expression]:
+    end, _, own = phase.partition(": ")
+    if end == "threshold" and isinstance(scope, NeuronScope):
         yield from (e for e in (scope.threshold,) if e is not None)
         return
     regularly = [s for r in scope.regularly for s in r.statements]
-    blocks = {"held": scope.held, "reset": scope.reset, "regularly": regularly}
-    yield from (s.expression for s in blocks[phase])
+    blocks: dict[str, Iterable[Statement]] = {"held": scope.held, "regularly": regularly}
+    if isinstance(scope, SynapseScope):
+        label = free(own, ["pre", "post"])
+        blocks |= {"pre": scope.pathways.get(label if label in scope.pathways else "", ()), "post": scope.on_post}
+    else:
+        blocks["reset"] = scope.reset
+        blocks["on_event"] = [s for e in scope.events if e.name == own for s in e.statements]
+        if end == "event":
+            yield from (e.condition for e in scope.events if e.name == own)
+            return
+    yield from (s.expression for s in blocks[end])

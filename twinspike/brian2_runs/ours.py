@@ -100,7 +100,8 @@ def _numbered(events: tuple[Array, Array] | None, steps: int) -> Array:
 def _worst(pairs: Mapping[str, tuple[Array, Array]]) -> tuple[float, str]:
     """The largest difference as a part of the largest value of its variable, and its name."""
     worst, whose = 0.0, ""
-    for name, (a, b) in pairs.items():
+    for name, both in pairs.items():
+        a, b = (np.asarray(values, np.float64) for values in both)  # Brian2 has truth values too
         if not a.size:
             continue
         with np.errstate(invalid="ignore"):

@@ -76,13 +76,15 @@ def variables(found: FirstRun, imported: Imported) -> tuple[Variable, ...]:
     return tuple(v for v in chosen if len(v.index))
 
 
-def spiking(found: FirstRun, imported: Imported) -> Iterator[tuple[str, Any]]:
-    """Population -> the group of Brian2's whose spikes its own have to be."""
+def spiking(found: FirstRun, imported: Imported) -> Iterator[tuple[str, Any, str]]:
+    """Population, the group of Brian2's, and the event of it that its own spikes have to be."""
     for group in found.objects:
         if isinstance(group, _SPIKING) and "spike" in group.events:
             name = imported.groups[group.name].name
             if name in imported.network.parts["population"]:
-                yield name, group
+                yield name, group, "spike"
+    groups = {o.name: o for o in found.objects}
+    yield from ((name, groups[group], event) for name, (group, event) in imported.events.items())
 
 
 def run(
@@ -100,8 +102,8 @@ def run(
     """
     network, device = found.network, get_device()
     spikes = {
-        name: brian2.SpikeMonitor(group, name=f"spikes_of_{group.name}_compared")
-        for name, group in spiking(found, imported)
+        name: brian2.EventMonitor(group, event, name=f"{event}s_of_{group.name}_compared")
+        for name, group, event in spiking(found, imported)
     }
     traces = {v.ours: _monitor(v) for v in watched}
     wanted = {"codegen.target": "numpy", **OTHERWISE.get(way, {})}

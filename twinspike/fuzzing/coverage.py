@@ -27,8 +27,8 @@ WANTED = (
     *(f"word {n}" for n in ("condition as a number", "int of a number", "boolean", "integer", "i", "N", "i of a synapse", "j", "N_pre", "N_post")),
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn", "pathway", "on_post")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
-    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "graded and late", "no weight", "adds twice", "pathways", "regularly", "constant over dt")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "constant over dt", "t", "dimensions", "no state")),
+    *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "graded and late", "no weight", "adds twice", "pathways", "regularly", "constant over dt", "rand", "randn", "poisson")),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "constant over dt", "t", "dimensions", "no state", "event", "event statements", "event read")),
     *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
@@ -88,6 +88,7 @@ def _cell(neuron: Neuron) -> Iterator[str]:
         "refractory condition": scope.refractory and not scope.timed, "lastspike": "lastspike" in used, "not_refractory": "not_refractory" in used,
         "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "constant over dt": scope.held, "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
+        "event": scope.events, "event statements": neuron.on_event, "event read": {*scope.event_states} & used,
     }  # fmt: skip
     yield from (f"cell {name}" for name, yes in there.items() if yes)
     yield from (f"word {e.unit}" for e in scope.equations if e.unit in ("boolean", "integer"))
@@ -103,6 +104,7 @@ def _synapse(synapse: Any) -> Iterator[str]:
         "event-driven constant": any("Hz" in e.source.text or "(1 -" in e.source.text for e in scope.event_driven),
         "subexpression": scope.of_kind("subexpression"), "reads cells": any(n.endswith(("_pre", "_post")) for s in scope.on_pre for n in s.expression.names), "adds twice": len(added) > len(set(added)), "pathways": any(scope.pathways),
         "reads spike times": any(n.startswith(("lastspike_", "not_refractory_")) for e in scope.expressions for n in e.names),
+        **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN},
     }  # fmt: skip
     yield from (f"synapse {name}" for name, yes in there.items() if yes)
     yield from (f"word {'i of a synapse' if name == 'i' else name}" for name in scope.indices)

@@ -12,6 +12,8 @@ from neuro.language.equations import Equation, Statement
 
 Model = Neuron | Synapse
 _REGULARLY = "regularly "  # how the names of blocks begin that have a period
+_EVENT, _ON_EVENT = "event ", "on_event "  # and those of an event
+_TABLES = {_REGULARLY: "regularly", _EVENT: "events", _ON_EVENT: "on_event"}
 NEURON_BLOCKS, SYNAPSE_BLOCKS = ("reset", "every_step"), ("on_pre", "on_post", "every_step")
 
 
@@ -40,7 +42,7 @@ def statement_line(item: Statement) -> Line:
 
 
 def blocks(model: Model) -> dict[str, list[Line]]:
-    """Block name -> its lines; one without `left` for a threshold or a graded value. "regularly PERIOD" is one."""
+    """Block name -> its lines; one without `left` for a threshold or a graded value. "regularly PERIOD" is one, and so are "event NAME", "on_event NAME"."""
     scope: Any = model.scope
     found = {"equations": [equation_line(e) for e in scope.equations]}
     if isinstance(model, Synapse):
@@ -51,6 +53,9 @@ def blocks(model: Model) -> dict[str, list[Line]]:
     single = "threshold" if isinstance(model, Neuron) else "transmits"
     expression = getattr(scope, single)
     found[single] = [Line("", "", expression.text)] if expression is not None else []
+    for event in scope.events if isinstance(model, Neuron) else ():
+        found[f"{_EVENT}{event.name}"] = [Line("", "", event.condition.text)]
+        found[f"{_ON_EVENT}{event.name}"] = [statement_line(s) for s in event.statements]
     if isinstance(model, Neuron) and scope.refractory is not None:
         found["refractory"] = [Line("", "", scope.refractory.text)]
     return found
@@ -59,10 +64,13 @@ def blocks(model: Model) -> dict[str, list[Line]]:
 def with_blocks(model: Any, changed: dict[str, list[Line]], **options: Any) -> Any:
     """The model with these blocks."""
     texts = {n: "\n".join(map(str, lines)) for n, lines in changed.items()}
-    given: dict[str, Any] = {n: text for n, text in texts.items() if not n.startswith(_REGULARLY)}
-    periods = {n.removeprefix(_REGULARLY): text for n, text in texts.items() if n.startswith(_REGULARLY)}
-    if periods:
-        given["regularly"] = {n: text for n, text in {**model.regularly, **periods}.items() if text}
+    given: dict[str, Any] = {n: text for n, text in texts.items() if not n.startswith(tuple(_TABLES))}
+    for prefix, field in _TABLES.items():
+        own = {n.removeprefix(prefix): text for n, text in texts.items() if n.startswith(prefix)}
+        if own:
+            given[field] = {n: text for n, text in {**getattr(model, field), **own}.items() if text}
+    if "events" in given:  # one without a condition is none
+        given["on_event"] = {n: t for n, t in given.get("on_event", model.on_event).items() if n in given["events"]}
     return replace(model, **given, **options)
 
 

@@ -140,6 +140,8 @@ def _texts(model: Any) -> Iterator[Change]:
         yield partial(replace, model, refractory="0 ms")
     if model.regularly:
         yield partial(replace, model, regularly={})
+    if isinstance(model, Neuron) and model.events:
+        yield partial(replace, model, events={}, on_event={})
     if model.method != "euler":
         yield partial(replace, model, method="euler")
     for name in (*model.parameters, *(line.name for line in found["equations"])):

@@ -101,6 +101,8 @@ def _model(model: Neuron | Synapse) -> str:
     parts.append(f"method={model.method!r}")
     if model.regularly:
         parts.append(f"regularly={dict(model.regularly)!r}")
+    for field in ("events", "on_event") if isinstance(model, Neuron) else ():
+        parts += [f"{field}={dict(getattr(model, field))!r}"] if getattr(model, field) else []
     return f"{type(model).__name__}(\n    " + ",\n    ".join(parts) + ",\n)"
 
 

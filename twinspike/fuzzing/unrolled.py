@@ -63,7 +63,7 @@ def unrolled(network: Network) -> Unrolled | None:
         and sum(p.size for p in network.populations) <= MOST
         and methods <= set(STAGED)
         and not any(
-            n.scope.threshold or n.scope.every_step or n.scope.regularly or n.scope.held or n.scope.noise
+            n.scope.threshold or n.scope.every_step or n.scope.regularly or n.scope.held or n.scope.noise or n.events
             for n in neurons
         )
         and all(p.synapse.scope.transmits is not None and not p.synapse.scope.states for p in network.projections)

@@ -28,10 +28,10 @@ _WORDS = (
 )  # of the code that Brian2 makes, and of what it calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
-    r"(next|assigned|noise|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand).*_of_.*|lowest|highest"
+    r"(next|assigned|noise|drawn|had|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand|poisson).*_of_.*|lowest|highest|place"
 )
 _PART = re.compile(
-    r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand).*_of_.*"
+    r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand|poisson).*_of_.*"
 )
 _MEANINGS = {  # of the parts of names that this package makes, in the order in which `unmangled` gives them
     "in": "{}_events",
@@ -89,7 +89,8 @@ def _readable(name: str) -> str:
 def _table(model: Neuron | Synapse, taken: Collection[str] = (), instead: str = "") -> Table:
     """instead: what is added to a name that is taken."""
     found: Table = {}
-    solved = {e.name for e in model.scope.of_kind("differential")} if model.method == "exact" else set[str]()
+    differential = model.scope.of_kind("differential")  # solved exactly: in each step, or from event to event
+    solved = {e.name for e in differential if model.method == "exact" or "event-driven" in e.flags}
     for name in dict.fromkeys(_variables(model.scope)):
         wanted = _readable(name)
         if instead and wanted in taken:
@@ -100,6 +101,10 @@ def _table(model: Neuron | Synapse, taken: Collection[str] = (), instead: str = 
 
 def _variables(scope: NeuronScope | SynapseScope) -> Iterable[str]:
     return (*(e.name for e in scope.equations), *scope.parameters)
+
+
+def _drawn(scope: NeuronScope | SynapseScope, prefix: str) -> Table:
+    return {n: f"{prefix}_{n.replace('__', '_')}" for n in scope.noise}
 
 
 class ReadableNames(Names):
@@ -121,16 +126,16 @@ class ReadableNames(Names):
         scope = population.neuron.scope
         if population.name in self.numbered:
             return super().of_cells(population)
-        return (
-            _table(population.neuron) | brian2s_own(scope) | {n: f"noise_{n.replace('__', '_')}" for n in scope.noise}
-        )
+        own = {name: f"had_{name}" for name in scope.event_states}
+        return _table(population.neuron) | brian2s_own(scope) | own | _drawn(scope, "noise")
 
     def of_synapse(self, projection: Projection) -> Table:
         if projection.name in self.numbered:
             return {n: f"numbered_{own}" for n, own in super().of_synapse(projection).items()}
         ends = [self.tables[e] for e in (projection.pre, projection.post) if e in self.network.parts["population"]]
         taken = {name for end in ends for name in end.values()}
-        return _table(projection.synapse, taken, projection.synapse.name) | brian2s_own(projection.synapse.scope)
+        own, scope = _table(projection.synapse, taken, projection.synapse.name), projection.synapse.scope
+        return own | brian2s_own(scope) | _drawn(scope, "drawn")
 
     def object(self, role: str, owner: str) -> str:
         found = self.objects[owner]

@@ -40,12 +40,18 @@ class Printer:
         options["reset"] = options.pop("spike", "")
         refractory = group._refractory
         given = [f"{name}={quoted(text)}" for name, text in options.items() if text]
+        own = {event: self.statements(condition) for event, condition in group.events.items() if event != "spike"}
+        if own:
+            given.append(f"events={own!r}")
         if refractory is not False:
             given.append(f"refractory={self.refractory(refractory)}")
         if callable(method):
             yield from self.steps(group)
         given += [*self.integration(group.state_updater), f'name="{group.name}"']
         yield call(f"{group.name} = NeuronGroup", [str(len(group)), block(lines), *given])
+        for event in own:
+            code = quoted(self.statements(group.event_codes[event]))
+            yield call(f"{group.name}.run_on_event", [f'"{event}"', code, f'when="{group.resetter[event].when}"'])
         for part, item in parts(group):
             if item.order:
                 yield f"{group.name}.{part}.order = {item.order}"

@@ -71,8 +71,10 @@ class _Reader:
         self.write_out_noise()
         codes = getattr(group, "event_codes", {})
         self.reset = statements(self.words, codes.get("spike") or "")
+        self.on_event = {n: statements(self.words, codes.get(n) or "") for n in self.own_events()}
         self.regularly = regularly(self.words, outside.runners)
         written = "\n".join([*self.reset, *self.regularly.values()]).splitlines()
+        written += [line for block in self.on_event.values() for line in block]
         check_shared(self.words, self.equations, written)
         self.assigned = {line.split()[0] for line in written}
         self.kept: list[str] = []  # variables that nothing in the group changes
@@ -96,6 +98,7 @@ class _Reader:
         self.check()
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
         threshold, refractory = self.threshold(), self.refractory()
+        conditions = {n: self.words.expression(self.group.events[n]) for n in self.on_event}
         lines += self.words.held_lines()
         lines += [f"{name} : {dimension(table.array.dim)}" for name, table in self.words.tables.items()]
         before = {n: free(f"{self.words.names[n]}_before", self.words.taken) for n in sorted(self.outside.before)}
@@ -114,16 +117,31 @@ class _Reader:
             method=self.method(),
             source="imported from Brian2",
             regularly=self.regularly,
+            **self.events(conditions, {*self.words.constants, *self.parameters, *before.values()}),
         )
         arrays = {n: v for n, v in self.parameters.items() if v.shape}
         population = Population(group.name, neuron, len(group), arrays, self.initial)
         return Cells(population, self.words, frozenset(self.stays), before)
 
+    def own_events(self) -> list[str]:
+        """Events beside the spike, in the order in which Brian2 runs their statements."""
+        runs = getattr(self.group, "resetter", {})
+        found = set(getattr(self.group, "events", {})) - {"spike"}
+        return sorted(found, key=lambda n: (runs[n].order, runs[n].name) if n in runs else (0, n))
+
+    def events(self, conditions: Mapping[str, str], taken: set[str]) -> dict[str, dict[str, str]]:
+        """Conditions and statements under names that are free; here they run in the order of these."""
+        own: dict[str, str] = {}
+        for name in conditions:
+            own[name] = free(name, {*self.words.taken, *taken, *own.values()})
+        running = [own[n] for n, block in self.on_event.items() if block]
+        if running != sorted(running):
+            reason = f"statements of its events run in the order {', '.join(running)}"
+            raise self.words.refused(reason, "leave out order=..., so that they run in the order of their names")
+        texts = {own[n]: "\n".join(block) for n, block in self.on_event.items() if block}
+        return {"events": {own[n]: text for n, text in conditions.items()}, "on_event": texts}
+
     def check(self) -> None:
-        events = sorted(set(self.group.events) - {"spike"})
-        if events:
-            reason = f"it has events of its own: {', '.join(events)}"
-            raise self.words.refused(reason, "make them spikes of a group of their own, or leave them out")
         last = self.group.variables.get("lastspike")
         if last is not None and (np.asarray(last.get_value()) != SPIKE_STATES["lastspike"]).any():
             raise self.words.refused("'lastspike' holds times at which nobody has spiked here", "leave it as it is")

@@ -37,7 +37,8 @@ class Imported:
     inputs: number of steps -> what TimedArrays and SpikeGeneratorGroups bring, input name -> [1, time, channel]. groups: name of a
     Brian2 group or subgroup -> its place. synapses: name of a Synapses object -> its projections. variables: "object.variable" of
     Brian2 -> "population.variable" or "projection.variable". warnings: what is worth knowing and changes no number. objects: groups and
-    Synapses themselves, by name. constants: "object.name" of a number that a text of it takes from outside -> "population.parameter" or "projection.parameter".
+    Synapses themselves, by name. constants: "object.name" of a number that a text of it takes from outside -> "population.parameter" or "projection.parameter". events: population whose cells spike where those of
+    a group have an event of their own, which synapses follow -> the group and the event.
     """
 
     network: Network
@@ -48,3 +49,4 @@ class Imported:
     warnings: tuple[str, ...] = ()
     objects: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, tuple[str, str]] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from brian2.core.namespace import get_local_namespace
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import RELAY, Outside, read_cells
+from backends.brian.importing.custom import told
 from backends.brian.importing.errors import NotImportedError as NotImportedError
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported
@@ -21,9 +22,17 @@ from backends.brian.importing.objects import Objects, objects
 from backends.brian.importing.order import check_order, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
-from backends.brian.importing.synapses import Around, End, Summed, changed_outside, check_rest, read_synapses
+from backends.brian.importing.synapses import (
+    Around,
+    End,
+    Summed,
+    changed_outside,
+    check_rest,
+    event_name,
+    read_synapses,
+)
 from backends.brian.importing.words import si
-from neuro.model import Input, Network, Projection
+from neuro.model import Input, Network, Population, Projection
 
 Array = npt.NDArray[Any]
 
@@ -66,12 +75,14 @@ class _Importer:
             self.warn_of_normal(item)
         self.warn_of_precision()
         projections, placed = self.projections()
+        told, telling = self.told()
+        projections += telling
         linked = links(self.objects)
         check_links(self.objects, linked)
         projections += [project(link, self.cells, self.namespace) for link in linked]
         with refused_as("network"):
             network = Network(
-                tuple(c.population for c in self.cells.values()),
+                (*(c.population for c in self.cells.values()), *told),
                 tuple(projections),
                 tuple(self.inputs),
                 dt=si(self.objects.dt, brian2.second.dim),
@@ -79,7 +90,7 @@ class _Importer:
         return Imported(
             network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings),
             {o.name: o for o in (*self.objects.cells, *self.objects.generators, *self.objects.synapses)},
-            self.constants(network, placed),
+            self.constants(network, placed), {event_name(*of): of for of in self.followed()},
         )  # fmt: skip
 
     def warn_of_normal(self, drive_: Any) -> None:
@@ -105,6 +116,16 @@ class _Importer:
 
     def bring(self, steps: int) -> dict[str, Array]:
         return {name: brings(steps) for name, brings in self.brings.items()}
+
+    def told(self) -> tuple[list[Population], list[Projection]]:
+        """For each event that synapses follow, cells that spike where it happens, and what tells them."""
+        made = [told(self.cells[name], event) for name, event in self.followed()]
+        return [population for population, _ in made], [projection for _, projection in made]
+
+    def followed(self) -> list[tuple[str, str]]:
+        """Groups and their events that synapses follow."""
+        own = ((s, p) for s in self.objects.synapses if len(s) for p in s._pathways if p.prepost == "pre")
+        return sorted({(self.objects.base(s.source).name, p.event) for s, p in own if p.event != "spike"})
 
     def relays(self) -> list[Any]:
         """SpikeGeneratorGroups whose cells are asked for more than spikes: targets, and sources of sums."""

@@ -124,8 +124,10 @@ def _later(found: Objects, link: Link) -> Iterator[tuple[str, str]]:
     before = key(link.source.state_updater) < key(link.group.state_updater)
     if not before:
         yield "threshold", link.group.events.get("spike") or ""
-    for text in values(link.group.event_codes.get("spike") or ""):
-        yield "reset", text
+    for event, code in link.group.event_codes.items():
+        yield from (("reset" if event == "spike" else f"event '{event}'", text) for text in values(code))
+    for event, condition in link.group.events.items():
+        yield f"event '{event}'", "" if event == "spike" else condition
     if isinstance(link.group._refractory, str) and before:
         yield "refractory period", link.group._refractory
     for runner in found.runners:

@@ -144,10 +144,9 @@ def check_place(item: Any) -> None:
     """Everything runs in the slot that Brian2 gives it."""
     if not item.active:
         raise NotImportedError(item.name, "it is not active", "leave it out of the network, or make it active")
-    if isinstance(item, Thresholder | Resetter) and item.event != "spike":
-        reason = f"it belongs to '{item.event}', an event of the user's own"
-        raise NotImportedError(item.name, reason, "let cells of a group of their own spike in its place")
     slot = next((slot for kind, slot in _SLOTS.items() if isinstance(item, kind)), item.when)
+    if isinstance(item, Thresholder | Resetter) and item.event != "spike":
+        slot = f"after_{slot}"
     if item.when != slot:
         raise NotImportedError(item.name, f"it runs in the slot '{item.when}'", f"leave it in the slot '{slot}'")
 

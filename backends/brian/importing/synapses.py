@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -110,6 +112,11 @@ def read_synapses(
         return reader.projections(), reader.mine
 
 
+def event_name(group: str, event: str) -> str:
+    """The population whose cells spike where those of a group had an event."""
+    return f"{group}_{event}"
+
+
 class _Reader:
     def __init__(self, synapses: Any, namespace: Mapping[str, Any], around: Around) -> None:
         self.synapses, self.around = synapses, around
@@ -152,10 +159,12 @@ class _Reader:
             raise self.words.refused(
                 f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
             )
+        runs = self.runs()
+        self.check_runs(runs)
         synapse = Synapse(
             self.synapses.name,
             equations="\n".join(lines),
-            on_pre={label: "\n".join(self.blocks[p.objname]) for label, p in self.labels().items()},
+            on_pre=self.on_pre(runs[0]),
             on_post=self.on_post(),
             every_step="\n".join(f"{name} = {name}" for name in self.kept),
             transmits=sums[0][1] if sums else "",
@@ -168,17 +177,58 @@ class _Reader:
         places: list[Summed] = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
-            self.pre.name,
+            self.sender(runs[0]),
             self.post.name,
             synapse,
             weights=self.weights,
             connectivity=self.pairs(),
-            delay=self.delays(),
+            delay=self.delays(runs[0]),
             parameters={n: v for n, v in self.parameters.items() if v.shape},
             initial=self.initial,
             summed=places[0] if places else "start",
         )
-        return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
+        rest = [self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True)]
+        return [found, *(self.run(found, run) for run in runs[1:]), *rest]
+
+    def runs(self) -> list[list[Any]]:
+        """Pathways of presynaptic events in order, those that follow one event after another together; one projection each."""
+        found = [list(run) for _, run in groupby(self.pathways("pre"), key=lambda p: p.event)]
+        return found or [[]]
+
+    def sender(self, run: list[Any]) -> str:
+        """Whose spikes a projection hears: the cells', or those of the cells that tell of an event of theirs."""
+        if not run or run[0].event == "spike":
+            return self.pre.name
+        event, texts = run[0].event, "\n".join(line for p in run for line in self.blocks[p.objname])
+        read = re.findall(r"\b\w+_pre\b", texts)
+        if read or self.synapses.summed_updaters:
+            reason = (
+                f"it follows the event '{event}', and reads '{read[0]}' of the cells that had it"
+                if read
+                else f"it follows the event '{event}', and sums"
+            )
+            raise self.words.refused(
+                reason, "let the spikes' pathways read the cells, in a Synapses object of their own"
+            )
+        return event_name(self.pre.name, event)
+
+    def check_runs(self, runs: list[list[Any]]) -> None:
+        """Projections of one object have each variable of their own."""
+        states = sorted({*self.initial, *({"w"} & self.assigned)})
+        if len(runs) > 1 and states:
+            reason = f"its pathways follow several events, and share states: {', '.join(states)}"
+            raise self.words.refused(reason, "give each event a Synapses object of its own")
+
+    def run(self, first: Projection, run: list[Any]) -> Projection:
+        """Pathways that follow another event than those before them."""
+        name = f"{first.name}_{run[0].objname}"
+        synapse = replace(first.synapse, name=name, on_pre=self.on_pre(run), on_post="", transmits="", target="")
+        return replace(
+            first, name=name, pre=self.sender(run), synapse=synapse, delay=self.delays(run), delays={}, summed="start"
+        )
+
+    def on_pre(self, run: list[Any]) -> dict[str, str]:
+        return {label: "\n".join(self.blocks[p.objname]) for label, p in self.labels(run).items()}
 
     def further(self, first: Projection, target: str, value: str, place: Summed) -> Projection:
         if first.synapse.scope.states:
@@ -244,9 +294,9 @@ class _Reader:
 
     def pathways(self, end: str) -> list[Any]:
         found = [p for p in self.synapses._pathways if p.prepost == end and self.blocks[p.objname]]
-        for pathway in found:
+        for pathway in found if end == "post" else ():
             if pathway.event != "spike":
-                raise self.words.refused(f"it waits for '{pathway.event}' events", "use spikes")
+                raise self.words.refused(f"on_post waits for '{pathway.event}' events", "use spikes there")
         return sorted(found, key=lambda p: (p.order, p.name))
 
     def on_post(self) -> str:
@@ -256,15 +306,14 @@ class _Reader:
             raise self.words.refused(reason, "give each a Synapses object of its own")
         return "\n".join(line for p in found for line in self.blocks[p.objname])
 
-    def labels(self) -> dict[str, Any]:
+    def labels(self, found: list[Any]) -> dict[str, Any]:
         """Pathways of presynaptic spikes, in order. "pre" is the one whose synapses may have delays of their own."""
-        found = self.pathways("pre")
         each = next((p for p in found if self.steps(p).size > 1), found[0] if found else None)
         return {"pre" if p is each else free(p.objname, ["pre", "post"]): p for p in found}
 
-    def delays(self) -> dict[str, Quantity]:
-        found = {label: self.time(p) for label, p in self.labels().items()}
-        after = self.pathways("post")
+    def delays(self, run: list[Any]) -> dict[str, Quantity]:
+        found = {label: self.time(p) for label, p in self.labels(run).items()}
+        after = self.pathways("post") if run == self.runs()[0] else []
         return found | ({"post": self.time(after[0])} if after and self.steps(after[0]).any() else {})
 
     def time(self, pathway: Any) -> Quantity:

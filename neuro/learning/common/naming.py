@@ -21,6 +21,7 @@ def in_texts(*texts: str) -> set[str]:
 def in_neuron(neuron: Neuron) -> set[str]:
     """Names that a neuron's text knows."""
     texts = (neuron.equations, neuron.threshold, neuron.reset, neuron.every_step, *neuron.regularly.values())
+    texts += (*neuron.events, *neuron.events.values(), *neuron.on_event.values())
     return in_texts(*texts) | {*neuron.parameters, *neuron.initial}
 
 

@@ -172,6 +172,8 @@ def summed_input_of(network: Network, projection: str) -> SummedInput:
     if len(own) != 1:
         raise NoSummedInput("only weights of projections that add to one variable have a sum of their own")
     couple, synapses, factors = own[0], step.projection(projection), own[0].factors
+    if {symbol(n) for n in synapses.noise} & couple.value.free_symbols:
+        raise NoSummedInput("its synapses draw a random number for what they add")
     if couple.late is not None or factors is None or factors.post.free_symbols or not isinstance(synapses.delay, int):
         raise NoSummedInput("its value must be a product of weight and presynaptic activity, with one delay")
     slope = sp.diff(factors.synapse * factors.post, symbol("w"))

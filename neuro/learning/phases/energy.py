@@ -185,6 +185,8 @@ def _check_cell(network: Network, name: str, cell: CellFormulas) -> None:
         raise refusal(
             what, "'regularly' or '(constant over dt)' changes its cells beside their equations; leave it out"
         )
+    if neuron.events:
+        raise refusal(what, "events of their own change its cells beside their equations; leave them out")
     if neuron.every_step:
         raise refusal(what, "'every_step' changes its cells beside their equations; write it as an equation")
     if len(cell.system.states) > 1:

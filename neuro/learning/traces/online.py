@@ -153,6 +153,8 @@ def _check(network: Network, cells: Cells, step: Step) -> None:
         raise _refusal(f"population '{cells.name}'", "a refractory period; the rule 'eprop' handles it")
     if step.update(cells.name, "every_step") is not None:
         raise _refusal(f"population '{cells.name}'", "statements in every_step")
+    if step.update(cells.name, "event") is not None:
+        raise _refusal(f"population '{cells.name}'", "events of their own; the rule 'bptt' handles them")
     if step.starting(cells.name):
         raise _refusal(f"population '{cells.name}'", "statements at the start of a step (regularly, constant over dt)")
     for name in (*cells.states, *cells.inputs):

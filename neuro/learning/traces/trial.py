@@ -98,6 +98,10 @@ class Trial:
 def fed_inputs(network: Network, rule: str) -> dict[str, SummedInput]:
     """Projection -> its summed input, of all that reach cells. Raises UnsupportedError naming the projection that has none."""
     found = {}
+    for population in network.populations:
+        if population.neuron.events:
+            what = f"population '{population.name}' for rule '{rule}'"
+            raise UnsupportedError("any", what, "its cells have events of their own; use rule 'bptt'")
     for synapses in lower(network).synapses:
         try:
             found[synapses.name] = summed_input_of(network, synapses.name)

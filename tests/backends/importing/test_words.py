@@ -196,10 +196,42 @@ def onto_synapses() -> tuple[Any, ...]:
     return group, first, second
 
 
-def own_events() -> tuple[Any, ...]:
+def events_in_another_slot() -> tuple[Any, ...]:
     group = cells(events={"high": "v > 2"})
-    group.run_on_event("high", "v = 0")
+    group.run_on_event("high", "v = 0", when="resets")
     return (group,)
+
+
+def events_in_another_order() -> tuple[Any, ...]:
+    group = cells(events={"high": "v > 2", "low": "v < 1"})
+    group.run_on_event("high", "v = 0", order=1)
+    group.run_on_event("low", "v = 3")
+    return (group,)
+
+
+def following(condition: str, on_pre: Any, on_event: Any, model: str = "", **options: Any) -> tuple[Any, ...]:
+    group = cells(threshold="v > 1", reset="v = 0", events={"high": condition}, refractory=2 * b.ms)
+    synapses = b.Synapses(
+        group, group, model, on_pre=on_pre, on_event=on_event, name="synapses", namespace={}, **options
+    )
+    synapses.connect()
+    return group, synapses
+
+
+def event_of_what_thresholds_change() -> tuple[Any, ...]:
+    return following("v > 2 and not_refractory", "v += 1", "high")
+
+
+def event_whose_cells_are_read() -> tuple[Any, ...]:
+    return following("v > 2", "v_post += v_pre", "high")
+
+
+def event_of_the_target() -> tuple[Any, ...]:
+    return following("v > 2", "v += x", {"post": "high"}, "x : 1", on_post="x += 1")
+
+
+def events_that_share_states() -> tuple[Any, ...]:
+    return following("v > 2", {"pre": "x += 1", "other": "v += x"}, {"other": "high"}, "x : 1")
 
 
 def linked_in_a_threshold() -> tuple[Any, ...]:
@@ -241,7 +273,15 @@ REFUSED: dict[Callable[[], tuple[Any, ...]], tuple[str, str]] = {
     within_a_step: ("cells", "'rk4' reads the TimedArray 'table' within a step"),
     changing_time: ("cells", "reads 'v', which changes"),
     onto_synapses: ("first", "synapses onto synapses"),
-    own_events: ("cells_high_resetter", "an event of the user's own"),
+    events_in_another_slot: ("cells_high_resetter", "it runs in the slot 'resets'"),
+    events_in_another_order: ("cells", "statements of its events run in the order low, high"),
+    event_of_what_thresholds_change: (
+        "cells",
+        "synapses follow its event 'high', whose condition reads not_refractory",
+    ),
+    event_whose_cells_are_read: ("synapses", "it follows the event 'high', and reads 'v_pre'"),
+    event_of_the_target: ("synapses", "on_post waits for 'high' events"),
+    events_that_share_states: ("synapses", "its pathways follow several events, and share states: x"),
     linked_in_a_threshold: ("cells", "its threshold reads 'u', which is linked to 'other'"),
     one_number_for_all: ("cells", "'m' is shared and gets a random number"),
     unknown: ("cells", "nothing is known of 'nowhere'"),

@@ -38,10 +38,11 @@ def _owners(network: Network) -> list[str]:
 
 
 def renamed_owners(network: Network, random: Random) -> Made:
-    """Other names of populations, projections and inputs; those of populations with noise name its stream."""
+    """Other names of populations, projections and inputs; those of populations and projections that draw numbers name their streams."""
     owners = _owners(network)
     fresh = _fresh(random, owners, dict.fromkeys((*POPULATIONS, *VARIABLES)))
     kept = {p.name for p in network.populations if p.neuron.scope.noise}
+    kept |= {p.name for p in network.projections if p.synapse.scope.noise}
     table = {name: name if name in kept else fresh() for name in owners}
     populations = tuple(replace(p, name=table[p.name]) for p in network.populations)
     projections = tuple(
@@ -292,7 +293,14 @@ def split_projection(network: Network, random: Random) -> Made:
     projections, tied = [], {n for p in network.projections if p.shares for n in (p.name, p.shares)}
     for p in network.projections:
         count = synapses(network, p)
-        if p.name in tied or count < 2 or p.synapse.scope.every_step or (p.pre == p.post and _reads_cells(p.synapse)):
+        drawing = bool(p.synapse.scope.noise)  # by their places
+        if (
+            p.name in tied
+            or count < 2
+            or drawing
+            or p.synapse.scope.every_step
+            or (p.pre == p.post and _reads_cells(p.synapse))
+        ):
             projections.append(p)
             continue
         first = random.random(count) < 0.5
