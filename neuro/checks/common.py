@@ -367,7 +367,8 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
         and scope.of_kind("differential")
         and not (isinstance(scope, NeuronScope) and scope.white_noise)
     ):
-        yield plain(f"{where}, method", f"'{method}' is for noise, and there is none", "use method='rk2'", method)
+        message = f"'{method}' is for noise, and there is none: without it, it is Euler's method"
+        yield plain(f"{where}, method", message, "use method='euler', or 'rk2', which is more exact", method)
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 

@@ -29,7 +29,7 @@ WANTED = (
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn", "pathway", "on_post")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "graded and late", "no weight", "adds twice", "pathways", "regularly", "constant over dt")),
     *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "constant over dt", "t", "dimensions", "no state")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "integrated at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
 
@@ -146,6 +146,8 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
         yield "summed at the end"
     if p.summed == "turn":
         yield "summed at a turn"
+    if p.integrated == "end":
+        yield "integrated at the end"
     statements = (s.expression for s in scope.statements)
     if {f"{n}_post" for n in network.late_inputs[p.post]} & {n for e in statements for n in e.names}:
         yield "modulated synapse"

@@ -16,6 +16,7 @@ from fuzzing.delaying import delayed
 from fuzzing.dice import Dice
 from fuzzing.driving import driven
 from fuzzing.events import event_driven
+from fuzzing.following import following
 from fuzzing.integration import diagonal, integrated
 from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
@@ -160,6 +161,7 @@ class NetworkMaker:
             network = refractory(network, Dice([self.seed, 37]))
             network = pathways(network, Dice([self.seed, 73]))
             network = turned(network, Dice([self.seed, 36, 2]))
+            network = following(network, Dice([self.seed, 43]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

@@ -18,7 +18,7 @@ from backends.brian.importing.imported import Place as Place
 from backends.brian.importing.imported import Placed as Placed
 from backends.brian.importing.links import check_links, links, project
 from backends.brian.importing.objects import Objects, objects
-from backends.brian.importing.order import check_order, read_before, summed_at
+from backends.brian.importing.order import check_order, integrated_at, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
 from backends.brian.importing.synapses import Around, End, Summed, changed_outside, check_rest, read_synapses
@@ -153,7 +153,8 @@ class _Importer:
                 places: dict[str, Summed] = {
                     name: summed_at(self.objects, synapses, name, updater) for name, updater in sums
                 }
-                around = Around(self.end(synapses.source), self.end(synapses.target), runners, places)
+                place = integrated_at(self.objects, synapses)
+                around = Around(self.end(synapses.source), self.end(synapses.target), runners, places, place)
                 made, names = read_synapses(synapses, self.namespace, around)
                 self.names[synapses.name] = {n: f"{made[0].name}.{own}" for n, own in names.items()}
             found += made

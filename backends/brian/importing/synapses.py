@@ -20,6 +20,7 @@ from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
 Summed = Literal["start", "turn"]  # where in a step a sum is formed
+Integrated = Literal["start", "end"]  # and equations of synapses are integrated
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,13 @@ def reached(synapses: Any, names: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Around:
-    """What the network says of synapses: their ends, statements that run now and then, where in a step each of their sums is formed."""
+    """What the network says of synapses: their ends, statements that run now and then, where in a step each of their sums is formed, and their equations integrated."""
 
     pre: End
     post: End
     runners: Sequence[Runner]
     places: Mapping[str, Summed]
+    integrated: Integrated = "start"
 
 
 def read_synapses(
@@ -139,6 +141,9 @@ class _Reader:
     def projections(self) -> list[Projection]:
         if self.synapses.subexpression_updater is not None:
             raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
+        if self.synapses.equations.is_stochastic:
+            fix = "give each synapse a cell of a NeuronGroup that has the equation, or leave the noise out"
+            raise self.words.refused("its equations have noise, of which each synapse would have its own", fix)
         if "lastupdate" in self.synapses.variables and np.any(self.synapses.variables["lastupdate"].get_value()):
             raise self.words.refused("'lastupdate' holds times at which nothing has happened here", "leave it as it is")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
@@ -177,6 +182,7 @@ class _Reader:
             parameters={n: v for n, v in self.parameters.items() if v.shape},
             initial=self.initial,
             summed=places[0] if places else "start",
+            integrated=self.around.integrated,
         )
         return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
 
