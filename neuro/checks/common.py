@@ -259,10 +259,14 @@ def least(dimension: Dimension) -> tuple[float, bool]:
 def check_positive(name: str, item: Quantity, where: str) -> Iterator[Problem]:
     """Times, capacitances and resistances are positive; conductances are not negative."""
     value, (low, included) = np.asarray(item.value), least(item.dimension)
-    if not included and not (value > low).all():
-        yield plain(where, f"'{name}' must be positive", "give a positive value", str(item))
-    elif not (value >= low).all():
-        yield plain(where, f"'{name}' must not be negative", "give a conductance of at least 0", str(item))
+    wrong = ~(value >= low if included else value > low)
+    if wrong.any():
+        first = ", ".join(str(int(k)) for k in np.argwhere(wrong)[0])
+        at = f"; that of [{first}] is {Quantity(float(value[wrong][0]), item.dimension, item.unit)}" if first else ""
+        if included:
+            yield plain(where, f"'{name}' must not be negative{at}", "give a conductance of at least 0", str(item))
+        else:
+            yield plain(where, f"'{name}' must be positive{at}", "give a positive value", str(item))
 
 
 def check_dale(sign: str | None, item: Quantity, where: str) -> Iterator[Problem]:

@@ -177,7 +177,10 @@ def _starting(resolved: Resolved) -> Iterable[Update]:
     held = {n: f.held for n, f in resolved.cells.items()} | {n: f.held for n, f in resolved.synapses.items()}
     yield from (Update(name, "start", assigns) for name, assigns in held.items() if assigns)
     for name, cells in resolved.cells.items():
-        yield from (Update(name, "start", item.assigns, every=item.steps) for item in cells.starting)
+        neuron = resolved.network.population(name).neuron
+        kept = neuron.frozen if neuron.scope.spike_states else ()  # others assign none of these
+        for item in cells.starting:
+            yield keeping(Update(name, "start", item.assigns, frozen=kept, every=item.steps), neuron)
     for projection in resolved.network.projections:
         for item in resolved.synapses[projection.name].starting:
             assigns = tuple(_kept_within(a, projection) for a in item.assigns)

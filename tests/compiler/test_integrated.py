@@ -90,17 +90,6 @@ def test_brian2_takes_groups_by_their_names_and_the_importer_sees_it(name: str, 
     np.testing.assert_allclose(found.traces[f"{name}.y"][0], np.asarray(watch.y).T, atol=1e-12)
 
 
-def test_brian2_cannot_read_one_end_old_and_one_new() -> None:
-    brian2 = pytest.importorskip("brian2")
-    from backends.brian.importing.importer import NotImportedError, from_brian2
-
-    a, b = (brian2.NeuronGroup(2, "dv/dt = -v/ms : 1", threshold="v > 1", method="euler", name=n) for n in ("a", "z"))
-    synapses = brian2.Synapses(a, b, "dy/dt = (v_pre - v_post)/ms : 1 (clock-driven)", on_pre="v += y", name="s")
-    synapses.connect()
-    with pytest.raises(NotImportedError, match=r"read v_pre, .* before them, and v_post, .* after them"):
-        from_brian2(brian2.Network(a, b, synapses))
-
-
 @places
 @pytest.mark.parametrize("method", ["euler", "exponential_euler", "rk4", "exact"])
 def test_slopes_go_through_cells_into_their_synapses(place: Place, method: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from brian2.utils.stringtools import get_identifiers
@@ -44,6 +44,26 @@ def summed_at(found: Objects, synapses: Any, name: str, updater: Any) -> Summed:
     raise NotImportedError(
         synapses.name, reason, "leave orders and names so that groups are integrated after all sums are formed"
     )
+
+
+def check_sums(found: Objects, before: Collection[tuple[str, str, str]]) -> None:
+    """No sum reads another one of the same cells, which Brian2 has formed in the same step. before: see read_before. Raises NotImportedError."""
+    sums = [(s, name, updater) for s in found.synapses for name, updater in s.summed_updaters.items()]
+    into = [(found.base(s.target), name, updater) for s, name, updater in sums if name.endswith("_post")]
+    for synapses, name, updater in sums:
+        read, target = reached(synapses, updater.expression.identifiers), found.base(synapses.target)
+        ends = [e for e, end in (("_pre", synapses.source), ("_post", synapses.target)) if found.base(end) is target]
+        for group, other, former in into:
+            seen = [f"{bare(other)}{e}" for e in ends if f"{bare(other)}{e}" in read]
+            if (
+                group is target
+                and seen
+                and former is not updater
+                and (updater.name, group.name, bare(other)) not in before
+            ):
+                reason = f"its sum '{name}' reads '{seen[0]}', which '{former.name}' sums into the same cells before it"
+                fix = "give one of the two a Synapses object of its own, named so that what reads comes first: it then reads the sum of the step before"
+                raise NotImportedError(synapses.name, reason, fix)
 
 
 def read_before(found: Objects) -> set[tuple[str, str, str]]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from brian2.utils.stringtools import get_identifiers
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import Cells, bare, defaults, own_names, standing, unit_of
 from backends.brian.importing.errors import NotImportedError, refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
-from backends.brian.importing.statements import check_shared, statements, targets
+from backends.brian.importing.statements import check_shared, operations, statements, targets
 from backends.brian.importing.words import DIFFERENTIAL, PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
@@ -126,7 +127,11 @@ class _Reader:
         counts = {"N": str(len(synapses)), "N_pre": str(pre.size), "N_post": str(post.size)}
         counts |= {n: f"({n} - {end.first})" for n, end in (("i", pre), ("j", post)) if end.first}
         self.mine = mine
-        self.words = Words(synapses, namespace, names | mine, counts)
+        self.words = Words(synapses, namespace, names | mine, counts, suffix="_post")
+        if post.cells is not None:
+            known = post.cells.words
+            self.words = replace(self.words, tables=known.tables, beside=frozenset(known.taken))
+        self.check_writes()
         self.blocks = {p.objname: statements(self.words, p.code) for p in synapses._pathways}
         self.regularly = regularly(self.words, around.runners)
         written = [line for block in self.blocks.values() for line in block]
@@ -137,6 +142,23 @@ class _Reader:
         self.parameters: dict[str, Quantity] = {}
         self.initial: dict[str, Quantity] = {}
         self.weights: Quantity | None = None
+
+    def check_writes(self) -> None:
+        """Of cells, events change the target's variables, by adding to them. Raises NotImportedError."""
+        for pathway in self.synapses._pathways:
+            for target, op, text in operations(self.words, pathway.code):
+                if target in self.equations or self.words.names.get(target, "").rpartition("_")[2] not in (
+                    "pre",
+                    "post",
+                ):
+                    continue
+                what = f"its '{pathway.objname}' says '{text}'"
+                if target.endswith("_pre") and not self.to_itself():
+                    fix = f"join the groups the other way round in a Synapses object of its own, which adds to '{bare(target)}_post'"
+                    raise self.words.refused(f"{what}, and synapses change their targets alone", fix)
+                if op not in ("+=", "-="):
+                    fix = f"let events add to a variable of their own, such as 'events_post += 1', and let the cells change '{bare(target)}' by that"
+                    raise self.words.refused(f"{what}; of several events in a step the order would count", fix)
 
     def projections(self) -> list[Projection]:
         if self.synapses.subexpression_updater is not None:
@@ -153,10 +175,6 @@ class _Reader:
         if "w" in self.words.constants:
             self.weights = self.words.constants.pop("w")
             lines.append(f"w : {self.weights.dimension}")
-        if self.words.tables:
-            raise self.words.refused(
-                f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
-            )
         synapse = Synapse(
             self.synapses.name,
             equations="\n".join(lines),
@@ -170,6 +188,7 @@ class _Reader:
             source="imported from Brian2",
             regularly=self.regularly,
         )
+        self.check_tables(synapse, [value for _, value in sums])
         places: list[Summed] = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
@@ -185,6 +204,24 @@ class _Reader:
             integrated=self.around.integrated,
         )
         return [found, *(self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True))]
+
+    def check_tables(self, synapse: Synapse, sums: Sequence[str]) -> None:
+        """A table is an input of the targets: formed with their sums, and held for a step."""
+        tables = {f"{name}_post": name for name in self.words.tables}
+        equations = (
+            [e.expression for e in synapse.scope.of_kind("differential")] if synapse.method in ("rk2", "rk4") else []
+        )
+        texts = {
+            "what it sums": {n for text in sums for n in get_identifiers(text)},
+            f"'{synapse.method}', within a step,": {n for e in equations if e is not None for n in e.names},
+        }
+        for what, names in texts.items():
+            for name in sorted(synapse.scope.reached(names) & tables.keys()):
+                reason, fix = (
+                    f"{what} reads the TimedArray '{tables[name]}'",
+                    "read it in the cells' equations, or integrate by 'euler'",
+                )
+                raise self.words.refused(reason, fix)
 
     def further(self, first: Projection, target: str, value: str, place: Summed) -> Projection:
         if first.synapse.scope.states:
@@ -257,9 +294,15 @@ class _Reader:
 
     def on_post(self) -> str:
         found = self.pathways("post")
+        for pathway in found:
+            if self.steps(pathway).size > 1:
+                reason = f"each of its synapses has a delay of its own in '{pathway.objname}', which postsynaptic spikes start"
+                fix = f"give one: '{self.synapses.name}.{pathway.objname}.delay = 1*ms', or Synapses objects for synapses of each delay"
+                raise self.words.refused(reason, fix)
         if len({self.time(p) for p in found}) > 1:
             reason = f"its pathways of postsynaptic spikes have several delays: {', '.join(p.objname for p in found)}"
-            raise self.words.refused(reason, "give each a Synapses object of its own")
+            fix = "give them one delay, or each a Synapses object of its own where they share no variable"
+            raise self.words.refused(reason, fix)
         return "\n".join(line for p in found for line in self.blocks[p.objname])
 
     def labels(self) -> dict[str, Any]:
