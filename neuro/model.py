@@ -206,7 +206,8 @@ class Projection:
     bounds: (low, high) of the weights. parameters, initial: as for populations, one per synapse. summed: of graded values, whether
     they are summed at the "start" of a step, from the states there, or at its "end", from the new ones: for readouts that answer
     in the same step, and for modulators that synapses read there; or at the target's "turn" to be integrated, which comes in the order of
-    the network's populations: from the new states of those before it and the old ones of those behind (Brian2's linked variables). shares: projection whose weights it has, those that are drawn for that one
+    the network's populations: from the new states of those before it and the old ones of those behind (Brian2's linked variables). integrated: the synapses' equations, at the "start" of a step, from
+    what cells are there, or at its "end", after cells have been integrated and before what is summed there: as Brian2 does where it comes to the synapses last. shares: projection whose weights it has, those that are drawn for that one
     and every number that it learns; both have the same synapses, and it has no weights, sign or bounds of its own. frozen: no rule trains its
     weights and parameters.
     """
@@ -226,6 +227,7 @@ class Projection:
     shares: str = later("")
     frozen: bool = later(False)
     delays: Converted[Mapping[str, Quantity]] = later({})
+    integrated: Literal["start", "end"] = later("start")
 
     def __post_init__(self) -> None:
         checks.types(self)
@@ -315,6 +317,7 @@ class Network:
         lines += [
             f"projection {p.name}: {p.pre} -> {p.post}, {p.synapse.name}, {type(p.connectivity).__name__}"
             + {"end": ", summed at the end of a step", "turn": ", summed at the target's turn"}.get(p.summed, "")
+            + (", integrated after cells" if p.integrated == "end" else "")
             + (f", weights of {p.shares}" if p.shares else "")
             + (", frozen" if p.frozen else "")
             for p in self.projections

@@ -1,7 +1,7 @@
 """Import every Brian2 script of a folder, compare each with Brian2 itself, and write the table of docs/brian2.md.
 
 The scripts are executed, each in a process of its own with a time limit. What was found of each is kept in --results, one file a
-script, and only what isn't there is done: an interrupted call goes on where it was. Runs are cut after --budget seconds of Brian2's
+script, with the options that it was found by, and only what isn't there is done: an interrupted call goes on where it was. Runs are cut after --budget seconds of Brian2's
 computing, and the table says at which step.
 
 python scripts/brian2_examples.py brian2/examples --budget 10 --out docs/brian2.md
@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
@@ -35,20 +37,27 @@ def scripts_in(folder: Path) -> list[Path]:
 
 
 def examined(script: Path, name: str, kept: Path, options: list[str], limit: float) -> dict[str, Any]:
-    """What import_brian2.py finds of a script, now or in an earlier call."""
-    if not kept.exists():
-        command = [sys.executable, str(COMMAND), str(script), "--run", *options, "--report", str(kept)]
-        try:
-            ended = subprocess.run(
-                command, check=False, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL
-            )
-        except subprocess.TimeoutExpired:
-            kept.write_text(json.dumps({"outcome": "no time", "reason": f"not done within {limit:g} s"}))
-        else:
-            if not kept.exists():
-                last = (ended.stderr.strip().splitlines() or ["it ended in silence"])[-1]
-                kept.write_text(json.dumps({"outcome": "fails", "reason": last}))
-    return {**json.loads(kept.read_text()), "script": name}
+    """What import_brian2.py finds of a script, now or in an earlier call with the same options."""
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    if found.get("options") != options or found.get("limit", limit) != limit:
+        kept.unlink(missing_ok=True)
+        found = {**_found(script, kept, options, limit), "options": options}
+        kept.write_text(json.dumps(found))
+    return {**found, "script": name}
+
+
+def _found(script: Path, kept: Path, options: list[str], limit: float) -> dict[str, Any]:
+    command = [sys.executable, str(COMMAND), str(script), "--run", *options, "--report", str(kept)]
+    try:
+        ended = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return {"outcome": "no time", "reason": f"not done within {limit:g} s", "limit": limit}
+    if kept.exists():
+        reported: dict[str, Any] = json.loads(kept.read_text())
+        return reported
+    return {"outcome": "fails", "reason": (ended.stderr.strip().splitlines() or ["it ended in silence"])[-1]}
 
 
 def line(found: dict[str, Any]) -> str:
@@ -89,16 +98,21 @@ def _short(reason: str) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
-def written(found: list[dict[str, Any]]) -> str:
-    """The table and its counts, as Markdown."""
-    counts: dict[str, int] = {}
-    for item in found:
-        counts[item["outcome"]] = counts.get(item["outcome"], 0) + 1
+def rows_of(table: str) -> dict[str, str]:
+    """Script -> its row, of a table that was written before."""
+    rows = [text for text in table.splitlines() if text.startswith("| ")][2:]
+    return {text.split(" | ")[0].removeprefix("| "): text for text in rows}
+
+
+def written(rows: Mapping[str, str]) -> str:
+    """The table and its counts, as Markdown. rows: by script."""
+    counts = Counter(text.split(" | ")[1] for text in rows.values())
     header = (
         "script", "outcome", "cells", "synapses", "seconds of model time", "spikes", "differing", "worst error", "speed", "against cython", "why",
     )  # fmt: skip
-    lines = [f"{len(found)} scripts: {', '.join(f'{n} {what}' for what, n in sorted(counts.items()))}.", ""]
-    lines += [_row(*header), _row(*["---"] * len(header)), *(line(item) for item in found)]
+    lines = [f"{len(rows)} scripts: {', '.join(f'{n} {what}' for what, n in sorted(counts.items()))}.", ""]
+    lines += [_row(*header), _row(*["---"] * len(header))]
+    lines += [text for _, text in sorted(rows.items(), key=lambda item: PurePosixPath(item[0]))]
     return "\n".join(lines)
 
 
@@ -107,7 +121,7 @@ def main(
     results: Annotated[Path, typer.Option(help="folder for what was found, one file a script")] = Path("runs/brian2"),
     budget: Annotated[float, typer.Option(help="seconds of computing after which Brian2's run is cut")] = 10.0,
     limit: Annotated[float, typer.Option(help="seconds after which a script is given up")] = 180.0,
-    only: Annotated[str, typer.Option(help="scripts whose path has this in it")] = "",
+    only: Annotated[str, typer.Option(help="scripts whose path has this in it; the table keeps its other rows")] = "",
     backend: Annotated[str, typer.Option(help="ours")] = "native",
     compiled: Annotated[bool, typer.Option("--compiled", help="time Brian2's compiled code (cython) as well")] = False,
     seed: Annotated[int, typer.Option(help="of what scripts draw while they build their networks")] = 1,
@@ -124,20 +138,22 @@ def main(
         str(seed),
         *(["--compiled"] if compiled else []),
     ]
-    found = []
+    rows: dict[str, str] = {}
     for script in scripts_in(folder):
         name = script.relative_to(folder).as_posix()
         if only not in name:
             continue
         kept = results / f"{name.replace('/', '_')}.json"
-        found.append(examined(script.resolve(), name, kept, options, limit))
-        print(line(found[-1]), flush=True)
+        rows[name] = line(examined(script.resolve(), name, kept, options, limit))
+        print(rows[name], flush=True)
     if out is not None:
         text = cli.existing(out).read_text()
         if BEGIN not in text or END not in text:
             raise cli.UserError(f"'{out}' has no place for the table: put '{BEGIN}' and '{END}' there")
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        out.write_text(f"{before}{BEGIN}\n{written(found)}\n{END}{after}")
+        (before, rest), after = text.split(BEGIN), text.split(END)[1]
+        if only:
+            rows = rows_of(rest.split(END)[0]) | rows
+        out.write_text(f"{before}{BEGIN}\n{written(rows)}\n{END}{after}")
         print(f"written: {out}")
 
 

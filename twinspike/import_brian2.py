@@ -2,13 +2,14 @@
 
 The script is its author's code and is executed as such, up to its first run: only give scripts that you would run yourself.
 
-twinspike import-brian2 cuba.py --out net.json            # then: train.py --network net.json, simulate.py net.json, ...
+twinspike import-brian2 cuba.py --out net.json            # then: train.py --network net.json, simulate.py net.json --inputs net.npz, ...
 twinspike import-brian2 cuba.py --run --duration "200 ms"
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,14 @@ def _row(item: Any) -> tuple[Any, ...]:
     return (item.differing, "none" if item.first is None else item.first, item.trace, item.end, item.ours)
 
 
+def monitored(found: Any) -> Iterator[str]:
+    """What the script's monitors watch, as a run would record it, and what none does."""
+    if found.record:
+        chosen = (f"{n} of {'all' if index is None else len(index)}" for n, index in found.record.items())
+        yield f"the script's monitors watch: {', '.join(chosen)}"
+    yield from (f"not recorded: {text}" for text in found.unrecorded)
+
+
 def main(
     script: Annotated[Path, typer.Argument(help="a Brian2 script; it is executed")],
     run: Annotated[bool, typer.Option("--run", help="run Brian2's objects and our network, and compare")] = False,
@@ -53,7 +62,9 @@ def main(
     backend: Annotated[str, typer.Option(help="ours")] = "native",
     compiled: Annotated[bool, typer.Option("--compiled", help="time Brian2's compiled code (cython) as well")] = False,
     seed: Annotated[int, typer.Option(help="of what the script draws while it builds its network")] = 1,
-    out: Annotated[Path | None, typer.Option(help="write the network as JSON")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write the network as JSON, and its inputs beside it as .npz, if it has any")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="write what was found as JSON")] = None,
 ) -> None:
     """Import a Brian2 script's network, say what came in, compare, and write it for other scripts."""
@@ -71,7 +82,9 @@ def main(
     print(found.network, end="")
     for text in found.warnings:
         cli.note(text)
+    for line in monitored(found):
+        print(line)
     if found.compared is not None:
         show(found)
     if out is not None:
-        print(f"written: {out}")
+        print(f"written: {' and '.join(filter(None, (str(out), found.inputs)))}")

@@ -5,8 +5,8 @@ Brian2's slots, and our order within them:
                 (3n + 1), then inputs gathered (3n + 2)
     groups      synapses' equations (-2), bounds of weights that follow equations (-1), cells' (0), cells' every_step (1); where
                 something is summed at turns: before all of these -4 for each population, then by population the factors (0), sums (1),
-                inputs (2) and equations (3); by population
-                the factors (3n + 2), sums (3n + 3) and inputs (3n + 4) of what is summed at the end of a step; synapses' every_step
+                inputs (2) and equations (3); equations of synapses that are integrated at the end (2), their bounds (3); by population
+                the factors (3n + 4), sums (3n + 5) and inputs (3n + 6) of what is summed at the end of a step; synapses' every_step
     thresholds
     synapses    what drives add (-1), on_pre of all projections in order, then on_post
     after       of the thresholds: what says which events happened is 0 (-1), their conditions (0), and 1 where one holds (1); of the resets:
@@ -68,11 +68,11 @@ class Builder:
         self.built = Built(PreparedNetwork(name="simulation"), self.names, self.clock)
         self.declared = parameters(network)
         self.rank = {name: 3 * n for n, name in enumerate(sources_first(network, "start"))}
-        self.late_rank = {name: 3 * n + 2 for n, name in enumerate(sources_first(network, "end"))}
+        self.late_rank = {name: 3 * n + 4 for n, name in enumerate(sources_first(network, "end"))}
         self.pre_order = count()
         self.post_order = count(sum(len(p.synapse.scope.pathways) for p in network.projections))
         self.turns = -4 * len(network.populations) if any(network.turn_inputs.values()) else 0
-        self.every_step_order = count(3 * len(network.populations) + 2)
+        self.every_step_order = count(3 * len(network.populations) + 4)
         self.sent = {p.name: found for p in network.projections if (found := self.split(p))}
 
     def build(self) -> Built:
@@ -323,10 +323,11 @@ class Builder:
         if scope.on_post:
             synapses.post.delay = (late(self.network, projection, "post") or 0) * self.dt
             synapses.post.order = next(self.post_order)
+        order = 2 if projection.integrated == "end" else self.turns - 2
         if synapses.state_updater is not None:
-            synapses.state_updater.order = self.turns - 2
+            synapses.state_updater.order = order
         if limit and not moved and any(e.name == "w" for e in scope.of_kind("differential")):
-            synapses.run_regularly(limit, when="groups", order=self.turns - 1, clock=self.clock)
+            synapses.run_regularly(limit, when="groups", order=order + 1, clock=self.clock)
         self.built.synapses[projection.name] = synapses
         self.built.feeds |= {f"{projection.name}.{n}": Feed(synapses, own[n], place=PLACE) for n in scope.noise}
         self.solve(projection.name, synapses, projection.synapse.method)

@@ -90,6 +90,15 @@ class Arrangement:
         found[list(self.synapses.delays)] = np.arange(len(self.synapses.delays))
         return found
 
+    def by_target(self, arranged: Arrays) -> Arrays:
+        """Which synapses end at each cell, in ascending order, and where these come from, by C name. arranged: see `made`."""
+        name, (sources, targets) = self.synapses.name, self.synapses.ends
+        first, post = arranged[mangled("first", name)], arranged[mangled("post", name)]
+        ending = np.argsort(post, kind="stable").astype(np.int32)
+        into = np.concatenate([[0], np.cumsum(np.bincount(post, minlength=targets))])
+        source = np.repeat(np.arange(sources, dtype=np.int32), np.diff(first))[ending]
+        return {mangled("into", name): into, mangled("ending", name): ending, mangled("source", name): source}
+
     def made(self, threads: int) -> tuple[Arrays, Order]:
         """Targets, beginnings of rows and of groups, by C name, and how they are ordered."""
         synapses, name = self.synapses, self.synapses.name

@@ -266,7 +266,10 @@ class CompiledNetwork:
                 found[mangled("delay", s.name)] = np.broadcast_to(np.asarray(s.delay), s.shape)
                 continue
             arrangement = self.arrangements[s.name]
-            found |= self.order.arranged(s.name) | self._late(arrangement, executable) | synaptic.places(s, self.order)
+            arranged = self.order.arranged(s.name)
+            found |= arranged | self._late(arrangement, executable) | synaptic.places(s, self.order)
+            if mangled("into", s.name) in executable.places:
+                found |= arrangement.by_target(arranged)
             if arrangement.grouped:
                 found[mangled("groups", s.name)] = arrangement.groups()
             for name in executable.constants_read:  # while the order is at hand

@@ -279,12 +279,22 @@ class Delivery:
                 *kernel.spikes_of(synapses.pre, "late", of_one), "}",
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
-        if steps:
-            return kernel.spikes_of(synapses.post, steps, ["const long target = i;", *self.of_target(synapses, body)])
+        if steps or self.by_target(synapses):
+            late = ["const long target = i;", *self.of_target(synapses, body)]
+            return kernel.spikes_of(synapses.post, steps or 0, late)
         return [f"if ({kernel.some(synapses.post)}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
+
+    def by_target(self, synapses: Synapses) -> bool:
+        """Whether there is a list of the synapses that end at each cell, see Arrangement.by_target; one thread for each would wait for the longest."""
+        return synapses.kind == "sparse" and self.dialect.lists
 
     def of_target(self, synapses: Synapses, body: Sequence[str]) -> list[str]:
         """A loop over the synapses s from i that end at cell `target`, j."""
+        if self.by_target(synapses):
+            into = self.layout.given(mangled("into", synapses.name), "long")
+            ending, source = (self.layout.given(mangled(n, synapses.name), "int") for n in ("ending", "source"))
+            head = f"for (long q = {into}[target]; q < {into}[target + 1]; q++) {{"
+            return [head, f"const long s = {ending}[q], i = {source}[q], j = target;", *body, "}"]
         if synapses.kind == "sparse":
             return self.kernel.each_synapse(synapses, ["if (j != target) continue;", *body])
         ends = "0", str(synapses.ends[0]) if synapses.kind == "dense" else "1"

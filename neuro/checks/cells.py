@@ -98,12 +98,12 @@ def check_kept(scope: NeuronScope) -> Iterator[Problem]:
 
 
 def check_regularly(item: Neuron, scope: NeuronScope) -> Iterator[Problem]:
-    """Statements at the start of a step read no input, which is formed after them, and assign nothing that a refractory cell keeps."""
+    """Statements at the start of a step read no input, which is formed after them, and assign what a refractory cell keeps only where cells know whether they are."""
     for statement in (*scope.held, *(s for r in scope.regularly for s in r.statements)):
         yield from check_early(statement, lambda name: scope.reached([name]) & {*scope.inputs})
-        if statement.target in item.frozen:
-            message = f"a refractory cell keeps '{statement.target}', and at the start of a step nobody has said which cells are refractory in it"
-            fix = "assign it in every_step, or leave out '(unless refractory)'"
+        if statement.target in item.frozen and not scope.spike_states:
+            message = f"a refractory cell keeps '{statement.target}', and cells that count their period don't know at the start of a step whether they are refractory"
+            fix = "write the period as a text, in steps: refractory='20*dt' for 2 ms of 0.1 ms; or leave out '(unless refractory)'"
             yield statement.source.problem(message, fix, length=len(statement.target))
 
 

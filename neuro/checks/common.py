@@ -259,10 +259,14 @@ def least(dimension: Dimension) -> tuple[float, bool]:
 def check_positive(name: str, item: Quantity, where: str) -> Iterator[Problem]:
     """Times, capacitances and resistances are positive; conductances are not negative."""
     value, (low, included) = np.asarray(item.value), least(item.dimension)
-    if not included and not (value > low).all():
-        yield plain(where, f"'{name}' must be positive", "give a positive value", str(item))
-    elif not (value >= low).all():
-        yield plain(where, f"'{name}' must not be negative", "give a conductance of at least 0", str(item))
+    wrong = ~(value >= low if included else value > low)
+    if wrong.any():
+        first = ", ".join(str(int(k)) for k in np.argwhere(wrong)[0])
+        at = f"; that of [{first}] is {Quantity(float(value[wrong][0]), item.dimension, item.unit)}" if first else ""
+        if included:
+            yield plain(where, f"'{name}' must not be negative{at}", "give a conductance of at least 0", str(item))
+        else:
+            yield plain(where, f"'{name}' must be positive{at}", "give a positive value", str(item))
 
 
 def check_dale(sign: str | None, item: Quantity, where: str) -> Iterator[Problem]:
@@ -367,7 +371,8 @@ def check_method(method: str, scope: NeuronScope | SynapseScope, where: str) -> 
         and scope.of_kind("differential")
         and not (isinstance(scope, NeuronScope) and scope.white_noise)
     ):
-        yield plain(f"{where}, method", f"'{method}' is for noise, and there is none", "use method='rk2'", method)
+        message = f"'{method}' is for noise, and there is none: without it, it is Euler's method"
+        yield plain(f"{where}, method", message, "use method='euler', or 'rk2', which is more exact", method)
     elif method in ("exact", "exponential_euler"):
         from neuro.language.linear import nonlinear_term  # sympy loads when it is first needed
 

@@ -46,7 +46,7 @@ def _check_turns(item: Network) -> Iterator[Problem]:
     order = [p.name for p in item.populations]
     for projection in item.projections if late.inputs else ():
         scope = projection.synapse.scope
-        early = [e.expression for e in scope.of_kind("differential")]
+        early = [] if projection.integrated == "end" else [e.expression for e in scope.of_kind("differential")]
         if projection.summed != "end":
             early.append(scope.transmits)
         turn = order.index(projection.post) if projection.summed == "turn" and projection.post in order else 0

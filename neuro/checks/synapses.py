@@ -174,6 +174,13 @@ def projection(item: Projection) -> Iterator[Problem]:
             f"synapse '{item.synapse.name}' sends no graded value to sum; events arrive after the thresholds anyway"
         )
         yield plain(f"{where}, summed", message, "leave it out", item.summed)
+    if item.integrated not in ("start", "end"):
+        yield plain(
+            f"{where}, integrated", f"'{item.integrated}' is none", "use 'start' or 'end'", str(item.integrated)
+        )
+    elif item.integrated != "start" and not {*scope.of_kind("differential")} - {*scope.event_driven}:
+        message = f"synapse '{item.synapse.name}' has no equations to integrate in each step"
+        yield plain(f"{where}, integrated", message, "leave it out", item.integrated)
 
 
 def check_shares(item: Projection, where: str) -> Iterator[Problem]:

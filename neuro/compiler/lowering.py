@@ -45,7 +45,7 @@ def _lower(network: Network) -> Step:
     stages = Stages(resolved)
     cells = tuple(_cells(resolved, p, arriving.get(p.name, []), stages) for p in network.populations)
     operations: list[Operation] = [*_starting(resolved), *gathers(resolved, "start", graded=not stages.joined)]
-    operations += [u for p in network.projections for u in _synaptic_integration(resolved, p)]
+    operations += _synaptic_integration(resolved, "start")
     early = {
         name: _free(resolved, network.population(name)) for name in stages.joined
     }  # who is refractory in all stages
@@ -56,6 +56,7 @@ def _lower(network: Network) -> Step:
         operations += turns[population.name]
         operations += _integration(resolved, population, stages)
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+    operations += _synaptic_integration(resolved, "end")
     operations += gathers(resolved, "end")
     operations += [u for p in network.projections for u in _synaptic_block(resolved, p, "every_step")]
     operations += [t for p in network.populations for t in _threshold(resolved, p)]
@@ -179,7 +180,10 @@ def _starting(resolved: Resolved) -> Iterable[Update]:
     held = {n: f.held for n, f in resolved.cells.items()} | {n: f.held for n, f in resolved.synapses.items()}
     yield from (Update(name, "start", assigns) for name, assigns in held.items() if assigns)
     for name, cells in resolved.cells.items():
-        yield from (Update(name, "start", item.assigns, every=item.steps) for item in cells.starting)
+        neuron = resolved.network.population(name).neuron
+        kept = neuron.frozen if neuron.scope.spike_states else ()  # others assign none of these
+        for item in cells.starting:
+            yield keeping(Update(name, "start", item.assigns, frozen=kept, every=item.steps), neuron)
     for projection in resolved.network.projections:
         for item in resolved.synapses[projection.name].starting:
             assigns = tuple(_kept_within(a, projection) for a in item.assigns)
@@ -201,12 +205,14 @@ def _on_event(population: str, event: str, block: tuple[Assign, ...]) -> Update:
     return Update(population, "on_event", tuple(assigns))
 
 
-def _synaptic_integration(resolved: Resolved, projection: Projection) -> Iterable[Update]:
-    system = resolved.synapses[projection.name].system
-    assigns = _assigns(f"projection '{projection.name}'", projection.synapse.method, system)
-    assigns = tuple(_kept_within(a, projection) for a in assigns)
-    if assigns:
-        yield Update(projection.name, "integrate", assigns)
+def _synaptic_integration(resolved: Resolved, place: str) -> Iterable[Update]:
+    """Of the synapses that are integrated there."""
+    for projection in (p for p in resolved.network.projections if p.integrated == place):
+        system = resolved.synapses[projection.name].system
+        assigns = _assigns(f"projection '{projection.name}'", projection.synapse.method, system)
+        assigns = tuple(_kept_within(a, projection) for a in assigns)
+        if assigns:
+            yield Update(projection.name, "integrate", assigns)
 
 
 def _pathways(resolved: Resolved, projection: Projection) -> Iterable[Operation]:

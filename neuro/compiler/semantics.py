@@ -60,6 +60,7 @@ class Semantics:
     # projections whose graded sums are formed between every_step of cells and of synapses
     summed_at_end: tuple[str, ...] = ()
     summed_at_turn: tuple[str, ...] = ()  # those whose sums are formed right before the target is integrated
+    integrated_at_end: tuple[str, ...] = ()  # those whose equations are integrated after every_step of cells
     surrogate: str = ""
     surrogate_scale: Mapping[str, float] = field(default_factory=dict)
     detach_reset: bool | None = (
@@ -117,7 +118,8 @@ class Semantics:
             for n, c in data["cells"].items()
         }
         delays = {n: (int(low), int(high)) for n, (low, high) in data["delays"].items()}
-        listed = ("summed_at_end", "summed_at_turn", "detached", "feedback", "untrained", "binomial", "event_driven")
+        places = ("summed_at_end", "summed_at_turn", "integrated_at_end")
+        listed = (*places, "detached", "feedback", "untrained", "binomial", "event_driven")
         tuples = {n: tuple(data.get(n, ())) for n in listed}
         return Semantics(**{**data, "cells": cells, "delays": delays, **tuples})
 
@@ -160,6 +162,7 @@ def semantics(network: Network, dtype: str = "float64") -> Semantics:
         float(network.dt.value), dtype, cells, delays, couplings=network.couplings, summed_at_end=late,
         binomial=tuple(i.name for i in network.inputs if i.law == "binomial"),
         summed_at_turn=tuple(p.name for p in network.projections if p.summed == "turn"),
+        integrated_at_end=tuple(p.name for p in network.projections if p.integrated == "end"),
         shared={p.name: p.shares for p in network.projections if p.shares},
         event_driven=tuple(p.name for p in network.projections if p.synapse.scope.event_driven),
         untrained=(

@@ -9,6 +9,7 @@ names are standard normal numbers. In one step, in this order (Brian2's schedule
     Update      all differential variables, synapses' and cells', from t_k to t_k + dt; then the cells' every_step statements
                 (where couplings are evaluated at each stage of an integrator: Gather and Update in turn, stage after stage)
                 (where an input is summed at a population's turn: Gather right before that population's Update)
+    Update      differential variables of synapses that are integrated after cells
     Gather      other inputs: graded sums that are formed at the end of a step
     Update      the synapses' every_step statements
     Threshold   spikes of step k on the new state, not while refractory

@@ -218,8 +218,18 @@ def networks() -> dict[str, Network]:
         _regular(),
         _releasing(),
         _eventful(),
+        _following(),
     ]
     return {n.name: n for n in found}
+
+
+def _following() -> Network:
+    """Graded synapses of a loop that follow what their cells have become in the same step."""
+    base = _two("following")
+    text = "w : amp\ndy/dt = (tanh((v_pre - v_post)/(10*mV)) - y)/tau_s : 1"
+    follows = Synapse("follows", text, transmits="w*y", target="I", parameters={"tau_s": "6 ms"}, method="rk2")
+    loop = Projection("loop", "cells", "cells", follows, "0.2 nA", integrated="end")
+    return replace(base, projections=(*base.projections, loop))
 
 
 def _subtracting() -> Network:

@@ -128,6 +128,33 @@ def test_gradients_of_native_and_torch_and_by_differences() -> None:
             assert np.sum(np.asarray(found[name])) == pytest.approx(slope, rel=1e-5)
 
 
+@every_backend
+@pytest.mark.parametrize("period", ["3*dt", "v < 0.1", "rest"])
+def test_refractory_cells_keep_what_they_keep_at_the_start_of_a_step_too(backend: str, period: str) -> None:
+    """Who is refractory there is who was in the step before, or has fired in it."""
+    cell = Neuron(
+        "cell", "dv/dt = (1.3 + 0.2*i - v)/(6*ms) : 1 (unless refractory)\nu : 1\nrest : second", threshold="v > 1", reset="v = 0",
+        refractory=period, parameters={"rest": "2.7 ms"}, regularly={"2 ms": "v += 0.15; u += v"}, method="euler",
+    )  # fmt: skip
+    net = Network((Population("p", cell, 3),), dt="1 ms")
+    found = backends.get(backend).compile(net).run(steps=60, batch=1, record=["p.v", "p.u"])
+    v, u, free, last = np.zeros(3), np.zeros(3), np.ones(3, bool), np.full(3, -1e4)
+    moved = np.zeros(3, int)
+    for k in range(60):
+        if k % 2 == 0:
+            v = np.where(free, v + 0.15, v)
+            u = u + v
+            moved += ~free
+        free = free | ~(v < 0.1) if period == "v < 0.1" else k - last >= (3 if period == "3*dt" else 2)
+        v = np.where(free, v + (1.3 + 0.2 * np.arange(3) - v) / 6, v)
+        fired = free & (v > 1)
+        last, free, v = np.where(fired, k, last), free & ~fired, np.where(fired, 0, v)
+        np.testing.assert_allclose(found.traces["p.v"][0, k], v, atol=1e-12)
+        np.testing.assert_allclose(found.traces["p.u"][0, k], u, atol=1e-12)
+        np.testing.assert_array_equal(found.spikes["p"][0, k], fired)
+    assert (moved > 3).all()
+
+
 def test_a_file_keeps_it_and_its_order_is_by_period() -> None:
     made = network()
     assert from_json(to_json(made)) == made

@@ -14,6 +14,7 @@ import pytest
 
 from backends.brian.devices import fresh_clock
 from backends.brian.importing.importer import Imported
+from neuro.io.results import open_run
 from neuro.io.serialisation import read_network
 from twinspike import cli
 from twinspike import import_brian2 as script
@@ -240,6 +241,49 @@ def test_the_command_writes_a_network_and_says_what_it_compared(
     assert (wrote.populations, wrote.projections, wrote.dt) == (again.populations, again.projections, again.dt)
 
 
+WATCHED = """
+from brian2 import *
+drive = TimedArray([1, 0.5, 2], dt=2*ms)
+cells = NeuronGroup(3, "dv/dt = (drive(t) - v)/(5*ms) : 1", threshold="v > 0.3", reset="v = 0", method="euler", name="cells")
+sent = SpikeGeneratorGroup(2, [0, 1], [1, 2]*ms, name="sent")
+synapses = Synapses(sent, cells, on_pre="v += 0.1", name="synapses")
+synapses.connect()
+values, spikes = StateMonitor(cells, "v", record=[0, 2]), SpikeMonitor(cells)
+run(10*ms)
+"""
+
+
+def test_what_is_written_runs_with_what_is_written_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from twinspike import simulate
+
+    out = tmp_path / "net.json"
+    script.main(written(tmp_path, WATCHED), out=out)
+    said = capsys.readouterr().out
+    assert "the script's monitors watch: cells of all, cells.v of 2" in said
+    assert f"written: {out} and {tmp_path / 'net.npz'}" in said
+    found, made = examined.imported(tmp_path / "user.py", 1)
+    right = ours.run(made, watched.variables(found, made), 100)
+    simulate.main(out, "10 ms", tmp_path / "run.h5", ["cells.v"], inputs=tmp_path / "net.npz", backend="native")
+    run = open_run(tmp_path / "run.h5").recording()
+    np.testing.assert_array_equal(run.traces["cells.v"][0], right.traces["cells.v"])
+    assert len(right.spikes["cells"][0]) > 5
+
+
+def test_inputs_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    text = WATCHED.replace("run(10*ms)", "run(1e6*second)")
+    with pytest.raises(cli.UserError, match=r"the inputs of 10000000000 steps take .* give a shorter time"):
+        script.main(written(tmp_path, text), out=tmp_path / "net.json")
+    assert not (tmp_path / "net.json").exists()
+
+
+@pytest.mark.parametrize(("theirs", "outcome"), [(30, True), (200, True), (201, False), (None, False)])
+def test_brian2_has_to_leave_its_raster_about_as_early_as_we_do(theirs: int | None, outcome: bool) -> None:
+    mine = ours.Comparison(1000, ("v",), 50, 3, 100, 1e-9, "v", 0.0, "", 1.0, 1.0)
+    assert examined._explains(replace(mine, first=theirs), mine) is outcome
+
+
 def test_what_cannot_come_in_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(cli.UserError, match="'spatialneuron' can't be imported: it has several compartments"):
         script.main(written(tmp_path, SPATIAL))
@@ -267,3 +311,8 @@ def test_the_table_of_a_folder(tmp_path: Path) -> None:
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "outcome": "kept"}))
     brian2_examples.main(scripts, results, out=page)
     assert "| noisy.py | kept |" in page.read_text()
+    page.write_text(page.read_text().replace("| deep/spatial.py | refused |", "| deep/spatial.py | as it was |"))
+    brian2_examples.main(
+        scripts, results, budget=9.0, only="noisy", out=page
+    )  # of another budget: done again; other rows stay
+    assert "| noisy.py | equal |" in page.read_text() and "| deep/spatial.py | as it was |" in page.read_text()

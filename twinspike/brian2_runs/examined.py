@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
@@ -14,15 +15,14 @@ import numpy as np
 from brian2.core.base import BrianObjectException
 
 from backends.brian.importing.importer import Imported, NotImportedError, from_brian2
-from neuro.io.files import replaced_text
-from neuro.io.serialisation import to_json
 from neuro.protocols import RunError, UnsupportedError
-from twinspike.brian2_runs import ours, watched
+from twinspike.brian2_runs import ours, watched, written
 from twinspike.brian2_runs.first_run import FirstRun, NoRun, first_run
 from twinspike.brian2_runs.numbers import NumbersError, drawing
 from twinspike.brian2_runs.ours import Comparison
 from twinspike.brian2_runs.watched import Ran
 
+SOON = 2  # times the step at which we part from Brian2: by then it must have parted from itself, with errors that grow alike from roundings of its own
 CLOSE = 1e-6  # of a variable's largest value: what rounding may make of two formulas of one value, where nothing spikes
 
 
@@ -45,7 +45,8 @@ class Examined:
     """outcome: "equal", "diverges" (as Brian2 itself does), "differs", "refused", "no run", "not finite" (in Brian2), "fails", or "imported" where nothing was run.
 
     reason: why. asked: seconds that the script wanted to run. built: seconds of executing the script and importing. compiled: seconds that
-    Brian2's compiled code takes for the same steps, where that was asked. itself: a way of
+    Brian2's compiled code takes for the same steps, where that was asked. record: what the script's monitors watch, see Imported; unrecorded: what no run records of that.
+    inputs: the file that holds the network's inputs, where one was written. itself: a way of
     Brian2's to compute the same with other roundings -> how that run compares with its first.
     """
 
@@ -60,6 +61,9 @@ class Examined:
     compiled: float = 0.0
     network: str = ""
     warnings: tuple[str, ...] = ()
+    record: Mapping[str, list[int] | None] = field(default_factory=dict)
+    unrecorded: tuple[str, ...] = ()
+    inputs: str = ""
     compared: Comparison | None = None
     itself: dict[str, Comparison] = field(default_factory=dict)
 
@@ -95,9 +99,12 @@ def examine(path: Path, settings: Settings, *, run: bool = True, write: Path | N
         built=time.perf_counter() - begin,
         network=str(network),
         warnings=made.warnings,
+        record=made.record,
+        unrecorded=made.unrecorded,
     )
     if write is not None:
-        replaced_text(write, to_json(network))
+        inputs = written.write(write, made, min(settings.duration, found.duration))
+        known = replace(known, inputs="" if inputs is None else str(inputs))
     try:
         return _compared(path, settings, found, made, known) if run else known
     except (UnsupportedError, RunError, NumbersError, BrianObjectException) as error:
@@ -135,10 +142,12 @@ def _compared(path: Path, settings: Settings, found: FirstRun, made: Imported, k
 
 
 def _explains(itself: Comparison, compared: Comparison) -> bool:
-    """Whether Brian2 leaves its own rasters, or its own values, as we leave them."""
+    """Whether Brian2 leaves its own rasters about as early as we leave them, or its own values as far."""
     if compared.first is None:
         return max(itself.trace, itself.end) * 10 >= max(compared.trace, compared.end)
-    return itself.first is not None and (compared.trace <= CLOSE or itself.trace * 10 >= compared.trace)
+    if itself.first is None or itself.first > SOON * compared.first:
+        return False
+    return compared.trace <= CLOSE or itself.trace * 10 >= compared.trace
 
 
 def _again(path: Path, settings: Settings, steps: int, way: str) -> Ran:

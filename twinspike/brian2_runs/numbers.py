@@ -23,7 +23,6 @@ from brian2.synapses.synapses import SynapticPathway
 
 from backends.brian.importing.importer import Imported
 from backends.brian.importing.words import free
-from twinspike.brian2_runs.first_run import FirstRun
 from neuro.compiler import drives, streams
 from neuro.compiler.noise import synapses_of
 from neuro.compiler.resolve import resolve
@@ -31,6 +30,7 @@ from neuro.language.counts import poisson
 from neuro.language.drawn import DRAWN, drawn_by
 from neuro.language.equations import Expression, Statement
 from neuro.language.scope import NeuronScope, SynapseScope
+from twinspike.brian2_runs.first_run import FirstRun
 
 Array = npt.NDArray[Any]
 Draw = Callable[[int, int], Array]  # steps from first to last - 1 -> numbers [time, cell]

@@ -28,8 +28,8 @@ WANTED = (
     *(f"integrator {n}" for n in METHODS), *(f"connectivity {n}" for n in ("AllToAll", "OneToOne", "Probability", "FixedTotal", "FixedInDegree", "FixedOutDegree", "Distance", "Pairs", "none", "no multapses")),
     *(f"delay {n}" for n in ("zero", "uniform", "each", "drawn", "pathway", "on_post")), *(f"input {n}" for n in ("spikes", "poisson", "current", "drive", "binomial")),
     *(f"synapse {n}" for n in ("event", "graded", "receptor", "plastic", "on_post", "every_step", "state", "subexpression", "event-driven", "event-driven constant", "reads cells", "reads spike times", "graded and late", "no weight", "adds twice", "pathways", "regularly", "constant over dt", "rand", "randn", "poisson")),
-    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "constant over dt", "t", "dimensions", "no state", "event", "event statements", "event read")),
-    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
+    *(f"cell {n}" for n in ("threshold", "no threshold", "reset", "refractory", "unless refractory", "refractory time", "refractory condition", "lastspike", "not_refractory", "every_step", "subexpression", "noise", "rand", "randn", "poisson", "regularly", "regularly kept", "constant over dt", "t", "dimensions", "no state", "event", "event statements", "event read")),
+    *(f"values {n}" for n in ("one", "array", "Normal", "Normal clip", "Normal redraw", "Uniform", "LogNormal", "LogNormal redraw", "Gamma", "Gamma redraw", "drawn per synapse")), *("sign", "bounds", "initial values", "loop", "self projection", "repeated pairs", "positions", "cutoff", "period", "couplings stages", "summed at the end", "summed at a turn", "integrated at the end", "modulated synapse", "shared weights", "frozen projection", "frozen population"),
 )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def _cell(neuron: Neuron) -> Iterator[str]:
     there = {
         "reset": neuron.reset, "refractory": neuron.period, "unless refractory": neuron.frozen, "refractory time": scope.refractory and scope.timed,
         "refractory condition": scope.refractory and not scope.timed, "lastspike": "lastspike" in used, "not_refractory": "not_refractory" in used,
-        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "constant over dt": scope.held, "t": "t" in names,
+        "every_step": neuron.every_step, "subexpression": scope.subexpressions, "noise": scope.white_noise, **{f: any(drawn_by(n) == f for n in scope.noise) for f in DRAWN}, "regularly": scope.regularly, "regularly kept": any(s.target in neuron.frozen for r in scope.regularly for s in r.statements), "constant over dt": scope.held, "t": "t" in names,
         "dimensions": any(not d.dimensionless for n, d in scope.dimensions.items() if n in scope.states), "no state": not scope.states,
         "event": scope.events, "event statements": neuron.on_event, "event read": {*scope.event_states} & used,
     }  # fmt: skip
@@ -148,6 +148,8 @@ def _projection(network: Network, p: Projection) -> Iterator[str]:
         yield "summed at the end"
     if p.summed == "turn":
         yield "summed at a turn"
+    if p.integrated == "end":
+        yield "integrated at the end"
     statements = (s.expression for s in scope.statements)
     if {f"{n}_post" for n in network.late_inputs[p.post]} & {n for e in statements for n in e.names}:
         yield "modulated synapse"

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from neuro import ModelError, Network, Neuron, Synapse, lower
 from twinspike.fuzzing.dice import Dice
 from twinspike.fuzzing.editing import blocks, models, with_blocks, with_model
 from twinspike.fuzzing.expressions import SCALES
 from twinspike.fuzzing.names import VARIABLES, Names
-from neuro import ModelError, Network, Neuron, Synapse, lower
 
 
 def happening(network: Network, dice: Dice) -> Network:

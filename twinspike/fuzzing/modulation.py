@@ -44,7 +44,7 @@ def modulated(network: Network, dice: Dice) -> Network:
     """Some graded sums at the end of a step, where nothing reads them before; in some networks a modulator."""
     for post, target in sorted({(p.post, p.synapse.target) for p in network.projections if p.synapse.transmits}):
         if dice.chance(0.4):
-            network = _accepted(network, _late(network, post, target))
+            network = accepted(network, _late(network, post, target))
     return _Modulator(network, dice).added() if dice.chance(0.2) else network
 
 
@@ -52,7 +52,7 @@ def turned(network: Network, dice: Dice) -> Network:
     """Some graded sums at their target's turn to be integrated, where nothing reads them before."""
     for post, target in sorted({(p.post, p.synapse.target) for p in network.projections if p.synapse.transmits}):
         if dice.chance(0.2):
-            network = _accepted(network, _late(network, post, target, "turn"))
+            network = accepted(network, _late(network, post, target, "turn"))
     return network
 
 
@@ -65,7 +65,7 @@ def _late(
     return {"projections": tuple(map(moved, network.projections))}
 
 
-def _accepted(network: Network, changed: Mapping[str, object]) -> Network:
+def accepted(network: Network, changed: Mapping[str, object]) -> Network:
     """The changed network, or the one there was where that breaks a rule."""
     with suppress(ModelError):
         found = replace(network, **changed)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ class _Modulator:
             self.projection(modulator, post, send, "end"),
         ]
         changing = self.changing(heard, post, received)
-        return _accepted(network, {
+        return accepted(network, {
             "populations": (*(post if p.name == post.name else p for p in network.populations), modulator),
             "projections": (*projections, *network.projections, *([changing] if changing else [])),
         })  # fmt: skip
@@ -161,7 +161,7 @@ class _Modulator:
                 )
             synapse = Synapse(self.names.new(), lines, **blocks)
         else:
-            sent = self.bounded(pre.neuron, "_pre")
+            sent = bounded(self.dice, pre.neuron, "_pre")
             synapse = Synapse(self.names.new(), lines, transmits=f"{amount}*{sent}", target=target.name, **blocks)
         return Projection(self.names.new(), pre.name, post.name, synapse, self.amount(target))
 
@@ -170,13 +170,19 @@ class _Modulator:
         return quantity(*scale)
 
     def statement(self, pre: Neuron, post: Neuron, mark: str, received: str) -> str:
-        parts = {"A": self.bounded(pre, "_pre"), "B": self.bounded(post, "_post"), "M": f"{received}_post", "H": mark}
+        parts = {
+            "A": bounded(self.dice, pre, "_pre"),
+            "B": bounded(self.dice, post, "_post"),
+            "M": f"{received}_post",
+            "H": mark,
+        }
         return put(self.dice.choose(_STATEMENTS), **parts)
 
-    def bounded(self, neuron: Neuron, suffix: str) -> str:
-        """A number between -1 and 1 of a cell's state; 0.5 where it has none."""
-        units = {n: u for n, u in units_of(neuron).items() if n in neuron.scope.states and u != "second"}
-        if not units:
-            return "0.5"
-        name = self.dice.choose(tuple(units))
-        return f"tanh({name}{suffix}/({SCALES[units[name]]}))"
+
+def bounded(dice: Dice, neuron: Neuron, suffix: str) -> str:
+    """A number between -1 and 1 of a cell's state; 0.5 where it has none."""
+    units = {n: u for n, u in units_of(neuron).items() if n in neuron.scope.states and u != "second"}
+    if not units:
+        return "0.5"
+    name = dice.choose(tuple(units))
+    return f"tanh({name}{suffix}/({SCALES[units[name]]}))"

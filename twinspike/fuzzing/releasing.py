@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from neuro import ModelError, Network, Synapse, lower
 from twinspike.fuzzing.dice import Dice
 from twinspike.fuzzing.editing import Line, blocks, models, with_blocks, with_model
-from neuro import ModelError, Network, Synapse, lower
 
 # Factors of what a statement says, about 1. P: a share. C: a number about 1.
 _FACTORS = (

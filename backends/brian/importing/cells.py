@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,18 @@ def read_cells(group: Any, namespace: Mapping[str, Any], outside: Outside) -> Ce
             return relay(group, namespace)
         reader = _PoissonReader if isinstance(group, brian2.PoissonGroup) else _Reader
         return reader(group, namespace, outside).cells()
+
+
+def with_tables(cells: Cells) -> Cells:
+    """With an input for each table that synapses onto them have read meanwhile."""
+    population, neuron = cells.population, cells.population.neuron
+    lines = [
+        f"{n} : {dimension(t.array.dim)}" for n, t in cells.words.tables.items() if n not in neuron.scope.dimensions
+    ]
+    if not lines:
+        return cells
+    equations = "\n".join(filter(None, [neuron.equations, *lines]))
+    return replace(cells, population=replace(population, neuron=replace(neuron, equations=equations)))
 
 
 def relay(group: Any, namespace: Mapping[str, Any]) -> Cells:
@@ -194,6 +206,9 @@ class _Reader:
         steps = max(
             int((float(given) + 1e-3 * dt) / dt), 1
         )  # as Brian2's timestep() counts; 1 also holds what comes with the spike
+        flagged = {self.words.names[n] for n, e in self.equations.items() if "unless refractory" in e.flags}
+        if flagged & {line.split()[0] for text in self.regularly.values() for line in text.splitlines()}:
+            return f"{steps}*dt"  # so that cells know at the start of a step
         return si(steps * dt, brian2.second.dim)
 
     def method(self) -> str:

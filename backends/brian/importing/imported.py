@@ -37,8 +37,9 @@ class Imported:
     inputs: number of steps -> what TimedArrays and SpikeGeneratorGroups bring, input name -> [1, time, channel]. groups: name of a
     Brian2 group or subgroup -> its place. synapses: name of a Synapses object -> its projections. variables: "object.variable" of
     Brian2 -> "population.variable" or "projection.variable". warnings: what is worth knowing and changes no number. objects: groups and
-    Synapses themselves, by name. constants: "object.name" of a number that a text of it takes from outside -> "population.parameter" or "projection.parameter". events: population whose cells spike where those of
-    a group have an event of their own, which synapses follow -> the group and the event.
+    Synapses themselves, by name. record: what the monitors watch, as `run(record=...)` takes it: values at the end of each step, spikes of what was spiking.
+    unrecorded: what they watch beyond that. constants: "object.name" of a number that a text of it takes from outside -> "population.parameter" or "projection.parameter".
+    events: population whose cells spike where those of a group have an event of their own, which synapses follow -> the group and the event.
     """
 
     network: Network
@@ -50,3 +51,5 @@ class Imported:
     objects: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     events: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    record: Mapping[str, list[int] | None] = field(default_factory=dict)
+    unrecorded: tuple[str, ...] = ()

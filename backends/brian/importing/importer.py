@@ -10,8 +10,7 @@ import numpy.typing as npt
 from brian2.core.namespace import get_local_namespace
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
-from backends.brian.importing.cells import RELAY, Outside, read_cells
-from backends.brian.importing.custom import told
+from backends.brian.importing.cells import RELAY, Outside, read_cells, with_tables
 from backends.brian.importing.errors import NotImportedError as NotImportedError
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported
@@ -19,7 +18,7 @@ from backends.brian.importing.imported import Place as Place
 from backends.brian.importing.imported import Placed as Placed
 from backends.brian.importing.links import check_links, links, project
 from backends.brian.importing.objects import Objects, objects
-from backends.brian.importing.order import check_order, read_before, summed_at
+from backends.brian.importing.order import check_order, check_sums, integrated_at, read_before, summed_at
 from backends.brian.importing.regular import Runner
 from backends.brian.importing.sources import Brings, check_stages, currents, drive, generator
 from backends.brian.importing.synapses import (
@@ -31,6 +30,7 @@ from backends.brian.importing.synapses import (
     event_name,
     read_synapses,
 )
+from backends.brian.importing.watches import Watches
 from backends.brian.importing.words import si
 from neuro.model import Input, Network, Population, Projection
 
@@ -61,13 +61,13 @@ class _Importer:
     def imported(self) -> Imported:
         check_order(self.objects)
         self.late = frozenset(read_before(self.objects))
+        check_sums(self.objects, self.late)
         outside = self.outside()
         relays = self.relays()
         groups = [*self.objects.cells, *relays]
         self.cells = {g.name: read_cells(g, self.namespace, outside[g.name]) for g in groups}
         for cells in self.cells.values():
             check_stages(cells)
-            self.take(currents(cells))
         self.take([generator(g, f"{g.name}.{RELAY}" if g in relays else "") for g in self.objects.generators])
         for item in self.objects.drives:
             base = self.objects.base(item._group)
@@ -77,6 +77,9 @@ class _Importer:
         projections, placed = self.projections()
         told, telling = self.told()
         projections += telling
+        self.cells = {name: with_tables(cells) for name, cells in self.cells.items()}
+        for cells in self.cells.values():
+            self.take(currents(cells))
         linked = links(self.objects)
         check_links(self.objects, linked)
         projections += [project(link, self.cells, self.namespace) for link in linked]
@@ -87,10 +90,12 @@ class _Importer:
                 tuple(self.inputs),
                 dt=si(self.objects.dt, brian2.second.dim),
             )
+        watches = Watches(network, self.variables())
+        record = watches.record(self.objects.watches)
         return Imported(
             network, self.bring, self.places(), placed, self.variables(), tuple(self.warnings),
             {o.name: o for o in (*self.objects.cells, *self.objects.generators, *self.objects.synapses)},
-            self.constants(network, placed), {event_name(*of): of for of in self.followed()},
+            self.constants(network, placed), {event_name(*of): of for of in self.followed()}, record, tuple(watches.missing),
         )  # fmt: skip
 
     def warn_of_normal(self, drive_: Any) -> None:
@@ -174,7 +179,8 @@ class _Importer:
                 places: dict[str, Summed] = {
                     name: summed_at(self.objects, synapses, name, updater) for name, updater in sums
                 }
-                around = Around(self.end(synapses.source), self.end(synapses.target), runners, places)
+                place = integrated_at(self.objects, synapses)
+                around = Around(self.end(synapses.source), self.end(synapses.target), runners, places, place)
                 made, names = read_synapses(synapses, self.namespace, around)
                 self.names[synapses.name] = {n: f"{made[0].name}.{own}" for n, own in names.items()}
             found += made

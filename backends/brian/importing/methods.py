@@ -7,7 +7,7 @@ from typing import Any
 
 from backends.brian.devices import StateUpdateMethod, UnsupportedEquationsException  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.errors import NotImportedError
-from neuro.language.scope import METHODS, SYNONYMS
+from neuro.language.scope import METHODS, STRATONOVICH, SYNONYMS
 
 KNOWN = {*METHODS, *SYNONYMS} & {*StateUpdateMethod.stateupdaters}
 
@@ -21,6 +21,8 @@ def method_of(owner: Any, updater: Any, equations: Any, namespace: Mapping[str, 
         raise NotImportedError(
             owner.name, f"there is no integrator '{chosen}'", f"use one of {', '.join(sorted(KNOWN))}"
         )
+    if chosen in STRATONOVICH and not equations.is_stochastic:
+        return "euler"  # their support value counts for the factor of noise alone
     return SYNONYMS.get(chosen, chosen)
 
 

@@ -51,7 +51,7 @@ _INSTEAD = {
 
 @dataclass
 class Objects:
-    """A network's parts, in the order in which Brian2 takes them. runners: what run_regularly made."""
+    """A network's parts, in the order in which Brian2 takes them. runners: what run_regularly made. watches: monitors."""
 
     cells: list[Any] = field(default_factory=list)  # NeuronGroups and PoissonGroups
     generators: list[Any] = field(default_factory=list)
@@ -59,6 +59,7 @@ class Objects:
     drives: list[Any] = field(default_factory=list)  # PoissonInputs
     subgroups: list[Any] = field(default_factory=list)
     runners: list[Any] = field(default_factory=list)
+    watches: list[Any] = field(default_factory=list)
     dt: float = 0.0
 
     def base(self, group: Any) -> Any:
@@ -88,8 +89,9 @@ def objects(given: Iterable[Any]) -> Objects:
     found = Objects()
     for item in sorted(flattened(given), key=lambda item: item.name):
         if isinstance(item, _WATCHES):
-            continue
-        sort(item, found)
+            found.watches.append(item)
+        else:
+            sort(item, found)
     check_clocks(found, flattened(given))
     found.cells.sort(key=lambda g: key(getattr(g, "state_updater", g)))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from brian2.utils.stringtools import get_identifiers
@@ -11,13 +11,12 @@ from backends.brian.importing.cells import bare
 from backends.brian.importing.errors import NotImportedError
 from backends.brian.importing.objects import Objects, key
 from backends.brian.importing.statements import targets, values
-from backends.brian.importing.synapses import Summed, reached
+from backends.brian.importing.synapses import Integrated, Summed, reached
 
 
 def check_order(found: Objects) -> None:
-    """Sums are formed first, then synapses are integrated, then cells; on_pre comes before on_post. Raises NotImportedError."""
+    """Statements of synapses that run now and then come after those of the cells that they read; on_pre comes before on_post. Raises NotImportedError."""
     for synapses in found.synapses:
-        _check_integration(found, synapses)
         _check_runners(found, synapses)
     _check_pathways(found)
 
@@ -36,7 +35,8 @@ def summed_at(found: Objects, synapses: Any, name: str, updater: Any) -> Summed:
         )
     if not new:
         return "start"
-    names = [synapses.name, *(g.name for g in found.cells)]
+    first = [synapses.name] if integrated_at(found, synapses) == "start" else []
+    names = [*first, *(g.name for g in found.cells)]
     before = set(names[: names.index(target.name)])
     if new <= before and not old & before:
         return "turn"
@@ -44,6 +44,26 @@ def summed_at(found: Objects, synapses: Any, name: str, updater: Any) -> Summed:
     raise NotImportedError(
         synapses.name, reason, "leave orders and names so that groups are integrated after all sums are formed"
     )
+
+
+def check_sums(found: Objects, before: Collection[tuple[str, str, str]]) -> None:
+    """No sum reads another one of the same cells, which Brian2 has formed in the same step. before: see read_before. Raises NotImportedError."""
+    sums = [(s, name, updater) for s in found.synapses for name, updater in s.summed_updaters.items()]
+    into = [(found.base(s.target), name, updater) for s, name, updater in sums if name.endswith("_post")]
+    for synapses, name, updater in sums:
+        read, target = reached(synapses, updater.expression.identifiers), found.base(synapses.target)
+        ends = [e for e, end in (("_pre", synapses.source), ("_post", synapses.target)) if found.base(end) is target]
+        for group, other, former in into:
+            seen = [f"{bare(other)}{e}" for e in ends if f"{bare(other)}{e}" in read]
+            if (
+                group is target
+                and seen
+                and former is not updater
+                and (updater.name, group.name, bare(other)) not in before
+            ):
+                reason = f"its sum '{name}' reads '{seen[0]}', which '{former.name}' sums into the same cells before it"
+                fix = "give one of the two a Synapses object of its own, named so that what reads comes first: it then reads the sum of the step before"
+                raise NotImportedError(synapses.name, reason, fix)
 
 
 def read_before(found: Objects) -> set[tuple[str, str, str]]:
@@ -60,16 +80,20 @@ def read_before(found: Objects) -> set[tuple[str, str, str]]:
     return late
 
 
-def _check_integration(found: Objects, synapses: Any) -> None:
+def integrated_at(found: Objects, synapses: Any) -> Integrated:
+    """Where in a step equations of synapses are integrated, by what they read that has been integrated by then. Raises NotImportedError."""
     updater = synapses.state_updater
-    if updater is None:
-        return
-    for name in synapses.equations.diff_eq_names:
-        read = {n for n in reached(synapses, synapses.equations[name].identifiers) if n.endswith(("_pre", "_post"))}
-        for owner, moved in _moved_before(found, synapses, updater, read):
-            reason = f"d{name}/dt reads {moved}, which Brian2 integrates before it"
-            fix = f"give it a name that comes before '{owner}', so that both are integrated from the old values"
-            raise NotImportedError(synapses.name, reason, fix)
+    texts = [synapses.equations[name].identifiers for name in synapses.equations.diff_eq_names]
+    read = {n for names in texts for n in reached(synapses, names) if n.endswith(("_pre", "_post"))}
+    if updater is None or not read:
+        return "start"
+    new, every = dict(_moved_before(found, synapses, updater, read)), dict(_read(found, synapses, read))
+    old = {owner: moved for owner, moved in every.items() if owner not in new}
+    if new and old:
+        reason = f"its equations read {', '.join(new.values())}, which Brian2 integrates before them, and {', '.join(old.values())}, which it integrates after them"
+        fix = f"give '{synapses.name}' another name or order, so that it comes before or after both groups"
+        raise NotImportedError(synapses.name, reason, fix)
+    return "end" if new else "start"
 
 
 def _check_runners(found: Objects, synapses: Any) -> None:

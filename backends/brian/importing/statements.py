@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +45,15 @@ def check_shared(words: Words, equations: Mapping[str, Any], lines: Iterable[str
 def targets(code: str) -> list[str]:
     """What statements assign."""
     return [match["target"] for text in _texts(code) if (match := _STATEMENT.fullmatch(text)) is not None]
+
+
+def operations(words: Words, code: str) -> Iterator[tuple[str, str, str]]:
+    """What statements assign, how (`x = x + y` adds), and their text."""
+    for text in _texts(code):
+        match = _STATEMENT.fullmatch(text)
+        if match is not None:
+            target, op = match["target"], match["op"]
+            yield target, _added(target, words.parsed(match["expr"]))[1] if op == "=" else op, text
 
 
 def values(code: str) -> list[str]:

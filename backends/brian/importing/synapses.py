@@ -9,19 +9,21 @@ from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
+from brian2.utils.stringtools import get_identifiers
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import Cells, bare, defaults, own_names, standing, unit_of
 from backends.brian.importing.errors import NotImportedError, refused_as
 from backends.brian.importing.methods import method_of
 from backends.brian.importing.regular import Runner, regularly
-from backends.brian.importing.statements import check_shared, statements, targets
+from backends.brian.importing.statements import check_shared, operations, statements, targets
 from backends.brian.importing.words import DIFFERENTIAL, PARAMETER, Words, free, si
 from neuro.checks.common import check_positive
 from neuro.language.units import Quantity
 from neuro.model import Pairs, Projection, Synapse
 
 Summed = Literal["start", "turn"]  # where in a step a sum is formed
+Integrated = Literal["start", "end"]  # and equations of synapses are integrated
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,13 @@ def reached(synapses: Any, names: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Around:
-    """What the network says of synapses: their ends, statements that run now and then, where in a step each of their sums is formed."""
+    """What the network says of synapses: their ends, statements that run now and then, where in a step each of their sums is formed, and their equations integrated."""
 
     pre: End
     post: End
     runners: Sequence[Runner]
     places: Mapping[str, Summed]
+    integrated: Integrated = "start"
 
 
 def read_synapses(
@@ -131,7 +134,11 @@ class _Reader:
         counts = {"N": str(len(synapses)), "N_pre": str(pre.size), "N_post": str(post.size)}
         counts |= {n: f"({n} - {end.first})" for n, end in (("i", pre), ("j", post)) if end.first}
         self.mine = mine
-        self.words = Words(synapses, namespace, names | mine, counts)
+        self.words = Words(synapses, namespace, names | mine, counts, suffix="_post")
+        if post.cells is not None:
+            known = post.cells.words
+            self.words = replace(self.words, tables=known.tables, beside=frozenset(known.taken))
+        self.check_writes()
         self.blocks = {p.objname: statements(self.words, p.code) for p in synapses._pathways}
         self.regularly = regularly(self.words, around.runners)
         written = [line for block in self.blocks.values() for line in block]
@@ -143,9 +150,29 @@ class _Reader:
         self.initial: dict[str, Quantity] = {}
         self.weights: Quantity | None = None
 
+    def check_writes(self) -> None:
+        """Of cells, events change the target's variables, by adding to them. Raises NotImportedError."""
+        for pathway in self.synapses._pathways:
+            for target, op, text in operations(self.words, pathway.code):
+                if target in self.equations or self.words.names.get(target, "").rpartition("_")[2] not in (
+                    "pre",
+                    "post",
+                ):
+                    continue
+                what = f"its '{pathway.objname}' says '{text}'"
+                if target.endswith("_pre") and not self.to_itself():
+                    fix = f"join the groups the other way round in a Synapses object of its own, which adds to '{bare(target)}_post'"
+                    raise self.words.refused(f"{what}, and synapses change their targets alone", fix)
+                if op not in ("+=", "-="):
+                    fix = f"let events add to a variable of their own, such as 'events_post += 1', and let the cells change '{bare(target)}' by that"
+                    raise self.words.refused(f"{what}; of several events in a step the order would count", fix)
+
     def projections(self) -> list[Projection]:
         if self.synapses.subexpression_updater is not None:
             raise self.words.refused("it has subexpressions that are constant over dt", "leave the flag out")
+        if self.synapses.equations.is_stochastic:
+            fix = "give each synapse a cell of a NeuronGroup that has the equation, or leave the noise out"
+            raise self.words.refused("its equations have noise, of which each synapse would have its own", fix)
         if "lastupdate" in self.synapses.variables and np.any(self.synapses.variables["lastupdate"].get_value()):
             raise self.words.refused("'lastupdate' holds times at which nothing has happened here", "leave it as it is")
         lines = [self.line(name, equation) for name, equation in self.equations.items()]
@@ -155,10 +182,6 @@ class _Reader:
         if "w" in self.words.constants:
             self.weights = self.words.constants.pop("w")
             lines.append(f"w : {self.weights.dimension}")
-        if self.words.tables:
-            raise self.words.refused(
-                f"its text reads the TimedArray '{next(iter(self.words.tables))}'", "read it in the cells' equations"
-            )
         runs = self.runs()
         self.check_runs(runs)
         synapse = Synapse(
@@ -174,6 +197,7 @@ class _Reader:
             source="imported from Brian2",
             regularly=self.regularly,
         )
+        self.check_tables(synapse, [value for _, value in sums])
         places: list[Summed] = [self.around.places[name] for name in self.synapses.summed_updaters]
         found = Projection(
             self.synapses.name,
@@ -186,6 +210,7 @@ class _Reader:
             parameters={n: v for n, v in self.parameters.items() if v.shape},
             initial=self.initial,
             summed=places[0] if places else "start",
+            integrated=self.around.integrated,
         )
         rest = [self.further(found, *item, place) for item, place in zip(sums[1:], places[1:], strict=True)]
         return [found, *(self.run(found, run) for run in runs[1:]), *rest]
@@ -229,6 +254,24 @@ class _Reader:
 
     def on_pre(self, run: list[Any]) -> dict[str, str]:
         return {label: "\n".join(self.blocks[p.objname]) for label, p in self.labels(run).items()}
+
+    def check_tables(self, synapse: Synapse, sums: Sequence[str]) -> None:
+        """A table is an input of the targets: formed with their sums, and held for a step."""
+        tables = {f"{name}_post": name for name in self.words.tables}
+        equations = (
+            [e.expression for e in synapse.scope.of_kind("differential")] if synapse.method in ("rk2", "rk4") else []
+        )
+        texts = {
+            "what it sums": {n for text in sums for n in get_identifiers(text)},
+            f"'{synapse.method}', within a step,": {n for e in equations if e is not None for n in e.names},
+        }
+        for what, names in texts.items():
+            for name in sorted(synapse.scope.reached(names) & tables.keys()):
+                reason, fix = (
+                    f"{what} reads the TimedArray '{tables[name]}'",
+                    "read it in the cells' equations, or integrate by 'euler'",
+                )
+                raise self.words.refused(reason, fix)
 
     def further(self, first: Projection, target: str, value: str, place: Summed) -> Projection:
         if first.synapse.scope.states:
@@ -301,9 +344,15 @@ class _Reader:
 
     def on_post(self) -> str:
         found = self.pathways("post")
+        for pathway in found:
+            if self.steps(pathway).size > 1:
+                reason = f"each of its synapses has a delay of its own in '{pathway.objname}', which postsynaptic spikes start"
+                fix = f"give one: '{self.synapses.name}.{pathway.objname}.delay = 1*ms', or Synapses objects for synapses of each delay"
+                raise self.words.refused(reason, fix)
         if len({self.time(p) for p in found}) > 1:
             reason = f"its pathways of postsynaptic spikes have several delays: {', '.join(p.objname for p in found)}"
-            raise self.words.refused(reason, "give each a Synapses object of its own")
+            fix = "give them one delay, or each a Synapses object of its own where they share no variable"
+            raise self.words.refused(reason, fix)
         return "\n".join(line for p in found for line in self.blocks[p.objname])
 
     def labels(self, found: list[Any]) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Table:
 class Words:
     """Texts of one group. names: its variables in Brian2 -> ours. counts: names that stand for one number.
 
-    constants, tables: what the texts read so far take from outside, by our name.
+    constants, tables: what the texts read so far take from outside, by our name. Synapses have the tables of their targets: suffix is theirs, beside what
+    is called something there.
     """
 
     group: Any
@@ -67,10 +68,12 @@ class Words:
     renamed: dict[str, str] = field(default_factory=dict)  # constants, Brian2's name -> ours
     inlined: dict[str, ast.expr] = field(default_factory=dict)  # variables that are written out wherever they are read
     held: dict[str, Dimension] = field(default_factory=dict)  # variables that only statements knew, by our name
+    suffix: str = ""
+    beside: frozenset[str] = frozenset()
 
     @property
     def taken(self) -> set[str]:
-        return {*self.names.values(), *self.renamed.values(), *self.tables, *self.held}
+        return {*self.names.values(), *self.renamed.values(), *self.tables, *self.held, *self.beside}
 
     def expression(self, text: str) -> str:
         return ast.unparse(self.tree(text))
@@ -133,6 +136,20 @@ class Words:
         equations = getattr(self.group, "equations", None)
         return set(equations.stochastic_variables) if equations is not None else set()
 
+    def truth(self, node: ast.expr) -> ast.expr | None:
+        """A name that stands for True or False outside, as a condition."""
+        if not isinstance(node, ast.Name) or node.id in self.names or self.name_is_own(node.id):
+            return None
+        found = self.resolved(node.id)
+        if not isinstance(found, brian2.core.variables.Constant) or found.dtype != bool:
+            return None
+        return _tree("1 > 0" if found.get_value() else "1 < 0")
+
+    def name_is_own(self, name: str) -> bool:
+        """Whether a name means the same here, without a look at what stands outside."""
+        own = name in self.counts or name in CONSTANTS or name in self.given or name in self.noise
+        return own or name == "t_in_timesteps" or name in DEFAULT_UNITS
+
     def unit(self, name: str) -> ast.expr:
         value = DEFAULT_UNITS[name]
         same = is_unit_name(name) and unit(name).value == float(value)
@@ -175,13 +192,16 @@ class Words:
             reason = f"'{name}' is a function of its own code"
             raise self.refused(reason, "write what it computes as an expression, or its values as a TimedArray")
         arguments = [ast.unparse(a) for a in node.args]
+        if self.suffix and arguments != ["t"]:
+            reason = f"its text reads the TimedArray '{name}' at '{', '.join(arguments)}'"
+            raise self.refused(reason, "read it at 't', or in a variable of the cells")
         table = Table(found, arguments[0], arguments[1] if len(arguments) > 1 else "")
         for known, other in self.tables.items():
             if (other.array is table.array) and (other.time, other.cell) == (table.time, table.cell):
-                return ast.Name(known)
+                return ast.Name(known + self.suffix)
         own = free(name, self.taken)
         self.tables[own] = table
-        return ast.Name(own)
+        return ast.Name(own + self.suffix)
 
     def refused(self, reason: str, fix: str) -> NotImportedError:
         return NotImportedError(self.group.name, reason, fix)
@@ -200,6 +220,21 @@ class Rewriter(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> Any:
         return _tree("1 > 0" if node.value else "1 < 0") if isinstance(node.value, bool) else node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        return ast.BoolOp(node.op, [self.condition(value) for value in node.values])
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        return (
+            ast.UnaryOp(node.op, self.condition(node.operand))
+            if isinstance(node.op, ast.Not)
+            else self.generic_visit(node)
+        )
+
+    def condition(self, node: ast.expr) -> ast.expr:
+        """What stands where a truth value is asked for; a name of this text comes before what it means outside."""
+        found: ast.expr = (None if self.own(node) else self.words.truth(node)) or self.visit(node)
+        return found
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
         power = self.number(node.right) if isinstance(node.op, ast.Pow) else None

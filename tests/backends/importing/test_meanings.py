@@ -60,7 +60,30 @@ def last_spike() -> Any:
     )  # fmt: skip
 
 
-MEANT = (local_exponent, local_bound, local_with_a_place, noise_by_its_name_alone, j_of_ones_own, last_spike)
+def true_by_its_name() -> Any:
+    return cells(threshold="v > 0.9 and (on and not off)", reset="v = 0; u += on", namespace={"on": True, "off": False})
+
+
+def heun_without_noise() -> Any:
+    return cells("dv/dt = (1.2 - v**3)/(3*ms) : 1\nu : 1", reset="v = 0; u += 1", method="heun")
+
+
+def kept_now_and_then() -> Any:
+    group = cells("dv/dt = (1.2 - v)/(3*ms) : 1 (unless refractory)\nu : 1", reset="v = 0; u += 1", refractory=1 * b.ms)
+    group.run_regularly("v += 0.1*(i + 1)", dt=0.4 * b.ms)
+    return group
+
+
+def never_refractory_in_one_cell() -> Any:
+    group = cells("dv/dt = (1.2 - v)/(3*ms) : 1 (unless refractory)\nu : second", reset="v = 0", refractory="u")
+    group.u = [0, 1, 2] * b.ms
+    return group
+
+
+MEANT = (
+    local_exponent, local_bound, local_with_a_place, noise_by_its_name_alone, j_of_ones_own, last_spike, true_by_its_name, heun_without_noise,
+    kept_now_and_then, never_refractory_in_one_cell,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("make", MEANT, ids=lambda make: make.__name__)
@@ -75,9 +98,65 @@ def test_a_name_means_what_brian2_takes_it_for(make: Callable[[], Any]) -> None:
     assert len(theirs) > 5
     assert set(zip(*np.nonzero(np.asarray(found.spikes["cells"][0])))) == theirs
     for name in ("v", "u"):
-        np.testing.assert_allclose(
-            np.asarray(found.traces[f"cells.{name}"][0]), np.asarray(getattr(states, name)).T, rtol=1e-9, atol=1e-12
-        )
+        right = np.asarray(getattr(states, f"{name}_")).T
+        np.testing.assert_allclose(np.asarray(found.traces[f"cells.{name}"][0]), right, rtol=1e-9, atol=1e-12)
+
+
+def test_synapses_read_tables_that_their_targets_may_read_too() -> None:
+    """In statements of both sides, in equations and subexpressions; one table by two names, in each of its places."""
+    table, other = b.TimedArray([1.0, -2, 3, 0.5], dt=1 * b.ms), b.TimedArray([0.1, 0.2, 0.3], dt=2 * b.ms)
+    group = cells(
+        "dv/dt = (1.2 + other(t) + u + 0.1*i - v)/(3*ms) : 1\ndu/dt = -u/(5*ms) : 1", namespace={"other": other}
+    )
+    model = "w : 1\ndx/dt = (table(t)*v_pre - x)/(4*ms) : 1 (clock-driven)\ng = 1 + table(t)*x : 1"
+    synapses = b.Synapses(
+        group, group, model, on_pre="u_post += w*table(t) + 0.01*g; x += table(t)", on_post="w += 0.01*late(t)",
+        namespace={"table": table, "late": other}, method="euler", name="synapses",
+    )  # fmt: skip
+    synapses.connect()
+    synapses.w, synapses.delay = np.linspace(-0.1, 0.1, 9), np.arange(9) * 0.1 * b.ms
+    watches = {
+        name: b.StateMonitor(o, name, record=True, when="end")
+        for o, name in ((group, "v"), (group, "u"), (synapses, "x"), (synapses, "w"))
+    }
+    net = b.Network(group, synapses, *watches.values())
+    imported = from_brian2(net)
+    assert {i.name for i in imported.network.inputs} == {"cells_other", "cells_table"}
+    assert set(imported.record) == {"cells.v", "cells.u", "synapses.x", "synapses.w"}
+    program = backends.get("native").compile(imported.network)
+    found = program.run(inputs=imported.inputs(STEPS), record=imported.record, steps=STEPS)
+    net.run(STEPS * 0.1 * b.ms)
+    assert found.spikes["cells"].sum() > 10
+    for name, trace in found.traces.items():
+        right = np.asarray(getattr(watches[name.partition(".")[2]], name.partition(".")[2])).T
+        np.testing.assert_allclose(np.asarray(trace[0]), right, rtol=1e-9, atol=1e-12)
+
+
+def test_what_monitors_watch_is_what_a_run_records() -> None:
+    """Cells of a part by their places in the whole, of several monitors all; what no run records is said."""
+    group = b.NeuronGroup(
+        10, "dv/dt = (1.5 + k - v)/(3*ms) : 1\nk : 1\nd = 2*v : 1", threshold="v > 1", reset="v = 0", method="euler", namespace={},
+        name="cells",
+    )  # fmt: skip
+    other, sent = b.PoissonGroup(4, 100 * b.Hz, name="noise"), b.SpikeGeneratorGroup(2, [0], [1] * b.ms, name="sent")
+    part = group[4:]
+    synapses = b.Synapses(part, group, "w : 1\nx : 1", on_pre="v_post += w; x += 1", namespace={}, name="synapses")
+    synapses.connect(i=[0, 1, 2, 3], j=[1, 1, 2, 2])
+    watches = [
+        b.StateMonitor(group, ["v", "k"], record=[5, 1], name="values"), b.StateMonitor(part, ["v", "d"], record=True), b.SpikeMonitor(sent),
+        b.StateMonitor(synapses, ["x", "w"], record=[0, 3], name="weights"), b.SpikeMonitor(part, variables="v", name="spikes"),
+        b.SpikeMonitor(other), b.PopulationRateMonitor(group[:2]), b.StateMonitor(group, "v", record=False),
+    ]  # fmt: skip
+    imported = from_brian2(b.Network(group, other, sent, synapses, *watches))
+    assert imported.record == {
+        "cells": [0, 1, 4, 5, 6, 7, 8, 9], "cells.v": [1, 4, 5, 6, 7, 8, 9], "cells.d": [4, 5, 6, 7, 8, 9], "noise": None,
+        "synapses.x": [0, 3],
+    }  # fmt: skip
+    assert [text.partition(":")[0] for text in imported.unrecorded] == ["'spikes'", "'values'", "'weights'"]
+    program = backends.get("native").compile(imported.network)
+    found = program.run(inputs=imported.inputs(50), record=imported.record, steps=50)
+    assert found.spikes["cells"].shape == (1, 50, 8) and found.traces["synapses.x"].shape == (1, 50, 2)
+    assert from_brian2(b.Network(group, b.StateMonitor(group, "v", record=True))).record == {"cells.v": None}
 
 
 def read_at(reset: str = "v = 0") -> Any:

@@ -168,13 +168,79 @@ def moved_slot() -> tuple[Any, ...]:
     return (group,)
 
 
-def read_after() -> tuple[Any, ...]:
-    group = cells()
-    synapses = b.Synapses(
-        group, group, "dg/dt = (v_pre - g)/ms : 1 (clock-driven)", method="euler", namespace={}, name="synapses"
-    )
+def read_old_and_new() -> tuple[Any, ...]:
+    group, text = cells(), "dg/dt = (v_pre - v_post - g)/ms : 1 (clock-driven)\nu_post = g : 1 (summed)"
+    behind = cells("dv/dt = (u - v)/(5*ms) : 1\nu : 1", name="z_cells")
+    return group, behind, connected(group, behind, text, method="euler")
+
+
+def connected(pre: Any, post: Any, model: str = "", **options: Any) -> Any:
+    synapses = b.Synapses(pre, post, model, namespace=options.pop("namespace", {}), name="synapses", **options)
     synapses.connect()
+    return synapses
+
+
+def spiking(**options: Any) -> Any:
+    return cells("dv/dt = (1.2 + u - v)/(5*ms) : 1\nu : 1", threshold="v > 1", reset="v = 0", **options)
+
+
+def noise_in_synapses() -> tuple[Any, ...]:
+    group = spiking()
+    text = "dg/dt = -g/ms + xi*ms**-0.5 : 1 (clock-driven)"
+    return group, connected(group, group, text, method="heun", on_pre="u_post += g")
+
+
+def sets_a_target() -> tuple[Any, ...]:
+    group = spiking()
+    return group, connected(group, group, "k : 1", on_pre="u_post = k")
+
+
+def multiplies_a_target() -> tuple[Any, ...]:
+    group = spiking()
+    return group, connected(group, group, "k : 1", on_pre="u *= k")
+
+
+def changes_a_source() -> tuple[Any, ...]:
+    group = spiking()
+    return group, connected(group, group, "k : 1", on_post="u_pre += k")
+
+
+def late_on_post() -> tuple[Any, ...]:
+    group = spiking()
+    synapses = connected(group, group, "k : 1", on_post="k += 1", on_pre="u += k")
+    synapses.post.delay = np.arange(4) * 0.1 * b.ms
     return group, synapses
+
+
+def several_late_on_post() -> tuple[Any, ...]:
+    group = spiking()
+    synapses = connected(group, group, "k : 1", on_post={"post": "k += 1", "later": "k *= 0.5"}, on_pre="u += k")
+    synapses.later.delay = 1 * b.ms
+    return group, synapses
+
+
+def sums_that_read_sums() -> tuple[Any, ...]:
+    group = cells("dv/dt = (x + y - v)/(5*ms) : 1\nx : 1\ny : 1", name="z_cells")
+    return group, connected(group, group, "x_post = v_pre : 1 (summed)\ny_post = 0.1*x_pre : 1 (summed)")
+
+
+TABLE = {"table": b.TimedArray(np.arange(20.0), dt=0.1 * b.ms)}
+
+
+def table_in_a_sum() -> tuple[Any, ...]:
+    group = cells("dv/dt = (u - v)/(5*ms) : 1\nu : 1", name="z_cells")
+    return group, connected(group, group, "u_post = table(t)*v_pre : 1 (summed)", namespace=TABLE)
+
+
+def table_within_a_step() -> tuple[Any, ...]:
+    group = spiking()
+    text = "dg/dt = table(t)/ms : 1 (clock-driven)"
+    return group, connected(group, group, text, method="rk4", on_pre="u += g", namespace=TABLE)
+
+
+def table_at_another_time() -> tuple[Any, ...]:
+    group = spiking()
+    return group, connected(group, group, "late : second", on_pre="u += table(t - late)", namespace=TABLE)
 
 
 def within_a_step() -> tuple[Any, ...]:
@@ -269,7 +335,20 @@ REFUSED: dict[Callable[[], tuple[Any, ...]], tuple[str, str]] = {
     python_code: ("operation", "Python code that runs in each step"),
     function: ("cells", "'own' is a function of its own code"),
     moved_slot: ("cells_spike_resetter", "it runs in the slot 'end'"),
-    read_after: ("synapses", "dg/dt reads v_pre, which Brian2 integrates before it"),
+    read_old_and_new: (
+        "synapses",
+        "read v_pre, which Brian2 integrates before them, and v_post, which it integrates after",
+    ),
+    noise_in_synapses: ("synapses", "its equations have noise"),
+    sets_a_target: ("synapses", "its 'pre' says 'u_post = k'"),
+    multiplies_a_target: ("synapses", "its 'pre' says 'u *= k'"),
+    changes_a_source: ("synapses", "its 'post' says 'u_pre += k', and synapses change their targets alone"),
+    late_on_post: ("synapses", "each of its synapses has a delay of its own in 'post'"),
+    several_late_on_post: ("synapses", "have several delays: later, post"),
+    sums_that_read_sums: ("synapses", "its sum 'y_post' reads 'x_pre', which 'synapses_summed_variable_x_post' sums"),
+    table_in_a_sum: ("synapses", "what it sums reads the TimedArray 'table'"),
+    table_within_a_step: ("synapses", "'rk4', within a step, reads the TimedArray 'table'"),
+    table_at_another_time: ("synapses", "reads the TimedArray 'table' at 't - late'"),
     within_a_step: ("cells", "'rk4' reads the TimedArray 'table' within a step"),
     changing_time: ("cells", "reads 'v', which changes"),
     onto_synapses: ("first", "synapses onto synapses"),
