@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
     import brian2
     from brian2.codegen import translation
     from brian2.codegen.generators import base as generators
+    from brian2.codegen.generators import numpy_generator
+    from brian2.codegen.runtime import numpy_rt
+    from brian2.core import network as networks
     from brian2.core.base import BrianObjectException
     from brian2.core.functions import DEFAULT_FUNCTIONS
     from brian2.core.namespace import DEFAULT_UNITS
     from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
-    from brian2.devices.device import reset_device, set_device
+    from brian2.devices.device import Device, reset_device, set_device
     from brian2.equations.codestrings import Expression as StringExpression
     from brian2.equations.equations import SingleEquation
     from brian2.parsing.sympytools import sympy_to_str
@@ -30,8 +34,8 @@ with warnings.catch_warnings():  # Brian2 calls deprecated functions of its depe
     from brian2.stateupdaters.exact import get_linear_system
 
 __all__ = [
-    "DEFAULT_FUNCTIONS", "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "SingleEquation", "StateUpdateMethod", "StringExpression", "UnsupportedEquationsException", "activated", "brian2",
-    "get_linear_system", "settings", "sympy_to_str",
+    "DEFAULT_FUNCTIONS", "DEFAULT_UNITS", "BrianObjectException", "CPPStandaloneDevice", "Device", "SingleEquation", "StateUpdateMethod", "StringExpression", "UnsupportedEquationsException", "activated", "brian2",
+    "get_linear_system", "numpy_generator", "numpy_rt", "settings", "sympy_to_str",
 ]  # fmt: skip
 
 brian2.BrianLogger.suppress_name("unused_brian_object")  # a network may be built only to learn what Brian2 says of it
@@ -44,24 +48,25 @@ NEW_CLOCK = 0.1 * brian2.ms  # the time step of the default clock in a new proce
 DEPTH = 5000  # of calls: Brian2 walks through expressions by recursion, and an integrator's may be deeper than Python's 1,000
 
 
+_NO_GARBAGE = SimpleNamespace(collect=lambda: 0)
 _split = cache(explicit.split_expression)  # of the few texts that describe integrators; sympy needs 0.1 s for each
 
 
 @contextmanager
 def _quickened() -> Iterator[None]:
     """Integrators' descriptions are split once, and Brian2's table of statements made before is left aside: its key holds every
-    variable and function, and costs more than they do.
+    variable and function, and costs more than they do. Nor does it collect garbage before each run, which takes longer than many a run.
     """
-    made, split = translation.make_statements, explicit.split_expression
+    made, split, collector = translation.make_statements, explicit.split_expression, networks.gc
     for module in (translation, generators):
         module.make_statements = made.__wrapped__
-    explicit.split_expression = _split
+    explicit.split_expression, networks.gc = _split, _NO_GARBAGE
     try:
         yield
     finally:
         for module in (translation, generators):
             module.make_statements = made
-        explicit.split_expression = split
+        explicit.split_expression, networks.gc = split, collector
 
 
 @contextmanager

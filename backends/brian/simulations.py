@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +25,6 @@ from neuro.state import State
 
 Array = npt.NDArray[Any]
 Values = Mapping[tuple[Any, str], Array]  # (Brian2 object, variable) -> initial values
-
-
-@contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """Brian2 collects garbage before each run, which takes longer than many a run; what lives now is set aside."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 class Simulation(ABC):
@@ -85,8 +73,7 @@ class InProcess(Simulation):
         self._run(steps)
 
     def _run(self, steps: int) -> None:
-        with _nothing_to_collect():
-            self.built.network.run(self.duration(steps), namespace={})
+        self.built.network.run(self.duration(steps), namespace={})
 
     def _monitor(self, record: Sequence[Watched]) -> None:
         network, gone = self.built.network, stale(self.built, record)

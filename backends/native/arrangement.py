@@ -28,6 +28,7 @@ from neuro.language.mangling import mangled
 Array = npt.NDArray[Any]
 MANY = 2**16  # synapses of a projection from which what they were made of isn't kept
 THICK = 4  # synapses of a source and a delay, on average, from which they are looked up when they arrive
+EVEN = 64  # cells: whole vectors. A part begins with one, so that no cell's numbers depend on how many parts there are
 _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
 
 
@@ -48,22 +49,24 @@ class Order:
 class Arrangement:
     """Of a projection's synapses. parts: of the target cells. grouped: by delay, where they have delays of their own.
 
-    cut: C type of what tells where a row's groups begin.
+    cut: C type of what tells where a row's groups begin. divided: whether another number of threads may have other parts.
     """
 
     synapses: Synapses
     parts: int
     grouped: bool
     cut: str
+    divided: bool
 
     @staticmethod
-    def of(synapses: Synapses, parts: int, changing: bool) -> Arrangement:
+    def of(synapses: Synapses, parts: int, divided: bool, changing: bool) -> Arrangement:
         """changing: whether what arrives must be computed then, as where a synapse has states."""
         assert synapses.listed is not None
         longest = int(np.diff(synapses.listed.rows.offsets).max(initial=0))
         own = not isinstance(synapses.delay, int)
         thick = synapses.shape[0] >= THICK * synapses.ends[0] * len(synapses.delays)
-        return Arrangement(synapses, parts, own and (changing or thick), "ushort" if longest < 2**16 else "int")
+        cut = "ushort" if longest < 2**16 else "int"
+        return Arrangement(synapses, parts, own and (changing or thick), cut, divided)
 
     @property
     def large(self) -> bool:
@@ -82,7 +85,8 @@ class Arrangement:
     def borders(self) -> Array:
         """Where each part of the cells ends."""
         size = self.synapses.ends[1]
-        return np.array([size * (p + 1) // self.parts for p in range(self.parts)], np.int32)
+        inner = [size * (p + 1) // self.parts // EVEN * EVEN for p in range(self.parts - 1)]
+        return np.array([*inner, size], np.int32)
 
     def groups(self) -> Array:
         """The group of each delay, -1 where none has it."""
@@ -170,13 +174,26 @@ class Orders(Mapping[str, Targets | None]):
             del self.kept[name]
 
 
-def arrangements(step: Step, parts: int) -> dict[str, Arrangement]:
-    """Of the sparse projections of a step. parts: of the cells of a population."""
+def part_of(size: int, parts: int, part: str) -> tuple[str, str]:
+    """C of the first cell of a part of the cells, and of the last + 1. part: C of its number."""
+    last = f"{size}*({part} + 1)/{parts}/{EVEN}*{EVEN}"
+    return f"{size}*{part}/{parts}/{EVEN}*{EVEN}", f"({part} + 1 == {parts} ? {size} : {last})"
+
+
+def arrangements(step: Step, parts: int, divided: bool = False) -> dict[str, Arrangement]:
+    """Of the sparse projections of a step. parts: of the cells of a population. divided: whether their number depends on that of threads."""
     updated = {o.owner for o in step.operations if isinstance(o, Update) and o.when == "pre"}
     moved = {
         o.projection for o in step.operations if isinstance(o, Couple) and o.when == "pre" and not is_static(step, o)
     }
-    return {s.name: Arrangement.of(s, parts, s.name in updated | moved) for s in step.synapses if s.kind == "sparse"}
+    shared = {o.projection for o in step.operations if isinstance(o, Couple) and o.when == "pre" and is_static(step, o)}
+    found = {}
+    for s in step.synapses:
+        if s.kind == "sparse":
+            here = s.name in shared  # nobody else would gain by having their synapses in parts
+            changing = s.name in updated | moved
+            found[s.name] = Arrangement.of(s, parts if here else 1, divided and here, changing)
+    return found
 
 
 def _spans(offsets: Array, number: int) -> list[tuple[int, int]]:

@@ -67,9 +67,9 @@ class CompiledNetwork:
         self.step = lower(network)
         self.scales = self.backward.scales(self.step, self.network)
         compiler_for(self.name)
-        large = self.dialect.teams and self.threads > 1 and sum(c.size for c in self.step.cells) >= WORTH
-        self.parts = self.threads if large else 1
-        self.arrangements = arrangements(self.step, self.parts)
+        self.divided = self.dialect.teams and sum(c.size for c in self.step.cells) >= WORTH
+        self.parts = self.threads if self.divided else 1
+        self.arrangements = arrangements(self.step, self.parts, self.divided)
         self.order = Orders(self.arrangements, self.threads)
         self._places: dict[str, Array] = {}  # of synapses in that order
         self._executables: dict[tuple[Any, ...], Executable] = {}
@@ -108,6 +108,7 @@ class CompiledNetwork:
                 self.name,
                 self.arrangements,
                 self.parts,
+                self.divided,
                 self.dialect,
                 self.memory,
             )

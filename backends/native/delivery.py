@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from backends.common.structure import local, reads_target
-from backends.native.arrangement import Arrangement
+from backends.native.arrangement import Arrangement, part_of
 from backends.native.kernel import Kernel
 from backends.native.printer import c_code
 from backends.native.text import EACH, ONE
@@ -17,11 +17,13 @@ from neuro.language.mangling import mangled
 
 
 class Delivery:
-    """kernel: the one whose forward function is written. at: number of the operation at hand. share: how threads share it."""
+    """kernel: the one whose forward function is written. at: number of the operation at hand. share: how threads share it. divided: whether
+    other numbers of threads share it, so that its loops end where they are told.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.step, self.layout = kernel, kernel.step, kernel.layout
-        self.at, self.share, self.dialect = 0, ONE, kernel.dialect
+        self.at, self.share, self.divided, self.dialect = 0, ONE, False, kernel.dialect
         grouped = [
             self.step.projection(o.projection) for o in self.step.operations
             if isinstance(o, Couple) and o.when == "pre" and kernel.is_static(o) and not kernel.sends(o)
@@ -34,30 +36,39 @@ class Delivery:
 
     # -- parts of the cells --------------------------------------------------------------------------------
 
-    def shared(self, op: Operation | None) -> int:
-        """Whether each thread of one trial does an operation for its own part of the cells. op: None for what concerns cells alone."""
+    def turn_to(self, op: Operation | None) -> None:
+        """The operation at hand. op: None for what concerns cells alone."""
         own = isinstance(op, Update) and op.owner in self.kernel.populations
         if isinstance(op, Gather):
             own = not op.couplings
         elif isinstance(op, Couple):
             sparse = self.step.projection(op.projection).kind == "sparse"
             own = sparse and op.when == "pre" and self.kernel.is_static(op)
-        return EACH if self.kernel.parts > 1 and (own or op is None or isinstance(op, Threshold)) else ONE
+        self.divided = self.kernel.divided and (own or op is None or isinstance(op, Threshold))
+        self.share = EACH if self.divided and self.kernel.parts > 1 else ONE
 
     def bounds(self, size: int) -> tuple[str, str]:
         """C of the first cell that a loop visits, and of the last + 1."""
-        if self.share != EACH:
+        if not self.divided:
             return "0", f"{size}"
-        return f"{size}*u->part/{self.kernel.parts}", f"{size}*(u->part + 1)/{self.kernel.parts}"
+        return part_of(size, self.kernel.parts, "mine")
 
     def each_cell(self, size: int) -> str:
         """The head of a loop over the cells i of a trial."""
-        return self.dialect.loop("i", *self.bounds(size))
+        return self.loop("i", *self.bounds(size))
 
     def every(self, size: int) -> str:
         """The head of a loop over the cells n of all trials, of which there is one where threads share its cells."""
         first, last = self.bounds(size)
-        return self.dialect.loop("n", first, last if self.share == EACH else f"active*{size}")
+        return self.loop("n", first, last if self.share == EACH else f"active*{size}")
+
+    def loop(self, index: str, first: str, last: str) -> str:
+        """Where threads share the cells, a loop's end is found before it: compilers make no vectors of one that looks for it. Any number of them
+        has the same loop.
+        """
+        if not self.divided:
+            return self.dialect.loop(index, first, last)
+        return f"for (long {index} = {first}, {index}_end = {last}; {index} < {index}_end; {index}++)"
 
     def stretch(self, size: int) -> tuple[str, str]:
         """C of where those cells begin in an array of all trials, to be added to it, and of their number."""

@@ -90,7 +90,7 @@ class Executable:
 
     def __init__(
         self, step: Step, constants: Constants, record: tuple[Recorded, ...], training: Training | None, tile: int, real: Any,
-        network: str, arrangements: Mapping[str, Arrangement], parts: int = 1, dialect: Dialect = C,
+        network: str, arrangements: Mapping[str, Arrangement], parts: int = 1, divided: bool = False, dialect: Dialect = C,
         memory: Host | Device | None = None,
     ) -> None:  # fmt: skip
         self.step, self.constants, self.tile, self.real = step, constants, tile, real
@@ -103,6 +103,7 @@ class Executable:
             tile,
             arrangements,
             parts if tile == 1 and training is None else 1,
+            divided and tile == 1 and training is None,
             dialect,
         )
         self.rooms: dict[str, int] = {}  # bytes of a function's scratch, of one unit

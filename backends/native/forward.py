@@ -9,6 +9,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 
 from backends.common.structure import local
+from backends.native.arrangement import part_of
 from backends.native.delivery import Delivery
 from backends.native.drives import counted
 from backends.native.ends import Ends
@@ -43,7 +44,7 @@ class Forward(Delivery):
     def each(self) -> list[Piece]:
         """What is done in every step."""
         found = []
-        self.share = self.shared(None)
+        self.turn_to(None)
         for cells in self.step.cells:
             if cells.states and not self.watches(cells):
                 found.append(Piece(f"values of {cells.name}", tuple(self.watched(cells)), share=self.share, own=True))
@@ -62,14 +63,15 @@ class Forward(Delivery):
                     )
                 )
         for at, op in enumerate(self.step.operations):
-            self.at, self.share = at, self.shared(op)
+            self.at = at
+            self.turn_to(op)
             if not self.before_spikes(op):
                 found += self.waiting_lists()
             lines = self.operation(op)
             if lines:
                 found.append(Piece(title(op), tuple(lines), share=self.share, own=self.kernel.own(op)))
         found += self.waiting_lists()
-        self.share = ONE
+        self.share, self.divided = ONE, False
         records = (
             Piece(f"record of {r.owner}.{r.variable}", tuple(self.recorded(r)), own=not r.synaptic and not r.chosen)
             for r in self.kernel.record
@@ -299,7 +301,7 @@ class Forward(Delivery):
         number, (first, last) = self.layout.room(mangled("number", population), parts, "long"), self.bounds(size)
         self.lists[population] = [
             f"for (long b = 0; b < active; b++) {{ {at} long n = at[0];", f"for (long part = 0; part < {parts}; n += {number}[part++])",
-            f"memcpy({events} + n, {some} + {size}*part/{parts}, {number}[part]*sizeof(int));", "at[1] = n;",
+            f"memcpy({events} + n, {some} + {part_of(size, parts, 'part')[0]}, {number}[part]*sizeof(int));", "at[1] = n;",
             *self.collected(population), "}",
         ]  # fmt: skip
         return [f"{number}[u->part] = hits({fired}, {first}, {last}, {some} + {first});"]

@@ -18,6 +18,7 @@ from backends.native.dialect import C, Dialect
 from backends.native.layout import Layout
 from backends.native.lines import Line, in_order
 from backends.native.operations import count
+from backends.native.printer import calls_library
 from backends.native.recording import Recorded
 from backends.native.spikes import Spikes
 from backends.native.synaptic import drawn
@@ -33,7 +34,7 @@ Slot = tuple[str, str, int]  # population, variable, stretch of the step
 @dataclass
 class Kernel(Spikes):
     """One kernel in the making. tile: trials side by side. arrangements: of sparse projections. parts: of the cells, which
-    threads share. kept: versions that the adjoint reads.
+    threads share. divided: whether their number depends on that of threads. kept: versions that the adjoint reads.
     """
 
     step: Step
@@ -43,6 +44,7 @@ class Kernel(Spikes):
     tile: int
     arrangements: Mapping[str, Arrangement] = field(default_factory=dict)
     parts: int = 1
+    divided: bool = False
     dialect: Dialect = C
     layout: Layout = field(default_factory=Layout)
     kept: dict[Key, None] = field(default_factory=dict)
@@ -256,7 +258,7 @@ class Kernel(Spikes):
             first = self.layout.given(mangled("first", synapses.name), "long")
             post_index = self.layout.given(mangled("post", synapses.name), "int")
             loop = (dialect if alone else C).spread("s", f"{first}[i]", f"{first}[i + 1]")
-            head = f"{loop} {{ const long j = {post_index}[s];"
+            head, body = f"{loop} {{ const long j = {post_index}[s];", self.singly(synapses, body)
             if alone:
                 return [head, *body, "}"]
         return [head, *dialect.own("j"), *body, "}"]
@@ -269,8 +271,14 @@ class Kernel(Spikes):
         cut = f"{self.cuts(synapses)} + i*{arrangement.width + 1} + {group}"
         return [
             f"for (long s = {first}[i] + ({cut})[0], last = {first}[i] + ({cut})[1]; s < last; s++) {{ const long j = {post_index}[s];",
-            *self.dialect.own("j"), *body, "}",
+            *self.dialect.own("j"), *self.singly(synapses, body), "}",
         ]  # fmt: skip
+
+    def singly(self, synapses: Synapses, body: Sequence[str]) -> Sequence[str]:
+        """A loop's body over a stretch of synapses, one by one where vectors round otherwise and the stretch depends on the threads' number."""
+        return (
+            ["SINGLY", *body] if self.arrangements[synapses.name].divided and calls_library("\n".join(body)) else body
+        )
 
     def cuts(self, synapses: Synapses) -> str:
         """Where the groups of each row begin, from the row's beginning."""

@@ -19,6 +19,8 @@ void *memset(void *, int, size_t);
 #endif
 typedef real pack __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real))));
 #define VECTOR _Pragma("GCC ivdep")
+/* In the body of a loop: no vectors are made of it, whose functions round otherwise than those of what is left over at its end. */
+#define SINGLY __asm__ volatile("");
 
 /* glibc's vector functions, errors up to 4 units in the last place; elsewhere the loops call libm one by one. */
 #define SIMD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -36,6 +37,15 @@ _NAMES = {name: f"R({name})" for name in _LIBRARY} | {
     "power_by_exponent": "power_by_exponent", "straight_through": "straight_through", "chosen": "chosen",
     "poisson_of": "poisson_of",
 }  # fmt: skip
+
+_OWN_ROUNDING = re.compile(
+    r"\bR\((?!sqrt|floor|ceil|fabs)\w+\)|\b(exprel|exprel_slope|sigmoid_of|power_by_\w+|poisson_of|propagator)\("
+)
+
+
+def calls_library(text: str) -> bool:
+    """Whether C calls a function whose last bits depend on whether vectors are made of it."""
+    return _OWN_ROUNDING.search(text) is not None
 
 
 @cache

@@ -16,7 +16,7 @@ typedef struct {
 #define UNIT \
     const long steps = u->run->steps, every = u->run->every, batch = u->run->batch, past = u->run->past, resumed = u->run->resumed; \
     const long begin = u->begin, end = u->end, span = u->span, unit = u->unit, first = u->first, active = u->active; \
-    const long trial = u->trial, lane = u->lane; \
+    const long trial = u->trial, lane = u->lane, mine = u->part; \
     const real t = (real)((u->run->start + k) * DT);
 
 /* Says which population's state left the finite numbers in which step, trial and cell. */

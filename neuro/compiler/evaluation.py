@@ -62,7 +62,13 @@ def compiled(expr: sp.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
     return sp.lambdify(arguments, anonymous, modules=[_FUNCTIONS, "numpy"], cse=several)  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=4096)
+def _of_its_names(expr: sp.Expr) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    names = tuple(sorted(s.name for s in expr.free_symbols))
+    return compiled(expr, names), names
+
+
 def evaluate(expr: sp.Expr, lookup: Callable[[str], Any]) -> Any:
     """A sympy expression on numpy arrays."""
-    names = tuple(sorted(s.name for s in expr.free_symbols))
-    return compiled(expr, names)(*map(lookup, names))
+    function, names = _of_its_names(expr)
+    return function(*map(lookup, names))

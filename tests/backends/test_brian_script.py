@@ -16,6 +16,7 @@ from backends.brian.export.expressions import array_text, plain, quantity_text
 from backends.brian.export.script import _FUNCTIONS, BrianScript, to_brian2_script
 from backends.brian.functions import FUNCTIONS
 from neuro import Input, Network, Neuron, Population, Projection, RunError, Synapse, UnsupportedError, quantity
+from neuro.checks.common import reserved_problem
 from neuro.language import counts
 from neuro.language.units import unit
 from neuro.protocols import Recording
@@ -217,3 +218,47 @@ def test_forms_become_brian2s_own_functions_where_numpy_computes_the_same() -> N
     assert (
         plain("exponential_of(a + b)", "exponential_euler") == "exponential_of(a + b)"
     )  # which sympy would multiply out
+
+
+def names_of_the_code(method: str, folder: Path) -> set[str]:
+    """What Brian2's code for a script calls things, without the `_` before it, as far as a user may."""
+    found: set[str] = set()
+    names = ran(to_brian2_script(hostile(method, ["a", "b"]), steps=2), folder)
+    for item in {o for n in names["network"].objects for o in (n, *n.contained_objects)}:
+        for made in item._code_objects:
+            compiled = made.compiled_code["run"]
+            found |= {*made.namespace, *(compiled.co_names if compiled else ())}
+    return {n for n in {n.strip("_") for n in found} if n.isidentifier() and reserved_problem(n) is None and n != "w"}
+
+
+METHODS = ("euler", "exponential_euler", "exact")
+
+
+def hostile(method: str, names: list[str]) -> Network:
+    """A network whose states have these names, in cells and in synapses."""
+    cell = Neuron(
+        "n", "\n".join(f"d{n}/dt = (1.5 - {n})/(5*ms) : 1" for n in names), f"{names[0]} > 1",
+        "\n".join(f"{n} = 0" for n in names), method=method,
+    )  # fmt: skip
+    heard = Neuron("h", "dlevel/dt = -level/(9*ms) : 1", "level > 1", "level = 0", method=method)
+    lines = [f"d{n}/dt = -{n}/(9*ms) : 1 (event-driven)" for n in names]
+    text = "\n".join(f"{n} += 0.1" for n in names)
+    synapse = Synapse(
+        "s", "\n".join(("w : 1", *lines)), on_pre=f"level_post += w*(1 + {'+'.join(names)})\n{text}", on_post=text
+    )
+    return Network(
+        (Population("cells", cell, 3), Population("ears", heard, 4)), (Projection("p", "cells", "ears", synapse, 0.3),), dt="1 ms"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_name_meets_one_of_the_code_that_brian2_makes(method: str, tmp_path: Path) -> None:
+    found = names_of_the_code(method, tmp_path)
+    assert {"numpy", "idx", "queue", "spiking_synapses", "array_cells_a"} <= found
+    known = names_of_the_code("euler", tmp_path) if method != "euler" else set()
+    names = sorted({*found - known, "owner", "variables", "eventspace_variable"})  # those of no method's own once
+    for start in range(0, len(names), 10):
+        wanted, recording, _ = both(hostile(method, names[start : start + 10]), tmp_path)
+        for name, raster in wanted.spikes.items():
+            assert raster.sum() > 10
+            np.testing.assert_array_equal(recording.spikes[name], raster)

@@ -6,9 +6,17 @@ import gc
 import os
 import signal
 from collections.abc import Iterable
+from math import gcd
 from pathlib import Path
 
 import pytest
+from twinspike.fuzzing.campaign import FULL_FLAGS, Campaign
+from twinspike.fuzzing.examination import TURNS, Examination
+from twinspike.fuzzing.journal import Journal, Plan
+from twinspike.fuzzing.mutations import MUTATIONS, ROOT, Mutation
+from twinspike.fuzzing.oracles import outcome
+from twinspike.fuzzing.oracles.outcome import Failure
+from twinspike.fuzzing.report import Report
 
 from neuro.protocols import UnsupportedError
 from twinspike.fuzzing import campaign
@@ -64,6 +72,10 @@ def test_processes_that_die_or_hang_are_reported_with_their_seeds(monkeypatch: p
     assert found == {
         0: [], 1: [], 2: [], 6: [], 3: ["the process dies (SIGKILL)"], 4: ["takes longer than 2 s"], 5: ["differs"],
     }  # fmt: skip
+
+
+def test_every_oracle_meets_full_flags_without_the_others() -> None:
+    assert {name: gcd(FULL_FLAGS, every) for name, every in TURNS.items()} == dict.fromkeys(TURNS, 1)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)

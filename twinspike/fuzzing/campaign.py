@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -19,8 +21,11 @@ from twinspike.fuzzing.examination import Examination, examine
 from twinspike.fuzzing.networks import generate
 from twinspike.fuzzing.oracles.outcome import DEVICE, Failure
 
-FULL_FLAGS = 40  # every n-th network is compiled as users compile; the others without optimisation, which takes a twentieth of the time
+# Every n-th network is compiled as users compile; the others without optimisation, which takes a twentieth of the time. The number has no divisor
+# in common with any oracle's turn: so every oracle meets it, and the costly ones don't always do so together.
+FULL_FLAGS = 41
 QUICK = "-O0"
+COLLECTED = 10  # networks after which garbage is collected: Python's own collector looks through all caches each time, for a fifteenth of the time
 RECYCLED = 150  # networks after which a process is replaced: libraries and caches are never given back
 
 
@@ -142,7 +147,10 @@ def _work(connection: Connection, oracles: tuple[str, ...]) -> None:
     warnings.simplefilter("ignore")
     folder = _folder(os.getpid())
     os.environ["XDG_CACHE_HOME"] = folder
-    while True:
+    gc.disable()
+    for done in count():
+        if done % COLLECTED == 0:
+            collect()
         try:
             seed = connection.recv()
         except EOFError:
@@ -155,6 +163,12 @@ def _work(connection: Connection, oracles: tuple[str, ...]) -> None:
         connection.send(found)
         shutil.rmtree(folder, ignore_errors=True)
         Nameable.__instances__().clear()  # every new object's name is compared with all of them
+
+
+def collect() -> None:
+    """Garbage goes; what lives now, caches above all, isn't looked through again."""
+    gc.collect()
+    gc.freeze()
 
 
 def choose_flags(seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -19,13 +20,17 @@ LARGE: tuple[tuple[ModuleType, str, int], ...] = (
     (executable, "TAPE", 7),  # versions are kept of a part of the steps, and computed again for the others
 )
 
+ANYWHERE = (arrangement, "EVEN", 1)  # threads' parts begin with any cell, where the compiler makes no vectors
+
 
 @contextmanager
 def as_if_large(large: bool = True) -> Iterator[None]:
     """Whatever is compiled and run within this block; nothing happens where `large` is false."""
-    before = [(module, name, getattr(module, name)) for module, name, _ in LARGE]
+    plain = "-O0" in os.environ.get("TWINSPIKE_NATIVE_FLAGS", "").split()
+    chosen = (*LARGE, ANYWHERE) if plain else LARGE
+    before = [(module, name, getattr(module, name)) for module, name, _ in chosen]
     try:
-        for module, name, value in LARGE if large else ():
+        for module, name, value in chosen if large else ():
             setattr(module, name, value)
         yield
     finally:

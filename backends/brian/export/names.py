@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import sympy as sp
 
-from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
+from backends.brian.devices import Device, brian2, numpy_generator, numpy_rt  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.functions import FUNCTIONS
 from backends.brian.names import Names, brian2s_own
 from backends.brian.text import Table
@@ -22,13 +24,14 @@ OWN = ("np", "data", "network", "own", "sympy", "Path", "DEFAULT_FUNCTIONS", *FU
 _WORDS = (
     *dir(builtins),
     "self",
-    "scalar_code",
-    "vector_code",
     "LazyArange",
+    "numpy_True",
+    "numpy_False",
 )  # of the code that Brian2 makes, and of what it calls with variables' names
 # Names that the builder makes of others, and ends of names that Brian2 gives to parts of an object.
 _MADE = re.compile(
     r"(next|assigned|noise|drawn|had|sum|current|count|values)_.*|numbered_.*|rate\d+|draw\d+|(xi|rand|poisson).*_of_.*|lowest|highest|place"
+    r"|(BA|array|dynamic_array|var|lio)_.*|.*_indices"  # Brian2 makes them of others behind a `_`, see `_of_code`
 )
 _PART = re.compile(
     r".*_(pre|post|stateupdater|thresholder|resetter|subexpression_update|run_regularly|summed_variable).*|(spikes|values|traces|steps)_.*|(xi|rand|poisson).*_of_.*"
@@ -44,8 +47,42 @@ def _kept_by_brian2() -> frozenset[str]:
     """What a group or its synapses have as attributes already."""
     group = brian2.NeuronGroup(1, "", name="names*")
     synapses = brian2.Synapses(group, group, name="names*")
+    variables = (*group.variables, *synapses.variables)
     return frozenset(
-        (*dir(group), *dir(synapses), *group.variables, *synapses.variables, *_WORDS, "lastupdate", "lastspike")
+        (
+            *dir(group),
+            *dir(synapses),
+            *variables,
+            *(n.lstrip("_") for n in variables),
+            *_WORDS,
+            *_of_code(),
+            "lastupdate",
+            "lastspike",
+        )
+    )
+
+
+def _templates() -> dict[str, str]:
+    """Of the code that Brian2 makes for what a script has."""
+    folder = Path(inspect.getfile(numpy_rt)).parent / "templates"
+    found = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.py_")}
+    return {name: text for name, text in found.items() if not name.startswith(("spatial", "synapses_create"))}
+
+
+@cache
+def _of_code() -> frozenset[str]:
+    """What templates are given under the names of variables; and names of the code that solves equations, without their `_`: Brian2 calls
+    the next value of a state `numpy` there `_numpy`, as a module.
+    """
+    templates = _templates()
+    solving = [templates[name] for name in ("common_group", "stateupdate", "synapses")]
+    blocks = re.findall(r"{[{%](.*?)[%}]}", "".join(templates.values()), re.DOTALL)
+    return frozenset(
+        (
+            *re.findall(r"\b_+([A-Za-z]\w*)", "\n".join((*solving, inspect.getsource(numpy_generator)))),
+            *re.findall(r"\b[A-Za-z]\w*", " ".join(blocks)),
+            *re.findall(r"\b([A-Za-z]\w*)=", inspect.getsource(Device.code_object)),
+        )
     )
 
 
@@ -54,6 +91,7 @@ def _objects_of_brian2() -> frozenset[str]:
     return frozenset((*dir(brian2), *dir(builtins), *OWN))
 
 
+@cache
 def _allowed(name: str) -> bool:
     """Whether a variable may be called that."""
     try:

@@ -11,6 +11,7 @@ from brian2.core.namespace import get_local_namespace
 
 from backends.brian.devices import brian2  # pyright: ignore[reportAttributeAccessIssue]
 from backends.brian.importing.cells import RELAY, Outside, read_cells, with_tables
+from backends.brian.importing.custom import told
 from backends.brian.importing.errors import NotImportedError as NotImportedError
 from backends.brian.importing.errors import refused_as
 from backends.brian.importing.imported import Imported as Imported

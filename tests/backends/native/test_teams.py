@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import backends
 from backends.native import compiled
-from neuro import FixedTotal, Normal
+from neuro import FixedInDegree, FixedTotal, Network, Neuron, Normal, Population, Projection, Synapse, Uniform
 from neuro.compiler.sharing import PART
 from neuro.protocols import RunError
 from tests.backends.native.test_compact import FORMS, native, network, same
@@ -144,3 +145,40 @@ def test_a_fork_and_its_parent_go_on_each_by_itself(threads: int) -> None:
     """Both run what was compiled before, at once: neither sees the other's lists of spikes, nor waits for the other's threads."""
     code = [sys.executable, "-c", FORKED, str(threads)]
     subprocess.run(code, cwd=Path(__file__).parents[3], check=True, timeout=60)
+
+
+def curved() -> Network:
+    """Cells and synapses that call functions which vectors round otherwise, in numbers that no vector divides."""
+    cell = Neuron(
+        "c", "dv/dt = (1.2 + 0.3*tanh(v*1.3)*exp(-u/3) + I - v)/(5*ms) : 1\ndu/dt = (exp(-v*v) - u)/(7*ms) : 1\nI : 1",
+        "v > 1 + 0.01*exp(-u)", "v = 0.1*exp(-u)", refractory="1 ms", method="rk4", initial={"v": Uniform("0", "1")},
+    )  # fmt: skip
+    plastic = Synapse(
+        "s", "w : 1\nda/dt = (tanh(b) - a)/(9*ms) : 1\ndb/dt = -b/(5*ms) : 1",
+        "I_post += w*tanh(a + 0.1)\nb += exp(-a*a)\nw = clip(w*exp(-0.01*tanh(v_post*a)), 0, 1)", "a += 0.1*tanh(b)",
+    )  # fmt: skip
+    followed = Synapse(
+        "f", "w : 1\nda/dt = (tanh(1 - a) - a)/(9*ms) : 1", "I_post += w\na += exp(-a*a)\nu_post += 0.01*tanh(a)"
+    )
+    some, late = FixedInDegree(11), Uniform("0.1 ms", "1.5 ms")
+    return Network(
+        (Population("few", cell, 5), Population("cells", cell, 331)),
+        (
+            Projection("p", "cells", "cells", plastic, Uniform("0", "0.1"), some, delay=late),
+            Projection("q", "cells", "few", followed, Uniform("0", "0.1"), some),
+            Projection("r", "cells", "cells", followed, Uniform("0", "0.05"), some, delay=late),
+        ),
+        dt="0.1 ms",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_no_bit_depends_on_the_number_of_threads(dtype: str) -> None:
+    item, record = curved(), ["few.v", "few.u", "cells.v", "cells.u", "p.a", "p.b", "p.w", "q.a", "r.a"]
+    one = backends.get("native").compile(item, dtype=dtype, threads=1).run(steps=150, record=record)
+    assert one.spikes["few"].sum() > 5
+    assert one.spikes["cells"].sum() > 300
+    for threads in (2, 3):
+        found = backends.get("native").compile(item, dtype=dtype, threads=threads).run(steps=150, record=record)
+        for name, wanted in {**one.spikes, **one.traces}.items():
+            np.testing.assert_array_equal({**found.spikes, **found.traces}[name], wanted, err_msg=f"{name}, {threads}")
