@@ -27,6 +27,7 @@ EXTRAS = {
     "tonic": "events",
 }
 EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
+EXTRAS |= {"bokeh": "report", "tensorboardX": "tensorboard", "pandas": "pandas", "pynwb": "nwb"}
 EXTRAS |= dict.fromkeys(("ray", "optuna"), "distributed")
 EXTRAS |= dict.fromkeys(("cuda-bindings", "nvidia-cuda-nvrtc"), "cuda")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from backends.common.arrays import Feed, check_inputs, check_room
@@ -12,6 +13,7 @@ from backends.common.streaming import Session, Source, one_after_another, stream
 from backends.common.values import named
 from neuro.caching import per_object
 from neuro.compiler import streams
+from neuro.compiler.recordable import units_of
 from neuro.model import Input, Network
 from neuro.protocols import Parameters, Program, Record, Recording, Request, UnsupportedError
 from neuro.state import State
@@ -59,6 +61,12 @@ class Simulator(Program, ABC):
     lists_spikes = False  # as events, not as rasters; and draws drives in its own loop
 
     def simulate(self, asked: Request) -> Recording:
+        """With the units of its traces."""
+        found = self._simulate(asked)
+        units = units_of(self.network)
+        return replace(found, units={name: units[name] for name in found.traces if name in units})
+
+    def _simulate(self, asked: Request) -> Recording:
         """In parts where the random numbers of the whole would be many."""
         drawn = random_numbers(self.network, asked.inputs, drives=not self.lists_spikes)
         if drawn and self.capabilities.state and (size := size_of(asked)) is not None:

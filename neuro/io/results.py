@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.parameters import Parameter
+from neuro.display.runs import run_html
 from neuro.io import checkpoints, run_header, sonata
 from neuro.io.appending import append_recording as append_recording
 from neuro.io.checkpoints import checkpoint_path as checkpoint_path
@@ -216,6 +217,9 @@ class Reader:
 
     def _open(self) -> AbstractContextManager[Contents]:
         return opened(self.path, self.limit, self.within)
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
     def metrics(self) -> dict[str, Array]:
         """name -> [entry, 2] of step and value."""
