@@ -235,6 +235,13 @@ class Reader:
         with self._open() as contents:
             return run_header.final_parameters(contents)
 
+    def snapshots(self) -> tuple[dict[str, Array], dict[str, Array], dict[str, str]]:
+        """Parameters before the first and after the last update, SI, and their units. Raises ResultsError while the run is not complete."""
+        if not self.complete:
+            raise ResultsError(f"run '{self.path}' is not complete; finish it with train.py --resume")
+        with self._open() as contents:
+            return run_header.first_and_last(contents)
+
     def kept(self) -> bytes:
         """The last checkpoint of a complete run. Raises ResultsError where there is none, as in files of older versions."""
         with self._open() as contents:

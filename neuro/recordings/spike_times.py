@@ -70,8 +70,7 @@ class SpikeTimes:
         """Mean firing rate of each recorded cell over time and trials [cell]; of no steps, nan."""
         counts = np.bincount(np.searchsorted(np.sort(self.cells), self.cell), minlength=len(self.cells))
         place = np.argsort(np.argsort(self.cells))
-        with np.errstate(invalid="ignore"):
-            rate: npt.NDArray[np.float64] = counts[place] / np.float64(self.trials * self.steps * self.dt)
+        rate = counts[place].astype(np.float64) / (self.trials * self.steps * self.dt or np.nan)
         return Quantity(rate, unit("hertz").dimension, "hertz")
 
 
