@@ -36,9 +36,10 @@ def write(page: Any, out: Path) -> None:
 
 def follow(run: Path, out: Path) -> None:
     """Write the page again and again until the run is complete; open it once, it looks for itself."""
+    from reporting.run_report import page_of
+
     from neuro.io.hdf5 import in_use
     from neuro.io.results import ResultsError
-    from reporting.run_report import page_of
 
     while True:
         written = in_use(run) is not False  # before the look: what is whole afterwards was whole when its writer left

@@ -22,10 +22,10 @@ def page_of(path: Path, metric: str = "", least: bool = False) -> Page:
     from neuro.io.merging import read_table
 
     columns = {name: list(values) for name, values in read_table(path).items()}
-    metrics = [name.removesuffix(" final") for name in columns if name.endswith(" final")]
+    metrics = [name.removeprefix("final ") for name in columns if name.startswith("final ")]
     chosen = _metric(metric, metrics)
     page = Page(f"{path.name}: {len(next(iter(columns.values()), []))} runs")
-    results = np.asarray(columns.get(f"{chosen} final", []), np.float64)
+    results = np.asarray(columns.get(f"final {chosen}", []), np.float64)
     page.lead = (
         f"<p>Ordered by the last {escape(chosen)}, {'least' if least else 'largest'} first.</p>" if chosen else ""
     )
@@ -50,11 +50,11 @@ def _metric(wanted: str, metrics: list[str]) -> str:
 
 def _shown(columns: dict[str, list[Any]], metrics: list[str], chosen: str) -> list[str]:
     """Columns that differ between runs, and those of the chosen metric; of other metrics the final value."""
-    hidden = {f"{m} {kind}" for m in metrics if m != chosen for kind in ("least", "largest")}
+    hidden = {f"{kind} {m}" for m in metrics if m != chosen for kind in ("least", "largest")}
     return [
         name
         for i, (name, values) in enumerate(columns.items())
-        if i == 0 or name.startswith(chosen or "\0") or (name not in hidden and len({str(v) for v in values}) > 1)
+        if i == 0 or (name not in hidden and len({str(v) for v in values}) > 1)
     ]
 
 
@@ -68,7 +68,7 @@ def _add_settings(page: Page, columns: dict[str, list[Any]], shown: list[str], r
     for name in shown[1:]:
         values = columns[name]
         numbers = all(isinstance(v, int | float | np.number) for v in values)
-        if not numbers or name.endswith((" final", " least", " largest")) or len({float(v) for v in values}) < 2:
+        if not numbers or name.startswith(("final ", "least ", "largest ")) or len({float(v) for v in values}) < 2:
             continue
         x = np.asarray(values, np.float64)
         known = np.isfinite(x) & np.isfinite(results)
