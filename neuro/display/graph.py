@@ -19,8 +19,12 @@ def graph(network: Any) -> str:
     places = _places(network, edges)
     columns = max((c for c, _ in places.values()), default=0) + 1
     rows = max((r for _, r in places.values()), default=0) + 1
-    size = (ACROSS * columns - (ACROSS - WIDTH) + 40, DOWN * rows + 70)
-    drawn = [_edge(places, a, b, found, len(edges) <= _LABELS) for (a, b), found in edges.items()]
+    bulge = max(
+        (_bulge(places[a], places[b]) for a, b in edges if places[a][0] == places[b][0] == columns - 1), default=0
+    )
+    size = (ACROSS * columns - (ACROSS - WIDTH) + 40 + bulge, DOWN * rows + 70)
+    drawn = [_edge(places, a, b, found) for (a, b), found in edges.items()]
+    drawn += _labels(places, edges)
     boxes = [_box(places[i.name], i.name, f"{i.size} x {i.kind}", True) for i in network.inputs]
     boxes += [_box(places[p.name], p.name, f"{p.size} x {p.neuron.name}", False) for p in network.populations]
     return (
@@ -69,33 +73,49 @@ def _box(place: tuple[int, int], name: str, below: str, source: bool) -> str:
     x, y = _corner(place)
     texts = ((y + 19, "600", name), (y + 34, "400", below))
     lines = "".join(
-        f'<text x="{x + WIDTH / 2}" y="{at}" text-anchor="middle" font-weight="{weight}">{escape(_short(text))}</text>'
+        f'<text x="{x + WIDTH / 2}" y="{at}" text-anchor="middle" font-weight="{weight}" fill="#222222">{escape(_short(text))}</text>'
         for at, weight, text in texts
     )
     corner = 20 if source else 4
     return (
         f'<g><title>{escape(name)}: {escape(below)}</title><rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="{corner}"'
-        f' fill="#7a7a7a" fill-opacity="0.12" stroke="currentColor" stroke-opacity="0.6"/>{lines}</g>'
+        f' fill="#eef1f4" stroke="#7a7a7a"/>{lines}</g>'
     )
 
 
-def _edge(
-    places: Mapping[str, tuple[int, int]], a: str, b: str, found: Sequence[tuple[str, str, str | None]], labelled: bool
-) -> str:
+def _colour(found: Sequence[tuple[str, str, str | None]]) -> str:
     signs = {sign for _, _, sign in found}
-    colour = _COLOURS[signs.pop() if len(signs) == 1 else None]
-    path, tip, at = _curve(places[a], places[b], a == b)
-    names = ", ".join(name for name, _, _ in found)
-    text = (
-        f'<text x="{at[0]:.0f}" y="{at[1]:.0f}" text-anchor="middle" font-size="9.5" fill="{colour}">{escape(_short(names, 26))}</text>'
-        if labelled
-        else ""
-    )
-    title = "\n".join(description for _, description, _ in found)
+    return _COLOURS[signs.pop() if len(signs) == 1 else None]
+
+
+def _edge(places: Mapping[str, tuple[int, int]], a: str, b: str, found: Sequence[tuple[str, str, str | None]]) -> str:
+    path, tip, _ = _curve(places[a], places[b], a == b)
+    title, colour = "\n".join(description for _, description, _ in found), _colour(found)
     return (
         f'<g><title>{escape(title)}</title><path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-        f'<path d="{tip}" fill="{colour}" stroke="none"/>{text}</g>'
+        f'<path d="{tip}" fill="{colour}" stroke="none"/></g>'
     )
+
+
+def _labels(places: Mapping[str, tuple[int, int]], edges: Mapping[tuple[str, str], Any]) -> list[str]:
+    """Names of projections where they lie on no other; the mouse shows all of them."""
+    taken: list[tuple[float, float, float]] = []
+    drawn = []
+    for (a, b), found in edges.items() if len(edges) <= _LABELS else ():
+        text = _short(", ".join(name for name, _, _ in found), 15)
+        x, y = _curve(places[a], places[b], a == b)[2]
+        half = 2.9 * len(text)
+        if all(abs(y - other) > 11 or abs(x - middle) > half + width for middle, other, width in taken):
+            taken.append((x, y, half))
+            drawn.append(
+                f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle" font-size="9.5" fill="{_colour(found)}">{escape(text)}</text>'
+            )
+    return drawn
+
+
+def _bulge(a: tuple[int, int], b: tuple[int, int]) -> int:
+    """How far the curve between two boxes of a column leaves it."""
+    return 0 if a == b else min(100, 26 + 12 * abs(b[1] - a[1]))
 
 
 def _curve(a: tuple[int, int], b: tuple[int, int], same: bool) -> tuple[str, str, tuple[float, float]]:
@@ -114,9 +134,9 @@ def _curve(a: tuple[int, int], b: tuple[int, int], same: bool) -> tuple[str, str
     if a[0] == b[0]:  # within a column, down on its right and up on its left
         side, out = (x1 + WIDTH, 1) if b[1] > a[1] else (x1, -1)
         y1, y2 = y1 + HEIGHT * 0.6, y2 + HEIGHT * 0.4
-        far = side + out * (26 + 10 * abs(b[1] - a[1]))
+        far = side + out * _bulge(a, b)
         path = f"M{side} {y1}C{far} {y1} {far} {y2} {side + out * 6} {y2}"
-        return path, _tip(side, y2, -out, 0), (side + out * 34, (y1 + y2) / 2)
+        return path, _tip(side, y2, -out, 0), (side + out * 30, (y1 + y2) / 2)
     y1, y2 = y1 + HEIGHT, y2 + HEIGHT  # back, below
     x1, x2 = x1 + WIDTH / 2, x2 + WIDTH / 2
     low = max(y1, y2) + 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Beside:
         self.run = run
         begin = max((step for rows in run.history.values() for step, _ in rows), default=-1) + 1
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self._writer = writer(str(folder), purge_step=begin, flush_secs=_SECONDS, filename_suffix=f".{os.getpid()}")
+        self._writer = writer(str(folder), purge_step=begin, flush_secs=_SECONDS, filename_suffix=f".{time.time_ns()}")
 
     @property
     def history(self) -> dict[str, list[tuple[int, float]]]:

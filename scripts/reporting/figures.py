@@ -37,9 +37,10 @@ def blank(x: str, y: str, *, title: str = "", height: int = 200, tools: str = TO
 
 
 def curves(
-    series: Mapping[str, tuple[Any, Any]], x: str, y: str, *, title: str = "", height: int = 200, markers: bool = False, **options: Any
+    series: Mapping[str, tuple[Any, Any]], x: str, y: str, *, title: str = "", height: int = 200, markers: bool = False, beside: bool = False,
+    **options: Any,
 ) -> Any:  # fmt: skip
-    """Name -> (x, y), with what lies under the mouse. Values that aren't finite are gaps."""
+    """Name -> (x, y), with what lies under the mouse. Values that aren't finite are gaps. beside: long names, to the right."""
     from bokeh.models import HoverTool
 
     from neuro.display.svg import COLOURS, thinned
@@ -56,7 +57,7 @@ def curves(
             found.scatter("x", "y", source=_source(data), color=colour, size=5, **label)
     found.add_tools(HoverTool(tooltips=[("x", "$x{0.[0000]}"), ("y", "$y{0.[000000]}")], mode="mouse"))
     if len(series) > 1:
-        _name_above(found)
+        _name_curves(found, beside)
     return found
 
 
@@ -118,7 +119,7 @@ def histogram(values: Mapping[str, Any], x: str, y: str, *, title: str = "", bin
         style |= {"legend_label": on_canvas(name)} if len(finite) > 1 else {}
         found.quad(top="top", bottom=0, left="left", right="right", source=_source(data), **style)
     if len(finite) > 1:
-        _name_above(found)
+        _name_curves(found)
     found.y_range.start = 0
     return found
 
@@ -148,15 +149,15 @@ def blocks(value: Any, side: int = SIDE) -> Any:
     return value
 
 
-def _name_above(plot: Any) -> None:
-    """The legend above the plot, so that plots below each other are equally wide; a click hides what it names."""
-    plot.add_layout(plot.legend[0], "above")
-    plot.legend.orientation = "horizontal"
+def _name_curves(plot: Any, beside: bool = False) -> None:
+    """The legend: above, so that plots below each other are equally wide, or beside; a click hides what it names."""
+    plot.add_layout(plot.legend[0], "right" if beside else "above")
+    plot.legend.orientation = "vertical" if beside else "horizontal"
     plot.legend.click_policy = "hide"
     plot.legend.border_line_color = None
     plot.legend.padding = 0
     plot.legend.label_text_font_size = "9pt"
-    plot.height += 28
+    plot.height += 0 if beside else 28
 
 
 def _source(data: Mapping[str, Any]) -> Any:

@@ -24,7 +24,7 @@ header, section { max-width: 70em; margin: 0 auto; padding: 0.6em 1.5em; }
 header { border-bottom: 3px solid #0072b2; padding-top: 1.2em; }
 h1 { margin: 0 0 0.2em; font-size: 1.5em; overflow-wrap: anywhere; } h2 { font-size: 1.2em; margin: 1em 0 0.4em; } h3 { font-size: 1em; margin: 0.9em 0 0.2em; overflow-wrap: anywhere; }
 nav a { margin-right: 1.1em; color: #0072b2; } pre { background: #f5f5f5; padding: 0.7em; overflow: auto; max-height: 28em; font-size: 0.85em; }
-table { display: block; overflow-x: auto; } .note { color: #666; font-size: 0.9em; } .state { font-weight: 600; } .wide { overflow: auto; }
+table { display: block; overflow-x: auto; } .note { color: #666; font-size: 0.9em; } .state { font-weight: 600; } .wide { overflow: auto; white-space: nowrap; }
 .going { color: #b35900; } .done { color: #00704f; } .apart { border-left: 4px solid #d55e00; padding-left: 0.6em; } .equal { border-left: 4px solid #009e73; padding-left: 0.6em; }
 """
 _DRAW = """

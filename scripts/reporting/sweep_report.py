@@ -12,8 +12,10 @@ import numpy as np
 from reporting import figures
 from reporting.page import Page, heading, note
 
-SETTINGS, BEST = 12, 8
+SETTINGS, BEST = 12, 6
 _ROWS = 300
+_MARKS = 10  # values of a setting, up to which each has its mark on the axis
+_DECADES = 20  # largest over least of a setting's values, from where on its axis is logarithmic
 
 
 def page_of(path: Path, metric: str = "", least: bool = False) -> Page:
@@ -54,7 +56,7 @@ def _shown(columns: dict[str, list[Any]], metrics: list[str], chosen: str) -> li
     return [
         name
         for i, (name, values) in enumerate(columns.items())
-        if i == 0 or (name not in hidden and len({str(v) for v in values}) > 1)
+        if i == 0 or (name != "path" and name not in hidden and len({str(v) for v in values}) > 1)
     ]
 
 
@@ -73,8 +75,12 @@ def _add_settings(page: Page, columns: dict[str, list[Any]], shown: list[str], r
         x = np.asarray(values, np.float64)
         known = np.isfinite(x) & np.isfinite(results)
         if known.any() and len(plots) < SETTINGS:
-            plot = figures.blank(name, chosen, title=f"{chosen} and {name}")
+            wide = (x[known] > 0).all() and x[known].max() > _DECADES * x[known].min()
+            scale: dict[str, Any] = {"x_axis_type": "log"} if wide else {}
+            plot = figures.blank(name, chosen, title=f"{chosen} and {name}", **scale)
             plot.scatter(x[known], results[known], size=7, color=figures.BLUE, fill_alpha=0.6)
+            if len(found := np.unique(x[known])) <= _MARKS:
+                plot.xaxis.ticker = found.tolist()
             plots.append(plot)
     page.add("What results depend on", page.place(figures.together(plots)) if plots else "")
 
@@ -94,7 +100,9 @@ def _add_curves(page: Page, path: Path, columns: dict[str, list[Any]], order: li
         if len(values):
             series[str(names[i])] = (values[:, 0], values[:, 1])
     if series:
-        plot = figures.curves(series, "update", chosen, title=f"{chosen} of the first {len(series)}", height=320)
+        plot = figures.curves(
+            series, "update", chosen, title=f"{chosen} of the first {len(series)}", height=320, beside=True
+        )
         page.add(
             "Curves",
             heading(f"Of the first {len(series)} in the table"),
