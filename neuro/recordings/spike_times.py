@@ -69,9 +69,9 @@ class SpikeTimes:
     def rates(self) -> Quantity:
         """Mean firing rate of each recorded cell over time and trials [cell]; of no steps, nan."""
         counts = np.bincount(np.searchsorted(np.sort(self.cells), self.cell), minlength=len(self.cells))
-        place = np.argsort(np.argsort(self.cells))
-        rate = counts[place].astype(np.float64) / (self.trials * self.steps * self.dt or np.nan)
-        return Quantity(rate, unit("hertz").dimension, "hertz")
+        counts = counts[np.argsort(np.argsort(self.cells))]
+        rates: Any = counts / (self.trials * self.steps * self.dt or np.nan)
+        return Quantity(rates, unit("hertz").dimension, "hertz")
 
 
 def spike_times(spikes: Mapping[str, Any], name: str, dt: float, chosen: Array | None) -> SpikeTimes:

@@ -63,7 +63,7 @@ def _trace(recording: Any, name: str, trial: int, plots: list[Any]) -> Any:
         return None
     shown, unit = in_usual(values[trial], recording.units.get(name))
     held = recording.spikes.get(name.rpartition(".")[0])
-    order = range(len(labels))
+    order: Any = range(len(labels))
     if held is not None and np.shape(held)[2] == len(labels):
         order = np.argsort(-np.count_nonzero(np.asarray(held)[trial], axis=0), kind="stable")
     time = recording.sample_times(name).to("ms")

@@ -114,7 +114,8 @@ def _add_weights(page: Page, reader: Any) -> None:
         page.add("Parameters", note("A run keeps its parameters in the file when it is complete."))
         return
     before, after, units = reader.snapshots()
-    rows, parts = [], []
+    rows: list[tuple[Any, ...]] = []
+    parts: list[str] = []
     for name, last in after.items():
         first, unit_text = before.get(name, last), units.get(name)
         (a, unit), (b, _) = in_usual(first, unit_text), in_usual(last, unit_text)
@@ -200,7 +201,7 @@ def _add_export(page: Page, reader: Any) -> None:
     from neuro.display.html import table
     from neuro.export import targets
 
-    parts = []
+    parts: list[str] = []
     for name in targets.names():
         data = _group(reader, f"export/{name}")
         stages = data.get("stages", {})

@@ -66,7 +66,7 @@ def _plain(value: Any) -> Any:
 
 def _add_settings(page: Page, columns: dict[str, list[Any]], shown: list[str], results: Any, chosen: str) -> None:
     """The metric against each setting whose numbers differ."""
-    plots = []
+    plots: list[Any] = []
     for name in shown[1:]:
         values = columns[name]
         numbers = all(isinstance(v, int | float | np.number) for v in values)
