@@ -92,7 +92,8 @@ def spike_times(spikes: Mapping[str, Any], name: str, dt: float, chosen: Array |
 
 def sample_times(every: int, dt: float, samples: int) -> Quantity:
     """When the samples of a trace were taken [sample]: that of step k has the time k*dt, as in Brian2 and in the file."""
-    return Quantity((np.arange(1, samples + 1) * every - 1) * dt, unit("second").dimension, "second")
+    steps = np.arange(1, samples + 1, dtype=np.float64) * every - 1
+    return Quantity(steps * dt, unit("second").dimension, "second")
 
 
 def _range(cells: Array) -> str:
