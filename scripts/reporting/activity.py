@@ -35,10 +35,13 @@ def add_activity(page: Page, recording: Any, trial: int, divergence: float | Non
     if divergence is not None:
         for plot in plots:
             figures.marked(plot, divergence)
+    mark = "" if divergence is None else "Dashed: where the comparison found the first difference. "
     left = max(0, len(recording.spikes) - POPULATIONS), max(0, len(recording.traces) - TRACES)
     page.add(
         "Activity",
-        note(f"Trial {trial} of {recording.trials}; drag over a stretch to zoom, all plots follow. {_left_out(*left)}"),
+        note(
+            f"Trial {trial} of {recording.trials}; drag over a stretch to zoom, all plots follow. {mark}{_left_out(*left)}"
+        ),
         page.place(figures.together(plots)) if plots else "",
     )
     if names:

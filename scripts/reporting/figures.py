@@ -14,12 +14,14 @@ TOOLS = "xpan,xwheel_zoom,box_zoom,undo,reset,save"
 BLUE, RED, FAINT, OTHERS = "#0072b2", "#d55e00", "#7a7a7a", ("#009e73", "#cc79a7", "#e69f00")
 
 
-def on_canvas(text: str) -> str:
+def on_canvas(text: str, most: int = 80) -> str:
     """A text for labels and titles: without what Bokeh takes for mathematics, for which it would fetch another library."""
-    for mark in ("$$", "\\(", "\\)", "\\[", "\\]"):
-        text = text.replace(mark, f"{mark[0]}\N{ZERO WIDTH SPACE}{mark[1]}")
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return shown if len(shown) <= 80 else f"{shown[:79]}…"
+    shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    shown = shown.replace("$", "$\N{ZERO WIDTH SPACE}")
+    for mark in ("\\(", "\\)", "\\[", "\\]"):
+        shown = shown.replace(mark, f"{mark[0]}\N{ZERO WIDTH SPACE}{mark[1]}")
+    return shown
 
 
 def blank(x: str, y: str, *, title: str = "", height: int = 200, tools: str = TOOLS, **options: Any) -> Any:
@@ -27,7 +29,7 @@ def blank(x: str, y: str, *, title: str = "", height: int = 200, tools: str = TO
     from bokeh.plotting import figure
 
     found = figure(
-        height=height, sizing_mode="stretch_width", tools=tools, x_axis_label=on_canvas(x), y_axis_label=on_canvas(y), title=on_canvas(title) or None,
+        height=height, sizing_mode="stretch_width", tools=tools, x_axis_label=on_canvas(x), y_axis_label=on_canvas(y, 24), title=on_canvas(title) or None,
         active_drag="box_zoom" if "box_zoom" in tools else None, output_backend="canvas", **options,
     )  # fmt: skip
     found.toolbar.logo = None

@@ -73,6 +73,15 @@ def test_every_backend_says_units_and_times(name: str) -> None:
     assert (found.trials, found.steps) == (2, STEPS)
 
 
+@pytest.mark.parametrize("name", ["reference", "torch", "native"])
+def test_parts_of_a_run_say_units_too(name: str) -> None:
+    program, spikes = backends.get(name).compile(network()), {"x": np.ones((1, 8, 9), bool)}
+    with program.session(record=["E.v"]) as session:  # type: ignore[attr-defined]
+        assert session.step({"x": spikes["x"][:, :1]}).units == {"E.v": "volt"}
+    parts = list(program.stream(inputs=spikes, record=["E.v"], steps=8, chunk=4))
+    assert [part.units for part in parts] == [{"E.v": "volt"}] * 2
+
+
 def test_times_are_those_that_brian2_has() -> None:
     """Its monitors' own times of the same run."""
     import brian2

@@ -269,6 +269,12 @@ def test_large_runs_make_small_pages(tmp_path: Path) -> None:
     assert 2e6 < len(made.html().encode()) < page.LIMIT
 
 
+def test_labels_hold_no_mathematics() -> None:
+    found = figures.on_canvas("$$x$$$ \\(y\\) \x07 a")
+    assert not any(mark in found for mark in ("$$", "\\(", "\\)", "\x07"))
+    assert found.replace("\N{ZERO WIDTH SPACE}", "") == "$$x$$$ \\(y\\) \N{REPLACEMENT CHARACTER} a"
+
+
 def test_blocks_keep_the_mean() -> None:
     value = RNG.normal(size=(300, 257))
     found = figures.blocks(value)
