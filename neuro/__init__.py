@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neuro import moved
 
 if TYPE_CHECKING:
-    from neuro import library as library  # noqa: I001  one block a module
+    from neuro import library as library, plot as plot  # noqa: I001  one block a module
     from neuro.beside import compile as compile, task as task
     from neuro.io.appending import append_recording as append_recording
     from neuro.language.equations import ModelError as ModelError
@@ -58,8 +58,12 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605  # pyright: ignore[reportUnsupported
 
 
 def __getattr__(name: str) -> Any:
-    if name == "library":
-        return import_module("neuro.library")
+    if name in ("library", "plot"):
+        return import_module(f"neuro.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'neuro' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF, "library", "plot"})

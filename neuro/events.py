@@ -188,6 +188,10 @@ class Rasters(Mapping[str, Array]):
             self._made[name] = np.asarray(events).reshape(*self.lead, *events.shape[1:])
         return self._made[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Mapping's own would make the array."""
+        return name in self.events
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.events)
 

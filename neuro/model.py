@@ -23,6 +23,7 @@ from neuro.connectivity import IntArray as IntArray
 from neuro.connectivity import OneToOne as OneToOne
 from neuro.connectivity import Pairs as Pairs
 from neuro.connectivity import Probability as Probability
+from neuro.display.networks import ShownNetwork
 from neuro.distributions import Drawn as Drawn
 from neuro.distributions import Gamma as Gamma
 from neuro.distributions import LogNormal as LogNormal
@@ -284,7 +285,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(ShownNetwork):
     """Populations, projections and inputs under one clock. seed: of connectivity, distributions, noise, Poisson.
 
     couplings: what graded synapses send is held for a "step", or evaluated at each of the integrator's "stages" (rk2, rk4), so

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from neuro.recordings.recording import Recording as Recording
+from neuro.recordings.recording import RunError as RunError
 from neuro.state import State
 
 if TYPE_CHECKING:
@@ -69,50 +70,6 @@ def require(program: Program, capability: str, what: str, fix: str = "") -> None
     if not getattr(program.capabilities, capability):
         why, others = _WITHOUT[capability]
         raise UnsupportedError(program.backend, what, f"{why}; {fix}" if fix else why, others)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What one run gave.
-
-    A run of a population of parameter sets adds its axis before all others.
-
-    dt: seconds. spikes: population -> bool [batch, time, neuron]. traces: "population.variable" -> SI values
-    [batch, time, neuron], "projection.variable" -> [batch, time, pre, post] or [batch, time, synapse], read at the end
-    of every `every`-th step: steps every-1, 2*every-1, ... final: parameters
-    that the run itself changed (plastic weights), "projection.variable" -> SI values [batch, pre, post] or
-    [batch, synapse]. end: gives the state after the last step; it is computed when somebody asks for `state`.
-    chosen: of what not all was recorded, name of a trace or population -> indices of the cells or synapses that were,
-    int [chosen], or of a dense projection's synapses pairs (pre, post) [chosen, 2]; `chosen` is the only axis after time then.
-    """
-
-    dt: float
-    spikes: Mapping[str, Array] = field(default_factory=dict)
-    traces: Mapping[str, Array] = field(default_factory=dict)
-    every: int = 1
-    final: Mapping[str, Array] = field(default_factory=dict)
-    end: Callable[[], State] | None = field(default=None, repr=False, compare=False)
-    chosen: Mapping[str, Array] = field(default_factory=dict)
-
-    @cached_property
-    def state(self) -> State:
-        """After the last step: what the next run goes on with. Raises RunError where nobody kept it, such as in a file of an older run."""
-        if self.end is None:
-            raise RunError("this recording has no state to go on with: it doesn't come from a run")
-        return self.end()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickled with its state, which is computed now."""
-        return vars(self) if self.end is None else vars(self) | {"end": partial(replace, self.state)}
-
-    def of_set(self, p: int) -> Recording:
-        """What parameter set p of a population gave."""
-        spikes, traces, final = ({n: a[p] for n, a in d.items()} for d in (self.spikes, self.traces, self.final))
-        end = None if self.end is None else lambda: self.state.of_set(p)
-        return Recording(self.dt, spikes, traces, self.every, final, end, self.chosen)
-
-    def spike_count(self) -> int:
-        return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +179,6 @@ class Session(Protocol):
     def close(self) -> None:
         """Give back what the session holds."""
         ...
-
-
-class RunError(Exception):
-    """A run got arrays that don't fit the network, or left the finite numbers."""
 
 
 class Backend(Protocol):

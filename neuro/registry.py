@@ -32,6 +32,7 @@ EXTRAS |= dict.fromkeys(("elephant", "neo", "quantities"), "analysis")
 EXTRAS |= dict.fromkeys(("joblib", "cloudpickle"), "workers")
 EXTRAS |= {"matplotlib": "plots", "scikit-learn": "tasks"}
 EXTRAS |= dict.fromkeys(("gymnasium", "mujoco", "imageio"), "control")
+EXTRAS |= {"bokeh": "report", "tensorboardX": "tensorboard", "pandas": "pandas", "pynwb": "nwb"}
 EXTRAS |= dict.fromkeys(("ray", "optuna"), "distributed")
 EXTRAS |= dict.fromkeys(("cuda-bindings", "nvidia-cuda-nvrtc"), "cuda")
 
@@ -60,6 +61,12 @@ def needed_by(what: str) -> Iterator[None]:
         if package_of(error) in _OURS:
             raise
         raise MissingPackageError(missing(what, package_of(error))) from None
+
+
+def needed(what: str, package: str) -> Any:
+    """A package that not every installation has, as a module. what: needs it. Raises MissingPackageError."""
+    with needed_by(what):
+        return import_module(package)
 
 
 def command(package: str) -> str:

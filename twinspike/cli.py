@@ -85,7 +85,7 @@ def is_user_error(error: Exception) -> bool:
         "neuro.analysis.comparison": ("ComparisonError",),
         "neuro.analysis.refinement": ("RefinementError",),
         "neuro.analysis.spike_trains": ("RasterError",),
-        "neuro.analysis.plots": ("PlotError",),
+        "neuro.plot": ("PlotError",),
         "backends": ("UnknownBackendError",),
         "backends.brian.importing.errors": ("NotImportedError",),
         "neuro.compiler.surrogates": ("UnknownSurrogateError",),

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "train",
     "compare": "compare_backends",
     "inspect": "inspect_run",
+    "report": "report",
     "export": "export_weights",
     "import": "import_weights",
     "quantise": "quantise",

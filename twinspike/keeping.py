@@ -47,6 +47,26 @@ def resumed(out: Path, changes: dict[str, Any], metrics: Sequence[str]) -> tuple
     return run, launching.from_first(lambda: states[0])
 
 
+def check_beside(folder: Path | None) -> None:
+    """Raises UserError where event files can't stand in a folder, MissingPackageError where nothing writes them."""
+    if folder is None:
+        return
+    from neuro.io.event_files import check_writer
+
+    check_writer()
+    if folder.exists() and not folder.is_dir():
+        raise cli.UserError(f"--tensorboard {folder} is a file; name a folder")
+
+
+def beside(run: Any, folder: Path | None) -> Any:
+    """A run that is also written for TensorBoard, by the first process; itself without a folder."""
+    if folder is None or not launching.first():
+        return run
+    from neuro.io.event_files import Beside
+
+    return Beside(run, folder)
+
+
 @contextmanager
 def shown(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """Progress, which the first process shows."""

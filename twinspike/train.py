@@ -12,7 +12,7 @@ import typer
 
 from twinspike import cli, launching, spreading
 from twinspike.beginning import Beginning, Fresh, Resumed, Wish
-from twinspike.keeping import kept_if_begun, shown
+from twinspike.keeping import beside, check_beside, kept_if_begun, shown
 from twinspike.run_settings import asked, fitting, own_data, read_config
 
 
@@ -156,8 +156,8 @@ def check_rules(settings: dict[str, Any], program: Any, rule: Any, before: Any) 
             before.rule.init(program, None)
 
 
-def carry_out(begin: Beginning, task: Any, out: Path) -> None:
-    """Train, into the file of the run. Nothing is written before all that can be refused was."""
+def carry_out(begin: Beginning, task: Any, out: Path, tensorboard: Path | None = None) -> None:
+    """Train, into the file of the run. Nothing is written before all that can be refused was. tensorboard: folder of folders, one a run."""
     import torch
 
     from neuro.learning.loop import Before, check_processes, metrics_of, train
@@ -174,6 +174,7 @@ def carry_out(begin: Beginning, task: Any, out: Path) -> None:
         check_rules(settings, program, rule, before)
     metrics = (*metrics_of(rule, task), *((Before.metric,) if before else ()))
     run, saved = begin.file(task, program, metrics)
+    run = beside(run, tensorboard and tensorboard / out.stem)
     with (
         shown(f"{settings['task']}, {settings['rule']} on {settings['backend']}") as update,
         kept_if_begun(run, begin.fresh),
@@ -227,6 +228,9 @@ def main(
     config: Annotated[Path | None, typer.Option(help="TOML or JSON file with any of the settings")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a stopped run")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="folder in which TensorBoard finds the metrics too, in one of the run's name")
+    ] = None,
     control: Annotated[
         bool, typer.Option("--control", help="train the readout only: what learning inside must beat")
     ] = False,
@@ -235,6 +239,7 @@ def main(
     from twinspike.given import task_of
 
     cli.writable(out)
+    check_beside(tensorboard)
     own = own_data(task, network, data, answer)
     given = {
         "task": task or (own and "arrays"), "task_options": own, "backend": backend, "rule": rule, "seed": seed, "epochs": epochs, "batch": batch,
@@ -255,4 +260,4 @@ def main(
     spreading.check_workers(begin.settings)
     found = task_of(begin.settings, task or "", begin.name)
     begin.complete(found, added(begin.settings, found, control, quantise))
-    carry_out(begin, found, out)
+    carry_out(begin, found, out, tensorboard)

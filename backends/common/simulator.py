@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from backends.common.arrays import Feed, check_inputs, check_room
@@ -13,6 +14,7 @@ from backends.common.values import named
 from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.noise import per_step
+from neuro.compiler.recordable import units_of
 from neuro.compiler.resolve import resolve
 from neuro.model import Input, Network
 from neuro.protocols import Parameters, Program, Record, Recording, Request, UnsupportedError
@@ -65,6 +67,12 @@ class Simulator(Program, ABC):
     lists_spikes = False  # as events, not as rasters; and draws drives in its own loop
 
     def simulate(self, asked: Request) -> Recording:
+        """With the units of its traces."""
+        found = self._simulate(asked)
+        units = units_of(self.network)
+        return replace(found, units={name: units[name] for name in found.traces if name in units})
+
+    def _simulate(self, asked: Request) -> Recording:
         """In parts where the random numbers of the whole would be many."""
         drawn = random_numbers(self.network, asked.inputs, drives=not self.lists_spikes)
         if drawn and self.capabilities.state and (size := size_of(asked)) is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.analysis.spike_trains import Coincidence, Distance, coincidence, van_rossum, victor_purpura
+from neuro.display.comparisons import ShownComparison
 from neuro.protocols import Array, Recording
 
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]  # header, rows
@@ -74,7 +75,7 @@ class PopulationComparison:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ShownComparison):
     """What `compare` found.
 
     names: of a (the reference) and b. dt: seconds. every: steps between two samples of a trace.

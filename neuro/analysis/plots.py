@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.analysis.comparison import absolute_error
+from neuro.plot import COLOURS, FAINT, INK, style_axis, traces
+from neuro.plot import PlotError as PlotError
 from neuro.protocols import Array, Recording
 
 if TYPE_CHECKING:
@@ -20,15 +22,10 @@ if TYPE_CHECKING:
 
     from neuro.analysis.lyapunov import Spectrum
 
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito 2008, colour-blind safe
-INK, FAINT, GRID, MISSED, EXTRA = "#222222", "#8a8a8a", "#e4e4e4", "#d62728", "#1f4fd8"
+MISSED, EXTRA = "#d62728", "#1f4fd8"
 FLOOR = 1e-18  # where exact agreement is drawn on the logarithmic axis
 DPI = 140
 STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
-
-
-class PlotError(Exception):
-    """Nothing to draw, or names and shapes that don't fit; the message says which."""
 
 
 def plot_comparison(
@@ -123,7 +120,7 @@ def plot_traces(
     """Draw the traces of one trial, a panel per variable over a common time axis, spikes as ticks on top.
 
     names: "population.variable", default all. neurons: indices, default the five that spike most (the first
-    five without spikes). units: variable name -> label of the SI unit. Returns the path. Raises PlotError.
+    five without spikes). units: variable name -> unit, default the usual one. Returns the path. Raises PlotError.
     """
     chosen = list(recording.traces if names is None else names)
     missing = [name for name in chosen if name not in recording.traces]
@@ -132,23 +129,8 @@ def plot_traces(
     figure, parts = new_figure(9.0, {"traces": 1.7 * len(chosen) + 0.4}, title)
     axes = parts["traces"].subplots(len(chosen), 1, squeeze=False, sharex=True)[:, 0]
     for axis, name in zip(axes, chosen, strict=True):
-        values = np.asarray(recording.traces[name])
-        if not 0 <= trial < values.shape[0]:
-            raise PlotError(f"trial {trial} doesn't exist; {name!r} has the trials 0 to {values.shape[0] - 1}")
-        raster = recording.spikes.get(name.rpartition(".")[0])
-        cells = _cells(values, raster, trial) if neurons is None else list(neurons)
-        wrong = [cell for cell in cells if not 0 <= cell < values.shape[2]]
-        if wrong:
-            raise PlotError(f"{name!r} has {values.shape[2]} neurons; there is no neuron {wrong[0]}")
-        style_axis(axis, name)
-        axis.set_ylabel((units or {}).get(name, "SI"), fontsize=8)
-        time = _sample_times(recording, values.shape[1])
-        for index, cell in enumerate(cells):
-            colour = COLOURS[index % len(COLOURS)]
-            axis.plot(time, values[trial, :, cell], color=colour, lw=1.1, label=f"neuron {cell}")
-        if raster is not None and np.shape(raster)[2] == values.shape[2]:
-            _draw_ticks(axis, np.asarray(raster)[trial][:, cells], recording.dt)
-        axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
+        traces(recording, name, cells=neurons, trial=trial, unit_text=(units or {}).get(name, ""), axes=axis)
+        axis.set_xlabel("")
     axes[-1].set_xlabel("time (ms)", fontsize=8)
     return save_figure(figure, path)
 
@@ -270,14 +252,14 @@ def _draw_raster(axis: Axes, expected: Array, found: Array, dt: float, name: str
     for raster, colour, emphasis in groups:
         step, neuron = np.nonzero(raster)
         style: dict[str, Any] = {"color": colour, "marker": "|", "ls": "", "zorder": 2 + emphasis}
-        axis.plot((step + 1) * dt * 1e3, neuron, ms=size * emphasis, mew=0.7 * emphasis, **style)
+        axis.plot(step * dt * 1e3, neuron, ms=size * emphasis, mew=0.7 * emphasis, **style)
     missed, extra = (int(np.count_nonzero(group[0])) for group in groups[1:])
     verdict = "identical" if not missed + extra else f"{missed} missed, {extra} extra"
     total = int(np.count_nonzero(expected))
     label = f"{name}: {verdict} ({total} spikes)" if name else f"{verdict} ({total} spikes)"
     axis.set_title(label, loc="left", fontsize=8, color=MISSED if missed + extra else INK)
     axis.set_ylim(-0.8, neurons - 0.2)
-    axis.set_xlim(0, (expected.shape[0] + 1) * dt * 1e3)
+    axis.set_xlim(0, expected.shape[0] * dt * 1e3)
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
@@ -297,7 +279,7 @@ def _draw_errors(
             if variable in other.traces:
                 error = error_over_time(reference.traces[variable], other.traces[variable])
                 shown = np.where(np.isfinite(error), np.maximum(error, FLOOR), np.nan)
-                time = _sample_times(reference, len(error))
+                time = reference.sample_times(variable).to("ms")
                 exact = not error.any()
                 style: dict[str, Any] = {"color": colours[name], "ls": STYLES[index % len(STYLES)], "lw": 1.4}
                 axis.plot(time, shown, label=f"{name} (exactly equal)" if exact else name, **style)
@@ -350,40 +332,6 @@ def _draw_accuracies(part: SubFigure, accuracies: Mapping[str, float], colours: 
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     part.suptitle("accuracy", fontsize=9, fontweight="bold", x=0.008, ha="left", color=INK)
-
-
-def style_axis(axis: Axes, title: str) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(FAINT)
-    axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
-    axis.grid(color=GRID, lw=0.6)
-    axis.set_axisbelow(True)
-    if title:
-        axis.set_title(title, loc="left", fontsize=9, color=INK)
-
-
-def _cells(values: Array, raster: Array | None, trial: int) -> list[int]:
-    if raster is None or np.shape(raster)[2] != values.shape[2]:
-        return list(range(min(5, values.shape[2])))
-    count = np.count_nonzero(raster[trial], axis=0)
-    return sorted(int(cell) for cell in np.argsort(-count, kind="stable")[:5])
-
-
-def _draw_ticks(axis: Axes, raster: Array, dt: float) -> None:
-    """Spikes [time, neuron] as ticks in a band above the traces, a row for each neuron."""
-    rows = raster.shape[1]
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high + (high - low) * 0.06 * rows)
-    band = 0.06 * rows / (1 + 0.06 * rows)
-    for row in range(rows):
-        times = (np.flatnonzero(raster[:, row]) + 1) * dt * 1e3
-        height = np.full(len(times), 1.0 - band * (row + 0.5) / rows)
-        axis.plot(times, height, "|", color=COLOURS[row % len(COLOURS)], ms=4.5, transform=axis.get_xaxis_transform())
-
-
-def _sample_times(recording: Recording, samples: int) -> npt.NDArray[np.floating[Any]]:
-    """Milliseconds at the end of the steps that were sampled."""
-    return np.arange(1, samples + 1) * (recording.every * recording.dt * 1e3)
 
 
 def hide_rest(axes: Any, used: int) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from neuro.analysis.plots import COLOURS, FAINT, INK, MISSED, PlotError, hide_rest, new_figure, save_figure, style_axis
+from neuro.analysis.plots import MISSED, hide_rest, new_figure, save_figure
+from neuro.plot import COLOURS, FAINT, INK, PlotError, style_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -34,6 +34,7 @@ import sympy as sp
 from neuro.compiler.printing import expression_text
 from neuro.compiler.sharing import spans
 from neuro.compiler.wiring import Steps, Wiring
+from neuro.display.networks import step_html
 from neuro.language.elementary import greater, greater_equal
 from neuro.language.equations import Source
 from neuro.language.symbolic import closed, substituted, symbol
@@ -322,6 +323,9 @@ class Step:
         """One line an assignment, in the order of execution."""
         parts = [f"dt = {self.dt:.12g} s", *self.cells, *self.synapses, *(self._line(op) for op in self.operations)]
         return "".join(f"{part}\n" for part in parts)
+
+    def _repr_html_(self) -> str:
+        return step_html(self)
 
     def _line(self, op: Operation) -> str:
         if isinstance(op, Couple):

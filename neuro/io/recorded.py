@@ -12,15 +12,9 @@ import numpy.typing as npt
 from neuro.events import Rasters
 from neuro.model import Network
 from neuro.protocols import Recording
+from neuro.recordings.columns import shape as shape
 
 Array = npt.NDArray[Any]
-
-
-def shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """Of a raster or trace; lists of spikes need not become rasters for it."""
-    if isinstance(arrays, Rasters):
-        return (*arrays.lead, *arrays.events[name].shape[1:])
-    return np.shape(arrays[name])
 
 
 def dtype(arrays: Mapping[str, Any], name: str) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuro.compiler.parameters import Parameter
+from neuro.display.runs import run_html
 from neuro.io import checkpoints, run_header, sonata
 from neuro.io.appending import append_recording as append_recording
 from neuro.io.checkpoints import checkpoint_path as checkpoint_path
@@ -217,6 +218,9 @@ class Reader:
     def _open(self) -> AbstractContextManager[Contents]:
         return opened(self.path, self.limit, self.within)
 
+    def _repr_html_(self) -> str:
+        return run_html(self)
+
     def metrics(self) -> dict[str, Array]:
         """name -> [entry, 2] of step and value."""
         with self._open() as contents:
@@ -230,6 +234,13 @@ class Reader:
             raise ResultsError(f"run '{self.path}' is not complete; finish it with train.py --resume")
         with self._open() as contents:
             return run_header.final_parameters(contents)
+
+    def snapshots(self) -> tuple[dict[str, Array], dict[str, Array], dict[str, str]]:
+        """Parameters before the first and after the last update, SI, and their units. Raises ResultsError while the run is not complete."""
+        if not self.complete:
+            raise ResultsError(f"run '{self.path}' is not complete; finish it with train.py --resume")
+        with self._open() as contents:
+            return run_header.first_and_last(contents)
 
     def kept(self) -> bytes:
         """The last checkpoint of a complete run. Raises ResultsError where there is none, as in files of older versions."""

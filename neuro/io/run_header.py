@@ -76,6 +76,14 @@ def final_parameters(contents: Contents) -> dict[str, Array]:
     return {n: contents.array(last, n) for n in last}
 
 
+def first_and_last(contents: Contents) -> tuple[dict[str, Array], dict[str, Array], dict[str, str]]:
+    """Parameters of a complete run before its first and after its last update, SI, and their units."""
+    group = contents.member(contents.file, "parameters", h5py.Group)
+    first = contents.member(group, "0", h5py.Group)
+    units = {n: str(contents.attribute(first[n], "unit", "1")) for n in first}
+    return {n: contents.array(first, n) for n in first}, final_parameters(contents), units
+
+
 def trained(path: Path) -> tuple[str, dict[str, Array]]:
     """The network of a complete run as JSON text, and its trained parameters, SI. Raises ResultsError."""
     with opened(path) as contents:

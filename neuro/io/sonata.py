@@ -48,7 +48,7 @@ class MovedOn(Exception):
 def write(root: h5py.Group, recording: Recording, units: Mapping[str, str], network: Network | None = None) -> None:
     """Write a recording below root, /state where there is one.
 
-    units: name of a trace -> unit, 1 where left out. network: whose cells and synapses they are. Raises LayoutError.
+    units: name of a trace -> unit; where left out what the recording says, or 1. network: whose cells and synapses they are. Raises LayoutError.
     """
     for name in recording.spikes:
         if dtype(recording.spikes, name) != np.bool_:
@@ -84,7 +84,7 @@ def lay_out(
         owner, _, variable = name.partition(".")
         sizes = _checked(f"trace '{name}'", recording.traces, name, recording.chosen.get(name))
         synapses = of.synapses(name, pairs.get(name))
-        values, unit = np.asarray(recording.traces[name]), units.get(name, "1")
+        values, unit = np.asarray(recording.traces[name]), units.get(name, recording.units.get(name, "1"))
         data = make(root.require_group(f"traces/{owner}"), variable, values, -2)
         axes = f"{_LEAD[values.ndim == 3]}, {'synapse' if synapses else 'neuron'}"
         data.attrs.update({"unit": unit, "axes": axes, "dt": recording.dt * recording.every})
@@ -204,10 +204,12 @@ def read(contents: Contents, limit: int = LIMIT, first: int = 0, last: int | Non
         limit -= raster.nbytes
         rasters[name] = raster
     traces: dict[str, Array] = {}
+    units: dict[str, str] = {}
     owners = contents.find(file, "traces", h5py.Group)
     for owner in owners or ():
         group = contents.member(owners, owner, h5py.Group)
         traces |= {f"{owner}.{variable}": _read_trace(contents, group, variable, asked) for variable in group}
+        units |= {f"{owner}.{variable}": str(contents.attribute(group[variable], "unit", "1")) for variable in group}
     final = contents.find(file, "final", h5py.Group) if asked.ends else None
     if asked.commit is not None and state is not None:  # /final is written when a recording is complete
         ends = {name: state.variables[name] for name in final or () if name in state.variables}
@@ -217,7 +219,7 @@ def read(contents: Contents, limit: int = LIMIT, first: int = 0, last: int | Non
         array = rasters.get(name, traces.get(name))
         if array is None or array.shape[-1:] != places.shape[:1]:
             raise Hdf5Error("chosen", f"{len(places)} of '{name}' don't fit what was recorded of it")
-    found = Recording(asked.dt, rasters, traces, asked.every, ends, None, chosen)
+    found = Recording(asked.dt, rasters, traces, asked.every, ends, None, chosen, units)
     if state is None:
         return found
     if flaw := _misfit(state, found):

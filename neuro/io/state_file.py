@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from neuro.compiler.recordable import units_of as units_of
 from neuro.compiler.resolve import resolve
 from neuro.io.files import replaced
 from neuro.io.hdf5 import Contents, Hdf5Error, LayoutError, ResultsError, check_place, opened, writing
@@ -118,16 +119,6 @@ def described(network: Network) -> dict[str, tuple[str, tuple[str, ...]]]:
     for name in (*(p.name for p in network.populations), *(i.name for i in network.inputs)):
         found[f"spikes/{name}"] = "1", ("step", "neuron")
     return found
-
-
-def units_of(network: Network) -> dict[str, str]:
-    """ "population.variable" and "projection.variable" -> SI unit, of what a run can record."""
-    merged = resolve(network).network
-    scopes: dict[str, Any] = {p.name: p.neuron.scope for p in merged.populations}
-    scopes |= {p.name: p.synapse.scope for p in merged.projections}
-    return {
-        f"{owner}.{n}": str(dimension) for owner, scope in scopes.items() for n, dimension in scope.dimensions.items()
-    }
 
 
 def _plain(state: State) -> dict[str, dict[str, Array]]:

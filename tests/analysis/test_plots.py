@@ -91,7 +91,7 @@ def test_comparison_draws_every_spike_once(tmp_path: Path, figures: list[Figure]
     plot_comparison(tmp_path / "c.png", reference, {"torch": other}, trial=1)
     panel = axes(figures[0])[0]
     both, missed, extra = (
-        {(round(x / (DT * 1e3)) - 1, int(y)) for x, y in zip(*line.get_data(), strict=True)} for line in panel.lines
+        {(round(x / (DT * 1e3)), int(y)) for x, y in zip(*line.get_data(), strict=True)} for line in panel.lines
     )
     expected, found = ({(int(k), int(n)) for k, n in np.argwhere(r.spikes["hidden"][1])} for r in (reference, other))
     assert (both, missed, extra) == (expected & found, expected - found, found - expected)
@@ -153,11 +153,11 @@ def test_traces_show_the_most_active_neurons_at_their_times(tmp_path: Path, figu
     count = found.spikes["hidden"][1].sum(axis=0)
     shown = [int(line.get_label().split()[1]) for line in panel.lines if line.get_label().startswith("neuron")]
     assert sorted(count[shown]) == sorted(count)[-5:]
-    np.testing.assert_allclose(panel.lines[0].get_xdata(), np.arange(5, 51, 5))
+    np.testing.assert_allclose(panel.lines[0].get_xdata(), np.arange(4, 50, 5))
     np.testing.assert_array_equal(panel.lines[0].get_ydata(), found.traces["hidden.v"][1, 4::5, shown[0]])
     ticks = [line for line in panel.lines if line.get_marker() == "|"]
     assert [len(line.get_xdata()) for line in ticks] == list(count[shown])
-    assert panel.get_ylabel() == "V"
+    assert panel.get_ylabel() == "v (V)"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

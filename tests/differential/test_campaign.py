@@ -10,18 +10,11 @@ from math import gcd
 from pathlib import Path
 
 import pytest
-from twinspike.fuzzing.campaign import FULL_FLAGS, Campaign
-from twinspike.fuzzing.examination import TURNS, Examination
-from twinspike.fuzzing.journal import Journal, Plan
-from twinspike.fuzzing.mutations import MUTATIONS, ROOT, Mutation
-from twinspike.fuzzing.oracles import outcome
-from twinspike.fuzzing.oracles.outcome import Failure
-from twinspike.fuzzing.report import Report
 
 from neuro.protocols import UnsupportedError
 from twinspike.fuzzing import campaign
-from twinspike.fuzzing.campaign import Campaign
-from twinspike.fuzzing.examination import Examination
+from twinspike.fuzzing.campaign import FULL_FLAGS, Campaign
+from twinspike.fuzzing.examination import TURNS, Examination
 from twinspike.fuzzing.journal import Journal, Plan
 from twinspike.fuzzing.mutations import MUTATIONS, ROOT, Mutation
 from twinspike.fuzzing.oracles import outcome

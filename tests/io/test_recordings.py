@@ -60,9 +60,16 @@ def same(a: Recording, b: Recording) -> None:
 
 
 def test_the_file_gives_back_every_field() -> None:
-    assert {f.name for f in fields(Recording)} == {"dt", "spikes", "traces", "every", "final", "end", "chosen"}, (
-        "extend neuro/io/sonata.py"
-    )
+    assert {f.name for f in fields(Recording)} == {
+        "dt",
+        "spikes",
+        "traces",
+        "every",
+        "final",
+        "end",
+        "chosen",
+        "units",
+    }, "extend neuro/io/sonata.py"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -76,6 +83,7 @@ def test_round_trip(lead: tuple[int, ...], steps: int, every: int, dtype: str, t
     path = complete(tmp_path / "run.h5")
     write_recording(path, recording, {"a.v": "volt"})
     same(recording, open_run(path).recording())
+    assert open_run(path).recording().units == {"a.v": "volt", "a.u": "1", "b.v": "1"}
     write_recording(path, Recording(1e-3, {"c": rasters["a"]}), {})  # nothing of the one before stays
     same(Recording(1e-3, {"c": rasters["a"]}), open_run(path).recording())
 

@@ -232,7 +232,7 @@ def draw(study: Study, name: str, x: str, y: str, lines: dict[str, tuple[Any, An
     """One picture: curves [point, run] by name."""
     import matplotlib.pyplot as plt
 
-    from neuro.analysis.plots import COLOURS
+    from neuro.plot import COLOURS
 
     figure, axes = plt.subplots(figsize=(6, 4))
     for colour, (label, (at, values)) in zip(COLOURS, lines.items(), strict=False):

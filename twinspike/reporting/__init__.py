@@ -1,0 +1,1 @@
+"""A page about a run: what `report.py` writes."""
