@@ -1,0 +1,62 @@
+"""Draws the gallery: runs studies with --quick and keeps the figures that they draw as SVG, beside docs/gallery.md.
+
+python docs/site/pictures.py [NAME ...]    # all that draw: half an hour on two cores
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+GALLERY = ROOT / "docs" / "gallery"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "twinspike", "path.simplify_threshold": 0.5}
+
+
+def drawing() -> tuple[str, ...]:
+    """Names of the studies that draw figures in so short a run."""
+    import studies
+
+    texts = {n: (ROOT / "scripts" / "studies" / f"{n.replace('-', '_')}.py").read_text("utf-8") for n in studies.names()}
+    return tuple(n for n, text in texts.items() if "study.figure(" in text and not n.endswith("-night"))
+
+
+def draw(name: str, folder: Path = GALLERY, work: Path = ROOT / "runs" / "gallery") -> list[Path]:
+    """The pictures of one study, written to `folder` as NAME-FIGURE.svg. Raises what the study raises."""
+    import matplotlib as mpl
+    import studies
+    from study import Study
+
+    drawn: list[Path] = []
+
+    class Drawing(Study):
+        def figure(self, name: str, figure: Any) -> None:
+            drawn.append(folder / f"{self.name}-{name.replace(' ', '-')}.svg")
+            with mpl.rc_context(STYLE):
+                figure.savefig(drawn[-1], format="svg", bbox_inches="tight", metadata={"Date": None})
+
+    work.mkdir(parents=True, exist_ok=True)
+    study = Drawing(name, work, quick=True, minutes=studies.minutes(name))
+    import_module(f"studies.{name.replace('-', '_')}").run(study)
+    study.finish()
+    return drawn
+
+
+def main(names: Sequence[str]) -> None:
+    """Draw those of these studies, or of all that draw."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    for name in names or drawing():
+        for path in draw(name):
+            print(path, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
