@@ -101,7 +101,9 @@ def check(path: Path) -> int:
     number = 0
     for block, printed in outputs(path):
         if printed.rstrip() != block.code.rstrip():
-            raise PageError(f"{path.name}, line {block.line}: the page says\n{block.code}\nand the code prints\n{printed}")
+            raise PageError(
+                f"{path.name}, line {block.line}: the page says\n{block.code}\nand the code prints\n{printed}"
+            )
         number += 1
     return number
 

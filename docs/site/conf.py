@@ -46,7 +46,9 @@ def read(app: Any, page: str, text: list[str]) -> None:
     text[0] = text[0].replace("](adr/)", "](records.md)")
 
 
-def signature(app: Any, what: str, name: str, thing: Any, options: Any, given: str | None, answer: str | None) -> tuple[str | None, str | None]:
+def signature(
+    app: Any, what: str, name: str, thing: Any, options: Any, given: str | None, answer: str | None
+) -> tuple[str | None, str | None]:
     """A default that is made anew each time has no text; three dots stand for it."""
     return given and given.replace("<factory>", "..."), answer
 

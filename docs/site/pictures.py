@@ -21,7 +21,9 @@ def drawing() -> tuple[str, ...]:
     """Names of the studies that draw figures in so short a run."""
     import studies
 
-    texts = {n: (ROOT / "scripts" / "studies" / f"{n.replace('-', '_')}.py").read_text("utf-8") for n in studies.names()}
+    texts = {
+        n: (ROOT / "scripts" / "studies" / f"{n.replace('-', '_')}.py").read_text("utf-8") for n in studies.names()
+    }
     return tuple(n for n, text in texts.items() if "study.figure(" in text and not n.endswith("-night"))
 
 

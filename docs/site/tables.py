@@ -68,7 +68,11 @@ class Names(Listed):
         module = import_module(self.arguments[0])
         for name in module.__all__:
             thing = getattr(module, name)
-            yield from (f":py:obj:`{name} <{thing.__module__}.{thing.__name__}>`", f"    {escaped(first_sentence(thing))}", "")
+            yield from (
+                f":py:obj:`{name} <{thing.__module__}.{thing.__name__}>`",
+                f"    {escaped(first_sentence(thing))}",
+                "",
+            )
 
 
 class Models(Listed):

@@ -353,6 +353,7 @@ def _draw_accuracies(part: SubFigure, accuracies: Mapping[str, float], colours: 
 
 
 def style_axis(axis: Axes, title: str) -> None:
+    """Axes as all pictures have them: two spines, a faint grid, the title on the left, none where it is empty."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(FAINT)
     axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
@@ -387,5 +388,6 @@ def _sample_times(recording: Recording, samples: int) -> npt.NDArray[np.floating
 
 
 def hide_rest(axes: Any, used: int) -> None:
+    """Hide the panels of a grid behind the first `used`."""
     for axis in axes.flat[used:]:
         axis.set_visible(False)
