@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -18,10 +19,8 @@ def names_of(thing: Any) -> set[str]:
     if inspect.isclass(thing):
         found |= {f.name for f in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
         found |= set(getattr(thing, "__annotations__", {}))
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         found |= set(inspect.signature(thing).parameters)
-    except (TypeError, ValueError):
-        pass
     return found | {"options", "state"}
 
 

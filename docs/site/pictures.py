@@ -1,6 +1,7 @@
-"""Draws the gallery: runs studies with --quick and keeps the figures that they draw as SVG, beside docs/gallery.md.
+"""Draws the gallery: runs studies and keeps the figures that they draw as SVG, with the command in each.
 
-python docs/site/pictures.py [NAME ...]    # all that draw: half an hour on two cores
+python docs/site/pictures.py NAME ...          # full runs
+python docs/site/pictures.py --quick NAME ...  # quick ones; all that draw, where no study is named
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "twinspike", "path.simplify_thr
 
 
 def drawing() -> tuple[str, ...]:
-    """Names of the studies that draw figures in so short a run."""
+    """Names of the studies that draw figures, but for what takes a night."""
     import studies
 
     texts = {
@@ -27,22 +28,23 @@ def drawing() -> tuple[str, ...]:
     return tuple(n for n, text in texts.items() if "study.figure(" in text and not n.endswith("-night"))
 
 
-def draw(name: str, folder: Path = GALLERY, work: Path = ROOT / "runs" / "gallery") -> list[Path]:
+def draw(name: str, quick: bool, folder: Path = GALLERY, work: Path = ROOT / "runs" / "gallery") -> list[Path]:
     """The pictures of one study, written to `folder` as NAME-FIGURE.svg. Raises what the study raises."""
     import matplotlib as mpl
     import studies
     from study import Study
 
     drawn: list[Path] = []
+    kept = {"Date": None, "Description": f"python scripts/reproduce.py {name}{' --quick' if quick else ''}"}
 
     class Drawing(Study):
         def figure(self, name: str, figure: Any) -> None:
             drawn.append(folder / f"{self.name}-{name.replace(' ', '-')}.svg")
             with mpl.rc_context(STYLE):
-                figure.savefig(drawn[-1], format="svg", bbox_inches="tight", metadata={"Date": None})
+                figure.savefig(drawn[-1], format="svg", bbox_inches="tight", metadata=kept)
 
     work.mkdir(parents=True, exist_ok=True)
-    study = Drawing(name, work, quick=True, minutes=studies.minutes(name))
+    study = Drawing(name, work, quick=quick, minutes=studies.minutes(name))
     import_module(f"studies.{name.replace('-', '_')}").run(study)
     study.finish()
     return drawn
@@ -50,13 +52,15 @@ def draw(name: str, folder: Path = GALLERY, work: Path = ROOT / "runs" / "galler
 
 def main(names: Sequence[str]) -> None:
     """Draw those of these studies, or of all that draw."""
+    quick = "--quick" in names
+    names = [name for name in names if name != "--quick"]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
     import matplotlib as mpl
 
     mpl.use("Agg")
     for name in names or drawing():
-        for path in draw(name):
+        for path in draw(name, quick):
             print(path, path.stat().st_size)
 
 

@@ -53,19 +53,15 @@ class Unwritten:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """See Run.log."""
-        ...
 
     def checkpoint(self, state: Mapping[str, Array]) -> None:
         """See Run.checkpoint."""
-        ...
 
     def finish(self, *results: Any) -> None:
         """See Run.finish."""
-        ...
 
     def discard(self) -> None:
         """See Run.discard."""
-        ...
 
 
 def check_processes(rule: Rule, program: Any, task: Any) -> None:

@@ -98,11 +98,20 @@ def explained(name: str) -> Iterator[str]:
 def text(name: str, thing: Any) -> str:
     """The docstring of a public thing; of a method that a protocol declares, the protocol's, since there is nothing to add to it."""
     if isinstance(thing, partial):
-        return inspect.getdoc(inspect.getmodule(thing.args[0] if thing.args and not isinstance(thing.args[0], str) else thing.func)) or ""
-    if not (inspect.isclass(thing) or callable(thing) or isinstance(thing, property | ModuleType) or hasattr(thing, "func")):
+        return (
+            inspect.getdoc(
+                inspect.getmodule(thing.args[0] if thing.args and not isinstance(thing.args[0], str) else thing.func)
+            )
+            or ""
+        )
+    if not (
+        inspect.isclass(thing) or callable(thing) or isinstance(thing, property | ModuleType) or hasattr(thing, "func")
+    ):
         thing = type(thing)
     found = inspect.getdoc(thing) or ""
-    if inspect.isclass(thing) and found.startswith(f"{thing.__name__}("):  # what a dataclass gives where nobody wrote one
+    if inspect.isclass(thing) and found.startswith(
+        f"{thing.__name__}("
+    ):  # what a dataclass gives where nobody wrote one
         return ""
     if not found and not inspect.isclass(thing):
         return next(explained(name.rpartition(".")[2]), "")

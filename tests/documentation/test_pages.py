@@ -53,7 +53,11 @@ def test_page_does_what_it_says(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "said", "why"),
-    [("print(1 + 1)", "3", "the page says"), ("print(1 / 0)", "1", "division by zero"), ("print(2)\n", "", "prints\n2")],
+    [
+        ("print(1 + 1)", "3", "the page says"),
+        ("print(1 / 0)", "1", "division by zero"),
+        ("print(2)\n", "", "prints\n2"),
+    ],
 )
 def test_a_page_that_lies_is_found(tmp_path: Path, code: str, said: str, why: str) -> None:
     page = tmp_path / "page.md"
