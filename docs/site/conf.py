@@ -29,6 +29,8 @@ python_maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = f"twinspike {version}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib import import_module
@@ -91,16 +92,18 @@ class Models(Listed):
 
 
 class Studies(Listed):
-    """Every study: what it shows, its command, its pictures."""
+    """Every study: what it shows, its command, its pictures with the command that drew them."""
 
     def lines(self) -> Iterable[str]:
         import studies
 
         for name in studies.names():
             yield from (f".. rubric:: {name}", "", escaped(studies.summary(name)), "")
-            yield from (f"``python scripts/reproduce.py {name}``, {studies.minutes(name):g} minutes", "")
+            yield from (f"``python scripts/reproduce.py {name}``, about {studies.minutes(name):g} min on two cores", "")
             for picture in sorted(GALLERY.glob(f"{name}-*.svg")):
-                yield from (f".. image:: /gallery/{picture.name}", f"   :alt: {picture.stem}", "")
+                command = re.search("<dc:description>(.*?)</dc:description>", picture.read_text("utf-8"))
+                yield from (f".. figure:: /gallery/{picture.name}", f"   :alt: {picture.stem}", "")
+                yield from (f"   ``{command[1] if command else ''}``", "")
 
 
 FIELDS = ("equations", "threshold", "reset", "every_step", "on_pre", "on_post", "transmits", "target", "receptor")
