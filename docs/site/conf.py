@@ -16,7 +16,7 @@ project, author, copyright = "twinspike", "the twinspike authors", "the twinspik
 version = release = neuro.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "tables"]
 exclude_patterns = ["site"]
-default_role = "code"
+default_role, highlight_language = "code", "none"
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 _QUOTED = re.compile(r"`+([^`]+)`+")
+ALWAYS = frozenset(
+    ("options", "Options", "state", "Loss", "loss", "Metric", "metric", "Reward", "Targets", "Source", "Sources")
+)
 _MARKED = re.compile(r"([\\*|_])")
 
 
@@ -21,7 +24,7 @@ def names_of(thing: Any) -> set[str]:
         found |= set(getattr(thing, "__annotations__", {}))
     with contextlib.suppress(TypeError, ValueError):
         found |= set(inspect.signature(thing).parameters)
-    return found | {"options", "state"}
+    return found | ALWAYS
 
 
 def escaped(text: str) -> str:

@@ -84,11 +84,12 @@ class Models(Listed):
 
         for name in library.names():
             model = library.get(name)
-            shown = [f"{field}:\n{getattr(model, field)}" for field in FIELDS if getattr(model, field, "")]
-            text = "\n".join(shown).splitlines()
+            given = ", ".join(f"{parameter} = {value}" for parameter, value in model.parameters.items())
             yield from (f"``{name}``", f"    {escaped(model.source)}", "", "    ::", "")
-            yield from (f"        {line}" for line in text)
-            yield ""
+            for field in (f for f in FIELDS if getattr(model, f, "")):
+                text = inspect.cleandoc(str(getattr(model, field))).splitlines()
+                yield from (f"        {field}", *(f"            {line}" for line in text))
+            yield from ("", f"    {escaped(given)}" if given else "", "")
 
 
 class Studies(Listed):
@@ -106,7 +107,9 @@ class Studies(Listed):
                 yield from (f"   ``{command[1] if command else ''}``", "")
 
 
-FIELDS = ("equations", "threshold", "reset", "every_step", "on_pre", "on_post", "transmits", "target", "receptor")
+FIELDS = (
+    "equations", "threshold", "refractory", "reset", "every_step", "on_pre", "on_post", "transmits", "target", "receptor", "method"
+)  # fmt: skip
 
 
 def setup(app: Any) -> dict[str, bool]:
