@@ -14,7 +14,7 @@ import neuro  # noqa: E402
 
 project, author, copyright = "twinspike", "the twinspike authors", "the twinspike authors"
 version = release = neuro.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "tables"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "listings"]
 exclude_patterns = ["site"]
 default_role, highlight_language = "code", "none"
 
