@@ -3,14 +3,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test fuzz setup lint wheel bench clients hardware clean
+.PHONY: help demo test fuzz setup lint docs wheel bench clients hardware clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on real digits, replay in four backends, export, prove"
 	@echo "make test    set up, run the tests that take seconds"
 	@echo "make fuzz    set up, send 500 new random networks through the oracles of differential testing"
-	@echo "make lint    set up, check style, types and imports"
+	@echo "make lint    set up, check style, spelling, types and imports"
+	@echo "make docs    set up, build the documentation into build/site, offline; a warning is an error"
 	@echo "make wheel   build the wheel, go a stranger's path with it in a fresh environment"
 	@echo "make hardware  build the environments of foreign clients, compare their spikes with ours"
 	@echo "make bench   set up, time everything against its peers, print one table"
@@ -39,9 +40,15 @@ fuzz: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# Everything that a page loads is copied beside it. The pages' code is run by the tests.
+docs: setup
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site docs build/site
+	@echo "open build/site/index.html"
 
 # The extras that the README's example needs, and the command's; no others, and away from the checkout.
 WHEEL := build/wheel

@@ -29,7 +29,9 @@ class Environment(Protocol):
         """Observations, rewards [batch], and bool [batch]: whether an episode has ended, and whether it was cut off."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what the environment holds."""
+        ...
 
 
 class Acting(Protocol):

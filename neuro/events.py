@@ -117,6 +117,7 @@ class Events:
 
     @property
     def ndim(self) -> int:
+        """Axes: batch, time, channel."""
         return 3
 
     def __len__(self) -> int:

@@ -97,6 +97,7 @@ class Neuron:
 
     @property
     def scope(self) -> NeuronScope:
+        """What the names in its text mean."""
         return _neuron_scope(self)
 
     @property
@@ -156,6 +157,7 @@ class Synapse:
 
     @property
     def scope(self) -> SynapseScope:
+        """What the names in its text mean."""
         return _synapse_scope(self)
 
 
@@ -190,9 +192,11 @@ class Population:
     __hash__ = hash_of_fields
 
     def values(self) -> dict[str, Value]:
+        """Parameter -> value: the neuron's, and over them the population's own."""
         return {**self.neuron.parameters, **self.parameters}
 
     def initial_values(self) -> dict[str, Value]:
+        """State -> initial value: the neuron's, and over them the population's own."""
         return {**self.neuron.initial, **self.initial}
 
 
@@ -352,12 +356,15 @@ class Network(ShownNetwork):
         return self.parts[kind][name]
 
     def population(self, name: str) -> Population:
+        """The population of that name. Raises ModelError with a suggestion."""
         return self._part("population", name)  # type: ignore[no-any-return]
 
     def projection(self, name: str) -> Projection:
+        """The projection of that name. Raises ModelError with a suggestion."""
         return self._part("projection", name)  # type: ignore[no-any-return]
 
     def input(self, name: str) -> Input:
+        """The input of that name. Raises ModelError with a suggestion."""
         return self._part("input", name)  # type: ignore[no-any-return]
 
     def holder(self, projection: Projection) -> Projection:
@@ -401,4 +408,5 @@ def _dimensions(parameters: Mapping[str, Quantity]) -> tuple[tuple[str, Dimensio
 
 
 def field_names(item: Any) -> tuple[str, ...]:
+    """Names of a definition's fields, in order."""
     return tuple(f.name for f in fields(item))

@@ -241,13 +241,17 @@ class Task(Protocol):
     readout: tuple[str, ...]  # parameters that the control trains: everything else frozen, the readout fitted
     settings: Settings
 
-    def network(self, seed: int) -> Network: ...
+    def network(self, seed: int) -> Network:
+        """The network, its random numbers drawn from this seed."""
+        ...
 
     def train_batches(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
         """One epoch."""
         ...
 
-    def test_batch(self) -> Batch: ...
+    def test_batch(self) -> Batch:
+        """The examples that the metric is measured on, the same every time."""
+        ...
 
     def record(self) -> Sequence[str]:
         """Traces that loss and metric read."""
@@ -261,7 +265,9 @@ class Task(Protocol):
         """Accuracy in [0, 1], or what the task's docstring says."""
         ...
 
-    def perfect(self, batch: Batch) -> Recording: ...
+    def perfect(self, batch: Batch) -> Recording:
+        """The recording of a network that makes no mistake on this batch."""
+        ...
 
 
 class Rule(Protocol):

@@ -38,10 +38,12 @@ class ActingTask(SyntheticTask):
         return by_chance(self, rng.integers(0, 2**31, trials), rng)
 
     def shown(self, observation: Array, action: Array | None, reward: Array) -> Mapping[str, Array]:
+        """What the network hears of a step: observation, the last reward, and the last action, one channel each. Arrays [batch, channel]; action None before the first step."""
         past = np.zeros((len(observation), self.actions)) if action is None else np.eye(self.actions)[action]
         return {"senses": np.concatenate([observation, reward[:, None], past], axis=1)}
 
     def act(self, output: Array, random: np.random.Generator) -> Array:
+        """An action of each episode [batch], drawn by the output's soft maximum; the output's last number is the value."""
         return drawn(softmax(output[..., :-1]), random)
 
     def record(self) -> Sequence[str]:
@@ -59,9 +61,11 @@ class ContinuousTask(ActingTask):
         return self.actions
 
     def shown(self, observation: Array, action: Array | None, reward: Array) -> Mapping[str, Array]:
+        """What the network hears of a step: the observation [batch, channel]."""
         return {"senses": observation}
 
     def act(self, output: Array, random: np.random.Generator) -> Array:
+        """The output's numbers [batch, action]."""
         return output
 
 

@@ -54,10 +54,12 @@ class Control(JudgedByReturn, SelfModifyingTask):
 
     @property
     def observed(self) -> int:  # type: ignore[override]
+        """Numbers of an observation."""
         return self._sizes[0]
 
     @property
     def actions(self) -> int:  # type: ignore[override]
+        """How many actions there are to choose from."""
         return self._sizes[1]
 
     def environment(self, episodes: int) -> Any:

@@ -198,6 +198,7 @@ class Crippled(JudgedByReturn, ContinuousTask):
 
     @property
     def actions(self) -> int:  # type: ignore[override]
+        """Numbers of an action."""
         return self.body.actions
 
     def network(self, seed: int) -> Network:

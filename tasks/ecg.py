@@ -88,6 +88,7 @@ class Ecg:
 
     @property
     def layers(self) -> list[Layer]:
+        """The recurrent layers: cells, adaptation and time constants, ms."""
         return [Layer(self.hidden, beta=1.8 if self.adaptation else 0.0, tau_m=(20.0, 0.0), tau_adp=(7.0, 0.0))]
 
     @property

@@ -104,6 +104,7 @@ class Sequences(ABC):
             yield self._batch(chosen, rng, self.lengths[chosen].max() if self.buckets else self.steps)
 
     def valid_batch(self) -> Batch | None:
+        """Examples that say when to stop; None where the data keep none."""
         return self._batch(self.sides[1], np.random.default_rng(1), self.steps) if len(self.sides[1]) else None
 
     def test_batch(self) -> Batch:

@@ -61,6 +61,7 @@ class SequentialDigits:
 
     @property
     def layers(self) -> list[Layer]:
+        """The recurrent layers: cells, adaptation and time constants, ms."""
         beta = 1.8 if self.adaptation else 0.0
         return [Layer(n, beta=beta, tau_m=(20.0, 5.0), tau_adp=(200.0, 25.0)) for n in self.hidden]
 

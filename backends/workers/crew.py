@@ -123,8 +123,9 @@ class Crew:
         self.engine.close()
 
     def _hold(self, value: Any) -> str:
-        how: Any = type(value).__hash__
-        once = how is object.__hash__  # told apart by identity, so that it needn't be pickled again
+        kind: Any = type(value)
+        # told apart by identity, so that it needn't be pickled again; None is such a thing for Python 3.11, but can't be referred to weakly
+        once = kind.__hash__ is object.__hash__ and kind.__weakrefoffset__ != 0
         if once and self._known.get(value) in self._places:
             self._places.move_to_end(self._known[value])
             return self._known[value]

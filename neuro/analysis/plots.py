@@ -335,5 +335,6 @@ def _draw_accuracies(part: SubFigure, accuracies: Mapping[str, float], colours: 
 
 
 def hide_rest(axes: Any, used: int) -> None:
+    """Hide the panels of a grid behind the first `used`."""
     for axis in axes.flat[used:]:
         axis.set_visible(False)

@@ -32,6 +32,7 @@ class Replay:
 
     @property
     def reference(self) -> str:
+        """The backend with which the others are compared: the first."""
         return next(iter(self.recordings))
 
     def to_data(self) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Distance:
 
     @property
     def exact(self) -> bool:
+        """Whether it was computed for every pair that differs."""
         return self.computed == self.differing
 
     @property

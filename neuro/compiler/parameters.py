@@ -49,6 +49,7 @@ class Numbers:
 
     @property
     def array(self) -> Numbers64:
+        """All of them, SI, in their shape; a large array is kept only while somebody holds it."""
         found = self._known
         if found is None:
             found = streams.joined(self._make, self.shape)
@@ -114,10 +115,12 @@ class Parameter:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """That of its values: () for one number, [cell], [pre, post] or [synapse]."""
         return self.given.shape
 
     @property
     def is_weight(self) -> bool:
+        """Whether it is a projection's weight, or the weights through which one carries gradients back."""
         return self.name.endswith((".w", ".feedback"))
 
     @cached_property

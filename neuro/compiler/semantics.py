@@ -143,6 +143,7 @@ class Semantics:
         self, surrogate: str, scale: Mapping[str, float], detach_reset: bool, detached: tuple[str, ...] = (),
         feedback: tuple[str, ...] = (),
     ) -> Semantics:  # fmt: skip
+        """The record with the conventions of a program that gives gradients. scale: population -> the surrogate's unit. detached, feedback: names of projections."""
         return replace(
             self, surrogate=surrogate, surrogate_scale=dict(scale), detach_reset=detach_reset, detached=detached,
             feedback=feedback,

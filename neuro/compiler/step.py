@@ -244,6 +244,7 @@ class Synapses(Wiring):
 
     @cached_property
     def max_delay(self) -> int:
+        """The longest delay, steps; 0 where there are no synapses."""
         return int(np.max(self.delay)) if np.size(self.delay) else 0
 
     @cached_property
@@ -283,9 +284,11 @@ class Step:
         return {(o.owner, o.phase): o for o in reversed(self.operations) if isinstance(o, Update)}
 
     def population(self, name: str) -> Cells:
+        """The cells of that name. Raises KeyError."""
         return self._cells[name]
 
     def projection(self, name: str) -> Synapses:
+        """The synapses of that name. Raises KeyError."""
         return self._synapses[name]
 
     def update(self, owner: str, phase: str) -> Update | None:

@@ -151,6 +151,7 @@ class Run:
         self._alone.close()
 
     def close(self) -> None:
+        """Leave the file as it stands: readable, and not complete, so that `resume` goes on with it."""
         self._file.close()
         self._alone.close()
 

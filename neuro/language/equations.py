@@ -70,6 +70,7 @@ class Source:
     offset: int = 0
 
     def problem(self, message: str, fix: str, node: ast.AST | None = None, length: int | None = None) -> Problem:
+        """What is wrong at a node of the line's tree, or at all of it. length: characters that are marked where there is no node."""
         start, end = self.offset, self.offset + (length or max(1, len(self.text) - self.offset))
         if isinstance(node, ast.expr):
             start = self.offset + node.col_offset - 1  # parsed within one added parenthesis
@@ -77,9 +78,11 @@ class Source:
         return Problem(self.where, self.text, start, end, message, fix)
 
     def fail(self, message: str, fix: str, node: ast.AST | None = None) -> ModelError:
+        """The error with that one problem, to be raised."""
         return ModelError([self.problem(message, fix, node)])
 
     def piece(self, start: int) -> Source:
+        """The rest of the line from a column on."""
         return Source(self.where, self.text, self.offset + start)
 
 
@@ -93,6 +96,7 @@ class Expression:
 
     @cached_property
     def tree(self) -> ast.expr:
+        """Its syntax tree. Raises ModelError where it is no expression of the language."""
         tree = _parse(self.text, self.source, bool(self.draws))
         return Named(self.draws, tree).visit(tree) if self.draws else tree
 
@@ -106,6 +110,7 @@ class Expression:
         return tuple(dict.fromkeys(node.id for node in self.name_nodes()))
 
     def name_nodes(self) -> Iterator[ast.Name]:
+        """Nodes of its names in order of appearance, those of functions left out."""
         called = {id(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call)}
         found = [n for n in ast.walk(self.tree) if isinstance(n, ast.Name) and id(n) not in called]
         yield from sorted(found, key=lambda node: node.col_offset)
@@ -124,6 +129,7 @@ class Equation:
 
     @property
     def dimension(self) -> Dimension:
+        """That of its unit."""
         return unit(self.unit).dimension
 
 

@@ -66,6 +66,7 @@ class Dimension:
 
     @property
     def dimensionless(self) -> bool:
+        """Whether it is that of a plain number."""
         return not any(self.exponents)
 
     def __str__(self) -> str:
@@ -120,6 +121,7 @@ class Quantity(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """That of its value, () for one number."""
         return np.shape(self.value)
 
     def to(self, text: str) -> Any:

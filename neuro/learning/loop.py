@@ -51,13 +51,17 @@ class Unwritten:
     def __init__(self) -> None:
         self.history: dict[str, list[tuple[int, float]]] = {}
 
-    def log(self, step: int, values: Mapping[str, float]) -> None: ...
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """See Run.log."""
 
-    def checkpoint(self, state: Mapping[str, Array]) -> None: ...
+    def checkpoint(self, state: Mapping[str, Array]) -> None:
+        """See Run.checkpoint."""
 
-    def finish(self, *results: Any) -> None: ...
+    def finish(self, *results: Any) -> None:
+        """See Run.finish."""
 
-    def discard(self) -> None: ...
+    def discard(self) -> None:
+        """See Run.discard."""
 
 
 def check_processes(rule: Rule, program: Any, task: Any) -> None:
@@ -105,6 +109,7 @@ class Best:
             self.parameters, self.value, self.epoch, self.update = dict(parameters), value, at.epoch, at.update
 
     def arrays(self) -> dict[str, Array]:
+        """For a checkpoint; nothing where nothing was looked at."""
         if not self.parameters:
             return {}
         numbers = {f"best/{n}": np.asarray(getattr(self, n)) for n in ("value", "epoch", "update")}

@@ -9,7 +9,7 @@ import pytest
 
 import backends
 from backends.parallel import ParallelProgram
-from neuro import RunError
+from neuro import Input, Network, Population, Projection, RunError, library, quantity
 from neuro.compiler.parameters import values
 from tests.backends.networks import drive, networks
 
@@ -33,6 +33,19 @@ def test_any_number_of_workers_gives_the_same_numbers() -> None:
         np.testing.assert_allclose(expected.traces["cells.v"], other.traces["cells.v"], rtol=1e-12)
     alone = ParallelProgram("reference", network, workers=2).run({"feed.w": weights[3]}, inputs, ["cells.v"])
     np.testing.assert_array_equal(alone.spikes["cells"], expected.spikes["cells"][3])
+
+
+def test_workers_draw_what_nobody_gives() -> None:
+    """Poisson inputs that are drawn from the network's seed: the run is given no arrays."""
+    feed = Projection("feed", "x", "cells", library.get("pulse"), quantity("2 nA"))
+    inputs = (Input("x", 5, "poisson", rate="80 Hz"),)
+    network = Network((Population("cells", library.get("lif"), 3),), (feed,), inputs, dt="1 ms")
+    sets = {"feed.w": np.linspace(0.5, 1.5, 4)[:, None, None] * values(network)["feed.w"]}
+    program = ParallelProgram("reference", network, workers=2, chunk=2)
+    found = program.run(sets, steps=300, population=4).spikes["cells"]
+    expected = backends.get("reference").compile(network).run(sets, steps=300, population=4).spikes["cells"]
+    np.testing.assert_array_equal(found, expected)
+    assert found.sum() > 10
 
 
 @pytest.mark.parametrize("backend", ["reference", "native", "torch", "brian2"])

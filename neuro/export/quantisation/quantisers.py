@@ -153,6 +153,7 @@ class Quantiser:
 
     @cached_property
     def codebook(self) -> Codebook:
+        """The codebook of its kind. Raises QuantiseError."""
         return get(self.kind)
 
     @property

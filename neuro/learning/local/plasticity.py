@@ -144,6 +144,7 @@ class LocalRule:
     constants: Mapping[str, Any]
 
     def attach(self, network: Network) -> Network:
+        """The network with the rule in its projection. Raises PlasticityError, ModelError."""
         return self.plasticity.attach(network, self.projection, **self.constants)
 
     def init(self, program: Any, parameters: Parameters | None = None) -> dict[str, int]:
@@ -168,9 +169,11 @@ class LocalRule:
         return after, {"updates": state["updates"] + 1}, {"loss": float(loss), "gradient_norm": change}
 
     def save(self, state: dict[str, int]) -> dict[str, Any]:
+        """The state as arrays."""
         return {"updates": np.asarray(state["updates"])}
 
     def load(self, program: Any, saved: Mapping[str, Any]) -> dict[str, int]:
+        """Inverse of save."""
         return {"updates": int(saved["updates"])}
 
 

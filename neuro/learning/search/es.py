@@ -184,6 +184,7 @@ def _rule(name: str, search: Callable[..., Search], **fixed: Any) -> Callable[..
         made = search(**(fixed | options))
         return Estimator(made, name, **rest) if isinstance(made, GradientSearch) else BlackBox(made, name, **rest)
 
+    make.__doc__ = search.__doc__
     make.__signature__ = signature  # type: ignore[attr-defined]  # what a caller may give
     return make
 
