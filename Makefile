@@ -47,7 +47,7 @@ lint: setup
 
 # Everything that a page loads is copied beside it. The pages' code is run by the tests.
 docs: setup
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site docs build/site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/trees docs build/site
 	@echo "open build/site/index.html"
 
 # The extras that the README's example needs, and the command's; no others, and away from the checkout.

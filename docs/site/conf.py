@@ -1,4 +1,4 @@
-"""Sphinx's settings: sphinx-build -W -c docs/site docs build/site. Nothing that a page loads is elsewhere (tests/documentation)."""
+"""Sphinx's settings: `make docs`. Nothing that a page loads is elsewhere (tests/documentation)."""
 
 from __future__ import annotations
 
