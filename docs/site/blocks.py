@@ -3,7 +3,7 @@
 python docs/site/blocks.py PAGE.md          # runs it, and says where it prints something else
 python docs/site/blocks.py --write PAGE.md  # puts what it prints into the page
 
-A block ```python is executed; ```text right behind it is what it prints, exactly. ```sh has commands, `python scripts/NAME.py ...`, that are
+A block ```python is executed; ```text right behind it is what it prints, exactly. ```sh has commands, `twinspike ...`, that are
 called in this process. ```toml net.toml, or any other word with a file's name behind it, is written to that file; ```python needs:norse is executed
 where that package is installed. Other blocks are shown alone.
 """
@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,15 +51,13 @@ def blocks(text: str) -> list[Block]:
 
 
 def called(command: str) -> None:
-    """One command line, `python scripts/NAME.py ...`, in this process. Raises PageError where it doesn't end well."""
-    import typer
+    """One command line, `twinspike ...`, in this process. Raises PageError where it doesn't end well."""
+    from twinspike.commands import app
 
     words = shlex.split(command, comments=True)
-    if words[:1] != ["python"] or not words[1].startswith("scripts/"):
-        raise PageError(f"{command}: a page shows commands of the form python scripts/NAME.py")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(import_module(Path(words[1]).stem).main)
-    if app(words[2:], standalone_mode=False):
+    if words[:1] != ["twinspike"]:
+        raise PageError(f"{command}: a page shows commands of the form twinspike ...")
+    if app(words[1:], standalone_mode=False):
         raise PageError(f"{command}: it ends with an error")
 
 
@@ -118,7 +115,7 @@ def write(path: Path) -> None:
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root), str(root / "scripts")]
+    sys.path.insert(0, str(root))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for name in sys.argv[1:]:
         if name != "--write":

@@ -96,11 +96,11 @@ class Studies(Listed):
     """Every study: what it shows, its command, its pictures with the command that drew them."""
 
     def lines(self) -> Iterable[str]:
-        import studies
+        from twinspike import studies
 
         for name in studies.names():
             yield from (f".. rubric:: {name}", "", escaped(studies.summary(name)), "")
-            yield from (f"``python scripts/reproduce.py {name}``, about {studies.minutes(name):g} min on two cores", "")
+            yield from (f"``twinspike reproduce {name}``, about {studies.minutes(name):g} min on two cores", "")
             for picture in sorted(GALLERY.glob(f"{name}-*.svg")):
                 command = re.search("<dc:description>(.*?)</dc:description>", picture.read_text("utf-8"))
                 yield from (f".. figure:: /gallery/{picture.name}", f"   :alt: {picture.stem}", "")

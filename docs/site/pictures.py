@@ -20,10 +20,10 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "twinspike", "path.simplify_thr
 
 def drawing() -> tuple[str, ...]:
     """Names of the studies that draw figures, but for what takes a night."""
-    import studies
+    from twinspike import studies
 
     texts = {
-        n: (ROOT / "scripts" / "studies" / f"{n.replace('-', '_')}.py").read_text("utf-8") for n in studies.names()
+        n: (ROOT / "twinspike" / "studies" / f"{n.replace('-', '_')}.py").read_text("utf-8") for n in studies.names()
     }
     return tuple(n for n, text in texts.items() if "study.figure(" in text and not n.endswith("-night"))
 
@@ -31,11 +31,12 @@ def drawing() -> tuple[str, ...]:
 def draw(name: str, quick: bool, folder: Path = GALLERY, work: Path = ROOT / "runs" / "gallery") -> list[Path]:
     """The pictures of one study, written to `folder` as NAME-FIGURE.svg. Raises what the study raises."""
     import matplotlib as mpl
-    import studies
-    from study import Study
+
+    from twinspike import studies
+    from twinspike.study import Study
 
     drawn: list[Path] = []
-    kept = {"Date": None, "Description": f"python scripts/reproduce.py {name}{' --quick' if quick else ''}"}
+    kept = {"Date": None, "Description": f"twinspike reproduce {name}{' --quick' if quick else ''}"}
 
     class Drawing(Study):
         def figure(self, name: str, figure: Any) -> None:
@@ -45,7 +46,7 @@ def draw(name: str, quick: bool, folder: Path = GALLERY, work: Path = ROOT / "ru
 
     work.mkdir(parents=True, exist_ok=True)
     study = Drawing(name, work, quick=quick, minutes=studies.minutes(name))
-    import_module(f"studies.{name.replace('-', '_')}").run(study)
+    import_module(f"twinspike.studies.{name.replace('-', '_')}").run(study)
     study.finish()
     return drawn
 
@@ -55,7 +56,7 @@ def main(names: Sequence[str]) -> None:
     quick = "--quick" in names
     names = [name for name in names if name != "--quick"]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+    sys.path.insert(0, str(ROOT))
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -68,7 +68,7 @@ def test_a_page_that_lies_is_found(tmp_path: Path, code: str, said: str, why: st
 
 def test_a_command_that_is_not_there_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("```sh\npython scripts/simulate.py --nowhere 3\n```\n")
+    page.write_text("```sh\ntwinspike simulate --nowhere 3\n```\n")
     with pytest.raises(Exception, match="nowhere"):
         check(page)
 
