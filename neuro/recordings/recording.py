@@ -71,6 +71,7 @@ class Recording:
         return Recording(self.dt, spikes, traces, self.every, final, end, self.chosen, self.units)
 
     def spike_count(self) -> int:
+        """Spikes of all recorded populations, all trials together."""
         return int(sum(int(np.sum(raster)) for raster in self.spikes.values()))
 
     @property
