@@ -73,6 +73,8 @@ def _of_field(item: Any, name: str, declared: str) -> Iterator[Problem]:
         for key in value:
             if not isinstance(key, str):
                 yield plain(where, f"the key {_named(key)} is no text", f"write {name}={{'name': '1 mV'}}")
+            elif declared == "Mapping[str, str]" and not isinstance(value[key], str):
+                yield plain(where, f"{_named(value[key])} is no text", f"write {name}={{'{key}': '...'}}")
 
 
 def part(value: Any, kind: str, where: str) -> None:
