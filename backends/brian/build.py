@@ -47,8 +47,6 @@ from neuro.model import Input, Network, Neuron, Population, Projection, Synapse
 from neuro.protocols import UnsupportedError
 
 Array = npt.NDArray[Any]
-
-
 Block = tuple[Statement, ...]
 Ties = Mapping[str, Tie]  # by population and projection
 

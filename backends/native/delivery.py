@@ -291,8 +291,8 @@ class Delivery:
             ]  # fmt: skip
         fired = f"if (!{mangled('fired', synapses.post)}[b*{synapses.ends[1]} + j]) continue;"
         if steps or self.by_target(synapses):
-            late = ["const long target = i;", *self.of_target(synapses, body)]
-            return kernel.spikes_of(synapses.post, steps or 0, late)
+            ending = ["const long target = i;", *self.of_target(synapses, body)]
+            return kernel.spikes_of(synapses.post, steps or 0, ending)
         return [f"if ({kernel.some(synapses.post)}) {{", *kernel.each_synapse(synapses, [fired, *body]), "}"]
 
     def by_target(self, synapses: Synapses) -> bool:
@@ -304,8 +304,8 @@ class Delivery:
         if self.by_target(synapses):
             into = self.layout.given(mangled("into", synapses.name), "long")
             ending, source = (self.layout.given(mangled(n, synapses.name), "int") for n in ("ending", "source"))
-            head = f"for (long q = {into}[target]; q < {into}[target + 1]; q++) {{"
-            return [head, f"const long s = {ending}[q], i = {source}[q], j = target;", *body, "}"]
+            loop = f"for (long q = {into}[target]; q < {into}[target + 1]; q++) {{"
+            return [loop, f"const long s = {ending}[q], i = {source}[q], j = target;", *body, "}"]
         if synapses.kind == "sparse":
             return self.kernel.each_synapse(synapses, ["if (j != target) continue;", *body])
         ends = "0", str(synapses.ends[0]) if synapses.kind == "dense" else "1"
