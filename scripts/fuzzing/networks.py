@@ -21,7 +21,7 @@ from fuzzing.integration import diagonal, integrated
 from fuzzing.modulation import modulated, turned
 from fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from fuzzing.pathways import pathways
-from fuzzing.refractory import refractory
+from fuzzing.refractory import kicked, refractory
 from fuzzing.sharing import shared
 from fuzzing.starting import starting
 from fuzzing.synapses import Draft, SynapseMaker, units_of
@@ -162,6 +162,7 @@ class NetworkMaker:
             network = pathways(network, Dice([self.seed, 73]))
             network = turned(network, Dice([self.seed, 36, 2]))
             network = following(network, Dice([self.seed, 43]))
+            network = kicked(network, Dice([self.seed, 43, 1]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:
