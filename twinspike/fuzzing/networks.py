@@ -9,6 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from twinspike.fuzzing.cells import UNITS, CellMaker, Setting, population, spread
+from twinspike.fuzzing.chips import chain
+from twinspike.fuzzing.connections import connected
+from twinspike.fuzzing.delaying import delayed
+from twinspike.fuzzing.dice import Dice
+from twinspike.fuzzing.driving import driven
+from twinspike.fuzzing.events import event_driven
+from twinspike.fuzzing.following import following
+from twinspike.fuzzing.integration import diagonal, integrated
+from twinspike.fuzzing.modulation import modulated, turned
+from twinspike.fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
+from twinspike.fuzzing.pathways import pathways
+from twinspike.fuzzing.refractory import kicked, refractory
+from twinspike.fuzzing.sharing import shared
+from twinspike.fuzzing.starting import starting
+from twinspike.fuzzing.synapses import Draft, SynapseMaker, units_of
+from twinspike.fuzzing.words import worded
 from neuro import (
     AllToAll,
     Input,
@@ -166,6 +183,7 @@ class NetworkMaker:
             network = releasing(network, Dice([self.seed, 42]))
             network = happening(network, Dice([self.seed, 42, 1]))
             network = following(network, Dice([self.seed, 43]))
+            network = kicked(network, Dice([self.seed, 43, 1]))
         return Case(network, steps, batch, self.seed, self.setting.dyadic, self.large)
 
     def size(self) -> int:

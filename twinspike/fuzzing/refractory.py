@@ -32,6 +32,21 @@ def refractory(network: Network, dice: Dice) -> Network:
     return network
 
 
+def kicked(network: Network, dice: Dice) -> Network:
+    """With statements at the start of a step on what refractory cells keep, where cells know of their spikes."""
+    for model in models(network):
+        kept = [n for n in model.frozen if model.scope.spike_states] if isinstance(model, Neuron) else []
+        lines = [line for line in blocks(model)["equations"] if line.name in kept and _unit(line) in SCALES]
+        period = f"{dice.whole(1, 6) * float(network.dt.value)!r} second"
+        if lines and dice.chance(0.5):
+            line = dice.choose(lines)
+            text = f"{line.name} += {dice.number(-0.2, 0.4)}*({SCALES[_unit(line)]})"
+            with suppress(ModelError):  # two equal periods
+                changed = replace(model, regularly={**model.regularly, period: text})
+                network = with_model(network, model, changed)
+    return network
+
+
 def _resting(network: Network, neuron: Neuron, dice: Dice, dt: float) -> Network:
     lines = blocks(neuron)["equations"]
     states = [line for line in lines if line.left.startswith("d")]
