@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from backends.common.arrays import Feed
 from backends.native.layout import Arrays, Layout
-from backends.native.printer import header
 from neuro.compiler import streams
 from neuro.compiler.drives import Law, count_of, laws, stream_of
 from neuro.compiler.step import Update
@@ -20,12 +18,6 @@ from neuro.model import Network
 _TABLES = 16  # so many have fine guides
 _FINE, _COARSE = 10, 4  # bits of a guide
 _ARRAYS = {"sums": "long", "guide": "int", "table": "int", "shift": "long"}
-
-
-@cache
-def text() -> str:
-    """What a kernel's text has besides where it draws counts."""
-    return header("drives.h")
 
 
 def counted(

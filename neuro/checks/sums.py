@@ -30,7 +30,8 @@ def check_sums(item: Network) -> Iterator[Problem]:
         return
     for population in item.populations:
         scope = population.neuron.scope
-        texts = [*(e.expression for e in scope.of_kind("differential")), *(s.expression for s in scope.every_step)]
+        texts = [*(e.expression for e in scope.of_kind("differential")), scope.refractory]
+        texts += [s.expression for s in scope.every_step]
         yield from _read_early(texts, partial(late.in_cells, population.name))
     for projection in item.projections:
         scope = projection.synapse.scope

@@ -21,6 +21,7 @@ from neuro.analysis.spike_trains import (
     van_rossum,
     victor_purpura,
 )
+from neuro.registry import MissingPackageError
 
 DT = 1e-3
 Raster = npt.NDArray[np.bool_]
@@ -110,7 +111,7 @@ def test_identical_rasters_never_reach_elephant(monkeypatch: pytest.MonkeyPatch)
         assert (found.mean, found.pairs, found.differing, found.computed) == (0.0, 360 * 138, 0, 0)
     other = raster.copy()
     other[3, 4, 5] ^= True
-    with pytest.raises(ImportError):
+    with pytest.raises(MissingPackageError, match=r"pip install 'twinspike\[analysis\]'"):
         van_rossum(raster, other, DT)
 
 

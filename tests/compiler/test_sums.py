@@ -181,6 +181,7 @@ def test_nobody_reads_a_sum_before_it_is_formed() -> None:
     for made in (
         lambda: reading("dv/dt = (m - v)/(5*ms) : 1"),
         lambda: reading(every_step="x = m"),
+        lambda: reading(threshold="x > 2", refractory="m > 0.5"),
     ):
         text = refusal(made)
         assert "'m' is read before it is summed" in text and "summed='end'" in text and "^" in text

@@ -9,23 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from twinspike.fuzzing.cells import UNITS, CellMaker, Setting, population, spread
-from twinspike.fuzzing.chips import chain
-from twinspike.fuzzing.connections import connected
-from twinspike.fuzzing.delaying import delayed
-from twinspike.fuzzing.dice import Dice
-from twinspike.fuzzing.driving import driven
-from twinspike.fuzzing.events import event_driven
-from twinspike.fuzzing.following import following
-from twinspike.fuzzing.integration import diagonal, integrated
-from twinspike.fuzzing.modulation import modulated, turned
-from twinspike.fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
-from twinspike.fuzzing.pathways import pathways
-from twinspike.fuzzing.refractory import kicked, refractory
-from twinspike.fuzzing.sharing import shared
-from twinspike.fuzzing.starting import starting
-from twinspike.fuzzing.synapses import Draft, SynapseMaker, units_of
-from twinspike.fuzzing.words import worded
 from neuro import (
     AllToAll,
     Input,
@@ -55,7 +38,7 @@ from twinspike.fuzzing.integration import diagonal, integrated
 from twinspike.fuzzing.modulation import modulated, turned
 from twinspike.fuzzing.names import PLAIN, PLAIN_OWNERS, POPULATIONS, VARIABLES, Names
 from twinspike.fuzzing.pathways import pathways
-from twinspike.fuzzing.refractory import refractory
+from twinspike.fuzzing.refractory import kicked, refractory
 from twinspike.fuzzing.releasing import releasing
 from twinspike.fuzzing.sharing import shared
 from twinspike.fuzzing.starting import starting

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backends.common.arrays import Feed
-from backends.native import drives
+from backends.native import drives, synaptic
 from backends.native.build import load
 from backends.native.printer import prelude
 from neuro import Input, Network, Neuron, Population, quantity
@@ -40,7 +40,7 @@ FLAGS = ("", "-mno-avx512dq")  # words in vectors, where the machine has them, a
 def library(flags: str = "") -> ctypes.CDLL:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWINSPIKE_NATIVE_FLAGS", flags)
-        found = load(prelude("float64", 1, 1e-3) + drives.text() + WORDS, "", "float64")
+        found = load(prelude("float64", 1, 1e-3) + synaptic.text(driven=True, drawing=False) + WORDS, "", "float64")
     found.words.argtypes = (*(ctypes.c_ulonglong,) * 6, ctypes.c_long, ctypes.c_void_p)
     found.some.argtypes = (ctypes.c_void_p, *(ctypes.c_long,) * 2, *(ctypes.c_void_p,) * 5, *(ctypes.c_long,) * 2)
     found.words.restype = found.some.restype = None
