@@ -89,11 +89,25 @@ MUTATIONS = (
     Mutation(
         "sums at the end of a step miss the cells' statements", "neuro/compiler/lowering.py",
         """    operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+    operations += _synaptic_integration(resolved, "end")
     operations += gathers(resolved, "end")
 """,
         """    operations += gathers(resolved, "end")
     operations += [u for p in network.populations for u in _block(resolved, p, "every_step")]
+    operations += _synaptic_integration(resolved, "end")
 """,
+    ),
+    Mutation(
+        "synapses are integrated before the cells always", "neuro/compiler/lowering.py",
+        "resolved.network.projections if p.integrated == place)", 'resolved.network.projections if place == "start")',
+    ),
+    Mutation(
+        "what an event does happens without it", "neuro/compiler/lowering.py",
+        "chosen(symbol(event), a.expr, symbol(a.target))", "chosen(sp.Integer(1), a.expr, symbol(a.target))",
+    ),
+    Mutation(
+        "a synapse draws one number for all steps", "backends/native/synaptic.py",
+        "first + b, u->run->start + k)", "first + b, u->run->start)",
     ),
     Mutation(
         "currents in other units", "backends/native/compiled.py",
