@@ -53,7 +53,12 @@ def restarts() -> int:
 
 
 def start(subcommand: str, number: int) -> None:
-    """Run the subcommand with this process's arguments in so many processes; returns when they are done. A lost process makes all begin again, RESTARTS times."""
+    """Run the subcommand with this process's arguments in so many processes. As `launch`."""
+    launch(["twinspike", subcommand, *cli.arguments()], number)
+
+
+def launch(words: list[str], number: int) -> None:
+    """Run a command, the one called twinspike or a script, in so many processes; returns when they are done. A lost process makes all begin again, RESTARTS times."""
     import logging
     import multiprocessing
     import uuid
@@ -70,7 +75,7 @@ def start(subcommand: str, number: int) -> None:
         rdzv_endpoint="localhost:0", max_restarts=RESTARTS, start_method="forkserver",
     )  # fmt: skip
     try:
-        codes = elastic_launch(config, _worked)(["twinspike", subcommand, *cli.arguments()])
+        codes = elastic_launch(config, _worked)(words)
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
@@ -84,12 +89,17 @@ def start(subcommand: str, number: int) -> None:
 
 def _worked(words: list[str]) -> int:
     """The command of these words in this process, and the code with which it ends. It fails only where processes don't meet: torch's agent then begins again."""
+    import runpy
+
     from twinspike.__main__ import main
 
     os.environ[_OURS] = "1"
     sys.argv = words
     try:
-        main()
+        if words[0] == "twinspike":
+            main()
+        else:
+            runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0

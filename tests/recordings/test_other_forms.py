@@ -104,7 +104,7 @@ def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "call", "command"),
     [
-        ("neo", lambda r, path: r.to_neo(), "pip install neo"),
+        ("neo", lambda r, path: r.to_neo(), "pip install 'twinspike[analysis]'"),
         ("pandas", lambda r, path: r.to_pandas(), "pip install 'twinspike[pandas]'"),
         ("pynwb", lambda r, path: r.to_nwb(path), "pip install 'twinspike[nwb]'"),
     ],

@@ -20,10 +20,10 @@ import pytest
 
 from neuro.io.hdf5 import in_use
 from neuro.io.results import ResultsError, Run, checkpoint_path, open_run
-from tests.children import environment, marked, until
+from tests.children import ROOT, environment, marked, until
 from tests.scripts.test_mistakes import called
 from tests.tasks.own_data import files, graded
-from twinspike import cli, launching, train
+from twinspike import cli, launching
 
 EPOCHS = 100
 SAME = ("loss", "gradient_norm", "test_accuracy")
@@ -110,8 +110,8 @@ def test_a_killed_process_costs_time_and_nothing_else(tmp_path: Path, call: Any)
 
 
 LAUNCHERS = {
-    "ours": (train.__file__, "--processes", "2"),
-    "torchrun": ("-m", "torch.distributed.run", "--nproc-per-node", "2", train.__file__),
+    "ours": (str(ROOT / "scripts" / "train.py"), "--processes", "2"),
+    "torchrun": ("-m", "torch.distributed.run", "--nproc-per-node", "2", str(ROOT / "scripts" / "train.py")),
 }
 
 
@@ -212,11 +212,11 @@ def test_what_processes_do_not_share_is_refused_before_they_start(arguments: Any
 
 def test_settings_say_how_many(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    monkeypatch.setattr(launching, "start", lambda script, number: started.append((script.name, number)))
+    monkeypatch.setattr(launching, "start", lambda subcommand, number: started.append((subcommand, number)))
     (tmp_path / "run.toml").write_text("processes = 3")
     call(*ours(tmp_path), "--config", tmp_path / "run.toml", "--out", tmp_path / "run.h5")
     call(*ours(tmp_path), "--config", tmp_path / "run.toml", "--processes", 2, "--out", tmp_path / "run.h5")
-    assert started == [("train.py", 3), ("train.py", 2)]
+    assert started == [("train", 3), ("train", 2)]
 
 
 def test_each_process_takes_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ if __name__ == "__main__":
 def test_one_message_ends_all(what: str, code: int, said: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("{what}", what))
-    caller = f"import sys, launching; from pathlib import Path; launching.start(Path({str(script)!r}), 2)"
+    caller = f"from twinspike import launching; launching.launch([{str(script)!r}], 2)"
     left = subprocess.run(
         [sys.executable, "-c", caller], check=False, capture_output=True, text=True, timeout=120, env=environment()
     )
@@ -331,7 +331,7 @@ def test_four_processes_of_which_any_is_killed(tmp_path: Path, call: Any) -> Non
 def test_torchrun_starts_the_same(tmp_path: Path, call: Any) -> None:
     alone, shared = tmp_path / "alone.h5", tmp_path / "shared.h5"
     assert call(*ours(tmp_path), "--epochs", 3, "--out", alone)[0] == 0
-    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", train.__file__, *map(str, ours(tmp_path)), "--epochs", "3", "--out", str(shared)]  # fmt: skip
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", str(ROOT / "scripts" / "train.py"), *map(str, ours(tmp_path)), "--epochs", "3", "--out", str(shared)]  # fmt: skip
     left = subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True, timeout=200)
     assert left.returncode == 0, left.stderr
     assert left.stdout.count("test accuracy") == 1

@@ -24,7 +24,7 @@ from neuro.library.pulse import pulse
 from twinspike import cli
 from twinspike import simulate as script
 
-ROOT = Path(script.__file__).parent
+ROOT = Path(script.__file__).parents[1]
 
 
 def network(kind: Literal["poisson", "spikes"] = "poisson") -> Network:
@@ -104,7 +104,12 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(
 def test_a_signal_leaves_a_file_that_goes_on(how: signal.Signals, path: Path, tmp_path: Path) -> None:
     out, log = tmp_path / "run.h5", tmp_path / "log"
     asked = {"--duration": "100000 s", "--checkpoint-every": "1 s", "--out": str(out)}
-    call = [sys.executable, str(ROOT / "simulate.py"), str(path), *(a for pair in asked.items() for a in pair)]
+    call = [
+        sys.executable,
+        str(ROOT / "scripts" / "simulate.py"),
+        str(path),
+        *(a for pair in asked.items() for a in pair),
+    ]
     with log.open("w") as file:
         process = subprocess.Popen(call, stderr=file, stdout=file, env=dict(os.environ))
         try:

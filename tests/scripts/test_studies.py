@@ -50,9 +50,9 @@ def invent(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Study], None]
     """Makes a function the run of a study called "invented"."""
 
     def make(run: Callable[[Study], None]) -> None:
-        module: Any = ModuleType("studies.invented")
+        module: Any = ModuleType("twinspike.studies.invented")
         module.run = run
-        monkeypatch.setitem(sys.modules, "studies.invented", module)
+        monkeypatch.setitem(sys.modules, "twinspike.studies.invented", module)
         monkeypatch.setattr(studies, "names", lambda: ("invented",))
         monkeypatch.setattr(studies, "minutes", lambda name: 12.5)
 

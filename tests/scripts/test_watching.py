@@ -14,7 +14,7 @@ from neuro.io.hdf5 import alone
 from neuro.io.results import ResultsError, Run, open_run
 from tests.children import running, until
 from tests.tasks.own_data import files, graded
-from twinspike import cli, inspect_run, train
+from twinspike import cli, inspect_run
 
 WAITING = """
 import time
@@ -42,9 +42,9 @@ def test_two_processes_are_watched_while_they_train(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(config))
     command = ("--task", "waiting:Waiting", "--config", "run.json", "--processes", 2, "--out", "run.h5")
     path, printed = tmp_path / "run.h5", {"cwd": tmp_path, "stdout": subprocess.PIPE}
-    with running(train.__file__, *command, **printed) as run:
+    with running("-m", "twinspike", "train", *command, **printed) as run:
         until(lambda: path.exists() or run.poll() is not None)
-        with running(inspect_run.__file__, "run.h5", "--watch", **printed) as watcher:
+        with running("-m", "twinspike", "inspect", "run.h5", "--watch", **printed) as watcher:
             first = watcher.stdout.readline()
             assert first.startswith("update 1: ") and run.poll() is None and not open_run(path).complete
             (tmp_path / "seen").touch()

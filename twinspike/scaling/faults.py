@@ -22,7 +22,6 @@ import numpy as np
 from neuro.protocols import RunError
 from twinspike.scaling.cases import Case, Search, spread
 
-TRAIN = Path(__file__).parents[1] / "train.py"
 AT, UPDATES = 4, 7  # in which update of how many something is lost
 LATEST = 60.0  # seconds after which a worker whose node is gone must have noticed
 
@@ -57,7 +56,7 @@ def _trained(out: Path, epochs: int, seed: int, killed_after: int = 0) -> tuple[
     options = ("--task", "digits", "--rule", "bptt", "--epochs", str(epochs), "--seed", str(seed), "--processes", "2")
     begun = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, str(TRAIN), *options, "--out", str(out)],
+        [sys.executable, "-m", "twinspike", "train", *options, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
