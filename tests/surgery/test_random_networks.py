@@ -112,8 +112,8 @@ def restored(cut: Surgery) -> Surgery:
     touched = [p for p in network.projections if name in (p.pre, p.post)]
     owners = {name, *(p.name for p in touched)}
     item = network.population(name)
-    texts = {name: item.neuron.scope} | {p.name: p.synapse.scope for p in touched}
-    formed = {f"{owner}.{e.name}" for owner, scope in texts.items() for e in scope.of_kind("held")}  # anew in each step
+    formed = {f"{name}.{n}" for n in item.neuron.scope.formed}  # anew in each step
+    formed |= {f"{p.name}.{e.name}" for p in touched for e in p.synapse.scope.of_kind("held")}
     own = {f"{name}.{n}" for n in (*item.values(), *item.neuron.scope.states)}
     held = {n: p.value for n, p in parameters(network).items()} | initial_state(network)
     given = {
