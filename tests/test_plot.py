@@ -160,5 +160,5 @@ def test_errors(call: Any, message: str, axes: Axes) -> None:
 def test_a_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in sys.modules if n.partition(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingPackageError, match=re.escape("pip install matplotlib")):
+    with pytest.raises(MissingPackageError, match=re.escape("pip install 'twinspike[plots]'")):
         plot.rates(recording())

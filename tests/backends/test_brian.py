@@ -65,7 +65,9 @@ def check(found: Recording, model: Network, weights: np.ndarray, batch: int, ste
     assert report.identical_spikes and report.agrees(1e-9)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target", [pytest.param(t, marks=[pytest.mark.slow] if t == "cython" else []) for t in TARGETS]
+)  # cython builds for a minute; it does in the next test too
 def test_one_build_serves_other_parameters_and_inputs(target: str) -> None:
     model = network()
     weights = parameters(model)["p.w"].value

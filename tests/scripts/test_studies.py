@@ -18,6 +18,11 @@ from tests import extras
 from twinspike import cli, reproduce, studies
 from twinspike.study import Study, curves
 
+LONGER = {  # quick runs of more than 14 seconds of the processor
+    "associations", "backpropamine", "data-parallel", "differentiable-structure", "energy-complexity", "evolved-plasticity", "initial-connectivity", "morris-lecar",
+    "neural-ode", "spike-propamine",
+}  # fmt: skip
+
 
 def criteria(name: str, folder: Path) -> list[dict[str, Any]]:
     """Of a study's file."""
@@ -31,7 +36,7 @@ def stored(name: str, folder: Path) -> dict[str, bool | None]:
     return {c["name"]: c["holds"] for c in criteria(name, folder) if not c["lacks"]}
 
 
-@pytest.mark.parametrize("name", extras.each(studies.names()))
+@pytest.mark.parametrize("name", [p for p in extras.each(studies.names()) if p.values[0] not in LONGER])
 def test_a_quick_run_holds_and_names_what_needs_the_full_run(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,6 +48,12 @@ def test_a_quick_run_holds_and_names_what_needs_the_full_run(
     assert left or lacks or name == "agreement"  # a shorter mixed network is all that its quick run leaves out
     said = f"{judged} judged, {left} need the full run of about {studies.minutes(name):g} minutes"
     assert (said in capsys.readouterr().out) == bool(left)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [p for p in extras.each(studies.names()) if p.values[0] in LONGER])
+def test_a_longer_quick_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test_a_quick_run_holds_and_names_what_needs_the_full_run(name, tmp_path, capsys)
 
 
 @pytest.fixture

@@ -148,7 +148,8 @@ def _work(connection: Connection, oracles: tuple[str, ...]) -> None:
     folder = _folder(os.getpid())
     os.environ["XDG_CACHE_HOME"] = folder
     gc.disable()
-    for done in count():
+    gc.freeze()  # all that came from the process that forked this one, however much that is
+    for done in count(1):
         if done % COLLECTED == 0:
             collect()
         try:
