@@ -56,7 +56,7 @@ wheel: setup
 	rm -rf $(WHEEL)
 	$(BIN)/hatchling build --target wheel --directory $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)/environment
-	$(WHEEL)/environment/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(WHEEL)/twinspike-*.whl)[cli,brian2,torch]"
+	$(WHEEL)/environment/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(WHEEL)/twinspike-*.whl)[cli,report,brian2,torch]"
 	cd / && $(CURDIR)/$(WHEEL)/environment/bin/python -I $(CURDIR)/tests/packaging/readme_example.py $(CURDIR)/README.md
 	cd / && $(CURDIR)/$(WHEEL)/environment/bin/python -I $(CURDIR)/tests/packaging/stranger.py $(CURDIR)/$(WHEEL)/stranger
 

@@ -53,10 +53,12 @@ def main(
     """Run one benchmark or all, print one table, and write an HDF5 file and plots."""
     from twinspike import benches
     from twinspike.benches import on_device
+    from twinspike.summaries import summary
 
     package, names = (on_device, on_device.names()) if device else (benches, benches.names())
     if list_ or not benchmark:
-        print("\n".join((*names, "all")))
+        rows = [(n, summary(Path(package.__path__[0]) / f"{n}.py")) for n in names]
+        cli.table("benchmarks, or 'all' of them", ("name", "what is measured"), rows)
         return
     if benchmark not in (*names, "all"):
         where = f" with --device {device}" if device else ""

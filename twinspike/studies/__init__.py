@@ -7,6 +7,8 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
+from twinspike.summaries import first_line
+
 
 def names() -> tuple[str, ...]:
     """Names of all studies; `es_digits.py` is "es-digits"."""
@@ -15,7 +17,7 @@ def names() -> tuple[str, ...]:
 
 def summary(name: str) -> str:
     """First line of a study's docstring, without importing it."""
-    return (ast.get_docstring(_parsed(name)) or "").splitlines()[0]
+    return first_line(_parsed(name))
 
 
 def minutes(name: str) -> float:
