@@ -85,6 +85,7 @@ def _own_names(neuron: Neuron) -> list[str]:
 
 def _all_names(model: Any) -> set[str]:
     names = {*model.parameters, *(line.name for lines in blocks(model).values() for line in lines)}
+    names |= {*getattr(model.scope, "event_states", ())}  # which keep theirs: their order is that of what they draw
     return {n.removesuffix("_pre").removesuffix("_post") for n in names}
 
 
@@ -175,7 +176,7 @@ def unused_parameter(network: Network, random: Random) -> Made:
     populations = []
     for p in network.populations:
         known = {
-            *_own_names(p.neuron),
+            *_all_names(p.neuron),
             *(n for j in network.projections if j.post == p.name for n in _all_names(j.synapse)),
         }
         made = [f"{i}_in" for i in p.neuron.scope.inputs]
