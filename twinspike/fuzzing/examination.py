@@ -91,5 +91,6 @@ def examine(seed: int, oracles: Iterable[str]) -> Examination:
         outcome.notes,
         outcome.spikes,
     )
-    found.accepted = not outcome.refusals and not any(n.startswith("refused by all") for n in outcome.notes)
+    refusing = {backend for backend, _ in outcome.refusals} - {script.NAME}  # a script is no backend
+    found.accepted = not refusing and not any(n.startswith("refused by all") for n in outcome.notes)
     return found
