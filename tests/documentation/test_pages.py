@@ -23,6 +23,7 @@ PAGES = [
     for page in sorted(DOCS.rglob("*.md"))
     if page.name not in FRAGMENTS and any(b.kind == "python" for b in blocks(page.read_text("utf-8")))
 ]
+OWN = "mine"  # what pages call a module of a reader's own
 TUTORIALS = ("neuron", "training", "comparison", "rules", "evolution", "deployment")
 
 
@@ -30,10 +31,9 @@ TUTORIALS = ("neuron", "training", "comparison", "rules", "evolution", "deployme
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A page may import modules of its own folder and set Brian2's preferences."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    before = {*sys.modules}
+    monkeypatch.delitem(sys.modules, OWN, raising=False)  # another test's
     yield
-    for name in [n for n in sys.modules if n not in before and n in ("mine",)]:
-        del sys.modules[name]
+    sys.modules.pop(OWN, None)
     if "brian2" in sys.modules:
         import brian2
 
