@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from neuro.display.labels import in_usual
 from neuro.language.units import Quantity, UnitError, quantity, unit
-from neuro.registry import MissingPackageError, missing
+from neuro.registry import needed_by
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,10 +188,8 @@ def style_axis(axis: Axes, title: str) -> None:
 def _axes(axes: Axes | None) -> Axes:
     if axes is not None:
         return axes
-    try:
+    with needed_by("neuro.plot"):
         from matplotlib import pyplot
-    except ModuleNotFoundError:
-        raise MissingPackageError(missing("neuro.plot", "matplotlib")) from None
     return pyplot.gca()
 
 

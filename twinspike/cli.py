@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from neuro.display.html import cell as cell
+
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 speaker = ""  # which of several processes it is whose error is printed
 
@@ -162,11 +164,6 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
     for row in rows:
         found.add_row(*(escape(cell(c)) for c in row))
     Console(width=None if sys.stdout.isatty() else 160).print(found)
-
-
-def cell(value: Any) -> str:
-    """A number as text, exact integers, four significant digits otherwise."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from backends.common.values import named
 from neuro.caching import per_object
 from neuro.compiler import streams
 from neuro.compiler.noise import per_step
-from neuro.compiler.recordable import units_of
+from neuro.compiler.recordable import units_among
 from neuro.compiler.resolve import resolve
 from neuro.model import Input, Network
 from neuro.protocols import Parameters, Program, Record, Recording, Request, UnsupportedError
@@ -69,8 +69,7 @@ class Simulator(Program, ABC):
     def simulate(self, asked: Request) -> Recording:
         """With the units of its traces."""
         found = self._simulate(asked)
-        units = units_of(self.network)
-        return replace(found, units={name: units[name] for name in found.traces if name in units})
+        return replace(found, units=units_among(self.network, found.traces))
 
     def _simulate(self, asked: Request) -> Recording:
         """In parts where the random numbers of the whole would be many."""

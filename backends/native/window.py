@@ -21,7 +21,7 @@ from backends.native.layout import Arrays
 from backends.native.recording import places
 from backends.native.spike_lists import history, listed
 from backends.native.state import Ending, beginning
-from neuro.compiler.recordable import units_of
+from neuro.compiler.recordable import units_among
 from neuro.events import Events, Rasters
 from neuro.language.mangling import mangled
 from neuro.protocols import Recording
@@ -165,9 +165,8 @@ class Window:
             f"{s.name}.w": self.compiled.out_of_order(s, left[n]).reshape(*lead, *s.shape) for s, n in self._plastic
         }
         spikes, chosen = self.wanted.fired(_Spikes(self, first, last)), self.wanted.chosen
-        units, end = units_of(self.compiled.network), partial(self._state, last, left)
-        known = {name: units[name] for name in traces if name in units}
-        return Recording(self.compiled.step.dt, spikes, traces, 1, final, end, chosen, known)
+        units, end = units_among(self.compiled.network, traces), partial(self._state, last, left)
+        return Recording(self.compiled.step.dt, spikes, traces, 1, final, end, chosen, units)
 
     def between(self, source: str, first: int, last: int) -> Events:
         """A source's spikes in the steps from first to last - 1: all trials of all parameter sets, but an input's only once."""

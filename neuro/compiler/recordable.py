@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from neuro.caching import per_object
@@ -18,3 +19,9 @@ def units_of(network: Network) -> dict[str, str]:
     return {
         f"{owner}.{n}": str(dimension) for owner, scope in scopes.items() for n, dimension in scope.dimensions.items()
     }
+
+
+def units_among(network: Network, names: Iterable[str]) -> dict[str, str]:
+    """Those of these names that have one."""
+    units = units_of(network)
+    return {name: units[name] for name in names if name in units}

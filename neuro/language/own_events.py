@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from neuro.language.equations import (
@@ -47,7 +47,3 @@ def _event(number: int, name: str, condition: str, block: str, where: str) -> Ev
 
 def as_items(table: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(table.items()))
-
-
-def conditions(events: Iterable[Event]) -> dict[str, str]:
-    return {e.name: e.condition.text for e in events}
